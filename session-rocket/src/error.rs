@@ -1,0 +1,116 @@
+//! The one error type of this crate.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// What went wrong, in one word: the part of an [`Error`] to match on.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The store could not be reached, refused the call, or holds something this build cannot read.
+    Unavailable,
+    /// The store did not answer within the configured `timeout`, or a record was contended for that long.
+    Timeout,
+    /// A write was sent and its outcome could not be found out; its changes are closed and never sent again.
+    Uncertain,
+    /// A value does not encode faithfully.
+    Encode,
+    /// The encoded session is larger than the configured `max_size`.
+    TooLarge,
+    /// An `update` closure or a serializer panicked while a change was replayed.
+    Panicked,
+    /// The response head is already sent and the change would need a new session cookie.
+    TooLate,
+    /// The back-end cannot do this.
+    Unsupported,
+    /// A configuration value is wrong; only ever seen at launch.
+    Config,
+    /// The session's fairing is not attached.
+    NoFairing,
+    /// The operating system gave no random bytes.
+    Random,
+}
+
+impl ErrorKind {
+    /// Whether trying again later may help: the store was at fault, not the application.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Timeout | Self::Uncertain | Self::Random)
+    }
+}
+
+/// Why a session could not be loaded or saved.
+///
+/// Cheap to clone. Its text never holds a session id, a key or a session's value.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    context: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`, saying in `context` what was being done.
+    ///
+    /// Authors of stores: `context` must not hold a key or a payload.
+    pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self(Arc::new(Inner { kind, context: context.into(), source: None }))
+    }
+
+    /// As [`new`](Self::new), keeping what caused it.
+    pub fn with_source(
+        kind: ErrorKind,
+        context: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self(Arc::new(Inner { kind, context: context.into(), source: Some(source.into()) }))
+    }
+
+    /// What went wrong, to match on.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.context)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Error");
+        debug.field("kind", &self.0.kind).field("context", &self.0.context);
+        if let Some(source) = &self.0.source {
+            debug.field("source", &source.to_string());
+        }
+        debug.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// An error and its causes in one line, for the log.
+pub(crate) struct Chain<'a>(pub &'a Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// What this crate's fallible calls return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,142 @@
+//! Session ids, as the browser holds them, and keys, as a store holds them.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ErrorKind, Result};
+
+const ID_BYTES: usize = 32;
+const ID_CHARS: usize = 43;
+
+/// A session id: 256 bits from the operating system's generator, the secret that the session cookie carries.
+///
+/// It has no `Display`, and its `Debug` shows no more than its [`label`](Self::label): to hand out the secret one has
+/// to ask for it with [`expose`](Self::expose). Length and source follow OWASP ASVS 5.0, 7.2.3 (at least 128 bits).
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionId([u8; ID_BYTES]);
+
+impl SessionId {
+    /// Draws a new id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Random`] when the operating system gives no random bytes: never a weaker id.
+    pub(crate) fn random() -> Result<Self> {
+        random_bytes().map(Self)
+    }
+
+    /// Reads what a cookie carries; `None` for anything that [`expose`](Self::expose) cannot have written.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text.len() != ID_CHARS {
+            return None;
+        }
+        let mut bytes = [0; ID_BYTES];
+        let read = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        (read == ID_BYTES).then_some(Self(bytes))
+    }
+
+    /// The id itself, as the cookie carries it: 43 characters of base64url. Whoever holds it holds the session.
+    pub fn expose(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Twelve hexadecimal digits that are safe to log: they tell sessions apart, and neither the id nor the store's
+    /// key can be computed from them.
+    pub fn label(&self) -> String {
+        let digest = Sha256::new().chain_update(b"session-rocket label\0").chain_update(self.0).finalize();
+        hex(&digest[..6])
+    }
+
+    /// The key this session has in a store: SHA-256 over the scope and the id.
+    pub(crate) fn key(&self, scope: &str) -> Key {
+        let length = u64::try_from(scope.len()).unwrap_or(u64::MAX).to_be_bytes();
+        let digest = Sha256::new().chain_update(length).chain_update(scope).chain_update(self.0).finalize();
+        Key(digest.into())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({}…)", self.label())
+    }
+}
+
+/// The key of a record in a store: a hash of scope and session id, so that a leaked table gives nobody a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// A key from the 32 bytes a store kept.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// A key from what a store kept; `None` unless these are 32 bytes.
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 32 bytes to keep.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The key as 64 hexadecimal digits, for back-ends whose keys are text. Not for logs.
+    pub fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::with_source(ErrorKind::Random, "cannot draw random bytes", e.to_string()))?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|n| char::from(DIGITS[usize::from(n)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_the_cookie_and_nothing_else_parses() {
+        let id = SessionId::random().unwrap();
+        let text = id.expose();
+        assert_eq!(text.len(), ID_CHARS);
+        assert_eq!(SessionId::parse(&text), Some(id));
+        // The last character carries four bits only: 'B' sets one of the two that must be zero.
+        let sloppy = format!("{}B", &"A".repeat(ID_CHARS - 1));
+        for bad in ["", "x", &text[1..], &format!("{text}A"), &format!("{}=", &text[..42]), &sloppy] {
+            assert_eq!(SessionId::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_neither_id_nor_key() {
+        let id = SessionId::random().unwrap();
+        let key = id.key("session");
+        let shown = format!("{id:?} {key:?}");
+        assert!(!shown.contains(&id.expose()) && !shown.contains(&key.to_hex()));
+        assert!(!key.to_hex().contains(&id.label()));
+    }
+
+    #[test]
+    fn a_key_belongs_to_one_scope() {
+        let id = SessionId::random().unwrap();
+        assert_ne!(id.key("admin"), id.key("session"));
+        assert_eq!(id.key("session"), id.key("session"));
+    }
+}
