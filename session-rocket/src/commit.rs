@@ -1,0 +1,299 @@
+//! Loading a session from a store and committing its changes to it.
+//!
+//! A commit replays the request's changes on whatever is stored by then and compares and swaps, so that no update is
+//! lost; it never creates where something was ended. It knows no back-end by name.
+
+mod cycle;
+mod group;
+mod settle;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crate::clock::{Clock, Timestamp};
+use crate::codec::Unreadable;
+use crate::data::Schema;
+use crate::error::{Error, ErrorKind, Result};
+use crate::expiry::Policy;
+use crate::id::{Key, SessionId, random_bytes};
+use crate::record::{Fate, Record, Tombstone, Version};
+use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Settled, replay};
+use crate::store::{Lookup, Store, Touch};
+use crate::values::{Change, Values, too_large};
+
+use group::Group;
+
+/// How long a tombstone stands: longer than a request that still carries the old id takes to arrive.
+const TOMBSTONE: Duration = Duration::from_secs(60);
+
+/// How often an id that is already taken is drawn anew, and how many moves of one session are followed.
+const TRIES: usize = 8;
+
+/// What all sessions of one type have in common.
+pub(crate) struct Engine {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub schema: &'static Schema,
+    pub scope: &'static str,
+    pub policy: Policy,
+    pub timeout: Duration,
+    pub max_size: usize,
+    groups: Mutex<HashMap<Key, Arc<Group>>>,
+}
+
+/// Until when a commit has to be through with the store.
+#[derive(Clone, Copy)]
+struct Deadline(Instant);
+
+impl Deadline {
+    fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+/// A stored session and where it is: what changes are replayed on.
+#[derive(Clone)]
+struct Stored {
+    live: Live,
+    values: Values,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        schema: &'static Schema,
+        scope: &'static str,
+        policy: Policy,
+        (timeout, max_size): (Duration, usize),
+    ) -> Self {
+        Self { store, clock, schema, scope, policy, timeout, max_size, groups: Mutex::default() }
+    }
+
+    /// Loads the session of `id`; `None` when the store knows no such id.
+    ///
+    /// # Errors
+    /// When the store cannot be read: never an empty session.
+    pub(crate) async fn load(&self, id: &SessionId) -> Result<Option<(Carrier, Values)>> {
+        let key = id.key(self.scope);
+        let record = match self.call(self.timeout, "load", self.store.load(&key)).await? {
+            Lookup::Found(record) => record,
+            Lookup::Tombstone(_) => return Ok(Some((Carrier::Ended, Values::empty(self.schema)))),
+            Lookup::Absent => return Ok(None),
+        };
+        if let Some(stored) = self.read(key, Some(id.clone()), &record)? {
+            return Ok(Some((Carrier::Live(stored.live), stored.values)));
+        }
+        log::error!(
+            target: "session_rocket",
+            "the record of session {} of type `{}` is damaged: it starts anew",
+            id.label(), self.schema.type_name(),
+        );
+        let carrier = Carrier::New { replaces: Some((key, record.version)) };
+        Ok(Some((carrier, Values::empty(self.schema))))
+    }
+
+    /// What a record says; `None` when it is damaged.
+    fn read(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
+        let values = match Values::load(self.schema, &record.payload) {
+            Ok(values) => values,
+            Err(Unreadable::Corrupt) => return Ok(None),
+            Err(Unreadable::UnknownFormat) => {
+                let name = self.schema.type_name();
+                let context = format!("a session of type `{name}` is stored in a format this build cannot read");
+                return Err(Error::new(ErrorKind::Unavailable, context));
+            }
+        };
+        let Record { version, created_at, expires_at, .. } = *record;
+        Ok(Some(Stored { live: Live { id, key, version, created_at, expires_at }, values }))
+    }
+
+    /// As [`read`](Self::read) in the midst of a commit, where damage is an error.
+    fn reread(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Stored> {
+        self.read(key, id, record)?
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the record of a session was damaged meanwhile"))
+    }
+
+    /// Commits what a request changed. Must run to its end: spawn it where the caller may go away.
+    ///
+    /// # Errors
+    /// When the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
+    pub(crate) async fn commit(&self, job: Job) -> Result<Settled> {
+        let deadline = Deadline(Instant::now() + self.timeout);
+        match (&job.carrier, job.lifecycle) {
+            (Carrier::Ended, _) if job.login => self.found_apart(&job, deadline).await,
+            (Carrier::Ended, _) => Ok(self.ended()),
+            (Carrier::Live(live), Lifecycle::Keep) => self.grouped(live.clone(), job, deadline).await,
+            (Carrier::Live(live), Lifecycle::Cycle) => self.cycle(live.clone(), job, deadline).await,
+            (Carrier::Live(live), Lifecycle::End) => self.end(live.clone(), job, deadline).await,
+            (Carrier::New { replaces }, _) => {
+                let replaces = *replaces;
+                self.found_or_forget(job, replaces, deadline).await
+            }
+        }
+    }
+
+    /// Renews a session that was only read, where that is due.
+    pub(crate) async fn refresh(&self, live: &Live, values: &Values) -> Option<Settled> {
+        let now = self.clock.now();
+        let due = self.policy.refreshed(values.expiry(), live.created_at, live.expires_at, now)?;
+        let touch = self.store.touch(&live.key, live.version, due);
+        match self.call(self.timeout, "refresh", touch).await {
+            Ok(Touch::Touched) => {
+                let carrier = Carrier::Live(Live { expires_at: due, ..live.clone() });
+                Some(Settled { carrier, values: values.clone(), cookie: CookieEffect::Set })
+            }
+            // Whoever changed it meanwhile renewed it, or ended it.
+            Ok(Touch::Conflict | Touch::Gone) => None,
+            Err(error) => {
+                // Nothing that anybody changed is lost: the session stands as it was.
+                log::warn!(target: "session_rocket", "a session was read but not renewed: {}", crate::error::Chain(&error));
+                None
+            }
+        }
+    }
+
+    /// A session without a record, or what `flush` leaves of it.
+    async fn found_or_forget(&self, job: Job, replaces: Option<(Key, Version)>, deadline: Deadline) -> Result<Settled> {
+        if job.values.is_blank() {
+            let cookie = if job.flushed { CookieEffect::Remove } else { CookieEffect::None };
+            return Ok(Settled { carrier: Carrier::New { replaces }, values: job.values, cookie });
+        }
+        let settled = self.found(job.values, None, deadline).await?;
+        if let Some((key, version)) = replaces {
+            self.discard(&key, Some(version), deadline).await;
+        }
+        Ok(settled)
+    }
+
+    /// A session of its own for a request that logged in while its session was ended or moved: what it set, no more.
+    async fn found_apart(&self, job: &Job, deadline: Deadline) -> Result<Settled> {
+        let mut values = Values::empty(self.schema);
+        self.replay(&job.changes, &mut values)?;
+        self.found(values, None, deadline).await
+    }
+
+    /// Puts a session under a new id.
+    async fn found(&self, mut values: Values, created_at: Option<Timestamp>, deadline: Deadline) -> Result<Settled> {
+        self.encode(&mut values)?;
+        for _ in 0..TRIES {
+            let id = SessionId::random()?;
+            let key = id.key(self.scope);
+            let (record, live) = self.record(key, Some(id), &mut values, created_at)?;
+            if self.insert(&key, &record, deadline).await? {
+                return Ok(Settled { carrier: Carrier::Live(live), values, cookie: CookieEffect::Set });
+            }
+        }
+        Err(Error::new(ErrorKind::Random, "every new session id drawn was already taken"))
+    }
+
+    fn ended(&self) -> Settled {
+        Settled { carrier: Carrier::Ended, values: Values::empty(self.schema), cookie: CookieEffect::None }
+    }
+
+    /// The record of settled values, saved now.
+    fn record(
+        &self,
+        key: Key,
+        id: Option<SessionId>,
+        values: &mut Values,
+        created_at: Option<Timestamp>,
+    ) -> Result<(Record, Live)> {
+        let now = self.clock.now();
+        let created_at = created_at.unwrap_or(now);
+        let expires_at = self.policy.expires_at(values.expiry(), created_at, now);
+        let version = Version::random()?;
+        let mut record = Record::new(self.scope, values.payload(), version, now, expires_at);
+        record.created_at = created_at;
+        record.identity = self.guarded(|| values.identity())?;
+        if let Some(identity) = &record.identity
+            && identity.len() > 255
+        {
+            let name = self.schema.type_name();
+            let context = format!("the identity of session type `{name}` is longer than 255 bytes");
+            return Err(Error::new(ErrorKind::Encode, context));
+        }
+        Ok((record, Live { id, key, version, created_at, expires_at }))
+    }
+
+    /// Makes changes on other values than they were made on first.
+    fn replay(&self, changes: &[Change], values: &mut Values) -> Result<()> {
+        self.guarded(|| replay(|| changes.iter().for_each(|change| change.apply(values))))
+    }
+
+    /// Encodes what was set.
+    fn encode(&self, values: &mut Values) -> Result<()> {
+        self.guarded(|| values.settle())??;
+        if values.size_at_most() > self.max_size {
+            let size = values.payload().len();
+            if size > self.max_size {
+                return Err(too_large(self.schema, size, self.max_size));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs user code; a panic becomes an error.
+    fn guarded<R>(&self, run: impl FnOnce() -> R) -> Result<R> {
+        // What the code half changed is dropped with the error.
+        catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
+            let name = self.schema.type_name();
+            let context = format!("a change of session type `{name}` panicked while it was saved");
+            Error::new(ErrorKind::Panicked, context)
+        })
+    }
+
+    fn tombstone(&self, fate: Fate) -> Tombstone {
+        Tombstone { fate, expires_at: self.clock.now().plus(TOMBSTONE) }
+    }
+
+    /// The group of all commits of one session in this process.
+    fn group(&self, key: Key) -> Arc<Group> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    }
+
+    /// Forgets a group that nobody else is in.
+    fn leave(&self, key: &Key, group: Arc<Group>) {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map's and ours: whoever joins does so under this lock.
+        if Arc::strong_count(&group) == 2 {
+            groups.remove(key);
+        }
+    }
+
+    /// A store call within `limit`. Dropping it then is safe by the store's contract.
+    async fn call<A>(&self, limit: Duration, what: &str, call: impl Future<Output = Result<A>>) -> Result<A> {
+        let mut call = pin!(call);
+        let mut sleep = None;
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(answer) = call.as_mut().poll(context) {
+                return Poll::Ready(answer);
+            }
+            // Most calls to memory are done at once: only those that wait need a timer.
+            let sleep = sleep.get_or_insert_with(|| self.clock.sleep(limit));
+            sleep.as_mut().poll(context).map(|()| {
+                Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("the store did not answer in time: cannot {what} a session"),
+                ))
+            })
+        })
+        .await
+    }
+
+    /// Waits a little before the next try, or says that there is no time left for one.
+    async fn pause(&self, attempt: u32, deadline: Deadline) -> Result<()> {
+        if deadline.left().is_zero() {
+            return Err(Error::new(ErrorKind::Timeout, "other requests changed the session at every try"));
+        }
+        let [random] = random_bytes::<1>()?;
+        let longest = 500 << attempt.min(6);
+        self.clock.sleep(Duration::from_micros(longest * u64::from(random) / 255)).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! What the derive tells about a session type.
+
+use std::fmt;
+
+use crate::codec::{Raw, Unencodable};
+use crate::error::{Error, ErrorKind, Result};
+use crate::field::{AnyField, Value};
+use crate::state::State;
+use crate::values::{Edit, View, is_reserved};
+
+/// A type whose fields live in a session. Derive it: `#[derive(Session)]`.
+///
+/// The derive makes everything in here; nothing of it is meant to be written or called by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a session type",
+    note = "declare it with `#[derive(session_rocket::Session)]`"
+)]
+pub trait SessionData: Sized + Send + Sync + 'static {
+    /// The accessors of the fields, which `Session<Self>` dereferences to.
+    type Fields: SessionFields;
+
+    /// The type's name, for logs.
+    #[doc(hidden)]
+    const NAME: &'static str;
+
+    /// The configuration table, and the scope that sessions of this type are kept under.
+    #[doc(hidden)]
+    const CONFIG: &'static str;
+
+    #[doc(hidden)]
+    fn schema() -> &'static Schema;
+
+    #[doc(hidden)]
+    fn snapshot(view: &mut View) -> Self;
+
+    #[doc(hidden)]
+    fn replace(self, edit: &mut Edit);
+}
+
+/// The generated struct that carries the accessors.
+#[doc(hidden)]
+pub trait SessionFields: Send + Sync + 'static {
+    /// Accessors of the session that `state` is of.
+    fn new(state: State) -> Self;
+    /// The state the accessors work on.
+    fn state(&self) -> &State;
+}
+
+/// The fields of a session type, in the order they are declared.
+pub struct Schema {
+    type_name: &'static str,
+    fields: &'static [&'static dyn AnyField],
+}
+
+impl Schema {
+    /// The schema of a type.
+    pub const fn new(type_name: &'static str, fields: &'static [&'static dyn AnyField]) -> Self {
+        Self { type_name, fields }
+    }
+
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    pub(crate) fn fields(&self) -> &'static [&'static dyn AnyField] {
+        self.fields
+    }
+
+    /// The field that is stored under `name`, and that name. `hint` is where it stands if the order is the usual one.
+    pub(crate) fn find(&self, name: &str, hint: usize) -> Option<(usize, &'static str)> {
+        if let Some(field) = self.fields.get(hint).filter(|field| field.spec().stored == name && !field.spec().extra) {
+            return Some((hint, field.spec().stored));
+        }
+        self.fields.iter().enumerate().filter(|(_, field)| !field.spec().extra).find_map(|(index, field)| {
+            let spec = field.spec();
+            let names = std::iter::once(&spec.stored).chain(spec.aliases);
+            names.copied().find(|known| *known == name).map(|known| (index, known))
+        })
+    }
+
+    pub(crate) fn declares(&self, name: &str) -> bool {
+        self.find(name, 0).is_some()
+    }
+
+    /// The index of the `extra` field.
+    pub(crate) fn extra(&self) -> Option<usize> {
+        self.fields.iter().position(|field| field.spec().extra)
+    }
+
+    /// Whether `name` belongs into the `extra` field.
+    pub(crate) fn is_extra(&self, name: &str) -> bool {
+        !is_reserved(name) && !self.declares(name)
+    }
+
+    pub(crate) fn identity(&self) -> Option<&'static dyn AnyField> {
+        self.fields.iter().copied().find(|field| field.spec().identity)
+    }
+
+    /// Decodes a stored value; logs once per field that one did not, never the value.
+    pub(crate) fn decode(&self, field: &dyn AnyField, raw: &Raw) -> Option<Value> {
+        let decoded = field.decode(raw);
+        if decoded.is_none() && field.spec().first_undecodable() {
+            log::warn!(
+                target: "session_rocket",
+                "a stored value of `{}.{}` does not decode: it reads as absent and is kept as it is until overwritten",
+                self.type_name, field.spec().name,
+            );
+        }
+        decoded
+    }
+
+    pub(crate) fn unencodable(&self, field: &dyn AnyField, reason: Unencodable) -> Error {
+        let context = format!("field `{}` of session type `{}` does not encode", field.spec().name, self.type_name);
+        Error::with_source(ErrorKind::Encode, context, reason)
+    }
+
+    /// Refuses keys in an `extra` field that would be taken for others when read back.
+    pub(crate) fn check_extra(&self, field: &dyn AnyField, raw: &Raw) -> Result<()> {
+        if !field.spec().extra {
+            return Ok(());
+        }
+        let clash = raw.fields().unwrap_or_default().iter().any(|(name, _)| !self.is_extra(name));
+        if clash {
+            let name = field.spec().name;
+            let context = format!(
+                "field `{name}` of session type `{}` holds a key that is declared as a field or starts with `_`",
+                self.type_name
+            );
+            return Err(Error::new(ErrorKind::Encode, context));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.fields.iter().map(|field| field.spec().name);
+        write!(f, "{} ", self.type_name)?;
+        f.debug_set().entries(names).finish()
+    }
+}

@@ -1,0 +1,335 @@
+//! One field of a session type: its name, its default, and how it is read and written.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
+use crate::codec::{Raw, Unencodable};
+use crate::state::State;
+use crate::values::{Edit, View};
+
+/// A decoded value of some field. Behind an `Arc`, so that user code runs on it with no lock held.
+pub type Value = Arc<dyn Any + Send + Sync>;
+
+/// What a field's type must be able to do: the one place where the bounds of fields are asked for.
+pub trait FieldValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> FieldValue for T {}
+
+/// What a user's id must be able to do.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an `identity`: it does not implement `Display`",
+    note = "a user's sessions are found by the text of the identity: use an integer, a `String` or an id type that implements `Display`"
+)]
+pub trait Identity: ToString {}
+
+impl<T: std::fmt::Display> Identity for T {}
+
+/// The one type that holds undeclared keys.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold the undeclared keys of a session",
+    note = "declare the `extra` field as `serde_json::Map<String, serde_json::Value>`"
+)]
+pub trait ExtraKeys {}
+
+impl ExtraKeys for Map<String, Json> {}
+
+/// Marks a field declared as `Option<V>`.
+pub struct Optional;
+
+/// Marks a field declared as `V`, which reads as its default when nothing is stored.
+pub struct Defaulted;
+
+/// What is fixed about a field.
+pub struct Spec {
+    /// Its place in the struct.
+    pub index: usize,
+    /// Its name in Rust.
+    pub name: &'static str,
+    /// Its name in the store.
+    pub stored: &'static str,
+    /// Further stored names it is read from.
+    pub aliases: &'static [&'static str],
+    /// Whether it is the user's id.
+    pub identity: bool,
+    /// Whether it holds all stored keys that are not declared.
+    pub extra: bool,
+    /// Whether it was logged that a stored value did not decode.
+    undecodable: AtomicBool,
+    /// Whether it was logged that a value was read, set, and meanwhile changed by another request.
+    overwritten: AtomicBool,
+}
+
+impl Spec {
+    /// True the first time only.
+    pub(crate) fn first_undecodable(&self) -> bool {
+        !self.undecodable.swap(true, Ordering::Relaxed)
+    }
+
+    /// True the first time only.
+    pub(crate) fn first_overwritten(&self) -> bool {
+        !self.overwritten.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// A field whatever its type.
+pub trait AnyField: Send + Sync + 'static {
+    /// What is fixed about it.
+    fn spec(&self) -> &Spec;
+    /// Decodes a stored value.
+    #[doc(hidden)]
+    fn decode(&self, raw: &Raw) -> Option<Value>;
+    /// Encodes a value.
+    #[doc(hidden)]
+    fn encode(&self, value: &Value) -> EncodeResult;
+    /// Encodes what the field reads as when nothing is stored; `None` for an `Option`.
+    #[doc(hidden)]
+    fn encode_default(&self) -> Option<EncodeResult>;
+    /// The user's id as text, for an identity field.
+    #[doc(hidden)]
+    fn identity(&self, value: &Value) -> Option<String>;
+}
+
+/// An encoded value, or why there is none.
+pub struct EncodeResult(pub(crate) Result<Raw, Unencodable>);
+
+/// A field of type `V`; `K` says whether it is declared as `Option<V>` ([`Optional`]) or `V` ([`Defaulted`]).
+///
+/// It holds no session's data: accessors take the session's state.
+pub struct Field<V, K> {
+    spec: Spec,
+    ops: Ops<V>,
+    default: Option<fn() -> V>,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// What a field does with values of its type, so that the bounds are asked for where the field is made and not on
+/// every accessor.
+struct Ops<V> {
+    wrap: fn(V) -> Value,
+    peek: fn(&Value) -> &V,
+    clone: fn(&V) -> V,
+    decode: fn(&Raw) -> Option<Value>,
+    encode: fn(&V) -> Result<Raw, Unencodable>,
+    identity: Option<fn(&V) -> String>,
+}
+
+impl<V: FieldValue> Ops<V> {
+    const OPS: Self = Self {
+        wrap: |value| Arc::new(value),
+        peek: |value| {
+            value.downcast_ref().expect("a slot holds values of its own field only: both come from one index")
+        },
+        clone: V::clone,
+        decode: |raw| raw.decode::<V>().map(|value| Arc::new(value) as Value),
+        encode: |value| Raw::encode(value),
+        identity: None,
+    };
+}
+
+impl<V, K> Field<V, K> {
+    const fn new(index: usize, name: &'static str, default: Option<fn() -> V>) -> Self
+    where
+        V: FieldValue,
+    {
+        let spec = Spec {
+            index,
+            name,
+            stored: name,
+            aliases: &[],
+            identity: false,
+            extra: false,
+            undecodable: AtomicBool::new(false),
+            overwritten: AtomicBool::new(false),
+        };
+        Self { spec, ops: Ops::OPS, default, kind: PhantomData }
+    }
+
+    /// The same field, stored under another name.
+    #[must_use]
+    pub const fn rename(mut self, stored: &'static str) -> Self {
+        self.spec.stored = stored;
+        self
+    }
+
+    /// The same field, also read from other stored names.
+    #[must_use]
+    pub const fn alias(mut self, names: &'static [&'static str]) -> Self {
+        self.spec.aliases = names;
+        self
+    }
+}
+
+impl<V> Field<V, Optional> {
+    /// A field declared as `Option<V>`.
+    pub const fn optional(index: usize, name: &'static str) -> Self
+    where
+        V: FieldValue,
+    {
+        Self::new(index, name, None)
+    }
+
+    /// The same field, as the user's id.
+    #[must_use]
+    pub const fn identity(mut self) -> Self
+    where
+        V: Identity,
+    {
+        self.spec.identity = true;
+        self.ops.identity = Some(V::to_string);
+        self
+    }
+}
+
+impl<V> Field<V, Defaulted> {
+    /// A field declared as `V`.
+    pub const fn defaulted(index: usize, name: &'static str, default: fn() -> V) -> Self
+    where
+        V: FieldValue,
+    {
+        Self::new(index, name, Some(default))
+    }
+
+    /// The field that holds all stored keys that are not declared.
+    pub const fn extra(index: usize, name: &'static str) -> Self
+    where
+        V: ExtraKeys + Default + FieldValue,
+    {
+        let mut field = Self::new(index, name, Some(V::default as fn() -> V));
+        field.spec.extra = true;
+        field
+    }
+}
+
+impl<V: 'static, K: 'static> AnyField for Field<V, K> {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn decode(&self, raw: &Raw) -> Option<Value> {
+        (self.ops.decode)(raw)
+    }
+
+    fn encode(&self, value: &Value) -> EncodeResult {
+        EncodeResult((self.ops.encode)((self.ops.peek)(value)))
+    }
+
+    fn encode_default(&self) -> Option<EncodeResult> {
+        self.default.map(|default| EncodeResult((self.ops.encode)(&default())))
+    }
+
+    fn identity(&self, value: &Value) -> Option<String> {
+        self.ops.identity.map(|text| text((self.ops.peek)(value)))
+    }
+}
+
+/// What both kinds of field have in common.
+impl<V: 'static, K: 'static> Field<V, K> {
+    fn owned(&self, value: &Value) -> V {
+        (self.ops.clone)((self.ops.peek)(value))
+    }
+
+    /// Stores `value`.
+    #[track_caller]
+    pub fn set(&'static self, state: &State, value: V) {
+        state.set(self, (self.ops.wrap)(value));
+    }
+
+    /// The stored value; if there is none, stores `value` and returns it.
+    #[track_caller]
+    pub fn setdefault(&'static self, state: &State, value: V) -> V {
+        self.owned(&state.setdefault(self, (self.ops.wrap)(value)))
+    }
+
+    /// Whether a value is stored.
+    pub fn has(&'static self, state: &State) -> bool {
+        state.read(self).is_some()
+    }
+
+    /// Removes the stored value and returns it.
+    #[track_caller]
+    pub fn delete(&'static self, state: &State) -> Option<V> {
+        state.delete(self).map(|value| self.owned(&value))
+    }
+}
+
+impl<V: 'static> Field<V, Optional> {
+    /// The stored value.
+    pub fn get(&'static self, state: &State) -> Option<V> {
+        state.read(self).map(|value| self.owned(&value))
+    }
+
+    /// Looks at the stored value without cloning it.
+    pub fn with<R>(&'static self, state: &State, look: impl FnOnce(Option<&V>) -> R) -> R {
+        look(state.read(self).as_ref().map(self.ops.peek))
+    }
+
+    /// Changes the stored value by `op`, which runs again on fresher data where another request came first.
+    #[track_caller]
+    pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut Option<V>) -> R + Clone + Send + 'static) -> R {
+        state.update(self, move |value| {
+            let mut stored = value.map(|value| self.owned(value));
+            let result = op.clone()(&mut stored);
+            (stored.map(self.ops.wrap), result)
+        })
+    }
+
+    /// The value in a snapshot.
+    pub fn read(&'static self, view: &mut View) -> Option<V> {
+        view.read(self).map(|value| self.owned(&value))
+    }
+
+    /// Writes the value of a changed snapshot, if it differs.
+    pub fn write(&'static self, edit: &mut Edit, value: Option<V>) {
+        match value {
+            Some(value) => edit.set(self, (self.ops.wrap)(value)),
+            None => edit.delete(self),
+        }
+    }
+}
+
+impl<V: 'static> Field<V, Defaulted> {
+    fn default_value(&self) -> V {
+        let default = self.default.expect("every constructor of a defaulted field takes its default");
+        default()
+    }
+
+    /// The stored value or the default.
+    pub fn get(&'static self, state: &State) -> V {
+        state.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
+    }
+
+    /// Looks at the stored value, or the default, without cloning it.
+    pub fn with<R>(&'static self, state: &State, look: impl FnOnce(&V) -> R) -> R {
+        match state.read(self) {
+            Some(value) => look((self.ops.peek)(&value)),
+            None => look(&self.default_value()),
+        }
+    }
+
+    /// Changes the stored value, or the default, by `op`, which runs again on fresher data where another request came
+    /// first.
+    #[track_caller]
+    pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut V) -> R + Clone + Send + 'static) -> R {
+        state.update(self, move |value| {
+            let mut stored = value.map_or_else(|| self.default_value(), |value| self.owned(value));
+            let result = op.clone()(&mut stored);
+            (Some((self.ops.wrap)(stored)), result)
+        })
+    }
+
+    /// The value in a snapshot.
+    pub fn read(&'static self, view: &mut View) -> V {
+        view.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
+    }
+
+    /// Writes the value of a changed snapshot, if it differs.
+    pub fn write(&'static self, edit: &mut Edit, value: V) {
+        edit.set(self, (self.ops.wrap)(value));
+    }
+}

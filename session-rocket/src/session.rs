@@ -1,0 +1,394 @@
+//! The live session of a request.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::ser::{Error as _, SerializeMap};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value as Json};
+use time::OffsetDateTime;
+use tokio::sync::Mutex as Turn;
+
+use crate::clock::Timestamp;
+use crate::commit::Engine;
+use crate::data::{SessionData, SessionFields};
+use crate::error::{Error, ErrorKind, Result};
+use crate::expiry::Expiry;
+use crate::id::SessionId;
+use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Scope, State};
+use crate::values::{Edit, Values, View};
+
+/// The live session of a request, with the accessors that `#[derive(Session)]` made for the fields of `T`.
+///
+/// It is a cheap handle: clones, and all guards of one request, are the same session. Changes are saved when the
+/// response is made, before its head is sent, unless its status is 5xx; what happens after that, in a stream or a
+/// task, must call [`save`](Self::save).
+///
+/// As a request guard it fails with 503 when the store cannot be read. Take `Result<Session<T>, session_rocket::Error>`
+/// to handle that; `Option<Session<T>>` hides an outage, for Rocket makes every failure of a guard `None`.
+///
+/// ```
+/// use session_rocket::Session;
+///
+/// #[derive(Session)]
+/// struct Visitor {
+///     num_visits: u32,
+/// }
+///
+/// #[rocket::get("/")]
+/// fn index(session: Session<Visitor>) -> String {
+///     session.update_num_visits(|visits| *visits += 1);
+///     format!("Visit count: {}", session.num_visits())
+/// }
+/// ```
+pub struct Session<T: SessionData>(Arc<Shared<T>>);
+
+struct Shared<T: SessionData> {
+    fields: T::Fields,
+    core: Arc<Core>,
+}
+
+impl<T: SessionData> Clone for Session<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: SessionData> Deref for Session<T> {
+    type Target = T::Fields;
+
+    fn deref(&self) -> &T::Fields {
+        &self.0.fields
+    }
+}
+
+impl<T: SessionData> Session<T> {
+    pub(crate) fn new(core: Core) -> Self {
+        let fields = T::Fields::new(core.state.clone());
+        Self(Arc::new(Shared { fields, core: Arc::new(core) }))
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
+    fn state(&self) -> &State {
+        &self.0.core.state
+    }
+
+    fn values(&self) -> Values {
+        self.state().snapshot().1
+    }
+
+    /// All fields as they are now, defaults filled in.
+    pub fn get(&self) -> T {
+        T::snapshot(&mut View::new(self.values()))
+    }
+
+    /// Sets the fields that differ from `data`, and deletes those that are `None` in it.
+    ///
+    /// As with a setter, another request's change of a field set here is overwritten; [`update`](Self::update) loses
+    /// nothing.
+    #[track_caller]
+    pub fn replace(&self, data: T) {
+        self.state().replace(|edit| data.replace(edit));
+    }
+
+    /// Changes several fields at once, by a rule that holds across them.
+    ///
+    /// `op` may run again, as a clone, on fresher data, when another request changed the session meanwhile: so it is
+    /// never lost and counts once. The result is that of the first run; after [`save`](Self::save) the getters give
+    /// what was committed.
+    ///
+    /// ```
+    /// # use session_rocket::Session;
+    /// #[derive(Session)]
+    /// struct Cart {
+    ///     items: Vec<String>,
+    ///     total: u64,
+    /// }
+    ///
+    /// fn add(cart: &Session<Cart>, item: &str, price: u64) {
+    ///     let item = item.to_owned();
+    ///     cart.update(move |cart| {
+    ///         cart.items.push(item);
+    ///         cart.total += price;
+    ///     });
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn update<R>(&self, op: impl FnOnce(&mut T) -> R + Clone + Send + 'static) -> R {
+        self.state().edit(move |edit: &mut Edit| {
+            let mut data = T::snapshot(&mut edit.view);
+            let result = op.clone()(&mut data);
+            data.replace(edit);
+            result
+        })
+    }
+
+    /// The stored names of all that is stored, undeclared ones included.
+    pub fn keys(&self) -> Vec<String> {
+        self.values().keys()
+    }
+
+    /// All that is stored, by stored name, undeclared keys included.
+    pub fn items(&self) -> Map<String, Json> {
+        self.values().items()
+    }
+
+    /// Removes all data. The session, its id and its cookie stay.
+    ///
+    /// If the session had an identity, nobody is logged in any more, and the id is cycled.
+    #[track_caller]
+    pub fn clear(&self) {
+        self.state().clear();
+    }
+
+    /// Ends the session: its data, its record and its cookie. This is how to log out.
+    ///
+    /// What is set afterwards in the same request makes a new session. Carried out whatever the response's status.
+    #[track_caller]
+    pub fn flush(&self) {
+        self.state().flush();
+    }
+
+    /// Gives the session a new id and keeps its data. Call it where privileges change; setting the identity does so by
+    /// itself.
+    ///
+    /// Carried out whatever the response's status.
+    #[track_caller]
+    pub fn cycle_id(&self) {
+        self.state().cycle_id();
+    }
+
+    /// Sets when this session expires: a [`Duration`] after the last save (zero: when the browser is closed), an
+    /// [`OffsetDateTime`], or as configured (`None`).
+    ///
+    /// ```
+    /// # use session_rocket::{Expiry, Session};
+    /// # use std::time::Duration;
+    /// # #[derive(Session)]
+    /// # struct Visitor {}
+    /// fn remember_me(session: &Session<Visitor>, remember: bool) {
+    ///     session.set_expiry(if remember { Expiry::After(Duration::from_secs(30 * 86_400)) } else { Expiry::BrowserClose });
+    ///     session.set_expiry(Duration::from_secs(300));
+    ///     session.set_expiry(None);
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn set_expiry(&self, expiry: impl Into<Expiry>) {
+        let expiry = match expiry.into() {
+            Expiry::After(duration) => Expiry::from(duration),
+            other => other,
+        };
+        self.state().set_expiry(expiry);
+    }
+
+    /// How long the session lives if it is saved now.
+    pub fn expiry_age(&self) -> Duration {
+        let now = self.0.core.engine.clock.now();
+        now.until(self.expires_at(now))
+    }
+
+    /// When the session expires if it is saved now.
+    pub fn expiry_date(&self) -> OffsetDateTime {
+        self.expires_at(self.0.core.engine.clock.now()).to_date()
+    }
+
+    fn expires_at(&self, now: Timestamp) -> Timestamp {
+        let created_at = match self.state().carrier() {
+            Carrier::Live(live) => live.created_at,
+            Carrier::New { .. } | Carrier::Ended => now,
+        };
+        self.0.core.engine.policy.expires_at(self.values().expiry(), created_at, now)
+    }
+
+    /// Whether the cookie ends with the browser.
+    pub fn expires_at_browser_close(&self) -> bool {
+        self.0.core.engine.policy.at_browser_close(self.values().expiry())
+    }
+
+    /// Starts a test of whether the browser takes cookies; ask [`test_cookie_worked`](Self::test_cookie_worked) in the
+    /// next request.
+    #[track_caller]
+    pub fn set_test_cookie(&self) {
+        self.state().set_test_cookie(true);
+    }
+
+    /// Whether the test cookie came back.
+    pub fn test_cookie_worked(&self) -> bool {
+        self.values().test_cookie()
+    }
+
+    /// Ends the test of whether the browser takes cookies.
+    #[track_caller]
+    pub fn delete_test_cookie(&self) {
+        self.state().set_test_cookie(false);
+    }
+
+    /// The session's id; `None` while it has none that the browser could hold.
+    pub fn id(&self) -> Option<SessionId> {
+        match self.state().carrier() {
+            Carrier::Live(live) => live.id,
+            Carrier::New { .. } | Carrier::Ended => None,
+        }
+    }
+
+    /// Whether nothing is stored in it.
+    pub fn is_empty(&self) -> bool {
+        self.values().is_empty()
+    }
+
+    /// Whether it is not in the store yet.
+    pub fn is_new(&self) -> bool {
+        !matches!(self.state().carrier(), Carrier::Live(_))
+    }
+
+    /// Whether there are changes that are not saved yet.
+    pub fn is_modified(&self) -> bool {
+        self.state().is_modified()
+    }
+
+    /// Saves now. For streams, WebSockets and tasks, which change the session after the response is made, and for
+    /// handlers that want to see the error themselves.
+    ///
+    /// Dropping the future does not take the save back: it goes on by itself, and if it fails then, so does the
+    /// response.
+    ///
+    /// # Errors
+    /// When the store did not confirm, or a value could not be encoded; the changes are closed then and are not saved
+    /// later. [`ErrorKind::TooLate`] when the response head is sent and the browser would need a new cookie.
+    ///
+    /// ```
+    /// # use session_rocket::{Error, Session};
+    /// # #[derive(Session)]
+    /// # struct Visitor { num_visits: u32 }
+    /// async fn count(session: Session<Visitor>) -> Result<u32, Error> {
+    ///     session.update_num_visits(|visits| *visits += 1);
+    ///     session.save().await?;
+    ///     Ok(session.num_visits())
+    /// }
+    /// ```
+    pub async fn save(&self) -> Result<()> {
+        self.0.core.commit(Scope::Everything).await
+    }
+}
+
+impl<T: SessionData> fmt::Debug for Session<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("type", &T::NAME).field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// The declared fields by name, defaults filled in; ready for a template's context.
+impl<T: SessionData> Serialize for Session<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut values = self.values();
+        let fields = T::schema().fields();
+        let mut map = serializer.serialize_map(Some(fields.len()))?;
+        for field in fields {
+            let value = values.presented_json(*field).map_err(S::Error::custom)?;
+            map.serialize_entry(field.spec().name, &value)?;
+        }
+        map.end()
+    }
+}
+
+/// A session whatever its type: what it holds and how it is saved.
+pub(crate) struct Core {
+    pub state: State,
+    pub engine: Arc<Engine>,
+    /// One commit of this session at a time.
+    turn: Turn<()>,
+}
+
+/// What a response has to tell the browser.
+pub(crate) enum Answer {
+    Nothing,
+    /// Hold this id for so long; `None`: until the browser is closed.
+    Hold {
+        id: SessionId,
+        age: Option<Duration>,
+    },
+    /// Forget the id.
+    Forget,
+}
+
+impl Core {
+    pub(crate) fn new(state: State, engine: Arc<Engine>) -> Self {
+        Self { state, engine, turn: Turn::new(()) }
+    }
+
+    /// Saves in a task of its own: no caller's timeout can cut it in half.
+    async fn commit(self: &Arc<Self>, scope: Scope) -> Result<()> {
+        let running = self.turn.lock().await;
+        let modified = self.state.is_modified();
+        drop(running);
+        if modified {
+            let core = self.clone();
+            if tokio::spawn(async move { core.commit_here(scope).await }).await.is_err() {
+                self.state.fail(Error::new(ErrorKind::Uncertain, "the task that saved a session was aborted"));
+            }
+        }
+        self.state.take_failure().map_or(Ok(()), Err)
+    }
+
+    async fn commit_here(&self, scope: Scope) {
+        let _turn = self.turn.lock().await;
+        let Some(job) = self.state.take(scope) else { return };
+        if self.state.head_sent() && needs_cookie(&job) {
+            let context = "the response head is sent: the browser can no longer be told a new session id";
+            return self.state.fail(Error::new(ErrorKind::TooLate, context));
+        }
+        match self.engine.commit(job).await {
+            Ok(settled) => self.state.settle(settled),
+            Err(error) => self.state.fail(error),
+        }
+    }
+
+    /// Saves what the request changed, or renews what it read, and says what to tell the browser.
+    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope) -> Result<Answer> {
+        self.commit(scope).await?;
+        if scope == Scope::Everything {
+            self.refresh().await;
+        }
+        let (effect, carrier, expiry) = self.state.send_head();
+        Ok(match (effect, carrier) {
+            (CookieEffect::Set, Carrier::Live(live)) => self.hold(live.id, live.expires_at, expiry),
+            (CookieEffect::Remove, Carrier::New { .. }) => Answer::Forget,
+            _ => Answer::Nothing,
+        })
+    }
+
+    fn hold(&self, id: Option<SessionId>, expires_at: Timestamp, expiry: Expiry) -> Answer {
+        let left = self.engine.clock.now().until(expires_at);
+        let age = (!self.engine.policy.at_browser_close(expiry)).then_some(left);
+        match id {
+            Some(id) if !left.is_zero() => Answer::Hold { id, age },
+            _ => Answer::Nothing,
+        }
+    }
+
+    async fn refresh(&self) {
+        if self.state.has_news() {
+            return;
+        }
+        if let Carrier::Live(live) = self.state.carrier()
+            && let Some(settled) = self.engine.refresh(&live, &self.state.snapshot().1).await
+        {
+            self.state.settle(settled);
+        }
+    }
+}
+
+/// Whether a commit gives the session an id that the browser does not hold.
+fn needs_cookie(job: &Job) -> bool {
+    match (&job.carrier, job.lifecycle) {
+        (_, Lifecycle::Cycle) => true,
+        (Carrier::Live(_), Lifecycle::Keep) => false,
+        (Carrier::Ended, _) => job.login,
+        (Carrier::New { .. }, _) | (Carrier::Live(_), Lifecycle::End) => !job.values.is_blank(),
+    }
+}

@@ -1,0 +1,273 @@
+//! The fairing: reads the configuration, opens the store, and commits each request's session before the response
+//! head is sent.
+
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rocket::fairing::{self, Fairing, Info, Kind};
+use rocket::http::Status;
+use rocket::{Build, Orbit, Request, Response, Rocket};
+
+use super::config::{Config, Settings, resolve};
+use super::cookie::{self, CookieSettings};
+use super::guard::{Cached, status};
+use crate::clock::{Clock, SystemClock};
+use crate::commit::Engine;
+use crate::data::SessionData;
+use crate::error::{Chain, Error, ErrorKind, Result};
+use crate::expiry::Refresh;
+use crate::session::{Answer, Session};
+use crate::state::Scope;
+use crate::store::{self, Store};
+
+/// Where the fairing gets its store from.
+#[derive(Clone)]
+enum Source {
+    /// The configuration's `store` URL.
+    Url,
+    Object(Arc<dyn Store>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::SqlitePool),
+}
+
+/// The fairing that loads and saves sessions of type `T`; see [`Session::fairing`].
+///
+/// Attach it last: a fairing that runs later can still read a session, but what it changes is not saved any more.
+pub struct SessionFairing<T> {
+    config: Config,
+    source: Source,
+    clock: Arc<dyn Clock>,
+    data: PhantomData<fn() -> T>,
+}
+
+impl<T: SessionData> Session<T> {
+    /// The fairing to attach: configured by the table `[default.session]` in `Rocket.toml`, or the one named with
+    /// `#[session(config = "…")]`, and by `ROCKET_SESSION={…}`.
+    ///
+    /// ```
+    /// # use session_rocket::Session;
+    /// # #[derive(Session)]
+    /// # struct Visitor { num_visits: u32 }
+    /// let rocket = rocket::build().attach(Session::<Visitor>::fairing());
+    /// ```
+    pub fn fairing() -> SessionFairing<T> {
+        SessionFairing {
+            config: Config::default(),
+            source: Source::Url,
+            clock: Arc::new(SystemClock),
+            data: PhantomData,
+        }
+    }
+}
+
+impl<T> SessionFairing<T> {
+    /// Values for what neither `Rocket.toml` nor the environment sets.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Keeps sessions in this store, whatever the configuration's `store` says.
+    #[must_use]
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.source = Source::Object(Arc::new(store));
+        self
+    }
+
+    /// Keeps sessions in the database of the application's own pool, whatever the configuration's `store` says.
+    #[cfg(feature = "sqlite")]
+    #[must_use]
+    pub fn pool(mut self, pool: sqlx::SqlitePool) -> Self {
+        self.source = Source::Sqlite(pool);
+        self
+    }
+
+    /// Takes the time from `clock`: for tests that move it.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+/// What an attached fairing leaves in Rocket's managed state.
+pub(super) struct Attached<T> {
+    pub engine: Arc<Engine>,
+    pub cookie: CookieSettings,
+    sweep: Option<Sweep>,
+    data: PhantomData<fn() -> T>,
+}
+
+/// A sweeper that is to be started at liftoff.
+struct Sweep {
+    store: Arc<dyn Store>,
+    interval: std::time::Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// What the fairings of several session types have in common.
+#[derive(Default)]
+struct Registry(Mutex<Vec<Entry>>);
+
+struct Entry {
+    type_name: &'static str,
+    scope: &'static str,
+    cookie_name: String,
+    opened: Option<(store::Options, Arc<dyn Store>)>,
+}
+
+#[rocket::async_trait]
+impl<T: SessionData> Fairing for SessionFairing<T> {
+    fn info(&self) -> Info {
+        Info { name: "Session", kind: Kind::Ignite | Kind::Liftoff | Kind::Response | Kind::Singleton }
+    }
+
+    async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
+        let rocket = if rocket.state::<Registry>().is_some() { rocket } else { rocket.manage(Registry::default()) };
+        match self.attach(&rocket).await {
+            Ok(attached) => Ok(rocket.manage(attached)),
+            Err(error) => {
+                log::error!(target: "session_rocket", "session type `{}` cannot be attached: {}", T::NAME, Chain(&error));
+                Err(rocket)
+            }
+        }
+    }
+
+    async fn on_liftoff(&self, rocket: &Rocket<Orbit>) {
+        let sweep = rocket.state::<Attached<T>>().and_then(|attached| attached.sweep.as_ref());
+        if let Some(Sweep { store, interval, clock }) = sweep {
+            tokio::spawn(store::sweep::run(store.clone(), *interval, clock.clone(), rocket.shutdown()));
+        }
+    }
+
+    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        let Some(attached) = request.rocket().state::<Attached<T>>() else { return };
+        let cached = Cached::<T>::of(request);
+        cached.responded.store(true, Ordering::SeqCst);
+        if cached.loaded().is_none() && !attached.renews(request, response.status()) {
+            return;
+        }
+        respond(cached, &attached.cookie, request, response).await;
+    }
+}
+
+/// Commits the session of a request and tells the browser.
+async fn respond<T: SessionData>(
+    cached: &Cached<T>,
+    settings: &CookieSettings,
+    request: &Request<'_>,
+    response: &mut Response<'_>,
+) {
+    let scope = if response.status().code < 500 { Scope::Everything } else { Scope::LifecycleOnly };
+    let session = match cached.session(request).await {
+        Ok(session) => session,
+        Err(error) => {
+            if response.status() == status(error) {
+                cookie::mark_failed(response);
+            }
+            return;
+        }
+    };
+    match session.core().respond(scope).await {
+        Ok(answer) => {
+            cookie::vary(response);
+            match answer {
+                Answer::Nothing => {}
+                Answer::Hold { id, age } => cookie::set(response, settings.hold(&id, age)),
+                Answer::Forget if settings.presented(request) => cookie::set(response, settings.forget()),
+                Answer::Forget => {}
+            }
+        }
+        Err(error) => {
+            log::error!(target: "session_rocket", "cannot save a session of type `{}`: {}", T::NAME, Chain(&error));
+            cookie::fail(response, status(&error));
+        }
+    }
+}
+
+impl<T> Attached<T> {
+    /// Whether a request that never looked at its session renews it all the same.
+    fn renews(&self, request: &Request<'_>, status: Status) -> bool {
+        self.engine.policy.refresh == Refresh::Always
+            && status.code < 500
+            && !self.cookie.candidates(request).is_empty()
+    }
+}
+
+impl<T: SessionData> SessionFairing<T> {
+    async fn attach(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
+        let figment = rocket.figment();
+        let debug = figment.profile() == rocket::Config::DEBUG_PROFILE;
+        let settings = resolve(figment, T::CONFIG, &self.config, debug)?;
+        let registry = rocket
+            .state::<Registry>()
+            .ok_or_else(|| Error::new(ErrorKind::Config, "the registry of session types is not managed"))?;
+        self.refuse_clashes(registry, &settings)?;
+        let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
+        let (store, shared) = self.open(registry, &options).await?;
+        log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
+        registry.0.lock().unwrap_or_else(PoisonError::into_inner).push(Entry {
+            type_name: T::NAME,
+            scope: T::CONFIG,
+            cookie_name: settings.cookie.name.clone(),
+            opened: matches!(self.source, Source::Url).then(|| (options, store.clone())),
+        });
+        let sweep = settings.sweep_interval.filter(|_| !shared).map(|interval| Sweep {
+            store: store.clone(),
+            interval,
+            clock: self.clock.clone(),
+        });
+        let limits = (settings.store.timeout, settings.max_size);
+        let engine = Engine::new(store, self.clock.clone(), T::schema(), T::CONFIG, settings.policy, limits);
+        Ok(Attached { engine: Arc::new(engine), cookie: settings.cookie, sweep, data: PhantomData })
+    }
+
+    /// Two session types with one cookie or one scope would read each other's sessions.
+    fn refuse_clashes(&self, registry: &Registry, settings: &Settings) -> Result<()> {
+        let entries = registry.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for Entry { type_name, scope, cookie_name, .. } in entries.iter() {
+            if *scope == T::CONFIG {
+                let context = format!(
+                    "`{type_name}` and `{}` both use the configuration table `{scope}`: give one of them a table of \
+                     its own with `#[session(config = \"…\")]`",
+                    T::NAME
+                );
+                return Err(Error::new(ErrorKind::Config, context));
+            }
+            if *cookie_name == settings.cookie.name {
+                let context = format!(
+                    "`{type_name}` and `{}` both use the cookie `{cookie_name}`: set another `cookie_name` in `{}`",
+                    T::NAME,
+                    T::CONFIG
+                );
+                return Err(Error::new(ErrorKind::Config, context));
+            }
+        }
+        Ok(())
+    }
+
+    /// The store, and whether another session type has opened it already.
+    async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
+        match &self.source {
+            Source::Object(store) => Ok((store.clone(), false)),
+            #[cfg(feature = "sqlite")]
+            Source::Sqlite(pool) => {
+                let store = store::sql::sqlite::SqliteStore::from_pool(pool.clone(), options).await?;
+                Ok((Arc::new(store), false))
+            }
+            Source::Url => {
+                let opened = {
+                    let entries = registry.0.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut opened = entries.iter().filter_map(|entry| entry.opened.as_ref());
+                    opened.find(|(other, _)| other.same_place(options)).map(|(_, store)| store.clone())
+                };
+                match opened {
+                    Some(store) => Ok((store, true)),
+                    None => Ok((store::open(options).await?, false)),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The request guards: `Session<T>`, and `&T` by what the derive makes of [`snapshot`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocket::http::Status;
+pub use rocket::request::{FromRequest, Outcome, Request};
+pub use rocket::{Ignite, Rocket, Sentinel};
+use tokio::sync::OnceCell;
+
+use super::fairing::Attached;
+use crate::data::SessionData;
+use crate::error::{Chain, Error, ErrorKind, Result};
+use crate::session::{Core, Session};
+use crate::state::{Carrier, State};
+use crate::values::{Values, View};
+
+/// What one request knows of its session of type `T`.
+pub(super) struct Cached<T: SessionData> {
+    session: OnceCell<Result<Session<T>>>,
+    snapshot: OnceCell<T>,
+    /// The response is made: a session loaded from now on can no longer tell the browser anything.
+    pub responded: AtomicBool,
+}
+
+impl<T: SessionData> Cached<T> {
+    pub(super) fn of<'r>(request: &'r Request<'_>) -> &'r Self {
+        request.local_cache(|| Self {
+            session: OnceCell::new(),
+            snapshot: OnceCell::new(),
+            responded: AtomicBool::new(false),
+        })
+    }
+
+    /// The session, if a guard asked for it.
+    pub(super) fn loaded(&self) -> Option<&Result<Session<T>>> {
+        self.session.get()
+    }
+
+    /// The session, loaded at its first use in the request.
+    pub(super) async fn session(&self, request: &Request<'_>) -> &Result<Session<T>> {
+        self.session
+            .get_or_init(|| async {
+                let session = load::<T>(request).await.inspect_err(|error| {
+                    log::error!(target: "session_rocket", "cannot load a session of type `{}`: {}", T::NAME, Chain(error));
+                })?;
+                if self.responded.load(Ordering::SeqCst) {
+                    session.core().state.send_head();
+                }
+                Ok(session)
+            })
+            .await
+    }
+}
+
+async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
+    let attached = request.rocket().state::<Attached<T>>().ok_or_else(|| {
+        let name = T::NAME;
+        Error::new(ErrorKind::NoFairing, format!("attach the fairing: `.attach(Session::<{name}>::fairing())`"))
+    })?;
+    let engine = &attached.engine;
+    let mut carrier = Carrier::New { replaces: None };
+    let mut values = Values::empty(T::schema());
+    for id in attached.cookie.candidates(request) {
+        if let Some(found) = engine.load(&id).await? {
+            (carrier, values) = found;
+            break;
+        }
+    }
+    Ok(Session::new(Core::new(State::new(carrier, values), Arc::clone(engine))))
+}
+
+/// The status of a response that an error made.
+pub(super) fn status(error: &Error) -> Status {
+    if error.kind().is_transient() { Status::ServiceUnavailable } else { Status::InternalServerError }
+}
+
+/// The live session. Fails with 503 when the store cannot be read, with 500 where the fairing is missing.
+#[rocket::async_trait]
+impl<'r, T: SessionData> FromRequest<'r> for Session<T> {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        match Cached::<T>::of(request).session(request).await {
+            Ok(session) => Outcome::Success(session.clone()),
+            Err(error) => Outcome::Error((status(error), error.clone())),
+        }
+    }
+}
+
+/// Aborts the launch when a mounted route takes a session whose fairing is not attached.
+impl<T: SessionData> Sentinel for Session<T> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        missing_fairing::<T>(rocket)
+    }
+}
+
+/// Whether the fairing of `T` is missing; says so in the log.
+pub fn missing_fairing<T: SessionData>(rocket: &Rocket<Ignite>) -> bool {
+    let missing = rocket.state::<Attached<T>>().is_none();
+    if missing {
+        let name = T::NAME;
+        log::error!(
+            target: "session_rocket",
+            "a mounted route uses the session type `{name}`, but its fairing is not attached: \
+             `.attach(Session::<{name}>::fairing())`",
+        );
+    }
+    missing
+}
+
+/// What the guard of a snapshot gives.
+pub type SnapshotFuture<'f, 'r, T> = Pin<Box<dyn Future<Output = Outcome<&'r T, Error>> + Send + 'f>>;
+
+/// The read-only snapshot of a session: taken at its first use in the request, and the same until the request ends.
+pub fn snapshot<'f, 'r: 'f, 'a: 'f, T: SessionData>(request: &'r Request<'a>) -> SnapshotFuture<'f, 'r, T> {
+    Box::pin(async move {
+        let cached = Cached::<T>::of(request);
+        match cached.session(request).await {
+            Ok(session) => {
+                let take = || async { T::snapshot(&mut View::new(session.core().state.snapshot().1)) };
+                Outcome::Success(cached.snapshot.get_or_init(take).await)
+            }
+            Err(error) => Outcome::Error((status(error), error.clone())),
+        }
+    })
+}

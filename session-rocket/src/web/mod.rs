@@ -1,0 +1,6 @@
+//! Rocket's edge: the only folder that names Rocket.
+
+pub(crate) mod config;
+pub(crate) mod cookie;
+pub(crate) mod fairing;
+pub(crate) mod guard;
