@@ -224,7 +224,8 @@ mod tests {
     use std::collections::{BTreeMap, HashMap};
 
     use proptest::prelude::*;
-    use serde::{Deserialize, de::DeserializeOwned};
+    use serde::de::DeserializeOwned;
+    use serde::{Deserialize, Serialize};
     use serde_json::json;
 
     use super::*;

@@ -7,6 +7,7 @@ mod data;
 pub mod error;
 pub mod expiry;
 mod faithful;
+mod faithful;
 mod field;
 pub mod id;
 pub mod record;
@@ -21,3 +22,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use expiry::{Expiry, Refresh};
 pub use id::{Key, SessionId};
 pub use record::{Fate, Record, Tombstone, Version};
+
+#[cfg(test)]
+mod tests;
