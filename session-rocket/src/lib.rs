@@ -7,7 +7,6 @@ mod data;
 pub mod error;
 pub mod expiry;
 mod faithful;
-mod faithful;
 mod field;
 pub mod id;
 pub mod record;

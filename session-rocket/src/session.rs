@@ -74,7 +74,7 @@ impl<T: SessionData> Session<T> {
         &self.0.core
     }
 
-    fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         &self.0.core.state
     }
 

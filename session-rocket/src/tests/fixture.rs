@@ -1,0 +1,100 @@
+//! A session type as the derive would make it, written by hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::commit::Engine;
+use crate::data::{Schema, SessionData, SessionFields};
+use crate::expiry::{Policy, Refresh};
+use crate::field::{Defaulted, Field, Optional};
+use crate::id::SessionId;
+use crate::session::{Core, Session};
+use crate::state::{Carrier, State};
+use crate::store::Store;
+use crate::values::{Edit, Values, View};
+
+/// What the tests keep in a session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Visitor {
+    pub name: Option<String>,
+    pub count: u32,
+    pub greeting: String,
+    pub tags: Vec<String>,
+    pub user: Option<u32>,
+}
+
+pub struct VisitorFields {
+    pub state: State,
+}
+
+pub static NAME: Field<String, Optional> = Field::optional(0, "name");
+pub static COUNT: Field<u32, Defaulted> = Field::defaulted(1, "count", || 0);
+pub static GREETING: Field<String, Defaulted> = Field::defaulted(2, "greeting", || "hello".to_owned()).rename("hi");
+pub static TAGS: Field<Vec<String>, Defaulted> = Field::defaulted(3, "tags", Vec::new).alias(&["labels"]);
+pub static USER: Field<u32, Optional> = Field::<u32, Optional>::optional(4, "user").identity();
+
+impl SessionFields for VisitorFields {
+    fn new(state: State) -> Self {
+        Self { state }
+    }
+
+    fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+impl SessionData for Visitor {
+    type Fields = VisitorFields;
+    const NAME: &'static str = "Visitor";
+    const CONFIG: &'static str = "session";
+
+    fn schema() -> &'static Schema {
+        static SCHEMA: Schema = Schema::new("Visitor", &[&NAME, &COUNT, &GREETING, &TAGS, &USER]);
+        &SCHEMA
+    }
+
+    fn snapshot(view: &mut View) -> Self {
+        Self {
+            name: NAME.read(view),
+            count: COUNT.read(view),
+            greeting: GREETING.read(view),
+            tags: TAGS.read(view),
+            user: USER.read(view),
+        }
+    }
+
+    fn replace(self, edit: &mut Edit) {
+        NAME.write(edit, self.name);
+        COUNT.write(edit, self.count);
+        GREETING.write(edit, self.greeting);
+        TAGS.write(edit, self.tags);
+        USER.write(edit, self.user);
+    }
+}
+
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+pub fn policy() -> Policy {
+    Policy { lifetime: DAY * 14, browser_close: false, max_lifetime: None, refresh: Refresh::OnSave }
+}
+
+pub fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000)))
+}
+
+pub fn engine(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Engine> {
+    let limits = (Duration::from_secs(5), 256 * 1024);
+    Arc::new(Engine::new(store, clock, Visitor::schema(), "session", policy(), limits))
+}
+
+/// The session that a request with this cookie gets.
+pub async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visitor> {
+    let found = match id {
+        Some(id) => engine.load(id).await.unwrap(),
+        None => None,
+    };
+    let (carrier, values) =
+        found.unwrap_or((Carrier::New { replaces: None }, Values::empty(Visitor::schema())));
+    Session::new(Core::new(State::new(carrier, values), engine.clone()))
+}

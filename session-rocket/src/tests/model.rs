@@ -1,0 +1,437 @@
+//! Any sequence of calls, commits, logins and logouts by three requests of one browser agrees with a small model.
+//!
+//! The model knows nothing of payloads, versions and replays: a session is a struct, a commit is its changes made on
+//! the session as it is by then.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open};
+use crate::commit::Engine;
+use crate::data::SessionFields;
+use crate::id::SessionId;
+use crate::session::{Answer, Session};
+use crate::state::{Carrier, Scope};
+use crate::store::memory::MemoryStore;
+use crate::values::View;
+
+const REQUESTS: usize = 3;
+
+#[derive(Debug, Clone, Copy)]
+enum Op {
+    SetName(u8),
+    DeleteName,
+    DefaultName(u8),
+    Add(u8),
+    SetCount(u8),
+    DeleteCount,
+    Tag(u8),
+    Struct(u8),
+    Replace(u8),
+    Clear,
+    Flush,
+    Cycle,
+    Login(u8),
+    Logout,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A request comes in with the cookie the browser holds by then, or with one it held before.
+    Open { request: usize, late: bool },
+    Do { request: usize, op: Op },
+    Save { request: usize },
+    /// The response is made.
+    Respond { request: usize, ok: bool },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => (0..3u8).prop_map(Op::SetName),
+        1 => Just(Op::DeleteName),
+        2 => (0..3u8).prop_map(Op::DefaultName),
+        4 => (0..3u8).prop_map(Op::Add),
+        1 => (0..3u8).prop_map(Op::SetCount),
+        1 => Just(Op::DeleteCount),
+        2 => (0..3u8).prop_map(Op::Tag),
+        2 => (0..3u8).prop_map(Op::Struct),
+        1 => (0..3u8).prop_map(Op::Replace),
+        1 => Just(Op::Clear),
+        1 => Just(Op::Flush),
+        1 => Just(Op::Cycle),
+        2 => (1..3u8).prop_map(Op::Login),
+        1 => Just(Op::Logout),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let request = 0..REQUESTS;
+    prop_oneof![
+        3 => (request.clone(), prop::bool::weighted(0.2)).prop_map(|(request, late)| Step::Open { request, late }),
+        6 => (request.clone(), op()).prop_map(|(request, op)| Step::Do { request, op }),
+        1 => request.clone().prop_map(|request| Step::Save { request }),
+        3 => (request, prop::bool::weighted(0.85)).prop_map(|(request, ok)| Step::Respond { request, ok }),
+    ]
+}
+
+/// What is stored of a session.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Data {
+    name: Option<String>,
+    count: Option<u32>,
+    tags: Option<Vec<String>>,
+    user: Option<u32>,
+}
+
+impl Data {
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::SetName(n) => self.name = Some(format!("n{n}")),
+            Op::DeleteName => self.name = None,
+            Op::DefaultName(n) => _ = self.name.get_or_insert_with(|| format!("d{n}")),
+            Op::Add(n) => self.count = Some(self.count.unwrap_or(0) + u32::from(n)),
+            Op::SetCount(n) => self.count = Some(n.into()),
+            Op::DeleteCount => self.count = None,
+            Op::Tag(n) => self.tags.get_or_insert_default().push(format!("t{n}")),
+            Op::Struct(n) => {
+                let add = u32::from(n) + 1;
+                self.count = Some(self.count.unwrap_or(0) + add);
+                self.name = Some(format!("s{}", self.count.unwrap_or(0)));
+            }
+            Op::Clear => *self = Self::default(),
+            Op::Login(n) => self.user = Some(n.into()),
+            Op::Logout => self.user = None,
+            Op::Replace(_) | Op::Flush | Op::Cycle => unreachable!("not a change of data"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    Live,
+    Moved(usize),
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    Nowhere,
+    At { session: usize, known: bool },
+    Dead,
+}
+
+/// What the browser is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    Nothing,
+    Hold(usize),
+    Forget,
+}
+
+#[derive(Debug, Clone)]
+struct Request {
+    place: Place,
+    base: Data,
+    view: Data,
+    log: Vec<Op>,
+    flush: bool,
+    cycle: bool,
+    /// The identity changed so that the session is to end.
+    ends: bool,
+    /// The identity was written.
+    moves: bool,
+    login: bool,
+    told: Told,
+}
+
+#[derive(Default)]
+struct World {
+    sessions: Vec<(Data, Fate)>,
+    /// Sessions the browser has held, and holds.
+    held: Vec<usize>,
+    jar: Option<usize>,
+}
+
+impl World {
+    fn open(&self, cookie: Option<usize>) -> Request {
+        let (place, base) = match cookie.map(|session| (session, &self.sessions[session])) {
+            None => (Place::Nowhere, Data::default()),
+            Some((session, (data, Fate::Live))) => (Place::At { session, known: true }, data.clone()),
+            Some(_) => (Place::Dead, Data::default()),
+        };
+        let view = base.clone();
+        let (log, told) = (Vec::new(), Told::Nothing);
+        Request { place, base, view, log, flush: false, cycle: false, ends: false, moves: false, login: false, told }
+    }
+
+    fn create(&mut self, data: Data) -> (Place, Told) {
+        self.sessions.push((data, Fate::Live));
+        let session = self.sessions.len() - 1;
+        (Place::At { session, known: true }, Told::Hold(session))
+    }
+
+    fn live(&self, mut session: usize) -> Option<usize> {
+        loop {
+            match self.sessions[session].1 {
+                Fate::Live => return Some(session),
+                Fate::Moved(next) => session = next,
+                Fate::Ended => return None,
+            }
+        }
+    }
+
+    fn commit(&mut self, request: &mut Request) {
+        let ends = request.flush || request.ends;
+        let moves = request.cycle || request.moves;
+        let on = |data: &Data, log: &[Op]| {
+            let mut data = data.clone();
+            log.iter().for_each(|op| data.apply(*op));
+            data
+        };
+        let own = on(&Data::default(), &request.log);
+        if !request.log.is_empty() || ends || moves {
+            let (place, told) = match request.place {
+                Place::Dead if request.login => self.create(own),
+                Place::Dead => (Place::Dead, Told::Nothing),
+                Place::Nowhere if own != Data::default() => self.create(own),
+                Place::Nowhere if request.flush => (Place::Nowhere, Told::Forget),
+                Place::Nowhere => (Place::Nowhere, Told::Nothing),
+                Place::At { session, known } => match self.live(session) {
+                    None if request.login => self.create(own),
+                    None => (Place::Dead, Told::Nothing),
+                    Some(live) if ends => {
+                        self.sessions[live].1 = Fate::Ended;
+                        if own != Data::default() {
+                            self.create(own)
+                        } else if request.flush && live == session {
+                            (Place::Nowhere, Told::Forget)
+                        } else {
+                            (Place::Nowhere, Told::Nothing)
+                        }
+                    }
+                    Some(live) if live != session && request.login => self.create(own),
+                    Some(live) => {
+                        let data = on(&self.sessions[live].0, &request.log);
+                        if moves && live == session {
+                            let (place, told) = self.create(data);
+                            self.sessions[live].1 = Fate::Moved(self.sessions.len() - 1);
+                            (place, told)
+                        } else {
+                            let known = known && live == session;
+                            let changed = self.sessions[live].0 != data;
+                            self.sessions[live].0 = data;
+                            let told = if changed && known { Told::Hold(live) } else { Told::Nothing };
+                            (Place::At { session: live, known }, told)
+                        }
+                    }
+                },
+            };
+            request.place = place;
+            if told != Told::Nothing {
+                request.told = told;
+            }
+            request.base = match place {
+                Place::At { session, .. } => self.sessions[session].0.clone(),
+                Place::Nowhere | Place::Dead => Data::default(),
+            };
+            request.view = request.base.clone();
+        }
+        request.log.clear();
+        (request.flush, request.cycle, request.ends, request.moves, request.login) = (false, false, false, false, false);
+    }
+}
+
+impl Request {
+    fn empty(&mut self) {
+        self.view = Data::default();
+        self.log.clear();
+    }
+
+    fn change(&mut self, op: Op) {
+        self.view.apply(op);
+        self.log.push(op);
+    }
+
+    fn run(&mut self, op: Op) {
+        match op {
+            Op::Flush => {
+                self.empty();
+                (self.flush, self.ends, self.moves, self.login) = (true, false, false, false);
+            }
+            Op::Cycle => self.cycle = true,
+            Op::Login(_) | Op::Logout => {
+                let user = if let Op::Login(n) = op { Some(n.into()) } else { None };
+                if self.view.user.is_some() && self.view.user != user {
+                    self.empty();
+                    self.ends = true;
+                }
+                self.moves = true;
+                self.login = user.is_some();
+                self.change(op);
+            }
+            Op::Clear if self.view.user.is_some() => self.run(Op::Logout),
+            Op::Replace(n) if self.view.count.unwrap_or(0) != u32::from(n) => self.change(Op::SetCount(n)),
+            Op::Replace(_) => {}
+            op => self.change(op),
+        }
+    }
+
+    fn drop_changes(&mut self) {
+        self.log.clear();
+        (self.ends, self.moves, self.login) = (false, false, false);
+        self.view = if self.flush { Data::default() } else { self.base.clone() };
+    }
+
+    /// Where the session is known to be: an id that another request cycled is not ours to tell.
+    fn told(&self) -> Told {
+        match (self.told, self.place) {
+            (Told::Hold(_), Place::At { session, known: true }) => Told::Hold(session),
+            (Told::Forget, Place::Nowhere) => Told::Forget,
+            _ => Told::Nothing,
+        }
+    }
+}
+
+fn run(session: &Session<Visitor>, op: Op) {
+    let state = session.state();
+    match op {
+        Op::SetName(n) => NAME.set(state, format!("n{n}")),
+        Op::DeleteName => _ = NAME.delete(state),
+        Op::DefaultName(n) => _ = NAME.setdefault(state, format!("d{n}")),
+        Op::Add(n) => COUNT.update(state, move |count| *count += u32::from(n)),
+        Op::SetCount(n) => COUNT.set(state, n.into()),
+        Op::DeleteCount => _ = COUNT.delete(state),
+        Op::Tag(n) => TAGS.update(state, move |tags| tags.push(format!("t{n}"))),
+        Op::Struct(n) => session.update(move |visitor| {
+            visitor.count += u32::from(n) + 1;
+            visitor.name = Some(format!("s{}", visitor.count));
+        }),
+        Op::Replace(n) => {
+            let visitor = session.get();
+            session.replace(Visitor { count: n.into(), ..visitor });
+        }
+        Op::Clear => session.clear(),
+        Op::Flush => session.flush(),
+        Op::Cycle => session.cycle_id(),
+        Op::Login(n) => USER.set(state, n.into()),
+        Op::Logout => _ = USER.delete(state),
+    }
+}
+
+fn data(session: &Session<Visitor>) -> Data {
+    let state = session.state();
+    let view = &mut View::new(state.snapshot().1);
+    Data {
+        name: NAME.read(view),
+        count: COUNT.has(state).then(|| COUNT.read(view)),
+        tags: TAGS.has(state).then(|| TAGS.read(view)),
+        user: USER.read(view),
+    }
+}
+
+/// A world and what is to agree with it.
+struct Run {
+    engine: Arc<Engine>,
+    world: World,
+    ids: Vec<Option<SessionId>>,
+    requests: [Option<(Request, Session<Visitor>)>; REQUESTS],
+}
+
+impl Run {
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Open { request, late } => {
+                let cookie = if late { self.world.held.first().copied() } else { self.world.jar };
+                let id = cookie.and_then(|session| self.ids[session].clone());
+                let session = open(&self.engine, id.as_ref()).await;
+                self.requests[request] = Some((self.world.open(cookie), session));
+            }
+            Step::Do { request, op } => {
+                if let Some((model, session)) = &mut self.requests[request] {
+                    model.run(op);
+                    run(session, op);
+                    assert_eq!(data(session), model.view, "after {op:?}");
+                }
+            }
+            Step::Save { request } => {
+                if let Some((model, session)) = &mut self.requests[request] {
+                    self.world.commit(model);
+                    session.save().await.unwrap();
+                    assert_eq!(data(session), model.view, "after a save");
+                    learn(&mut self.ids, model, session);
+                    self.check().await;
+                }
+            }
+            Step::Respond { request, ok } => {
+                if let Some((mut model, session)) = self.requests[request].take() {
+                    self.respond(&mut model, &session, ok).await;
+                    self.check().await;
+                }
+            }
+        }
+    }
+
+    async fn respond(&mut self, model: &mut Request, session: &Session<Visitor>, ok: bool) {
+        if !ok {
+            model.drop_changes();
+        }
+        self.world.commit(model);
+        let scope = if ok { Scope::Everything } else { Scope::LifecycleOnly };
+        let answer = session.core().respond(scope).await.unwrap();
+        learn(&mut self.ids, model, session);
+        match (model.told(), answer) {
+            (Told::Nothing, Answer::Nothing) => {}
+            (Told::Forget, Answer::Forget) => self.world.jar = None,
+            (Told::Hold(session), Answer::Hold { id, .. }) => {
+                assert_eq!(self.ids[session].as_ref(), Some(&id));
+                self.world.jar = Some(session);
+                self.world.held.push(session);
+            }
+            (told, _) => panic!("the browser is to be told {told:?}"),
+        }
+    }
+
+    /// What is stored is what the model says, whoever asks.
+    async fn check(&self) {
+        for (id, (expected, fate)) in self.ids.iter().zip(&self.world.sessions) {
+            let Some(id) = id else { continue };
+            let session = open(&self.engine, Some(id)).await;
+            match fate {
+                Fate::Live => assert_eq!(&data(&session), expected),
+                _ => assert!(matches!(session.core().state.carrier(), Carrier::Ended)),
+            }
+        }
+    }
+}
+
+/// Notes the id of a session that the request has just made.
+fn learn(ids: &mut Vec<Option<SessionId>>, model: &Request, session: &Session<Visitor>) {
+    if let Place::At { session: number, known: true } = model.place {
+        let id = session.id().expect("a session that was not moved has an id");
+        assert!(ids.len() <= number || ids[number].as_ref().is_none_or(|known| *known == id));
+        if ids.len() <= number {
+            ids.resize(number + 1, None);
+        }
+        ids[number] = Some(id);
+    } else {
+        assert_eq!(session.id(), None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn three_requests_of_one_browser_agree_with_the_model(steps in prop::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let clock = clock();
+            let engine = engine(Arc::new(MemoryStore::new(1000, clock.clone())), clock);
+            let mut run = Run { engine, world: World::default(), ids: Vec::new(), requests: [None, None, None] };
+            for step in steps {
+                run.step(step).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,233 @@
+//! Commits, cycles and logouts under every schedule that a model checker finds: none breaks promise 1 or 2.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shuttle::future;
+
+use super::fixture::{COUNT, NAME, USER, Visitor, engine, open};
+use crate::clock::{Clock, Sleep, Timestamp};
+use crate::commit::Engine;
+use crate::error::Result;
+use crate::id::{Key, SessionId};
+use crate::record::{Record, Tombstone, Version};
+use crate::session::Session;
+use crate::state::{Carrier, Scope, Settled};
+use crate::store::memory::MemoryStore;
+use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
+use crate::values::View;
+
+/// A store that lets others run before and after each of its calls.
+struct Yielding(MemoryStore);
+
+async fn between<A>(call: impl Future<Output = A>) -> A {
+    future::yield_now().await;
+    let answer = call.await;
+    future::yield_now().await;
+    answer
+}
+
+#[async_trait]
+impl Store for Yielding {
+    async fn load(&self, key: &Key) -> Result<Lookup> {
+        between(self.0.load(key)).await
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
+        between(self.0.create(key, record)).await
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        between(self.0.update(key, expected, record)).await
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
+        between(self.0.touch(key, expected, expires_at)).await
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
+        between(self.0.retire(key, expected, tombstone)).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        between(self.0.delete(key)).await
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        between(self.0.delete_expired(limit)).await
+    }
+}
+
+/// A clock that stands still; timeouts never end, short pauses only let others run.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_000_000)
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        if duration >= Duration::from_millis(100) { Box::pin(std::future::pending()) } else { Box::pin(future::yield_now()) }
+    }
+}
+
+/// Two processes with one store.
+fn processes() -> [Arc<Engine>; 2] {
+    let store = Arc::new(Yielding(MemoryStore::new(1000, Arc::new(Still))));
+    [engine(store.clone(), Arc::new(Still)), engine(store, Arc::new(Still))]
+}
+
+/// Commits as a request does, in a task that nobody aborts.
+async fn commit(session: &Session<Visitor>) -> Result<()> {
+    let Some(job) = session.state().take(Scope::Everything) else { return Ok(()) };
+    let settled: Settled = session.core().engine.commit(job).await?;
+    session.state().settle(settled);
+    Ok(())
+}
+
+async fn a_session(engine: &Arc<Engine>) -> SessionId {
+    let session = open(engine, None).await;
+    COUNT.set(session.state(), 0);
+    commit(&session).await.unwrap();
+    session.id().unwrap()
+}
+
+async fn count(engine: &Arc<Engine>, id: &SessionId) -> u32 {
+    COUNT.read(&mut View::new(open(engine, Some(id)).await.state().snapshot().1))
+}
+
+async fn increment(engine: Arc<Engine>, id: SessionId) {
+    let session = open(&engine, Some(&id)).await;
+    COUNT.update(session.state(), |count| *count += 1);
+    commit(&session).await.unwrap();
+}
+
+fn is_dead(session: &Session<Visitor>) -> bool {
+    matches!(session.state().carrier(), Carrier::Ended)
+}
+
+const SCHEDULES: usize = 3000;
+
+#[test]
+fn no_schedule_loses_an_increment() {
+    shuttle::check_random(
+        || {
+            future::block_on(async {
+                let engines = processes();
+                let id = a_session(&engines[0]).await;
+                let tasks: Vec<_> =
+                    (0..4).map(|n| future::spawn(increment(engines[n % 2].clone(), id.clone()))).collect();
+                for task in tasks {
+                    task.await.unwrap();
+                }
+                assert_eq!(count(&engines[0], &id).await, 4);
+            });
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn no_schedule_lets_a_writer_undo_a_cycle_or_lose_to_it() {
+    shuttle::check_random(
+        || {
+            future::block_on(async {
+                let engines = processes();
+                let old = a_session(&engines[0]).await;
+                let acknowledged = Arc::new(AtomicU32::new(0));
+                let writers: Vec<_> = (0..3)
+                    .map(|n| {
+                        let (engine, id, acknowledged) = (engines[n % 2].clone(), old.clone(), acknowledged.clone());
+                        future::spawn(async move {
+                            let session = open(&engine, Some(&id)).await;
+                            // A request that comes too late finds nothing, and nothing of it is kept.
+                            let kept = !is_dead(&session);
+                            COUNT.update(session.state(), |count| *count += 1);
+                            commit(&session).await.unwrap();
+                            acknowledged.fetch_add(u32::from(kept), Ordering::SeqCst);
+                        })
+                    })
+                    .collect();
+                let login = open(&engines[1], Some(&old)).await;
+                USER.set(login.state(), 1);
+                NAME.set(login.state(), "in".into());
+                commit(&login).await.unwrap();
+                for writer in writers {
+                    writer.await.unwrap();
+                }
+                let new = login.id().unwrap();
+                assert!(is_dead(&open(&engines[0], Some(&old)).await));
+                assert_eq!(count(&engines[0], &new).await, acknowledged.load(Ordering::SeqCst));
+            });
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn no_schedule_brings_back_what_a_flush_ended() {
+    shuttle::check_random(
+        || {
+            future::block_on(async {
+                let engines = processes();
+                let id = a_session(&engines[0]).await;
+                let writers: Vec<_> =
+                    (0..2).map(|n| future::spawn(increment(engines[n].clone(), id.clone()))).collect();
+                let cycler = {
+                    let (engine, id) = (engines[0].clone(), id.clone());
+                    future::spawn(async move {
+                        let session = open(&engine, Some(&id)).await;
+                        session.cycle_id();
+                        commit(&session).await.unwrap();
+                        session.id()
+                    })
+                };
+                let logout = open(&engines[1], Some(&id)).await;
+                let came_in_time = !is_dead(&logout);
+                logout.flush();
+                commit(&logout).await.unwrap();
+                for writer in writers {
+                    writer.await.unwrap();
+                }
+                let cycled = cycler.await.unwrap();
+                assert!(is_dead(&open(&engines[0], Some(&id)).await));
+                if let Some(cycled) = cycled.filter(|_| came_in_time) {
+                    assert!(is_dead(&open(&engines[0], Some(&cycled)).await), "the logout was undone by a cycle");
+                }
+            });
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn every_schedule_of_two_logins_logs_in_twice() {
+    shuttle::check_random(
+        || {
+            future::block_on(async {
+                let engines = processes();
+                let id = a_session(&engines[0]).await;
+                let logins: Vec<_> = (0..2)
+                    .map(|n| {
+                        let (engine, id) = (engines[n].clone(), id.clone());
+                        future::spawn(async move {
+                            let session = open(&engine, Some(&id)).await;
+                            USER.set(session.state(), 1);
+                            commit(&session).await.unwrap();
+                            session.id().expect("a login gets an id")
+                        })
+                    })
+                    .collect();
+                for login in logins {
+                    let own = login.await.unwrap();
+                    let session = open(&engines[0], Some(&own)).await;
+                    assert_eq!(USER.get(session.state()), Some(1));
+                }
+                assert!(is_dead(&open(&engines[0], Some(&id)).await));
+            });
+        },
+        SCHEDULES,
+    );
+}

@@ -1,0 +1,184 @@
+//! What one request sees of its own changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::fixture::{COUNT, GREETING, NAME, TAGS, USER, Visitor, VisitorFields};
+use crate::data::{SessionData, SessionFields};
+use crate::state::{Carrier, Lifecycle, Scope, State};
+use crate::values::Values;
+
+fn loaded(payload: &'static str) -> State {
+    let values = Values::load(Visitor::schema(), &Bytes::from_static(payload.as_bytes())).unwrap();
+    State::new(Carrier::New { replaces: None }, values)
+}
+
+/// The payload that would be stored now.
+fn stored(state: &State) -> String {
+    let mut values = state.snapshot().1;
+    values.settle().unwrap();
+    String::from_utf8(values.payload().to_vec()).unwrap()
+}
+
+#[test]
+fn accessors_of_an_optional_field() {
+    let state = loaded("j{}");
+    assert_eq!(NAME.get(&state), None);
+    assert!(!NAME.has(&state));
+    assert_eq!(NAME.setdefault(&state, "a".into()), "a");
+    assert_eq!(NAME.setdefault(&state, "b".into()), "a");
+    assert_eq!(NAME.update(&state, |name| name.as_mut().map(|name| name.push('!')).is_some()), true);
+    assert_eq!(NAME.with(&state, |name| name.map(String::len)), Some(2));
+    assert_eq!(NAME.delete(&state).as_deref(), Some("a!"));
+    assert_eq!(NAME.delete(&state), None);
+    NAME.update(&state, |name| *name = Some("c".into()));
+    NAME.update(&state, |name| *name = None);
+    assert!(!NAME.has(&state));
+    assert_eq!(stored(&state), "j{}");
+}
+
+#[test]
+fn accessors_of_a_field_with_a_default() {
+    let state = loaded("j{}");
+    assert_eq!((COUNT.get(&state), COUNT.has(&state)), (0, false));
+    assert_eq!(GREETING.get(&state), "hello");
+    assert_eq!(GREETING.with(&state, String::len), 5);
+    assert_eq!(COUNT.update(&state, |count| std::mem::replace(count, 7)), 0);
+    assert_eq!(COUNT.delete(&state), Some(7));
+    assert_eq!(COUNT.setdefault(&state, 3), 3);
+    GREETING.set(&state, "hey".into());
+    assert_eq!(stored(&state), r#"j{"count":3,"hi":"hey"}"#);
+}
+
+#[test]
+fn accessors_may_be_called_inside_closures() {
+    let state = loaded(r#"j{"count":1}"#);
+    let inner = state.clone();
+    COUNT.update(&state, move |count| {
+        NAME.set(&inner, "inside".into());
+        COUNT.set(&inner, 10);
+        *count += 1;
+    });
+    // The inner write came first; the outer one counts on from it.
+    assert_eq!((COUNT.get(&state), NAME.get(&state).as_deref()), (11, Some("inside")));
+    COUNT.with(&state, |count| assert_eq!(*count, COUNT.get(&state)));
+}
+
+#[test]
+fn two_threads_update_one_field_without_loss() {
+    let state = loaded("j{}");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..250).for_each(|_| COUNT.update(&state, |count| *count += 1)));
+        }
+    });
+    assert_eq!(COUNT.get(&state), 1000);
+}
+
+#[test]
+fn what_does_not_decode_reads_as_absent_and_is_kept_until_overwritten() {
+    let state = loaded(r#"j{"count":"many","name":7,"other":[1]}"#);
+    assert_eq!((COUNT.get(&state), COUNT.has(&state), NAME.get(&state)), (0, false, None));
+    NAME.set(&state, "x".into());
+    assert_eq!(stored(&state), r#"j{"name":"x","count":"many","other":[1]}"#);
+    COUNT.update(&state, |count| *count += 1);
+    assert_eq!(stored(&state), r#"j{"name":"x","count":1,"other":[1]}"#);
+}
+
+#[test]
+fn an_alias_is_read_and_kept_until_the_field_is_written() {
+    let state = loaded(r#"j{"labels":["a"],"x":1}"#);
+    assert_eq!(TAGS.get(&state), ["a"]);
+    assert_eq!(stored(&state), r#"j{"labels":["a"],"x":1}"#);
+    TAGS.update(&state, |tags| tags.push("b".into()));
+    assert_eq!(stored(&state), r#"j{"tags":["a","b"],"x":1}"#);
+
+    let both = loaded(r#"j{"labels":["old"],"tags":["new"]}"#);
+    assert_eq!(TAGS.get(&both), ["new"]);
+    TAGS.delete(&both);
+    assert_eq!((TAGS.has(&both), stored(&both).as_str()), (false, "j{}"));
+}
+
+#[test]
+fn untouched_values_are_written_back_as_they_came() {
+    let state = loaded(r#"j{"count": 1e0 ,"hi":"\u0061"}"#);
+    assert_eq!(GREETING.get(&state), "a");
+    assert_eq!(stored(&state), r#"j{"count":1e0,"hi":"\u0061"}"#);
+}
+
+#[test]
+fn replace_sets_only_what_differs() {
+    let state = loaded(r#"j{"count":1,"tags":["a"]}"#);
+    let before = Visitor { name: None, count: 1, greeting: "hello".into(), tags: vec!["a".into()], user: None };
+    state.replace(|edit| before.clone().replace(edit));
+    assert!(!state.is_modified());
+    state.replace(|edit| Visitor { count: 2, ..before }.replace(edit));
+    let job = state.take(Scope::Everything).unwrap();
+    assert_eq!(job.changes.len(), 1);
+    assert_eq!(stored(&state), r#"j{"count":2,"tags":["a"]}"#);
+}
+
+#[test]
+fn another_user_finds_nothing_of_the_last() {
+    let state = loaded(r#"j{"name":"cart","user":1}"#);
+    USER.set(&state, 1);
+    assert_eq!(NAME.get(&state).as_deref(), Some("cart"));
+    COUNT.set(&state, 5);
+    USER.set(&state, 2);
+    NAME.set(&state, "after".into());
+    let job = state.take(Scope::Everything).unwrap();
+    assert_eq!((job.lifecycle, job.login, job.flushed), (Lifecycle::End, true, false));
+    assert_eq!(stored(&state), r#"j{"name":"after","user":2}"#);
+}
+
+#[test]
+fn a_login_keeps_what_nobody_had_and_cycles() {
+    let state = loaded(r#"j{"name":"cart"}"#);
+    USER.set(&state, 1);
+    let job = state.take(Scope::Everything).unwrap();
+    assert_eq!((job.lifecycle, job.login), (Lifecycle::Cycle, true));
+    assert_eq!(NAME.get(&state).as_deref(), Some("cart"));
+}
+
+#[test]
+fn every_way_out_of_a_user_empties_the_session() {
+    for leave in [
+        (|state: &State| _ = USER.delete(state)) as fn(&State),
+        |state| USER.update(state, |user| *user = None),
+        |state| state.clear(),
+        |state| state.replace(|edit| USER.write(edit, None)),
+    ] {
+        let state = loaded(r#"j{"name":"cart","user":1,"unknown":1}"#);
+        leave(&state);
+        let job = state.take(Scope::Everything).unwrap();
+        assert_eq!((job.lifecycle, job.login), (Lifecycle::End, false));
+        assert_eq!(stored(&state), "j{}");
+    }
+}
+
+#[test]
+fn a_5xx_keeps_flush_and_cycle_and_drops_the_rest() {
+    let state = loaded(r#"j{"count":1}"#);
+    COUNT.set(&state, 2);
+    USER.set(&state, 1);
+    assert!(state.take(Scope::LifecycleOnly).is_none());
+    assert_eq!((COUNT.get(&state), USER.get(&state), state.is_modified()), (1, None, false));
+
+    COUNT.set(&state, 2);
+    state.cycle_id();
+    let job = state.take(Scope::LifecycleOnly).unwrap();
+    assert_eq!((job.lifecycle, job.login, job.changes.len()), (Lifecycle::Cycle, false, 0));
+    state.flush();
+    COUNT.set(&state, 9);
+    let job = state.take(Scope::LifecycleOnly).unwrap();
+    assert_eq!((job.lifecycle, job.flushed, job.values.is_blank()), (Lifecycle::End, true, true));
+}
+
+#[test]
+fn fields_share_the_state_of_their_session() {
+    let fields = VisitorFields::new(loaded("j{}"));
+    COUNT.set(fields.state(), 1);
+    assert!(fields.state().is_modified());
+    let _ = Arc::new(fields);
+}
