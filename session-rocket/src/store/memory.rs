@@ -1,1 +1,192 @@
+//! Sessions in the memory of this process: for tests, development, and sites that may forget.
 
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use hashlink::LruCache;
+
+use super::{Create, Lookup, Retire, Store, Touch, Update};
+use crate::clock::{Clock, Timestamp};
+use crate::error::Result;
+use crate::id::Key;
+use crate::record::{Fate, Record, Tombstone, Version};
+
+/// A store in the memory of this process. What it holds is gone when the process ends.
+///
+/// It holds at most `capacity` sessions and tombstones; the least recently used one makes room for the next.
+pub struct MemoryStore {
+    entries: Mutex<LruCache<Key, Entry>>,
+    clock: Arc<dyn Clock>,
+}
+
+enum Entry {
+    Live(Box<Record>),
+    Ended(Tombstone),
+}
+
+impl Entry {
+    fn expires_at(&self) -> Timestamp {
+        match self {
+            Self::Live(record) => record.expires_at,
+            Self::Ended(tombstone) => tombstone.expires_at,
+        }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store for at most `capacity` sessions and tombstones.
+    pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
+        Self { entries: Mutex::new(LruCache::new(capacity)), clock }
+    }
+
+    /// No call panics with the lock held: a poisoned lock guards whole entries.
+    fn lock(&self) -> MutexGuard<'_, LruCache<Key, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `run` on what `key` holds, the expired left out.
+    fn with<R>(&self, key: &Key, run: impl FnOnce(Option<&mut Entry>) -> R) -> R {
+        let now = self.clock.now();
+        run(self.lock().get_mut(key).filter(|entry| entry.expires_at() > now))
+    }
+
+    /// Replaces the record of version `expected`, or tells why not.
+    fn swap<R>(
+        &self,
+        key: &Key,
+        expected: Option<Version>,
+        swap: impl FnOnce(&mut Entry) -> R,
+        refuse: impl FnOnce(Refusal<'_>) -> R,
+    ) -> R {
+        self.with(key, |entry| match entry {
+            Some(Entry::Live(record)) if expected.is_some_and(|version| version != record.version) => {
+                refuse(Refusal::Conflict(record))
+            }
+            Some(entry @ Entry::Live(_)) => swap(entry),
+            Some(Entry::Ended(Tombstone { fate: Fate::Moved(to), .. })) => refuse(Refusal::Moved(*to)),
+            Some(Entry::Ended(_)) | None => refuse(Refusal::Gone),
+        })
+    }
+}
+
+/// Why a record was not replaced.
+enum Refusal<'a> {
+    Conflict(&'a Record),
+    Moved(Key),
+    Gone,
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self, key: &Key) -> Result<Lookup> {
+        Ok(self.with(key, |entry| match entry {
+            Some(Entry::Live(record)) => Lookup::Found((**record).clone()),
+            Some(Entry::Ended(tombstone)) => Lookup::Tombstone(*tombstone),
+            None => Lookup::Absent,
+        }))
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
+        let now = self.clock.now();
+        let mut entries = self.lock();
+        if entries.peek(key).is_some_and(|entry| entry.expires_at() > now) {
+            return Ok(Create::Taken);
+        }
+        entries.insert(*key, Entry::Live(Box::new(record.clone())));
+        Ok(Create::Created)
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        let swap = |entry: &mut Entry| {
+            *entry = Entry::Live(Box::new(record.clone()));
+            Update::Updated
+        };
+        Ok(self.swap(key, Some(expected), swap, |refusal| match refusal {
+            Refusal::Conflict(fresh) => Update::Conflict(fresh.clone()),
+            Refusal::Moved(to) => Update::Moved(to),
+            Refusal::Gone => Update::Gone,
+        }))
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
+        let swap = |entry: &mut Entry| {
+            if let Entry::Live(record) = entry {
+                record.expires_at = expires_at;
+            }
+            Touch::Touched
+        };
+        Ok(self.swap(key, Some(expected), swap, |refusal| match refusal {
+            Refusal::Conflict(_) => Touch::Conflict,
+            Refusal::Moved(_) | Refusal::Gone => Touch::Gone,
+        }))
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
+        let swap = |entry: &mut Entry| {
+            *entry = Entry::Ended(tombstone);
+            Retire::Retired
+        };
+        Ok(self.swap(key, expected, swap, |refusal| match refusal {
+            Refusal::Conflict(fresh) => Retire::Conflict(fresh.clone()),
+            Refusal::Moved(_) | Refusal::Gone => Retire::Gone,
+        }))
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.lock().remove(key);
+        Ok(())
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        let now = self.clock.now();
+        let mut entries = self.lock();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let expired: Vec<Key> =
+            entries.iter().filter(|(_, entry)| entry.expires_at() <= now).map(|(key, _)| *key).take(limit).collect();
+        for key in &expired {
+            entries.remove(key);
+        }
+        Ok(u64::try_from(expired.len()).unwrap_or(u64::MAX))
+    }
+
+    async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
+        let now = self.clock.now();
+        Ok(self
+            .lock()
+            .iter()
+            .filter_map(|(key, entry)| match entry {
+                Entry::Live(record) if record.expires_at > now && belongs(record, scope, identity) => {
+                    Some((*key, (**record).clone()))
+                }
+                Entry::Live(_) | Entry::Ended(_) => None,
+            })
+            .collect())
+    }
+
+    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
+        let now = self.clock.now();
+        let mut retired = 0;
+        for (key, entry) in self.lock().iter_mut() {
+            if let Entry::Live(record) = entry
+                && record.expires_at > now
+                && Some(key) != except
+                && belongs(record, scope, identity)
+            {
+                *entry = Entry::Ended(Tombstone { fate: Fate::Ended, expires_at: until });
+                retired += 1;
+            }
+        }
+        Ok(retired)
+    }
+}
+
+fn belongs(record: &Record, scope: &str, identity: &str) -> bool {
+    record.scope == scope && record.identity.as_deref() == Some(identity)
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("sessions", &self.lock().len()).finish_non_exhaustive()
+    }
+}

@@ -94,7 +94,6 @@ pub async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visit
         Some(id) => engine.load(id).await.unwrap(),
         None => None,
     };
-    let (carrier, values) =
-        found.unwrap_or((Carrier::New { replaces: None }, Values::empty(Visitor::schema())));
+    let (carrier, values) = found.unwrap_or((Carrier::New { replaces: None }, Values::empty(Visitor::schema())));
     Session::new(Core::new(State::new(carrier, values), engine.clone()))
 }

@@ -39,11 +39,22 @@ enum Op {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     /// A request comes in with the cookie the browser holds by then, or with one it held before.
-    Open { request: usize, late: bool },
-    Do { request: usize, op: Op },
-    Save { request: usize },
+    Open {
+        request: usize,
+        late: bool,
+    },
+    Do {
+        request: usize,
+        op: Op,
+    },
+    Save {
+        request: usize,
+    },
     /// The response is made.
-    Respond { request: usize, ok: bool },
+    Respond {
+        request: usize,
+        ok: bool,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -238,7 +249,8 @@ impl World {
             request.view = request.base.clone();
         }
         request.log.clear();
-        (request.flush, request.cycle, request.ends, request.moves, request.login) = (false, false, false, false, false);
+        (request.flush, request.cycle, request.ends, request.moves, request.login) =
+            (false, false, false, false, false);
     }
 }
 

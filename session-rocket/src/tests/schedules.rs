@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shuttle::future;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
 
 use super::fixture::{COUNT, NAME, USER, Visitor, engine, open};
 use crate::clock::{Clock, Sleep, Timestamp};
@@ -69,7 +70,11 @@ impl Clock for Still {
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
-        if duration >= Duration::from_millis(100) { Box::pin(std::future::pending()) } else { Box::pin(future::yield_now()) }
+        if duration >= Duration::from_millis(100) {
+            Box::pin(std::future::pending())
+        } else {
+            Box::pin(future::yield_now())
+        }
     }
 }
 
@@ -108,126 +113,121 @@ fn is_dead(session: &Session<Visitor>) -> bool {
     matches!(session.state().carrier(), Carrier::Ended)
 }
 
-const SCHEDULES: usize = 3000;
+const SCHEDULES: usize = 2000;
+
+/// Runs `test` under many schedules: random ones, and ones with few but well-placed switches.
+fn explore(test: impl Fn() + Send + Sync + Copy + 'static) {
+    let mut config = shuttle::Config::new();
+    // The default is too small for futures that hold records in a debug build.
+    config.stack_size = 512 * 1024;
+    shuttle::Runner::new(RandomScheduler::new(SCHEDULES), config.clone()).run(test);
+    shuttle::Runner::new(PctScheduler::new(3, SCHEDULES), config).run(test);
+}
 
 #[test]
 fn no_schedule_loses_an_increment() {
-    shuttle::check_random(
-        || {
-            future::block_on(async {
-                let engines = processes();
-                let id = a_session(&engines[0]).await;
-                let tasks: Vec<_> =
-                    (0..4).map(|n| future::spawn(increment(engines[n % 2].clone(), id.clone()))).collect();
-                for task in tasks {
-                    task.await.unwrap();
-                }
-                assert_eq!(count(&engines[0], &id).await, 4);
-            });
-        },
-        SCHEDULES,
-    );
+    explore(|| {
+        future::block_on(async {
+            let engines = processes();
+            let id = a_session(&engines[0]).await;
+            let tasks: Vec<_> = (0..4).map(|n| future::spawn(increment(engines[n % 2].clone(), id.clone()))).collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            assert_eq!(count(&engines[0], &id).await, 4);
+        });
+    });
 }
 
 #[test]
 fn no_schedule_lets_a_writer_undo_a_cycle_or_lose_to_it() {
-    shuttle::check_random(
-        || {
-            future::block_on(async {
-                let engines = processes();
-                let old = a_session(&engines[0]).await;
-                let acknowledged = Arc::new(AtomicU32::new(0));
-                let writers: Vec<_> = (0..3)
-                    .map(|n| {
-                        let (engine, id, acknowledged) = (engines[n % 2].clone(), old.clone(), acknowledged.clone());
-                        future::spawn(async move {
-                            let session = open(&engine, Some(&id)).await;
-                            // A request that comes too late finds nothing, and nothing of it is kept.
-                            let kept = !is_dead(&session);
-                            COUNT.update(session.state(), |count| *count += 1);
-                            commit(&session).await.unwrap();
-                            acknowledged.fetch_add(u32::from(kept), Ordering::SeqCst);
-                        })
+    explore(|| {
+        future::block_on(async {
+            let engines = processes();
+            let old = a_session(&engines[0]).await;
+            let acknowledged = Arc::new(AtomicU32::new(0));
+            let writers: Vec<_> = (0..3)
+                .map(|n| {
+                    let (engine, id, acknowledged) = (engines[n % 2].clone(), old.clone(), acknowledged.clone());
+                    future::spawn(async move {
+                        let session = open(&engine, Some(&id)).await;
+                        // A request that comes too late finds nothing, and nothing of it is kept.
+                        let kept = !is_dead(&session);
+                        COUNT.update(session.state(), |count| *count += 1);
+                        commit(&session).await.unwrap();
+                        acknowledged.fetch_add(u32::from(kept), Ordering::SeqCst);
                     })
-                    .collect();
-                let login = open(&engines[1], Some(&old)).await;
-                USER.set(login.state(), 1);
-                NAME.set(login.state(), "in".into());
-                commit(&login).await.unwrap();
-                for writer in writers {
-                    writer.await.unwrap();
-                }
-                let new = login.id().unwrap();
-                assert!(is_dead(&open(&engines[0], Some(&old)).await));
-                assert_eq!(count(&engines[0], &new).await, acknowledged.load(Ordering::SeqCst));
-            });
-        },
-        SCHEDULES,
-    );
+                })
+                .collect();
+            let login = open(&engines[1], Some(&old)).await;
+            USER.set(login.state(), 1);
+            NAME.set(login.state(), "in".into());
+            commit(&login).await.unwrap();
+            for writer in writers {
+                writer.await.unwrap();
+            }
+            let new = login.id().unwrap();
+            assert!(is_dead(&open(&engines[0], Some(&old)).await));
+            assert_eq!(count(&engines[0], &new).await, acknowledged.load(Ordering::SeqCst));
+        });
+    });
 }
 
 #[test]
 fn no_schedule_brings_back_what_a_flush_ended() {
-    shuttle::check_random(
-        || {
-            future::block_on(async {
-                let engines = processes();
-                let id = a_session(&engines[0]).await;
-                let writers: Vec<_> =
-                    (0..2).map(|n| future::spawn(increment(engines[n].clone(), id.clone()))).collect();
-                let cycler = {
-                    let (engine, id) = (engines[0].clone(), id.clone());
-                    future::spawn(async move {
-                        let session = open(&engine, Some(&id)).await;
-                        session.cycle_id();
-                        commit(&session).await.unwrap();
-                        session.id()
-                    })
-                };
-                let logout = open(&engines[1], Some(&id)).await;
-                let came_in_time = !is_dead(&logout);
-                logout.flush();
-                commit(&logout).await.unwrap();
-                for writer in writers {
-                    writer.await.unwrap();
-                }
-                let cycled = cycler.await.unwrap();
-                assert!(is_dead(&open(&engines[0], Some(&id)).await));
-                if let Some(cycled) = cycled.filter(|_| came_in_time) {
-                    assert!(is_dead(&open(&engines[0], Some(&cycled)).await), "the logout was undone by a cycle");
-                }
-            });
-        },
-        SCHEDULES,
-    );
+    explore(|| {
+        future::block_on(async {
+            let engines = processes();
+            let id = a_session(&engines[0]).await;
+            let writers: Vec<_> = (0..2).map(|n| future::spawn(increment(engines[n].clone(), id.clone()))).collect();
+            let cycler = {
+                let (engine, id) = (engines[0].clone(), id.clone());
+                future::spawn(async move {
+                    let session = open(&engine, Some(&id)).await;
+                    session.cycle_id();
+                    commit(&session).await.unwrap();
+                    session.id()
+                })
+            };
+            let logout = open(&engines[1], Some(&id)).await;
+            let came_in_time = !is_dead(&logout);
+            logout.flush();
+            commit(&logout).await.unwrap();
+            for writer in writers {
+                writer.await.unwrap();
+            }
+            let cycled = cycler.await.unwrap();
+            assert!(is_dead(&open(&engines[0], Some(&id)).await));
+            if let Some(cycled) = cycled.filter(|_| came_in_time) {
+                assert!(is_dead(&open(&engines[0], Some(&cycled)).await), "the logout was undone by a cycle");
+            }
+        });
+    });
 }
 
 #[test]
 fn every_schedule_of_two_logins_logs_in_twice() {
-    shuttle::check_random(
-        || {
-            future::block_on(async {
-                let engines = processes();
-                let id = a_session(&engines[0]).await;
-                let logins: Vec<_> = (0..2)
-                    .map(|n| {
-                        let (engine, id) = (engines[n].clone(), id.clone());
-                        future::spawn(async move {
-                            let session = open(&engine, Some(&id)).await;
-                            USER.set(session.state(), 1);
-                            commit(&session).await.unwrap();
-                            session.id().expect("a login gets an id")
-                        })
+    explore(|| {
+        future::block_on(async {
+            let engines = processes();
+            let id = a_session(&engines[0]).await;
+            let logins: Vec<_> = (0..2)
+                .map(|n| {
+                    let (engine, id) = (engines[n].clone(), id.clone());
+                    future::spawn(async move {
+                        let session = open(&engine, Some(&id)).await;
+                        USER.set(session.state(), 1);
+                        commit(&session).await.unwrap();
+                        session.id().expect("a login gets an id")
                     })
-                    .collect();
-                for login in logins {
-                    let own = login.await.unwrap();
-                    let session = open(&engines[0], Some(&own)).await;
-                    assert_eq!(USER.get(session.state()), Some(1));
-                }
-                assert!(is_dead(&open(&engines[0], Some(&id)).await));
-            });
-        },
-        SCHEDULES,
-    );
+                })
+                .collect();
+            for login in logins {
+                let own = login.await.unwrap();
+                let session = open(&engines[0], Some(&own)).await;
+                assert_eq!(USER.get(session.state()), Some(1));
+            }
+            assert!(is_dead(&open(&engines[0], Some(&id)).await));
+        });
+    });
 }
