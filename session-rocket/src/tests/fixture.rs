@@ -84,8 +84,16 @@ pub fn clock() -> Arc<ManualClock> {
 }
 
 pub fn engine(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Engine> {
-    let limits = (Duration::from_secs(5), 256 * 1024);
-    Arc::new(Engine::new(store, clock, Visitor::schema(), "session", policy(), limits))
+    engine_with(store, clock, policy(), (Duration::from_secs(5), 256 * 1024))
+}
+
+pub fn engine_with(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    policy: Policy,
+    limits: (Duration, usize),
+) -> Arc<Engine> {
+    Arc::new(Engine::new(store, clock, Visitor::schema(), "session", policy, limits))
 }
 
 /// The session that a request with this cookie gets.

@@ -1,0 +1,538 @@
+//! Stores that lose answers, refuse, hang or hold damaged records; callers that go away.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::fixture::{COUNT, DAY, NAME, TAGS, USER, Visitor, clock, engine_with, open, policy};
+use crate::clock::{ManualClock, Timestamp};
+use crate::commit::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::expiry::{Policy, Refresh};
+use crate::id::{Key, SessionId};
+use crate::record::{Record, Tombstone, Version};
+use crate::session::{Answer, Session};
+use crate::state::{Carrier, Scope};
+use crate::store::memory::MemoryStore;
+use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    Pass,
+    /// It is done, but the answer is an error.
+    LoseAnswer,
+    /// It is not done, and the answer is an error.
+    Refuse,
+    /// It is not done, and there is no answer.
+    Hang,
+    /// The answer is an error, and it is done only after the next call.
+    Late,
+}
+
+/// A store whose next calls go wrong in a given order; then all is well.
+struct Faulty {
+    store: Arc<MemoryStore>,
+    writes: Mutex<VecDeque<Fault>>,
+    loads: Mutex<VecDeque<Fault>>,
+    late: Mutex<Option<(Key, Version, Record)>>,
+    calls: AtomicUsize,
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Unavailable, "the connection broke")
+}
+
+impl Faulty {
+    fn next(&self, faults: &Mutex<VecDeque<Fault>>) -> Fault {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        faults.lock().unwrap().pop_front().unwrap_or(Fault::Pass)
+    }
+
+    async fn call<A>(&self, faults: &Mutex<VecDeque<Fault>>, call: impl Future<Output = Result<A>>) -> Result<A> {
+        match self.next(faults) {
+            Fault::Pass => call.await,
+            Fault::LoseAnswer => call.await.and(Err(lost())),
+            Fault::Refuse | Fault::Late => Err(lost()),
+            Fault::Hang => std::future::pending().await,
+        }
+    }
+
+    /// Lets a write that came too late happen.
+    async fn arrive(&self) {
+        let late = self.late.lock().unwrap().take();
+        if let Some((key, expected, record)) = late {
+            self.store.update(&key, expected, &record).await.unwrap();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn load(&self, key: &Key) -> Result<Lookup> {
+        self.call(&self.loads, self.store.load(key)).await
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
+        self.call(&self.writes, self.store.create(key, record)).await
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        let is_late = self.writes.lock().unwrap().front() == Some(&Fault::Late);
+        let answer = self.call(&self.writes, self.store.update(key, expected, record)).await;
+        self.arrive().await;
+        if is_late {
+            *self.late.lock().unwrap() = Some((*key, expected, record.clone()));
+        }
+        answer
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
+        self.call(&self.writes, self.store.touch(key, expected, expires_at)).await
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
+        self.call(&self.writes, self.store.retire(key, expected, tombstone)).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.call(&self.writes, self.store.delete(key)).await
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        self.store.delete_expired(limit).await
+    }
+}
+
+/// A site on a store that can be made to fail.
+struct Site {
+    faulty: Arc<Faulty>,
+    clock: Arc<ManualClock>,
+    engine: Arc<Engine>,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self::with(policy(), 256 * 1024)
+    }
+
+    fn with(policy: Policy, max_size: usize) -> Self {
+        let clock = clock();
+        let faulty = Arc::new(Faulty {
+            store: Arc::new(MemoryStore::new(1000, clock.clone())),
+            writes: Mutex::default(),
+            loads: Mutex::default(),
+            late: Mutex::default(),
+            calls: AtomicUsize::new(0),
+        });
+        let engine = engine_with(faulty.clone(), clock.clone(), policy, (Duration::from_millis(200), max_size));
+        Self { faulty, clock, engine }
+    }
+
+    async fn session(&self) -> SessionId {
+        let session = open(&self.engine, None).await;
+        COUNT.set(session.state(), 0);
+        session.save().await.unwrap();
+        session.id().unwrap()
+    }
+
+    fn fail(&self, writes: &[Fault], loads: &[Fault]) {
+        *self.faulty.writes.lock().unwrap() = writes.iter().copied().collect();
+        *self.faulty.loads.lock().unwrap() = loads.iter().copied().collect();
+    }
+
+    async fn open(&self, id: &SessionId) -> Session<Visitor> {
+        open(&self.engine, Some(id)).await
+    }
+
+    async fn count(&self, id: &SessionId) -> u32 {
+        self.fail(&[], &[]);
+        COUNT.get(self.open(id).await.state())
+    }
+
+    fn calls(&self) -> usize {
+        self.faulty.calls.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn increment(session: &Session<Visitor>) {
+    COUNT.update(session.state(), |count| *count += 1);
+}
+
+#[tokio::test]
+async fn an_increment_whose_answer_was_lost_counts_once() {
+    for faults in [
+        &[Fault::LoseAnswer][..],
+        &[Fault::Refuse],
+        &[Fault::Hang],
+        &[Fault::Late],
+        &[Fault::Refuse, Fault::LoseAnswer],
+        &[Fault::Late, Fault::LoseAnswer],
+    ] {
+        let site = Site::new();
+        let id = site.session().await;
+        let session = site.open(&id).await;
+        increment(&session);
+        site.fail(faults, &[]);
+        session.save().await.unwrap_or_else(|e| panic!("{faults:?}: {e}"));
+        site.faulty.arrive().await;
+        assert_eq!(site.count(&id).await, 1, "{faults:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_uncertain_increment_is_shown_and_never_replayed() {
+    for (writes, loads) in [
+        (&[Fault::LoseAnswer][..], &[Fault::Refuse][..]),
+        (&[Fault::Refuse], &[Fault::Refuse]),
+        (&[Fault::Refuse, Fault::Refuse], &[]),
+        (&[Fault::Hang, Fault::Hang], &[]),
+        (&[Fault::Hang], &[Fault::Hang]),
+    ] {
+        let site = Site::new();
+        let id = site.session().await;
+        let session = site.open(&id).await;
+        increment(&session);
+        site.fail(writes, loads);
+        let error = session.save().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Uncertain);
+        assert_eq!(COUNT.get(session.state()), 0, "the session shows what was loaded again");
+        site.fail(&[], &[]);
+        // The handler has seen the error and answers 200: the response stands, and nothing is sent again.
+        NAME.set(session.state(), "after".into());
+        assert!(matches!(session.core().respond(Scope::Everything).await, Ok(Answer::Hold { .. })));
+        assert!(site.count(&id).await <= 1);
+        assert_eq!(NAME.get(site.open(&id).await.state()).as_deref(), Some("after"));
+    }
+}
+
+#[tokio::test]
+async fn a_save_cancelled_at_any_await_counts_once() {
+    for polls in 0..12 {
+        let site = Site::new();
+        let id = site.session().await;
+        let session = site.open(&id).await;
+        increment(&session);
+        {
+            let mut save = pin!(session.save());
+            for _ in 0..polls {
+                if save.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        session.core().respond(Scope::Everything).await.unwrap();
+        assert_eq!(site.count(&id).await, 1, "dropped after {polls} polls");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_nobody_saw_fails_the_response() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(&id).await;
+    increment(&session);
+    site.fail(&[Fault::Refuse, Fault::Refuse], &[]);
+    {
+        let mut save = pin!(session.save());
+        assert!(save.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    assert_eq!(session.core().respond(Scope::Everything).await.err().unwrap().kind(), ErrorKind::Uncertain);
+    assert_eq!(site.count(&id).await, 0);
+}
+
+#[tokio::test]
+async fn new_sessions_cycles_and_logouts_survive_a_lost_answer() {
+    for fault in [Fault::LoseAnswer, Fault::Refuse] {
+        let site = Site::new();
+        site.fail(&[fault], &[]);
+        let old = site.session().await;
+
+        let session = site.open(&old).await;
+        session.cycle_id();
+        site.fail(&[Fault::Pass, fault], &[]);
+        session.save().await.unwrap();
+        let new = session.id().unwrap();
+        assert!(new != old && matches!(site.open(&old).await.state().carrier(), Carrier::Ended));
+
+        let session = site.open(&new).await;
+        session.flush();
+        site.fail(&[fault], &[]);
+        session.save().await.unwrap();
+        assert!(matches!(site.open(&new).await.state().carrier(), Carrier::Ended));
+    }
+}
+
+#[tokio::test]
+async fn a_cycle_that_cannot_end_the_old_record_leaves_it_as_it_was() {
+    let site = Site::new();
+    let old = site.session().await;
+    let session = site.open(&old).await;
+    session.cycle_id();
+    increment(&session);
+    site.fail(&[Fault::Pass, Fault::Refuse, Fault::Refuse], &[]);
+    assert!(session.save().await.is_err());
+    assert_eq!(site.count(&old).await, 0);
+    assert_eq!(format!("{:?}", site.faulty.store), "MemoryStore { sessions: 1, .. }");
+}
+
+#[tokio::test]
+async fn a_load_that_fails_is_never_an_empty_session() {
+    let site = Site::new();
+    let id = site.session().await;
+    for fault in [Fault::Refuse, Fault::Hang] {
+        site.fail(&[], &[fault]);
+        assert!(site.engine.load(&id).await.is_err());
+    }
+    assert_eq!(site.count(&id).await, 0);
+}
+
+#[tokio::test]
+async fn a_member_of_a_group_that_fails_drops_out_alone() {
+    let site = Site::new();
+    let id = site.session().await;
+    let [good, panics, infinite, also_good] =
+        [site.open(&id).await, site.open(&id).await, site.open(&id).await, site.open(&id).await];
+    increment(&good);
+    let runs = Arc::new(AtomicUsize::new(0));
+    COUNT.update(panics.state(), move |count| {
+        assert_eq!(runs.fetch_add(1, Ordering::SeqCst), 0, "a replay that panics");
+        *count += 100;
+    });
+    let long = "x".repeat(256 * 1024);
+    NAME.set(infinite.state(), long);
+    increment(&also_good);
+    // The first holds the turn while the others queue up behind it.
+    let results = tokio::join!(good.save(), panics.save(), infinite.save(), also_good.save());
+    assert!(results.0.is_ok() && results.3.is_ok());
+    assert_eq!(results.1.unwrap_err().kind(), ErrorKind::Panicked);
+    assert_eq!(results.2.unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(site.count(&id).await, 2);
+    assert_eq!(COUNT.get(also_good.state()), 2);
+}
+
+#[tokio::test]
+async fn every_request_reads_the_first_default_that_was_committed() {
+    let site = Site::new();
+    let id = site.session().await;
+    let mut sessions = Vec::new();
+    for n in 0..200 {
+        let session = site.open(&id).await;
+        assert_eq!(NAME.setdefault(session.state(), format!("n{n}")), format!("n{n}"));
+        sessions.push(session);
+    }
+    let saves: Vec<_> =
+        sessions.iter().cloned().map(|session| tokio::spawn(async move { session.save().await })).collect();
+    for save in saves {
+        save.await.unwrap().unwrap();
+    }
+    let winner = NAME.get(site.open(&id).await.state());
+    assert!(sessions.iter().all(|session| NAME.get(session.state()) == winner));
+}
+
+#[tokio::test]
+async fn the_size_limit_is_exact() {
+    // `j{"name":"…"}` takes twelve bytes besides the name.
+    let site = Site::with(policy(), 100);
+    for (length, fits) in [(88, true), (89, false)] {
+        let session = open(&site.engine, None).await;
+        NAME.set(session.state(), "x".repeat(length));
+        assert_eq!(session.save().await.map_err(|e| e.kind()), if fits { Ok(()) } else { Err(ErrorKind::TooLarge) });
+    }
+}
+
+#[tokio::test]
+async fn an_identity_over_255_bytes_is_an_error() {
+    // The fixture's identity is a number; its record is checked where every identity passes.
+    let site = Site::new();
+    let session = open(&site.engine, None).await;
+    USER.set(session.state(), 7);
+    session.save().await.unwrap();
+    let key = session.id().unwrap().key("session");
+    let Lookup::Found(record) = site.faulty.store.load(&key).await.unwrap() else { panic!("the record is there") };
+    assert_eq!(record.identity.as_deref(), Some("7"));
+}
+
+#[tokio::test]
+async fn a_damaged_record_starts_anew_under_a_new_id_and_is_removed() {
+    let site = Site::new();
+    let id = site.session().await;
+    let key = id.key("session");
+    let Lookup::Found(mut record) = site.faulty.store.load(&key).await.unwrap() else { panic!("the record is there") };
+    let version = record.version;
+    record.payload = "j[1,2".into();
+    site.faulty.store.update(&key, version, &record).await.unwrap();
+    let session = site.open(&id).await;
+    assert!(session.is_new() && session.is_empty());
+    NAME.set(session.state(), "anew".into());
+    session.save().await.unwrap();
+    assert!(session.id().unwrap() != id);
+    assert!(matches!(site.faulty.store.load(&key).await.unwrap(), Lookup::Tombstone(_)));
+
+    record.payload = "?{}".into();
+    let other = site.session().await;
+    let Lookup::Found(found) = site.faulty.store.load(&other.key("session")).await.unwrap() else { panic!() };
+    site.faulty.store.update(&other.key("session"), found.version, &record).await.unwrap();
+    assert_eq!(site.engine.load(&other).await.err().unwrap().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn nothing_for_nobody() {
+    let site = Site::new();
+    for visit in [
+        (|_: &Session<Visitor>| {}) as fn(&Session<Visitor>),
+        |session| _ = session.get(),
+        |session| {
+            NAME.set(session.state(), "x".into());
+            NAME.delete(session.state());
+        },
+        |session| session.clear(),
+        |session| session.cycle_id(),
+        |session| {
+            NAME.set(session.state(), "x".into());
+            session.flush();
+        },
+    ] {
+        let session = open(&site.engine, None).await;
+        visit(&session);
+        let answer = session.core().respond(Scope::Everything).await.unwrap();
+        assert!(!matches!(answer, Answer::Hold { .. }));
+        assert_eq!(site.calls(), 0);
+    }
+    let id = site.session().await;
+    site.calls();
+    let session = site.open(&id).await;
+    COUNT.set(session.state(), 0);
+    TAGS.get(session.state());
+    assert!(matches!(session.core().respond(Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert_eq!(site.calls(), 1, "a load; nothing differs, so nothing is saved");
+}
+
+#[tokio::test]
+async fn a_refresh_renews_record_and_cookie_and_yields_to_other_changes() {
+    let site = Site::with(Policy { refresh: Refresh::Share(0.1), ..policy() }, 1000);
+    let id = site.session().await;
+    let read = || async {
+        let session = site.open(&id).await;
+        session.core().respond(Scope::Everything).await.unwrap()
+    };
+    assert!(matches!(read().await, Answer::Nothing));
+    site.clock.advance(DAY * 2);
+    assert!(matches!(read().await, Answer::Hold { age: Some(age), .. } if age == DAY * 14));
+    assert!(matches!(read().await, Answer::Nothing));
+
+    site.clock.advance(DAY * 2);
+    let late = site.open(&id).await;
+    let short = site.open(&id).await;
+    short.set_expiry(DAY);
+    short.save().await.unwrap();
+    assert!(matches!(late.core().respond(Scope::Everything).await.unwrap(), Answer::Nothing));
+    site.clock.advance(DAY);
+    assert!(site.engine.load(&id).await.unwrap().is_none(), "the refresh lengthened what another request set");
+}
+
+#[tokio::test]
+async fn a_refresh_that_fails_takes_nothing_from_the_reader() {
+    let site = Site::with(Policy { refresh: Refresh::Always, ..policy() }, 1000);
+    let id = site.session().await;
+    site.clock.advance(DAY);
+    let session = site.open(&id).await;
+    site.fail(&[Fault::Refuse], &[]);
+    assert!(matches!(session.core().respond(Scope::Everything).await.unwrap(), Answer::Nothing));
+}
+
+#[tokio::test]
+async fn after_the_head_what_needs_a_cookie_is_an_error() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(&id).await;
+    session.core().respond(Scope::Everything).await.unwrap();
+    increment(&session);
+    session.save().await.unwrap();
+    assert_eq!(site.count(&id).await, 1);
+    session.cycle_id();
+    assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate);
+    session.flush();
+    session.save().await.unwrap();
+    increment(&session);
+    assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate);
+    assert!(matches!(site.open(&id).await.state().carrier(), Carrier::Ended));
+}
+
+#[tokio::test]
+async fn max_lifetime_ends_an_active_session_and_a_cycle_does_not_extend_it() {
+    let site = Site::with(Policy { max_lifetime: Some(DAY * 15), ..policy() }, 1000);
+    let mut id = site.session().await;
+    for _ in 0..14 {
+        site.clock.advance(DAY);
+        let session = site.open(&id).await;
+        assert!(!session.is_new());
+        increment(&session);
+        session.cycle_id();
+        session.save().await.unwrap();
+        id = session.id().unwrap();
+    }
+    site.clock.advance(DAY);
+    assert!(site.engine.load(&id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn logging_in_starts_a_new_lifetime() {
+    let site = Site::with(Policy { max_lifetime: Some(DAY * 15), ..policy() }, 1000);
+    let id = site.session().await;
+    site.clock.advance(DAY * 10);
+    let session = site.open(&id).await;
+    USER.set(session.state(), 1);
+    session.save().await.unwrap();
+    assert_eq!(session.expiry_age(), DAY * 14);
+}
+
+#[tokio::test]
+async fn an_expiry_in_the_past_ends_the_session_at_once() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(&id).await;
+    session.set_expiry(Timestamp::from_millis(0).to_date());
+    assert!(matches!(session.core().respond(Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert!(site.engine.load(&id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn expiry_settings_are_kept_with_the_session() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(&id).await;
+    session.set_expiry(Duration::ZERO);
+    assert!(session.expires_at_browser_close());
+    assert!(matches!(session.core().respond(Scope::Everything).await.unwrap(), Answer::Hold { age: None, .. }));
+    let session = site.open(&id).await;
+    assert!(session.expires_at_browser_close() && session.expiry_age() == DAY * 14);
+    session.set_expiry(Duration::from_secs(10));
+    session.save().await.unwrap();
+    let session = site.open(&id).await;
+    assert_eq!((session.expires_at_browser_close(), session.expiry_age()), (false, Duration::from_secs(10)));
+    session.set_expiry(None);
+    session.save().await.unwrap();
+    assert_eq!(site.open(&id).await.expiry_age(), DAY * 14);
+}
+
+#[tokio::test]
+async fn the_test_cookie_comes_back_once() {
+    let site = Site::new();
+    let session = open(&site.engine, None).await;
+    assert!(!session.test_cookie_worked());
+    session.set_test_cookie();
+    session.save().await.unwrap();
+    let session = site.open(&session.id().unwrap()).await;
+    assert!(session.test_cookie_worked() && session.is_empty() && session.keys().is_empty());
+    session.delete_test_cookie();
+    session.save().await.unwrap();
+    assert!(!site.open(&session.id().unwrap()).await.test_cookie_worked());
+}

@@ -1,0 +1,224 @@
+//! The configuration: from `Rocket.toml` and the environment, over code, over defaults.
+
+mod given;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use rocket::http::SameSite;
+
+pub(crate) use self::settings::{Settings, resolve};
+use crate::expiry::Refresh;
+use crate::store::Migrate;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Configuration given in code: what `Rocket.toml` and the environment say wins over it.
+///
+/// Each method sets one key of the table `[default.session]`, and says its default and Django's name for it. In
+/// `Rocket.toml` durations are text (`"14 days"`, `"30 minutes"`) or a whole number of seconds, and sizes text
+/// (`"256 KiB"`) or a number of bytes. A key that does not exist, or a value that cannot work, aborts the launch.
+///
+/// ```
+/// use std::time::Duration;
+/// use session_rocket::{Config, Refresh};
+///
+/// let config = Config::new()
+///     .cookie_name("school")
+///     .expiry(Duration::from_secs(30 * 60))
+///     .refresh(Refresh::Share(0.1));
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Config {
+    store: String,
+    cookie_name: Option<String>,
+    cookie_path: String,
+    cookie_domain: Option<String>,
+    secure: Option<bool>,
+    http_only: bool,
+    same_site: SameSite,
+    expiry: Duration,
+    expire_at_browser_close: bool,
+    max_lifetime: Option<Duration>,
+    refresh: Refresh,
+    table: String,
+    migrate: Migrate,
+    sweep_interval: Option<Duration>,
+    timeout: Duration,
+    max_connections: Option<u32>,
+    max_size: u64,
+    capacity: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            store: "sqlite://sessions.db".into(),
+            cookie_name: None,
+            cookie_path: "/".into(),
+            cookie_domain: None,
+            secure: None,
+            http_only: true,
+            same_site: SameSite::Lax,
+            expiry: 14 * DAY,
+            expire_at_browser_close: false,
+            max_lifetime: None,
+            refresh: Refresh::OnSave,
+            table: "rocket_session".into(),
+            migrate: Migrate::Auto,
+            sweep_interval: Some(Duration::from_secs(10 * 60)),
+            timeout: Duration::from_secs(5),
+            max_connections: None,
+            max_size: 256 * 1024,
+            capacity: 100_000,
+        }
+    }
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The URL of the store; its scheme picks the back-end. Default: `"sqlite://sessions.db"`, created if missing.
+    /// Django: `SESSION_ENGINE` and `SESSION_FILE_PATH`.
+    pub fn store(mut self, url: impl Into<String>) -> Self {
+        self.store = url.into();
+        self
+    }
+
+    /// The session cookie's name, used as it stands. Default: `"sessionid"`, or `"__Host-sessionid"` where `secure` is
+    /// on, `cookie_path` is `/` and there is no `cookie_domain`. Django: `SESSION_COOKIE_NAME`.
+    pub fn cookie_name(mut self, name: impl Into<String>) -> Self {
+        self.cookie_name = Some(name.into());
+        self
+    }
+
+    /// The path that the browser sends the cookie to, and to all below it. Default: `"/"`. Django:
+    /// `SESSION_COOKIE_PATH`.
+    pub fn cookie_path(mut self, path: impl Into<String>) -> Self {
+        self.cookie_path = path.into();
+        self
+    }
+
+    /// The domain that the browser sends the cookie to, with all its subdomains. Default: none, the very host only.
+    /// Django: `SESSION_COOKIE_DOMAIN`.
+    pub fn cookie_domain(mut self, domain: impl Into<String>) -> Self {
+        self.cookie_domain = Some(domain.into());
+        self
+    }
+
+    /// Whether the browser sends the cookie over HTTPS only. Default: auto, which is on when Rocket's TLS is on or the
+    /// profile is not `debug`. Django: `SESSION_COOKIE_SECURE`.
+    pub fn secure(mut self, on: bool) -> Self {
+        self.secure = Some(on);
+        self
+    }
+
+    /// Whether the cookie is hidden from scripts. Default: `true`. Django: `SESSION_COOKIE_HTTPONLY`.
+    pub fn http_only(mut self, on: bool) -> Self {
+        self.http_only = on;
+        self
+    }
+
+    /// Whether the browser sends the cookie with requests that other sites start; `None` needs `secure`. Default:
+    /// `Lax`. Django: `SESSION_COOKIE_SAMESITE`.
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// How long a session lives after its last save: 1 second to 400 days. Default: 14 days. Django:
+    /// `SESSION_COOKIE_AGE`.
+    pub fn expiry(mut self, duration: Duration) -> Self {
+        self.expiry = duration;
+        self
+    }
+
+    /// Whether the cookie ends with the browser; the record still lives for `expiry`. Default: `false`. Django:
+    /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`.
+    pub fn expire_at_browser_close(mut self, on: bool) -> Self {
+        self.expire_at_browser_close = on;
+        self
+    }
+
+    /// How long a session lives after its creation, whatever happens in it: at least `expiry`, at most 400 days.
+    /// Default: no such limit. Django has none.
+    pub fn max_lifetime(mut self, duration: Duration) -> Self {
+        self.max_lifetime = Some(duration);
+        self
+    }
+
+    /// When a session that is used, but not changed, is renewed: `"on save"`, `"always"`, or a share between 0 and 1
+    /// in `Rocket.toml`. Default: [`Refresh::OnSave`]. Django: `SESSION_SAVE_EVERY_REQUEST`.
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+
+    /// The table of a SQL store. Default: `"rocket_session"`. Django's is `django_session`.
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.table = name.into();
+        self
+    }
+
+    /// What a SQL store does about its table at launch: `"auto"`, `"check"` or `"off"` in `Rocket.toml`. Default:
+    /// [`Migrate::Auto`]. Django: the command `migrate`.
+    pub fn migrate(mut self, migrate: Migrate) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
+    /// How often expired records are removed; `None`, or `"off"` in `Rocket.toml`: never. Default: every 10 minutes.
+    /// Django: the command `clearsessions`.
+    pub fn sweep_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.sweep_interval = interval.into();
+        self
+    }
+
+    /// How long one call of the store may take before the request fails with 503. Default: 5 seconds. Django has none.
+    pub fn timeout(mut self, duration: Duration) -> Self {
+        self.timeout = duration;
+        self
+    }
+
+    /// How many connections a SQL store opens at most. Default: the driver's. Django has none.
+    pub fn max_connections(mut self, number: u32) -> Self {
+        self.max_connections = Some(number);
+        self
+    }
+
+    /// How many bytes one encoded session may take; a larger one is not saved, and the request fails. Default:
+    /// 262,144 (256 KiB). Django has none.
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
+    /// How many sessions the memory store holds; the least recently used goes first. Default: 100,000. Django:
+    /// `MAX_ENTRIES`.
+    pub fn capacity(mut self, sessions: usize) -> Self {
+        self.capacity = sessions;
+        self
+    }
+}
+
+/// Leaves out `store`, whose URL may hold a password.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("cookie_name", &self.cookie_name)
+            .field("cookie_path", &self.cookie_path)
+            .field("cookie_domain", &self.cookie_domain)
+            .field("secure", &self.secure)
+            .field("expiry", &self.expiry)
+            .field("max_lifetime", &self.max_lifetime)
+            .field("refresh", &self.refresh)
+            .finish_non_exhaustive()
+    }
+}
