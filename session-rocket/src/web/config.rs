@@ -14,7 +14,7 @@ pub(crate) use self::settings::{Settings, resolve};
 use crate::expiry::Refresh;
 use crate::store::Migrate;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Configuration given in code: what `Rocket.toml` and the environment say wins over it.
 ///
@@ -70,7 +70,7 @@ impl Default for Config {
             refresh: Refresh::OnSave,
             table: "rocket_session".into(),
             migrate: Migrate::Auto,
-            sweep_interval: Some(Duration::from_secs(10 * 60)),
+            sweep_interval: Some(Duration::from_mins(10)),
             timeout: Duration::from_secs(5),
             max_connections: None,
             max_size: 256 * 1024,

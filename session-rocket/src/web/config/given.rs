@@ -51,12 +51,15 @@ struct Given {
 /// # Errors
 /// [`ErrorKind::Config`], naming the key, where it was given and what to write, for all keys that are wrong.
 pub(super) fn read(figment: &Figment, table: &str, code: &Config) -> Result<Config> {
-    if !figment.contains(table) {
-        return Ok(code.clone());
+    let Ok(value) = figment.find_value(table) else { return Ok(code.clone()) };
+    if value.as_dict().is_none() {
+        let source = figment.get_metadata(value.tag()).map(origin).unwrap_or_default();
+        let fix = format!("found {}, expected a table: write `[default.{table}]`", value.to_actual());
+        return Err(Error::new(ErrorKind::Config, format!("`{table}`{source}: {fix}")));
     }
-    match figment.extract_inner::<Given>(table) {
+    match figment.focus(table).extract::<Given>() {
         Ok(given) => Ok(given.over(code.clone())),
-        Err(error) => Err(Error::new(ErrorKind::Config, explain(error))),
+        Err(error) => Err(Error::new(ErrorKind::Config, explain(error, table))),
     }
 }
 
@@ -79,25 +82,22 @@ impl Given {
             sweep_interval: self.sweep_interval.map_or(code.sweep_interval, |Interval(interval)| interval),
             timeout: self.timeout.map_or(code.timeout, |Span(span)| span),
             max_connections: self.max_connections.or(code.max_connections),
-            max_size: self.max_size.map_or(code.max_size, |size| size.as_u64()),
+            max_size: self.max_size.map_or(code.max_size, ByteUnit::as_u64),
             capacity: self.capacity.unwrap_or(code.capacity),
         }
     }
 }
 
-/// Figment's text, which names the key and the source, and for an unknown key the nearest known one.
-fn explain(error: figment::Error) -> String {
-    let lines = error.into_iter().map(|error| match &error.kind {
-        figment::error::Kind::UnknownField(name, known) => {
-            let source = error.metadata.as_ref().map(origin).unwrap_or_default();
-            let path = error.path.join(".");
+/// Which key is wrong, where it was given, and what to write.
+fn explain(error: figment::Error, table: &str) -> String {
+    let lines = error.into_iter().map(|error| {
+        let source = error.metadata.as_ref().map(origin).unwrap_or_default();
+        if let figment::error::Kind::UnknownField(name, known) = &error.kind {
             let hint = nearest(name, known)
                 .map_or_else(|| format!("the keys are {}", known.join(", ")), |key| format!("did you mean `{key}`?"));
-            // The path ends with the unknown key itself, or with its table, depending on the provider.
-            let table = path.strip_suffix(&format!(".{name}")).unwrap_or(&path);
-            format!("unknown key `{table}.{name}`{source}: {hint}")
+            return format!("`{table}.{name}`{source}: unknown key; {hint}");
         }
-        _ => error.to_string(),
+        format!("`{table}.{}`{source}: {}", error.path.join("."), error.kind)
     });
     lines.collect::<Vec<_>>().join("; ")
 }
@@ -113,8 +113,9 @@ pub(super) fn origin(metadata: &figment::Metadata) -> String {
 /// The known key that `name` is a slip of, if it is near to one.
 fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let name = name.to_lowercase().replace('-', "_");
-    let (distance, key) = known.iter().map(|key| (distance(&name, key), *key)).min()?;
-    (distance <= key.len() / 3 || key.contains(&name) || name.contains(key)).then_some(key)
+    let holds = |key: &str| key.contains(&name) || name.contains(key);
+    let (apart, distance, key) = known.iter().map(|key| (!holds(key), distance(&name, key), *key)).min()?;
+    (!apart || distance <= key.len() / 3).then_some(key)
 }
 
 /// How many letters have to be inserted, removed or replaced to make one of the other.
@@ -167,8 +168,7 @@ impl<T: Word> Visitor<'_> for WordVisitor<T> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        T::from_text(&text.trim().to_ascii_lowercase())
-            .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &T::EXPECTED))
+        T::from_text(text.trim()).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &T::EXPECTED))
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
@@ -214,7 +214,7 @@ impl Word for Secure {
     const EXPECTED: &'static str = "\"auto\", true or false";
 
     fn from_text(text: &str) -> Option<Self> {
-        (text == "auto").then_some(Self(None))
+        text.eq_ignore_ascii_case("auto").then_some(Self(None))
     }
 
     fn from_bool(on: bool) -> Option<Self> {
@@ -226,7 +226,7 @@ impl Word for Site {
     const EXPECTED: &'static str = "\"Strict\", \"Lax\" or \"None\"";
 
     fn from_text(text: &str) -> Option<Self> {
-        Some(Self(match text {
+        Some(Self(match text.to_ascii_lowercase().as_str() {
             "strict" => SameSite::Strict,
             "lax" => SameSite::Lax,
             "none" => SameSite::None,
@@ -238,6 +238,7 @@ impl Word for Site {
 impl Word for Span {
     const EXPECTED: &'static str = "a duration, such as \"14 days\" or \"30 minutes\", or a whole number of seconds";
 
+    // In humantime's words `M` is a month and `m` a minute: the case counts.
     fn from_text(text: &str) -> Option<Self> {
         humantime::parse_duration(text).ok().map(Self)
     }
@@ -251,7 +252,10 @@ impl Word for Interval {
     const EXPECTED: &'static str = "a duration, such as \"10 minutes\", a whole number of seconds, or \"off\"";
 
     fn from_text(text: &str) -> Option<Self> {
-        if text == "off" { Some(Self(None)) } else { Span::from_text(text).map(|Span(span)| Self(Some(span))) }
+        if text.eq_ignore_ascii_case("off") {
+            return Some(Self(None));
+        }
+        Span::from_text(text).map(|Span(span)| Self(Some(span)))
     }
 
     fn from_int(seconds: u64) -> Option<Self> {
@@ -263,7 +267,7 @@ impl Word for When {
     const EXPECTED: &'static str = "\"on save\", \"always\", or a share of the lifetime between 0 and 1, such as 0.1";
 
     fn from_text(text: &str) -> Option<Self> {
-        Some(Self(match text {
+        Some(Self(match text.to_ascii_lowercase().as_str() {
             "on save" => Refresh::OnSave,
             "always" => Refresh::Always,
             _ => return None,
@@ -279,7 +283,7 @@ impl Word for Mode {
     const EXPECTED: &'static str = "\"auto\", \"check\" or \"off\"";
 
     fn from_text(text: &str) -> Option<Self> {
-        Some(Self(match text {
+        Some(Self(match text.to_ascii_lowercase().as_str() {
             "auto" => Migrate::Auto,
             "check" => Migrate::Check,
             "off" => Migrate::Off,

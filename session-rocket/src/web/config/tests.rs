@@ -1,0 +1,282 @@
+use rocket::figment::providers::{Format, Toml};
+use rocket::figment::{Figment, Profile};
+
+use super::settings::masked;
+use super::*;
+use crate::error::ErrorKind;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn figment(toml: &str) -> Figment {
+    Figment::from(rocket::Config::default()).merge(Toml::string(toml).nested()).select(Profile::new("debug"))
+}
+
+fn settings(toml: &str, code: &Config, debug: bool) -> Settings {
+    resolve(&figment(&format!("[default.session]\n{toml}")), "session", code, debug).unwrap()
+}
+
+/// What the launch log says of a configuration that cannot be.
+fn refusal(toml: &str, code: &Config) -> String {
+    let result = resolve(&figment(&format!("[default.session]\n{toml}")), "session", code, true);
+    let error = result.err().unwrap_or_else(|| panic!("accepted: {toml}"));
+    assert_eq!(error.kind(), ErrorKind::Config);
+    error.to_string()
+}
+
+#[track_caller]
+fn refused(toml: &str, says: &[&str]) {
+    let text = refusal(toml, &Config::new());
+    for part in says {
+        assert!(text.contains(part), "{toml}: {text}");
+    }
+}
+
+#[test]
+fn the_defaults() {
+    let found = resolve(&figment(""), "session", &Config::new(), true).unwrap();
+    assert_eq!(found.cookie.to_string(), "cookie `sessionid` (Path=/, not Secure, HttpOnly, SameSite=Lax)");
+    assert_eq!((found.policy.lifetime, found.policy.max_lifetime), (14 * DAY, None));
+    assert!(!found.policy.browser_close && found.policy.refresh == Refresh::OnSave);
+    assert_eq!((found.store.url.as_str(), found.store.table.as_str()), ("sqlite://sessions.db", "rocket_session"));
+    assert_eq!((found.store.timeout, found.store.capacity), (Duration::from_secs(5), 100_000));
+    assert_eq!((found.sweep_interval, found.max_size), (Some(Duration::from_secs(600)), 256 * 1024));
+}
+
+#[test]
+fn every_key_is_read() {
+    let toml = r#"
+        store = "memory:"
+        cookie_name = "id"
+        cookie_path = "/shop"
+        cookie_domain = ".example.com"
+        secure = true
+        http_only = false
+        same_site = "none"
+        expiry = "30 minutes"
+        expire_at_browser_close = true
+        max_lifetime = 28800
+        refresh = 0.25
+        table = "visitors"
+        migrate = "Check"
+        sweep_interval = "off"
+        timeout = "500 ms"
+        max_connections = 7
+        max_size = "64 KiB"
+        capacity = 12
+    "#;
+    let found = settings(toml, &Config::new(), true);
+    let expected = "cookie `id` (Path=/shop, Domain=example.com, Secure, not HttpOnly, SameSite=None)";
+    assert_eq!(found.cookie.to_string(), expected);
+    assert_eq!((found.policy.lifetime, found.policy.max_lifetime), (HOUR / 2, Some(8 * HOUR)));
+    assert!(found.policy.browser_close && found.policy.refresh == Refresh::Share(0.25));
+    assert_eq!((found.store.url.as_str(), found.store.table.as_str()), ("memory:", "visitors"));
+    assert!(matches!(found.store.migrate, Migrate::Check));
+    assert_eq!((found.store.max_connections, found.store.capacity), (Some(7), 12));
+    assert_eq!(found.store.timeout, Duration::from_millis(500));
+    assert_eq!((found.sweep_interval, found.max_size), (None, 64 * 1024));
+}
+
+#[test]
+fn words_are_read_in_any_case_and_units_are_not() {
+    let site = |text: &str| settings(&format!("same_site = \"{text}\""), &Config::new(), true).cookie.same_site;
+    assert_eq!((site("STRICT"), site("lax"), site("Strict")), (SameSite::Strict, SameSite::Lax, SameSite::Strict));
+    let refresh = |text: &str| settings(&format!("refresh = \"{text}\""), &Config::new(), true).policy.refresh;
+    assert_eq!((refresh("On Save"), refresh("always")), (Refresh::OnSave, Refresh::Always));
+    assert_eq!(settings("expiry = \"5m\"", &Config::new(), true).policy.lifetime, HOUR / 12);
+    assert!(settings("expiry = \"1M\"", &Config::new(), true).policy.lifetime > 30 * DAY);
+    assert_eq!(settings("max_size = 1000", &Config::new(), true).max_size, 1000);
+}
+
+#[test]
+fn the_file_wins_over_code_and_code_over_defaults() {
+    let code = Config::new().expiry(HOUR).cookie_name("code").sweep_interval(None).store("memory:");
+    let found = settings("cookie_name = \"file\"", &code, true);
+    assert_eq!((found.cookie.name.as_str(), found.policy.lifetime), ("file", HOUR));
+    assert_eq!((found.sweep_interval, found.store.url.as_str()), (None, "memory:"));
+    assert_eq!(found.max_size, 256 * 1024);
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_names_itself() {
+    figment::Jail::expect_with(|jail| {
+        let file =
+            "[default.session]\nexpiry = \"1 hour\"\ncookie_name = \"file\"\n[release.session]\nsecure = false\n";
+        jail.create_file("Rocket.toml", file)?;
+        jail.set_env("ROCKET_SESSION", r#"{expiry="2 hours", max_size=1024}"#);
+        jail.set_env("ROCKET_PROFILE", "release");
+        let found = resolve(&rocket::Config::figment(), "session", &Config::new(), false).unwrap();
+        assert_eq!((found.policy.lifetime, found.cookie.name.as_str()), (2 * HOUR, "file"));
+        assert!(!found.cookie.secure && found.max_size == 1024);
+        jail.set_env("ROCKET_SESSION", "{expiry=true}");
+        let error = resolve(&rocket::Config::figment(), "session", &Config::new(), false).err().unwrap().to_string();
+        assert!(error.contains("ROCKET_") && error.contains("expiry") && error.contains("14 days"), "{error}");
+        jail.set_env("ROCKET_SESSION", "{cooky_name=\"x\"}");
+        let error = resolve(&rocket::Config::figment(), "session", &Config::new(), false).err().unwrap().to_string();
+        assert!(error.contains("ROCKET_") && error.contains("did you mean `cookie_name`?"), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_wrong_key_in_a_file_is_told_with_the_file() {
+    figment::Jail::expect_with(|jail| {
+        jail.create_file("Rocket.toml", "[default.session]\nexpires = \"1 hour\"\n")?;
+        let error = resolve(&rocket::Config::figment(), "session", &Config::new(), true).err().unwrap().to_string();
+        assert!(error.contains("Rocket.toml") && error.contains("`session.expires`"), "{error}");
+        jail.create_file("Rocket.toml", "[default.session]\ntimeout = 0\n")?;
+        let error = resolve(&rocket::Config::figment(), "session", &Config::new(), true).err().unwrap().to_string();
+        assert!(error.contains("Rocket.toml") && error.contains("`session.timeout`"), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_table_of_its_own() {
+    let figment = figment("[default.session]\nexpiry = 1\n[default.admin]\nexpiry = 60\n");
+    assert_eq!(resolve(&figment, "admin", &Config::new(), true).unwrap().policy.lifetime.as_secs(), 60);
+    assert_eq!(resolve(&figment, "other", &Config::new(), true).unwrap().policy.lifetime, 14 * DAY);
+}
+
+#[test]
+fn unknown_keys_are_told_with_the_nearest() {
+    refused("expirey = 1", &["`session.expirey`", "did you mean `expiry`?"]);
+    refused("samesite = \"Lax\"", &["did you mean `same_site`?"]);
+    refused("cookie-name = \"x\"", &["did you mean `cookie_name`?"]);
+    refused("name = \"x\"", &["did you mean `cookie_name`?"]);
+    refused("secret_keys = \"geheim\"", &["`session.secret_keys`", "the keys are store, cookie_name"]);
+    assert!(!refusal("secret_keys = \"geheim\"", &Config::new()).contains("geheim"));
+}
+
+#[test]
+fn wrong_types_are_told_with_what_to_write() {
+    refused("expiry = true", &["expiry", "bool", "\"14 days\""]);
+    refused("expiry = \"soon\"", &["expiry", "soon", "\"14 days\""]);
+    refused("expiry = -1", &["expiry", "-1", "\"14 days\""]);
+    refused("expiry = 1.5", &["expiry", "1.5", "\"14 days\""]);
+    refused("secure = \"yes\"", &["secure", "yes", "\"auto\", true or false"]);
+    refused("same_site = \"Laxx\"", &["same_site", "Laxx", "\"Strict\", \"Lax\" or \"None\""]);
+    refused("same_site = false", &["same_site", "\"Strict\", \"Lax\" or \"None\""]);
+    refused("refresh = \"often\"", &["refresh", "often", "\"on save\", \"always\""]);
+    for share in ["0", "1", "0.0", "1.0", "-0.1", "nan", "inf"] {
+        refused(&format!("refresh = {share}"), &["refresh", "between 0 and 1"]);
+    }
+    refused("migrate = true", &["migrate", "\"auto\", \"check\" or \"off\""]);
+    refused("sweep_interval = \"never\"", &["sweep_interval", "\"off\""]);
+    refused("store = 3", &["store", "string"]);
+    refused("max_size = \"big\"", &["max_size"]);
+    refused("max_size = -1", &["max_size"]);
+    refused("max_connections = -1", &["max_connections"]);
+    refused("http_only = 1", &["http_only", "bool"]);
+    let error = resolve(&figment("[default]\nsession = 3"), "session", &Config::new(), true).err().unwrap();
+    assert!(error.to_string().contains("session"), "{error}");
+}
+
+#[test]
+fn lifetimes_that_cannot_be() {
+    refused("expiry = 0", &["`session.expiry`", "at least 1 second"]);
+    refused("expiry = \"999 ms\"", &["`session.expiry`", "at least 1 second"]);
+    refused("max_lifetime = 0", &["`session.max_lifetime`", "at least 1 second"]);
+    refused("expiry = \"401 days\"", &["`session.expiry`", "400 days"]);
+    refused("max_lifetime = \"401 days\"", &["`session.max_lifetime`", "400 days"]);
+    refused("max_lifetime = \"13 days\"", &["`session.max_lifetime`", "13 days is below `expiry`, which is 14 days"]);
+    settings("expiry = \"400 days\"\nmax_lifetime = \"400 days\"", &Config::new(), true);
+    let code = Config::new().max_lifetime(HOUR);
+    assert!(refusal("expiry = \"2 h\"", &code).contains("1h is below `expiry`, which is 2h"));
+}
+
+#[test]
+fn limits_that_cannot_be() {
+    for key in ["timeout", "max_size", "max_connections", "capacity", "sweep_interval"] {
+        refused(&format!("{key} = 0"), &[&format!("`session.{key}`"), "must not be zero"]);
+    }
+    for share in [0.0, 1.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(refusal("", &Config::new().refresh(Refresh::Share(share))).contains("`session.refresh`"));
+    }
+}
+
+#[test]
+fn secure_is_on_with_tls_or_outside_debug() {
+    let secure = |toml: &str, debug| settings(toml, &Config::new(), debug).cookie.secure;
+    assert!(!secure("", true) && secure("", false));
+    assert!(!secure("secure = \"auto\"", true) && secure("secure = \"AUTO\"", false));
+    assert!(secure("secure = true", true) && !secure("secure = false", false));
+    let code = Config::new().secure(true);
+    assert!(!settings("secure = \"auto\"", &code, true).cookie.secure);
+}
+
+#[test]
+fn the_default_name_has_the_host_prefix_where_that_holds() {
+    let name = |toml: &str, debug| settings(toml, &Config::new(), debug).cookie.name;
+    assert_eq!(name("", false), "__Host-sessionid");
+    assert_eq!(name("", true), "sessionid");
+    assert_eq!(name("cookie_path = \"/shop\"", false), "sessionid");
+    assert_eq!(name("cookie_domain = \"example.com\"", false), "sessionid");
+    assert_eq!(name("cookie_name = \"sessionid\"", false), "sessionid");
+    assert_eq!(settings("", &Config::new().cookie_name("mine"), false).cookie.name, "mine");
+}
+
+#[test]
+fn cookies_that_browsers_refuse() {
+    refused("same_site = \"None\"", &["`session.same_site`", "secure = true"]);
+    for name in ["__Host-x", "__hOsT-x", "__Secure-x", "__SECURE-x", "__Http-x"] {
+        refused(&format!("cookie_name = \"{name}\""), &["`session.cookie_name`", "secure = true"]);
+    }
+    for with in ["cookie_path = \"/shop\"", "cookie_domain = \"example.com\""] {
+        for name in ["__Host-x", "__host-x"] {
+            let toml = format!("secure = true\ncookie_name = \"{name}\"\n{with}");
+            refused(&toml, &["`session.cookie_name`", "`cookie_domain` and `cookie_path`"]);
+        }
+        settings(&format!("secure = true\ncookie_name = \"__Secure-x\"\n{with}"), &Config::new(), true);
+    }
+    refused(
+        "secure = true\nhttp_only = false\ncookie_name = \"__Host-Http-x\"",
+        &["`session.cookie_name`", "http_only"],
+    );
+}
+
+#[test]
+fn names_paths_and_domains_that_a_cookie_cannot_carry() {
+    for name in ["", "a b", "a;b", "a=b", "ä", "a\\tb", "a,b", "a%20b", "a\\\"b", "a\\r\\nSet-Cookie:x"] {
+        refused(&format!("cookie_name = \"{name}\""), &["`session.cookie_name`"]);
+    }
+    for path in ["", "shop", "/a;b", "/a\\nb", "/ä"] {
+        refused(&format!("cookie_path = \"{path}\""), &["`session.cookie_path`"]);
+    }
+    for domain in ["", ".", "https://example.com", "example.com:80", "a b", "a;b", "a..b", "exämple.com"] {
+        refused(&format!("cookie_domain = \"{domain}\""), &["`session.cookie_domain`"]);
+    }
+}
+
+#[test]
+fn the_log_shows_the_policy_and_no_secret() {
+    let toml = r#"
+        store = "postgres://school:ge/he?i@m@db.example/school?sslmode=require&sslkey=other"
+        max_lifetime = "30 days"
+        refresh = 0.1
+    "#;
+    assert_eq!(
+        settings(toml, &Config::new(), false).to_string(),
+        "cookie `__Host-sessionid` (Path=/, Secure, HttpOnly, SameSite=Lax), expires 14 days after the last save, and \
+         30 days after its creation; renewed when read after 0.1 of the lifetime; store \
+         postgres://school:***@db.example/school?sslmode=require&sslkey=***, swept every 10m, at most 5s a call and \
+         256KiB a session"
+    );
+    assert!(!format!("{:?}", Config::new().store("redis://:geheim@host")).contains("geheim"));
+}
+
+#[test]
+fn urls_are_masked() {
+    for (url, shown) in [
+        ("sqlite://sessions.db", "sqlite://sessions.db"),
+        ("sqlite::memory:", "sqlite::memory:"),
+        ("sqlite:a.db?mode=rwc&key=geheim", "sqlite:a.db?mode=rwc&key=***"),
+        ("redis://:geheim@host:6379/0", "redis://:***@host:6379/0"),
+        ("redis://geheim@host", "redis://geheim@host"),
+        ("mysql://u:p@q@host/db", "mysql://u:***@host/db"),
+        ("redis+cluster://u:p@a,u:q@b", "redis+cluster://u:***@b"),
+        ("postgres:u:geheim@host", "postgres:***@host"),
+        ("memory:", "memory:"),
+    ] {
+        assert_eq!(masked(url), shown);
+    }
+}

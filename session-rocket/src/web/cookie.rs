@@ -1,0 +1,202 @@
+//! The session cookie: read from a request, put into a response.
+
+use std::fmt;
+use std::time::Duration;
+
+use rocket::http::{Cookie, Header, SameSite, Status};
+use rocket::{Request, Response};
+use time::OffsetDateTime;
+
+use crate::id::SessionId;
+
+/// The longest lifetime that browsers grant a cookie: 400 days (RFC 6265bis).
+pub(crate) const MAX_AGE: Duration = Duration::from_hours(400 * 24);
+
+/// How many ids of one request are looked up at most: a browser sends one, a prank many.
+const MAX_CANDIDATES: usize = 8;
+
+/// The session cookie's name and attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CookieSettings {
+    pub name: String,
+    pub path: String,
+    pub domain: Option<String>,
+    pub secure: bool,
+    pub http_only: bool,
+    pub same_site: SameSite,
+}
+
+impl CookieSettings {
+    /// The well-formed ids that a request carries, each once: the jar's, then those of the raw headers.
+    ///
+    /// There may be several: a cookie set for a parent domain or another path has the same name, and the order is not
+    /// reliable. At most one is valid.
+    pub fn candidates(&self, request: &Request<'_>) -> Vec<SessionId> {
+        let mut ids = Vec::new();
+        let jar = request.cookies().get(&self.name).map(Cookie::value);
+        for id in jar.into_iter().chain(self.raw_values(request)).filter_map(SessionId::parse) {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+            if ids.len() == MAX_CANDIDATES {
+                break;
+            }
+        }
+        ids
+    }
+
+    /// Whether a request carries a cookie of this name, whatever its value.
+    pub fn presented(&self, request: &Request<'_>) -> bool {
+        request.cookies().get(&self.name).is_some() || self.raw_values(request).next().is_some()
+    }
+
+    fn raw_values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
+        let pairs = request.headers().get("cookie").flat_map(|header| header.split(';'));
+        pairs.filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            (name.trim() == self.name).then(|| value.trim())
+        })
+    }
+
+    /// The cookie that makes the browser hold `id` for `age`, or until it is closed.
+    ///
+    /// `age` is cut to whole seconds and to 400 days.
+    pub fn hold(&self, id: &SessionId, age: Option<Duration>) -> Cookie<'static> {
+        let mut cookie = self.bare(id.expose());
+        if let Some(age) = age {
+            let seconds = i64::try_from(age.min(MAX_AGE).as_secs()).unwrap_or(i64::MAX);
+            let age = time::Duration::seconds(seconds);
+            cookie.set_max_age(age);
+            cookie.set_expires(OffsetDateTime::now_utc() + age);
+        }
+        cookie
+    }
+
+    /// The cookie that makes the browser forget the id. Its attributes are those of [`hold`](Self::hold): a browser
+    /// takes no other for the same cookie, and refuses a `__Host-` cookie without `Secure` even as a removal.
+    pub fn forget(&self) -> Cookie<'static> {
+        let mut cookie = self.bare(String::new());
+        cookie.set_max_age(time::Duration::ZERO);
+        cookie.set_expires(OffsetDateTime::UNIX_EPOCH);
+        cookie
+    }
+
+    fn bare(&self, value: String) -> Cookie<'static> {
+        let mut cookie = Cookie::new(self.name.clone(), value);
+        cookie.set_path(self.path.clone());
+        cookie.set_secure(self.secure);
+        cookie.set_http_only(self.http_only);
+        cookie.set_same_site(self.same_site);
+        if let Some(domain) = &self.domain {
+            cookie.set_domain(domain.clone());
+        }
+        cookie
+    }
+}
+
+/// For the launch log.
+impl fmt::Display for CookieSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cookie `{}` (Path={}", self.name, self.path)?;
+        if let Some(domain) = &self.domain {
+            write!(f, ", Domain={domain}")?;
+        }
+        f.write_str(if self.secure { ", Secure" } else { ", not Secure" })?;
+        f.write_str(if self.http_only { ", HttpOnly" } else { ", not HttpOnly" })?;
+        write!(f, ", SameSite={})", self.same_site)
+    }
+}
+
+/// Puts `cookie` into a response, in the place of any other of its name, and keeps caches from storing the response.
+pub(crate) fn set(response: &mut Response<'_>, cookie: Cookie<'static>) {
+    let is_other = |header: &str| header.split(['=', ';']).next().is_none_or(|name| name.trim() != cookie.name());
+    let others: Vec<String> =
+        response.headers().get("Set-Cookie").filter(|header| is_other(header)).map(ToOwned::to_owned).collect();
+    response.remove_header("Set-Cookie");
+    for other in others {
+        response.adjoin_raw_header("Set-Cookie", other);
+    }
+    // Not `Header::from(cookie)`: that would percent-encode a name of the user's.
+    response.adjoin_raw_header("Set-Cookie", cookie.to_string());
+    if !tokens(response, "Cache-Control").any(is_private) {
+        response.set_raw_header("Cache-Control", "no-store");
+    }
+}
+
+/// Whether a directive of `Cache-Control` keeps shared caches from storing the response.
+fn is_private(directive: &str) -> bool {
+    let name = directive.split('=').next().unwrap_or_default().trim();
+    name.eq_ignore_ascii_case("private") || name.eq_ignore_ascii_case("no-store")
+}
+
+/// Tells caches that the response depends on the cookies.
+pub(crate) fn vary(response: &mut Response<'_>) {
+    if tokens(response, "Vary").any(|token| token == "*" || token.eq_ignore_ascii_case("cookie")) {
+        return;
+    }
+    let mut all: Vec<&str> = tokens(response, "Vary").collect();
+    all.push("Cookie");
+    let all = all.join(", ");
+    response.set_raw_header("Vary", all);
+}
+
+/// The elements of a list header.
+fn tokens<'h>(response: &'h Response<'_>, name: &'h str) -> impl Iterator<Item = &'h str> {
+    let lists = response.headers().get(name).flat_map(|list| list.split(','));
+    lists.map(str::trim).filter(|token| !token.is_empty())
+}
+
+/// Turns a response into an empty one of `status`, for a save that failed: nothing in it may look like a success.
+///
+/// What describes, locates or caches the lost content goes, and so does every cookie; other headers stay.
+pub(crate) fn fail(response: &mut Response<'_>, status: Status) {
+    let kept: Vec<Header<'static>> = response
+        .headers()
+        .iter()
+        .filter(|header| !goes(header.name.as_str()))
+        .map(|header| Header::new(header.name.as_str().to_owned(), header.value.into_owned()))
+        .collect();
+    // A new response, for there is no other way to drop an upgrade handler.
+    *response = Response::new();
+    for header in kept {
+        response.adjoin_header(header);
+    }
+    response.set_status(status);
+    mark_failed(response);
+}
+
+/// Adds what an error response of ours says: that it is not to be stored, and for a 503 when to try again.
+pub(crate) fn mark_failed(response: &mut Response<'_>) {
+    response.set_raw_header("Cache-Control", "no-store");
+    if response.status() == Status::ServiceUnavailable {
+        response.set_raw_header("Retry-After", "5");
+    }
+}
+
+/// Whether a header does not outlive the content it came with.
+fn goes(name: &str) -> bool {
+    const GO: [&str; 14] = [
+        "Location",
+        "Refresh",
+        "ETag",
+        "Last-Modified",
+        "Expires",
+        "Accept-Ranges",
+        "Transfer-Encoding",
+        "Connection",
+        "Upgrade",
+        "Trailer",
+        "Set-Cookie",
+        "Clear-Site-Data",
+        // A proxy in front would put a file in the place of the response.
+        "X-Accel-Redirect",
+        "X-Sendfile",
+    ];
+    let name = name.to_ascii_lowercase();
+    // A content security policy is about the page, not about the content's form.
+    (name.starts_with("content-") && !name.starts_with("content-security-policy"))
+        || GO.iter().any(|gone| gone.eq_ignore_ascii_case(&name))
+}
+
+#[cfg(test)]
+mod tests;

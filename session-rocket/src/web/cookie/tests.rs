@@ -1,0 +1,263 @@
+use rocket::local::blocking::Client;
+
+use super::*;
+
+fn settings() -> CookieSettings {
+    CookieSettings {
+        name: "sessionid".into(),
+        path: "/".into(),
+        domain: None,
+        secure: false,
+        http_only: true,
+        same_site: SameSite::Lax,
+    }
+}
+
+fn id() -> SessionId {
+    SessionId::random().unwrap()
+}
+
+fn client() -> Client {
+    Client::untracked(rocket::custom(rocket::Config::figment().merge(("log_level", "off")))).unwrap()
+}
+
+/// What `look` sees of a request with these `Cookie` headers.
+fn with_cookies<R>(headers: &[String], look: impl FnOnce(&Request<'_>) -> R) -> R {
+    let client = client();
+    let request = headers.iter().fold(client.get("/"), |request, value| {
+        let mut request = request;
+        request.add_header(Header::new("Cookie", value.clone()));
+        request
+    });
+    look(request.inner())
+}
+
+fn exposed(ids: &[SessionId]) -> Vec<String> {
+    ids.iter().map(SessionId::expose).collect()
+}
+
+fn all<'r>(response: &'r Response<'_>, name: &str) -> Vec<&'r str> {
+    response.headers().get(name).collect()
+}
+
+#[test]
+fn no_cookie_is_no_candidate() {
+    with_cookies(&[], |request| {
+        assert!(settings().candidates(request).is_empty());
+        assert!(!settings().presented(request));
+    });
+    with_cookies(&[format!("other={}; SESSIONID={}", id().expose(), id().expose())], |request| {
+        assert!(settings().candidates(request).is_empty());
+        assert!(!settings().presented(request));
+    });
+}
+
+#[test]
+fn malformed_values_are_presented_and_are_no_candidates() {
+    for bad in ["", "x", "../../etc/passwd", "a\"b", "%00", &"A".repeat(10_000), &format!("{}=", id().expose())] {
+        with_cookies(&[format!("sessionid={bad}")], |request| {
+            assert!(settings().candidates(request).is_empty(), "{bad}");
+            assert!(settings().presented(request), "{bad}");
+        });
+    }
+}
+
+#[test]
+fn every_well_formed_value_of_all_headers_is_a_candidate_once() {
+    let (a, b, c) = (id().expose(), id().expose(), id().expose());
+    let headers =
+        [format!("sessionid={a}; x=1; sessionid=junk; sessionid={b}"), format!("sessionid={c};sessionid={a}")];
+    with_cookies(&headers, |request| {
+        let mut found = exposed(&settings().candidates(request));
+        found.sort();
+        let mut expected = vec![a, b, c];
+        expected.sort();
+        assert_eq!(found, expected);
+    });
+}
+
+#[test]
+fn the_jars_value_comes_first() {
+    let (own, header) = (id().expose(), id().expose());
+    let client = client();
+    let request = client.get("/").header(Header::new("Cookie", format!("sessionid={header}")));
+    let request = request.cookie(("sessionid", own.clone()));
+    let found = exposed(&settings().candidates(request.inner()));
+    assert_eq!(found[0], own);
+}
+
+#[test]
+fn at_most_eight_candidates() {
+    let many: Vec<String> = (0..50).map(|_| format!("sessionid={}", id().expose())).collect();
+    with_cookies(&[many.join("; ")], |request| assert_eq!(settings().candidates(request).len(), MAX_CANDIDATES));
+}
+
+#[test]
+fn a_persistent_cookie_has_max_age_and_expires() {
+    let id = id();
+    let cookie = settings().hold(&id, Some(Duration::from_millis(90_900)));
+    let text = cookie.to_string();
+    assert!(text.starts_with(&format!("sessionid={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=90; ", id.expose())));
+    let left = cookie.expires_datetime().unwrap() - OffsetDateTime::now_utc();
+    assert!(left > time::Duration::seconds(80) && left <= time::Duration::seconds(90), "{left}");
+}
+
+#[test]
+fn a_lifetime_is_cut_to_400_days() {
+    for age in [MAX_AGE + Duration::from_secs(1), Duration::MAX] {
+        let cookie = settings().hold(&id(), Some(age));
+        assert_eq!(cookie.max_age(), Some(time::Duration::days(400)));
+    }
+}
+
+#[test]
+fn a_browser_close_cookie_has_neither() {
+    let text = settings().hold(&id(), None).to_string();
+    assert!(!text.contains("Max-Age") && !text.contains("Expires"), "{text}");
+}
+
+#[test]
+fn a_removal_has_the_attributes_of_the_cookie_it_removes() {
+    let settings = CookieSettings {
+        name: "__Secure-x".into(),
+        path: "/shop".into(),
+        domain: Some("example.com".into()),
+        secure: true,
+        http_only: false,
+        same_site: SameSite::Strict,
+    };
+    let attributes = "SameSite=Strict; Secure; Path=/shop; Domain=example.com";
+    assert_eq!(
+        settings.forget().to_string(),
+        format!("__Secure-x=; {attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
+    );
+    let id = id();
+    assert_eq!(settings.hold(&id, None).to_string(), format!("__Secure-x={}; {attributes}", id.expose()));
+}
+
+#[test]
+fn one_set_cookie_per_name() {
+    let mut response = Response::new();
+    response.adjoin_raw_header("Set-Cookie", "theme=dark; Path=/");
+    response.adjoin_raw_header("Set-Cookie", "sessionid=old; Path=/");
+    response.adjoin_raw_header("Set-Cookie", "sessionid2=other");
+    set(&mut response, settings().hold(&id(), None));
+    let last = settings().forget();
+    set(&mut response, last.clone());
+    assert_eq!(all(&response, "Set-Cookie"), ["theme=dark; Path=/", "sessionid2=other", &last.to_string()]);
+}
+
+#[test]
+fn an_unusual_name_is_written_as_it_is_read() {
+    let settings = CookieSettings { name: "a|b^c`d~".into(), ..settings() };
+    let id = id();
+    let mut response = Response::new();
+    set(&mut response, settings.hold(&id, None));
+    let header = all(&response, "Set-Cookie")[0].split(';').next().unwrap().to_owned();
+    with_cookies(&[header], |request| assert_eq!(exposed(&settings.candidates(request)), [id.expose()]));
+}
+
+#[test]
+fn a_response_that_sets_the_cookie_is_not_stored() {
+    for (before, after) in [
+        (None, "no-store"),
+        (Some("public, max-age=60"), "no-store"),
+        (Some("max-age=60"), "no-store"),
+        (Some("Private, max-age=60"), "Private, max-age=60"),
+        (Some("max-age=0, NO-STORE"), "max-age=0, NO-STORE"),
+    ] {
+        let mut response = Response::new();
+        if let Some(before) = before {
+            response.set_raw_header("Cache-Control", before);
+        }
+        set(&mut response, settings().forget());
+        assert_eq!(all(&response, "Cache-Control"), [after]);
+    }
+}
+
+#[test]
+fn vary_is_merged() {
+    for (before, after) in [
+        (&[][..], &["Cookie"][..]),
+        (&["Accept-Encoding"], &["Accept-Encoding, Cookie"]),
+        (&["Origin", "Accept , Accept-Language"], &["Origin, Accept, Accept-Language, Cookie"]),
+        (&["Accept, cookie"], &["Accept, cookie"]),
+        (&["*"], &["*"]),
+    ] {
+        let mut response = Response::new();
+        for value in before {
+            response.adjoin_raw_header("Vary", *value);
+        }
+        vary(&mut response);
+        vary(&mut response);
+        assert_eq!(all(&response, "Vary"), after);
+    }
+}
+
+struct Upgraded;
+
+#[rocket::async_trait]
+impl rocket::data::IoHandler for Upgraded {
+    async fn io(self: std::pin::Pin<Box<Self>>, _: rocket::data::IoStream) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn full() -> Response<'static> {
+    let mut response = Response::new();
+    response.set_status(Status::SeeOther);
+    response.set_sized_body(2, std::io::Cursor::new("ok"));
+    response.add_upgrade("websocket", Upgraded);
+    for name in ["Location", "ETag", "Last-Modified", "Content-Type", "Content-Language", "Clear-Site-Data"] {
+        response.set_raw_header(name, "gone");
+    }
+    response.adjoin_raw_header("Set-Cookie", "sessionid=x");
+    response.adjoin_raw_header("Set-Cookie", "theme=dark");
+    response.set_raw_header("X-Frame-Options", "SAMEORIGIN");
+    response.set_raw_header("Content-Security-Policy", "default-src 'self'");
+    response.set_raw_header("Access-Control-Allow-Origin", "*");
+    response.set_raw_header("Cache-Control", "max-age=60");
+    response.adjoin_raw_header("Link", "a");
+    response.adjoin_raw_header("Link", "b");
+    response
+}
+
+#[test]
+fn a_failed_save_leaves_nothing_of_the_success() {
+    let mut response = full();
+    fail(&mut response, Status::ServiceUnavailable);
+    assert_eq!(response.status(), Status::ServiceUnavailable);
+    assert!(response.body().is_none());
+    assert!(response.upgrade("websocket").is_none());
+    let mut headers: Vec<String> = response.headers().iter().map(|header| header.to_string()).collect();
+    headers.sort();
+    let expected = [
+        "Access-Control-Allow-Origin: *",
+        "Cache-Control: no-store",
+        "Content-Security-Policy: default-src 'self'",
+        "Link: a",
+        "Link: b",
+        "Retry-After: 5",
+        "X-Frame-Options: SAMEORIGIN",
+    ];
+    assert_eq!(headers, expected);
+}
+
+#[test]
+fn only_a_503_says_when_to_try_again() {
+    let mut response = full();
+    fail(&mut response, Status::InternalServerError);
+    assert_eq!(response.status(), Status::InternalServerError);
+    assert!(all(&response, "Retry-After").is_empty());
+    assert_eq!(all(&response, "Cache-Control"), ["no-store"]);
+}
+
+#[test]
+fn a_marked_response_keeps_its_body() {
+    let mut response = Response::new();
+    response.set_status(Status::ServiceUnavailable);
+    response.set_sized_body(2, std::io::Cursor::new("ok"));
+    mark_failed(&mut response);
+    assert!(response.body().is_some());
+    assert_eq!((all(&response, "Retry-After"), all(&response, "Cache-Control")), (vec!["5"], vec!["no-store"]));
+}
