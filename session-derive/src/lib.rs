@@ -1,1 +1,82 @@
+//! The derive macro of `session-rocket`. Depend on that crate, which re-exports it, and not on this one.
+#![forbid(unsafe_code)]
 
+mod attr;
+mod check;
+mod errors;
+mod expand;
+mod model;
+mod names;
+
+use proc_macro::TokenStream;
+
+/// Makes a plain struct the type of a session, with typed accessors for each of its fields.
+///
+/// ```text
+/// use session_rocket::Session;
+///
+/// /// What the school site remembers about a visitor.
+/// #[derive(Session)]
+/// struct Student {
+///     sname: Option<String>,
+///     semail: Option<String>,
+///     #[session(default = "Guest")]
+///     username: String,
+///     num_visits: u32,
+/// }
+/// ```
+///
+/// A field's type needs `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`; the struct itself needs no other
+/// derive and is left as it is.
+///
+/// # Accessors
+///
+/// They are methods of a generated struct, `StudentFields`, to which `Session<Student>` dereferences. All take `&self`
+/// and have the field's visibility; the getter has its doc comment. For a field `f` there are:
+///
+/// | | `f: Option<T>` | `f: T` |
+/// |---|---|---|
+/// | `f()` | the stored value or `None` | the stored value or the default |
+/// | `set_f(value)` | stores a `T` | same |
+/// | `setdefault_f(value)` | the stored value; if there is none, stores `value` and returns it | same |
+/// | `update_f(op)` | changes an `&mut Option<T>`; no concurrent change is lost | changes an `&mut T` |
+/// | `with_f(look)` | looks at an `Option<&T>` without cloning | looks at an `&T` |
+/// | `has_f()` | whether a value is stored | same |
+/// | `delete_f()` | deletes the stored value and returns it, an `Option<T>` | same |
+///
+/// `set_f` and `setdefault_f` take `impl Into<String>` where `T` is `String`, and the plain `T` otherwise.
+///
+/// The closure of `update_f` may run again, as a clone, on a fresher value, so it is `Clone + Send + 'static` and cannot
+/// borrow from the request: clone what it needs, and `move` the clone into it.
+///
+/// `Option` and `String` are known by their names and paths in std; an alias of either is a plain type. A raw identifier
+/// is raw in the getter only: `r#type` has `r#type()` and `set_type()`, and is stored as `type`.
+///
+/// # Attributes of a field
+///
+/// | `#[session(…)]` | |
+/// |---|---|
+/// | `default` | what the field reads as when nothing is stored is `Default::default()`. _Default:_ this |
+/// | `default = expr` | … is `expr`, worked out at each read; a string literal is converted with `From` |
+/// | `rename = "…"` | the name it is stored under. _Default:_ the field's name |
+/// | `alias = "…"` | a further name it is read from; may be repeated |
+/// | `identity` | this is the logged-in user's id: an `Option<T>` where `T: Display`. Setting it cycles the session id |
+/// | `extra` | a `serde_json::Map<String, serde_json::Value>` of all stored keys that no field declares |
+///
+/// # Attributes of the struct
+///
+/// | `#[session(…)]` | |
+/// |---|---|
+/// | `config = "…"` | the configuration table and the scope of these sessions. _Default:_ `"session"` |
+/// | `fields = "…"` | the name of the generated struct. _Default:_ the struct's name and `Fields` |
+/// | `crate = path` | where `session_rocket` is, if it is renamed or re-exported. _Default:_ `::session_rocket` |
+///
+/// # What is refused
+///
+/// Tuple structs, enums, unions, lifetimes and parameters; `Option<Option<_>>`; a `default` on an `Option`; two fields
+/// with an accessor or a stored name in common; stored names that start with `_`; and fields with an accessor that a
+/// method of `Session` would hide, such as `id`, `user` or `expiry`. The compiler says what to write instead.
+#[proc_macro_derive(Session, attributes(session))]
+pub fn derive_session(input: TokenStream) -> TokenStream {
+    expand::derive(input.into()).into()
+}

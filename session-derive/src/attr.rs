@@ -1,0 +1,233 @@
+//! The grammar of `#[session(…)]`, and the only place that reads it. What the attributes mean together is for `check`.
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, MacroDelimiter, Meta, Path, Token, token};
+
+use crate::errors::Errors;
+use crate::names::{self, ALIAS, CONFIG, CRATE, DEFAULT, EXTRA, FIELDS, IDENTITY, RENAME, SESSION};
+
+/// `#[session(…)]` on the struct.
+#[derive(Default)]
+pub struct ContainerAttrs {
+    pub config: Option<LitStr>,
+    pub fields: Option<Ident>,
+    pub krate: Option<Path>,
+}
+
+/// `#[session(…)]` on a field. The words that take no value are kept as written, to point at.
+#[derive(Default)]
+pub struct FieldAttrs {
+    pub default: Option<DefaultAttr>,
+    pub rename: Option<LitStr>,
+    pub aliases: Vec<LitStr>,
+    pub identity: Option<Ident>,
+    pub extra: Option<Ident>,
+}
+
+/// `default` or `default = value`.
+pub struct DefaultAttr {
+    pub key: Ident,
+    pub value: Option<Expr>,
+}
+
+impl ContainerAttrs {
+    pub fn from_syn(attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut parsed = Self::default();
+        for item in items(attrs, errors) {
+            match item.key.to_string().as_str() {
+                CONFIG => set_once(&mut parsed.config, &item.key, item.text("\"admin\"", errors), errors),
+                FIELDS => set_once(&mut parsed.fields, &item.key, item.type_name(errors), errors),
+                CRATE => set_once(&mut parsed.krate, &item.key, item.path(errors), errors),
+                word if names::FIELD_ATTRIBUTES.contains(&word) => {
+                    errors.at(&item.key, format!("`{word}` belongs on a field, not on the struct"));
+                }
+                word => errors.at(&item.key, unknown(word, "a session struct", names::CONTAINER_ATTRIBUTES)),
+            }
+        }
+        parsed
+    }
+}
+
+impl FieldAttrs {
+    pub fn from_syn(attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut parsed = Self::default();
+        for item in items(attrs, errors) {
+            match item.key.to_string().as_str() {
+                DEFAULT => {
+                    let default = DefaultAttr { key: item.key.clone(), value: item.value };
+                    set_once(&mut parsed.default, &item.key, Some(default), errors);
+                }
+                RENAME => set_once(&mut parsed.rename, &item.key, item.text("\"name_in_the_store\"", errors), errors),
+                ALIAS => parsed.aliases.extend(item.text("\"former_name\"", errors)),
+                IDENTITY => set_once(&mut parsed.identity, &item.key, item.bare(errors), errors),
+                EXTRA => set_once(&mut parsed.extra, &item.key, item.bare(errors), errors),
+                word if names::CONTAINER_ATTRIBUTES.contains(&word) => {
+                    errors.at(&item.key, format!("`{word}` belongs on the struct, not on a field"));
+                }
+                word => errors.at(&item.key, unknown(word, "a session field", names::FIELD_ATTRIBUTES)),
+            }
+        }
+        parsed
+    }
+}
+
+/// Fills `slot`, which may be filled only once. A malformed value has been reported and counts as none.
+fn set_once<T>(slot: &mut Option<T>, key: &Ident, value: Option<T>, errors: &mut Errors) {
+    if slot.is_some() {
+        errors.at(key, format!("`{key}` is given twice: keep one of the two"));
+    } else {
+        *slot = value;
+    }
+}
+
+fn unknown(word: &str, place: &str, known: &[&str]) -> String {
+    match names::nearest(word, known) {
+        Some(meant) => format!("unknown attribute `{word}`: did you mean `{meant}`?"),
+        None => format!("unknown attribute `{word}`: {place} takes `{}`", known.join("`, `")),
+    }
+}
+
+/// One `key` or `key = value` in the parentheses.
+struct Item {
+    key: Ident,
+    value: Option<Expr>,
+}
+
+impl Item {
+    /// The value as a non-empty string; `example` is shown to those who wrote something else.
+    fn text(&self, example: &str, errors: &mut Errors) -> Option<LitStr> {
+        let key = &self.key;
+        match self.value.as_ref().map(ungroup) {
+            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) if text.value().is_empty() => {
+                errors.at(text, format!("`{key}` is empty: write a name, as in `{key} = {example}`, or remove it"));
+                None
+            }
+            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Some(text.clone()),
+            Some(other) => {
+                errors.at(other, format!("`{key}` takes a string literal: write `{key} = {example}`"));
+                None
+            }
+            None => {
+                errors.at(key, format!("`{key}` needs a value: write `{key} = {example}`"));
+                None
+            }
+        }
+    }
+
+    /// The value as the name of a type, in quotes as it is a new name.
+    fn type_name(&self, errors: &mut Errors) -> Option<Ident> {
+        let text = self.text("\"StudentFields\"", errors)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            let message = format!("`{}` is not a name for a type: write one, as in `\"StudentFields\"`", text.value());
+            errors.at(&text, message);
+        }
+        parsed
+    }
+
+    /// The value as a path, without quotes.
+    fn path(&self, errors: &mut Errors) -> Option<Path> {
+        match self.value.as_ref().map(ungroup) {
+            Some(Expr::Path(path)) if path.qself.is_none() => Some(path.path.clone()),
+            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => {
+                errors.at(text, format!("`crate` takes a path without quotes: write `crate = {}`", text.value()));
+                None
+            }
+            Some(other) => {
+                errors.at(other, "`crate` takes the path of the library: write `crate = ::session_rocket`");
+                None
+            }
+            None => {
+                errors.at(&self.key, "`crate` needs a value: write `crate = ::session_rocket`");
+                None
+            }
+        }
+    }
+
+    /// The key of an attribute that takes no value.
+    fn bare(&self, errors: &mut Errors) -> Option<Ident> {
+        if let Some(value) = &self.value {
+            errors.at(value, format!("`{0}` takes no value: write `#[session({0})]`", self.key));
+        }
+        Some(self.key.clone())
+    }
+}
+
+/// All items of all `#[session(…)]` among `attrs`. Malformed ones are reported and skipped.
+fn items(attrs: &[Attribute], errors: &mut Errors) -> Vec<Item> {
+    let mut items = Vec::new();
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident(SESSION)) {
+        let list = match &attr.meta {
+            Meta::List(list) if matches!(list.delimiter, MacroDelimiter::Paren(_)) => list,
+            other => {
+                errors.at(other, "`session` takes its attributes in parentheses, as in `#[session(default)]`");
+                continue;
+            }
+        };
+        let parsed = list.parse_args_with(|input: ParseStream| {
+            parse_items(input, &mut items, errors);
+            Ok(())
+        });
+        if let Err(error) = parsed {
+            errors.add(error);
+        }
+    }
+    items
+}
+
+/// Reads up to the end, whatever comes: after a mistake it goes on behind the next comma.
+fn parse_items(input: ParseStream, items: &mut Vec<Item>, errors: &mut Errors) {
+    while !input.is_empty() {
+        match parse_item(input) {
+            Ok(item) => items.push(item),
+            Err(error) => errors.add(error),
+        }
+        while !input.is_empty() && input.parse::<Option<Token![,]>>().is_ok_and(|comma| comma.is_none()) {
+            // Only after a mistake is there anything before the comma.
+            let _skipped: syn::Result<TokenTree> = input.parse();
+        }
+    }
+}
+
+fn parse_item(input: ParseStream) -> syn::Result<Item> {
+    // Any word, keywords too: `crate` is one, and a wrong one is reported by name.
+    let Ok(key) = input.call(Ident::parse_any) else {
+        return Err(at_next(input, "expected an attribute, as in `#[session(default)]`".to_owned()));
+    };
+    let value = if input.peek(Token![=]) {
+        let equals: Token![=] = input.parse()?;
+        if input.is_empty() || input.peek(Token![,]) {
+            return Err(syn::Error::new_spanned(equals, format!("expected a value after `{key} =`")));
+        }
+        Some(input.parse()?)
+    } else {
+        None
+    };
+    if input.peek(token::Paren) && value.is_none() {
+        return Err(at_next(input, format!("`{key}` takes no parentheses: write `{key} = …`")));
+    }
+    if !input.is_empty() && !input.peek(Token![,]) {
+        let expected = if value.is_some() { "`,`" } else { "`=` or `,`" };
+        return Err(at_next(input, format!("expected {expected} after the attribute `{key}`")));
+    }
+    Ok(Item { key, value })
+}
+
+/// An error at the next token, not consumed.
+fn at_next(input: ParseStream, message: String) -> syn::Error {
+    let next: Option<TokenTree> = input.fork().parse().ok();
+    match next {
+        Some(token) => syn::Error::new_spanned(TokenStream::from(token), message),
+        None => input.error(message),
+    }
+}
+
+/// Without the invisible groups that `macro_rules` puts round what it passes on.
+fn ungroup(mut expr: &Expr) -> &Expr {
+    while let Expr::Group(group) = expr {
+        expr = &group.expr;
+    }
+    expr
+}

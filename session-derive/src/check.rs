@@ -1,0 +1,197 @@
+//! The rules: what must hold in a struct that parses. One function each, its reason above it.
+
+use std::collections::HashMap;
+
+use proc_macro2::Ident;
+use quote::ToTokens;
+use syn::LitStr;
+
+use crate::errors::Errors;
+use crate::model::{Field, Input, option_of};
+use crate::names::{self, ACCESSOR_PREFIXES};
+
+/// Judges the whole struct. Every rule runs, whatever the others found.
+pub fn check(input: &Input, errors: &mut Errors) {
+    check_generated_name(input, errors);
+    for field in &input.fields {
+        check_nested_option(field, errors);
+        check_default(field, errors);
+        check_identity(field, errors);
+        check_extra(field, errors);
+        check_hidden_accessors(field, errors);
+        check_reserved_names(field, errors);
+    }
+    check_accessor_clashes(input, errors);
+    check_stored_names(input, errors);
+    check_single(input, names::IDENTITY, |field| field.attrs.identity.as_ref(), errors);
+    check_single(input, names::EXTRA, |field| field.attrs.extra.as_ref(), errors);
+}
+
+/// The generated struct stands next to the user's.
+fn check_generated_name(input: &Input, errors: &mut Errors) {
+    if input.fields_ident == input.ident {
+        let message = format!("`{0}` is the struct itself: write another name, as in `\"{0}Fields\"`", input.ident);
+        errors.at(&input.fields_ident, message);
+    }
+}
+
+/// The outer `None` is «not stored» and the inner one would be a stored null, which no setter could tell apart.
+fn check_nested_option(field: &Field, errors: &mut Errors) {
+    if field.optional && option_of(&field.value).is_some() {
+        let message = format!(
+            "`Option<Option<_>>` has two ways to say «nothing»: write `Option<_>`; `delete_{}` takes the value away",
+            field.name()
+        );
+        errors.at(&field.value, message);
+    }
+}
+
+/// An `Option` that is not stored is `None`; with a default it never could be.
+fn check_default(field: &Field, errors: &mut Errors) {
+    let Some(default) = &field.attrs.default else { return };
+    if field.optional {
+        let value = field.value.to_token_stream().to_string();
+        let message = format!(
+            "an `Option` field is `None` until it is set: remove `default`, or declare the field as `{}: {value}`",
+            field.ident
+        );
+        errors.at(&default.key, message);
+    }
+}
+
+/// Nobody is logged in at first, so there must be a way to say so.
+fn check_identity(field: &Field, errors: &mut Errors) {
+    if field.attrs.identity.is_some() && field.attrs.extra.is_none() && !field.optional {
+        let ty = field.ty.to_token_stream();
+        let message =
+            format!("the identity is `None` while nobody is logged in: write `{}: Option<{ty}>`", field.ident);
+        errors.at(&field.ty, message);
+    }
+}
+
+/// The extra keys are those that are stored anyway, under their own names: the field itself has no name and no value.
+fn check_extra(field: &Field, errors: &mut Errors) {
+    let Some(extra) = &field.attrs.extra else { return };
+    let conflict =
+        |word: &str| format!("`{extra}` holds the keys that no field declares, so it takes no `{word}`: remove it");
+    if field.optional {
+        let message = "`extra` is empty, never `None`: write `serde_json::Map<String, serde_json::Value>`";
+        errors.at(&field.ty, message);
+    }
+    if let Some(identity) = &field.attrs.identity {
+        errors.at(identity, conflict(names::IDENTITY));
+    }
+    if let (Some(default), false) = (&field.attrs.default, field.optional) {
+        errors.at(&default.key, conflict(names::DEFAULT));
+    }
+    if let Some(rename) = &field.attrs.rename {
+        errors.at(rename, conflict(names::RENAME));
+    }
+    for alias in &field.attrs.aliases {
+        errors.at(alias, conflict(names::ALIAS));
+    }
+}
+
+/// `Session<T>` dereferences to the accessors, and its own methods come first.
+fn check_hidden_accessors(field: &Field, errors: &mut Errors) {
+    let name = field.name();
+    for prefix in ACCESSOR_PREFIXES {
+        let accessor = format!("{prefix}{name}");
+        if names::is_session_method(&accessor) {
+            let message = format!(
+                "`Session` has a method `{accessor}`, which would hide the accessor of this field: choose another name \
+                 for it; `#[session(rename = \"{name}\")]` keeps the stored one"
+            );
+            errors.at(&field.ident, message);
+            return;
+        }
+    }
+}
+
+/// `a` and `set_a` would both have an accessor `set_a`.
+fn check_accessor_clashes(input: &Input, errors: &mut Errors) {
+    let mut owners: HashMap<String, &Ident> = HashMap::new();
+    for (prefix, field) in
+        ACCESSOR_PREFIXES.iter().flat_map(|prefix| input.fields.iter().map(move |field| (prefix, field)))
+    {
+        let accessor = format!("{prefix}{}", field.name());
+        match owners.get(&accessor) {
+            // The same field declared twice is for rustc to report.
+            Some(first) if **first == field.ident => {}
+            Some(first) => {
+                let (longer, shorter) = if prefix.is_empty() { (&field.ident, *first) } else { (*first, &field.ident) };
+                let message = format!(
+                    "`{accessor}` is already an accessor of the field `{shorter}`: choose another name for this field"
+                );
+                errors.at(longer, message);
+            }
+            None => drop(owners.insert(accessor, &field.ident)),
+        }
+    }
+}
+
+/// Names with a `_` in front are the library's own, such as the test cookie's.
+fn check_reserved_names(field: &Field, errors: &mut Errors) {
+    let reserved = |name: &str| {
+        let free = name.trim_start_matches('_');
+        let free = if free.is_empty() { "name" } else { free };
+        format!("stored names that start with `_` are the library's own: write `{free}` in place of `{name}`")
+    };
+    for text in field.attrs.rename.iter().chain(&field.attrs.aliases) {
+        if text.value().starts_with('_') {
+            errors.at(text, reserved(&text.value()));
+        }
+    }
+    let name = field.name();
+    if field.attrs.rename.is_none() && field.attrs.extra.is_none() && name.starts_with('_') {
+        errors.at(&field.ident, reserved(&name));
+    }
+}
+
+/// Each name in the store belongs to one field: two that read or write it would overwrite each other.
+fn check_stored_names(input: &Input, errors: &mut Errors) {
+    let stored: Vec<&Field> = input.fields.iter().filter(|field| field.attrs.extra.is_none()).collect();
+    let mut owners: HashMap<String, &Ident> = HashMap::new();
+    for field in &stored {
+        let name = field.stored_name();
+        match owners.get(&name) {
+            Some(owner) if **owner == field.ident => {}
+            Some(owner) => {
+                let message = format!("the field `{owner}` is stored as `{name}` too: choose another stored name");
+                match &field.attrs.rename {
+                    Some(rename) => errors.at(rename, message),
+                    None => errors.at(&field.ident, message),
+                }
+            }
+            None => drop(owners.insert(name, &field.ident)),
+        }
+    }
+    // After all stored names, as an alias is guilty wherever the field it collides with stands.
+    for (field, alias) in stored.iter().flat_map(|field| field.attrs.aliases.iter().map(move |alias| (field, alias))) {
+        match owners.get(&alias.value()) {
+            Some(owner) => errors.at(alias, alias_clash(alias, &field.ident, owner)),
+            None => drop(owners.insert(alias.value(), &field.ident)),
+        }
+    }
+}
+
+fn alias_clash(alias: &LitStr, field: &Ident, owner: &Ident) -> String {
+    let name = alias.value();
+    if field == owner {
+        format!("this field is already read from `{name}`: remove the alias")
+    } else {
+        format!("the field `{owner}` is already read from `{name}`: remove the alias from one of the two")
+    }
+}
+
+/// One user is logged in, and one map takes the keys that nobody declares.
+fn check_single<'a>(input: &'a Input, word: &str, find: impl Fn(&'a Field) -> Option<&'a Ident>, errors: &mut Errors) {
+    let mut marked = input.fields.iter().filter_map(|field| find(field).map(|key| (field, key)));
+    let Some((first, _)) = marked.next() else { return };
+    for (_, key) in marked {
+        errors.at(
+            key,
+            format!("the field `{}` is already marked `{word}`, and only one can be: remove one", first.ident),
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! What stands in after a mistake: the same names and signatures without the code, so that the mistake is shown once
+//! and not again at every use of the struct.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{GenericParam, Lifetime};
+
+use super::accessors::{Bodies, accessors};
+use super::fields::{fields_impl, fields_struct};
+use super::{guard_generics, guard_impls, wrap};
+use crate::model::Input;
+
+/// The mistakes, and the stand-ins.
+pub fn expand(input: &Input, errors: &syn::Error) -> TokenStream {
+    let errors = errors.to_compile_error();
+    if input.fields_ident == input.ident {
+        // A second struct of that name would be a second error.
+        return errors;
+    }
+    let accessors = has_only_lifetimes(input).then(|| accessors(input, Bodies::StandIns));
+    let fields = fields_impl(&input.fields_ident);
+    let (data, guard) = (data_impl(input), guard_impls(input));
+    let code = wrap(input, &fields_struct(input), &quote! { #accessors #fields #data #guard });
+    quote! { #errors #code }
+}
+
+fn data_impl(input: &Input) -> TokenStream {
+    let (ident, fields_ident) = (&input.ident, &input.fields_ident);
+    let (_, ty_generics, _) = input.generics.split_for_impl();
+    let (params, bounds) = guard_generics(input);
+    quote! {
+        #[allow(unused_variables)]
+        #[automatically_derived]
+        impl<#params> __session::SessionData for #ident #ty_generics #bounds {
+            type Fields = #fields_ident;
+            const NAME: &'static str = "";
+            const CONFIG: &'static str = "";
+
+            fn schema() -> &'static __session::Schema {
+                loop {}
+            }
+
+            fn snapshot(view: &mut __session::View) -> Self {
+                loop {}
+            }
+
+            fn replace(self, edit: &mut __session::Edit) {
+                loop {}
+            }
+        }
+    }
+}
+
+/// Accessors can take over a struct's lifetimes, which are inferred, but not its types.
+fn has_only_lifetimes(input: &Input) -> bool {
+    input.generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)))
+}
+
+/// The lifetimes of a struct that should have none.
+pub fn lifetimes(input: &Input) -> Vec<&Lifetime> {
+    input.generics.lifetimes().map(|param| &param.lifetime).collect()
+}
+
+/// A parameter as an impl declares it: `T: Bound` for `T: Bound = Default`.
+pub fn without_default(param: &GenericParam) -> TokenStream {
+    let mut param = param.clone();
+    match &mut param {
+        GenericParam::Type(param) => {
+            param.eq_token = None;
+            param.default = None;
+        }
+        GenericParam::Const(param) => {
+            param.eq_token = None;
+            param.default = None;
+        }
+        GenericParam::Lifetime(_) => {}
+    }
+    param.into_token_stream()
+}

@@ -1,0 +1,144 @@
+//! The static descriptions of the fields, and the impls that lead the library to them.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Expr, Ident};
+
+use crate::model::{Field, Input, string_literal};
+
+/// The struct that has the accessors. It stands outside of the `const` so that users can name it.
+pub fn fields_struct(input: &Input) -> TokenStream {
+    let Input { ident, vis, krate, fields_ident, .. } = input;
+    let doc = format!("The accessors of the fields of [`{ident}`], to which a `Session<{ident}>` dereferences.");
+    quote! {
+        #[doc = #doc]
+        #[allow(missing_debug_implementations)]
+        #vis struct #fields_ident {
+            __session_state: #krate::private::State,
+        }
+    }
+}
+
+/// The name of a field's description; the place keeps `a` and `A` apart.
+pub fn static_ident(index: usize, field: &Field) -> Ident {
+    format_ident!("__SESSION_{index}_{}", field.name().to_ascii_uppercase(), span = Span::call_site())
+}
+
+/// One `static` per field, and one for the struct.
+pub fn statics(input: &Input) -> TokenStream {
+    let statics = input.fields.iter().enumerate().map(|(index, field)| {
+        let ident = static_ident(index, field);
+        let value = &field.value;
+        let kind = kind(field);
+        let description = description(index, field);
+        quote! { static #ident: __session::Field<#value, __session::#kind> = #description; }
+    });
+    let name = input.ident.unraw().to_string();
+    let idents = input.fields.iter().enumerate().map(|(index, field)| static_ident(index, field));
+    quote! {
+        #(#statics)*
+        static __SESSION_SCHEMA: __session::Schema = __session::Schema::new(#name, &[#(&#idents),*]);
+    }
+}
+
+fn kind(field: &Field) -> Ident {
+    Ident::new(if field.optional { "Optional" } else { "Defaulted" }, Span::call_site())
+}
+
+/// The expression that makes a field's description. The bounds on field types are asked for here and nowhere else, so
+/// it is spanned at the type: a missing one is shown there.
+fn description(index: usize, field: &Field) -> TokenStream {
+    let (value, kind, name) = (&field.value, kind(field), field.name());
+    let at = value.span();
+    let path = quote_spanned! {at=> __session::Field::<#value, __session::#kind> };
+    let mut made = if field.optional {
+        quote_spanned! {at=> #path::optional(#index, #name) }
+    } else if field.attrs.extra.is_some() {
+        quote_spanned! {at=> #path::extra(#index, #name) }
+    } else {
+        let default = default(field);
+        quote_spanned! {at=> #path::defaulted(#index, #name, #default) }
+    };
+    if let Some(rename) = &field.attrs.rename {
+        made.extend(quote! { .rename(#rename) });
+    }
+    let aliases = &field.attrs.aliases;
+    if !aliases.is_empty() {
+        made.extend(quote! { .alias(&[#(#aliases),*]) });
+    }
+    if let Some(identity) = &field.attrs.identity {
+        made.extend(quote_spanned! {identity.span()=> .identity() });
+    }
+    made
+}
+
+/// The function that makes a field's default.
+fn default(field: &Field) -> TokenStream {
+    let value = &field.value;
+    match field.attrs.default.as_ref().and_then(|default| default.value.as_ref()) {
+        Some(expr) => {
+            let expr = default_value(field, expr);
+            quote! { || -> #value { #expr } }
+        }
+        None => quote_spanned! {value.span()=> <#value as ::core::default::Default>::default },
+    }
+}
+
+/// A string literal stands for whatever can be made from it, and anything else for itself.
+fn default_value(field: &Field, expr: &Expr) -> TokenStream {
+    let value = &field.value;
+    match string_literal(expr) {
+        Some(text) => quote_spanned! {text.span()=> <#value as ::core::convert::From<&'static str>>::from(#text) },
+        None => expr.to_token_stream(),
+    }
+}
+
+/// What tells the library about the two structs.
+pub fn data_impls(input: &Input) -> TokenStream {
+    let Input { ident, fields_ident, config, .. } = input;
+    let name = ident.unraw().to_string();
+    let fields: Vec<_> = input.fields.iter().map(|field| &field.ident).collect();
+    let statics: Vec<_> = input.fields.iter().enumerate().map(|(index, field)| static_ident(index, field)).collect();
+    let fields_impl = fields_impl(fields_ident);
+    quote! {
+        #fields_impl
+
+        #[automatically_derived]
+        impl __session::SessionData for #ident {
+            type Fields = #fields_ident;
+            const NAME: &'static str = #name;
+            const CONFIG: &'static str = #config;
+
+            fn schema() -> &'static __session::Schema {
+                &__SESSION_SCHEMA
+            }
+
+            #[allow(unused_variables)]
+            fn snapshot(view: &mut __session::View) -> Self {
+                Self { #(#fields: #statics.read(view)),* }
+            }
+
+            #[allow(unused_variables)]
+            fn replace(self, edit: &mut __session::Edit) {
+                #(#statics.write(edit, self.#fields);)*
+            }
+        }
+    }
+}
+
+pub fn fields_impl(fields_ident: &Ident) -> TokenStream {
+    quote! {
+        #[automatically_derived]
+        impl __session::SessionFields for #fields_ident {
+            fn new(state: __session::State) -> Self {
+                Self { __session_state: state }
+            }
+
+            fn state(&self) -> &__session::State {
+                &self.__session_state
+            }
+        }
+    }
+}

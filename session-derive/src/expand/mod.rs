@@ -1,0 +1,209 @@
+//! From the model to code. Only this folder quotes.
+
+mod accessors;
+mod fallback;
+mod fields;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::DeriveInput;
+
+use crate::check::check;
+use crate::errors::Errors;
+use crate::model::Input;
+
+/// The whole derive: model, check, expand.
+pub fn derive(input: TokenStream) -> TokenStream {
+    let input: DeriveInput = match syn::parse2(input) {
+        Ok(input) => input,
+        Err(error) => return error.into_compile_error(),
+    };
+    let mut errors = Errors::new();
+    let input = Input::from_syn(input, &mut errors);
+    check(&input, &mut errors);
+    match errors.finish() {
+        None => expand(&input),
+        Some(errors) => fallback::expand(&input, &errors),
+    }
+}
+
+fn expand(input: &Input) -> TokenStream {
+    let fields_struct = fields::fields_struct(input);
+    let statics = fields::statics(input);
+    let accessors = accessors::accessors(input, accessors::Bodies::Calls);
+    let data = fields::data_impls(input);
+    let guard = guard_impls(input);
+    wrap(input, &fields_struct, &quote! { #statics #accessors #data #guard })
+}
+
+/// `items` in a scope of their own, which knows the library as `__session`, next to the struct that users can name.
+fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> TokenStream {
+    let krate = &input.krate;
+    quote! {
+        #fields_struct
+
+        // Accessors exist whether used or not, and their names and types are the user's: no lint can be about this code.
+        #[allow(dead_code, deprecated, private_interfaces, unused_qualifications, clippy::all, clippy::pedantic)]
+        const _: () = {
+            use #krate::private as __session;
+            #items
+        };
+    }
+}
+
+/// `&T`, the read-only snapshot, as a request guard. These impls cannot be written once for all `T` in the library: in
+/// Rust's eyes a foreign trait for `&T` is the business of the crate that owns `T`.
+fn guard_impls(input: &Input) -> TokenStream {
+    let ident = &input.ident;
+    let (_, ty_generics, _) = input.generics.split_for_impl();
+    let (params, bounds) = guard_generics(input);
+    quote! {
+        #[automatically_derived]
+        impl<'__session_r, #params> __session::FromRequest<'__session_r> for &'__session_r #ident #ty_generics #bounds {
+            type Error = __session::Error;
+
+            // What `#[rocket::async_trait]` makes of an `async fn`.
+            fn from_request<'__session_request, '__session_future>(
+                request: &'__session_r __session::Request<'__session_request>,
+            ) -> ::core::pin::Pin<::std::boxed::Box<
+                dyn ::core::future::Future<Output = __session::Outcome<Self, Self::Error>>
+                    + ::core::marker::Send
+                    + '__session_future,
+            >>
+            where
+                '__session_r: '__session_future,
+                '__session_request: '__session_future,
+                Self: '__session_future,
+            {
+                __session::snapshot::<#ident #ty_generics>(request)
+            }
+        }
+
+        #[automatically_derived]
+        impl<#params> __session::Sentinel for &#ident #ty_generics #bounds {
+            fn abort(rocket: &__session::Rocket<__session::Ignite>) -> bool {
+                __session::missing_fairing::<#ident #ty_generics>(rocket)
+            }
+        }
+    }
+}
+
+/// The parameters of the impls, and what must hold for them. Both are empty in all that is allowed: a generic struct is
+/// a mistake, after which the impls are there all the same.
+fn guard_generics(input: &Input) -> (TokenStream, TokenStream) {
+    if input.generics.params.is_empty() {
+        return (TokenStream::new(), TokenStream::new());
+    }
+    let ident = &input.ident;
+    let (_, ty_generics, _) = input.generics.split_for_impl();
+    let params = input.generics.params.iter().map(fallback::without_default);
+    (
+        quote! { #(#params),* },
+        quote! { where #ident #ty_generics: ::core::marker::Sized + ::core::marker::Send + ::core::marker::Sync + 'static },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The expansion as rustfmt would write it.
+    fn formatted(input: TokenStream) -> String {
+        let expansion = derive(input);
+        prettyplease::unparse(&syn::parse2(expansion).expect("an expansion is a file of items"))
+    }
+
+    /// The struct of the guide: an `Option`, a default and a plain field.
+    #[test]
+    fn a_plain_struct() {
+        insta::assert_snapshot!(formatted(quote! {
+            /// What the school site remembers about a visitor.
+            struct Student {
+                /// The student's name.
+                sname: Option<String>,
+                #[session(default = "Guest")]
+                username: String,
+                num_visits: u32,
+            }
+        }));
+    }
+
+    /// Every attribute there is, raw identifiers and visibilities.
+    #[test]
+    fn all_attributes() {
+        insta::assert_snapshot!(formatted(quote! {
+            #[session(config = "shop", crate = crate::renamed, fields = "Remembered")]
+            pub(crate) struct Shop {
+                #[session(identity)]
+                pub account: Option<u64>,
+                #[session(rename = "basket", alias = "cart_v1", alias = "cart_v2")]
+                #[deprecated]
+                pub(super) cart: Vec<Item>,
+                #[session(default = Page::new(10))]
+                r#type: Page,
+                #[session(extra)]
+                rest: serde_json::Map<String, serde_json::Value>,
+            }
+        }));
+    }
+
+    /// What stands in for the code after a mistake.
+    #[test]
+    fn a_mistake() {
+        insta::assert_snapshot!(formatted(quote! {
+            pub struct Broken {
+                #[session(renam = "x")]
+                pub a: Option<R>,
+                pub set_a: u8,
+            }
+        }));
+    }
+
+    fn messages(input: TokenStream) -> Vec<String> {
+        let mut errors = Errors::new();
+        let input = Input::from_syn(syn::parse2(input).expect("the item parses"), &mut errors);
+        check(&input, &mut errors);
+        errors.finish().into_iter().flatten().map(|error| error.to_string()).collect()
+    }
+
+    #[test]
+    fn all_mistakes_of_a_struct_are_reported_at_once() {
+        let found = messages(quote! {
+            #[session(confi = "a", config = "")]
+            struct S<'a> {
+                #[session(default, default, = 3, rename("x"), identity = true)]
+                get: &'a str,
+                #[session(extra)]
+                _x: Option<Option<u8>>,
+            }
+        });
+        assert_eq!(found.len(), 11, "{found:#?}");
+    }
+
+    /// Whatever is written in the parentheses is answered by an error, never by a panic of the macro.
+    #[test]
+    fn malformed_attributes_are_errors() {
+        for attr in [
+            quote!(session),
+            quote!(session = 1),
+            quote!(session()),
+            quote!(session(,)),
+            quote!(session(1)),
+            quote!(session("default")),
+            quote!(session(default =)),
+            quote!(session(default = , rename)),
+            quote!(session(default = 1 2)),
+            quote!(session(default "x")),
+            quote!(session(::a)),
+            quote!(session[default]),
+            quote!(session(rename = r#"x"# alias)),
+            quote!(session(a::b = 2)),
+            quote!(session(default == 2)),
+        ] {
+            for input in [quote!(struct S { #[#attr] f: u8 }), quote!(#[#attr] struct S { f: u8 })] {
+                let text = attr.to_string();
+                assert_eq!(messages(input).is_empty(), text == "session ()", "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The struct as the other stages see it: shapes and words known, attributes read, nothing judged but the shape.
+
+use syn::ext::IdentExt;
+use syn::{
+    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericArgument, GenericParam, Generics, Ident, Lit, Path,
+    PathArguments, Token, Type, Visibility, parse_quote,
+};
+
+use crate::attr::{ContainerAttrs, FieldAttrs};
+use crate::errors::Errors;
+
+/// A struct with `#[derive(Session)]`.
+pub struct Input {
+    pub ident: Ident,
+    pub vis: Visibility,
+    /// Not allowed, but kept: what stands in after a mistake still has to name the type.
+    pub generics: Generics,
+    /// The path of `session_rocket`.
+    pub krate: Path,
+    /// The name of the generated struct that has the accessors.
+    pub fields_ident: Ident,
+    pub config: String,
+    pub fields: Vec<Field>,
+}
+
+/// One field and all that was written on it.
+pub struct Field {
+    pub ident: Ident,
+    pub vis: Visibility,
+    /// The attributes that its accessors take over: `doc` and `deprecated`.
+    pub docs: Vec<Attribute>,
+    pub deprecated: Option<Attribute>,
+    /// The type as declared.
+    pub ty: Type,
+    /// The type of a stored value: `T` if the field is an `Option<T>`.
+    pub value: Type,
+    pub optional: bool,
+    pub attrs: FieldAttrs,
+}
+
+impl Input {
+    pub fn from_syn(input: DeriveInput, errors: &mut Errors) -> Self {
+        let attrs = ContainerAttrs::from_syn(&input.attrs, errors);
+        check_generics(&input.generics, errors);
+        let fields = named_fields(input.data, &input.ident, errors);
+        let fields_ident = attrs.fields.unwrap_or_else(|| quote::format_ident!("{}Fields", input.ident));
+        Self {
+            vis: input.vis,
+            generics: input.generics,
+            krate: attrs.krate.unwrap_or_else(|| parse_quote!(::session_rocket)),
+            fields_ident,
+            config: attrs.config.map_or_else(|| "session".to_owned(), |config| config.value()),
+            fields: fields.into_iter().filter_map(|field| Field::from_syn(field, errors)).collect(),
+            ident: input.ident,
+        }
+    }
+}
+
+impl Field {
+    /// `None` for a field without a name, which `named_fields` has reported.
+    fn from_syn(field: syn::Field, errors: &mut Errors) -> Option<Self> {
+        let attrs = FieldAttrs::from_syn(&field.attrs, errors);
+        let inner = option_of(&field.ty).cloned();
+        Some(Self {
+            ident: field.ident?,
+            vis: field.vis,
+            docs: field.attrs.iter().filter(|attr| attr.path().is_ident("doc")).cloned().collect(),
+            deprecated: field.attrs.into_iter().find(|attr| attr.path().is_ident("deprecated")),
+            optional: inner.is_some(),
+            value: inner.unwrap_or_else(|| field.ty.clone()),
+            ty: field.ty,
+            attrs,
+        })
+    }
+
+    /// The field's name as users speak of it: `type` for `r#type`.
+    pub fn name(&self) -> String {
+        self.ident.unraw().to_string()
+    }
+
+    /// The name under which its value is stored.
+    pub fn stored_name(&self) -> String {
+        self.attrs.rename.as_ref().map_or_else(|| self.name(), syn::LitStr::value)
+    }
+
+    /// The name of the accessor with this prefix; the getter, without one, is raw where the field is.
+    pub fn accessor(&self, prefix: &str) -> Ident {
+        if prefix.is_empty() { self.ident.clone() } else { quote::format_ident!("{prefix}{}", self.ident) }
+    }
+
+    /// Whether the stored type is `String`, whose setters take anything that becomes one.
+    pub fn is_string(&self) -> bool {
+        let paths = ["String", "std::string::String", "alloc::string::String"];
+        plain_path(&self.value).is_some_and(|path| {
+            paths.contains(&spell(path).as_str()) && path.segments.iter().all(|segment| segment.arguments.is_none())
+        })
+    }
+}
+
+/// The `T` of an `Option<T>`, known by the paths of std's `Option`. An alias of it is a plain type.
+pub fn option_of(ty: &Type) -> Option<&Type> {
+    let path = plain_path(ty)?;
+    if !["Option", "std::option::Option", "core::option::Option"].contains(&spell(path).as_str()) {
+        return None;
+    }
+    let PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(inner) if arguments.args.len() == 1 => Some(inner),
+        _ => None,
+    }
+}
+
+/// The string literal that an expression is, if it is one.
+pub fn string_literal(mut expr: &Expr) -> Option<&syn::LitStr> {
+    while let Expr::Group(group) = expr {
+        expr = &group.expr;
+    }
+    match expr {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
+        _ => None,
+    }
+}
+
+/// The path that a type is, also in parentheses or in the invisible group that `macro_rules` puts round it.
+fn plain_path(ty: &Type) -> Option<&Path> {
+    match ty {
+        Type::Group(group) => plain_path(&group.elem),
+        Type::Paren(paren) => plain_path(&paren.elem),
+        Type::Path(path) if path.qself.is_none() => Some(&path.path),
+        _ => None,
+    }
+}
+
+/// A path as text, without arguments and leading colons.
+fn spell(path: &Path) -> String {
+    path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::")
+}
+
+/// A session type stands for itself in a process-wide table and outlives every request, so it has no parameters.
+fn check_generics(generics: &Generics, errors: &mut Errors) {
+    for param in &generics.params {
+        match param {
+            GenericParam::Lifetime(lifetime) => errors.at(
+                &lifetime.lifetime,
+                format!(
+                    "a session outlives the request, so it cannot borrow: remove `{0}` and own the data, as in `String` \
+                     in place of `&{0} str`",
+                    lifetime.lifetime
+                ),
+            ),
+            GenericParam::Type(param) => errors.at(&param.ident, no_parameter(&param.ident)),
+            GenericParam::Const(param) => errors.at(&param.ident, no_parameter(&param.ident)),
+        }
+    }
+}
+
+fn no_parameter(ident: &Ident) -> String {
+    format!("a session type cannot be generic: remove the parameter `{ident}` and write out the types of the fields")
+}
+
+fn named_fields(data: Data, name: &Ident, errors: &mut Errors) -> Vec<syn::Field> {
+    match data {
+        Data::Struct(data) => match data.fields {
+            Fields::Named(fields) => return fields.named.into_iter().collect(),
+            Fields::Unit => {}
+            Fields::Unnamed(fields) => errors.at(
+                fields,
+                format!(
+                    "accessors are named after fields, so each needs a name: write `struct {name} {{ name: Type }}`"
+                ),
+            ),
+        },
+        Data::Enum(data) => not_a_struct::<Token![enum]>(data.enum_token, "an enum", errors),
+        Data::Union(data) => not_a_struct::<Token![union]>(data.union_token, "a union", errors),
+    }
+    Vec::new()
+}
+
+fn not_a_struct<T: quote::ToTokens>(keyword: T, found: &str, errors: &mut Errors) {
+    let message = format!("`Session` is derived for a struct, not for {found}: make a struct with {found} as a field");
+    errors.at(keyword, message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(ty: Type) -> Field {
+        let mut errors = Errors::new();
+        let input = Input::from_syn(parse_quote!(struct S { r#type: #ty }), &mut errors);
+        assert!(errors.finish().is_none());
+        input.fields.into_iter().next().expect("the struct has one field")
+    }
+
+    #[test]
+    fn option_is_known_by_its_std_paths() {
+        for ty in ["Option<u8>", "std::option::Option<u8>", "::core::option::Option<u8>", "(Option<u8>)"] {
+            assert!(field(syn::parse_str(ty).expect(ty)).optional, "{ty}");
+        }
+        for ty in ["Option", "Maybe<u8>", "my::Option<u8>", "Option<u8, u8>", "<u8 as A>::Option<u8>"] {
+            assert!(!field(syn::parse_str(ty).expect(ty)).optional, "{ty}");
+        }
+    }
+
+    #[test]
+    fn string_is_known_by_its_std_paths() {
+        for ty in ["String", "::std::string::String", "alloc::string::String", "Option<String>", "Option<(String)>"] {
+            assert!(field(syn::parse_str(ty).expect(ty)).is_string(), "{ty}");
+        }
+        for ty in ["str::String", "String<u8>", "Box<str>", "&'static str"] {
+            assert!(!field(syn::parse_str(ty).expect(ty)).is_string(), "{ty}");
+        }
+    }
+
+    #[test]
+    fn invisible_groups_do_not_hide_a_type() {
+        let inner: Type = parse_quote!(String);
+        let inner = Type::Group(syn::TypeGroup { group_token: Default::default(), elem: Box::new(inner) });
+        let whole: Type = parse_quote!(Option<#inner>);
+        let whole = Type::Group(syn::TypeGroup { group_token: Default::default(), elem: Box::new(whole) });
+        let field = field(whole);
+        assert!(field.optional && field.is_string());
+    }
+
+    #[test]
+    fn raw_identifiers_are_raw_in_the_getter_only() {
+        let field = field(parse_quote!(u8));
+        assert_eq!(field.stored_name(), "type");
+        assert_eq!(field.accessor("").to_string(), "r#type");
+        assert_eq!(field.accessor("set_").to_string(), "set_type");
+    }
+}
