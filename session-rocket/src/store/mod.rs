@@ -34,12 +34,19 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+#[cfg(doc)]
+use crate::record::Fate;
+use crate::record::{Record, Tombstone, Version};
 
 pub mod conformance;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sql;
+pub(crate) mod sweep;
+
+pub use open::{Migrate, Options, open};
+
+mod open;
 
 /// What a key holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,6 @@ use proptest::prelude::*;
 
 use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open};
 use crate::commit::Engine;
-use crate::data::SessionFields;
 use crate::id::SessionId;
 use crate::session::{Answer, Session};
 use crate::state::{Carrier, Scope};

@@ -1,0 +1,135 @@
+//! From a URL to a store.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Store;
+use super::memory::MemoryStore;
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a launch does about the session table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Migrate {
+    /// Makes it, or brings it up to date.
+    #[default]
+    Auto,
+    /// Fails unless it is up to date.
+    Check,
+    /// Fails only if it cannot be used.
+    Off,
+}
+
+/// Where sessions are kept, and how.
+///
+/// ```
+/// use session_rocket::store::Options;
+///
+/// let options = Options { url: "memory:".into(), ..Options::default() };
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    /// The back-end and its address. _Default:_ `"sqlite://sessions.db"`.
+    pub url: String,
+    /// The table's name, in a SQL database. _Default:_ `"rocket_session"`.
+    pub table: String,
+    /// What opening does about the table. _Default:_ [`Migrate::Auto`].
+    pub migrate: Migrate,
+    /// How long one call may wait for the back-end. _Default:_ five seconds.
+    pub timeout: Duration,
+    /// How many connections read from a database at once. _Default:_ the back-end's: four for SQLite.
+    pub max_connections: Option<u32>,
+    /// How many sessions and tombstones a store in memory holds. _Default:_ 100,000.
+    pub capacity: usize,
+    /// Where the time comes from. _Default:_ [`SystemClock`].
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            url: "sqlite://sessions.db".to_owned(),
+            table: "rocket_session".to_owned(),
+            migrate: Migrate::Auto,
+            timeout: Duration::from_secs(5),
+            max_connections: None,
+            capacity: 100_000,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Options {
+    /// Whether both name one store, opened in one way.
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
+        let of = |options: &Self| {
+            let Self { url, table, migrate, timeout, max_connections, capacity, clock: _ } = options.clone();
+            (url, table, migrate, timeout, max_connections, capacity)
+        };
+        of(self) == of(other) && std::ptr::addr_eq(Arc::as_ptr(&self.clock), Arc::as_ptr(&other.clock))
+    }
+}
+
+/// Without the URL, which may hold a password.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("table", &self.table).field("migrate", &self.migrate).finish_non_exhaustive()
+    }
+}
+
+/// Schemes of back-ends that this release does not have.
+const PLANNED: &[&str] = &[
+    "postgres",
+    "postgresql",
+    "mysql",
+    "mariadb",
+    "redis",
+    "rediss",
+    "redis+cluster",
+    "memcached",
+    "file",
+    "cookie+signed",
+    "cookie+encrypted",
+];
+
+/// Opens the store that `options.url` names.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a URL that no back-end of this build takes, saying what to change;
+/// [`ErrorKind::Unavailable`] when the back-end cannot be reached.
+pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
+    let scheme = options.url.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let problem = match scheme.as_str() {
+        _ if !options.url.contains(':') => "it has no scheme".to_owned(),
+        "memory" => return Ok(Arc::new(MemoryStore::new(options.capacity, options.clock.clone()))),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => return Ok(Arc::new(super::sql::sqlite::SqliteStore::open(options).await?)),
+        #[cfg(not(feature = "sqlite"))]
+        "sqlite" => "this build lacks the cargo feature `sqlite`: enable it for `session-rocket`".to_owned(),
+        planned if PLANNED.contains(&planned) => format!("this release has no `{planned}:` store"),
+        unknown => format!("`{unknown}:` is no store"),
+    };
+    let context = format!("`store` cannot be opened: {problem}; a URL begins with `sqlite:` or `memory:`");
+    Err(Error::new(ErrorKind::Config, context))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_that_no_store_takes_says_what_to_write() {
+        for (url, says) in [
+            ("redis://:secret@host", "this release has no `redis:` store"),
+            ("sqlit://x", "`sqlit:` is no store"),
+            ("sessions.db", "it has no scheme"),
+        ] {
+            let options = Options { url: url.to_owned(), ..Options::default() };
+            let error = open(&options).await.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let text = error.to_string();
+            assert!(text.contains(says) && text.contains("`memory:`") && !text.contains("secret"), "{text}");
+        }
+    }
+}

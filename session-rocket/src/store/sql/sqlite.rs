@@ -1,0 +1,379 @@
+//! Sessions in SQLite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sqlx::migrate::{Migrate as _, MigrateError};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr, SqlitePool};
+
+use super::Table;
+use super::place::{Opened, Place};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::Key;
+use crate::record::{Fate, Record, Tombstone, Version};
+use crate::store::{Create, Lookup, Migrate, Options, Retire, Store, Touch, Update};
+
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "create", include_str!("../../../migrations/sqlite/0001_create.sql"))];
+
+/// A store in a SQLite database.
+///
+/// Write-ahead log, `synchronous = FULL` unless the URL says `?synchronous=normal`, one connection that writes and
+/// several that read. Every call is one statement, or one and a look at why it changed nothing.
+pub struct SqliteStore {
+    place: Place,
+    table: Table,
+    sql: Statements,
+    migrate: Migrate,
+    clock: Arc<dyn Clock>,
+}
+
+/// The statements, with the table's name in them.
+struct Statements {
+    load: SqlStr,
+    create: SqlStr,
+    update: SqlStr,
+    touch: SqlStr,
+    retire: SqlStr,
+    delete: SqlStr,
+    delete_expired: SqlStr,
+    list: SqlStr,
+    retire_all: SqlStr,
+    probe: SqlStr,
+}
+
+impl Statements {
+    fn new(table: &Table) -> Self {
+        // The table's name is quoted; everything else in these statements is written here.
+        let sql = |text: &str| AssertSqlSafe(table.fill(text)).into_sql_str();
+        const ENDED: &str = "payload = NULL, identity = NULL, updated_at = ?1, expires_at = ?2, version = 0";
+        Self {
+            load: sql("SELECT * FROM {table} WHERE key = ?1 AND expires_at > ?2"),
+            create: sql("INSERT INTO {table} (key, scope, identity, payload, version, created_at, updated_at, \
+                 expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (key) DO UPDATE SET \
+                 scope = excluded.scope, identity = excluded.identity, payload = excluded.payload, \
+                 version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at, \
+                 expires_at = excluded.expires_at, moved_to = NULL WHERE expires_at <= ?9"),
+            update: sql("UPDATE {table} SET scope = ?2, identity = ?3, payload = ?4, version = ?5, created_at = ?6, \
+                 updated_at = ?7, expires_at = ?8 \
+                 WHERE key = ?1 AND version = ?9 AND payload IS NOT NULL AND expires_at > ?10"),
+            touch: sql("UPDATE {table} SET expires_at = ?2 \
+                 WHERE key = ?1 AND version = ?3 AND payload IS NOT NULL AND expires_at > ?4"),
+            retire: sql(&format!(
+                "UPDATE {{table}} SET {ENDED}, moved_to = ?3 \
+                 WHERE key = ?4 AND payload IS NOT NULL AND expires_at > ?1 AND (?5 IS NULL OR version = ?5)"
+            )),
+            delete: sql("DELETE FROM {table} WHERE key = ?1"),
+            delete_expired: sql("DELETE FROM {table} WHERE key IN \
+                 (SELECT key FROM {table} WHERE expires_at <= ?1 LIMIT ?2) AND expires_at <= ?1"),
+            list: sql("SELECT * FROM {table} \
+                 WHERE scope = ?1 AND identity = ?2 AND payload IS NOT NULL AND expires_at > ?3"),
+            retire_all: sql(&format!(
+                "UPDATE {{table}} SET {ENDED}, moved_to = NULL \
+                 WHERE scope = ?3 AND identity = ?4 AND payload IS NOT NULL AND expires_at > ?1 \
+                 AND (?5 IS NULL OR key <> ?5)"
+            )),
+            probe: sql("SELECT key, scope, identity, payload, version, created_at, updated_at, expires_at, moved_to \
+                 FROM {table} LIMIT 0"),
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Opens the database that `options.url` names, creating it where it is missing.
+    ///
+    /// # Errors
+    /// When the database cannot be opened or migrated, or the URL or the table's name is wrong.
+    pub async fn open(options: &Options) -> Result<Self> {
+        let table = Table::new(&options.table)?;
+        Self::new(Place::open(options).await?, table, options).await
+    }
+
+    /// Keeps sessions in the database of an application's own pool; `options.url` and `options.max_connections` are
+    /// not used, and the pool's settings stay as they are.
+    ///
+    /// # Errors
+    /// When the database cannot be migrated, or the table's name is wrong.
+    pub async fn from_pool(pool: SqlitePool, options: &Options) -> Result<Self> {
+        let table = Table::new(&options.table)?;
+        Self::new(Place::of_pool(pool), table, options).await
+    }
+
+    async fn new(place: Place, table: Table, options: &Options) -> Result<Self> {
+        let sql = Statements::new(&table);
+        let store = Self { place, table, sql, migrate: options.migrate, clock: options.clock.clone() };
+        let (opened, _) = store.place.current().await;
+        store.prepare(&opened).await?;
+        Ok(store)
+    }
+
+    /// Makes sure that the table is there, or makes it.
+    async fn prepare(&self, opened: &Opened) -> Result<()> {
+        match self.migrate {
+            Migrate::Auto => self.run_migrations(opened).await,
+            Migrate::Check => self.check_migrations(opened).await,
+            Migrate::Off => Ok(()),
+        }?;
+        let probe = sqlx::query(self.sql.probe.clone()).execute(&opened.writer).await;
+        probe.map(|_| ()).map_err(|e| {
+            let name = &self.table.name;
+            let context = format!("the table `{name}` is missing or not as it should be: set `migrate = \"auto\"`");
+            Error::with_source(ErrorKind::Config, context, e)
+        })
+    }
+
+    /// Several processes may start at once: whoever comes second fails on what the first has just done, and finds
+    /// nothing left to do the next time.
+    async fn run_migrations(&self, opened: &Opened) -> Result<()> {
+        const TRIES: u32 = 5;
+        let migrator = self.table.migrator(MIGRATIONS);
+        let mut result = Ok(());
+        for _ in 0..TRIES {
+            result = migrator.run(&opened.writer).await;
+            if !matches!(result, Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))) {
+                break;
+            }
+        }
+        result.map_err(|e| Error::with_source(ErrorKind::Unavailable, "cannot migrate the session table", e))
+    }
+
+    async fn check_migrations(&self, opened: &Opened) -> Result<()> {
+        let cannot_check = |e: MigrateError| {
+            let context = "cannot read which migrations of the session table were run: run them by a launch with \
+                           `migrate = \"auto\"`";
+            Error::with_source(ErrorKind::Config, context, e)
+        };
+        let mut connection = opened.readers.acquire().await.map_err(|e| cannot_check(e.into()))?;
+        let table = self.table.quoted_with("migrations");
+        let applied = connection.list_applied_migrations(&table).await.map_err(cannot_check)?;
+        let missing = MIGRATIONS.iter().find(|(version, ..)| !applied.iter().any(|done| done.version == *version));
+        missing.map_or(Ok(()), |(version, name, _)| {
+            let context = format!(
+                "migration {version} (`{name}`) of the session table was not run: run it by a launch with \
+                 `migrate = \"auto\"`"
+            );
+            Err(Error::new(ErrorKind::Config, context))
+        })
+    }
+
+    /// The connections, opened anew where the database was damaged, moved or replaced.
+    async fn opened(&self) -> Result<Arc<Opened>> {
+        match self.place.current().await {
+            (opened, true) => Ok(opened),
+            _ => self.place.reopen(async |opened: &Opened| self.prepare(opened).await).await,
+        }
+    }
+
+    /// What an answer is worth: one from a file that nobody else sees is none.
+    fn confirm<A>(&self, opened: &Opened, what: &str, answer: sqlx::Result<A>) -> Result<A> {
+        let answer = answer.map_err(|error| {
+            if is_damage(&error) {
+                opened.mark_broken();
+            }
+            let kind = if is_busy(&error) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+            Error::with_source(kind, format!("cannot {what} a session in SQLite"), error)
+        })?;
+        if self.place.is_sound(opened) {
+            Ok(answer)
+        } else {
+            let context = format!("cannot {what} a session: the SQLite database file was moved, removed or replaced");
+            Err(Error::new(ErrorKind::Unavailable, context))
+        }
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().as_millis()
+    }
+
+    /// Why a key's record was not replaced.
+    async fn refusal(&self, opened: &Opened, key: &Key) -> Result<Lookup> {
+        let row = sqlx::query(self.sql.load.clone())
+            .bind(key.as_bytes().as_slice())
+            .bind(self.now())
+            .fetch_optional(&opened.writer)
+            .await;
+        self.confirm(opened, "load", row)?.map_or(Ok(Lookup::Absent), |row| lookup(&row))
+    }
+}
+
+/// The database itself is at fault, or what it lies on: opening it again may help.
+fn is_damage(error: &sqlx::Error) -> bool {
+    const IO_ERROR: i32 = 10;
+    const CORRUPT: i32 = 11;
+    const CANNOT_OPEN: i32 = 14;
+    const NOT_A_DATABASE: i32 = 26;
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    // The low byte is the code, the others tell more of it.
+    matches!(code.map(|code| code & 0xff), Some(IO_ERROR | CORRUPT | CANNOT_OPEN | NOT_A_DATABASE))
+        || matches!(error, sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed)
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    const BUSY: i32 = 5;
+    const LOCKED: i32 = 6;
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    matches!(code.map(|code| code & 0xff), Some(BUSY | LOCKED)) || matches!(error, sqlx::Error::PoolTimedOut)
+}
+
+fn unreadable(error: sqlx::Error) -> Error {
+    Error::with_source(ErrorKind::Unavailable, "a row of the session table is not as it should be", error)
+}
+
+fn lookup(row: &SqliteRow) -> Result<Lookup> {
+    read_row(row).map_err(unreadable)
+}
+
+fn read_row(row: &SqliteRow) -> sqlx::Result<Lookup> {
+    let millis = |column: &str| row.try_get::<i64, _>(column).map(Timestamp::from_millis);
+    let expires_at = millis("expires_at")?;
+    let Some(payload) = row.try_get::<Option<Vec<u8>>, _>("payload")? else {
+        let moved_to = row.try_get::<Option<&[u8]>, _>("moved_to")?.and_then(Key::from_slice);
+        let fate = moved_to.map_or(Fate::Ended, Fate::Moved);
+        return Ok(Lookup::Tombstone(Tombstone { fate, expires_at }));
+    };
+    let version = Version::from_bits(row.try_get::<i64, _>("version")?.cast_unsigned());
+    let scope: String = row.try_get("scope")?;
+    let mut record = Record::new(scope, Bytes::from(payload), version, millis("updated_at")?, expires_at);
+    record.created_at = millis("created_at")?;
+    record.identity = row.try_get("identity")?;
+    Ok(Lookup::Found(record))
+}
+
+/// Binds what a record is made of, in the order of the statements that write one.
+macro_rules! bind_record {
+    ($query:expr, $key:expr, $record:expr) => {
+        $query
+            .bind($key.as_bytes().as_slice())
+            .bind($record.scope.as_str())
+            .bind($record.identity.as_deref())
+            .bind(&$record.payload[..])
+            .bind($record.version.bits().cast_signed())
+            .bind($record.created_at.as_millis())
+            .bind($record.updated_at.as_millis())
+            .bind($record.expires_at.as_millis())
+    };
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn load(&self, key: &Key) -> Result<Lookup> {
+        let opened = self.opened().await?;
+        let row = sqlx::query(self.sql.load.clone())
+            .bind(key.as_bytes().as_slice())
+            .bind(self.now())
+            .fetch_optional(&opened.readers)
+            .await;
+        self.confirm(&opened, "load", row)?.map_or(Ok(Lookup::Absent), |row| lookup(&row))
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
+        let opened = self.opened().await?;
+        let query = bind_record!(sqlx::query(self.sql.create.clone()), key, record);
+        let done = query.bind(self.now()).execute(&opened.writer).await;
+        let done = self.confirm(&opened, "create", done)?;
+        Ok(if done.rows_affected() == 1 { Create::Created } else { Create::Taken })
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        let opened = self.opened().await?;
+        let query = bind_record!(sqlx::query(self.sql.update.clone()), key, record);
+        let done = query.bind(expected.bits().cast_signed()).bind(self.now()).execute(&opened.writer).await;
+        if self.confirm(&opened, "save", done)?.rows_affected() == 1 {
+            return Ok(Update::Updated);
+        }
+        Ok(match self.refusal(&opened, key).await? {
+            Lookup::Found(fresh) => Update::Conflict(fresh),
+            Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Update::Moved(to),
+            Lookup::Tombstone(_) | Lookup::Absent => Update::Gone,
+        })
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
+        let opened = self.opened().await?;
+        let done = sqlx::query(self.sql.touch.clone())
+            .bind(key.as_bytes().as_slice())
+            .bind(expires_at.as_millis())
+            .bind(expected.bits().cast_signed())
+            .bind(self.now())
+            .execute(&opened.writer)
+            .await;
+        if self.confirm(&opened, "refresh", done)?.rows_affected() == 1 {
+            return Ok(Touch::Touched);
+        }
+        Ok(match self.refusal(&opened, key).await? {
+            Lookup::Found(_) => Touch::Conflict,
+            Lookup::Tombstone(_) | Lookup::Absent => Touch::Gone,
+        })
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
+        let opened = self.opened().await?;
+        let moved_to = match &tombstone.fate {
+            Fate::Moved(to) => Some(to.as_bytes().as_slice()),
+            Fate::Ended => None,
+        };
+        let done = sqlx::query(self.sql.retire.clone())
+            .bind(self.now())
+            .bind(tombstone.expires_at.as_millis())
+            .bind(moved_to)
+            .bind(key.as_bytes().as_slice())
+            .bind(expected.map(|version| version.bits().cast_signed()))
+            .execute(&opened.writer)
+            .await;
+        if self.confirm(&opened, "end", done)?.rows_affected() == 1 {
+            return Ok(Retire::Retired);
+        }
+        Ok(match self.refusal(&opened, key).await? {
+            Lookup::Found(fresh) => Retire::Conflict(fresh),
+            Lookup::Tombstone(_) | Lookup::Absent => Retire::Gone,
+        })
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        let opened = self.opened().await?;
+        let done =
+            sqlx::query(self.sql.delete.clone()).bind(key.as_bytes().as_slice()).execute(&opened.writer).await;
+        self.confirm(&opened, "delete", done).map(|_| ())
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        let opened = self.opened().await?;
+        let done =
+            sqlx::query(self.sql.delete_expired.clone()).bind(self.now()).bind(limit).execute(&opened.writer).await;
+        self.confirm(&opened, "sweep", done).map(|done| done.rows_affected())
+    }
+
+    async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
+        let opened = self.opened().await?;
+        let rows = sqlx::query(self.sql.list.clone())
+            .bind(scope)
+            .bind(identity)
+            .bind(self.now())
+            .fetch_all(&opened.readers)
+            .await;
+        let mut records = Vec::new();
+        for row in self.confirm(&opened, "list", rows)? {
+            let key = row.try_get::<&[u8], _>("key").map_err(unreadable)?;
+            if let (Some(key), Lookup::Found(record)) = (Key::from_slice(key), lookup(&row)?) {
+                records.push((key, record));
+            }
+        }
+        Ok(records)
+    }
+
+    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
+        let opened = self.opened().await?;
+        let done = sqlx::query(self.sql.retire_all.clone())
+            .bind(self.now())
+            .bind(until.as_millis())
+            .bind(scope)
+            .bind(identity)
+            .bind(except.map(|key| key.as_bytes().as_slice()))
+            .execute(&opened.writer)
+            .await;
+        self.confirm(&opened, "end", done).map(|done| done.rows_affected())
+    }
+}
