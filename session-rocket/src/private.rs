@@ -5,4 +5,6 @@ pub use crate::error::Error;
 pub use crate::field::{AnyField, Defaulted, ExtraKeys, Field, FieldValue, Identity, Optional};
 pub use crate::state::State;
 pub use crate::values::{Edit, View};
-pub use crate::web::guard::{FromRequest, Ignite, Outcome, Request, Rocket, Sentinel, SnapshotFuture, missing_fairing, snapshot};
+pub use crate::web::guard::{
+    FromRequest, Ignite, Outcome, Request, Rocket, Sentinel, SnapshotFuture, missing_fairing, snapshot,
+};

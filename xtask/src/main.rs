@@ -1,1 +1,109 @@
-fn main() {}
+//! The project's own commands: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test    all tests and documentation examples, with every feature; installs nothing
+  ci      what a change has to pass: format, lints with each feature alone and with all, documentation, tests,
+          licences and sources of the dependencies (installs cargo-deny if it is missing)
+  bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark";
+
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let mut args = env::args().skip(1);
+    let command = args.next();
+    let rest: Vec<String> = args.collect();
+    let outcome = match (command.as_deref(), rest.as_slice()) {
+        (Some("test"), []) => test(),
+        (Some("ci"), []) => ci(),
+        (Some("bench"), filter) => bench(filter),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> Outcome {
+    cargo("test --workspace --all-features", &[])
+}
+
+fn ci() -> Outcome {
+    cargo("fmt --all --check", &[])?;
+    cargo("clippy --workspace --all-targets --all-features -- -D warnings", &[])?;
+    cargo("clippy -p session-rocket --all-targets --no-default-features -- -D warnings", &[])?;
+    for feature in features()? {
+        let alone = format!("--no-default-features --features {feature}");
+        cargo(&format!("clippy -p session-rocket --all-targets {alone} -- -D warnings"), &[])?;
+    }
+    cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
+    test()?;
+    deny()
+}
+
+/// Criterion takes arguments that cargo's test harness does not: only our benchmarks are run.
+fn bench(filter: &[String]) -> Outcome {
+    let args = format!("bench -p session-rocket-benches --benches -- {}", filter.join(" "));
+    cargo(args.trim_end(), &[])
+}
+
+/// Licences, bans and sources; the advisories need a database from the network, so they are not a matter of CI.
+fn deny() -> Outcome {
+    let installed = Command::new(cargo_path()).args(["deny", "--version"]).stdin(Stdio::null()).output();
+    if !installed.is_ok_and(|output| output.status.success()) {
+        // It only reads manifests: built without optimization, it is there in a fraction of the time.
+        let cheap = [("CARGO_PROFILE_DEV_DEBUG", "false")];
+        cargo("install --locked --debug cargo-deny@0.20", &cheap)?;
+    }
+    cargo("deny --all-features check licenses bans sources", &[])
+}
+
+/// The features of the published crate, but for `default`.
+fn features() -> Result<Vec<String>, String> {
+    let path = root().join("session-rocket/Cargo.toml");
+    let manifest = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let section = manifest.lines().map(str::trim).skip_while(|line| *line != "[features]").skip(1);
+    let entries = section.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once('='));
+    let names = entries.map(|(name, _)| name.trim().trim_matches('"').to_owned());
+    Ok(names.filter(|name| name != "default" && !name.starts_with('#')).collect())
+}
+
+/// Runs cargo at the root with the words of `args`, saying so and how long it took.
+fn cargo(args: &str, variables: &[(&str, &str)]) -> Outcome {
+    let shown: String = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+    println!("==> {shown}cargo {args}");
+    let start = Instant::now();
+    let status = Command::new(cargo_path())
+        .args(args.split_whitespace())
+        .envs(variables.iter().copied())
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !status.success() {
+        return Err(format!("==> failed: {shown}cargo {args}"));
+    }
+    println!("==> done in {:.0?}", start.elapsed());
+    Ok(())
+}
+
+/// The cargo that runs this program.
+fn cargo_path() -> String {
+    env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}

@@ -200,7 +200,10 @@ impl World {
             data
         };
         let own = on(&Data::default(), &request.log);
-        if !request.log.is_empty() || ends || moves {
+        // What makes no difference to what was loaded is not saved at all.
+        let differs =
+            matches!(request.place, Place::Dead | Place::Nowhere) || on(&request.base, &request.log) != request.base;
+        if ends || moves || differs && !request.log.is_empty() {
             let (place, told) = match request.place {
                 Place::Dead if request.login => self.create(own),
                 Place::Dead => (Place::Dead, Told::Nothing),
@@ -247,6 +250,7 @@ impl World {
             };
             request.view = request.base.clone();
         }
+        request.view = request.base.clone();
         request.log.clear();
         (request.flush, request.cycle, request.ends, request.moves, request.login) =
             (false, false, false, false, false);
@@ -284,6 +288,8 @@ impl Request {
             Op::Clear if self.view.user.is_some() => self.run(Op::Logout),
             Op::Replace(n) if self.view.count.unwrap_or(0) != u32::from(n) => self.change(Op::SetCount(n)),
             Op::Replace(_) => {}
+            // What is stored is what `setdefault_` gives: nothing is changed.
+            Op::DefaultName(_) if self.view.name.is_some() => {}
             op => self.change(op),
         }
     }

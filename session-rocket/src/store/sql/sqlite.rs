@@ -16,8 +16,7 @@ use crate::id::Key;
 use crate::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Migrate, Options, Retire, Store, Touch, Update};
 
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "create", include_str!("../../../migrations/sqlite/0001_create.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "create", include_str!("../../../migrations/sqlite/0001_create.sql"))];
 
 /// A store in a SQLite database.
 ///
@@ -334,8 +333,7 @@ impl Store for SqliteStore {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         let opened = self.opened().await?;
-        let done =
-            sqlx::query(self.sql.delete.clone()).bind(key.as_bytes().as_slice()).execute(&opened.writer).await;
+        let done = sqlx::query(self.sql.delete.clone()).bind(key.as_bytes().as_slice()).execute(&opened.writer).await;
         self.confirm(&opened, "delete", done).map(|_| ())
     }
 
