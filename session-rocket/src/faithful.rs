@@ -242,6 +242,7 @@ mod tests {
         Number(f64),
         Pair(Option<i8>, f32),
         Named { name: String, inner: Option<Box<Tree>> },
+        #[allow(clippy::option_option, reason = "what the test is about")]
         Nested(Option<Option<u8>>),
         List(Vec<Tree>),
         Map(BTreeMap<String, Option<f64>>),
@@ -309,7 +310,7 @@ mod tests {
         assert_eq!(check(&deepest), Ok(()));
         assert!(serde_json::from_str::<serde_json::Value>(&deepest.to_string()).is_ok());
         assert_eq!(check(&nest(u32::from(MAX_DEPTH) + 1)), Err(Unfaithful::TooDeep));
-        let trees = (0..MAX_DEPTH / 2 + 1).fold(Tree::Leaf, |inner, _| Tree::List(vec![inner]));
+        let trees = (0..=MAX_DEPTH / 2).fold(Tree::Leaf, |inner, _| Tree::List(vec![inner]));
         assert_eq!(check(&trees), Err(Unfaithful::TooDeep));
     }
 

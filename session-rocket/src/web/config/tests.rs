@@ -1,3 +1,5 @@
+#![allow(clippy::result_large_err, reason = "the error of figment's jail")]
+
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
 
