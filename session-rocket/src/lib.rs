@@ -36,3 +36,8 @@ pub use web::fairing::SessionFairing;
 
 #[cfg(test)]
 mod tests;
+
+/// Compiles the program in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

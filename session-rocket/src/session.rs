@@ -364,7 +364,9 @@ impl Core {
 
     fn hold(&self, id: Option<SessionId>, expires_at: Timestamp, expiry: Expiry) -> Answer {
         let left = self.engine.clock.now().until(expires_at);
-        let age = (!self.engine.policy.at_browser_close(expiry)).then_some(left);
+        // Cookies count in seconds; the few milliseconds since the save are not to cost one.
+        let whole = left + Duration::from_millis(999);
+        let age = (!self.engine.policy.at_browser_close(expiry)).then_some(Duration::from_secs(whole.as_secs()));
         match id {
             Some(id) if !left.is_zero() => Answer::Hold { id, age },
             _ => Answer::Nothing,

@@ -200,7 +200,10 @@ impl<T: SessionData> SessionFairing<T> {
     async fn attach(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
         let figment = rocket.figment();
         let debug = figment.profile() == rocket::Config::DEBUG_PROFILE;
-        let settings = resolve(figment, T::CONFIG, &self.config, debug)?;
+        let mut settings = resolve(figment, T::CONFIG, &self.config, debug)?;
+        if !matches!(self.source, Source::Url) {
+            "given in code".clone_into(&mut settings.store.url);
+        }
         let registry = rocket
             .state::<Registry>()
             .ok_or_else(|| Error::new(ErrorKind::Config, "the registry of session types is not managed"))?;

@@ -1,0 +1,118 @@
+//! A site in a process of its own, for tests that need several processes or kill one.
+//!
+//! Configured like any site, by `ROCKET_SESSION={…}`; prints its port when it is ready.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use rocket::fairing::AdHoc;
+use rocket::{get, launch, routes};
+use session_rocket::store::{self, Create, Lookup, Retire, Store, Touch, Update};
+use session_rocket::{Error, Key, Record, Session, Timestamp, Tombstone, Version};
+
+/// A session that many requests change at once.
+#[derive(Session)]
+struct Hot {
+    num_visits: u64,
+    first: Option<String>,
+    #[session(extra)]
+    fields: serde_json::Map<String, serde_json::Value>,
+    #[session(identity)]
+    user_id: Option<String>,
+}
+
+/// How often two processes met.
+static CONFLICTS: AtomicU64 = AtomicU64::new(0);
+
+#[get("/count")]
+fn count(session: Session<Hot>) -> String {
+    session.update_num_visits(|visits| *visits += 1);
+    session.num_visits().to_string()
+}
+
+#[get("/get")]
+fn get_count(session: Session<Hot>) -> String {
+    session.num_visits().to_string()
+}
+
+#[get("/field/<name>")]
+fn field(session: Session<Hot>, name: String) {
+    session.update_fields(move |fields| _ = fields.insert(name, true.into()));
+}
+
+#[get("/fields")]
+fn fields(session: Session<Hot>) -> String {
+    session.with_fields(|fields| fields.len()).to_string()
+}
+
+#[get("/first/<value>")]
+async fn first(session: Session<Hot>, value: &str) -> Result<String, String> {
+    session.setdefault_first(value);
+    session.save().await.map_err(|e| e.to_string())?;
+    Ok(session.first().unwrap_or_default())
+}
+
+#[get("/login/<user>")]
+fn login(session: Session<Hot>, user: &str) {
+    session.set_user_id(user);
+}
+
+#[get("/logout")]
+fn logout(session: Session<Hot>) {
+    session.flush();
+}
+
+#[get("/conflicts")]
+fn conflicts() -> String {
+    CONFLICTS.load(Ordering::Relaxed).to_string()
+}
+
+/// A store that counts conflicts.
+struct Counting(Arc<dyn Store>);
+
+#[async_trait]
+impl Store for Counting {
+    async fn load(&self, key: &Key) -> Result<Lookup, Error> {
+        self.0.load(key).await
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create, Error> {
+        self.0.create(key, record).await
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update, Error> {
+        let answer = self.0.update(key, expected, record).await?;
+        if matches!(answer, Update::Conflict(_)) {
+            CONFLICTS.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(answer)
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch, Error> {
+        self.0.touch(key, expected, expires_at).await
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire, Error> {
+        self.0.retire(key, expected, tombstone).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), Error> {
+        self.0.delete(key).await
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64, Error> {
+        self.0.delete_expired(limit).await
+    }
+}
+
+#[launch]
+async fn rocket() -> _ {
+    let url = std::env::var("SITE_STORE").expect("the test sets where sessions are kept");
+    let options = store::Options { url, ..store::Options::default() };
+    let store = store::open(&options).await.expect("the test's store opens");
+    rocket::build()
+        .attach(Session::<Hot>::fairing().store(Counting(store)))
+        .attach(AdHoc::on_liftoff("port", |rocket| Box::pin(async move { println!("port {}", rocket.config().port) })))
+        .mount("/", routes![count, get_count, field, fields, first, login, logout, conflicts])
+}
