@@ -1,1 +1,59 @@
-fn main() {}
+//! The student example: `/student/ssession` fills a session, `/student/gsession` reads it and deletes the name.
+
+use rocket::response::{content::RawHtml, status::NotFound};
+use rocket::{get, launch, routes};
+use session_rocket::Session;
+
+/// What the school site remembers about a visitor.
+#[derive(Session)]
+struct Student {
+    sname: Option<String>,
+    semail: Option<String>,
+    #[session(default = "Guest")]
+    username: String,
+    num_visits: u32,
+}
+
+#[get("/ssession")]
+fn setsession(session: Session<Student>) -> &'static str {
+    session.set_sname("rajat");
+    session.set_semail("rajat@example.com");
+    "session is set"
+}
+
+#[get("/gsession")]
+fn getsession(session: Session<Student>) -> Result<String, NotFound<&'static str>> {
+    let (Some(name), Some(email)) = (session.sname(), session.semail()) else {
+        return Err(NotFound("no student in this session: visit /student/ssession first"));
+    };
+    session.delete_sname();
+    Ok(format!("{name} {email}"))
+}
+
+#[get("/hello")]
+fn hello(student: &Student) -> String {
+    format!("Hello, {}!", student.username)
+}
+
+#[get("/")]
+fn index(session: Session<Student>) -> RawHtml<String> {
+    let visits = session.update_num_visits(|visits| {
+        *visits += 1;
+        *visits
+    });
+    RawHtml(format!(
+        "<p>Visits of this page: {visits}</p>
+         <p><a href='/student/ssession'>Set the session</a>, then <a href='/student/gsession'>read it</a></p>"
+    ))
+}
+
+#[launch]
+fn rocket() -> _ {
+    rocket::build()
+        .attach(Session::<Student>::fairing())
+        .mount("/", routes![index])
+        .mount("/student", routes![setsession, getsession, hello])
+}
+
+#[cfg(test)]
+mod tests;
