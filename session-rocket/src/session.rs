@@ -106,14 +106,14 @@ impl<T: SessionData> Session<T> {
     /// # use session_rocket::Session;
     /// #[derive(Session)]
     /// struct Cart {
-    ///     items: Vec<String>,
+    ///     goods: Vec<String>,
     ///     total: u64,
     /// }
     ///
     /// fn add(cart: &Session<Cart>, item: &str, price: u64) {
     ///     let item = item.to_owned();
     ///     cart.update(move |cart| {
-    ///         cart.items.push(item);
+    ///         cart.goods.push(item);
     ///         cart.total += price;
     ///     });
     /// }
