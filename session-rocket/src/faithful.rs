@@ -241,7 +241,10 @@ mod tests {
         Leaf,
         Number(f64),
         Pair(Option<i8>, f32),
-        Named { name: String, inner: Option<Box<Tree>> },
+        Named {
+            name: String,
+            inner: Option<Box<Tree>>,
+        },
         #[allow(clippy::option_option, reason = "what the test is about")]
         Nested(Option<Option<u8>>),
         List(Vec<Tree>),

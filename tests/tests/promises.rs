@@ -178,7 +178,10 @@ struct Site {
 fn all_routes(rocket: Rocket<Build>) -> Rocket<Build> {
     rocket
         .mount("/", routes![count, show, hello, name, held_name, held_login, login, logout, cycle, status, redirect])
-        .mount("/", routes![panics, panics_in_closure, nan, plain, sees_the_error, result, option, two_guards, forwards])
+        .mount(
+            "/",
+            routes![panics, panics_in_closure, nan, plain, sees_the_error, result, option, two_guards, forwards],
+        )
 }
 
 impl Site {
@@ -508,7 +511,9 @@ async fn of_several_cookies_of_one_name_the_valid_one_counts() {
     let site = Site::new().await;
     let real = site.visitor().await.cookie.unwrap();
     let planted = "sessionid=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    for cookie in [format!("{planted}; {real}"), format!("{real}; {planted}"), format!("{planted}; x=y; {real}; sessionid=")] {
+    for cookie in
+        [format!("{planted}; {real}"), format!("{real}; {planted}"), format!("{planted}; x=y; {real}; sessionid=")]
+    {
         let browser = Browser { cookie: Some(cookie) };
         assert_eq!(browser.send(&site.client, "/show").await.body, "|1|");
     }

@@ -1,0 +1,233 @@
+//! What `#[derive(Session)]` makes, used as users use it: over requests.
+
+use rocket::local::blocking::{Client, LocalResponse};
+use rocket::{get, routes};
+use serde::{Deserialize, Serialize};
+use session_rocket::{Config, Session, SessionData};
+
+/// A client of a site with `routes` and one session type.
+fn client<T: SessionData>(routes: Vec<rocket::Route>) -> Client {
+    let fairing = Session::<T>::fairing().config(Config::new().store("memory:"));
+    Client::untracked(rocket::build().attach(fairing).mount("/", routes)).expect("the site launches")
+}
+
+fn text(response: LocalResponse<'_>) -> String {
+    assert_eq!(response.status().code, 200);
+    response.into_string().unwrap_or_default()
+}
+
+/// Every kind of field, beside other derives.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, Session)]
+struct Student {
+    sname: Option<String>,
+    #[session(default = "Guest")]
+    username: String,
+    #[session(default = 6 * 7)]
+    answer: i64,
+    num_visits: u32,
+    r#type: Option<char>,
+    courses: Vec<String>,
+}
+
+#[get("/optional")]
+fn optional(session: Session<Student>) {
+    assert_eq!(session.sname(), None);
+    assert!(!session.has_sname());
+    assert_eq!(session.setdefault_sname("rajat"), "rajat");
+    assert_eq!(session.setdefault_sname("arun"), "rajat");
+    session.set_sname(String::from("arun"));
+    assert_eq!(session.with_sname(|name| name.map(String::len)), Some(4));
+    let before = session.update_sname(|name| name.replace("sonam".into()));
+    assert_eq!(before.as_deref(), Some("arun"));
+    assert!(session.has_sname());
+    assert_eq!(session.delete_sname().as_deref(), Some("sonam"));
+    assert_eq!(session.delete_sname(), None);
+}
+
+#[get("/defaulted")]
+fn defaulted(session: Session<Student>) {
+    assert_eq!((session.username(), session.answer(), session.num_visits()), ("Guest".into(), 42, 0));
+    assert!(!session.has_username(), "a default is not stored by a read");
+    assert_eq!(session.setdefault_num_visits(3), 3);
+    assert_eq!(session.update_num_visits(|visits| std::mem::replace(visits, 4)), 3);
+    assert_eq!(session.with_num_visits(|visits| *visits), 4);
+    assert_eq!(session.delete_num_visits(), Some(4));
+    assert_eq!(session.num_visits(), 0);
+    session.update_courses(|courses| courses.push("rust".into()));
+    assert_eq!(session.courses(), ["rust"]);
+}
+
+#[get("/raw")]
+fn raw(session: Session<Student>) -> String {
+    session.set_type('x');
+    assert_eq!(session.r#type(), Some('x'));
+    session.keys().join(" ")
+}
+
+#[get("/whole")]
+fn whole(session: Session<Student>, before: &Student) -> String {
+    assert_eq!(before.username, "Guest");
+    let student = Student { sname: Some("rajat".into()), num_visits: 1, ..session.get() };
+    session.replace(student.clone());
+    assert_eq!(session.get(), student);
+    session.update(|student| student.num_visits += 1);
+    session.num_visits().to_string()
+}
+
+#[test]
+fn every_accessor_does_what_it_says() {
+    let client = client::<Student>(routes![optional, defaulted, raw, whole]);
+    for path in ["/optional", "/defaulted"] {
+        text(client.get(path).dispatch());
+    }
+    assert_eq!(text(client.get("/raw").dispatch()), "type");
+    assert_eq!(text(client.get("/whole").dispatch()), "2");
+}
+
+/// Names in the store.
+#[derive(Session)]
+#[session(config = "shop", fields = "Remembered")]
+struct Shop {
+    #[session(rename = "basket")]
+    cart: Vec<u32>,
+    #[session(identity)]
+    account: Option<u64>,
+    #[session(extra)]
+    rest: serde_json::Map<String, serde_json::Value>,
+}
+
+fn fill(remembered: &Remembered) {
+    remembered.update_cart(|cart| cart.push(1));
+    remembered.update_rest(|rest| _ = rest.insert("colour".into(), "red".into()));
+}
+
+#[get("/fill")]
+fn fill_cart(session: Session<Shop>) -> String {
+    fill(&session);
+    session.set_account(5_u64);
+    serde_json::to_string(&session.items()).expect("a map of JSON is JSON")
+}
+
+#[test]
+fn container_and_field_attributes_are_kept_to() {
+    let client = client::<Shop>(routes![fill_cart]);
+    let items: serde_json::Value = text(client.get("/fill").dispatch()).parse().expect("JSON");
+    assert_eq!(items, serde_json::json!({ "basket": [1], "account": 5, "colour": "red" }));
+    assert_eq!((Shop::NAME, Shop::CONFIG), ("Shop", "shop"));
+}
+
+/// Types that come through a macro are wrapped in invisible groups.
+macro_rules! session {
+    ($name:ident { $($field:ident: $type:ty = $default:expr),* ; $optional:ident: Option<$inner:ty>, $whole:ty }) => {
+        #[derive(Session)]
+        struct $name {
+            $(#[session(default = $default)] $field: $type,)*
+            $optional: Option<$inner>,
+            whole: $whole,
+        }
+    };
+}
+
+session!(Made { city: String = "Delhi", zone: i8 = 5 ; street: Option<String>, Option<String> });
+
+#[get("/made")]
+fn made(session: Session<Made>) {
+    session.set_city("Pune");
+    session.set_street("Main");
+    session.set_whole("known as an `Option<String>` all the same");
+    assert_eq!((session.zone(), session.whole().is_some()), (5, true));
+}
+
+#[test]
+fn macros_may_write_the_struct() {
+    text(client::<Made>(routes![made]).get("/made").dispatch());
+}
+
+mod inner {
+    use super::Session;
+
+    /// Visibilities are those of the fields.
+    #[derive(Session)]
+    pub(super) struct Visits {
+        pub(super) count: u32,
+        secret: Option<String>,
+    }
+
+    pub(super) fn keep(session: &Session<Visits>) -> Option<String> {
+        session.set_secret("kept");
+        session.secret()
+    }
+}
+
+#[get("/visits")]
+fn visits(session: Session<inner::Visits>) {
+    session.set_count(1);
+    assert_eq!(inner::keep(&session).as_deref(), Some("kept"));
+}
+
+#[test]
+fn accessors_have_the_visibility_of_their_fields() {
+    text(client::<inner::Visits>(routes![visits]).get("/visits").dispatch());
+}
+
+#[test]
+fn a_struct_may_stand_in_a_function() {
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Local(u8);
+
+    #[derive(Session)]
+    struct Visits {
+        #[session(default = Local(START))]
+        local: Local,
+    }
+
+    const START: u8 = 3;
+
+    #[get("/local")]
+    fn local(session: Session<Visits>) -> String {
+        session.local().0.to_string()
+    }
+
+    assert_eq!(text(client::<Visits>(routes![local]).get("/local").dispatch()), "3");
+}
+
+/// No fields, in both spellings.
+#[derive(Session)]
+struct Nothing {}
+
+#[derive(Session)]
+#[session(config = "unit")]
+struct Unit;
+
+#[get("/nothing")]
+fn nothing(session: Session<Nothing>, _snapshot: &Nothing) -> String {
+    session.keys().len().to_string()
+}
+
+#[test]
+fn a_struct_may_have_no_fields() {
+    assert_eq!(text(client::<Nothing>(routes![nothing]).get("/nothing").dispatch()), "0");
+    assert_eq!(Unit::CONFIG, "unit");
+}
+
+/// The user's own type of the guard's name, in a module of its own.
+mod own_session {
+    use session_rocket::Session as Live;
+
+    #[derive(Live)]
+    pub struct Session {
+        pub name: Option<String>,
+    }
+
+    #[rocket::get("/own")]
+    pub fn own(live: Live<Session>, session: &Session) -> String {
+        assert_eq!(session.name, None);
+        live.setdefault_name("own")
+    }
+}
+
+#[test]
+fn the_users_own_type_may_be_named_session() {
+    let client = client::<own_session::Session>(routes![own_session::own]);
+    assert_eq!(text(client.get("/own").dispatch()), "own");
+}

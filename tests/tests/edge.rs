@@ -1,0 +1,384 @@
+//! Rocket's edge: sentinels, several session types, streams, cookies, logs, releases side by side.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocket::error::ErrorKind as RocketError;
+use rocket::fairing::AdHoc;
+use rocket::http::{ContentType, Header, Status};
+use rocket::local::asynchronous::Client;
+use rocket::response::stream::{Event, EventStream};
+use rocket::{Build, Request, Response, Rocket, Route, get, routes};
+use session_rocket::{Config, ErrorKind, ManualClock, Session};
+use session_rocket_tests::browser::Browser;
+use session_rocket_tests::logs;
+use session_rocket_tests::spy::Spy;
+
+#[derive(Session)]
+struct Visitor {
+    count: u32,
+    secret: Option<String>,
+}
+
+#[derive(Session)]
+#[session(config = "admin")]
+struct Admin {
+    clicks: u32,
+}
+
+/// Uses the table of [`Visitor`].
+#[derive(Session)]
+struct Rival {
+    count: u32,
+}
+
+#[get("/count")]
+fn count(session: Session<Visitor>) -> String {
+    session.update_count(|count| *count += 1);
+    session.count().to_string()
+}
+
+#[get("/show")]
+fn show(session: Session<Visitor>) -> String {
+    session.count().to_string()
+}
+
+#[get("/both")]
+fn both(session: Session<Visitor>, admin: Session<Admin>) {
+    session.update_count(|count| *count += 1);
+    admin.update_clicks(|clicks| *clicks += 10);
+}
+
+#[get("/snapshot")]
+fn snapshot(visitor: &Visitor) -> String {
+    visitor.count.to_string()
+}
+
+#[get("/maybe")]
+fn maybe(visitor: Option<Session<Visitor>>) -> String {
+    visitor.is_some().to_string()
+}
+
+fn site(routes: Vec<Route>) -> Rocket<Build> {
+    rocket::custom(rocket::Config::figment().merge(("log_level", "debug"))).mount("/", routes)
+}
+
+fn spy() -> Spy {
+    Spy::new(Arc::new(ManualClock::default()))
+}
+
+async fn launch(rocket: Rocket<Build>) -> Client {
+    let client = Client::untracked(rocket).await.expect("the site launches");
+    logs::keep();
+    client
+}
+
+/// Promise 7.
+#[rocket::async_test]
+async fn a_route_without_its_fairing_aborts_the_launch() {
+    for routes in [routes![count], routes![snapshot], routes![maybe]] {
+        logs::keep();
+        let error = Client::untracked(site(routes)).await.err().expect("the launch is aborted");
+        assert!(matches!(error.kind(), RocketError::SentinelAborts(_)));
+        assert!(!logs::with(".attach(Session::<Visitor>::fairing())").is_empty());
+    }
+}
+
+#[rocket::async_test]
+async fn where_rocket_cannot_see_a_missing_fairing_it_is_500_and_a_log_line() {
+    #[get("/inside")]
+    async fn inside(session: Hidden) -> &'static str {
+        session.0
+    }
+
+    struct Hidden(&'static str);
+
+    #[rocket::async_trait]
+    impl<'r> rocket::request::FromRequest<'r> for Hidden {
+        type Error = session_rocket::Error;
+
+        async fn from_request(request: &'r Request<'_>) -> rocket::request::Outcome<Self, Self::Error> {
+            request.guard::<Session<Admin>>().await.map(|_| Self("found"))
+        }
+    }
+
+    let client = launch(site(routes![inside])).await;
+    let answer = Browser::default().send(&client, "/inside").await;
+    assert_eq!(answer.status, Status::InternalServerError);
+    assert!(!logs::with("attach the fairing: `.attach(Session::<Admin>::fairing())`").is_empty());
+}
+
+#[rocket::async_test]
+async fn two_session_types_with_one_cookie_or_one_table_abort_the_launch() {
+    let same_table = site(routes![])
+        .attach(Session::<Visitor>::fairing().store(spy()))
+        .attach(Session::<Rival>::fairing().store(spy()));
+    let same_cookie = site(routes![])
+        .attach(Session::<Visitor>::fairing().store(spy()))
+        .attach(Session::<Admin>::fairing().store(spy()));
+    for (rocket, says) in [
+        (same_table, "`Visitor` and `Rival` both use the configuration table `session`"),
+        (same_cookie, "`Visitor` and `Admin` both use the cookie `sessionid`: set another `cookie_name` in `admin`"),
+    ] {
+        logs::keep();
+        let error = Client::untracked(rocket).await.err().expect("the launch is aborted");
+        assert!(matches!(error.kind(), RocketError::FailedFairings(_)));
+        assert!(!logs::with(says).is_empty(), "{says}");
+    }
+}
+
+#[rocket::async_test]
+async fn two_session_types_live_side_by_side() {
+    let store = spy();
+    let admin = Config::new().cookie_name("admin");
+    let client = launch(
+        site(routes![both, show])
+            .attach(Session::<Visitor>::fairing().store(store.clone()))
+            .attach(Session::<Admin>::fairing().config(admin).store(store.clone())),
+    )
+    .await;
+    let answer = Browser::default().send(&client, "/both").await;
+    let lines = answer.all("set-cookie");
+    assert_eq!(lines.len(), 2);
+    assert_eq!(answer.all("vary"), ["Cookie"]);
+    let value = |name: &str| {
+        let line = lines.iter().find(|line| line.starts_with(name)).unwrap();
+        line.split(['=', ';']).nth(1).unwrap().to_owned()
+    };
+    // An id of one type opens no session of the other.
+    let swapped = Browser { cookie: Some(format!("sessionid={}; admin={}", value("admin"), value("sessionid"))) };
+    assert_eq!(swapped.send(&client, "/show").await.body, "0");
+    let right = Browser { cookie: Some(format!("sessionid={}; admin={}", value("sessionid"), value("admin"))) };
+    assert_eq!(right.send(&client, "/show").await.body, "1");
+}
+
+#[rocket::async_test]
+async fn a_release_profile_sends_a_secure_host_cookie_and_so_does_its_removal() {
+    #[get("/logout")]
+    fn logout(session: Session<Visitor>) {
+        session.flush();
+    }
+
+    let figment = rocket::Config::figment().select("release").merge(("log_level", "off"));
+    let figment = figment.merge(("secret_key", "hPRYyVRiMyxpw5sBB1XeCMN1kFsDCqKvBi2QJxBVHQk="));
+    let rocket = rocket::custom(figment).mount("/", routes![count, logout]);
+    let client = launch(rocket.attach(Session::<Visitor>::fairing().store(spy()))).await;
+    let mut browser = Browser::default();
+    let set = browser.get(&client, "/count").await;
+    let removed = browser.get(&client, "/logout").await;
+    for (answer, age) in [(set, "Max-Age=1209600"), (removed, "Max-Age=0")] {
+        let line = answer.set_cookie().unwrap();
+        assert!(line.starts_with("__Host-sessionid="), "{line}");
+        for attribute in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/", age] {
+            assert!(line.contains(attribute), "{attribute} in {line}");
+        }
+        assert!(!line.contains("Domain") && line.len() <= 4096);
+    }
+}
+
+#[rocket::async_test]
+async fn what_a_handler_says_of_caches_and_cookies_is_kept_where_it_can_be() {
+    #[get("/says/<cache>")]
+    fn says(session: Session<Visitor>, cache: &str) -> (ContentType, Says) {
+        session.update_count(|count| *count += 1);
+        (ContentType::Plain, Says(cache.to_owned()))
+    }
+
+    struct Says(String);
+
+    impl<'r> rocket::response::Responder<'r, 'static> for Says {
+        fn respond_to(self, _: &'r Request<'_>) -> rocket::response::Result<'static> {
+            Response::build()
+                .header(Header::new("Cache-Control", self.0))
+                .header(Header::new("Vary", "Accept, cookie"))
+                .raw_header_adjoin("Set-Cookie", "other=1")
+                .raw_header_adjoin("Set-Cookie", "sessionid=forged")
+                .ok()
+        }
+    }
+
+    let client = launch(site(routes![says]).attach(Session::<Visitor>::fairing().store(spy()))).await;
+    for (said, becomes) in [("private", "private"), ("public", "no-store"), ("no-store", "no-store")] {
+        let answer = Browser::default().send(&client, &format!("/says/{said}")).await;
+        assert_eq!(answer.one("cache-control"), Some(becomes));
+        assert_eq!(answer.one("vary"), Some("Accept, cookie"));
+        let lines = answer.all("set-cookie");
+        assert_eq!((lines.len(), lines[0]), (2, "other=1"));
+        assert!(lines[1].starts_with("sessionid=") && !lines[1].contains("forged"));
+    }
+}
+
+#[rocket::async_test]
+async fn a_stream_saves_what_it_changes_and_what_it_forgets_is_an_error_with_its_line() {
+    #[get("/events")]
+    fn events(session: Session<Visitor>) -> EventStream![] {
+        EventStream! {
+            session.update_count(|count| *count += 1);
+            let saved = session.save().await;
+            yield Event::data(format!("{}", saved.is_ok()));
+            session.cycle_id();
+            yield Event::data(format!("{:?}", session.save().await.map_err(|e| e.kind())));
+        }
+    }
+
+    #[get("/forgets")]
+    fn forgets(session: Session<Visitor>) -> EventStream![] {
+        EventStream! {
+            session.set_count(77);
+            yield Event::data("changed");
+        }
+    }
+
+    let routes = routes![count, show, events, forgets];
+    let client = launch(site(routes).attach(Session::<Visitor>::fairing().store(spy()))).await;
+    let mut browser = Browser::default();
+    browser.get(&client, "/count").await;
+    let answer = browser.get(&client, "/events").await;
+    assert!(answer.body.contains("data:true") && answer.body.contains("Err(TooLate)"), "{}", answer.body);
+    browser.get(&client, "/forgets").await;
+    assert_eq!(browser.get(&client, "/show").await.body, "2");
+    let line =
+        logs::with("never saved").into_iter().find(|line| line.contains("edge.rs:")).expect("a line with its place");
+    assert!(line.starts_with("ERROR session_rocket") && line.contains("call `save().await`"), "{line}");
+}
+
+#[rocket::async_test]
+async fn a_fairing_that_runs_later_reads_the_session_but_cannot_start_one() {
+    let refused = Arc::new(AtomicBool::new(false));
+    let seen = refused.clone();
+    let late = AdHoc::on_response("late", move |request, response| {
+        let seen = seen.clone();
+        Box::pin(async move {
+            if let Some(session) = request.guard::<Session<Visitor>>().await.succeeded() {
+                response.set_header(Header::new("X-Count", session.count().to_string()));
+                session.set_count(5);
+                let refused = session.save().await.is_err_and(|e| e.kind() == ErrorKind::TooLate);
+                seen.store(refused, Ordering::SeqCst);
+            }
+        })
+    });
+    #[get("/plain")]
+    fn plain() {}
+
+    let rocket = site(routes![plain, count]).attach(Session::<Visitor>::fairing().store(spy())).attach(late);
+    let client = launch(rocket).await;
+    Browser::default().send(&client, "/plain").await;
+    assert!(refused.load(Ordering::SeqCst), "a session that began after the head has no way to the browser");
+    let mut browser = Browser::default();
+    assert_eq!(browser.get(&client, "/count").await.one("x-count"), Some("1"));
+    assert!(!refused.load(Ordering::SeqCst));
+}
+
+/// Promise 5.
+#[rocket::async_test]
+async fn no_log_line_at_any_level_holds_an_id_or_a_value() {
+    #[get("/secret")]
+    fn secret(session: Session<Visitor>) -> String {
+        session.set_secret("correct horse battery staple");
+        log::info!("{session:?} {:?}", session.id());
+        format!("{session:?}")
+    }
+
+    #[get("/fails")]
+    fn fails(session: Session<Visitor>) {
+        session.set_secret("correct horse battery staple".repeat(20_000));
+    }
+
+    let store = spy();
+    let client =
+        launch(site(routes![secret, fails, count]).attach(Session::<Visitor>::fairing().store(store.clone()))).await;
+    let mut browser = Browser::default();
+    browser.get(&client, "/count").await;
+    let answer = browser.get(&client, "/secret").await;
+    assert_eq!(browser.get(&client, "/fails").await.status, Status::InternalServerError);
+    store.fail_writes(true);
+    browser.get(&client, "/count").await;
+    store.fail_loads(true);
+    browser.get(&client, "/count").await;
+    let id = browser.cookie.unwrap().split_once('=').unwrap().1.to_owned();
+    assert!(!logs::with("cannot save").is_empty() && !logs::with("cannot load").is_empty());
+    assert!(!logs::with("`max_size` is 262144").is_empty());
+    // Rocket itself logs nothing of cookies; whatever it or we log is in here.
+    assert_eq!(logs::with(&id), Vec::<String>::new());
+    assert_eq!(logs::with("battery"), Vec::<String>::new());
+    assert!(!answer.body.contains(&id) && answer.body.contains("Session"));
+}
+
+mod old {
+    #[derive(session_rocket::Session)]
+    pub(super) struct Visitor {
+        pub(super) name: Option<String>,
+        pub(super) level: u32,
+        pub(super) visits: u32,
+    }
+}
+
+mod new {
+    #[derive(session_rocket::Session)]
+    pub(super) struct Visitor {
+        #[session(rename = "name")]
+        pub(super) full_name: Option<String>,
+        /// Was a number.
+        pub(super) level: Option<String>,
+        pub(super) visits: u32,
+        pub(super) theme: Option<String>,
+    }
+}
+
+/// Promise 6.
+#[rocket::async_test]
+async fn an_old_and_a_new_release_serve_one_session_in_turn_and_lose_nothing() {
+    #[get("/old/<name>")]
+    fn old_release(session: Session<old::Visitor>, name: &str) -> String {
+        session.update_visits(|visits| *visits += 1);
+        let before = session.name();
+        session.set_name(name);
+        format!("{before:?} {} {}", session.level(), session.visits())
+    }
+
+    #[get("/level/<level>")]
+    fn old_level(session: Session<old::Visitor>, level: u32) {
+        session.set_level(level);
+    }
+
+    #[get("/new/<theme>")]
+    fn new_release(session: Session<new::Visitor>, theme: &str) -> String {
+        session.update_visits(|visits| *visits += 1);
+        let before = session.theme();
+        session.set_theme(theme);
+        format!("{:?} {:?} {before:?} {}", session.full_name(), session.level(), session.visits())
+    }
+
+    let store = spy();
+    let old =
+        launch(site(routes![old_release, old_level]).attach(Session::<old::Visitor>::fairing().store(store.clone())))
+            .await;
+    let new = launch(site(routes![new_release]).attach(Session::<new::Visitor>::fairing().store(store))).await;
+    let mut browser = Browser::default();
+    browser.get(&old, "/level/3").await;
+    assert_eq!(browser.get(&old, "/old/ada").await.body, "None 3 1");
+    assert_eq!(browser.get(&new, "/new/dark").await.body, "Some(\"ada\") None None 2");
+    assert_eq!(browser.get(&old, "/old/bob").await.body, "Some(\"ada\") 3 3");
+    assert_eq!(browser.get(&new, "/new/light").await.body, "Some(\"bob\") None Some(\"dark\") 4");
+    assert_eq!(browser.get(&old, "/old/eve").await.body, "Some(\"bob\") 3 5");
+    assert_eq!(logs::with("`Visitor.level` does not decode").len(), 1, "logged once, not per request");
+}
+
+#[rocket::async_test]
+async fn a_configuration_that_cannot_work_aborts_the_launch_and_says_what_to_change() {
+    for (key, value, says) in [
+        ("sotre", "x".to_owned(), "store"),
+        ("same_site", "None".to_owned(), "secure"),
+        ("store", "redis://:hunter2@localhost".to_owned(), "this release has no `redis:` store"),
+        ("expiry", "soon".to_owned(), "expiry"),
+    ] {
+        let figment = rocket::Config::figment().merge(("log_level", "off")).merge((format!("session.{key}"), value));
+        logs::keep();
+        let rocket = rocket::custom(figment).attach(Session::<Visitor>::fairing());
+        let error = Client::untracked(rocket).await.err().expect("the launch is aborted");
+        assert!(matches!(error.kind(), RocketError::FailedFairings(_)), "{key}");
+        let lines = logs::with("cannot be attached");
+        assert!(lines.iter().any(|line| line.contains(says) && line.contains(key)), "{key}: {lines:?}");
+    }
+    assert_eq!(logs::with("hunter2"), Vec::<String>::new());
+}

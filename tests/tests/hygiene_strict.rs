@@ -1,0 +1,57 @@
+//! The derive's output in a crate that takes no warnings: everything is documented, and clippy is at its strictest.
+#![deny(warnings, missing_docs, missing_debug_implementations, unused_qualifications, unreachable_pub)]
+#![deny(clippy::all, clippy::pedantic, clippy::nursery)]
+
+use std::fmt;
+
+use session_rocket::Session;
+
+/// A private struct with fields nobody uses.
+#[derive(Session)]
+struct Unused {
+    name: Option<String>,
+    visits: u32,
+}
+
+/// A public one, with names that lints have opinions about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, Session)]
+#[allow(unreachable_pub)]
+pub struct Remembered {
+    /// Documented.
+    pub from_city: Option<String>,
+    /// Documented.
+    pub to_city: Option<String>,
+    /// Documented.
+    pub is_member: bool,
+    /// Documented.
+    pub as_guest: bool,
+    /// Documented.
+    pub new: u64,
+    /// Documented.
+    #[session(default = vec![1, 2, 3])]
+    pub drop: Vec<u8>,
+    /// Documented.
+    #[session(default = Default::default())]
+    pub default: u8,
+    #[deprecated = "write `from_city`"]
+    /// Documented.
+    pub city: Option<String>,
+    private: Option<Private>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Private;
+
+impl fmt::Display for Unused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("in use")
+    }
+}
+
+#[test]
+fn it_compiles() {
+    fn uses(session: &Session<Remembered>) -> bool {
+        session.is_member()
+    }
+    let _: fn(&Session<Remembered>) -> bool = uses;
+}

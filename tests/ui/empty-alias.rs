@@ -1,0 +1,13 @@
+use session_rocket::Session;
+
+#[derive(Session)]
+struct Student {
+    #[session(alias = "")]
+    name: Option<String>,
+}
+
+fn greet(session: &Session<Student>) {
+    session.set_name("rajat");
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use session_rocket::Session;
+
+#[derive(Session)]
+struct Student {
+    #[session(extra, identity)]
+    rest: serde_json::Map<String, serde_json::Value>,
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use session_rocket::Session;
+
+#[derive(Session)]
+#[session(fields = "Student")]
+struct Student {
+    name: Option<String>,
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use session_rocket::Session;
+
+struct Student {
+    name: Option<String>,
+}
+
+fn greet(session: &Session<Student>) -> Student {
+    session.get()
+}
+
+fn main() {}
