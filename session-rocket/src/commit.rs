@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::change::Change;
 use crate::clock::{Clock, Timestamp};
 use crate::codec::Unreadable;
 use crate::data::Schema;
@@ -24,7 +25,7 @@ use crate::id::{Key, SessionId, random_bytes};
 use crate::record::{Fate, Record, Tombstone, Version};
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Settled, replay};
 use crate::store::{Lookup, Store, Touch};
-use crate::values::{Change, Values, too_large};
+use crate::values::{Values, too_large};
 
 use group::Group;
 

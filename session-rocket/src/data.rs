@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use crate::change::{Edit, View};
 use crate::codec::{Raw, Unencodable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::field::{AnyField, Value};
 use crate::state::State;
-use crate::values::{Edit, View, is_reserved};
+use crate::values::is_reserved;
 
 /// A type whose fields live in a session. Derive it: `#[derive(Session)]`.
 ///

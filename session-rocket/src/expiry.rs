@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::clock::Timestamp;
@@ -38,6 +39,39 @@ impl From<Option<Duration>> for Expiry {
 impl From<OffsetDateTime> for Expiry {
     fn from(date: OffsetDateTime) -> Self {
         Self::At(date)
+    }
+}
+
+/// An [`Expiry`] as the session keeps it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoredExpiry {
+    BrowserClose,
+    /// Milliseconds.
+    After(u64),
+    /// Milliseconds since the epoch.
+    At(i64),
+}
+
+impl StoredExpiry {
+    /// Nothing for the default: it is not kept.
+    pub fn of(expiry: Expiry) -> Option<Self> {
+        Some(match expiry {
+            Expiry::Default => return None,
+            Expiry::BrowserClose => Self::BrowserClose,
+            Expiry::After(duration) => Self::After(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+            Expiry::At(date) => Self::At(Timestamp::from(date).as_millis()),
+        })
+    }
+}
+
+impl From<StoredExpiry> for Expiry {
+    fn from(stored: StoredExpiry) -> Self {
+        match stored {
+            StoredExpiry::BrowserClose => Self::BrowserClose,
+            StoredExpiry::After(millis) => Self::After(Duration::from_millis(millis)),
+            StoredExpiry::At(millis) => Self::At(Timestamp::from_millis(millis).to_date()),
+        }
     }
 }
 
@@ -149,7 +183,7 @@ mod tests {
         let share = policy(Refresh::Share(0.1));
         let expires = START.plus(DAY * 14);
         let due = DAY * 14 / 10;
-        let before = START.plus(due - Duration::from_millis(1));
+        let before = Timestamp::from_millis(START.plus(due).as_millis() - 1);
         assert_eq!(share.refreshed(Expiry::Default, START, expires, before), None);
         let at = START.plus(due);
         assert_eq!(share.refreshed(Expiry::Default, START, expires, at), Some(at.plus(DAY * 14)));

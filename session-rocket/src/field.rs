@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
+use crate::change::{Edit, View};
 use crate::codec::{Raw, Unencodable};
 use crate::state::State;
-use crate::values::{Edit, View};
 
 /// A decoded value of some field. Behind an `Arc`, so that user code runs on it with no lock held.
 pub type Value = Arc<dyn Any + Send + Sync>;

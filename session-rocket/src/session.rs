@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use time::OffsetDateTime;
 use tokio::sync::Mutex as Turn;
 
+use crate::change::{Edit, View};
 use crate::clock::Timestamp;
 use crate::commit::Engine;
 use crate::data::{SessionData, SessionFields};
@@ -18,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Expiry;
 use crate::id::SessionId;
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Scope, State};
-use crate::values::{Edit, Values, View};
+use crate::values::Values;
 
 /// The live session of a request, with the accessors that `#[derive(Session)]` made for the fields of `T`.
 ///

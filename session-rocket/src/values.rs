@@ -1,17 +1,12 @@
 //! The fields of one session as values: loaded, read, changed and put together again.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::clock::Timestamp;
 use crate::codec::{self, Raw, Unreadable};
 use crate::data::Schema;
 use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::Expiry;
+use crate::expiry::{Expiry, StoredExpiry};
 use crate::field::{AnyField, Value};
 
 /// Stored names that start so are the library's own.
@@ -55,86 +50,6 @@ pub(crate) struct Values {
     rest: Vec<(String, Raw)>,
     expiry: Expiry,
     test_cookie: bool,
-}
-
-/// A change as it is kept for replay on a fresher record.
-pub enum Change {
-    /// Store this.
-    Set {
-        /// Where.
-        field: &'static dyn AnyField,
-        /// What.
-        value: Value,
-        /// Whether this request had read the field before it set it.
-        after_read: bool,
-    },
-    /// Store this if nothing is stored.
-    SetDefault {
-        /// Where.
-        field: &'static dyn AnyField,
-        /// What.
-        value: Value,
-    },
-    /// Remove what is stored.
-    Delete {
-        /// Where.
-        field: &'static dyn AnyField,
-    },
-    /// Compute the new value from the stored one.
-    Update {
-        /// Where.
-        field: &'static dyn AnyField,
-        /// How.
-        op: Operation<dyn Fn(Option<&Value>) -> Option<Value> + Send>,
-    },
-    /// Compute new values from all of them.
-    Struct(Operation<dyn Fn(&mut Edit) + Send>),
-    /// Remove everything.
-    Clear,
-    /// Set when the session expires.
-    Expiry(Expiry),
-    /// Set or delete the test cookie.
-    TestCookie(bool),
-}
-
-/// A closure that may run again, on any thread but on one at a time: those of users are `Send`, not `Sync`.
-pub struct Operation<F: ?Sized>(Mutex<Box<F>>);
-
-impl<F: ?Sized> Operation<F> {
-    pub(crate) fn new(op: Box<F>) -> Self {
-        Self(Mutex::new(op))
-    }
-
-    fn run<R>(&self, run: impl FnOnce(&F) -> R) -> R {
-        run(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Change {
-    /// Makes the change. Runs user code.
-    pub(crate) fn apply(&self, values: &mut Values) {
-        match self {
-            Self::Set { field, value, .. } => values.set(*field, value.clone()),
-            Self::SetDefault { field, value } => {
-                if values.read(*field).is_none() {
-                    values.set(*field, value.clone());
-                }
-            }
-            Self::Delete { field } => values.delete(*field),
-            Self::Update { field, op } => {
-                let stored = values.read(*field);
-                values.put(*field, op.run(|op| op(stored.as_ref())));
-            }
-            Self::Struct(op) => {
-                let mut edit = Edit::new(values.clone());
-                op.run(|op| op(&mut edit));
-                *values = edit.view.values;
-            }
-            Self::Clear => *values = Values::empty(values.schema),
-            Self::Expiry(expiry) => values.expiry = *expiry,
-            Self::TestCookie(set) => values.test_cookie = *set,
-        }
-    }
 }
 
 impl Values {
@@ -187,7 +102,7 @@ impl Values {
             EXPIRY => match raw.decode::<StoredExpiry>() {
                 Some(expiry) => return self.expiry = expiry.into(),
                 None => {
-                    log::warn!(target: "session_rocket", "a session's own expiry does not decode: the default holds")
+                    log::warn!(target: "session_rocket", "a session's own expiry does not decode: the default holds");
                 }
             },
             TEST_COOKIE => return self.test_cookie = true,
@@ -278,8 +193,16 @@ impl Values {
         self.expiry
     }
 
+    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
+        self.expiry = expiry;
+    }
+
     pub(crate) fn test_cookie(&self) -> bool {
         self.test_cookie
+    }
+
+    pub(crate) fn set_test_cookie(&mut self, set: bool) {
+        self.test_cookie = set;
     }
 
     /// The user's id as text.
@@ -400,7 +323,7 @@ impl Values {
     }
 
     /// What `field` reads as, encoded: the default where nothing is stored.
-    fn presented(&mut self, field: &dyn AnyField) -> Option<Raw> {
+    pub(crate) fn presented(&mut self, field: &dyn AnyField) -> Option<Raw> {
         match self.read(field) {
             Some(value) => field.encode(&value).0.ok(),
             None => field.encode_default()?.0.ok(),
@@ -428,90 +351,6 @@ impl Values {
 
 pub(crate) fn is_reserved(name: &str) -> bool {
     name.starts_with(RESERVED)
-}
-
-/// The values a snapshot is built from.
-pub struct View {
-    pub(crate) values: Values,
-}
-
-impl View {
-    pub(crate) fn new(values: Values) -> Self {
-        Self { values }
-    }
-
-    pub(crate) fn read(&mut self, field: &dyn AnyField) -> Option<Value> {
-        self.values.read(field)
-    }
-}
-
-/// A view and what was changed in it by writing a changed snapshot back.
-pub struct Edit {
-    pub(crate) view: View,
-    pub(crate) changes: Vec<Change>,
-}
-
-impl Edit {
-    pub(crate) fn new(values: Values) -> Self {
-        Self { view: View::new(values), changes: Vec::new() }
-    }
-
-    /// Stores `value` unless the field reads as that already.
-    pub(crate) fn set(&mut self, field: &'static dyn AnyField, value: Value) {
-        // A value that does not encode differs from everything: saving it gives the error.
-        if let Ok(new) = field.encode(&value).0
-            && self.view.values.presented(field).is_some_and(|old| same_json(&old, &new))
-        {
-            return;
-        }
-        self.view.values.set(field, value.clone());
-        self.changes.push(Change::Set { field, value, after_read: false });
-    }
-
-    /// Removes what is stored, if anything is.
-    pub(crate) fn delete(&mut self, field: &'static dyn AnyField) {
-        if self.view.read(field).is_some() {
-            self.view.values.delete(field);
-            self.changes.push(Change::Delete { field });
-        }
-    }
-}
-
-/// Maps without an order encode in any: their texts may differ where they do not.
-fn same_json(a: &Raw, b: &Raw) -> bool {
-    a == b || a.decode::<Json>() == b.decode::<Json>()
-}
-
-/// An [`Expiry`] as the session keeps it.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredExpiry {
-    BrowserClose,
-    /// Milliseconds.
-    After(u64),
-    /// Milliseconds since the epoch.
-    At(i64),
-}
-
-impl StoredExpiry {
-    fn of(expiry: Expiry) -> Option<Self> {
-        Some(match expiry {
-            Expiry::Default => return None,
-            Expiry::BrowserClose => Self::BrowserClose,
-            Expiry::After(duration) => Self::After(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-            Expiry::At(date) => Self::At(Timestamp::from(date).as_millis()),
-        })
-    }
-}
-
-impl From<StoredExpiry> for Expiry {
-    fn from(stored: StoredExpiry) -> Self {
-        match stored {
-            StoredExpiry::BrowserClose => Self::BrowserClose,
-            StoredExpiry::After(millis) => Self::After(Duration::from_millis(millis)),
-            StoredExpiry::At(millis) => Self::At(Timestamp::from_millis(millis).to_date()),
-        }
-    }
 }
 
 /// The error of a record that grew too large.

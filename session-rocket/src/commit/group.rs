@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as Turn, MutexGuard};
 
 use super::{Deadline, Engine, Stored};
+use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
 use crate::store::Update;
-use crate::values::{Change, Values};
+use crate::values::Values;
 
 /// The commits of one session that are under way in this process.
 #[derive(Default)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::change::{Edit, View};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::commit::Engine;
 use crate::data::{Schema, SessionData, SessionFields};
@@ -12,7 +13,7 @@ use crate::id::SessionId;
 use crate::session::{Core, Session};
 use crate::state::{Carrier, State};
 use crate::store::Store;
-use crate::values::{Edit, Values, View};
+use crate::values::Values;
 
 /// What the tests keep in a session.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open};
+use crate::change::View;
 use crate::commit::Engine;
 use crate::id::SessionId;
 use crate::session::{Answer, Session};
 use crate::state::{Carrier, Scope};
 use crate::store::memory::MemoryStore;
-use crate::values::View;
 
 const REQUESTS: usize = 3;
 
@@ -191,55 +191,13 @@ impl World {
         }
     }
 
+    /// Commits what the request changed, if it makes a difference to what was loaded.
     fn commit(&mut self, request: &mut Request) {
-        let ends = request.flush || request.ends;
-        let moves = request.cycle || request.moves;
-        let on = |data: &Data, log: &[Op]| {
-            let mut data = data.clone();
-            log.iter().for_each(|op| data.apply(*op));
-            data
-        };
-        let own = on(&Data::default(), &request.log);
-        // What makes no difference to what was loaded is not saved at all.
-        let differs =
-            matches!(request.place, Place::Dead | Place::Nowhere) || on(&request.base, &request.log) != request.base;
-        if ends || moves || differs && !request.log.is_empty() {
-            let (place, told) = match request.place {
-                Place::Dead if request.login => self.create(own),
-                Place::Dead => (Place::Dead, Told::Nothing),
-                Place::Nowhere if own != Data::default() => self.create(own),
-                Place::Nowhere if request.flush => (Place::Nowhere, Told::Forget),
-                Place::Nowhere => (Place::Nowhere, Told::Nothing),
-                Place::At { session, known } => match self.live(session) {
-                    None if request.login => self.create(own),
-                    None => (Place::Dead, Told::Nothing),
-                    Some(live) if ends => {
-                        self.sessions[live].1 = Fate::Ended;
-                        if own != Data::default() {
-                            self.create(own)
-                        } else if request.flush && live == session {
-                            (Place::Nowhere, Told::Forget)
-                        } else {
-                            (Place::Nowhere, Told::Nothing)
-                        }
-                    }
-                    Some(live) if live != session && request.login => self.create(own),
-                    Some(live) => {
-                        let data = on(&self.sessions[live].0, &request.log);
-                        if moves && live == session {
-                            let (place, told) = self.create(data);
-                            self.sessions[live].1 = Fate::Moved(self.sessions.len() - 1);
-                            (place, told)
-                        } else {
-                            let known = known && live == session;
-                            let changed = self.sessions[live].0 != data;
-                            self.sessions[live].0 = data;
-                            let told = if changed && known { Told::Hold(live) } else { Told::Nothing };
-                            (Place::At { session: live, known }, told)
-                        }
-                    }
-                },
-            };
+        let lifecycle = request.flush || request.ends || request.cycle || request.moves;
+        let stored = matches!(request.place, Place::At { .. });
+        let differs = !stored || with(&request.base, &request.log) != request.base;
+        if lifecycle || differs && !request.log.is_empty() {
+            let (place, told) = self.settle(request);
             request.place = place;
             if told != Told::Nothing {
                 request.told = told;
@@ -248,13 +206,59 @@ impl World {
                 Place::At { session, .. } => self.sessions[session].0.clone(),
                 Place::Nowhere | Place::Dead => Data::default(),
             };
-            request.view = request.base.clone();
         }
         request.view = request.base.clone();
         request.log.clear();
         (request.flush, request.cycle, request.ends, request.moves, request.login) =
             (false, false, false, false, false);
     }
+
+    fn settle(&mut self, request: &Request) -> (Place, Told) {
+        let own = with(&Data::default(), &request.log);
+        match request.place {
+            Place::Dead if request.login => self.create(own),
+            Place::Dead => (Place::Dead, Told::Nothing),
+            Place::Nowhere if own != Data::default() => self.create(own),
+            Place::Nowhere if request.flush => (Place::Nowhere, Told::Forget),
+            Place::Nowhere => (Place::Nowhere, Told::Nothing),
+            Place::At { session, known } => match self.live(session) {
+                None if request.login => self.create(own),
+                None => (Place::Dead, Told::Nothing),
+                Some(live) if request.flush || request.ends => self.end(request, live, live == session, own),
+                Some(live) if live != session && request.login => self.create(own),
+                Some(live) if live == session && (request.cycle || request.moves) => {
+                    let cycled = self.create(with(&self.sessions[live].0, &request.log));
+                    self.sessions[live].1 = Fate::Moved(self.sessions.len() - 1);
+                    cycled
+                }
+                Some(live) => self.change(request, live, known && live == session),
+            },
+        }
+    }
+
+    fn end(&mut self, request: &Request, live: usize, unmoved: bool, own: Data) -> (Place, Told) {
+        self.sessions[live].1 = Fate::Ended;
+        match own == Data::default() {
+            false => self.create(own),
+            true if request.flush && unmoved => (Place::Nowhere, Told::Forget),
+            true => (Place::Nowhere, Told::Nothing),
+        }
+    }
+
+    fn change(&mut self, request: &Request, live: usize, known: bool) -> (Place, Told) {
+        let data = with(&self.sessions[live].0, &request.log);
+        let changed = self.sessions[live].0 != data;
+        self.sessions[live].0 = data;
+        let told = if changed && known { Told::Hold(live) } else { Told::Nothing };
+        (Place::At { session: live, known }, told)
+    }
+}
+
+/// `data` with changes made on it.
+fn with(data: &Data, log: &[Op]) -> Data {
+    let mut data = data.clone();
+    log.iter().for_each(|op| data.apply(*op));
+    data
 }
 
 impl Request {

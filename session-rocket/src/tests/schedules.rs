@@ -9,6 +9,7 @@ use shuttle::future;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 
 use super::fixture::{COUNT, NAME, USER, Visitor, engine, open};
+use crate::change::View;
 use crate::clock::{Clock, Sleep, Timestamp};
 use crate::commit::Engine;
 use crate::error::Result;
@@ -18,7 +19,6 @@ use crate::session::Session;
 use crate::state::{Carrier, Scope, Settled};
 use crate::store::memory::MemoryStore;
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
-use crate::values::View;
 
 /// A store that lets others run before and after each of its calls.
 struct Yielding(MemoryStore);

@@ -28,7 +28,7 @@ fn accessors_of_an_optional_field() {
     assert!(!NAME.has(&state));
     assert_eq!(NAME.setdefault(&state, "a".into()), "a");
     assert_eq!(NAME.setdefault(&state, "b".into()), "a");
-    assert_eq!(NAME.update(&state, |name| name.as_mut().map(|name| name.push('!')).is_some()), true);
+    assert!(NAME.update(&state, |name| name.as_mut().map(|name| name.push('!')).is_some()));
     assert_eq!(NAME.with(&state, |name| name.map(String::len)), Some(2));
     assert_eq!(NAME.delete(&state).as_deref(), Some("a!"));
     assert_eq!(NAME.delete(&state), None);

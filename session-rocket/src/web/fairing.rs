@@ -207,7 +207,7 @@ impl<T: SessionData> SessionFairing<T> {
         let registry = rocket
             .state::<Registry>()
             .ok_or_else(|| Error::new(ErrorKind::Config, "the registry of session types is not managed"))?;
-        self.refuse_clashes(registry, &settings)?;
+        Self::refuse_clashes(registry, &settings)?;
         let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
         let (store, shared) = self.open(registry, &options).await?;
         log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
@@ -228,7 +228,7 @@ impl<T: SessionData> SessionFairing<T> {
     }
 
     /// Two session types with one cookie or one scope would read each other's sessions.
-    fn refuse_clashes(&self, registry: &Registry, settings: &Settings) -> Result<()> {
+    fn refuse_clashes(registry: &Registry, settings: &Settings) -> Result<()> {
         let entries = registry.0.lock().unwrap_or_else(PoisonError::into_inner);
         for Entry { type_name, scope, cookie_name, .. } in entries.iter() {
             if *scope == T::CONFIG {

@@ -11,11 +11,12 @@ pub use rocket::{Ignite, Rocket, Sentinel};
 use tokio::sync::OnceCell;
 
 use super::fairing::Attached;
+use crate::change::View;
 use crate::data::SessionData;
 use crate::error::{Chain, Error, ErrorKind, Result};
 use crate::session::{Core, Session};
 use crate::state::{Carrier, State};
-use crate::values::{Values, View};
+use crate::values::Values;
 
 /// What one request knows of its session of type `T`.
 pub(super) struct Cached<T: SessionData> {

@@ -1,0 +1,145 @@
+//! Changes of a session as they are kept for replay, and what snapshots are read from and written back to.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value as Json;
+
+use crate::codec::Raw;
+use crate::expiry::Expiry;
+use crate::field::{AnyField, Value};
+use crate::values::Values;
+
+/// A change as it is kept for replay on a fresher record.
+pub enum Change {
+    /// Store this.
+    Set {
+        /// Where.
+        field: &'static dyn AnyField,
+        /// What.
+        value: Value,
+        /// Whether this request had read the field before it set it.
+        after_read: bool,
+    },
+    /// Store this if nothing is stored.
+    SetDefault {
+        /// Where.
+        field: &'static dyn AnyField,
+        /// What.
+        value: Value,
+    },
+    /// Remove what is stored.
+    Delete {
+        /// Where.
+        field: &'static dyn AnyField,
+    },
+    /// Compute the new value from the stored one.
+    Update {
+        /// Where.
+        field: &'static dyn AnyField,
+        /// How.
+        op: Operation<Step>,
+    },
+    /// Compute new values from all of them.
+    Struct(Operation<dyn Fn(&mut Edit) + Send>),
+    /// Remove everything.
+    Clear,
+    /// Set when the session expires.
+    Expiry(Expiry),
+    /// Set or delete the test cookie.
+    TestCookie(bool),
+}
+
+/// From the stored value to the new one.
+pub type Step = dyn Fn(Option<&Value>) -> Option<Value> + Send;
+
+/// A closure that may run again, on any thread but on one at a time: those of users are `Send`, not `Sync`.
+pub struct Operation<F: ?Sized>(Mutex<Box<F>>);
+
+impl<F: ?Sized> Operation<F> {
+    pub(crate) fn new(op: Box<F>) -> Self {
+        Self(Mutex::new(op))
+    }
+
+    fn run<R>(&self, run: impl FnOnce(&F) -> R) -> R {
+        run(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Change {
+    /// Makes the change. Runs user code.
+    pub(crate) fn apply(&self, values: &mut Values) {
+        match self {
+            Self::Set { field, value, .. } => values.set(*field, value.clone()),
+            Self::SetDefault { field, value } => {
+                if values.read(*field).is_none() {
+                    values.set(*field, value.clone());
+                }
+            }
+            Self::Delete { field } => values.delete(*field),
+            Self::Update { field, op } => {
+                let stored = values.read(*field);
+                values.put(*field, op.run(|op| op(stored.as_ref())));
+            }
+            Self::Struct(op) => {
+                let mut edit = Edit::new(values.clone());
+                op.run(|op| op(&mut edit));
+                *values = edit.view.values;
+            }
+            Self::Clear => *values = Values::empty(values.schema()),
+            Self::Expiry(expiry) => values.set_expiry(*expiry),
+            Self::TestCookie(set) => values.set_test_cookie(*set),
+        }
+    }
+}
+
+/// The values a snapshot is built from.
+pub struct View {
+    pub(crate) values: Values,
+}
+
+impl View {
+    pub(crate) fn new(values: Values) -> Self {
+        Self { values }
+    }
+
+    pub(crate) fn read(&mut self, field: &dyn AnyField) -> Option<Value> {
+        self.values.read(field)
+    }
+}
+
+/// A view and what was changed in it by writing a changed snapshot back.
+pub struct Edit {
+    pub(crate) view: View,
+    pub(crate) changes: Vec<Change>,
+}
+
+impl Edit {
+    pub(crate) fn new(values: Values) -> Self {
+        Self { view: View::new(values), changes: Vec::new() }
+    }
+
+    /// Stores `value` unless the field reads as that already.
+    pub(crate) fn set(&mut self, field: &'static dyn AnyField, value: Value) {
+        // A value that does not encode differs from everything: saving it gives the error.
+        if let Ok(new) = field.encode(&value).0
+            && self.view.values.presented(field).is_some_and(|old| same_json(&old, &new))
+        {
+            return;
+        }
+        self.view.values.set(field, value.clone());
+        self.changes.push(Change::Set { field, value, after_read: false });
+    }
+
+    /// Removes what is stored, if anything is.
+    pub(crate) fn delete(&mut self, field: &'static dyn AnyField) {
+        if self.view.read(field).is_some() {
+            self.view.values.delete(field);
+            self.changes.push(Change::Delete { field });
+        }
+    }
+}
+
+/// Maps without an order encode in any: their texts may differ where they do not.
+fn same_json(a: &Raw, b: &Raw) -> bool {
+    a == b || a.decode::<Json>() == b.decode::<Json>()
+}
