@@ -61,8 +61,14 @@ impl FieldAttrs {
                 }
                 RENAME => set_once(&mut parsed.rename, &item.key, item.text("\"name_in_the_store\"", errors), errors),
                 ALIAS => parsed.aliases.extend(item.text("\"former_name\"", errors)),
-                IDENTITY => set_once(&mut parsed.identity, &item.key, item.bare(errors), errors),
-                EXTRA => set_once(&mut parsed.extra, &item.key, item.bare(errors), errors),
+                IDENTITY => {
+                    let key = item.bare(errors);
+                    set_once(&mut parsed.identity, &key.clone(), Some(key), errors);
+                }
+                EXTRA => {
+                    let key = item.bare(errors);
+                    set_once(&mut parsed.extra, &key.clone(), Some(key), errors);
+                }
                 word if names::CONTAINER_ATTRIBUTES.contains(&word) => {
                     errors.at(&item.key, format!("`{word}` belongs on the struct, not on a field"));
                 }
@@ -147,11 +153,11 @@ impl Item {
     }
 
     /// The key of an attribute that takes no value.
-    fn bare(&self, errors: &mut Errors) -> Option<Ident> {
+    fn bare(self, errors: &mut Errors) -> Ident {
         if let Some(value) = &self.value {
             errors.at(value, format!("`{0}` takes no value: write `#[session({0})]`", self.key));
         }
-        Some(self.key.clone())
+        self.key
     }
 }
 

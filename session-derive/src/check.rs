@@ -39,7 +39,7 @@ fn check_generated_name(input: &Input, errors: &mut Errors) {
 fn check_nested_option(field: &Field, errors: &mut Errors) {
     if field.optional && option_of(&field.value).is_some() {
         let message = format!(
-            "`Option<Option<_>>` has two ways to say «nothing»: write `Option<_>`; `delete_{}` takes the value away",
+            "`Option<Option<_>>` has two ways to be empty: write `Option<_>`; `delete_{}` empties it",
             field.name()
         );
         errors.at(&field.value, message);
@@ -180,7 +180,7 @@ fn alias_clash(alias: &LitStr, field: &Ident, owner: &Ident) -> String {
     if field == owner {
         format!("this field is already read from `{name}`: remove the alias")
     } else {
-        format!("the field `{owner}` is already read from `{name}`: remove the alias from one of the two")
+        format!("the field `{owner}` is already read from `{name}`: remove this alias or write another name")
     }
 }
 

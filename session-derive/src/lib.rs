@@ -57,7 +57,7 @@ use proc_macro::TokenStream;
 /// | `#[session(…)]` | |
 /// |---|---|
 /// | `default` | what the field reads as when nothing is stored is `Default::default()`. _Default:_ this |
-/// | `default = expr` | … is `expr`, worked out at each read; a string literal is converted with `From` |
+/// | `default = expr` | … is `expr`, worked out at each read; a string literal is converted with `into()` |
 /// | `rename = "…"` | the name it is stored under. _Default:_ the field's name |
 /// | `alias = "…"` | a further name it is read from; may be repeated |
 /// | `identity` | this is the logged-in user's id: an `Option<T>` where `T: Display`. Setting it cycles the session id |

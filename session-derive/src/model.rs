@@ -3,7 +3,7 @@
 use syn::ext::IdentExt;
 use syn::{
     Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericArgument, GenericParam, Generics, Ident, Lit, Path,
-    PathArguments, Token, Type, Visibility, parse_quote,
+    PathArguments, Type, Visibility, parse_quote,
 };
 
 use crate::attr::{ContainerAttrs, FieldAttrs};
@@ -88,6 +88,17 @@ impl Field {
         if prefix.is_empty() { self.ident.clone() } else { quote::format_ident!("{prefix}{}", self.ident) }
     }
 
+    /// Whether the stored type is a number, `bool` or `char`, going by its name.
+    pub fn is_primitive(&self) -> bool {
+        let Some(name) = plain_path(&self.value).and_then(Path::get_ident).map(Ident::to_string) else { return false };
+        let (kind, size) = name.split_at(1);
+        match kind {
+            "u" | "i" => ["8", "16", "32", "64", "128", "size"].contains(&size),
+            "f" => ["32", "64"].contains(&size),
+            _ => ["bool", "char"].contains(&name.as_str()),
+        }
+    }
+
     /// Whether the stored type is `String`, whose setters take anything that becomes one.
     pub fn is_string(&self) -> bool {
         let paths = ["String", "std::string::String", "alloc::string::String"];
@@ -170,15 +181,17 @@ fn named_fields(data: Data, name: &Ident, errors: &mut Errors) -> Vec<syn::Field
                 ),
             ),
         },
-        Data::Enum(data) => not_a_struct::<Token![enum]>(data.enum_token, "an enum", errors),
-        Data::Union(data) => not_a_struct::<Token![union]>(data.union_token, "a union", errors),
+        Data::Enum(data) => {
+            let message = format!(
+                "`Session` is derived for a struct, not an enum: declare a struct with a field of type `{name}`"
+            );
+            errors.at(data.enum_token, message);
+        }
+        Data::Union(data) => {
+            errors.at(data.union_token, "`Session` is derived for a struct, not a union: write `struct`");
+        }
     }
     Vec::new()
-}
-
-fn not_a_struct<T: quote::ToTokens>(keyword: T, found: &str, errors: &mut Errors) {
-    let message = format!("`Session` is derived for a struct, not for {found}: make a struct with {found} as a field");
-    errors.at(keyword, message);
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn uses(session: &renamed::Session<Session>, visitor: &renamed::Session<shadows:
     let _: ::core::option::Option<::std::string::String> = session.name();
     let _: ::std::string::String = session.username();
     session.update_things(|things| things.push(::core::convert::Into::into("pen")));
-    let _: usize = session.with_rest(|rest| rest.len());
+    let _: usize = session.with_rest(::serde_json::Map::len);
     let _ = shadows::named(visitor);
     visitor.set_new(visitor.state());
 }

@@ -48,8 +48,7 @@ impl fmt::Display for Unused {
     }
 }
 
-#[test]
-fn it_compiles() {
+fn main() {
     fn uses(session: &Session<Remembered>) -> bool {
         session.is_member()
     }

@@ -86,12 +86,12 @@ fn default(field: &Field) -> TokenStream {
     }
 }
 
-/// A string literal stands for whatever can be made from it, and anything else for itself.
+/// A string literal stands for whatever can be made from it, and anything else for itself. So does a string literal for
+/// a primitive type, which nothing makes from text: rustc then says just that, at the literal.
 fn default_value(field: &Field, expr: &Expr) -> TokenStream {
-    let value = &field.value;
     match string_literal(expr) {
-        Some(text) => quote_spanned! {text.span()=> <#value as ::core::convert::From<&'static str>>::from(#text) },
-        None => expr.to_token_stream(),
+        Some(text) if !field.is_primitive() => quote_spanned! {text.span()=> ::core::convert::Into::into(#text) },
+        _ => expr.to_token_stream(),
     }
 }
 
