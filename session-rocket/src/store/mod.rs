@@ -24,7 +24,7 @@
 //!    how many, and touches nothing live.
 //! 9. **Identity index.** [`list`](Store::list) gives the live records of one identity in one scope;
 //!    [`retire_all`](Store::retire_all) ends them, but for the exception, and leaves tombstones. A store that cannot
-//!    index answers [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) to both.
+//!    index answers [`ErrorKind::Unsupported`] to both.
 //! 10. **Cancellation.** Dropping the future of any call, at any await, leaves the store whole: the call happened or it
 //!     did not, and no later call gets another call's answer.
 //! 11. **Errors are not answers.** What cannot be read or written is an error, never `Absent`, `Gone` or success.
@@ -106,8 +106,8 @@ pub enum Retire {
 /// A place to keep sessions. The contract is in the [module's documentation](self).
 ///
 /// # Errors
-/// Every call gives [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
-/// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when the back-end did not answer as it should. After an error of a
+/// Every call gives [`ErrorKind::Unavailable`] or
+/// [`ErrorKind::Timeout`] when the back-end did not answer as it should. After an error of a
 /// writing call it is not known whether the call happened; callers look.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
