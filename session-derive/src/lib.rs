@@ -1,5 +1,6 @@
 //! The derive macro of `session-rocket`. Depend on that crate, which re-exports it, and not on this one.
 #![forbid(unsafe_code)]
+#![warn(missing_docs, clippy::unwrap_used)]
 
 mod attr;
 mod check;

@@ -123,7 +123,8 @@
 //!
 //! `docs/architecture.md` in the repository tells.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+// An `expect` may stay: its text says why it cannot fail.
+#![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod change;
 mod clock;

@@ -81,7 +81,7 @@ fn features() -> Result<Vec<String>, String> {
 
 /// Runs cargo at the root with the words of `args`, saying so and how long it took.
 fn cargo(args: &str, variables: &[(&str, &str)]) -> Outcome {
-    let shown: String = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+    let shown = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect::<Vec<_>>().concat();
     println!("==> {shown}cargo {args}");
     let start = Instant::now();
     let status = Command::new(cargo_path())
