@@ -17,6 +17,11 @@ use crate::state::State;
 pub type Value = Arc<dyn Any + Send + Sync>;
 
 /// What a field's type must be able to do: the one place where the bounds of fields are asked for.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the type of a session field",
+    note = "a session field is stored and shared: its type needs `#[derive(serde::Serialize, serde::Deserialize, Clone)]`, \
+            and has to be `Send + Sync + 'static`"
+)]
 pub trait FieldValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> FieldValue for T {}
