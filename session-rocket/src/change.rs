@@ -10,7 +10,7 @@ use crate::field::{AnyField, Value};
 use crate::values::Values;
 
 /// A change as it is kept for replay on a fresher record.
-pub enum Change {
+pub(crate) enum Change {
     /// Store this.
     Set {
         /// Where.
@@ -50,10 +50,10 @@ pub enum Change {
 }
 
 /// From the stored value to the new one.
-pub type Step = dyn Fn(Option<&Value>) -> Option<Value> + Send;
+pub(crate) type Step = dyn Fn(Option<&Value>) -> Option<Value> + Send;
 
 /// A closure that may run again, on any thread but on one at a time: those of users are `Send`, not `Sync`.
-pub struct Operation<F: ?Sized>(Mutex<Box<F>>);
+pub(crate) struct Operation<F: ?Sized>(Mutex<Box<F>>);
 
 impl<F: ?Sized> Operation<F> {
     pub(crate) fn new(op: Box<F>) -> Self {

@@ -55,7 +55,7 @@ pub(crate) enum StoredExpiry {
 
 impl StoredExpiry {
     /// Nothing for the default: it is not kept.
-    pub fn of(expiry: Expiry) -> Option<Self> {
+    pub(crate) fn of(expiry: Expiry) -> Option<Self> {
         Some(match expiry {
             Expiry::Default => return None,
             Expiry::BrowserClose => Self::BrowserClose,
@@ -97,7 +97,7 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// When a session saved at `now` expires.
-    pub fn expires_at(&self, expiry: Expiry, created_at: Timestamp, now: Timestamp) -> Timestamp {
+    pub(crate) fn expires_at(&self, expiry: Expiry, created_at: Timestamp, now: Timestamp) -> Timestamp {
         let idle = match expiry {
             Expiry::Default | Expiry::BrowserClose => now.plus(self.lifetime),
             Expiry::After(duration) => now.plus(duration),
@@ -107,7 +107,7 @@ impl Policy {
     }
 
     /// Whether the cookie is to end with the browser.
-    pub fn at_browser_close(&self, expiry: Expiry) -> bool {
+    pub(crate) fn at_browser_close(&self, expiry: Expiry) -> bool {
         match expiry {
             Expiry::Default => self.browser_close,
             Expiry::BrowserClose => true,
@@ -118,7 +118,7 @@ impl Policy {
     /// The later expiry that a request which only read the session gives it, if a refresh is due.
     ///
     /// A gain below one second is none: cookies count in seconds.
-    pub fn refreshed(
+    pub(crate) fn refreshed(
         &self,
         expiry: Expiry,
         created_at: Timestamp,

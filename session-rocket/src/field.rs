@@ -14,7 +14,7 @@ use crate::codec::{Raw, Unencodable};
 use crate::state::State;
 
 /// A decoded value of some field. Behind an `Arc`, so that user code runs on it with no lock held.
-pub type Value = Arc<dyn Any + Send + Sync>;
+pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
 /// What a field's type must be able to do: the one place where the bounds of fields are asked for.
 #[diagnostic::on_unimplemented(

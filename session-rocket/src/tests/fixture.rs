@@ -17,7 +17,7 @@ use crate::values::Values;
 
 /// What the tests keep in a session.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Visitor {
+pub(super) struct Visitor {
     pub name: Option<String>,
     pub count: u32,
     pub greeting: String,
@@ -25,15 +25,16 @@ pub struct Visitor {
     pub user: Option<u32>,
 }
 
-pub struct VisitorFields {
+pub(super) struct VisitorFields {
     pub state: State,
 }
 
-pub static NAME: Field<String, Optional> = Field::optional(0, "name");
-pub static COUNT: Field<u32, Defaulted> = Field::defaulted(1, "count", || 0);
-pub static GREETING: Field<String, Defaulted> = Field::defaulted(2, "greeting", || "hello".to_owned()).rename("hi");
-pub static TAGS: Field<Vec<String>, Defaulted> = Field::defaulted(3, "tags", Vec::new).alias(&["labels"]);
-pub static USER: Field<u32, Optional> = Field::<u32, Optional>::optional(4, "user").identity();
+pub(super) static NAME: Field<String, Optional> = Field::optional(0, "name");
+pub(super) static COUNT: Field<u32, Defaulted> = Field::defaulted(1, "count", || 0);
+pub(super) static GREETING: Field<String, Defaulted> =
+    Field::defaulted(2, "greeting", || "hello".to_owned()).rename("hi");
+pub(super) static TAGS: Field<Vec<String>, Defaulted> = Field::defaulted(3, "tags", Vec::new).alias(&["labels"]);
+pub(super) static USER: Field<u32, Optional> = Field::<u32, Optional>::optional(4, "user").identity();
 
 impl SessionFields for VisitorFields {
     fn new(state: State) -> Self {
@@ -74,21 +75,21 @@ impl SessionData for Visitor {
     }
 }
 
-pub const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
-pub fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy { lifetime: DAY * 14, browser_close: false, max_lifetime: None, refresh: Refresh::OnSave }
 }
 
-pub fn clock() -> Arc<ManualClock> {
+pub(super) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000)))
 }
 
-pub fn engine(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Engine> {
+pub(super) fn engine(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Engine> {
     engine_with(store, clock, policy(), (Duration::from_secs(5), 256 * 1024))
 }
 
-pub fn engine_with(
+pub(super) fn engine_with(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     policy: Policy,
@@ -98,7 +99,7 @@ pub fn engine_with(
 }
 
 /// The session that a request with this cookie gets.
-pub async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visitor> {
+pub(super) async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visitor> {
     let found = match id {
         Some(id) => engine.load(id).await.unwrap(),
         None => None,

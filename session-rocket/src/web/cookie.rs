@@ -31,7 +31,7 @@ impl CookieSettings {
     ///
     /// There may be several: a cookie set for a parent domain or another path has the same name, and the order is not
     /// reliable. At most one is valid.
-    pub fn candidates(&self, request: &Request<'_>) -> Vec<SessionId> {
+    pub(crate) fn candidates(&self, request: &Request<'_>) -> Vec<SessionId> {
         let mut ids = Vec::new();
         let jar = request.cookies().get(&self.name).map(Cookie::value);
         for id in jar.into_iter().chain(self.raw_values(request)).filter_map(SessionId::parse) {
@@ -46,7 +46,7 @@ impl CookieSettings {
     }
 
     /// Whether a request carries a cookie of this name, whatever its value.
-    pub fn presented(&self, request: &Request<'_>) -> bool {
+    pub(crate) fn presented(&self, request: &Request<'_>) -> bool {
         request.cookies().get(&self.name).is_some() || self.raw_values(request).next().is_some()
     }
 
@@ -61,7 +61,7 @@ impl CookieSettings {
     /// The cookie that makes the browser hold `id` for `age`, or until it is closed.
     ///
     /// `age` is cut to whole seconds and to 400 days.
-    pub fn hold(&self, id: &SessionId, age: Option<Duration>) -> Cookie<'static> {
+    pub(crate) fn hold(&self, id: &SessionId, age: Option<Duration>) -> Cookie<'static> {
         let mut cookie = self.bare(id.expose());
         if let Some(age) = age {
             let seconds = i64::try_from(age.min(MAX_AGE).as_secs()).unwrap_or(i64::MAX);
@@ -74,7 +74,7 @@ impl CookieSettings {
 
     /// The cookie that makes the browser forget the id. Its attributes are those of [`hold`](Self::hold): a browser
     /// takes no other for the same cookie, and refuses a `__Host-` cookie without `Secure` even as a removal.
-    pub fn forget(&self) -> Cookie<'static> {
+    pub(crate) fn forget(&self) -> Cookie<'static> {
         let mut cookie = self.bare(String::new());
         cookie.set_max_age(time::Duration::ZERO);
         cookie.set_expires(OffsetDateTime::UNIX_EPOCH);

@@ -204,7 +204,8 @@ fn is_damage(error: &sqlx::Error) -> bool {
     const CORRUPT: i32 = 11;
     const CANNOT_OPEN: i32 = 14;
     const NOT_A_DATABASE: i32 = 26;
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    let code =
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
     // The low byte is the code, the others tell more of it.
     matches!(code.map(|code| code & 0xff), Some(IO_ERROR | CORRUPT | CANNOT_OPEN | NOT_A_DATABASE))
         || matches!(error, sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed)
@@ -213,7 +214,8 @@ fn is_damage(error: &sqlx::Error) -> bool {
 fn is_busy(error: &sqlx::Error) -> bool {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    let code =
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
     matches!(code.map(|code| code & 0xff), Some(BUSY | LOCKED)) || matches!(error, sqlx::Error::PoolTimedOut)
 }
 
