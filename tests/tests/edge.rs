@@ -78,7 +78,7 @@ async fn launch(rocket: Rocket<Build>) -> Client {
 async fn a_route_without_its_fairing_aborts_the_launch() {
     for routes in [routes![count], routes![snapshot], routes![maybe]] {
         logs::keep();
-        let error = Client::untracked(site(routes)).await.err().expect("the launch is aborted");
+        let error = Client::untracked(site(routes)).await.expect_err("the launch is aborted");
         assert!(matches!(error.kind(), RocketError::SentinelAborts(_)));
         assert!(!logs::with(".attach(Session::<Visitor>::fairing())").is_empty());
     }
@@ -87,7 +87,7 @@ async fn a_route_without_its_fairing_aborts_the_launch() {
 #[rocket::async_test]
 async fn where_rocket_cannot_see_a_missing_fairing_it_is_500_and_a_log_line() {
     #[get("/inside")]
-    async fn inside(session: Hidden) -> &'static str {
+    fn inside(session: Hidden) -> &'static str {
         session.0
     }
 
@@ -121,7 +121,7 @@ async fn two_session_types_with_one_cookie_or_one_table_abort_the_launch() {
         (same_cookie, "`Visitor` and `Admin` both use the cookie `sessionid`: set another `cookie_name` in `admin`"),
     ] {
         logs::keep();
-        let error = Client::untracked(rocket).await.err().expect("the launch is aborted");
+        let error = Client::untracked(rocket).await.expect_err("the launch is aborted");
         assert!(matches!(error.kind(), RocketError::FailedFairings(_)));
         assert!(!logs::with(says).is_empty(), "{says}");
     }
@@ -375,7 +375,7 @@ async fn a_configuration_that_cannot_work_aborts_the_launch_and_says_what_to_cha
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge((format!("session.{key}"), value));
         logs::keep();
         let rocket = rocket::custom(figment).attach(Session::<Visitor>::fairing());
-        let error = Client::untracked(rocket).await.err().expect("the launch is aborted");
+        let error = Client::untracked(rocket).await.expect_err("the launch is aborted");
         assert!(matches!(error.kind(), RocketError::FailedFairings(_)), "{key}");
         let lines = logs::with("cannot be attached");
         assert!(lines.iter().any(|line| line.contains(says) && line.contains(key)), "{key}: {lines:?}");

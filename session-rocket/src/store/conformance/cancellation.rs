@@ -1,188 +1,218 @@
-//! Calls whose futures are dropped: at a timeout, when a client goes away.
+//! Clause 10: calls that are dropped half way.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
 use tokio::task::JoinSet;
 
-use super::{Bench, Broken, Checked, HOUR, Verdict, ensure, same};
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone};
-use crate::store::{Create, Lookup};
+use super::{Create, ErrorKind, HOUR, Key, Lookup, Record, Subject, Touch, Update, random_key, version};
 
-/// No store is expected to wait more often than this in one call.
-const MOST_POLLS: usize = 64;
+/// Polls `call` at most `polls` times, then drops it. Whether it had ended.
+async fn cut_off(polls: usize, call: impl Future) -> bool {
+    let mut call = pin!(call);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        match call.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(true),
+            // The last poll was this one: what it started goes on without anyone to take the answer.
+            Poll::Pending if left == 0 => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
 
-/// When a future is dropped.
-#[derive(Debug, Clone, Copy)]
-struct Cut {
+/// How often to poll: 0, 1, 2, … times, until the call ends before it is cut off, and some times more: a call does not
+/// take the same number of polls each time.
+#[derive(Default)]
+struct Cuts {
     polls: usize,
-    /// When it would be polled next, an answer waiting; else at once, while the back-end is at work.
-    late: bool,
+    ended: u32,
 }
 
-impl Cut {
-    /// What `call` gives, unless it is dropped first.
-    async fn apply<T>(self, call: impl Future<Output = T>) -> Option<T> {
-        let mut call = pin!(call);
-        let mut left = self.polls;
-        poll_fn(move |context| {
-            if left == 0 {
-                return Poll::Ready(None);
-            }
-            left -= 1;
-            match call.as_mut().poll(context) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending if left == 0 && !self.late => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
+impl Cuts {
+    fn next(&mut self) -> Option<usize> {
+        const MORE: u32 = 3;
+        const MOST: usize = 10_000;
+        assert!(self.polls < MOST, "a call did not end within {MOST} polls");
+        self.polls += 1;
+        (self.ended <= MORE).then_some(self.polls - 1)
+    }
+
+    fn note(&mut self, ended: bool) {
+        self.ended += u32::from(ended);
     }
 }
 
-/// A call to be cut, on a key that holds `before` and would hold `after`.
-#[derive(Debug, Clone, Copy)]
-enum Call {
-    Load,
-    Create,
-    Update,
-    Touch,
-    Retire,
-    Delete,
-    Sweep,
-    List,
-    RetireAll,
-}
+/// Others' keys and records, and their calls: each must be given its own answer.
+struct Neighbours(Vec<(Key, Record)>);
 
-const CALLS: [Call; 9] = [
-    Call::Load,
-    Call::Create,
-    Call::Update,
-    Call::Touch,
-    Call::Retire,
-    Call::Delete,
-    Call::Sweep,
-    Call::List,
-    Call::RetireAll,
-];
-
-/// What a cut call is about.
-struct Scene {
-    key: Key,
-    before: Lookup,
-    after: Lookup,
-    old: Record,
-    new: Record,
-    tombstone: Tombstone,
-}
-
-impl Scene {
-    async fn set(bench: &Bench, call: Call) -> Checked<Self> {
-        let key = Bench::key()?;
-        let old = bench.record("old")?.with_identity("somebody");
-        let new = bench.record("new")?;
-        let tombstone = bench.tombstone(Fate::Ended);
-        let before = if matches!(call, Call::Create) { Lookup::Absent } else { Lookup::Found(old.clone()) };
-        if !matches!(call, Call::Create) {
-            bench.create(&key, &old).await?;
+impl Neighbours {
+    async fn new(on: &Subject) -> Self {
+        let mut neighbours = Vec::new();
+        for number in 0..4 {
+            let record = on.record(&format!("neighbour {number}"));
+            neighbours.push((on.stored(&record).await, record));
         }
-        let mut touched = old.clone();
-        touched.expires_at = bench.now().plus(HOUR * 2);
-        let after = match call {
-            Call::Load | Call::List | Call::Sweep => before.clone(),
-            Call::Create | Call::Update => Lookup::Found(new.clone()),
-            Call::Touch => Lookup::Found(touched),
-            Call::Retire | Call::RetireAll => Lookup::Tombstone(tombstone),
-            Call::Delete => Lookup::Absent,
+        Self(neighbours)
+    }
+
+    /// All of them call at once.
+    async fn call(&mut self, on: &Subject) {
+        let mut tasks = JoinSet::new();
+        for (number, (key, record)) in self.0.drain(..).enumerate() {
+            let on = on.clone();
+            tasks.spawn(async move {
+                on.holds(&key, &record).await;
+                let next = on.record(&format!("neighbour {number}, again"));
+                assert_eq!(on.update(&key, record.version, &next).await, Update::Updated, "a neighbour's answer");
+                assert_eq!(on.load(&random_key()).await, Lookup::Absent, "a stranger's answer");
+                assert_eq!(on.touch(&key, record.version, on.in_an_hour()).await, Touch::Conflict, "their answer");
+                on.holds(&key, &next).await;
+                (key, next)
+            });
+        }
+        self.0 = tasks.join_all().await;
+    }
+}
+
+pub(super) async fn reads(on: Subject) {
+    let mut neighbours = Neighbours::new(&on).await;
+    let record = on.record("read").with_identity("read");
+    let key = on.stored(&record).await;
+    let mut cuts = Cuts::default();
+    while let Some(polls) = cuts.next() {
+        let ended = cut_off(polls, on.store.load(&key)).await;
+        neighbours.call(&on).await;
+        on.holds(&key, &record).await;
+        cuts.note(ended);
+    }
+}
+
+pub(super) async fn creates(on: Subject) {
+    let mut neighbours = Neighbours::new(&on).await;
+    let mut cuts = Cuts::default();
+    while let Some(polls) = cuts.next() {
+        let (key, first, second) = (random_key(), on.record("first"), on.record("second"));
+        let ended = cut_off(polls, on.store.create(&key, &first)).await;
+        neighbours.call(&on).await;
+        let held = on.load(&key).await;
+        assert!(held == Lookup::Absent || held == Lookup::Found(first.clone()), "half a create: {held:?}");
+        let second_won = on.create(&key, &second).await == Create::Created;
+        assert!(!(second_won && (ended || held != Lookup::Absent)), "an acknowledged create was overwritten");
+        neighbours.call(&on).await;
+        on.holds(&key, if second_won { &second } else { &first }).await;
+        cuts.note(ended);
+    }
+}
+
+pub(super) async fn updates(on: Subject) {
+    let mut neighbours = Neighbours::new(&on).await;
+    let mut cuts = Cuts::default();
+    while let Some(polls) = cuts.next() {
+        let (first, second, third) = (on.record("first"), on.record("second"), on.record("third"));
+        let key = on.stored(&first).await;
+        let ended = cut_off(polls, on.store.update(&key, first.version, &second)).await;
+        neighbours.call(&on).await;
+        let held = on.load(&key).await;
+        let old = held == Lookup::Found(first.clone());
+        assert!(old || held == Lookup::Found(second.clone()), "half an update: {held:?}");
+        assert!(!(ended && old), "an acknowledged update was lost");
+        match on.update(&key, first.version, &third).await {
+            Update::Updated if old => on.holds(&key, &third).await,
+            Update::Conflict(fresh) => assert_eq!(fresh, second, "a record that nobody wrote"),
+            wrong => panic!("after an update that was cut off, the next gave {wrong:?}"),
+        }
+        cuts.note(ended);
+    }
+}
+
+pub(super) async fn touches(on: Subject) {
+    let mut neighbours = Neighbours::new(&on).await;
+    let mut cuts = Cuts::default();
+    while let Some(polls) = cuts.next() {
+        let first = on.record("touched");
+        let key = on.stored(&first).await;
+        let mut touched = first.clone();
+        touched.expires_at = first.expires_at.plus(HOUR);
+        let ended = cut_off(polls, on.store.touch(&key, first.version, touched.expires_at)).await;
+        neighbours.call(&on).await;
+        let held = on.load(&key).await;
+        let old = held == Lookup::Found(first.clone());
+        assert!(old || held == Lookup::Found(touched), "half a touch: {held:?}");
+        assert!(!(ended && old), "an acknowledged touch was lost");
+        cuts.note(ended);
+    }
+}
+
+pub(super) async fn retires(on: Subject) {
+    let mut neighbours = Neighbours::new(&on).await;
+    let mut cuts = Cuts::default();
+    while let Some(polls) = cuts.next() {
+        let (record, tombstone) = (on.record("retired"), on.moved(random_key()));
+        let key = on.stored(&record).await;
+        let ended = cut_off(polls, on.store.retire(&key, Some(record.version), tombstone)).await;
+        neighbours.call(&on).await;
+        let held = on.load(&key).await;
+        let old = held == Lookup::Found(record.clone());
+        assert!(old || held == Lookup::Tombstone(tombstone), "half a retire: {held:?}");
+        assert!(!(ended && old), "an acknowledged retire was lost");
+        cuts.note(ended);
+    }
+}
+
+pub(super) async fn deletes(on: Subject) {
+    let mut neighbours = Neighbours::new(&on).await;
+    let mut cuts = Cuts::default();
+    while let Some(polls) = cuts.next() {
+        let record = on.record("deleted");
+        let key = on.stored(&record).await;
+        let ended = cut_off(polls, on.store.delete(&key)).await;
+        neighbours.call(&on).await;
+        let held = on.load(&key).await;
+        let old = held == Lookup::Found(record.clone());
+        assert!(old || held == Lookup::Absent, "half a delete: {held:?}");
+        assert!(!(ended && old), "an acknowledged delete was lost");
+        cuts.note(ended);
+    }
+}
+
+pub(super) async fn sweeps(on: Subject) {
+    let mut neighbours = Neighbours::new(&on).await;
+    let mut cuts = Cuts::default();
+    while let Some(polls) = cuts.next() {
+        let record = on.record("live");
+        let key = on.stored(&record).await;
+        let ended = cut_off(polls, on.store.delete_expired(10)).await;
+        neighbours.call(&on).await;
+        on.holds(&key, &record).await;
+        cuts.note(ended);
+    }
+}
+
+pub(super) async fn retire_alls(on: Subject) {
+    let mut neighbours = Neighbours::new(&on).await;
+    let mut cuts = Cuts::default();
+    while let Some(polls) = cuts.next() {
+        let identity = version().bits().to_string();
+        let record = on.record("theirs").with_identity(&identity);
+        let keys = [on.stored(&record).await, on.stored(&record).await];
+        let call = async {
+            let retired = on.store.retire_all("conformance", &identity, None, on.ended().expires_at).await;
+            retired.err().is_none_or(|error| error.kind() != ErrorKind::Unsupported)
         };
-        Ok(Self { key, before, after, old, new, tombstone })
-    }
-
-    /// Makes the call, and drops it; true if it was done before that.
-    async fn call(&self, bench: &Bench, call: Call, cut: Cut) -> bool {
-        let (key, store, expected) = (&self.key, &bench.store, self.old.version);
-        let (later, until) = (bench.now().plus(HOUR * 2), self.tombstone.expires_at);
-        match call {
-            Call::Load => cut.apply(store.load(key)).await.is_some(),
-            Call::Create => cut.apply(store.create(key, &self.new)).await.is_some(),
-            Call::Update => cut.apply(store.update(key, expected, &self.new)).await.is_some(),
-            Call::Touch => cut.apply(store.touch(key, expected, later)).await.is_some(),
-            Call::Retire => cut.apply(store.retire(key, Some(expected), self.tombstone)).await.is_some(),
-            Call::Delete => cut.apply(store.delete(key)).await.is_some(),
-            Call::Sweep => cut.apply(store.delete_expired(1000)).await.is_some(),
-            Call::List => cut.apply(store.list(&bench.scope, "somebody")).await.is_some(),
-            Call::RetireAll => cut.apply(store.retire_all(&bench.scope, "somebody", None, until)).await.is_some(),
+        let ended = cut_off(polls, call).await;
+        neighbours.call(&on).await;
+        for key in keys {
+            let held = on.load(&key).await;
+            let whole = held == Lookup::Found(record.clone()) || held == Lookup::Tombstone(on.ended());
+            assert!(whole, "half a retire_all: {held:?}");
         }
+        cuts.note(ended);
     }
-
-    /// That the call happened or did not, and that the key is as good as any other.
-    async fn is_whole(&self, bench: &Bench, what: &str) -> Checked<()> {
-        let found = bench.store.load(&self.key).await?;
-        ensure!(found == self.before || found == self.after, "{what}: neither happened nor not: {found:?}");
-        bench.store.delete(&self.key).await?;
-        let fresh = bench.record("fresh")?;
-        if bench.store.create(&self.key, &fresh).await? == Create::Taken {
-            // A call that was cut may still be on its way, and arrive late; but as it is or not at all.
-            let late = bench.store.load(&self.key).await?;
-            ensure!(late == self.after, "{what}: the key cannot be used afterwards: {late:?}");
-            return Ok(());
-        }
-        bench.holds_record(&self.key, &fresh, what).await
-    }
-}
-
-pub(super) async fn a_cut_call_happened_or_did_not(bench: Bench) -> Checked {
-    let (neighbour, untouched) = bench.stored("neighbour").await?;
-    for call in CALLS {
-        for late in [false, true] {
-            for polls in 0..MOST_POLLS {
-                let cut = Cut { polls, late };
-                let what = format!("after a {call:?} dropped after {polls} polls");
-                let scene = Scene::set(&bench, call).await?;
-                let done = scene.call(&bench, call, cut).await;
-                bench.holds_record(&neighbour, &untouched, &what).await?;
-                scene.is_whole(&bench, &what).await?;
-                if done {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(Verdict::Kept)
-}
-
-pub(super) async fn a_cut_call_leaves_no_answer_behind(bench: Bench) -> Checked {
-    const ROUNDS: usize = 24;
-    let mut tasks = JoinSet::new();
-    for task in 0..8 {
-        let bench = bench.clone();
-        tasks.spawn(async move {
-            let (mine, mut record) = bench.stored(format!("{task}")).await?;
-            let (other, _) = bench.stored(format!("other {task}")).await?;
-            for round in 0..ROUNDS {
-                let cut = Cut { polls: (round + task) % 6, late: round % 2 == 0 };
-                if round % 3 == 0 {
-                    let wrong = bench.record("never stored")?;
-                    cut.apply(bench.store.update(&other, wrong.version, &wrong)).await;
-                } else {
-                    cut.apply(bench.store.load(&other)).await;
-                }
-                let Lookup::Found(found) = bench.store.load(&mine).await? else {
-                    return Err(Broken("a load gave another call's answer".to_owned()));
-                };
-                same(&found, &record, "a load among calls that are dropped")?;
-                let next = bench.record(format!("{task} {round}"))?;
-                let done = bench.store.update(&mine, record.version, &next).await?;
-                ensure!(done == crate::store::Update::Updated, "an update among calls that are dropped: {done:?}");
-                record = next;
-            }
-            Ok(())
-        });
-    }
-    while let Some(result) = tasks.join_next().await {
-        result.map_err(|_| Broken("a call panicked".to_owned()))??;
-    }
-    Ok(Verdict::Kept)
 }

@@ -1,165 +1,155 @@
-//! Calls at once.
+//! Clauses 2 to 5: many calls at once for one key.
 
-use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::{Bench, Broken, Checked, HOUR, Verdict, ensure};
-use crate::id::Key;
-use crate::record::{Fate, Record, Version};
-use crate::store::{Create, Lookup, Retire, Touch, Update};
+use super::{Create, HOUR, Key, Lookup, Record, Retire, Subject, Touch, Update, random_key};
 
-/// More than the connections a store is likely to have.
-const TASKS: usize = 16;
+/// So many calls at once.
+const CROWD: usize = 16;
+const ROUNDS: usize = 4;
 
-/// Far more tries than any task needs that others overtake.
-const PATIENCE: usize = 10_000;
-
-/// Runs `task` so many times at once, and gives all their results.
-async fn at_once<T, F>(tasks: usize, task: impl Fn(usize) -> F) -> Checked<Vec<T>>
+/// Runs `call` for all numbers of the crowd at once; the answers in the order of the numbers.
+async fn crowd<F, R>(call: impl Fn(usize) -> F) -> Vec<R>
 where
-    T: Send + 'static,
-    F: Future<Output = Checked<T>> + Send + 'static,
+    F: Future<Output = R> + Send + 'static,
+    R: Send + 'static,
 {
-    let start = Arc::new(Barrier::new(tasks));
-    let mut running = JoinSet::new();
-    for n in 0..tasks {
-        let (start, task) = (start.clone(), task(n));
-        running.spawn(async move {
-            start.wait().await;
-            task.await
-        });
+    let mut tasks = JoinSet::new();
+    for number in 0..CROWD {
+        let call = call(number);
+        tasks.spawn(async move { (number, call.await) });
     }
-    let mut results = Vec::with_capacity(tasks);
-    while let Some(result) = running.join_next().await {
-        results.push(result.map_err(|_| Broken("a call panicked".to_owned()))??);
-    }
-    Ok(results)
+    let mut answers = tasks.join_all().await;
+    answers.sort_by_key(|(number, _)| *number);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
-pub(super) async fn of_concurrent_creates_one_wins(bench: Bench) -> Checked {
-    for _ in 0..8 {
-        let key = Bench::key()?;
-        let results = at_once(TASKS, |n| {
-            let bench = bench.clone();
-            async move {
-                let record = bench.record(n.to_string())?;
-                Ok((bench.store.create(&key, &record).await?, record))
-            }
+/// The number of the one answer that is `won`.
+fn winner<R>(answers: &[R], won: impl Fn(&R) -> bool) -> usize {
+    let winners: Vec<usize> = (0..answers.len()).filter(|number| won(&answers[*number])).collect();
+    assert_eq!(winners.len(), 1, "so many of {CROWD} concurrent calls won");
+    winners[0]
+}
+
+fn records(on: &Subject) -> Vec<Record> {
+    (0..CROWD).map(|number| on.record(&format!("number {number}"))).collect()
+}
+
+pub(super) async fn creates(on: Subject) {
+    for _ in 0..ROUNDS {
+        let (key, records) = (random_key(), records(&on));
+        let answers = crowd(|number| {
+            let (on, record) = (on.clone(), records[number].clone());
+            async move { on.create(&key, &record).await }
         })
-        .await?;
-        let created: Vec<_> = results.iter().filter(|(done, _)| *done == Create::Created).collect();
-        ensure!(created.len() == 1, "{} of {TASKS} concurrent creates of one key were Created", created.len());
-        bench.holds_record(&key, &created[0].1, "after concurrent creates").await?;
+        .await;
+        let winner = winner(&answers, |answer| *answer == Create::Created);
+        on.holds(&key, &records[winner]).await;
     }
-    Ok(Verdict::Kept)
 }
 
-pub(super) async fn of_concurrent_updates_one_wins(bench: Bench) -> Checked {
-    for _ in 0..8 {
-        let (key, first) = bench.stored("first").await?;
-        let results = at_once(TASKS, |n| {
-            let (bench, expected) = (bench.clone(), first.version);
-            async move {
-                let record = bench.record(n.to_string())?;
-                Ok((bench.store.update(&key, expected, &record).await?, record))
-            }
+pub(super) async fn updates(on: Subject) {
+    for _ in 0..ROUNDS {
+        let (first, records) = (on.record("first"), records(&on));
+        let key = on.stored(&first).await;
+        let answers = crowd(|number| {
+            let (on, expected, record) = (on.clone(), first.version, records[number].clone());
+            async move { on.update(&key, expected, &record).await }
         })
-        .await?;
-        let updated: Vec<_> = results.iter().filter(|(done, _)| *done == Update::Updated).collect();
-        ensure!(updated.len() == 1, "{} of {TASKS} concurrent updates of one version were Updated", updated.len());
-        let winner = &updated[0].1;
-        let conflicts = results.iter().filter(|(done, _)| *done == Update::Conflict(winner.clone())).count();
-        ensure!(conflicts == TASKS - 1, "{conflicts} of {TASKS} concurrent updates were told of the one that won");
-        bench.holds_record(&key, winner, "after concurrent updates").await?;
-    }
-    Ok(Verdict::Kept)
-}
-
-/// Adds one to the number in a record, as often as it takes.
-async fn increment(bench: &Bench, key: &Key, mut seen: Record) -> Checked<Record> {
-    for _ in 0..PATIENCE {
-        let count = std::str::from_utf8(&seen.payload).ok().and_then(|text| text.parse::<u64>().ok());
-        let Some(count) = count else { return Err(Broken("a conflict gave a record that was never stored".into())) };
-        let next = bench.record((count + 1).to_string())?;
-        match bench.store.update(key, seen.version, &next).await? {
-            Update::Updated => return Ok(next),
-            Update::Conflict(fresh) => seen = fresh,
-            other => return Err(Broken(format!("update of a live record: {other:?}"))),
+        .await;
+        let winner = winner(&answers, |answer| *answer == Update::Updated);
+        on.holds(&key, &records[winner]).await;
+        for answer in answers.into_iter().filter(|answer| *answer != Update::Updated) {
+            assert_eq!(answer, Update::Conflict(records[winner].clone()), "a conflict tells the record now there");
         }
-        tokio::task::yield_now().await;
     }
-    Err(Broken(format!("update conflicts {PATIENCE} times in a row: are the records of conflicts fresh?")))
 }
 
-pub(super) async fn no_update_is_lost(bench: Bench) -> Checked {
-    const EACH: usize = 20;
-    let (key, first) = bench.stored("0").await?;
-    at_once(8, |n| {
-        let (bench, mut seen) = (bench.clone(), first.clone());
+/// Adds one by compare-and-swap, as often as it takes.
+async fn increment(on: &Subject, key: &Key, mut current: Record) {
+    loop {
+        let count: u32 = std::str::from_utf8(&current.payload).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let next = on.record(&(count + 1).to_string());
+        match on.update(key, current.version, &next).await {
+            Update::Updated => return,
+            Update::Conflict(fresh) => current = fresh,
+            Update::Moved(_) | Update::Gone => panic!("a live record was taken for an ended one"),
+        }
+    }
+}
+
+pub(super) async fn increments(on: Subject) {
+    const EACH: usize = 4;
+    let first = on.record("0");
+    let key = on.stored(&first).await;
+    crowd(|_| {
+        let (on, first) = (on.clone(), first.clone());
         async move {
             for _ in 0..EACH {
-                // Touches in between must neither undo an update nor be one.
-                if n % 2 == 1 {
-                    let later = bench.now().plus(HOUR * 2);
-                    let done = bench.store.touch(&key, seen.version, later).await?;
-                    ensure!(done != Touch::Gone, "touch of a live record: {done:?}");
-                }
-                seen = increment(&bench, &key, seen).await?;
+                increment(&on, &key, first.clone()).await;
             }
-            Ok(())
         }
     })
-    .await?;
-    match bench.store.load(&key).await? {
-        Lookup::Found(record) => {
-            let expected = (8 * EACH).to_string();
-            ensure!(*record.payload == *expected.as_bytes(), "of {expected} increments, some were lost");
-        }
-        other => return Err(Broken(format!("after updates: {other:?}"))),
-    }
-    Ok(Verdict::Kept)
+    .await;
+    let Lookup::Found(last) = on.load(&key).await else { panic!("the record is gone") };
+    assert_eq!(last.payload, (CROWD * EACH).to_string(), "increments were lost or counted twice");
 }
 
-/// Updates until the session is gone. True if an update went through that began after the end was acknowledged.
-async fn update_until_gone(bench: Bench, key: Key, mut version: Version, ended: Arc<AtomicBool>) -> Checked<bool> {
-    for _ in 0..PATIENCE {
-        let late = ended.load(Ordering::SeqCst);
-        let next = bench.record("still here")?;
-        match bench.store.update(&key, version, &next).await? {
-            Update::Updated if late => return Ok(true),
-            Update::Updated => version = next.version,
-            Update::Conflict(fresh) => version = fresh.version,
-            Update::Gone | Update::Moved(_) => return Ok(false),
-        }
-        tokio::task::yield_now().await;
-    }
-    Err(Broken(format!("after {PATIENCE} updates the end has not come")))
-}
-
-pub(super) async fn what_is_retired_stays_retired(bench: Bench) -> Checked {
-    for _ in 0..8 {
-        let (key, first) = bench.stored("first").await?;
-        let ended = Arc::new(AtomicBool::new(false));
-        let tombstone = bench.tombstone(Fate::Ended);
-        let results = at_once(5, |n| {
-            let (bench, ended, version) = (bench.clone(), ended.clone(), first.version);
+pub(super) async fn touch_and_update(on: Subject) {
+    for _ in 0..ROUNDS {
+        let (first, second) = (on.record("first"), on.record("second"));
+        let key = on.stored(&first).await;
+        let later = first.expires_at.plus(HOUR);
+        let answers = crowd(|number| {
+            let (on, expected, second) = (on.clone(), first.version, second.clone());
             async move {
-                if n > 0 {
-                    return update_until_gone(bench, key, version, ended).await;
+                if number == CROWD / 2 {
+                    assert_eq!(on.update(&key, expected, &second).await, Update::Updated, "a touch changed the version");
+                    return Touch::Conflict;
                 }
-                let done = bench.store.retire(&key, None, tombstone).await?;
-                ensure!(done == Retire::Retired, "retire of a live record: {done:?}");
-                ended.store(true, Ordering::SeqCst);
-                Ok(false)
+                on.touch(&key, expected, later).await
             }
         })
-        .await?;
-        ensure!(!results.contains(&true), "an update went through after retire had been acknowledged");
-        bench.holds(&key, &Lookup::Tombstone(tombstone), "after retire among updates").await?;
+        .await;
+        assert!(!answers.contains(&Touch::Gone), "a live record was taken for an ended one");
+        on.holds(&key, &second).await;
     }
-    Ok(Verdict::Kept)
+}
+
+/// What the two kinds of call in a race answered.
+#[derive(Debug, PartialEq)]
+enum Raced {
+    Update(Update),
+    Retire(Retire),
+}
+
+pub(super) async fn retires(on: Subject) {
+    for _ in 0..ROUNDS {
+        let (first, records) = (on.record("first"), records(&on));
+        let key = on.stored(&first).await;
+        let answers = crowd(|number| {
+            let (on, expected, record) = (on.clone(), first.version, records[number].clone());
+            async move {
+                if number % 2 == 0 {
+                    Raced::Update(on.update(&key, expected, &record).await)
+                } else {
+                    Raced::Retire(on.retire(&key, Some(expected), on.ended()).await)
+                }
+            }
+        })
+        .await;
+        let won = [Raced::Update(Update::Updated), Raced::Retire(Retire::Retired)];
+        let winner = winner(&answers, |answer| won.contains(answer));
+        let updated = answers[winner] == won[0];
+        let held = if updated { Lookup::Found(records[winner].clone()) } else { Lookup::Tombstone(on.ended()) };
+        assert_eq!(on.load(&key).await, held, "not what the winner left");
+        for answer in answers.into_iter().filter(|answer| !won.contains(answer)) {
+            let told = match answer {
+                Raced::Update(Update::Conflict(fresh)) | Raced::Retire(Retire::Conflict(fresh)) => Some(fresh),
+                Raced::Update(Update::Gone) | Raced::Retire(Retire::Gone) => None,
+                wrong => panic!("a loser was told {wrong:?}"),
+            };
+            assert_eq!(told, updated.then(|| records[winner].clone()), "a loser is told what is now there");
+        }
+    }
 }
