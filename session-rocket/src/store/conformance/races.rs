@@ -104,7 +104,11 @@ pub(super) async fn touch_and_update(on: Subject) {
             let (on, expected, second) = (on.clone(), first.version, second.clone());
             async move {
                 if number == CROWD / 2 {
-                    assert_eq!(on.update(&key, expected, &second).await, Update::Updated, "a touch changed the version");
+                    assert_eq!(
+                        on.update(&key, expected, &second).await,
+                        Update::Updated,
+                        "a touch changed the version"
+                    );
                     return Touch::Conflict;
                 }
                 on.touch(&key, expected, later).await

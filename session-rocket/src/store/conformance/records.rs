@@ -1,6 +1,9 @@
 //! Clauses 1 to 6, one call at a time.
 
-use super::{Clock, Create, HOUR, Lookup, MINUTE, Record, Retire, Subject, Timestamp, Touch, Update, Version, random_key, version};
+use super::{
+    Clock, Create, HOUR, Lookup, MINUTE, Record, Retire, Subject, Timestamp, Touch, Update, Version, random_key,
+    version,
+};
 
 pub(super) async fn payloads(on: Subject) {
     let all_bytes: Vec<u8> = (0..=255).collect();
