@@ -60,6 +60,8 @@ fn maybe(visitor: Option<Session<Visitor>>) -> String {
 }
 
 fn site(routes: Vec<Route>) -> Rocket<Build> {
+    // Before the first Rocket of the process, which would bring its own logger.
+    logs::keep();
     rocket::custom(rocket::Config::figment().merge(("log_level", "debug"))).mount("/", routes)
 }
 
@@ -68,9 +70,7 @@ fn spy() -> Spy {
 }
 
 async fn launch(rocket: Rocket<Build>) -> Client {
-    let client = Client::untracked(rocket).await.expect("the site launches");
-    logs::keep();
-    client
+    Client::untracked(rocket).await.expect("the site launches")
 }
 
 /// Promise 7.
@@ -159,6 +159,7 @@ async fn a_release_profile_sends_a_secure_host_cookie_and_so_does_its_removal() 
         session.flush();
     }
 
+    logs::keep();
     let figment = rocket::Config::figment().select("release").merge(("log_level", "off"));
     let figment = figment.merge(("secret_key", "hPRYyVRiMyxpw5sBB1XeCMN1kFsDCqKvBi2QJxBVHQk="));
     let rocket = rocket::custom(figment).mount("/", routes![count, logout]);
