@@ -43,7 +43,7 @@ fn field(session: Session<Hot>, name: String) {
 
 #[get("/fields")]
 fn fields(session: Session<Hot>) -> String {
-    session.with_fields(|fields| fields.len()).to_string()
+    session.with_fields(serde_json::Map::len).to_string()
 }
 
 #[get("/first/<value>")]
