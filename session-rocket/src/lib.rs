@@ -50,7 +50,7 @@
 //! The default is `T::default()` or what `#[session(default = …)]` says. All take `&self`. **`update_f` is the way to
 //! change a value that depends on the old one**: its closure runs again, as a clone, when another request changed the
 //! session meanwhile, so that two requests that both count are both counted. A setter overwrites. The attributes are
-//! told at the [derive](macro@Session), the session's own methods at [`Session`].
+//! told at the [derive](macro@Session), the session's own methods at [`Session`](struct@Session).
 //!
 //! # When it is saved
 //!

@@ -8,10 +8,18 @@ use tokio::task::JoinSet;
 
 use super::{Create, ErrorKind, HOUR, Key, Lookup, Record, Subject, Touch, Update, random_key, version};
 
-/// Polls `call` at most `polls` times, then drops it. Whether it had ended.
-async fn cut_off(polls: usize, call: impl Future) -> bool {
+/// When a call is dropped.
+#[derive(Clone, Copy)]
+struct Cut {
+    polls: usize,
+    /// When it would be polled next, with an answer waiting; else at once, while the back-end is at work.
+    late: bool,
+}
+
+/// Polls `call` so often at most, then drops it. Whether it had ended.
+async fn cut_off(cut: Cut, call: impl Future) -> bool {
     let mut call = pin!(call);
-    let mut left = polls;
+    let mut left = cut.polls;
     poll_fn(|context| {
         if left == 0 {
             return Poll::Ready(false);
@@ -19,29 +27,29 @@ async fn cut_off(polls: usize, call: impl Future) -> bool {
         left -= 1;
         match call.as_mut().poll(context) {
             Poll::Ready(_) => Poll::Ready(true),
-            // The last poll was this one: what it started goes on without anyone to take the answer.
-            Poll::Pending if left == 0 => Poll::Ready(false),
+            Poll::Pending if left == 0 && !cut.late => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
         }
     })
     .await
 }
 
-/// How often to poll: 0, 1, 2, … times, until the call ends before it is cut off, and some times more: a call does not
-/// take the same number of polls each time.
+/// Cuts after 0, 1, 2, … polls, until the call ends before it is cut off, and some times more: a call does not take
+/// the same number of polls each time.
 #[derive(Default)]
 struct Cuts {
-    polls: usize,
+    tried: usize,
     ended: u32,
 }
 
 impl Cuts {
-    fn next(&mut self) -> Option<usize> {
-        const MORE: u32 = 3;
+    fn next(&mut self) -> Option<Cut> {
+        const MORE: u32 = 4;
         const MOST: usize = 10_000;
-        assert!(self.polls < MOST, "a call did not end within {MOST} polls");
-        self.polls += 1;
-        (self.ended <= MORE).then_some(self.polls - 1)
+        assert!(self.tried < MOST, "a call did not end within {MOST} polls");
+        let cut = Cut { polls: self.tried / 2, late: self.tried % 2 == 1 };
+        self.tried += 1;
+        (self.ended <= MORE).then_some(cut)
     }
 
     fn note(&mut self, ended: bool) {
@@ -86,8 +94,8 @@ pub(super) async fn reads(on: Subject) {
     let record = on.record("read").with_identity("read");
     let key = on.stored(&record).await;
     let mut cuts = Cuts::default();
-    while let Some(polls) = cuts.next() {
-        let ended = cut_off(polls, on.store.load(&key)).await;
+    while let Some(cut) = cuts.next() {
+        let ended = cut_off(cut, on.store.load(&key)).await;
         neighbours.call(&on).await;
         on.holds(&key, &record).await;
         cuts.note(ended);
@@ -97,9 +105,9 @@ pub(super) async fn reads(on: Subject) {
 pub(super) async fn creates(on: Subject) {
     let mut neighbours = Neighbours::new(&on).await;
     let mut cuts = Cuts::default();
-    while let Some(polls) = cuts.next() {
+    while let Some(cut) = cuts.next() {
         let (key, first, second) = (random_key(), on.record("first"), on.record("second"));
-        let ended = cut_off(polls, on.store.create(&key, &first)).await;
+        let ended = cut_off(cut, on.store.create(&key, &first)).await;
         neighbours.call(&on).await;
         let held = on.load(&key).await;
         assert!(held == Lookup::Absent || held == Lookup::Found(first.clone()), "half a create: {held:?}");
@@ -114,10 +122,10 @@ pub(super) async fn creates(on: Subject) {
 pub(super) async fn updates(on: Subject) {
     let mut neighbours = Neighbours::new(&on).await;
     let mut cuts = Cuts::default();
-    while let Some(polls) = cuts.next() {
+    while let Some(cut) = cuts.next() {
         let (first, second, third) = (on.record("first"), on.record("second"), on.record("third"));
         let key = on.stored(&first).await;
-        let ended = cut_off(polls, on.store.update(&key, first.version, &second)).await;
+        let ended = cut_off(cut, on.store.update(&key, first.version, &second)).await;
         neighbours.call(&on).await;
         let held = on.load(&key).await;
         let old = held == Lookup::Found(first.clone());
@@ -135,12 +143,12 @@ pub(super) async fn updates(on: Subject) {
 pub(super) async fn touches(on: Subject) {
     let mut neighbours = Neighbours::new(&on).await;
     let mut cuts = Cuts::default();
-    while let Some(polls) = cuts.next() {
+    while let Some(cut) = cuts.next() {
         let first = on.record("touched");
         let key = on.stored(&first).await;
         let mut touched = first.clone();
         touched.expires_at = first.expires_at.plus(HOUR);
-        let ended = cut_off(polls, on.store.touch(&key, first.version, touched.expires_at)).await;
+        let ended = cut_off(cut, on.store.touch(&key, first.version, touched.expires_at)).await;
         neighbours.call(&on).await;
         let held = on.load(&key).await;
         let old = held == Lookup::Found(first.clone());
@@ -153,10 +161,10 @@ pub(super) async fn touches(on: Subject) {
 pub(super) async fn retires(on: Subject) {
     let mut neighbours = Neighbours::new(&on).await;
     let mut cuts = Cuts::default();
-    while let Some(polls) = cuts.next() {
+    while let Some(cut) = cuts.next() {
         let (record, tombstone) = (on.record("retired"), on.moved(random_key()));
         let key = on.stored(&record).await;
-        let ended = cut_off(polls, on.store.retire(&key, Some(record.version), tombstone)).await;
+        let ended = cut_off(cut, on.store.retire(&key, Some(record.version), tombstone)).await;
         neighbours.call(&on).await;
         let held = on.load(&key).await;
         let old = held == Lookup::Found(record.clone());
@@ -169,10 +177,10 @@ pub(super) async fn retires(on: Subject) {
 pub(super) async fn deletes(on: Subject) {
     let mut neighbours = Neighbours::new(&on).await;
     let mut cuts = Cuts::default();
-    while let Some(polls) = cuts.next() {
+    while let Some(cut) = cuts.next() {
         let record = on.record("deleted");
         let key = on.stored(&record).await;
-        let ended = cut_off(polls, on.store.delete(&key)).await;
+        let ended = cut_off(cut, on.store.delete(&key)).await;
         neighbours.call(&on).await;
         let held = on.load(&key).await;
         let old = held == Lookup::Found(record.clone());
@@ -185,10 +193,10 @@ pub(super) async fn deletes(on: Subject) {
 pub(super) async fn sweeps(on: Subject) {
     let mut neighbours = Neighbours::new(&on).await;
     let mut cuts = Cuts::default();
-    while let Some(polls) = cuts.next() {
+    while let Some(cut) = cuts.next() {
         let record = on.record("live");
         let key = on.stored(&record).await;
-        let ended = cut_off(polls, on.store.delete_expired(10)).await;
+        let ended = cut_off(cut, on.store.delete_expired(10)).await;
         neighbours.call(&on).await;
         on.holds(&key, &record).await;
         cuts.note(ended);
@@ -198,7 +206,7 @@ pub(super) async fn sweeps(on: Subject) {
 pub(super) async fn retire_alls(on: Subject) {
     let mut neighbours = Neighbours::new(&on).await;
     let mut cuts = Cuts::default();
-    while let Some(polls) = cuts.next() {
+    while let Some(cut) = cuts.next() {
         let identity = version().bits().to_string();
         let record = on.record("theirs").with_identity(&identity);
         let keys = [on.stored(&record).await, on.stored(&record).await];
@@ -206,7 +214,7 @@ pub(super) async fn retire_alls(on: Subject) {
             let retired = on.store.retire_all("conformance", &identity, None, on.ended().expires_at).await;
             retired.err().is_none_or(|error| error.kind() != ErrorKind::Unsupported)
         };
-        let ended = cut_off(polls, call).await;
+        let ended = cut_off(cut, call).await;
         neighbours.call(&on).await;
         for key in keys {
             let held = on.load(&key).await;
