@@ -1,0 +1,289 @@
+//! Every store against the whole contract, and the contract's suite against stores that break it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use session_rocket::store::conformance::{self, Outcome};
+use session_rocket::store::memory::MemoryStore;
+use session_rocket::store::sql::sqlite::SqliteStore;
+use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
+use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
+
+async fn opened(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
+    let options = Options { url: url.to_owned(), clock, ..Options::default() };
+    open(&options).await.expect("a store that can be opened")
+}
+
+async fn pooled(path: &Path, clock: Arc<ManualClock>) -> Arc<dyn Store> {
+    let connect = session_rocket::sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let pool = session_rocket::sqlx::SqlitePool::connect_with(connect).await.expect("a database");
+    let options = Options { clock, ..Options::default() };
+    Arc::new(SqliteStore::from_pool(pool, &options).await.expect("a store in the pool's database"))
+}
+
+/// Prints how a store did, check by check, and fails if it broke one.
+async fn examine(name: &str, open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) {
+    let outcomes = conformance::examine(open).await;
+    let mut table = String::new();
+    for (check, outcome) in &outcomes {
+        table += &format!("{name:<24} {check:<75} {outcome:?}\n");
+    }
+    print!("{table}");
+    assert_eq!(outcomes.len(), conformance::checks().len());
+    assert!(outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Kept), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_the_contract() {
+    examine("memory:", async |clock| opened("memory:", clock).await).await;
+}
+
+/// One file for all checks: the store is not empty, and was closed and opened again.
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_contract() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
+    examine("sqlite: a file", async |clock| opened(&url, clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_in_memory_keeps_the_contract() {
+    examine("sqlite::memory:", async |clock| opened("sqlite::memory:", clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_in_an_applications_pool_keeps_the_contract() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("application.db");
+    examine("sqlite: a pool", async |clock| pooled(&path, clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_an_index_may_say_so() {
+    let open = async |clock| Arc::new(Faulty::new(Fault::NoIndex, clock)) as Arc<dyn Store>;
+    let outcomes = conformance::examine(open).await;
+    let unsupported = |wanted| outcomes.iter().filter(move |(check, _)| check.clause() == 9).all(|(_, o)| *o == wanted);
+    assert!(unsupported(Outcome::Unsupported), "{outcomes:?}");
+    assert!(!outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Broken(_))), "{outcomes:?}");
+}
+
+/// The ways to break the contract that the suite must see, and the clause that each breaks.
+const FAULTS: &[(Fault, u8)] = &[
+    (Fault::TruncatesPayload, 1),
+    (Fault::CreateOverwrites, 2),
+    (Fault::UpdateUpserts, 3),
+    (Fault::UpdateIgnoresVersion, 3),
+    (Fault::UpdateIsNotAtomic, 3),
+    (Fault::MovedIsGone, 3),
+    (Fault::TouchCreates, 4),
+    (Fault::TouchChangesVersion, 4),
+    (Fault::RetireKeepsRecord, 5),
+    (Fault::RetireRepeats, 5),
+    (Fault::DeleteLeavesTombstone, 6),
+    (Fault::VisibleAtBoundary, 7),
+    (Fault::SweepsTheLiving, 8),
+    (Fault::SweepIgnoresLimit, 8),
+    (Fault::HalfAnIndex, 9),
+    (Fault::ListIgnoresCase, 9),
+    (Fault::RetireAllIgnoresException, 9),
+    (Fault::HalfAnUpdate, 10),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_sees_what_is_broken() {
+    for (fault, clause) in FAULTS {
+        let open = async |clock| Arc::new(Faulty::new(*fault, clock)) as Arc<dyn Store>;
+        let outcomes = conformance::examine(open).await;
+        let broken: Vec<_> = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Broken(_))).collect();
+        println!("{fault:?}: {} checks", broken.len());
+        assert!(broken.iter().any(|(check, _)| check.clause() == *clause), "{fault:?} is not seen: {broken:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "clause 3: update does not create")]
+async fn a_run_ends_with_the_names_of_what_is_broken() {
+    conformance::run(async |clock| Arc::new(Faulty::new(Fault::UpdateUpserts, clock)) as Arc<dyn Store>).await;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    NoIndex,
+    TruncatesPayload,
+    CreateOverwrites,
+    UpdateUpserts,
+    UpdateIgnoresVersion,
+    UpdateIsNotAtomic,
+    MovedIsGone,
+    TouchCreates,
+    TouchChangesVersion,
+    RetireKeepsRecord,
+    RetireRepeats,
+    DeleteLeavesTombstone,
+    VisibleAtBoundary,
+    SweepsTheLiving,
+    SweepIgnoresLimit,
+    HalfAnIndex,
+    ListIgnoresCase,
+    RetireAllIgnoresException,
+    HalfAnUpdate,
+}
+
+/// A store in memory, but for one fault.
+struct Faulty {
+    fault: Fault,
+    store: MemoryStore,
+    clock: Arc<ManualClock>,
+    /// What a fault needs to know of the keys there are.
+    keys: std::sync::Mutex<Vec<Key>>,
+}
+
+/// For a clock that is a millisecond slow.
+struct Slow(Arc<ManualClock>);
+
+impl Clock for Slow {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.now().as_millis() - 1)
+    }
+
+    fn sleep(&self, duration: std::time::Duration) -> session_rocket::Sleep {
+        self.0.sleep(duration)
+    }
+}
+
+impl Faulty {
+    fn new(fault: Fault, clock: Arc<ManualClock>) -> Self {
+        let its: Arc<dyn Clock> =
+            if fault == Fault::VisibleAtBoundary { Arc::new(Slow(clock.clone())) } else { clock.clone() };
+        Self { fault, store: MemoryStore::new(100_000, its), clock, keys: std::sync::Mutex::default() }
+    }
+
+    /// Puts `record` there, whatever there is.
+    async fn force(&self, key: &Key, record: &Record) -> Result<Create> {
+        self.store.delete(key).await?;
+        self.store.create(key, record).await
+    }
+}
+
+fn unsupported() -> Error {
+    Error::new(ErrorKind::Unsupported, "no index")
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn load(&self, key: &Key) -> Result<Lookup> {
+        self.store.load(key).await
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
+        self.keys.lock().expect("no panic holds it").push(*key);
+        let mut record = record.clone();
+        match self.fault {
+            Fault::TruncatesPayload => record.payload.truncate(1000),
+            Fault::CreateOverwrites => return self.force(key, &record).await,
+            Fault::ListIgnoresCase => record.identity = record.identity.map(|identity| identity.to_lowercase()),
+            _ => {}
+        }
+        self.store.create(key, &record).await
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        match (self.fault, self.store.load(key).await?) {
+            (Fault::UpdateUpserts, Lookup::Absent) => {
+                self.force(key, record).await?;
+                return Ok(Update::Updated);
+            }
+            (Fault::UpdateIgnoresVersion, Lookup::Found(found)) => {
+                return self.store.update(key, found.version, record).await;
+            }
+            (Fault::UpdateIsNotAtomic, Lookup::Found(found)) if found.version == expected => {
+                rocket::tokio::task::yield_now().await;
+                self.force(key, record).await?;
+                return Ok(Update::Updated);
+            }
+            (Fault::HalfAnUpdate, Lookup::Found(found)) if found.version == expected => {
+                self.store.delete(key).await?;
+                rocket::tokio::task::yield_now().await;
+                self.store.create(key, record).await?;
+                return Ok(Update::Updated);
+            }
+            (Fault::MovedIsGone, Lookup::Tombstone(_)) => return Ok(Update::Gone),
+            _ => {}
+        }
+        self.store.update(key, expected, record).await
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
+        match (self.fault, self.store.load(key).await?) {
+            (Fault::TouchCreates, Lookup::Absent) => {
+                let record = Record::new("conformance", "", expected, self.clock.now(), expires_at);
+                self.store.create(key, &record).await?;
+            }
+            (Fault::TouchChangesVersion, Lookup::Found(mut found)) if found.version == expected => {
+                found.expires_at = expires_at;
+                found.version = Version::from_bits(found.version.bits().wrapping_add(1));
+                self.force(key, &found).await?;
+                return Ok(Touch::Touched);
+            }
+            _ => {}
+        }
+        self.store.touch(key, expected, expires_at).await
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
+        let before = self.store.load(key).await?;
+        let done = self.store.retire(key, expected, tombstone).await?;
+        match (self.fault, before) {
+            (Fault::RetireKeepsRecord, Lookup::Found(found)) if done == Retire::Retired => {
+                self.force(key, &found).await?;
+            }
+            (Fault::RetireRepeats, Lookup::Tombstone(_)) => {
+                let record = Record::new("", "", Version::from_bits(0), self.clock.now(), tombstone.expires_at);
+                self.force(key, &record).await?;
+                return self.store.retire(key, None, tombstone).await;
+            }
+            _ => {}
+        }
+        Ok(done)
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        if self.fault == Fault::DeleteLeavesTombstone {
+            let tombstone = Tombstone { fate: Fate::Ended, expires_at: Timestamp::from_millis(i64::MAX) };
+            return self.store.retire(key, None, tombstone).await.map(|_| ());
+        }
+        self.store.delete(key).await
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        match self.fault {
+            Fault::SweepIgnoresLimit => return self.store.delete_expired(u32::MAX).await,
+            Fault::SweepsTheLiving => {
+                let keys = std::mem::take(&mut *self.keys.lock().expect("no panic holds it"));
+                for key in &keys {
+                    self.store.delete(key).await?;
+                }
+                return Ok(0);
+            }
+            _ => {}
+        }
+        self.store.delete_expired(limit).await
+    }
+
+    async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
+        if self.fault == Fault::NoIndex {
+            return Err(unsupported());
+        }
+        self.store.list(scope, identity).await
+    }
+
+    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
+        let except = match self.fault {
+            Fault::NoIndex | Fault::HalfAnIndex => return Err(unsupported()),
+            Fault::RetireAllIgnoresException => None,
+            _ => except,
+        };
+        self.store.retire_all(scope, identity, except, until).await
+    }
+}
