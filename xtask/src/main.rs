@@ -64,7 +64,7 @@ fn deny() -> Outcome {
     if !installed.is_ok_and(|output| output.status.success()) {
         // It only reads manifests: built without optimization, it is there in a fraction of the time.
         let cheap = [("CARGO_PROFILE_DEV_DEBUG", "false")];
-        cargo("install --locked --debug cargo-deny@0.20", &cheap)?;
+        cargo("install --locked --debug --version ~0.20 cargo-deny", &cheap)?;
     }
     cargo("deny --all-features check licenses bans sources", &[])
 }
