@@ -101,6 +101,16 @@ impl SqliteStore {
         Self::new(Place::of_pool(pool), table, options).await
     }
 
+    /// What `PRAGMA synchronous` is on the connection that writes: 2 is `FULL`, 1 `NORMAL`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn synchronous(&self) -> Result<i64> {
+        let opened = self.opened().await?;
+        let value = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&opened.writer).await;
+        self.confirm(&opened, "look at", value)
+    }
+
     async fn new(place: Place, table: Table, options: &Options) -> Result<Self> {
         let sql = Statements::new(&table);
         let store = Self { place, table, sql, migrate: options.migrate, clock: options.clock.clone() };
