@@ -181,7 +181,8 @@ impl Config {
         self
     }
 
-    /// How long one call of the store may take before the request fails with 503. Default: 5 seconds. Django has none.
+    /// How long a load, or a save with all its retries, may take before the request fails with 503. Default: 5 seconds.
+    /// Django has none.
     pub fn timeout(mut self, duration: Duration) -> Self {
         self.timeout = duration;
         self
