@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::SqlitePool;
@@ -23,6 +23,8 @@ pub(super) struct Opened {
     pub writer: SqlitePool,
     pub readers: SqlitePool,
     file: Option<FileId>,
+    /// The write-ahead log that belongs to the file, once SQLite has made it.
+    log: OnceLock<FileId>,
     broken: AtomicBool,
 }
 
@@ -43,11 +45,23 @@ pub(super) struct Place {
 
 impl Opened {
     fn of_pool(pool: SqlitePool) -> Self {
-        Self { writer: pool.clone(), readers: pool, file: None, broken: AtomicBool::new(false) }
+        Self { writer: pool.clone(), readers: pool, file: None, log: OnceLock::new(), broken: AtomicBool::new(false) }
     }
 
     pub(super) fn mark_broken(&self) {
         self.broken.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the path leads to the file; learns on the way which log is its own.
+    fn is_at(&self, path: &Path) -> bool {
+        // Before the file is looked at: a log that was there then is the file's.
+        let log = self.log.get().is_none().then(|| file_id(&beside(path, "-wal"))).flatten();
+        let is_at = file_id(path) == self.file;
+        if let Some(log) = log.filter(|_| is_at) {
+            // Whoever was first has learnt the same.
+            let _ = self.log.set(log);
+        }
+        is_at
     }
 
     async fn close(&self) {
@@ -79,7 +93,7 @@ impl Place {
     /// Whether what was written to `opened` is in the database that the path leads to.
     pub(super) fn is_sound(&self, opened: &Opened) -> bool {
         let path = self.recipe.as_ref().and_then(|recipe| recipe.path.as_ref());
-        !opened.broken.load(Ordering::SeqCst) && path.is_none_or(|path| file_id(path) == opened.file)
+        !opened.broken.load(Ordering::SeqCst) && path.is_none_or(|path| opened.is_at(path))
     }
 
     /// Opens the database again, unless another request has done so. `prepare` makes the table where it is missing.
@@ -91,6 +105,7 @@ impl Place {
         if self.is_sound(&current) {
             return Ok(current.clone());
         }
+        recipe.remove_leftovers(&current)?;
         let opened = Arc::new(recipe.open().await?);
         if let Err(error) = prepare(&opened).await {
             opened.close().await;
@@ -139,7 +154,44 @@ impl Recipe {
         };
         let file = file_id(path);
         let readers = pool(self.readers).connect_lazy_with(self.connect.clone().pragma("query_only", "on"));
-        Ok(Opened { writer, readers, file, broken: AtomicBool::new(false) })
+        Ok(Opened { writer, readers, file, log: OnceLock::new(), broken: AtomicBool::new(false) })
+    }
+
+    /// Where only the database file was replaced, the log of the old one lies beside the new one, and SQLite would
+    /// play it into that: a mixture of both. The old connections still hold that log, so it is known by its inode.
+    #[cfg(unix)]
+    fn remove_leftovers(&self, old: &Opened) -> Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let log = beside(path, "-wal");
+        let is_left =
+            || file_id(path).is_some_and(|file| Some(file) != old.file) && file_id(&log).as_ref() == old.log.get();
+        if old.log.get().is_none() || !is_left() {
+            return Ok(());
+        }
+        let cannot_remove = |e| {
+            let context = "the log of the SQLite database that was replaced cannot be removed";
+            Error::with_source(ErrorKind::Unavailable, context, e)
+        };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Another process that does the same has begun a new log, maybe. The lock ends with the handle.
+        let directory = std::fs::File::open(parent).map_err(cannot_remove)?;
+        directory.lock().map_err(cannot_remove)?;
+        if is_left() {
+            // The index first: without a log it would be taken for that of the next one.
+            for leftover in [beside(path, "-shm"), log.clone()] {
+                match std::fs::remove_file(leftover) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(cannot_remove(e)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "an open file cannot be replaced there")]
+    fn remove_leftovers(&self, _: &Opened) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -174,6 +226,13 @@ fn is_in_memory(url: &str) -> bool {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     base.trim_start_matches("sqlite:").trim_start_matches("//") == ":memory:"
         || query.split('&').any(|pair| pair == "mode=memory")
+}
+
+/// What SQLite keeps beside a database.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 #[cfg(unix)]
