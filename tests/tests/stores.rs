@@ -1,5 +1,6 @@
 //! Every store against the whole contract, and the contract's suite against stores that break it.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ async fn examine(name: &str, open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Sto
     let outcomes = conformance::examine(open).await;
     let mut table = String::new();
     for (check, outcome) in &outcomes {
-        table += &format!("{name:<24} {check:<75} {outcome:?}\n");
+        writeln!(table, "{name:<24} {check:<75} {outcome:?}").expect("a text takes it");
     }
     print!("{table}");
     assert_eq!(outcomes.len(), conformance::checks().len());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -14,6 +14,9 @@ use tokio::sync::RwLock;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Options;
+
+/// How long to wait before a new file is opened once more.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a file is, whatever it is called.
 type FileId = (u64, u64);
@@ -148,7 +151,15 @@ impl Recipe {
                 .test_before_acquire(false)
         };
         let cannot_open = |e| Error::with_source(ErrorKind::Unavailable, "cannot open the SQLite database", e);
-        let writer = pool(1).connect_with(self.connect.clone()).await.map_err(cannot_open)?;
+        let deadline = Instant::now() + self.timeout;
+        // SQLite does not wait for a lock where it changes a new file to a write-ahead log: who opens it at the same
+        // time as others is turned away at once.
+        let writer = loop {
+            match pool(1).connect_with(self.connect.clone()).await {
+                Err(e) if is_busy(&e) && Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                result => break result.map_err(cannot_open)?,
+            }
+        };
         let Some(path) = &self.path else {
             return Ok(Opened::of_pool(writer));
         };
@@ -193,6 +204,15 @@ impl Recipe {
     fn remove_leftovers(&self, _: &Opened) -> Result<()> {
         Ok(())
     }
+}
+
+/// Somebody else holds a lock, or all connections are in use.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    const BUSY: i32 = 5;
+    const LOCKED: i32 = 6;
+    let code =
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
+    matches!(code.map(|code| code & 0xff), Some(BUSY | LOCKED)) || matches!(error, sqlx::Error::PoolTimedOut)
 }
 
 /// SQLite's own URLs know no `synchronous`: sites that would rather lose the last commits in a power cut say so here.

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr, SqlitePool};
 
 use super::Table;
-use super::place::{Opened, Place};
+use super::place::{Opened, Place, is_busy};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Key;
@@ -219,14 +219,6 @@ fn is_damage(error: &sqlx::Error) -> bool {
     // The low byte is the code, the others tell more of it.
     matches!(code.map(|code| code & 0xff), Some(IO_ERROR | CORRUPT | CANNOT_OPEN | NOT_A_DATABASE))
         || matches!(error, sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed)
-}
-
-fn is_busy(error: &sqlx::Error) -> bool {
-    const BUSY: i32 = 5;
-    const LOCKED: i32 = 6;
-    let code =
-        error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
-    matches!(code.map(|code| code & 0xff), Some(BUSY | LOCKED)) || matches!(error, sqlx::Error::PoolTimedOut)
 }
 
 fn unreadable(error: sqlx::Error) -> Error {
