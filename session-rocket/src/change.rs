@@ -66,16 +66,27 @@ impl<F: ?Sized> Operation<F> {
 }
 
 impl Change {
+    /// Whether it writes the identity field itself.
+    pub(crate) fn is_of_identity(&self) -> bool {
+        match self {
+            Self::Set { field, .. }
+            | Self::SetDefault { field, .. }
+            | Self::Delete { field }
+            | Self::Update { field, .. } => field.spec().identity,
+            Self::Struct(_) | Self::Clear | Self::Expiry(_) | Self::TestCookie(_) => false,
+        }
+    }
+
     /// Makes the change. Runs user code.
     pub(crate) fn apply(&self, values: &mut Values) {
         match self {
-            Self::Set { field, value, .. } => values.set(*field, value.clone()),
+            Self::Set { field, value, .. } => _ = values.put(*field, Some(value.clone())),
             Self::SetDefault { field, value } => {
                 if values.read(*field).is_none() {
-                    values.set(*field, value.clone());
+                    values.put(*field, Some(value.clone()));
                 }
             }
-            Self::Delete { field } => values.delete(*field),
+            Self::Delete { field } => _ = values.put(*field, None),
             Self::Update { field, op } => {
                 let stored = values.read(*field);
                 values.put(*field, op.run(|op| op(stored.as_ref())));
@@ -85,7 +96,7 @@ impl Change {
                 op.run(|op| op(&mut edit));
                 *values = edit.view.values;
             }
-            Self::Clear => *values = Values::empty(values.schema()),
+            Self::Clear => values.clear(),
             Self::Expiry(expiry) => values.set_expiry(*expiry),
             Self::TestCookie(set) => values.set_test_cookie(*set),
         }
@@ -126,14 +137,14 @@ impl Edit {
         {
             return;
         }
-        self.view.values.set(field, value.clone());
+        self.view.values.put(field, Some(value.clone()));
         self.changes.push(Change::Set { field, value, after_read: false });
     }
 
     /// Removes what is stored, if anything is.
     pub(crate) fn delete(&mut self, field: &'static dyn AnyField) {
         if self.view.read(field).is_some() {
-            self.view.values.delete(field);
+            self.view.values.put(field, None);
             self.changes.push(Change::Delete { field });
         }
     }

@@ -7,11 +7,10 @@ mod cycle;
 mod group;
 mod settle;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Settled, replay}
 use crate::store::{Lookup, Store, Touch};
 use crate::values::{Values, too_large};
 
-use group::Group;
+use group::Groups;
 
 /// How long a tombstone stands: longer than a request that still carries the old id takes to arrive.
 const TOMBSTONE: Duration = Duration::from_secs(60);
@@ -44,11 +43,11 @@ pub(crate) struct Engine {
     pub policy: Policy,
     pub timeout: Duration,
     pub max_size: usize,
-    groups: Mutex<HashMap<Key, Arc<Group>>>,
+    groups: Groups,
 }
 
 /// Until when a commit has to be through with the store.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Deadline(Instant);
 
 impl Deadline {
@@ -73,35 +72,42 @@ impl Engine {
         policy: Policy,
         (timeout, max_size): (Duration, usize),
     ) -> Self {
-        Self { store, clock, schema, scope, policy, timeout, max_size, groups: Mutex::default() }
+        Self { store, clock, schema, scope, policy, timeout, max_size, groups: Groups::default() }
     }
 
-    /// Loads the session of `id`; `None` when the store knows no such id.
+    /// Loads the session that one of `ids` is of, or an empty one. At most one of them is alive; one that ended says that
+    /// nothing is to be kept only where none is.
     ///
     /// # Errors
     /// When the store cannot be read: never an empty session.
-    pub(crate) async fn load(&self, id: &SessionId) -> Result<Option<(Carrier, Values)>> {
-        let key = id.key(self.scope);
-        let record = match self.call(self.timeout, "load", self.store.load(&key)).await? {
-            Lookup::Found(record) => record,
-            Lookup::Tombstone(_) => return Ok(Some((Carrier::Ended, Values::empty(self.schema)))),
-            Lookup::Absent => return Ok(None),
-        };
-        if let Some(stored) = self.read(key, Some(id.clone()), &record)? {
-            return Ok(Some((Carrier::Live(stored.live), stored.values)));
+    pub(crate) async fn load(&self, ids: &[SessionId]) -> Result<(Carrier, Values)> {
+        let deadline = Deadline(Instant::now() + self.timeout);
+        let mut fallback = Carrier::New { replaces: None };
+        for id in ids {
+            let key = id.key(self.scope);
+            match self.call(deadline.left(), "load", self.store.load(&key)).await? {
+                Lookup::Found(record) => match self.read(key, Some(id.clone()), &record)? {
+                    Some(stored) => return Ok((Carrier::Live(stored.live), stored.values)),
+                    None => {
+                        self.log_damage(id);
+                        fallback = Carrier::New { replaces: Some((key, record.version)) };
+                    }
+                },
+                Lookup::Tombstone(_) => fallback = Carrier::Ended,
+                Lookup::Absent => {}
+            }
         }
-        log::error!(
-            target: "session_rocket",
-            "the record of session {} of type `{}` is damaged: it starts anew",
-            id.label(), self.schema.type_name(),
-        );
-        let carrier = Carrier::New { replaces: Some((key, record.version)) };
-        Ok(Some((carrier, Values::empty(self.schema))))
+        Ok((fallback, Values::empty(self.schema)))
+    }
+
+    fn log_damage(&self, id: &SessionId) {
+        let (label, name) = (id.label(), self.schema.type_name());
+        log::error!(target: "session_rocket", "the record of session {label} of type `{name}` is damaged: it starts anew");
     }
 
     /// What a record says; `None` when it is damaged.
     fn read(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
-        let values = match Values::load(self.schema, &record.payload) {
+        let values = match Values::load(self.schema, &record.payload, record.identity.clone()) {
             Ok(values) => values,
             Err(Unreadable::Corrupt) => return Ok(None),
             Err(Unreadable::UnknownFormat) => {
@@ -140,14 +146,14 @@ impl Engine {
     }
 
     /// Renews a session that was only read, where that is due.
-    pub(crate) async fn refresh(&self, live: &Live, values: &Values) -> Option<Settled> {
+    pub(crate) async fn refresh(&self, live: &Live, values: Values) -> Option<Settled> {
         let now = self.clock.now();
         let due = self.policy.refreshed(values.expiry(), live.created_at, live.expires_at, now)?;
         let touch = self.store.touch(&live.key, live.version, due);
         match self.call(self.timeout, "refresh", touch).await {
             Ok(Touch::Touched) => {
                 let carrier = Carrier::Live(Live { expires_at: due, ..live.clone() });
-                Some(Settled { carrier, values: values.clone(), cookie: CookieEffect::Set })
+                Some(Settled { carrier, values, cookie: CookieEffect::Set })
             }
             // Whoever changed it meanwhile renewed it, or ended it.
             Ok(Touch::Conflict | Touch::Gone) => None,
@@ -161,15 +167,22 @@ impl Engine {
 
     /// A session without a record, or what `flush` leaves of it.
     async fn found_or_forget(&self, job: Job, replaces: Option<(Key, Version)>, deadline: Deadline) -> Result<Settled> {
-        if job.values.is_blank() {
-            let cookie = if job.flushed { CookieEffect::Remove } else { CookieEffect::None };
-            return Ok(Settled { carrier: Carrier::New { replaces }, values: job.values, cookie });
+        if !job.values.is_blank() {
+            let settled = self.found(job.values, None, deadline).await?;
+            if let Some((key, version)) = replaces {
+                self.discard(&key, Some(version), deadline).await;
+            }
+            return Ok(settled);
         }
-        let settled = self.found(job.values, None, deadline).await?;
-        if let Some((key, version)) = replaces {
-            self.discard(&key, Some(version), deadline).await;
-        }
-        Ok(settled)
+        let cookie = if job.flushed { CookieEffect::Remove } else { CookieEffect::None };
+        let replaces = match replaces {
+            Some((key, version)) if job.flushed => {
+                self.discard(&key, Some(version), deadline).await;
+                None
+            }
+            kept => kept,
+        };
+        Ok(Settled { carrier: Carrier::New { replaces }, values: job.values, cookie })
     }
 
     /// A session of its own for a request that logged in while its session was ended or moved: what it set, no more.
@@ -251,20 +264,6 @@ impl Engine {
 
     fn tombstone(&self, fate: Fate) -> Tombstone {
         Tombstone { fate, expires_at: self.clock.now().plus(TOMBSTONE) }
-    }
-
-    /// The group of all commits of one session in this process.
-    fn group(&self, key: Key) -> Arc<Group> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
-    }
-
-    /// Forgets a group that nobody else is in.
-    fn leave(&self, key: &Key, group: Arc<Group>) {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's and ours: whoever joins does so under this lock.
-        if Arc::strong_count(&group) == 2 {
-            groups.remove(key);
-        }
     }
 
     /// A store call within `limit`. Dropping it then is safe by the store's contract.

@@ -139,9 +139,8 @@ impl<T: SessionData> Session<T> {
         self.values().items()
     }
 
-    /// Removes all data. The session, its id and its cookie stay.
-    ///
-    /// If the session had an identity, nobody is logged in any more, and the id is cycled.
+    /// Removes all data. The session and its id stay, but for one with an identity: nobody is logged in any more, so it
+    /// gets a new id.
     #[track_caller]
     pub fn clear(&self) {
         self.state().clear();
@@ -258,6 +257,8 @@ impl<T: SessionData> Session<T> {
     /// Dropping the future does not take the save back: it goes on by itself, and if it fails then, so does the
     /// response.
     ///
+    /// A session that expired, or was ended by another request, takes the changes with it: that is no error.
+    ///
     /// # Errors
     /// When the store did not confirm, or a value could not be encoded; the changes are closed then and are not saved
     /// later. [`ErrorKind::TooLate`] when the response head is sent and the browser would need a new cookie.
@@ -322,18 +323,21 @@ impl Core {
         Self { state, engine, turn: Turn::new(()) }
     }
 
-    /// Saves in a task of its own: no caller's timeout can cut it in half.
+    /// Saves in a task of its own: no caller's timeout can cut it in half. An error of a commit that another caller
+    /// started, and that may have carried this caller's changes, is told to both.
     async fn commit(self: &Arc<Self>, scope: Scope) -> Result<()> {
+        let completed = self.state.completed();
         let running = self.turn.lock().await;
         let modified = self.state.is_modified();
         drop(running);
         if modified {
             let core = self.clone();
-            if tokio::spawn(async move { core.commit_here(scope).await }).await.is_err() {
-                self.state.fail(Error::new(ErrorKind::Uncertain, "the task that saved a session was aborted"));
+            if let Err(stopped) = tokio::spawn(async move { core.commit_here(scope).await }).await {
+                let kind = if stopped.is_panic() { ErrorKind::Panicked } else { ErrorKind::Uncertain };
+                self.state.fail(Error::new(kind, "the task that saved a session was stopped"));
             }
         }
-        self.state.take_failure().map_or(Ok(()), Err)
+        self.state.failure_since(completed).map_or(Ok(()), Err)
     }
 
     async fn commit_here(&self, scope: Scope) {
@@ -352,6 +356,10 @@ impl Core {
     /// Saves what the request changed, or renews what it read, and says what to tell the browser.
     pub(crate) async fn respond(self: &Arc<Self>, scope: Scope) -> Result<Answer> {
         self.commit(scope).await?;
+        // Of a `save` whose caller went away.
+        if let Some(error) = self.state.unseen_failure() {
+            return Err(error);
+        }
         if scope == Scope::Everything {
             self.refresh().await;
         }
@@ -375,11 +383,12 @@ impl Core {
     }
 
     async fn refresh(&self) {
-        if self.state.has_news() {
+        let _turn = self.turn.lock().await;
+        if self.state.has_news() || self.state.is_modified() {
             return;
         }
-        if let Carrier::Live(live) = self.state.carrier()
-            && let Some(settled) = self.engine.refresh(&live, &self.state.snapshot().1).await
+        if let (Carrier::Live(live), stored) = self.state.stored()
+            && let Some(settled) = self.engine.refresh(&live, stored).await
         {
             self.state.settle(settled);
         }
@@ -389,9 +398,10 @@ impl Core {
 /// Whether a commit gives the session an id that the browser does not hold.
 fn needs_cookie(job: &Job) -> bool {
     match (&job.carrier, job.lifecycle) {
-        (_, Lifecycle::Cycle) => true,
         (Carrier::Live(_), Lifecycle::Keep) => false,
+        (Carrier::Live(_), Lifecycle::Cycle) => true,
+        (Carrier::Live(_), Lifecycle::End) => !job.flushed || !job.values.is_blank(),
+        (Carrier::New { .. }, _) => !job.values.is_blank(),
         (Carrier::Ended, _) => job.login,
-        (Carrier::New { .. }, _) | (Carrier::Live(_), Lifecycle::End) => !job.values.is_blank(),
     }
 }

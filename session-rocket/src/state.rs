@@ -5,12 +5,12 @@
 mod access;
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::change::Change;
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::expiry::Expiry;
 use crate::id::{Key, SessionId};
 use crate::record::Version;
@@ -110,9 +110,18 @@ struct Inner {
     /// Counts how often all changes were dropped.
     emptied: u64,
     cookie: CookieEffect,
-    /// Of a commit whose caller has not seen it.
-    failure: Option<Error>,
+    /// How many commits have come to their end.
+    completed: u64,
+    failure: Option<Failure>,
     head_sent: bool,
+}
+
+/// The last commit that failed.
+struct Failure {
+    number: u64,
+    error: Error,
+    /// Whether a caller was told.
+    seen: bool,
 }
 
 impl State {
@@ -131,6 +140,7 @@ impl State {
             revision: 0,
             emptied: 0,
             cookie: CookieEffect::None,
+            completed: 0,
             failure: None,
             head_sent: false,
         })))
@@ -155,12 +165,18 @@ impl State {
         self.lock().is_modified()
     }
 
+    /// What is stored, as far as this request knows, and where.
+    pub(crate) fn stored(&self) -> (Carrier, Values) {
+        let inner = self.lock();
+        (inner.carrier.clone(), inner.base.clone())
+    }
+
     /// Takes what there is to commit, if anything.
     pub(crate) fn take(&self, scope: Scope) -> Option<Job> {
+        // Declared first, dropped last: after the lock is released.
+        let _dropped;
         let mut inner = self.lock();
-        if scope == Scope::LifecycleOnly {
-            inner.drop_changes();
-        }
+        _dropped = (scope == Scope::LifecycleOnly).then(|| inner.drop_changes());
         let job = inner.is_modified().then(|| Job {
             carrier: inner.carrier.clone(),
             base: inner.base.clone(),
@@ -179,20 +195,22 @@ impl State {
 
     /// Goes on from what a commit came to; changes made meanwhile are kept.
     pub(crate) fn settle(&self, settled: Settled) {
+        let _dropped;
         {
             let mut inner = self.lock();
             inner.carrier = settled.carrier;
             if settled.cookie != CookieEffect::None {
                 inner.cookie = settled.cookie;
             }
-            inner.base = settled.values;
+            _dropped = std::mem::replace(&mut inner.base, settled.values);
+            inner.completed += 1;
         }
         self.rebase();
     }
 
     /// Takes back what a failed commit had taken on: these changes are closed.
     pub(crate) fn fail(&self, error: Error) {
-        self.lock().failure = Some(error);
+        self.lock().note_failure(error);
         self.rebase();
     }
 
@@ -200,29 +218,48 @@ impl State {
     /// the same request, made while the commit ran.
     fn rebase(&self) {
         loop {
-            let (changes, mut values, started) = {
+            let (mut changes, mut values, started) = {
                 let mut inner = self.lock();
                 let ended = inner.asked.max(inner.implied) == Lifecycle::End;
                 let values = if ended { Values::empty(inner.base.schema()) } else { inner.base.clone() };
                 (std::mem::take(&mut inner.changes), values, (inner.revision, inner.emptied))
             };
-            replay(|| changes.iter().for_each(|change| change.apply(&mut values)));
+            let made = changes.len();
+            changes.retain(|change| apply_whole(change, &mut values));
+            let _dropped;
             let mut inner = self.lock();
+            if changes.len() < made {
+                let context = "a change panicked while it was made again after a save";
+                inner.note_failure(Error::new(ErrorKind::Panicked, context));
+            }
             let current = (inner.revision, inner.emptied) == started;
             if inner.emptied == started.1 {
                 inner.changes.splice(..0, changes);
             }
             inner.revision += 1;
             if current {
-                inner.values = values;
+                _dropped = std::mem::replace(&mut inner.values, values);
                 return;
             }
         }
     }
 
+    /// How many commits have come to their end.
+    pub(crate) fn completed(&self) -> u64 {
+        self.lock().completed
+    }
+
+    /// The error of a commit that ended after so many others; whoever asks tells it to the caller.
+    pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
+        let mut inner = self.lock();
+        let failure = inner.failure.as_mut().filter(|failure| failure.number > completed)?;
+        failure.seen = true;
+        Some(failure.error.clone())
+    }
+
     /// The error of a commit that nobody has been told of.
-    pub(crate) fn take_failure(&self) -> Option<Error> {
-        self.lock().failure.take()
+    pub(crate) fn unseen_failure(&self) -> Option<Error> {
+        self.lock().failure.as_ref().filter(|failure| !failure.seen).map(|failure| failure.error.clone())
     }
 
     /// What the response head has to tell the browser; from now on it is sent.
@@ -258,26 +295,44 @@ impl Inner {
         self.login = login;
     }
 
-    /// Forgets all that was loaded and changed.
-    fn empty(&mut self) {
-        self.values = Values::empty(self.values.schema());
-        self.changes.clear();
+    /// Forgets all that was loaded and changed; gives it back, to be dropped without the lock.
+    fn empty(&mut self) -> (Values, Vec<Change>) {
         self.emptied += 1;
         self.read.fill(false);
+        let empty = Values::empty(self.values.schema());
+        (std::mem::replace(&mut self.values, empty), std::mem::take(&mut self.changes))
     }
 
     fn is_modified(&self) -> bool {
         !self.changes.is_empty() || self.asked.max(self.implied) != Lifecycle::Keep
     }
 
-    fn drop_changes(&mut self) {
-        self.changes.clear();
-        self.emptied += 1;
+    /// Forgets all changes but what was asked of the id; gives them back, to be dropped without the lock.
+    fn drop_changes(&mut self) -> (Values, Vec<Change>) {
+        let dropped = self.empty();
         self.implied = Lifecycle::Keep;
         self.login = false;
-        self.values = if self.asked == Lifecycle::End { Values::empty(self.base.schema()) } else { self.base.clone() };
         self.revision += 1;
+        if self.asked != Lifecycle::End {
+            self.values = self.base.clone();
+        }
+        dropped
     }
+
+    fn note_failure(&mut self, error: Error) {
+        self.completed += 1;
+        self.failure = Some(Failure { number: self.completed, error, seen: false });
+    }
+}
+
+/// Makes a change again; one that panics leaves nothing behind, and is told by false.
+fn apply_whole(change: &Change, values: &mut Values) -> bool {
+    let mut changed = values.clone();
+    let made = catch_unwind(AssertUnwindSafe(|| replay(|| change.apply(&mut changed)))).is_ok();
+    if made {
+        *values = changed;
+    }
+    made
 }
 
 impl Drop for Inner {

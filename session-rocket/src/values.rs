@@ -35,6 +35,11 @@ enum Seen {
     Decoded(Value),
 }
 
+/// What was in a field's place before.
+pub(crate) struct Replaced {
+    _slot: Slot,
+}
+
 /// What a read finds without running user code.
 pub(crate) enum Peek {
     Known(Option<Value>),
@@ -50,6 +55,17 @@ pub(crate) struct Values {
     rest: Vec<(String, Raw)>,
     expiry: Expiry,
     test_cookie: bool,
+    /// The identity the record was loaded with: it is kept where this build cannot read the field.
+    loaded_identity: Option<String>,
+}
+
+/// Whose session it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Nobody,
+    User(String),
+    /// Somebody whose id does not decode.
+    Unknown,
 }
 
 impl Values {
@@ -61,12 +77,17 @@ impl Values {
             rest: Vec::new(),
             expiry: Expiry::Default,
             test_cookie: false,
+            loaded_identity: None,
         }
     }
 
     /// Cuts a payload into its fields. Nothing is decoded yet.
-    pub(crate) fn load(schema: &'static Schema, payload: &Bytes) -> Result<Self, Unreadable> {
-        let mut values = Self::empty(schema);
+    pub(crate) fn load(
+        schema: &'static Schema,
+        payload: &Bytes,
+        identity: Option<String>,
+    ) -> Result<Self, Unreadable> {
+        let mut values = Self { loaded_identity: identity, ..Self::empty(schema) };
         let mut hint = 0;
         for (name, raw) in codec::split(payload)? {
             match schema.find(&name, hint) {
@@ -153,21 +174,17 @@ impl Values {
         }
     }
 
-    pub(crate) fn set(&mut self, field: &dyn AnyField, value: Value) {
+    /// Puts a value, or nothing, in the place of what is there; gives that back, for user code must not be dropped under
+    /// a lock.
+    pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Replaced {
         self.forget_aliases(field);
-        self.slots[field.spec().index] = Slot::Set(value);
+        let slot = value.map_or(Slot::Absent, Slot::Set);
+        Replaced { _slot: std::mem::replace(&mut self.slots[field.spec().index], slot) }
     }
 
-    pub(crate) fn delete(&mut self, field: &dyn AnyField) {
-        self.forget_aliases(field);
-        self.slots[field.spec().index] = Slot::Absent;
-    }
-
-    pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) {
-        match value {
-            Some(value) => self.set(field, value),
-            None => self.delete(field),
-        }
+    /// Whether anything is stored in a field, even if it does not decode.
+    pub(crate) fn is_stored(&self, field: &dyn AnyField) -> bool {
+        !matches!(self.slots[field.spec().index], Slot::Absent)
     }
 
     /// A value that is written lives under its stored name only: what is left under an alias would come back.
@@ -205,11 +222,37 @@ impl Values {
         self.test_cookie = set;
     }
 
-    /// The user's id as text.
+    /// Whose session it is. Runs user code.
+    pub(crate) fn owner(&mut self) -> Owner {
+        let Some(field) = self.schema.identity() else { return Owner::Nobody };
+        match self.read(field).and_then(|value| field.identity(&value)) {
+            Some(user) => Owner::User(user),
+            None if matches!(self.slots[field.spec().index], Slot::Absent) => Owner::Nobody,
+            None => Owner::Unknown,
+        }
+    }
+
+    /// The identity to store. Runs user code.
     pub(crate) fn identity(&mut self) -> Option<String> {
-        let field = self.schema.identity()?;
-        let value = self.read(field)?;
-        field.identity(&value)
+        if self.schema.identity().is_none() {
+            return self.loaded_identity.clone();
+        }
+        match self.owner() {
+            Owner::User(user) => Some(user),
+            Owner::Nobody => None,
+            Owner::Unknown => self.loaded_identity.clone(),
+        }
+    }
+
+    /// Removes all but the identity, which no `clear` of another request takes away.
+    pub(crate) fn clear(&mut self) {
+        let identity = self.schema.identity().map(|field| field.spec().index);
+        let kept = identity.map(|index| (index, self.slots[index].clone()));
+        let loaded_identity = self.loaded_identity.take();
+        *self = Self { loaded_identity, ..Self::empty(self.schema) };
+        if let Some((index, slot)) = kept {
+            self.slots[index] = slot;
+        }
     }
 
     /// Encodes what was set. Runs user code.
@@ -297,9 +340,28 @@ impl Values {
         raw(self) == raw(other)
     }
 
-    /// The stored names of all that is stored.
-    pub(crate) fn keys(&self) -> Vec<String> {
-        self.clone().items().into_iter().map(|(name, _)| name).collect()
+    /// The stored names of all that is stored, whether it decodes or not.
+    pub(crate) fn keys(&mut self) -> Vec<String> {
+        let mut keys = Vec::new();
+        for (index, field) in self.schema.fields().iter().enumerate() {
+            match &self.slots[index] {
+                Slot::Absent => {}
+                Slot::Set(_) | Slot::Stored { .. } if field.spec().extra => keys.extend(self.extra_keys(*field)),
+                Slot::Stored { under, .. } => keys.push((*under).to_owned()),
+                Slot::Set(_) => keys.push(field.spec().stored.to_owned()),
+            }
+        }
+        keys.extend(self.rest.iter().map(|(name, _)| name).filter(|name| !is_reserved(name)).cloned());
+        keys
+    }
+
+    fn extra_keys(&self, field: &dyn AnyField) -> Vec<String> {
+        let raw = match &self.slots[field.spec().index] {
+            Slot::Stored { raw, .. } => Some(raw.clone()),
+            Slot::Set(value) => field.encode(value).0.ok(),
+            Slot::Absent => None,
+        };
+        raw.and_then(|raw| raw.fields()).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
     }
 
     /// All that is stored, as JSON. What does not encode is left out: saving it is what tells.

@@ -11,12 +11,9 @@ impl Engine {
     /// Gives a session a new id: the new record first, then the tombstone that points to it. Whoever crashes between
     /// the two leaves a record that nobody knows the id of.
     pub(super) async fn cycle(&self, live: Live, job: Job, deadline: Deadline) -> Result<Settled> {
-        let group = self.group(live.key);
-        let alone = group.alone().await;
-        let result = self.cycle_alone(live.clone(), job, deadline).await;
-        drop(alone);
-        self.leave(&live.key, group);
-        result
+        let group = self.groups.enter(live.key);
+        let _alone = group.alone().await;
+        self.cycle_alone(live, job, deadline).await
     }
 
     async fn cycle_alone(&self, live: Live, job: Job, deadline: Deadline) -> Result<Settled> {
@@ -98,6 +95,10 @@ impl Engine {
     }
 
     async fn after_end(&self, job: Job, followed: bool, deadline: Deadline) -> Result<Settled> {
+        if job.values.is_blank() && !job.flushed {
+            // Nobody is logged in any more, but the visit goes on: with an id that is not the old one.
+            return self.found(job.values, None, deadline).await;
+        }
         let mut settled = self.found_or_forget(job, None, deadline).await?;
         // The browser may hold the id that the session moved to: it is dead, and removing it could hit a newer one.
         if followed && settled.cookie == CookieEffect::Remove {

@@ -1,5 +1,7 @@
 //! Commits of one session in one process form a group: whoever has the turn saves for all that wait, in one write.
 
+use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Mutex as Turn, MutexGuard};
@@ -7,10 +9,48 @@ use tokio::sync::{Mutex as Turn, MutexGuard};
 use super::{Deadline, Engine, Stored};
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::SessionId;
+use crate::id::{Key, SessionId};
 use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
 use crate::store::Update;
 use crate::values::Values;
+
+/// The groups of all sessions with commits under way in this process.
+#[derive(Default)]
+pub(super) struct Groups(Mutex<HashMap<Key, Arc<Group>>>);
+
+impl Groups {
+    /// Joins the group of a session; it is gone when the last one has left.
+    pub(super) fn enter(&self, key: Key) -> Membership<'_> {
+        let group = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        Membership { groups: self, key, group }
+    }
+}
+
+/// Being in a group; dropped, however a commit ends.
+pub(super) struct Membership<'g> {
+    groups: &'g Groups,
+    key: Key,
+    group: Arc<Group>,
+}
+
+impl Deref for Membership<'_> {
+    type Target = Group;
+
+    fn deref(&self) -> &Group {
+        &self.group
+    }
+}
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        let mut groups = self.groups.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map's and ours: whoever joins or leaves does so under this lock, and counts ours out before.
+        self.group = Arc::default();
+        if groups.get(&self.key).is_some_and(|group| Arc::strong_count(group) == 1) {
+            groups.remove(&self.key);
+        }
+    }
+}
 
 /// The commits of one session that are under way in this process.
 #[derive(Default)]
@@ -29,8 +69,8 @@ impl Group {
         turn
     }
 
-    fn join(&self, job: Job) -> Arc<Ticket> {
-        let ticket = Arc::new(Ticket(Mutex::new(Stage::Waiting(Box::new(job)))));
+    fn join(&self, job: Job, deadline: Deadline) -> Arc<Ticket> {
+        let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Waiting(Box::new(job))), deadline });
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(ticket.clone());
         ticket
     }
@@ -43,33 +83,29 @@ impl Group {
 }
 
 /// A commit's place in the queue, where it finds its result.
-struct Ticket(Mutex<Stage>);
+struct Ticket {
+    stage: Mutex<Stage>,
+    deadline: Deadline,
+}
 
 enum Stage {
     Waiting(Box<Job>),
     /// Being saved, or its result was taken.
     Taken,
     Done(Result<Settled>),
+    /// Its replay changed whose session it is: it has to change the id as well.
+    Identifies(Box<Job>),
 }
 
 impl Ticket {
     fn replace(&self, stage: Stage) -> Stage {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), stage)
+        std::mem::replace(&mut *self.stage.lock().unwrap_or_else(PoisonError::into_inner), stage)
     }
 
     fn is_waiting(&self) -> bool {
-        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Stage::Waiting(_))
+        matches!(*self.stage.lock().unwrap_or_else(PoisonError::into_inner), Stage::Waiting(_))
     }
 
-    fn result(&self) -> Result<Settled> {
-        match self.replace(Stage::Taken) {
-            Stage::Done(result) => result,
-            // The task that had the turn was aborted: the runtime shuts down.
-            Stage::Waiting(_) | Stage::Taken => {
-                Err(Error::new(ErrorKind::Uncertain, "the task that saved a session was aborted"))
-            }
-        }
-    }
 }
 
 /// A commit that is being saved.
@@ -82,12 +118,16 @@ impl Member {
     fn take(ticket: Arc<Ticket>) -> Option<Self> {
         match ticket.replace(Stage::Taken) {
             Stage::Waiting(job) => Some(Self { ticket, job }),
-            Stage::Taken | Stage::Done(_) => None,
+            Stage::Taken | Stage::Done(_) | Stage::Identifies(_) => None,
         }
     }
 
     fn finish(self, result: Result<Settled>) {
         self.ticket.replace(Stage::Done(result));
+    }
+
+    fn is_current(&self, at: &Stored) -> bool {
+        self.live().is_some_and(|live| live.version == at.live.version)
     }
 
     fn live(&self) -> Option<&Live> {
@@ -103,6 +143,8 @@ struct Target {
     at: Stored,
     /// The session was moved meanwhile: its new id is not ours to tell.
     followed: bool,
+    /// It was read from the store for this save, and not left over from the one before.
+    read: bool,
 }
 
 impl Target {
@@ -116,33 +158,42 @@ impl Target {
 impl Engine {
     /// Commits in the group of the session.
     pub(super) async fn grouped(&self, live: Live, job: Job, deadline: Deadline) -> Result<Settled> {
-        let group = self.group(live.key);
         let own = Stored { live: live.clone(), values: job.base.clone() };
-        let ticket = group.join(job);
-        let mut turn = group.turn.lock().await;
-        if ticket.is_waiting() {
-            if deadline.left().is_zero() {
-                ticket.replace(Stage::Done(Err(Error::new(ErrorKind::Timeout, "other requests' saves took too long"))));
-            } else {
-                let at = turn.take().unwrap_or(own);
-                *turn = self.save(Target { at, followed: false }, group.take(), deadline).await;
+        let stage = {
+            let group = self.groups.enter(live.key);
+            let ticket = group.join(job, deadline);
+            let mut turn = group.turn.lock().await;
+            if ticket.is_waiting() {
+                if deadline.left().is_zero() {
+                    let late = Error::new(ErrorKind::Timeout, "other requests' saves took too long");
+                    ticket.replace(Stage::Done(Err(late)));
+                } else {
+                    let at = turn.take().unwrap_or(own);
+                    *turn = self.save(Target { at, followed: false, read: false }, group.take()).await;
+                }
             }
+            ticket.replace(Stage::Taken)
+        };
+        match stage {
+            Stage::Identifies(job) => self.cycle(live, *job, deadline).await,
+            stage => finished(stage),
         }
-        drop(turn);
-        self.leave(&live.key, group);
-        ticket.result()
     }
 
     /// Commits on a session that was moved meanwhile.
     pub(super) async fn save_moved(&self, at: Stored, job: Job, deadline: Deadline) -> Result<Settled> {
-        let ticket = Arc::new(Ticket(Mutex::new(Stage::Taken)));
+        let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Taken), deadline });
         let member = Member { ticket: ticket.clone(), job: Box::new(job) };
-        self.save(Target { at, followed: true }, vec![member], deadline).await;
-        ticket.result()
+        self.save(Target { at, followed: true, read: true }, vec![member]).await;
+        match ticket.replace(Stage::Taken) {
+            Stage::Identifies(job) => self.found_apart(&job, deadline).await,
+            stage => finished(stage),
+        }
     }
 
     /// Saves for all members in one write; gives what is stored then, where it is known and still in its place.
-    async fn save(&self, mut target: Target, mut members: Vec<Member>, deadline: Deadline) -> Option<Stored> {
+    async fn save(&self, mut target: Target, mut members: Vec<Member>) -> Option<Stored> {
+        let deadline = members.iter().map(|member| member.ticket.deadline).max()?;
         for attempt in 0.. {
             match self.try_save(&mut target, &mut members, attempt, deadline).await {
                 Ok(true) => break,
@@ -165,7 +216,9 @@ impl Engine {
         deadline: Deadline,
     ) -> Result<bool> {
         let mut values = self.merge(&target.at, members);
-        if members.is_empty() || values.same_as(&target.at.values) {
+        // What the last save left over may not be what the store holds by now: only the store can tell.
+        let known = target.read || members.iter().all(|member| member.is_current(&target.at));
+        if members.is_empty() || known && values.same_as(&target.at.values) {
             finish_all(target, members, CookieEffect::None);
             return Ok(true);
         }
@@ -179,6 +232,7 @@ impl Engine {
             }
             Update::Conflict(fresh) => {
                 target.at = self.reread(key, target.at.live.id.clone(), &fresh)?;
+                target.read = true;
                 self.pause(attempt, deadline).await?;
             }
             Update::Moved(_) | Update::Gone => {
@@ -187,7 +241,7 @@ impl Engine {
                     target.followed = true;
                     return Ok(true);
                 };
-                *target = Target { at: stored, followed: true };
+                *target = Target { at: stored, followed: true, read: true };
                 self.pause(attempt, deadline).await?;
             }
         }
@@ -199,24 +253,40 @@ impl Engine {
         let sole = members.len() == 1;
         let mut merged = at.values.clone();
         for member in std::mem::take(members) {
-            let current = member.live().is_some_and(|live| live.version == at.live.version);
-            let made = if sole && current {
+            let made = if sole && member.is_current(at) {
                 // Nobody came between: what the request computed is what is to be stored.
-                Ok(member.job.values.clone())
+                Ok(Some(member.job.values.clone()))
             } else {
                 self.warn_of_overwrites(&member.job, &at.values);
-                let mut values = merged.clone();
-                self.replay(&member.job.changes, &mut values).map(|()| values)
+                self.replay_on(&member.job, &merged)
             };
-            match made.and_then(|mut values| self.encode(&mut values).map(|()| values)) {
-                Ok(values) => {
+            match made.and_then(|made| self.encoded(made)) {
+                Ok(Some(values)) => {
                     merged = values;
                     members.push(member);
+                }
+                Ok(None) => {
+                    let Member { ticket, job } = member;
+                    ticket.replace(Stage::Identifies(Box::new(Job { login: true, ..*job })));
                 }
                 Err(error) => member.finish(Err(error)),
             }
         }
         merged
+    }
+
+    /// A job's changes made again; nothing if they change whose session it is, which a new id has to go with.
+    fn replay_on(&self, job: &Job, on: &Values) -> Result<Option<Values>> {
+        let mut values = on.clone();
+        self.replay(&job.changes, &mut values)?;
+        let same = self.guarded(|| values.owner() == on.clone().owner())?;
+        Ok(same.then_some(values))
+    }
+
+    fn encoded(&self, made: Option<Values>) -> Result<Option<Values>> {
+        let Some(mut values) = made else { return Ok(None) };
+        self.encode(&mut values)?;
+        Ok(Some(values))
     }
 
     /// Tells, once per field, of a value that was read, set, and meanwhile changed by another request.
@@ -233,6 +303,16 @@ impl Engine {
                      overwritten: `update_{field}` changes it without loss",
                 );
             }
+        }
+    }
+}
+
+fn finished(stage: Stage) -> Result<Settled> {
+    match stage {
+        Stage::Done(result) => result,
+        // The task that had the turn was stopped: the runtime shuts down.
+        Stage::Waiting(_) | Stage::Taken | Stage::Identifies(_) => {
+            Err(Error::new(ErrorKind::Uncertain, "the task that saved a session was stopped"))
         }
     }
 }

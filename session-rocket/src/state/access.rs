@@ -8,7 +8,7 @@ use super::{Inner, Lifecycle, State};
 use crate::change::{Change, Edit, Operation};
 use crate::expiry::Expiry;
 use crate::field::{AnyField, Value};
-use crate::values::{Peek, Values};
+use crate::values::{Owner, Peek, Values};
 
 thread_local! {
     static REPLAYING: Cell<bool> = const { Cell::new(false) };
@@ -54,44 +54,78 @@ impl State {
 
     #[track_caller]
     pub(crate) fn set(&self, field: &'static dyn AnyField, value: Value) {
-        if field.spec().identity {
-            return self.identify(field, Some(value));
+        let at = Location::caller();
+        if REPLAYING.get() {
+            return;
         }
-        self.write(|inner| {
-            let after_read = inner.read[field.spec().index];
-            inner.values.set(field, value.clone());
-            Some(Change::Set { field, value, after_read })
-        });
+        if field.spec().identity {
+            return self.identify(field, Some(value), at);
+        }
+        let mut inner = self.lock();
+        let after_read = inner.read[field.spec().index];
+        let replaced = inner.values.put(field, Some(value.clone()));
+        inner.push(Change::Set { field, value, after_read }, at);
+        drop(inner);
+        drop(replaced);
     }
 
     #[track_caller]
     pub(crate) fn setdefault(&self, field: &'static dyn AnyField, value: Value) -> Value {
-        if let Some(stored) = self.current(field) {
-            return stored;
+        let at = Location::caller();
+        loop {
+            if let Some(stored) = self.current(field) {
+                return stored;
+            }
+            if REPLAYING.get() {
+                return value;
+            }
+            if field.spec().identity {
+                self.identify(field, Some(value.clone()), at);
+                return value;
+            }
+            let change = Change::SetDefault { field, value: value.clone() };
+            if self.put_if(field, None, Some(value.clone()), change, at) {
+                return value;
+            }
         }
-        if field.spec().identity {
-            self.identify(field, Some(value.clone()));
-            return value;
-        }
-        self.write(|inner| {
-            inner.values.set(field, value.clone());
-            Some(Change::SetDefault { field, value: value.clone() })
-        });
-        value
     }
 
     #[track_caller]
     pub(crate) fn delete(&self, field: &'static dyn AnyField) -> Option<Value> {
-        let stored = self.current(field);
-        if field.spec().identity {
-            self.identify(field, None);
-            return stored;
+        let at = Location::caller();
+        loop {
+            let stored = self.current(field);
+            if REPLAYING.get() {
+                return stored;
+            }
+            if field.spec().identity {
+                self.identify(field, None, at);
+                return stored;
+            }
+            if self.put_if(field, stored.as_ref(), None, Change::Delete { field }, at) {
+                return stored;
+            }
         }
-        self.write(|inner| {
-            inner.values.delete(field);
-            Some(Change::Delete { field })
-        });
-        stored
+    }
+
+    /// Puts `new` in the place of `seen`, unless another thread came between.
+    fn put_if(
+        &self,
+        field: &'static dyn AnyField,
+        seen: Option<&Value>,
+        new: Option<Value>,
+        change: Change,
+        at: &'static Location<'static>,
+    ) -> bool {
+        let mut inner = self.lock();
+        if !inner.holds(field, seen) {
+            return false;
+        }
+        let replaced = inner.values.put(field, new);
+        inner.push(change, at);
+        drop(inner);
+        drop(replaced);
+        true
     }
 
     /// Computes a field's new value from its stored one by `op`, which runs again when another thread came between.
@@ -108,18 +142,19 @@ impl State {
             return result;
         }
         if field.spec().identity {
-            self.identify_at(field, new, at);
+            self.identify(field, new, at);
             return result;
         }
         loop {
-            {
-                let mut inner = self.lock();
-                if matches!(inner.values.peek(field), Peek::Known(now) if is_same(now.as_ref(), seen.as_ref())) {
-                    inner.values.put(field, new);
-                    inner.push(Change::Update { field, op: Operation::new(Box::new(move |value| op(value).0)) }, at);
-                    return result;
-                }
+            let mut inner = self.lock();
+            if inner.holds(field, seen.as_ref()) {
+                let replaced = inner.values.put(field, new);
+                inner.push(Change::Update { field, op: Operation::new(Box::new(move |value| op(value).0)) }, at);
+                drop(inner);
+                drop(replaced);
+                return result;
             }
+            drop(inner);
             seen = self.current(field);
             new = replay(|| op(seen.as_ref())).0;
         }
@@ -136,19 +171,21 @@ impl State {
             return result;
         }
         while !edit.changes.is_empty() {
-            let before = seen.1.identity();
-            let after = edit.view.values.identity();
-            if before.is_some() && before != after {
+            let identity_changes = edit.changes.iter().any(Change::is_of_identity);
+            if identity_changes && seen.1.owner() != Owner::Nobody {
+                // Another user, or nobody: what the closure set is to stay, what was there before is not.
                 self.write_changes(edit.changes, at);
                 break;
             }
             let mut inner = self.lock();
             if inner.revision == seen.0 {
-                inner.values = edit.view.values;
-                if before != after {
-                    inner.imply(Lifecycle::Cycle, after.is_some());
+                let replaced = std::mem::replace(&mut inner.values, edit.view.values);
+                if identity_changes {
+                    inner.imply(Lifecycle::Cycle, true);
                 }
                 inner.push(Change::Struct(Operation::new(Box::new(move |edit| _ = op(edit)))), at);
+                drop(inner);
+                drop(replaced);
                 break;
             }
             drop(inner);
@@ -172,79 +209,89 @@ impl State {
 
     /// Makes changes that are sets and deletes, the identity's first: it may empty the session for those after it.
     fn write_changes(&self, changes: Vec<Change>, at: &'static Location<'static>) {
-        let (identity, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| match change {
-            Change::Set { field, .. } | Change::Delete { field } => field.spec().identity,
-            _ => false,
-        });
+        let (identity, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(Change::is_of_identity);
         for change in identity {
             match change {
-                Change::Set { field, value, .. } => self.identify_at(field, Some(value), at),
-                Change::Delete { field } => self.identify_at(field, None, at),
+                Change::Set { field, value, .. } => self.identify(field, Some(value), at),
+                Change::Delete { field } => self.identify(field, None, at),
                 _ => {}
             }
         }
+        let mut replaced = Vec::new();
         let mut inner = self.lock();
         for change in others {
             match &change {
-                Change::Set { field, value, .. } => inner.values.set(*field, value.clone()),
-                Change::Delete { field } => inner.values.delete(*field),
+                Change::Set { field, value, .. } => replaced.push(inner.values.put(*field, Some(value.clone()))),
+                Change::Delete { field } => replaced.push(inner.values.put(*field, None)),
                 _ => {}
             }
             inner.push(change, at);
         }
-    }
-
-    #[track_caller]
-    fn identify(&self, field: &'static dyn AnyField, new: Option<Value>) {
-        self.identify_at(field, new, Location::caller());
+        drop(inner);
     }
 
     /// Sets or deletes the user's id: a new session id each time, and nothing of one user is left for another.
-    fn identify_at(&self, field: &'static dyn AnyField, new: Option<Value>, at: &'static Location<'static>) {
-        if REPLAYING.get() {
+    fn identify(&self, field: &'static dyn AnyField, new: Option<Value>, at: &'static Location<'static>) {
+        let user = new.as_ref().and_then(|value| field.identity(value));
+        loop {
+            let seen = self.current(field);
+            let old = seen.as_ref().and_then(|value| field.identity(value));
+            let mut inner = self.lock();
+            if !inner.holds(field, seen.as_ref()) {
+                continue;
+            }
+            // An id that does not decode is some other user's.
+            let leaves = inner.values.is_stored(field) && (old.is_none() || old != user);
+            let emptied = leaves.then(|| inner.empty());
+            inner.imply(if leaves { Lifecycle::End } else { Lifecycle::Cycle }, user.is_some());
+            let replaced = inner.values.put(field, new.clone());
+            match new {
+                Some(value) => inner.push(Change::Set { field, value, after_read: false }, at),
+                // Nobody is to be logged out: not whoever another request logs in meanwhile either.
+                None => inner.mark(at),
+            }
+            drop(inner);
+            drop((emptied, replaced));
             return;
         }
-        let old = self.current(field).and_then(|value| field.identity(&value));
-        let user = new.as_ref().and_then(|value| field.identity(value));
-        let login = user.is_some();
-        let mut inner = self.lock();
-        if old.is_some() && old != user {
-            inner.empty();
-            inner.imply(Lifecycle::End, login);
-        } else {
-            inner.imply(Lifecycle::Cycle, login);
-        }
-        inner.values.put(field, new.clone());
-        let change = match new {
-            Some(value) => Change::Set { field, value, after_read: false },
-            None => Change::Delete { field },
-        };
-        inner.push(change, at);
     }
 
     #[track_caller]
     pub(crate) fn clear(&self) {
-        let identity = self.lock().values.schema().identity();
-        if let Some(field) = identity
-            && self.current(field).is_some()
-        {
-            return self.identify(field, None);
+        let at = Location::caller();
+        if REPLAYING.get() {
+            return;
         }
-        self.write(|inner| {
-            inner.values = Values::empty(inner.values.schema());
-            Some(Change::Clear)
-        });
+        let mut inner = self.lock();
+        let identity = inner.values.schema().identity();
+        let emptied = if identity.is_some_and(|field| inner.values.is_stored(field)) {
+            inner.imply(Lifecycle::End, false);
+            let emptied = inner.empty();
+            inner.mark(at);
+            (emptied.0, Some(emptied.1))
+        } else {
+            let empty = Values::empty(inner.values.schema());
+            inner.push(Change::Clear, at);
+            (std::mem::replace(&mut inner.values, empty), None)
+        };
+        drop(inner);
+        drop(emptied);
     }
 
     #[track_caller]
     pub(crate) fn flush(&self) {
-        self.write(|inner| {
-            inner.empty();
-            inner.implied = Lifecycle::Keep;
-            inner.login = false;
-            inner.asked = Lifecycle::End;
-            None
-        });
+        let at = Location::caller();
+        if REPLAYING.get() {
+            return;
+        }
+        let mut inner = self.lock();
+        let emptied = inner.empty();
+        inner.implied = Lifecycle::Keep;
+        inner.login = false;
+        inner.asked = Lifecycle::End;
+        inner.mark(at);
+        drop(inner);
+        drop(emptied);
     }
 
     #[track_caller]
@@ -273,7 +320,7 @@ impl State {
         });
     }
 
-    /// Changes the values and keeps the change for replay, unless a replay is under way.
+    /// Makes a change that drops nothing of the user's, unless a replay is under way.
     #[track_caller]
     fn write(&self, change: impl FnOnce(&mut Inner) -> Option<Change>) {
         if REPLAYING.get() {
@@ -285,6 +332,13 @@ impl State {
             Some(change) => inner.push(change, at),
             None => inner.mark(at),
         }
+    }
+}
+
+impl Inner {
+    /// Whether a field still reads as it did.
+    fn holds(&self, field: &dyn AnyField, seen: Option<&Value>) -> bool {
+        matches!(self.values.peek(field), Peek::Known(now) if is_same(now.as_ref(), seen))
     }
 }
 

@@ -13,7 +13,6 @@ use crate::id::SessionId;
 use crate::session::{Core, Session};
 use crate::state::{Carrier, State};
 use crate::store::Store;
-use crate::values::Values;
 
 /// What the tests keep in a session.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,11 +98,12 @@ pub(super) fn engine_with(
 }
 
 /// The session that a request with this cookie gets.
-pub(super) async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visitor> {
-    let found = match id {
-        Some(id) => engine.load(id).await.unwrap(),
-        None => None,
-    };
-    let (carrier, values) = found.unwrap_or((Carrier::New { replaces: None }, Values::empty(Visitor::schema())));
+pub(crate) async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visitor> {
+    let (carrier, values) = engine.load(id.map(std::slice::from_ref).unwrap_or_default()).await.unwrap();
     Session::new(Core::new(State::new(carrier, values), engine.clone()))
+}
+
+/// Whether the store knows nothing of an id any more.
+pub(crate) async fn is_unknown(engine: &Arc<Engine>, id: &SessionId) -> bool {
+    matches!(engine.load(std::slice::from_ref(id)).await.unwrap().0, Carrier::New { .. })
 }

@@ -109,7 +109,8 @@ impl Data {
                 self.count = Some(self.count.unwrap_or(0) + add);
                 self.name = Some(format!("s{}", self.count.unwrap_or(0)));
             }
-            Op::Clear => *self = Self::default(),
+            // Whoever another request logged in meanwhile stays.
+            Op::Clear => *self = Self { user: self.user, ..Self::default() },
             Op::Login(n) => self.user = Some(n.into()),
             Op::Logout => self.user = None,
             Op::Replace(_) | Op::Flush | Op::Cycle => unreachable!("not a change of data"),
@@ -239,8 +240,10 @@ impl World {
     fn end(&mut self, request: &Request, live: usize, unmoved: bool, own: Data) -> (Place, Told) {
         self.sessions[live].1 = Fate::Ended;
         match own == Data::default() {
+            // The identity went: the visit goes on under a new id.
+            _ if !request.flush => self.create(own),
             false => self.create(own),
-            true if request.flush && unmoved => (Place::Nowhere, Told::Forget),
+            true if unmoved => (Place::Nowhere, Told::Forget),
             true => (Place::Nowhere, Told::Nothing),
         }
     }
@@ -287,7 +290,9 @@ impl Request {
                 }
                 self.moves = true;
                 self.login = user.is_some();
-                self.change(op);
+                if self.view.user.is_some() || user.is_some() {
+                    self.change(op);
+                }
             }
             Op::Clear if self.view.user.is_some() => self.run(Op::Logout),
             Op::Replace(n) if self.view.count.unwrap_or(0) != u32::from(n) => self.change(Op::SetCount(n)),

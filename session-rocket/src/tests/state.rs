@@ -10,7 +10,7 @@ use crate::state::{Carrier, Lifecycle, Scope, State};
 use crate::values::Values;
 
 fn loaded(payload: &'static str) -> State {
-    let values = Values::load(Visitor::schema(), &Bytes::from_static(payload.as_bytes())).unwrap();
+    let values = Values::load(Visitor::schema(), &Bytes::from_static(payload.as_bytes()), None).unwrap();
     State::new(Carrier::New { replaces: None }, values)
 }
 

@@ -60,14 +60,14 @@ impl CookieSettings {
 
     /// The cookie that makes the browser hold `id` for `age`, or until it is closed.
     ///
-    /// `age` is cut to whole seconds and to 400 days.
-    pub(crate) fn hold(&self, id: &SessionId, age: Option<Duration>) -> Cookie<'static> {
+    /// `age` counts from `now`, and is cut to whole seconds and to 400 days.
+    pub(crate) fn hold(&self, id: &SessionId, age: Option<Duration>, now: OffsetDateTime) -> Cookie<'static> {
         let mut cookie = self.bare(id.expose());
         if let Some(age) = age {
             let seconds = i64::try_from(age.min(MAX_AGE).as_secs()).unwrap_or(i64::MAX);
             let age = time::Duration::seconds(seconds);
             cookie.set_max_age(age);
-            cookie.set_expires(OffsetDateTime::now_utc() + age);
+            cookie.set_expires(now.saturating_add(age));
         }
         cookie
     }

@@ -164,6 +164,7 @@ async fn respond<T: SessionData>(
     let session = match cached.session(request).await {
         Ok(session) => session,
         Err(error) => {
+            cookie::vary(response);
             if response.status() == status(error) {
                 cookie::mark_failed(response);
             }
@@ -175,7 +176,10 @@ async fn respond<T: SessionData>(
             cookie::vary(response);
             match answer {
                 Answer::Nothing => {}
-                Answer::Hold { id, age } => cookie::set(response, settings.hold(&id, age)),
+                Answer::Hold { id, age } => {
+                    let now = session.core().engine.clock.now().to_date();
+                    cookie::set(response, settings.hold(&id, age, now));
+                }
                 Answer::Forget if settings.presented(request) => cookie::set(response, settings.forget()),
                 Answer::Forget => {}
             }

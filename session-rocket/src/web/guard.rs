@@ -15,8 +15,7 @@ use crate::change::View;
 use crate::data::SessionData;
 use crate::error::{Chain, Error, ErrorKind, Result};
 use crate::session::{Core, Session};
-use crate::state::{Carrier, State};
-use crate::values::Values;
+use crate::state::State;
 
 /// What one request knows of its session of type `T`.
 pub(super) struct Cached<T: SessionData> {
@@ -62,14 +61,7 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
         Error::new(ErrorKind::NoFairing, format!("attach the fairing: `.attach(Session::<{name}>::fairing())`"))
     })?;
     let engine = &attached.engine;
-    let mut carrier = Carrier::New { replaces: None };
-    let mut values = Values::empty(T::schema());
-    for id in attached.cookie.candidates(request) {
-        if let Some(found) = engine.load(&id).await? {
-            (carrier, values) = found;
-            break;
-        }
-    }
+    let (carrier, values) = engine.load(&attached.cookie.candidates(request)).await?;
     Ok(Session::new(Core::new(State::new(carrier, values), Arc::clone(engine))))
 }
 

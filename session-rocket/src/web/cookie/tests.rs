@@ -17,6 +17,10 @@ fn id() -> SessionId {
     SessionId::random().unwrap()
 }
 
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
 fn client() -> Client {
     Client::untracked(rocket::custom(rocket::Config::figment().merge(("log_level", "off")))).unwrap()
 }
@@ -95,7 +99,7 @@ fn at_most_eight_candidates() {
 #[test]
 fn a_persistent_cookie_has_max_age_and_expires() {
     let id = id();
-    let cookie = settings().hold(&id, Some(Duration::from_millis(90_900)));
+    let cookie = settings().hold(&id, Some(Duration::from_millis(90_900)), now());
     let text = cookie.to_string();
     assert!(text.starts_with(&format!("sessionid={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=90; ", id.expose())));
     let left = cookie.expires_datetime().unwrap() - OffsetDateTime::now_utc();
@@ -105,14 +109,14 @@ fn a_persistent_cookie_has_max_age_and_expires() {
 #[test]
 fn a_lifetime_is_cut_to_400_days() {
     for age in [MAX_AGE + Duration::from_secs(1), Duration::MAX] {
-        let cookie = settings().hold(&id(), Some(age));
+        let cookie = settings().hold(&id(), Some(age), now());
         assert_eq!(cookie.max_age(), Some(time::Duration::days(400)));
     }
 }
 
 #[test]
 fn a_browser_close_cookie_has_neither() {
-    let text = settings().hold(&id(), None).to_string();
+    let text = settings().hold(&id(), None, now()).to_string();
     assert!(!text.contains("Max-Age") && !text.contains("Expires"), "{text}");
 }
 
@@ -132,7 +136,7 @@ fn a_removal_has_the_attributes_of_the_cookie_it_removes() {
         format!("__Secure-x=; {attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
     );
     let id = id();
-    assert_eq!(settings.hold(&id, None).to_string(), format!("__Secure-x={}; {attributes}", id.expose()));
+    assert_eq!(settings.hold(&id, None, now()).to_string(), format!("__Secure-x={}; {attributes}", id.expose()));
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn one_set_cookie_per_name() {
     response.adjoin_raw_header("Set-Cookie", "theme=dark; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid=old; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid2=other");
-    set(&mut response, settings().hold(&id(), None));
+    set(&mut response, settings().hold(&id(), None, now()));
     let last = settings().forget();
     set(&mut response, last.clone());
     assert_eq!(all(&response, "Set-Cookie"), ["theme=dark; Path=/", "sessionid2=other", &last.to_string()]);
@@ -152,7 +156,7 @@ fn an_unusual_name_is_written_as_it_is_read() {
     let settings = CookieSettings { name: "a|b^c`d~".into(), ..settings() };
     let id = id();
     let mut response = Response::new();
-    set(&mut response, settings.hold(&id, None));
+    set(&mut response, settings.hold(&id, None, now()));
     let header = all(&response, "Set-Cookie")[0].split(';').next().unwrap().to_owned();
     with_cookies(&[header], |request| assert_eq!(exposed(&settings.candidates(request)), [id.expose()]));
 }
