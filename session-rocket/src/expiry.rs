@@ -76,6 +76,7 @@ impl From<StoredExpiry> for Expiry {
 }
 
 /// When a session that is used, but not changed, is renewed.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Refresh {
     /// Only saving renews it (Django's default).

@@ -82,11 +82,7 @@ impl Values {
     }
 
     /// Cuts a payload into its fields. Nothing is decoded yet.
-    pub(crate) fn load(
-        schema: &'static Schema,
-        payload: &Bytes,
-        identity: Option<String>,
-    ) -> Result<Self, Unreadable> {
+    pub(crate) fn load(schema: &'static Schema, payload: &Bytes, identity: Option<String>) -> Result<Self, Unreadable> {
         let mut values = Self { loaded_identity: identity, ..Self::empty(schema) };
         let mut hint = 0;
         for (name, raw) in codec::split(payload)? {

@@ -67,7 +67,7 @@ impl Bed {
 }
 
 fn options(path: &Path) -> Options {
-    Options { url: format!("sqlite://{}", path.display()), timeout: Duration::from_secs(1), ..Options::default() }
+    Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(1))
 }
 
 /// The same for the same key.

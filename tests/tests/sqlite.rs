@@ -13,7 +13,7 @@ use session_rocket::store::{Create, Lookup, Migrate, Options, Store, Update};
 use session_rocket::{Clock, Error, ErrorKind, Key, ManualClock, Record, Version};
 
 fn options(path: &Path) -> Options {
-    Options { url: format!("sqlite://{}", path.display()), ..Options::default() }
+    Options::new(format!("sqlite://{}", path.display()))
 }
 
 fn record(bits: u64) -> Record {
@@ -68,7 +68,7 @@ async fn check_and_off_want_the_table_and_make_none() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("sessions.db");
     for migrate in [Migrate::Check, Migrate::Off] {
-        let error = refused(&Options { migrate, ..options(&path) }).await;
+        let error = refused(&options(&path).migrate(migrate)).await;
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("migrate = \"auto\""), "{error}");
     }
@@ -76,12 +76,12 @@ async fn check_and_off_want_the_table_and_make_none() {
     assert_eq!(numbers(&pool(&path).await, tables).await, [0], "something was made");
     SqliteStore::open(&options(&path)).await.expect("a store that makes its table");
     for (key, migrate) in [(1, Migrate::Check), (2, Migrate::Off)] {
-        let store = SqliteStore::open(&Options { migrate, ..options(&path) }).await.expect("a store");
+        let store = SqliteStore::open(&options(&path).migrate(migrate)).await.expect("a store");
         works(&store, key).await;
     }
     query("DROP TABLE rocket_session").execute(&pool(&path).await).await.expect("a table to drop");
     for migrate in [Migrate::Check, Migrate::Off, Migrate::Auto] {
-        let error = refused(&Options { migrate, ..options(&path) }).await;
+        let error = refused(&options(&path).migrate(migrate)).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         assert!(error.to_string().contains("`rocket_session` is missing"), "{error}");
     }
@@ -94,7 +94,7 @@ async fn a_tables_name_is_a_name_whatever_it_says() {
     let theirs = pool(&path).await;
     query("CREATE TABLE x (id INTEGER)").execute(&theirs).await.expect("a table");
     for name in ["visitors", "a\"b; drop table x", "select", "with space", "Größe", "'", "{table}", "`;--"] {
-        let store = SqliteStore::open(&Options { table: name.to_owned(), ..options(&path) }).await.expect("a store");
+        let store = SqliteStore::open(&options(&path).table(name)).await.expect("a store");
         works(&store, 1).await;
         let found: i64 = query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1")
             .bind(name)
@@ -105,7 +105,7 @@ async fn a_tables_name_is_a_name_whatever_it_says() {
     }
     assert_eq!(numbers(&theirs, "SELECT count(*) FROM x").await, [0], "the other table is gone");
     for name in [String::new(), "n".repeat(49), "a\0b".to_owned()] {
-        let error = refused(&Options { table: name, ..options(&path) }).await;
+        let error = refused(&options(&path).table(name)).await;
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("`table`"), "{error}");
     }
@@ -164,7 +164,7 @@ async fn every_commit_reaches_the_disk_unless_the_url_says_otherwise() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("sessions.db");
     for (query, synchronous) in [("", 2), ("?synchronous=normal", 1), ("?synchronous=FULL", 2), ("?mode=rwc", 2)] {
-        let options = Options { url: format!("{}{query}", options(&path).url), ..Options::default() };
+        let options = Options::new(format!("{}{query}", options(&path).url));
         let store = SqliteStore::open(&options).await.expect("a store");
         assert_eq!(store.synchronous().await.expect("an answer"), synchronous, "{query}");
     }
@@ -177,7 +177,7 @@ async fn a_url_that_sqlite_does_not_know_is_a_wrong_configuration() {
     for query in ["?nonsense=1", "?synchronous=off", "?synchronous", "?mode=maybe"] {
         let directory = tempfile::tempdir().expect("a directory");
         let url = format!("{}{query}", options(&directory.path().join("sessions.db")).url);
-        assert_eq!(refused(&Options { url, ..Options::default() }).await.kind(), ErrorKind::Config, "{query}");
+        assert_eq!(refused(&Options::new(url)).await.kind(), ErrorKind::Config, "{query}");
     }
 }
 
@@ -186,7 +186,7 @@ async fn a_lock_that_is_not_released_is_a_timeout() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("sessions.db");
     let timeout = Duration::from_millis(300);
-    let store = SqliteStore::open(&Options { timeout, ..options(&path) }).await.expect("a store");
+    let store = SqliteStore::open(&options(&path).timeout(timeout)).await.expect("a store");
     let (key, first, second) = (Key::from_bytes([1; 32]), record(1), record(2));
     store.create(&key, &first).await.expect("a create");
     let theirs = pool(&path).await;

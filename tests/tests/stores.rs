@@ -12,14 +12,14 @@ use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Updat
 use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
 
 async fn opened(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
-    let options = Options { url: url.to_owned(), clock, ..Options::default() };
+    let options = Options::new(url).clock(clock);
     open(&options).await.expect("a store that can be opened")
 }
 
 async fn pooled(path: &Path, clock: Arc<ManualClock>) -> Arc<dyn Store> {
     let connect = session_rocket::sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let pool = session_rocket::sqlx::SqlitePool::connect_with(connect).await.expect("a database");
-    let options = Options { clock, ..Options::default() };
+    let options = Options::default().clock(clock);
     Arc::new(SqliteStore::from_pool(pool, &options).await.expect("a store in the pool's database"))
 }
 

@@ -92,7 +92,7 @@ enum Stage {
     Waiting(Box<Job>),
     /// Being saved, or its result was taken.
     Taken,
-    Done(Result<Settled>),
+    Done(Box<Result<Settled>>),
     /// Its replay changed whose session it is: it has to change the id as well.
     Identifies(Box<Job>),
 }
@@ -105,7 +105,6 @@ impl Ticket {
     fn is_waiting(&self) -> bool {
         matches!(*self.stage.lock().unwrap_or_else(PoisonError::into_inner), Stage::Waiting(_))
     }
-
 }
 
 /// A commit that is being saved.
@@ -123,7 +122,7 @@ impl Member {
     }
 
     fn finish(self, result: Result<Settled>) {
-        self.ticket.replace(Stage::Done(result));
+        self.ticket.replace(Stage::Done(Box::new(result)));
     }
 
     fn is_current(&self, at: &Stored) -> bool {
@@ -166,7 +165,7 @@ impl Engine {
             if ticket.is_waiting() {
                 if deadline.left().is_zero() {
                     let late = Error::new(ErrorKind::Timeout, "other requests' saves took too long");
-                    ticket.replace(Stage::Done(Err(late)));
+                    ticket.replace(Stage::Done(Box::new(Err(late))));
                 } else {
                     let at = turn.take().unwrap_or(own);
                     *turn = self.save(Target { at, followed: false, read: false }, group.take()).await;
@@ -309,7 +308,7 @@ impl Engine {
 
 fn finished(stage: Stage) -> Result<Settled> {
     match stage {
-        Stage::Done(result) => result,
+        Stage::Done(result) => *result,
         // The task that had the turn was stopped: the runtime shuts down.
         Stage::Waiting(_) | Stage::Taken | Stage::Identifies(_) => {
             Err(Error::new(ErrorKind::Uncertain, "the task that saved a session was stopped"))

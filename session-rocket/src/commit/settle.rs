@@ -9,6 +9,9 @@ use crate::id::Key;
 use crate::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Update};
 
+/// How long a write that was given up may take to arrive all the same.
+const LAST_CHANCE: Duration = Duration::from_millis(250);
+
 impl Deadline {
     /// The share of the time left that one call may take, so that there is some for asking what became of it.
     fn share(self) -> Duration {
@@ -106,6 +109,8 @@ impl Engine {
         {
             return Ok(done);
         }
+        // What was cut off may still be on its way: it is given a little time to arrive.
+        self.clock.sleep(LAST_CHANCE.min(deadline.left() / 2)).await;
         match self.look(key, deadline).await {
             Ok(seen) if own(&seen) => Ok(done),
             _ => Err(uncertain(what, lost)),

@@ -112,7 +112,7 @@ impl Store for MemoryStore {
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         let swap = |entry: &mut Entry| {
             if let Entry::Live(record) = entry {
-                record.expires_at = expires_at;
+                record.expires_at = record.expires_at.max(expires_at);
             }
             Touch::Touched
         };

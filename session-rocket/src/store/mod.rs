@@ -12,8 +12,8 @@
 //!    [`Update::Conflict`] with the record now there; an ended or absent key gives [`Update::Gone`]; a moved one
 //!    [`Update::Moved`]. Never does an update create. Of any number of concurrent updates that expect one version,
 //!    exactly one is [`Update::Updated`].
-//! 4. **Touch moves the expiry only.** It changes neither version, payload nor `updated_at`, compares versions like an
-//!    update, and never creates.
+//! 4. **Touch moves the expiry only**, and never back: of two, the later moment stands. It changes neither version,
+//!    payload nor `updated_at`, compares versions like an update, and never creates.
 //! 5. **Retire leaves a tombstone.** It replaces the live record, whatever its version or only the expected one; the
 //!    payload and the identity are gone from the store. A key that holds no live record is [`Retire::Gone`] and is
 //!    left as it is.
@@ -28,6 +28,8 @@
 //! 10. **Cancellation.** Dropping the future of any call, at any await, leaves the store whole: the call happened or it
 //!     did not, and no later call gets another call's answer.
 //! 11. **Errors are not answers.** What cannot be read or written is an error, never `Absent`, `Gone` or success.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -120,7 +122,7 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces the record whose version is `expected`. `created_at` and `scope` may be taken to be unchanged.
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update>;
 
-    /// Moves the expiry of the record whose version is `expected`.
+    /// Moves the expiry of the record whose version is `expected` to `expires_at`, unless it is later already.
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch>;
 
     /// Puts `tombstone` in the place of the record, whatever its version or only if it is `expected`.
@@ -143,6 +145,46 @@ pub trait Store: Send + Sync + 'static {
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let _ = (scope, identity, except, until);
         Err(unsupported())
+    }
+}
+
+/// A store that several session types, or a test, hold.
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    async fn load(&self, key: &Key) -> Result<Lookup> {
+        (**self).load(key).await
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
+        (**self).create(key, record).await
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        (**self).update(key, expected, record).await
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
+        (**self).touch(key, expected, expires_at).await
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
+        (**self).retire(key, expected, tombstone).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        (**self).delete(key).await
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        (**self).delete_expired(limit).await
+    }
+
+    async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
+        (**self).list(scope, identity).await
+    }
+
+    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
+        (**self).retire_all(scope, identity, except, until).await
     }
 }
 

@@ -10,6 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a launch does about the session table.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Migrate {
     /// Makes it, or brings it up to date.
@@ -26,8 +27,9 @@ pub enum Migrate {
 /// ```
 /// use session_rocket::store::Options;
 ///
-/// let options = Options { url: "memory:".into(), ..Options::default() };
+/// let options = Options::new("sqlite::memory:").table("visitors");
 /// ```
+#[non_exhaustive]
 #[derive(Clone)]
 pub struct Options {
     /// The back-end and its address. _Default:_ `"sqlite://sessions.db"`.
@@ -61,6 +63,53 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The defaults, but for the back-end's URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+
+    /// Sets the table's name.
+    #[must_use]
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.table = name.into();
+        self
+    }
+
+    /// Sets what opening does about the table.
+    #[must_use]
+    pub fn migrate(mut self, migrate: Migrate) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
+    /// Sets how long one call may wait.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets how many connections read at once.
+    #[must_use]
+    pub fn max_connections(mut self, number: u32) -> Self {
+        self.max_connections = Some(number);
+        self
+    }
+
+    /// Sets how many sessions and tombstones a store in memory holds.
+    #[must_use]
+    pub fn capacity(mut self, sessions: usize) -> Self {
+        self.capacity = sessions;
+        self
+    }
+
+    /// Sets where the time comes from.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Whether both name one store, opened in one way.
     pub(crate) fn same_place(&self, other: &Self) -> bool {
         let of = |options: &Self| {

@@ -1,5 +1,6 @@
 //! Tests of the session and its commits, without the macro and without Rocket.
 
+mod between;
 mod faults;
 mod fixture;
 mod model;

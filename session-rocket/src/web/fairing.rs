@@ -116,6 +116,17 @@ struct Entry {
     scope: &'static str,
     cookie_name: String,
     opened: Option<(store::Options, Arc<dyn Store>)>,
+    swept: bool,
+}
+
+impl Registry {
+    /// The store that another session type has opened with the same options, and whether it is swept.
+    fn opened(&self, options: &store::Options) -> Option<(Arc<dyn Store>, bool)> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |entry: &&Entry| entry.opened.as_ref().is_some_and(|(other, _)| other.same_place(options));
+        let (_, store) = entries.iter().find(same)?.opened.as_ref()?;
+        Some((store.clone(), entries.iter().filter(same).any(|entry| entry.swept)))
+    }
 }
 
 #[rocket::async_trait]
@@ -213,15 +224,16 @@ impl<T: SessionData> SessionFairing<T> {
             .ok_or_else(|| Error::new(ErrorKind::Config, "the registry of session types is not managed"))?;
         Self::refuse_clashes(registry, &settings)?;
         let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
-        let (store, shared) = self.open(registry, &options).await?;
+        let (store, swept) = self.open(registry, &options).await?;
         log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
         registry.0.lock().unwrap_or_else(PoisonError::into_inner).push(Entry {
             type_name: T::NAME,
             scope: T::CONFIG,
             cookie_name: settings.cookie.name.clone(),
             opened: matches!(self.source, Source::Url).then(|| (options, store.clone())),
+            swept: swept || settings.sweep_interval.is_some(),
         });
-        let sweep = settings.sweep_interval.filter(|_| !shared).map(|interval| Sweep {
+        let sweep = settings.sweep_interval.filter(|_| !swept).map(|interval| Sweep {
             store: store.clone(),
             interval,
             clock: self.clock.clone(),
@@ -255,7 +267,7 @@ impl<T: SessionData> SessionFairing<T> {
         Ok(())
     }
 
-    /// The store, and whether another session type has opened it already.
+    /// The store, and whether it is swept already, for another session type.
     async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
         match &self.source {
             Source::Object(store) => Ok((store.clone(), false)),
@@ -265,13 +277,9 @@ impl<T: SessionData> SessionFairing<T> {
                 Ok((Arc::new(store), false))
             }
             Source::Url => {
-                let opened = {
-                    let entries = registry.0.lock().unwrap_or_else(PoisonError::into_inner);
-                    let mut opened = entries.iter().filter_map(|entry| entry.opened.as_ref());
-                    opened.find(|(other, _)| other.same_place(options)).map(|(_, store)| store.clone())
-                };
+                let opened = registry.opened(options);
                 match opened {
-                    Some(store) => Ok((store, true)),
+                    Some(opened) => Ok(opened),
                     None => Ok((store::open(options).await?, false)),
                 }
             }

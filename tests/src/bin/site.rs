@@ -109,7 +109,7 @@ impl Store for Counting {
 #[launch]
 async fn rocket() -> _ {
     let url = std::env::var("SITE_STORE").expect("the test sets where sessions are kept");
-    let options = store::Options { url, ..store::Options::default() };
+    let options = store::Options::new(url);
     let store = store::open(&options).await.expect("the test's store opens");
     rocket::build()
         .attach(Session::<Hot>::fairing().store(Counting(store)))

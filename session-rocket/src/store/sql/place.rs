@@ -4,7 +4,6 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,10 @@ use crate::store::Options;
 /// How long to wait before a new file is opened once more.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How long SQLite itself waits for a lock. Short, for a statement that waits in there goes on when its caller has given
+/// up; the store asks again.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// What a file is, whatever it is called.
 type FileId = (u64, u64);
 
@@ -28,7 +31,6 @@ pub(super) struct Opened {
     file: Option<FileId>,
     /// The write-ahead log that belongs to the file, once SQLite has made it.
     log: OnceLock<FileId>,
-    broken: AtomicBool,
 }
 
 /// How to open a database.
@@ -48,11 +50,7 @@ pub(super) struct Place {
 
 impl Opened {
     fn of_pool(pool: SqlitePool) -> Self {
-        Self { writer: pool.clone(), readers: pool, file: None, log: OnceLock::new(), broken: AtomicBool::new(false) }
-    }
-
-    pub(super) fn mark_broken(&self) {
-        self.broken.store(true, Ordering::SeqCst);
+        Self { writer: pool.clone(), readers: pool, file: None, log: OnceLock::new() }
     }
 
     /// Whether the path leads to the file; learns on the way which log is its own.
@@ -96,13 +94,13 @@ impl Place {
     /// Whether what was written to `opened` is in the database that the path leads to.
     pub(super) fn is_sound(&self, opened: &Opened) -> bool {
         let path = self.recipe.as_ref().and_then(|recipe| recipe.path.as_ref());
-        !opened.broken.load(Ordering::SeqCst) && path.is_none_or(|path| opened.is_at(path))
+        path.is_none_or(|path| opened.is_at(path))
     }
 
     /// Opens the database again, unless another request has done so. `prepare` makes the table where it is missing.
     pub(super) async fn reopen(&self, prepare: impl AsyncFnOnce(&Opened) -> Result<()>) -> Result<Arc<Opened>> {
         let Some(recipe) = &self.recipe else {
-            return Err(Error::new(ErrorKind::Unavailable, "the application's database is damaged"));
+            return Ok(self.opened.read().await.clone());
         };
         let mut current = self.opened.write().await;
         if self.is_sound(&current) {
@@ -129,9 +127,10 @@ impl Recipe {
             .map_err(|e| Error::with_source(ErrorKind::Config, "`store` is not a SQLite URL", e))?;
         let in_memory = is_in_memory(&url);
         let path = (!in_memory).then(|| connect.get_filename().to_path_buf());
-        let mut connect = connect.busy_timeout(options.timeout);
+        let mut connect = connect.busy_timeout(BUSY_TIMEOUT.min(options.timeout));
         if !in_memory {
-            let explicit = url.contains("mode=");
+            let query = url.split_once('?').map_or("", |(_, query)| query);
+            let explicit = query.split('&').any(|pair| pair.starts_with("mode="));
             connect = connect.journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
             connect = if explicit { connect } else { connect.create_if_missing(true) };
         }
@@ -165,7 +164,7 @@ impl Recipe {
         };
         let file = file_id(path);
         let readers = pool(self.readers).connect_lazy_with(self.connect.clone().pragma("query_only", "on"));
-        Ok(Opened { writer, readers, file, log: OnceLock::new(), broken: AtomicBool::new(false) })
+        Ok(Opened { writer, readers, file, log: OnceLock::new() })
     }
 
     /// Where only the database file was replaced, the log of the old one lies beside the new one, and SQLite would
@@ -206,13 +205,13 @@ impl Recipe {
     }
 }
 
-/// Somebody else holds a lock, or all connections are in use.
+/// Somebody else holds a lock: the statement did nothing.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
-    let code =
-        error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
-    matches!(code.map(|code| code & 0xff), Some(BUSY | LOCKED)) || matches!(error, sqlx::Error::PoolTimedOut)
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    // The low byte is the code, the others tell more of it.
+    matches!(code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff), Some(BUSY | LOCKED))
 }
 
 /// SQLite's own URLs know no `synchronous`: sites that would rather lose the last commits in a power cut say so here.

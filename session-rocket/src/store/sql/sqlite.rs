@@ -1,18 +1,19 @@
 //! Sessions in SQLite.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::migrate::{Migrate as _, MigrateError};
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr, SqlitePool};
 
 use super::Table;
 use super::place::{Opened, Place, is_busy};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
+use crate::id::{Key, random_bytes};
 use crate::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Migrate, Options, Retire, Store, Touch, Update};
 
@@ -27,6 +28,7 @@ pub struct SqliteStore {
     table: Table,
     sql: Statements,
     migrate: Migrate,
+    timeout: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -59,7 +61,7 @@ impl Statements {
             update: sql("UPDATE {table} SET scope = ?2, identity = ?3, payload = ?4, version = ?5, created_at = ?6, \
                  updated_at = ?7, expires_at = ?8 \
                  WHERE key = ?1 AND version = ?9 AND payload IS NOT NULL AND expires_at > ?10"),
-            touch: sql("UPDATE {table} SET expires_at = ?2 \
+            touch: sql("UPDATE {table} SET expires_at = MAX(expires_at, ?2) \
                  WHERE key = ?1 AND version = ?3 AND payload IS NOT NULL AND expires_at > ?4"),
             retire: sql(&format!(
                 "UPDATE {{table}} SET {ENDED}, moved_to = ?3 \
@@ -113,7 +115,8 @@ impl SqliteStore {
 
     async fn new(place: Place, table: Table, options: &Options) -> Result<Self> {
         let sql = Statements::new(&table);
-        let store = Self { place, table, sql, migrate: options.migrate, clock: options.clock.clone() };
+        let (migrate, timeout) = (options.migrate, options.timeout);
+        let store = Self { place, table, sql, migrate, timeout, clock: options.clock.clone() };
         let (opened, _) = store.place.current().await;
         store.prepare(&opened).await?;
         Ok(store)
@@ -179,10 +182,8 @@ impl SqliteStore {
     /// What an answer is worth: one from a file that nobody else sees is none.
     fn confirm<A>(&self, opened: &Opened, what: &str, answer: sqlx::Result<A>) -> Result<A> {
         let answer = answer.map_err(|error| {
-            if is_damage(&error) {
-                opened.mark_broken();
-            }
-            let kind = if is_busy(&error) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+            let late = is_busy(&error) || matches!(error, sqlx::Error::PoolTimedOut);
+            let kind = if late { ErrorKind::Timeout } else { ErrorKind::Unavailable };
             Error::with_source(kind, format!("cannot {what} a session in SQLite"), error)
         })?;
         if self.place.is_sound(opened) {
@@ -191,6 +192,25 @@ impl SqliteStore {
             let context = format!("cannot {what} a session: the SQLite database file was moved, removed or replaced");
             Err(Error::new(ErrorKind::Unavailable, context))
         }
+    }
+
+    /// Runs a statement that writes, again and again while another process holds the lock. What is cut off in between
+    /// leaves no statement behind that is still to come.
+    async fn write<F>(&self, opened: &Opened, what: &str, statement: impl Fn() -> F) -> Result<u64>
+    where
+        F: Future<Output = sqlx::Result<SqliteQueryResult>>,
+    {
+        let started = Instant::now();
+        let done = loop {
+            match statement().await {
+                Err(error) if is_busy(&error) && started.elapsed() < self.timeout => {
+                    let [random] = random_bytes::<1>()?;
+                    self.clock.sleep(Duration::from_micros(u64::from(random) * 40)).await;
+                }
+                done => break done,
+            }
+        };
+        self.confirm(opened, what, done).map(|done| done.rows_affected())
     }
 
     fn now(&self) -> i64 {
@@ -206,19 +226,6 @@ impl SqliteStore {
             .await;
         self.confirm(opened, "load", row)?.map_or(Ok(Lookup::Absent), |row| lookup(&row))
     }
-}
-
-/// The database itself is at fault, or what it lies on: opening it again may help.
-fn is_damage(error: &sqlx::Error) -> bool {
-    const IO_ERROR: i32 = 10;
-    const CORRUPT: i32 = 11;
-    const CANNOT_OPEN: i32 = 14;
-    const NOT_A_DATABASE: i32 = 26;
-    let code =
-        error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
-    // The low byte is the code, the others tell more of it.
-    matches!(code.map(|code| code & 0xff), Some(IO_ERROR | CORRUPT | CANNOT_OPEN | NOT_A_DATABASE))
-        || matches!(error, sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed)
 }
 
 fn unreadable(error: sqlx::Error) -> Error {
@@ -274,17 +281,21 @@ impl Store for SqliteStore {
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
         let opened = self.opened().await?;
-        let query = bind_record!(sqlx::query(self.sql.create.clone()), key, record);
-        let done = query.bind(self.now()).execute(&opened.writer).await;
-        let done = self.confirm(&opened, "create", done)?;
-        Ok(if done.rows_affected() == 1 { Create::Created } else { Create::Taken })
+        let create = || {
+            let query = bind_record!(sqlx::query(self.sql.create.clone()), key, record);
+            query.bind(self.now()).execute(&opened.writer)
+        };
+        let rows = self.write(&opened, "create", create).await?;
+        Ok(if rows == 1 { Create::Created } else { Create::Taken })
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         let opened = self.opened().await?;
-        let query = bind_record!(sqlx::query(self.sql.update.clone()), key, record);
-        let done = query.bind(expected.bits().cast_signed()).bind(self.now()).execute(&opened.writer).await;
-        if self.confirm(&opened, "save", done)?.rows_affected() == 1 {
+        let update = || {
+            let query = bind_record!(sqlx::query(self.sql.update.clone()), key, record);
+            query.bind(expected.bits().cast_signed()).bind(self.now()).execute(&opened.writer)
+        };
+        if self.write(&opened, "save", update).await? == 1 {
             return Ok(Update::Updated);
         }
         Ok(match self.refusal(&opened, key).await? {
@@ -296,14 +307,15 @@ impl Store for SqliteStore {
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         let opened = self.opened().await?;
-        let done = sqlx::query(self.sql.touch.clone())
-            .bind(key.as_bytes().as_slice())
-            .bind(expires_at.as_millis())
-            .bind(expected.bits().cast_signed())
-            .bind(self.now())
-            .execute(&opened.writer)
-            .await;
-        if self.confirm(&opened, "refresh", done)?.rows_affected() == 1 {
+        let touch = || {
+            sqlx::query(self.sql.touch.clone())
+                .bind(key.as_bytes().as_slice())
+                .bind(expires_at.as_millis())
+                .bind(expected.bits().cast_signed())
+                .bind(self.now())
+                .execute(&opened.writer)
+        };
+        if self.write(&opened, "refresh", touch).await? == 1 {
             return Ok(Touch::Touched);
         }
         Ok(match self.refusal(&opened, key).await? {
@@ -318,15 +330,16 @@ impl Store for SqliteStore {
             Fate::Moved(to) => Some(to.as_bytes().as_slice()),
             Fate::Ended => None,
         };
-        let done = sqlx::query(self.sql.retire.clone())
-            .bind(self.now())
-            .bind(tombstone.expires_at.as_millis())
-            .bind(moved_to)
-            .bind(key.as_bytes().as_slice())
-            .bind(expected.map(|version| version.bits().cast_signed()))
-            .execute(&opened.writer)
-            .await;
-        if self.confirm(&opened, "end", done)?.rows_affected() == 1 {
+        let retire = || {
+            sqlx::query(self.sql.retire.clone())
+                .bind(self.now())
+                .bind(tombstone.expires_at.as_millis())
+                .bind(moved_to)
+                .bind(key.as_bytes().as_slice())
+                .bind(expected.map(|version| version.bits().cast_signed()))
+                .execute(&opened.writer)
+        };
+        if self.write(&opened, "end", retire).await? == 1 {
             return Ok(Retire::Retired);
         }
         Ok(match self.refusal(&opened, key).await? {
@@ -337,15 +350,15 @@ impl Store for SqliteStore {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         let opened = self.opened().await?;
-        let done = sqlx::query(self.sql.delete.clone()).bind(key.as_bytes().as_slice()).execute(&opened.writer).await;
-        self.confirm(&opened, "delete", done).map(|_| ())
+        let delete = || sqlx::query(self.sql.delete.clone()).bind(key.as_bytes().as_slice()).execute(&opened.writer);
+        self.write(&opened, "delete", delete).await.map(|_| ())
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
         let opened = self.opened().await?;
-        let done =
-            sqlx::query(self.sql.delete_expired.clone()).bind(self.now()).bind(limit).execute(&opened.writer).await;
-        self.confirm(&opened, "sweep", done).map(|done| done.rows_affected())
+        let sweep =
+            || sqlx::query(self.sql.delete_expired.clone()).bind(self.now()).bind(limit).execute(&opened.writer);
+        self.write(&opened, "sweep", sweep).await
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
@@ -368,14 +381,15 @@ impl Store for SqliteStore {
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let opened = self.opened().await?;
-        let done = sqlx::query(self.sql.retire_all.clone())
-            .bind(self.now())
-            .bind(until.as_millis())
-            .bind(scope)
-            .bind(identity)
-            .bind(except.map(|key| key.as_bytes().as_slice()))
-            .execute(&opened.writer)
-            .await;
-        self.confirm(&opened, "end", done).map(|done| done.rows_affected())
+        let retire = || {
+            sqlx::query(self.sql.retire_all.clone())
+                .bind(self.now())
+                .bind(until.as_millis())
+                .bind(scope)
+                .bind(identity)
+                .bind(except.map(|key| key.as_bytes().as_slice()))
+                .execute(&opened.writer)
+        };
+        self.write(&opened, "end", retire).await
     }
 }

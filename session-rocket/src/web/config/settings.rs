@@ -14,9 +14,11 @@ use super::{Config, DAY};
 use crate::clock::SystemClock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::{Policy, Refresh};
-use crate::store;
+use crate::store::{self, Migrate};
 use crate::web::cookie::{CookieSettings, MAX_AGE};
 
+/// A request that waits for longer has lost its client.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The effective settings of one session type.
@@ -125,6 +127,14 @@ impl Check<'_> {
         if config.sweep_interval.is_some_and(|interval| interval.is_zero()) {
             return self.refuse("sweep_interval", "must not be zero: write \"off\" to never sweep");
         }
+        // A longer one is a slip, and clocks and timers have their ends.
+        for (key, duration, longest) in
+            [("timeout", Some(config.timeout), LONGEST_TIMEOUT), ("sweep_interval", config.sweep_interval, MAX_AGE)]
+        {
+            if duration.is_some_and(|duration| duration > longest) {
+                return self.refuse(key, &format!("must be at most {}", Text(longest)));
+            }
+        }
         let zeros = [
             ("timeout", config.timeout.is_zero()),
             ("max_size", config.max_size == 0),
@@ -209,6 +219,14 @@ impl fmt::Display for Settings {
             Refresh::Share(share) => write!(f, "; renewed when read after {share} of the lifetime")?,
         }
         write!(f, "; store {}", masked(&self.store.url))?;
+        if self.store.url.starts_with("sqlite:") {
+            let migrate = match self.store.migrate {
+                Migrate::Auto => "auto",
+                Migrate::Check => "check",
+                Migrate::Off => "off",
+            };
+            write!(f, " (table `{}`, migrate {migrate})", self.store.table)?;
+        }
         match self.sweep_interval {
             Some(interval) => write!(f, ", swept every {}", Text(interval))?,
             None => f.write_str(", never swept")?,

@@ -282,3 +282,11 @@ fn urls_are_masked() {
         assert_eq!(masked(url), shown);
     }
 }
+
+#[test]
+fn durations_that_no_timer_takes() {
+    refused("timeout = \"2 hours\"", &["`session.timeout`", "at most 1h"]);
+    refused("sweep_interval = \"900 days\"", &["`session.sweep_interval`", "at most"]);
+    let code = Config::new().timeout(Duration::MAX);
+    assert!(resolve(&figment(""), "session", &code, true).is_err());
+}

@@ -1,0 +1,329 @@
+//! What another request, another thread or another release does in between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::fixture::{COUNT, DAY, NAME, USER, Visitor, clock, engine, engine_with, open, policy};
+use crate::clock::Timestamp;
+use crate::codec;
+use crate::error::{Error, ErrorKind, Result};
+use crate::expiry::{Policy, Refresh};
+use crate::id::Key;
+use crate::record::{Record, Tombstone, Version};
+use crate::session::{Answer, Session};
+use crate::state::{Carrier, Scope};
+use crate::store::memory::MemoryStore;
+use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
+
+/// A store that holds back the answer of one write, or fails all of them.
+struct Slow {
+    store: Arc<MemoryStore>,
+    hold: AtomicBool,
+    held: Semaphore,
+    release: Semaphore,
+    fail: AtomicBool,
+}
+
+impl Slow {
+    fn new(store: Arc<MemoryStore>) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            hold: AtomicBool::new(false),
+            held: Semaphore::new(0),
+            release: Semaphore::new(0),
+            fail: AtomicBool::new(false),
+        })
+    }
+
+    async fn answer<A>(&self, call: impl Future<Output = Result<A>> + Send) -> Result<A> {
+        if self.fail.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Unavailable, "the store is down"));
+        }
+        let answer = call.await;
+        if self.hold.swap(false, Ordering::SeqCst) {
+            self.held.add_permits(1);
+            self.release.acquire().await.unwrap().forget();
+        }
+        answer
+    }
+
+    async fn is_held(&self) {
+        self.held.acquire().await.unwrap().forget();
+    }
+}
+
+#[async_trait]
+impl Store for Slow {
+    async fn load(&self, key: &Key) -> Result<Lookup> {
+        self.store.load(key).await
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
+        self.answer(self.store.create(key, record)).await
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        self.answer(self.store.update(key, expected, record)).await
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
+        self.answer(self.store.touch(key, expected, expires_at)).await
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
+        self.answer(self.store.retire(key, expected, tombstone)).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.store.delete(key).await
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        self.store.delete_expired(limit).await
+    }
+}
+
+fn spawn_save(session: &Session<Visitor>) -> tokio::task::JoinHandle<Result<()>> {
+    let session = session.clone();
+    tokio::spawn(async move { session.save().await })
+}
+
+#[tokio::test]
+async fn what_the_last_save_left_over_is_not_taken_for_what_is_stored() {
+    let memory = Arc::new(MemoryStore::new(100, clock()));
+    let slow = Slow::new(memory.clone());
+    let (here, elsewhere) = (engine(slow.clone(), clock()), engine(memory, clock()));
+    let session = open(&here, None).await;
+    NAME.set(session.state(), "zero".into());
+    session.save().await.unwrap();
+    let id = session.id().unwrap();
+
+    slow.hold.store(true, Ordering::SeqCst);
+    let first = open(&here, Some(&id)).await;
+    NAME.set(first.state(), "one".into());
+    let first = spawn_save(&first);
+    slow.is_held().await;
+    let other = open(&elsewhere, Some(&id)).await;
+    NAME.set(other.state(), "two".into());
+    other.save().await.unwrap();
+    let last = open(&here, Some(&id)).await;
+    assert_eq!(NAME.get(last.state()).as_deref(), Some("two"));
+    NAME.set(last.state(), "one".into());
+    let last = spawn_save(&last);
+    // The last one queues up behind the first, whose leftovers say "one".
+    tokio::task::yield_now().await;
+    slow.release.add_permits(1);
+    first.await.unwrap().unwrap();
+    last.await.unwrap().unwrap();
+    assert_eq!(NAME.get(open(&here, Some(&id)).await.state()).as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn every_saver_whose_changes_failed_is_told() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "zero".into());
+    session.save().await.unwrap();
+    slow.fail.store(true, Ordering::SeqCst);
+    let first = async {
+        COUNT.set(session.state(), 1);
+        session.save().await
+    };
+    let second = async {
+        NAME.set(session.state(), "one".into());
+        session.save().await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.is_err() && second.is_err());
+    // Both were told: the handler may answer as it likes.
+    assert!(session.core().respond(Scope::Everything).await.is_ok());
+}
+
+#[tokio::test]
+async fn after_leaving_a_user_the_visit_goes_on() {
+    for leave in [
+        (|session: &Session<Visitor>| _ = USER.delete(session.state())) as fn(&Session<Visitor>),
+        |session| session.clear(),
+        |session| session.update(|visitor| visitor.user = None),
+    ] {
+        let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+        let session = open(&engine, None).await;
+        USER.set(session.state(), 7);
+        session.save().await.unwrap();
+        let old = session.id().unwrap();
+        let session = open(&engine, Some(&old)).await;
+        leave(&session);
+        let Answer::Hold { id, .. } = session.core().respond(Scope::Everything).await.unwrap() else {
+            panic!("the browser is told the new id");
+        };
+        assert!(id != old && matches!(open(&engine, Some(&old)).await.state().carrier(), Carrier::Ended));
+        let next = open(&engine, Some(&id)).await;
+        NAME.set(next.state(), "kept".into());
+        next.save().await.unwrap();
+        assert_eq!(NAME.get(open(&engine, Some(&id)).await.state()).as_deref(), Some("kept"));
+    }
+}
+
+/// Writes a record as another release would.
+async fn plant(memory: &MemoryStore, key: &Key, change: impl FnOnce(&mut Record)) {
+    let Lookup::Found(mut record) = memory.load(key).await.unwrap() else { panic!("the record is there") };
+    let expected = record.version;
+    change(&mut record);
+    record.version = Version::random().unwrap();
+    assert_eq!(memory.update(key, expected, &record).await.unwrap(), Update::Updated);
+}
+
+#[tokio::test]
+async fn an_identity_that_does_not_decode_is_somebody_elses_and_stays_indexed() {
+    let memory = Arc::new(MemoryStore::new(100, clock()));
+    let engine = engine(memory.clone(), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "cart".into());
+    session.save().await.unwrap();
+    let id = session.id().unwrap();
+    let key = id.key("session");
+    plant(&memory, &key, |record| {
+        let fields = [("name", codec::Raw::encode("cart").unwrap()), ("user", codec::Raw::encode("ada").unwrap())];
+        record.payload = codec::join(fields.iter().map(|(name, raw)| (*name, raw)));
+        record.identity = Some("ada".into());
+    })
+    .await;
+
+    let session = open(&engine, Some(&id)).await;
+    COUNT.set(session.state(), 1);
+    session.save().await.unwrap();
+    assert_eq!(memory.list("session", "ada").await.unwrap().len(), 1);
+
+    let session = open(&engine, Some(&id)).await;
+    USER.set(session.state(), 1);
+    assert_eq!(NAME.get(session.state()), None, "the cart of one user is not for another");
+}
+
+#[tokio::test]
+async fn a_replay_that_logs_in_changes_the_id() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 5);
+    session.save().await.unwrap();
+    let old = session.id().unwrap();
+    let session = open(&engine, Some(&old)).await;
+    session.update(|visitor| {
+        visitor.tags.push("seen".into());
+        if visitor.count == 6 {
+            visitor.user = Some(1);
+        }
+    });
+    let other = open(&engine, Some(&old)).await;
+    COUNT.set(other.state(), 6);
+    other.save().await.unwrap();
+    session.save().await.unwrap();
+    let new = session.id().unwrap();
+    assert!(new != old && matches!(open(&engine, Some(&old)).await.state().carrier(), Carrier::Ended));
+    assert_eq!(open(&engine, Some(&new)).await.get().user, Some(1));
+}
+
+#[tokio::test]
+async fn a_visitors_clear_does_not_log_out_whoever_logged_in_meanwhile() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "cart".into());
+    session.save().await.unwrap();
+    let old = session.id().unwrap();
+    let clears = open(&engine, Some(&old)).await;
+    let login = open(&engine, Some(&old)).await;
+    USER.set(login.state(), 1);
+    login.save().await.unwrap();
+    clears.clear();
+    clears.save().await.unwrap();
+    let session = open(&engine, login.id().as_ref()).await;
+    assert_eq!((USER.get(session.state()), NAME.get(session.state())), (Some(1), None));
+}
+
+#[test]
+fn of_two_threads_that_set_a_default_one_wins_for_both() {
+    for _ in 0..2000 {
+        let values = crate::values::Values::empty(<Visitor as crate::SessionData>::schema());
+        let state = crate::state::State::new(Carrier::New { replaces: None }, values);
+        let given = std::thread::scope(|scope| {
+            ["a", "b"]
+                .map(|name| scope.spawn(|| NAME.setdefault(&state, name.into())))
+                .map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(given[0], given[1]);
+        assert_eq!(NAME.get(&state), Some(given[0].clone()));
+    }
+}
+
+#[tokio::test]
+async fn a_change_made_while_a_refresh_is_under_way_counts_once() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let now = clock();
+    let policy = Policy { refresh: Refresh::Always, ..policy() };
+    let engine = engine_with(slow.clone(), now.clone(), policy, (DAY, 1000));
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 0);
+    session.save().await.unwrap();
+    let id = session.id().unwrap();
+    now.advance(DAY);
+    let session = open(&engine, Some(&id)).await;
+    slow.hold.store(true, Ordering::SeqCst);
+    let responds = {
+        let session = session.clone();
+        tokio::spawn(async move { session.core().respond(Scope::Everything).await.is_ok() })
+    };
+    slow.is_held().await;
+    COUNT.update(session.state(), |count| *count += 1);
+    slow.release.add_permits(1);
+    assert!(responds.await.unwrap());
+    session.save().await.unwrap();
+    assert_eq!(COUNT.get(open(&engine, Some(&id)).await.state()), 1);
+}
+
+#[tokio::test]
+async fn a_change_that_panics_when_it_is_made_again_does_not_undo_the_save() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "saved".into());
+    slow.hold.store(true, Ordering::SeqCst);
+    let save = spawn_save(&session);
+    slow.is_held().await;
+    let runs = Arc::new(AtomicU32::new(0));
+    COUNT.update(session.state(), move |_| assert_eq!(runs.fetch_add(1, Ordering::SeqCst), 0, "a replay that panics"));
+    slow.release.add_permits(1);
+    assert_eq!(save.await.unwrap().unwrap_err().kind(), ErrorKind::Panicked);
+    let id = session.id().expect("the session is saved and has its id");
+    assert_eq!(NAME.get(open(&engine, Some(&id)).await.state()).as_deref(), Some("saved"));
+}
+
+#[tokio::test]
+async fn after_the_head_what_needs_no_cookie_is_no_error() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    session.core().respond(Scope::Everything).await.unwrap();
+    session.cycle_id();
+    session.save().await.unwrap();
+    USER.delete(session.state());
+    session.save().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_several_ids_the_living_one_counts() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let session = open(&engine, None).await;
+        COUNT.set(session.state(), 1);
+        session.save().await.unwrap();
+        ids.push(session.id().unwrap());
+    }
+    let session = open(&engine, Some(&ids[0])).await;
+    session.flush();
+    session.save().await.unwrap();
+    assert!(matches!(engine.load(&ids).await.unwrap().0, Carrier::Live(_)));
+    assert!(matches!(engine.load(&ids[..1]).await.unwrap().0, Carrier::Ended));
+}
