@@ -6,9 +6,15 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(feature = "sqlite")]
+mod fault;
+#[cfg(feature = "sqlite")]
 mod place;
 #[cfg(feature = "sqlite")]
+mod recipe;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "sqlite")]
+mod watch;
 
 /// The longest table name: with what is added to name indices, every database still takes it.
 const LONGEST_NAME: usize = 48;

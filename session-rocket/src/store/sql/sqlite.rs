@@ -9,8 +9,8 @@ use sqlx::migrate::{Migrate as _, MigrateError};
 use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr, SqlitePool};
 
-use super::Table;
-use super::place::{Opened, Place, is_busy};
+use super::place::{Opened, Place};
+use super::{Table, fault};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, random_bytes};
@@ -110,14 +110,14 @@ impl SqliteStore {
     pub async fn synchronous(&self) -> Result<i64> {
         let opened = self.opened().await?;
         let value = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&opened.writer).await;
-        self.confirm(&opened, "look at", value)
+        self.confirm(&opened, "look at", value).await
     }
 
     async fn new(place: Place, table: Table, options: &Options) -> Result<Self> {
         let sql = Statements::new(&table);
         let (migrate, timeout) = (options.migrate, options.timeout);
         let store = Self { place, table, sql, migrate, timeout, clock: options.clock.clone() };
-        let (opened, _) = store.place.current().await;
+        let opened = store.opened().await?;
         store.prepare(&opened).await?;
         Ok(store)
     }
@@ -132,33 +132,32 @@ impl SqliteStore {
         let probe = sqlx::query(self.sql.probe.clone()).execute(&opened.writer).await;
         probe.map(|_| ()).map_err(|e| {
             let name = &self.table.name;
-            let context = format!("the table `{name}` is missing or not as it should be: set `migrate = \"auto\"`");
-            Error::with_source(ErrorKind::Config, context, e)
+            let context = format!(
+                "the table `{name}` is missing or not as it should be: set `migrate = \"auto\"`, or another `table`"
+            );
+            Error::with_source(fault::launch_kind(&e), context, e)
         })
     }
 
-    /// Several processes may start at once: whoever comes second fails on what the first has just done, and finds
-    /// nothing left to do the next time.
+    /// Several processes may start at once: whoever has the write lock migrates, and the others find it done.
     async fn run_migrations(&self, opened: &Opened) -> Result<()> {
-        const TRIES: u32 = 5;
-        let migrator = self.table.migrator(MIGRATIONS);
-        let mut result = Ok(());
-        for _ in 0..TRIES {
-            result = migrator.run(&opened.writer).await;
-            if !matches!(result, Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))) {
-                break;
-            }
-        }
-        result.map_err(|e| Error::with_source(ErrorKind::Unavailable, "cannot migrate the session table", e))
+        let run = async {
+            let mut transaction = self.patiently(|| opened.writer.begin_with("BEGIN IMMEDIATE")).await?;
+            // `run` does the same, but its future is not `Send` for every lifetime.
+            self.table.migrator(MIGRATIONS).run_direct(None, &mut *transaction, false).await?;
+            Ok(transaction.commit().await?)
+        };
+        let cannot = |e| Error::with_source(fault::migration_kind(&e), "cannot migrate the session table", e);
+        run.await.map_err(cannot)
     }
 
     async fn check_migrations(&self, opened: &Opened) -> Result<()> {
         let cannot_check = |e: MigrateError| {
             let context = "cannot read which migrations of the session table were run: run them by a launch with \
                            `migrate = \"auto\"`";
-            Error::with_source(ErrorKind::Config, context, e)
+            Error::with_source(fault::migration_kind(&e), context, e)
         };
-        let mut connection = opened.readers.acquire().await.map_err(|e| cannot_check(e.into()))?;
+        let mut connection = opened.writer.acquire().await.map_err(|e| cannot_check(e.into()))?;
         let table = self.table.quoted_with("migrations");
         let applied = connection.list_applied_migrations(&table).await.map_err(cannot_check)?;
         let missing = MIGRATIONS.iter().find(|(version, ..)| !applied.iter().any(|done| done.version == *version));
@@ -171,46 +170,51 @@ impl SqliteStore {
         })
     }
 
-    /// The connections, opened anew where the database was damaged, moved or replaced.
     async fn opened(&self) -> Result<Arc<Opened>> {
-        match self.place.current().await {
-            (opened, true) => Ok(opened),
-            _ => self.place.reopen(async |opened: &Opened| self.prepare(opened).await).await,
-        }
+        self.place.current(async |opened: &Opened| self.prepare(opened).await).await
     }
 
     /// What an answer is worth: one from a file that nobody else sees is none.
-    fn confirm<A>(&self, opened: &Opened, what: &str, answer: sqlx::Result<A>) -> Result<A> {
+    async fn confirm<A>(&self, opened: &Opened, what: &str, answer: sqlx::Result<A>) -> Result<A> {
         let answer = answer.map_err(|error| {
-            let late = is_busy(&error) || matches!(error, sqlx::Error::PoolTimedOut);
-            let kind = if late { ErrorKind::Timeout } else { ErrorKind::Unavailable };
-            Error::with_source(kind, format!("cannot {what} a session in SQLite"), error)
+            if fault::is_damage(&error) {
+                self.place.damaged(opened);
+            }
+            Error::with_source(fault::kind(&error), format!("cannot {what} a session in SQLite"), error)
         })?;
-        if self.place.is_sound(opened) {
-            Ok(answer)
-        } else {
-            let context = format!("cannot {what} a session: the SQLite database file was moved, removed or replaced");
-            Err(Error::new(ErrorKind::Unavailable, context))
+        if self.place.is_sound(opened).await {
+            return Ok(answer);
         }
+        let context = format!("cannot {what} a session: the SQLite database was damaged, moved, removed or replaced");
+        Err(Error::new(ErrorKind::Unavailable, context))
     }
 
-    /// Runs a statement that writes, again and again while another process holds the lock. What is cut off in between
-    /// leaves no statement behind that is still to come.
+    /// Runs a statement that writes, and says how many rows it did.
     async fn write<F>(&self, opened: &Opened, what: &str, statement: impl Fn() -> F) -> Result<u64>
     where
         F: Future<Output = sqlx::Result<SqliteQueryResult>>,
     {
+        let done = self.patiently(statement).await;
+        self.confirm(opened, what, done).await.map(|done| done.rows_affected())
+    }
+
+    /// Asks again and again while another process holds the lock. What is cut off in between leaves no statement
+    /// behind that is still to come.
+    async fn patiently<A, F>(&self, ask: impl Fn() -> F) -> sqlx::Result<A>
+    where
+        F: Future<Output = sqlx::Result<A>>,
+    {
         let started = Instant::now();
-        let done = loop {
-            match statement().await {
-                Err(error) if is_busy(&error) && started.elapsed() < self.timeout => {
-                    let [random] = random_bytes::<1>()?;
+        loop {
+            match ask().await {
+                Err(error) if fault::is_busy(&error) && started.elapsed() < self.timeout => {
+                    // Without the system's randomness there are other things to worry about than a fair turn.
+                    let [random] = random_bytes::<1>().unwrap_or([128]);
                     self.clock.sleep(Duration::from_micros(u64::from(random) * 40)).await;
                 }
-                done => break done,
+                done => return done,
             }
-        };
-        self.confirm(opened, what, done).map(|done| done.rows_affected())
+        }
     }
 
     fn now(&self) -> i64 {
@@ -224,7 +228,7 @@ impl SqliteStore {
             .bind(self.now())
             .fetch_optional(&opened.writer)
             .await;
-        self.confirm(opened, "load", row)?.map_or(Ok(Lookup::Absent), |row| lookup(&row))
+        self.confirm(opened, "load", row).await?.map_or(Ok(Lookup::Absent), |row| lookup(&row))
     }
 }
 
@@ -276,7 +280,7 @@ impl Store for SqliteStore {
             .bind(self.now())
             .fetch_optional(&opened.readers)
             .await;
-        self.confirm(&opened, "load", row)?.map_or(Ok(Lookup::Absent), |row| lookup(&row))
+        self.confirm(&opened, "load", row).await?.map_or(Ok(Lookup::Absent), |row| lookup(&row))
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
@@ -370,7 +374,7 @@ impl Store for SqliteStore {
             .fetch_all(&opened.readers)
             .await;
         let mut records = Vec::new();
-        for row in self.confirm(&opened, "list", rows)? {
+        for row in self.confirm(&opened, "list", rows).await? {
             let key = row.try_get::<&[u8], _>("key").map_err(unreadable)?;
             if let (Some(key), Lookup::Found(record)) = (Key::from_slice(key), lookup(&row)?) {
                 records.push((key, record));
