@@ -35,9 +35,10 @@ impl Entry {
 }
 
 impl MemoryStore {
-    /// An empty store for at most `capacity` sessions and tombstones.
+    /// An empty store for at most `capacity` sessions and tombstones, and for one at least.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        Self { entries: Mutex::new(LruCache::new(capacity)), clock }
+        // One that holds nothing would say that it created what is not there.
+        Self { entries: Mutex::new(LruCache::new(capacity.max(1))), clock }
     }
 
     /// No call panics with the lock held: a poisoned lock guards whole entries.
@@ -188,5 +189,50 @@ fn belongs(record: &Record, scope: &str, identity: &str) -> bool {
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore").field("sessions", &self.lock().len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    const fn key(n: u8) -> Key {
+        Key::from_bytes([n; 32])
+    }
+
+    async fn fill(store: &MemoryStore, keys: &[u8]) {
+        let now = store.clock.now();
+        for n in keys {
+            let record = Record::new("s", vec![*n], Version::from_bits(1), now, now.plus(Duration::from_secs(60)));
+            assert_eq!(store.create(&key(*n), &record).await.unwrap(), Create::Created);
+        }
+    }
+
+    fn held(store: &MemoryStore) -> Vec<u8> {
+        let entries = store.lock();
+        (0..10).filter(|n| entries.peek(&key(*n)).is_some()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_least_recently_used_goes_first() {
+        let store = MemoryStore::new(3, Arc::new(ManualClock::default()));
+        fill(&store, &[1, 2, 3]).await;
+        assert!(matches!(store.load(&key(1)).await.unwrap(), Lookup::Found(_)));
+        fill(&store, &[4]).await;
+        assert_eq!(held(&store), [1, 3, 4]);
+        let later = store.clock.now().plus(Duration::from_secs(90));
+        store.touch(&key(3), Version::from_bits(1), later).await.unwrap();
+        fill(&store, &[5, 6]).await;
+        assert_eq!(held(&store), [3, 5, 6]);
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_one_at_least() {
+        let store = MemoryStore::new(0, Arc::new(ManualClock::default()));
+        fill(&store, &[1]).await;
+        assert!(matches!(store.load(&key(1)).await.unwrap(), Lookup::Found(_)));
     }
 }
