@@ -153,6 +153,23 @@ async fn two_session_types_live_side_by_side() {
 }
 
 #[rocket::async_test]
+async fn session_types_with_one_url_share_one_store() {
+    // Of a store that holds one session, the second type's takes the place of the first's.
+    let figment = rocket::Config::figment().merge(("log_level", "debug"));
+    let figment = ["session", "admin"].iter().fold(figment, |figment, table| {
+        figment.merge((format!("{table}.store"), "memory:")).merge((format!("{table}.capacity"), 1))
+    });
+    let rocket = rocket::custom(figment.merge(("admin.cookie_name", "admin"))).mount("/", routes![count, both, show]);
+    let rocket = rocket.attach(Session::<Visitor>::fairing()).attach(Session::<Admin>::fairing());
+    let client = launch(rocket).await;
+    let mut browser = Browser::default();
+    browser.get(&client, "/count").await;
+    assert_eq!(browser.get(&client, "/show").await.body, "1");
+    Browser::default().send(&client, "/both").await;
+    assert_eq!(browser.get(&client, "/show").await.body, "0");
+}
+
+#[rocket::async_test]
 async fn a_release_profile_sends_a_secure_host_cookie_and_so_does_its_removal() {
     #[get("/logout")]
     fn logout(session: Session<Visitor>) {
@@ -160,7 +177,7 @@ async fn a_release_profile_sends_a_secure_host_cookie_and_so_does_its_removal() 
     }
 
     logs::keep();
-    let figment = rocket::Config::figment().select("release").merge(("log_level", "off"));
+    let figment = rocket::Config::figment().select("release").merge(("log_level", "debug"));
     let figment = figment.merge(("secret_key", "hPRYyVRiMyxpw5sBB1XeCMN1kFsDCqKvBi2QJxBVHQk="));
     let rocket = rocket::custom(figment).mount("/", routes![count, logout]);
     let client = launch(rocket.attach(Session::<Visitor>::fairing().store(spy()))).await;
@@ -373,7 +390,7 @@ async fn a_configuration_that_cannot_work_aborts_the_launch_and_says_what_to_cha
         ("store", "redis://:hunter2@localhost".to_owned(), "this release has no `redis:` store"),
         ("expiry", "soon".to_owned(), "expiry"),
     ] {
-        let figment = rocket::Config::figment().merge(("log_level", "off")).merge((format!("session.{key}"), value));
+        let figment = rocket::Config::figment().merge(("log_level", "debug")).merge((format!("session.{key}"), value));
         logs::keep();
         let rocket = rocket::custom(figment).attach(Session::<Visitor>::fairing());
         let error = Client::untracked(rocket).await.expect_err("the launch is aborted");

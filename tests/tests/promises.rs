@@ -18,6 +18,17 @@ struct Visitor {
     #[session(identity)]
     user_id: Option<String>,
     ratio: f64,
+    brittle: Option<Brittle>,
+}
+
+/// A value whose serializer panics.
+#[derive(Clone, serde::Deserialize)]
+struct Brittle;
+
+impl serde::Serialize for Brittle {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("a serializer that panics")
+    }
 }
 
 /// Where held requests wait, between load and save.
@@ -121,6 +132,12 @@ fn nan(session: Session<Visitor>) {
     session.set_ratio(f64::NAN);
 }
 
+#[get("/panic-in-serializer")]
+fn panics_in_serializer(session: Session<Visitor>) {
+    session.set_count(99);
+    session.set_brittle(Brittle);
+}
+
 #[get("/plain")]
 fn plain() -> &'static str {
     "plain"
@@ -180,7 +197,18 @@ fn all_routes(rocket: Rocket<Build>) -> Rocket<Build> {
         .mount("/", routes![count, show, hello, name, held_name, held_login, login, logout, cycle, status, redirect])
         .mount(
             "/",
-            routes![panics, panics_in_closure, nan, plain, sees_the_error, result, option, two_guards, forwards],
+            routes![
+                panics,
+                panics_in_closure,
+                panics_in_serializer,
+                nan,
+                plain,
+                sees_the_error,
+                result,
+                option,
+                two_guards,
+                forwards
+            ],
         )
 }
 
@@ -351,7 +379,7 @@ async fn redirects_head_requests_forwards_and_catchers_commit() {
 async fn panics_and_values_that_do_not_encode_are_500_and_save_nothing() {
     let site = Site::new().await;
     let mut browser = site.visitor().await;
-    for path in ["/panic", "/panic-in-closure", "/nan"] {
+    for path in ["/panic", "/panic-in-closure", "/panic-in-serializer", "/nan"] {
         let answer = browser.get(&site.client, path).await;
         assert_eq!((answer.status, answer.set_cookie()), (Status::InternalServerError, None), "{path}");
         assert_eq!(answer.one("retry-after"), None);
