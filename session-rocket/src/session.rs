@@ -1,5 +1,7 @@
 //! The live session of a request.
 
+mod core;
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -9,17 +11,19 @@ use serde::ser::{Error as _, SerializeMap};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 use time::OffsetDateTime;
-use tokio::sync::Mutex as Turn;
 
 use crate::change::{Edit, View};
 use crate::clock::Timestamp;
-use crate::commit::Engine;
 use crate::data::{SessionData, SessionFields};
-use crate::error::{Error, ErrorKind, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
 use crate::expiry::Expiry;
 use crate::id::SessionId;
-use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Scope, State};
+use crate::state::{Carrier, Scope, State};
 use crate::values::Values;
+
+pub(crate) use self::core::{Answer, Core};
 
 /// The live session of a request, with the accessors that `#[derive(Session)]` made for the fields of `T`.
 ///
@@ -295,113 +299,5 @@ impl<T: SessionData> Serialize for Session<T> {
             map.serialize_entry(field.spec().name, &value)?;
         }
         map.end()
-    }
-}
-
-/// A session whatever its type: what it holds and how it is saved.
-pub(crate) struct Core {
-    pub state: State,
-    pub engine: Arc<Engine>,
-    /// One commit of this session at a time.
-    turn: Turn<()>,
-}
-
-/// What a response has to tell the browser.
-pub(crate) enum Answer {
-    Nothing,
-    /// Hold this id for so long; `None`: until the browser is closed.
-    Hold {
-        id: SessionId,
-        age: Option<Duration>,
-    },
-    /// Forget the id.
-    Forget,
-}
-
-impl Core {
-    pub(crate) fn new(state: State, engine: Arc<Engine>) -> Self {
-        Self { state, engine, turn: Turn::new(()) }
-    }
-
-    /// Saves in a task of its own: no caller's timeout can cut it in half. An error of a commit that another caller
-    /// started, and that may have carried this caller's changes, is told to both.
-    async fn commit(self: &Arc<Self>, scope: Scope) -> Result<()> {
-        let completed = self.state.completed();
-        let running = self.turn.lock().await;
-        let modified = self.state.is_modified();
-        drop(running);
-        if modified {
-            let core = self.clone();
-            if let Err(stopped) = tokio::spawn(async move { core.commit_here(scope).await }).await {
-                let kind = if stopped.is_panic() { ErrorKind::Panicked } else { ErrorKind::Uncertain };
-                self.state.fail(Error::new(kind, "the task that saved a session was stopped"));
-            }
-        }
-        self.state.failure_since(completed).map_or(Ok(()), Err)
-    }
-
-    async fn commit_here(&self, scope: Scope) {
-        let _turn = self.turn.lock().await;
-        let Some(job) = self.state.take(scope) else { return };
-        if self.state.head_sent() && needs_cookie(&job) {
-            let context = "the response head is sent: the browser can no longer be told a new session id";
-            return self.state.fail(Error::new(ErrorKind::TooLate, context));
-        }
-        match self.engine.commit(job).await {
-            Ok(settled) => self.state.settle(settled),
-            Err(error) => self.state.fail(error),
-        }
-    }
-
-    /// Saves what the request changed, or renews what it read, and says what to tell the browser.
-    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope) -> Result<Answer> {
-        self.commit(scope).await?;
-        // Of a `save` whose caller went away.
-        if let Some(error) = self.state.unseen_failure() {
-            return Err(error);
-        }
-        if scope == Scope::Everything {
-            self.refresh().await;
-        }
-        let (effect, carrier, expiry) = self.state.send_head();
-        Ok(match (effect, carrier) {
-            (CookieEffect::Set, Carrier::Live(live)) => self.hold(live.id, live.expires_at, expiry),
-            (CookieEffect::Remove, Carrier::New { .. }) => Answer::Forget,
-            _ => Answer::Nothing,
-        })
-    }
-
-    fn hold(&self, id: Option<SessionId>, expires_at: Timestamp, expiry: Expiry) -> Answer {
-        let left = self.engine.clock.now().until(expires_at);
-        // Cookies count in seconds; the few milliseconds since the save are not to cost one.
-        let whole = left + Duration::from_millis(999);
-        let age = (!self.engine.policy.at_browser_close(expiry)).then_some(Duration::from_secs(whole.as_secs()));
-        match id {
-            Some(id) if !left.is_zero() => Answer::Hold { id, age },
-            _ => Answer::Nothing,
-        }
-    }
-
-    async fn refresh(&self) {
-        let _turn = self.turn.lock().await;
-        if self.state.has_news() || self.state.is_modified() {
-            return;
-        }
-        if let (Carrier::Live(live), stored) = self.state.stored()
-            && let Some(settled) = self.engine.refresh(&live, stored).await
-        {
-            self.state.settle(settled);
-        }
-    }
-}
-
-/// Whether a commit gives the session an id that the browser does not hold.
-fn needs_cookie(job: &Job) -> bool {
-    match (&job.carrier, job.lifecycle) {
-        (Carrier::Live(_), Lifecycle::Keep) => false,
-        (Carrier::Live(_), Lifecycle::Cycle) => true,
-        (Carrier::Live(_), Lifecycle::End) => !job.flushed || !job.values.is_blank(),
-        (Carrier::New { .. }, _) => !job.values.is_blank(),
-        (Carrier::Ended, _) => job.login,
     }
 }

@@ -1,0 +1,138 @@
+//! A session whatever its type.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::Mutex as Turn;
+
+use crate::clock::Timestamp;
+use crate::commit::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::expiry::Expiry;
+use crate::id::SessionId;
+use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Scope, State};
+
+/// A session whatever its type: what it holds and how it is saved.
+pub(crate) struct Core {
+    pub state: State,
+    pub engine: Arc<Engine>,
+    /// One commit of this session at a time.
+    turn: Turn<()>,
+}
+
+/// What a response has to tell the browser.
+pub(crate) enum Answer {
+    Nothing,
+    /// Hold this id for so long; `None`: until the browser is closed.
+    Hold {
+        id: SessionId,
+        age: Option<Duration>,
+    },
+    /// Forget the id.
+    Forget,
+}
+
+impl Core {
+    pub(crate) fn new(state: State, engine: Arc<Engine>) -> Self {
+        Self { state, engine, turn: Turn::new(()) }
+    }
+
+    /// Saves what was changed. An error of a commit that another caller started, and that may have carried this caller's
+    /// changes, is told to both.
+    pub(super) async fn commit(self: &Arc<Self>, scope: Scope) -> Result<()> {
+        let completed = self.state.completed();
+        let running = self.turn.lock().await;
+        let modified = self.state.is_modified();
+        drop(running);
+        if modified && let Err(error) = self.clone().commit_uncut(scope).await {
+            self.state.fail(error);
+        }
+        self.state.failure_since(completed).map_or(Ok(()), Err)
+    }
+
+    /// Runs a commit to its end, whatever becomes of the caller. One that does not have to wait is through at its first
+    /// poll, which nobody cuts; one that has to gets a task of its own.
+    async fn commit_uncut(self: Arc<Self>, scope: Scope) -> Result<()> {
+        let stopped = |kind| Error::new(kind, "the task that saved a session was stopped");
+        let mut commit = Box::pin(async move { self.commit_here(scope).await });
+        let first = poll_fn(|context| {
+            // A store that panics is not to take the fairing with it.
+            Poll::Ready(catch_unwind(AssertUnwindSafe(|| commit.as_mut().poll(context))))
+        });
+        match first.await {
+            Ok(Poll::Ready(())) => Ok(()),
+            Ok(Poll::Pending) => tokio::spawn(commit)
+                .await
+                .map_err(|task| stopped(if task.is_panic() { ErrorKind::Panicked } else { ErrorKind::Uncertain })),
+            Err(_) => Err(stopped(ErrorKind::Panicked)),
+        }
+    }
+
+    async fn commit_here(&self, scope: Scope) {
+        let _turn = self.turn.lock().await;
+        let Some(job) = self.state.take(scope) else { return };
+        if self.state.head_sent() && needs_cookie(&job) {
+            let context = "the response head is sent: the browser can no longer be told a new session id";
+            return self.state.fail(Error::new(ErrorKind::TooLate, context));
+        }
+        match self.engine.commit(job).await {
+            Ok(settled) => self.state.settle(settled),
+            Err(error) => self.state.fail(error),
+        }
+    }
+
+    /// Saves what the request changed, or renews what it read, and says what to tell the browser.
+    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope) -> Result<Answer> {
+        self.commit(scope).await?;
+        // Of a `save` whose caller went away.
+        if let Some(error) = self.state.unseen_failure() {
+            return Err(error);
+        }
+        if scope == Scope::Everything {
+            self.refresh().await;
+        }
+        let (effect, carrier, expiry) = self.state.send_head();
+        Ok(match (effect, carrier) {
+            (CookieEffect::Set, Carrier::Live(live)) => self.hold(live.id, live.expires_at, expiry),
+            (CookieEffect::Remove, Carrier::New { .. }) => Answer::Forget,
+            _ => Answer::Nothing,
+        })
+    }
+
+    fn hold(&self, id: Option<SessionId>, expires_at: Timestamp, expiry: Expiry) -> Answer {
+        let left = self.engine.clock.now().until(expires_at);
+        // Cookies count in seconds; the few milliseconds since the save are not to cost one.
+        let whole = left + Duration::from_millis(999);
+        let age = (!self.engine.policy.at_browser_close(expiry)).then_some(Duration::from_secs(whole.as_secs()));
+        match id {
+            Some(id) if !left.is_zero() => Answer::Hold { id, age },
+            _ => Answer::Nothing,
+        }
+    }
+
+    async fn refresh(&self) {
+        let _turn = self.turn.lock().await;
+        if self.state.has_news() || self.state.is_modified() {
+            return;
+        }
+        if let (Carrier::Live(live), stored) = self.state.stored()
+            && let Some(settled) = self.engine.refresh(&live, stored).await
+        {
+            self.state.settle(settled);
+        }
+    }
+}
+
+/// Whether a commit gives the session an id that the browser does not hold.
+fn needs_cookie(job: &Job) -> bool {
+    match (&job.carrier, job.lifecycle) {
+        (Carrier::Live(_), Lifecycle::Keep) => false,
+        (Carrier::Live(_), Lifecycle::Cycle) => true,
+        (Carrier::Live(_), Lifecycle::End) => !job.flushed || !job.values.is_blank(),
+        (Carrier::New { .. }, _) => !job.values.is_blank(),
+        (Carrier::Ended, _) => job.login,
+    }
+}
