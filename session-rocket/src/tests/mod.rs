@@ -3,6 +3,7 @@
 mod between;
 mod faults;
 mod fixture;
+mod handle;
 mod model;
 mod schedules;
 mod state;
