@@ -102,10 +102,16 @@ pub(crate) struct Chain<'a>(pub &'a Error);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            // Some errors tell their cause themselves.
+            if !last.ends_with(&text) {
+                write!(f, ": {text}")?;
+                last = text;
+            }
             cause = error.source();
         }
         Ok(())
@@ -114,3 +120,15 @@ impl fmt::Display for Chain<'_> {
 
 /// What this crate's fallible calls return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_tells_each_cause_once() {
+        let cause = Error::with_source(ErrorKind::Unavailable, "the file: it is gone", "it is gone");
+        let error = Error::with_source(ErrorKind::Unavailable, "cannot open", cause);
+        assert_eq!(Chain(&error).to_string(), "cannot open: the file: it is gone");
+    }
+}

@@ -80,11 +80,20 @@ impl Recipe {
                 Err(error) if fault::is_busy(&error) && started.elapsed() < self.timeout => {
                     tokio::time::sleep(PAUSE).await;
                 }
-                Err(error) => {
-                    return Err(Error::with_source(fault::kind(&error), "cannot open the SQLite database", error));
-                }
+                Err(error) => return Err(self.cannot_open(error)),
             }
         }
+    }
+
+    fn cannot_open(&self, error: sqlx::Error) -> Error {
+        let directory = self.path.as_ref().and_then(|path| path.parent()).filter(|path| !path.as_os_str().is_empty());
+        let context = match directory {
+            Some(directory) if !directory.is_dir() => {
+                format!("cannot open the SQLite database: create its directory `{}`", directory.display())
+            }
+            _ => "cannot open the SQLite database".to_owned(),
+        };
+        Error::with_source(fault::kind(&error), context, error)
     }
 
     async fn try_open(&self) -> sqlx::Result<Pools> {
