@@ -45,11 +45,12 @@ const SESSION_METHODS: &[&str] = &[
     "is_new",
     "is_modified",
     "save",
+    "csrf_token",
+    "verify_csrf_token",
     "fairing",
     // Planned.
     "flash",
     "csrf",
-    "csrf_token",
     "user",
     "login",
     "logout",

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value as Json;
 
 use crate::codec::Raw;
+use crate::csrf::Secret;
 use crate::expiry::Expiry;
 use crate::field::{AnyField, Value};
 use crate::values::Values;
@@ -47,6 +48,10 @@ pub(crate) enum Change {
     Expiry(Expiry),
     /// Set or delete the test cookie.
     TestCookie(bool),
+    /// Keep this secret if there is none.
+    Csrf(Secret),
+    /// Forget the secret.
+    ForgetCsrf,
 }
 
 /// From the stored value to the new one.
@@ -73,7 +78,12 @@ impl Change {
             | Self::SetDefault { field, .. }
             | Self::Delete { field }
             | Self::Update { field, .. } => field.spec().identity,
-            Self::Struct(_) | Self::Clear | Self::Expiry(_) | Self::TestCookie(_) => false,
+            Self::Struct(_)
+            | Self::Clear
+            | Self::Expiry(_)
+            | Self::TestCookie(_)
+            | Self::Csrf(_)
+            | Self::ForgetCsrf => false,
         }
     }
 
@@ -99,6 +109,9 @@ impl Change {
             Self::Clear => values.clear(),
             Self::Expiry(expiry) => values.set_expiry(*expiry),
             Self::TestCookie(set) => values.set_test_cookie(*set),
+            Self::Csrf(secret) if values.csrf().is_none() => values.set_csrf(Some(*secret)),
+            Self::Csrf(_) => {}
+            Self::ForgetCsrf => values.set_csrf(None),
         }
     }
 }

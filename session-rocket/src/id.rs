@@ -45,8 +45,18 @@ impl SessionId {
     /// Twelve hexadecimal digits that are safe to log: they tell sessions apart, and neither the id nor the store's
     /// key can be computed from them.
     pub fn label(&self) -> String {
-        let digest = Sha256::new().chain_update(b"session-rocket label\0").chain_update(self.0).finalize();
-        hex(&digest[..6])
+        hex(&self.digest("label")[..6])
+    }
+
+    /// A digest of the id for `purpose`, from which neither the id nor the digest for another purpose can be computed.
+    pub(crate) fn digest(&self, purpose: &str) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(b"session-rocket ")
+            .chain_update(purpose)
+            .chain_update([0])
+            .chain_update(self.0)
+            .finalize()
+            .into()
     }
 
     /// The key this session has in a store: SHA-256 over the scope and the id.

@@ -130,6 +130,7 @@ mod change;
 mod clock;
 mod codec;
 mod commit;
+mod csrf;
 mod data;
 mod error;
 mod expiry;
@@ -146,6 +147,7 @@ mod values;
 mod web;
 
 pub use clock::{Clock, ManualClock, Sleep, SystemClock, Timestamp};
+pub use csrf::CsrfToken;
 pub use data::SessionData;
 pub use error::{Error, ErrorKind, Result};
 pub use expiry::{Expiry, Refresh};
@@ -157,6 +159,7 @@ pub use session_derive::Session;
 pub use sqlx;
 pub use time;
 pub use web::config::Config;
+pub use web::csrf::{CsrfError, CsrfForm};
 pub use web::fairing::SessionFairing;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use crate::change::{Edit, View};
 use crate::clock::Timestamp;
+use crate::csrf::{CsrfToken, Secret};
 use crate::data::{SessionData, SessionFields};
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -230,6 +231,37 @@ impl<T: SessionData> Session<T> {
     #[track_caller]
     pub fn delete_test_cookie(&self) {
         self.state().set_test_cookie(false);
+    }
+
+    /// A token for this session's forms: put it into a hidden field named `csrf_token`, and take the form by
+    /// [`CsrfForm`](crate::CsrfForm), which refuses what another site posted.
+    ///
+    /// Every call gives another text; all are valid until the session gets a new id, as a login gives it, or ends. The
+    /// first call stores a secret in the session. Should the operating system give no random bytes, the token is empty
+    /// and the request fails with 500.
+    ///
+    /// ```
+    /// # use session_rocket::Session;
+    /// # #[derive(Session)]
+    /// # struct Visitor {}
+    /// fn form(session: &Session<Visitor>) -> String {
+    ///     let token = session.csrf_token();
+    ///     format!("<form method=post><input type=hidden name=csrf_token value={token}><button>Buy</button></form>")
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn csrf_token(&self) -> CsrfToken {
+        let token = self.state().csrf().and_then(Secret::token);
+        token.unwrap_or_else(|error| {
+            self.state().fail_response(error);
+            CsrfToken::none()
+        })
+    }
+
+    /// Whether `token` is one of this session's, compared in constant time: for requests that are no forms and carry it
+    /// in a header. Stores nothing.
+    pub fn verify_csrf_token(&self, token: &str) -> bool {
+        self.values().csrf().is_some_and(|secret| secret.made(token))
     }
 
     /// The session's id; `None` while it has none that the browser could hold.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use crate::codec::{self, Raw, Unreadable};
+use crate::csrf::Secret;
 use crate::data::Schema;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::{Expiry, StoredExpiry};
@@ -13,8 +14,9 @@ use crate::field::{AnyField, Value};
 const RESERVED: char = '_';
 const EXPIRY: &str = "_expiry";
 const TEST_COOKIE: &str = "_test_cookie";
-/// The format byte, the braces, and both fields of the library's own.
-const OWN_FIELDS_AT_MOST: usize = 128;
+const CSRF: &str = "_csrf";
+/// The format byte, the braces, and all fields of the library's own.
+const OWN_FIELDS_AT_MOST: usize = 192;
 
 /// What one field holds.
 #[derive(Clone)]
@@ -55,6 +57,7 @@ pub(crate) struct Values {
     rest: Vec<(String, Raw)>,
     expiry: Expiry,
     test_cookie: bool,
+    csrf: Option<Secret>,
     /// The identity the record was loaded with: it is kept where this build cannot read the field.
     loaded_identity: Option<String>,
 }
@@ -77,6 +80,7 @@ impl Values {
             rest: Vec::new(),
             expiry: Expiry::Default,
             test_cookie: false,
+            csrf: None,
             loaded_identity: None,
         }
     }
@@ -123,6 +127,8 @@ impl Values {
                 }
             },
             TEST_COOKIE => return self.test_cookie = true,
+            // One that does not read is replaced: the pages that hold its tokens are refused.
+            CSRF => return self.csrf = raw.decode::<String>().and_then(|text| Secret::from_text(&text)),
             _ => {}
         }
         self.rest.push((name, raw));
@@ -174,6 +180,10 @@ impl Values {
     /// a lock.
     pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Replaced {
         self.forget_aliases(field);
+        if field.spec().identity {
+            // A token of before the login is not valid after it (ASVS 5.0, 7.2.4).
+            self.csrf = None;
+        }
         let slot = value.map_or(Slot::Absent, Slot::Set);
         Replaced { _slot: std::mem::replace(&mut self.slots[field.spec().index], slot) }
     }
@@ -193,7 +203,11 @@ impl Values {
 
     /// Whether nothing at all is kept.
     pub(crate) fn is_blank(&self) -> bool {
-        self.is_empty() && self.expiry == Expiry::Default && !self.test_cookie && self.rest.is_empty()
+        self.is_empty()
+            && self.expiry == Expiry::Default
+            && !self.test_cookie
+            && self.csrf.is_none()
+            && self.rest.is_empty()
     }
 
     /// Whether no field and no undeclared key is stored.
@@ -216,6 +230,14 @@ impl Values {
 
     pub(crate) fn set_test_cookie(&mut self, set: bool) {
         self.test_cookie = set;
+    }
+
+    pub(crate) fn csrf(&self) -> Option<Secret> {
+        self.csrf
+    }
+
+    pub(crate) fn set_csrf(&mut self, secret: Option<Secret>) {
+        self.csrf = secret;
     }
 
     /// Whose session it is. Runs user code.
@@ -299,6 +321,11 @@ impl Values {
         {
             own.push((TEST_COOKIE.to_owned(), raw));
         }
+        if let Some(secret) = self.csrf
+            && let Ok(raw) = Raw::encode(&secret.to_text())
+        {
+            own.push((CSRF.to_owned(), raw));
+        }
         own
     }
 
@@ -323,6 +350,7 @@ impl Values {
         };
         self.expiry == other.expiry
             && self.test_cookie == other.test_cookie
+            && self.csrf == other.csrf
             && self.slots.iter().zip(&other.slots).all(same_slot)
             && self.rest == other.rest
     }

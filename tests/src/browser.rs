@@ -1,6 +1,6 @@
 //! A browser's cookie jar on Rocket's local client.
 
-use rocket::http::{Header, Method, Status};
+use rocket::http::{ContentType, Header, Method, Status};
 use rocket::local::asynchronous::{Client, LocalResponse};
 
 /// What came back.
@@ -66,6 +66,15 @@ impl Browser {
     /// Sends a request; what comes back is not taken yet.
     pub async fn request(&self, client: &Client, method: Method, path: &str) -> Answer {
         let mut request = client.req(method, path.to_owned());
+        if let Some(cookie) = &self.cookie {
+            request.add_header(Header::new("Cookie", cookie.clone()));
+        }
+        Answer::of(request.dispatch().await).await
+    }
+
+    /// Posts a form of this content type; what comes back is not taken yet.
+    pub async fn post(&self, client: &Client, path: &str, kind: ContentType, form: String) -> Answer {
+        let mut request = client.post(path.to_owned()).header(kind).body(form);
         if let Some(cookie) = &self.cookie {
             request.add_header(Header::new("Cookie", cookie.clone()));
         }

@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{Inner, Lifecycle, State};
+use super::{Carrier, Inner, Lifecycle, Live, State};
 use crate::change::{Change, Edit, Operation};
+use crate::csrf::Secret;
+use crate::error::{Error, Result};
 use crate::expiry::Expiry;
 use crate::field::{AnyField, Value};
 use crate::values::{Owner, Peek, Values};
@@ -296,46 +298,69 @@ impl State {
 
     #[track_caller]
     pub(crate) fn cycle_id(&self) {
-        self.write(|inner| {
+        if !REPLAYING.get() {
+            let mut inner = self.lock();
             inner.asked = inner.asked.max(Lifecycle::Cycle);
-            None
-        });
+            // A token of before the cycle is not valid after it.
+            inner.write(Change::ForgetCsrf, Location::caller());
+        }
+    }
+
+    /// The secret that this session's tokens are made from; drawn where there is none.
+    #[track_caller]
+    pub(crate) fn csrf(&self) -> Result<Secret> {
+        let at = Location::caller();
+        let random = Secret::random()?;
+        let mut inner = self.lock();
+        if let Some(secret) = inner.values.csrf() {
+            return Ok(secret);
+        }
+        let secret = match &inner.carrier {
+            Carrier::Live(Live { id: Some(id), .. }) if inner.keeps_id() => Secret::of(id),
+            _ => random,
+        };
+        if !REPLAYING.get() {
+            inner.write(Change::Csrf(secret), at);
+        }
+        Ok(secret)
+    }
+
+    /// As [`fail`](Self::fail), for what is not of a commit: the response fails.
+    pub(crate) fn fail_response(&self, error: Error) {
+        self.lock().note_failure(error);
     }
 
     #[track_caller]
     pub(crate) fn set_expiry(&self, expiry: Expiry) {
-        self.write(|inner| {
-            let change = Change::Expiry(expiry);
-            change.apply(&mut inner.values);
-            Some(change)
-        });
+        self.write(Change::Expiry(expiry));
     }
 
     #[track_caller]
     pub(crate) fn set_test_cookie(&self, set: bool) {
-        self.write(|inner| {
-            let change = Change::TestCookie(set);
-            change.apply(&mut inner.values);
-            Some(change)
-        });
+        self.write(Change::TestCookie(set));
     }
 
-    /// Makes a change that drops nothing of the user's, unless a replay is under way.
+    /// Makes a change, unless a replay is under way.
     #[track_caller]
-    fn write(&self, change: impl FnOnce(&mut Inner) -> Option<Change>) {
-        if REPLAYING.get() {
-            return;
-        }
-        let at = Location::caller();
-        let mut inner = self.lock();
-        match change(&mut inner) {
-            Some(change) => inner.push(change, at),
-            None => inner.mark(at),
+    fn write(&self, change: Change) {
+        if !REPLAYING.get() {
+            self.lock().write(change, Location::caller());
         }
     }
 }
 
 impl Inner {
+    /// Makes a change that drops nothing of the user's.
+    fn write(&mut self, change: Change, at: &'static Location<'static>) {
+        change.apply(&mut self.values);
+        self.push(change, at);
+    }
+
+    /// Whether the session goes on under the id it has.
+    fn keeps_id(&self) -> bool {
+        self.asked.max(self.implied) == Lifecycle::Keep
+    }
+
     /// Whether a field still reads as it did.
     fn holds(&self, field: &dyn AnyField, seen: Option<&Value>) -> bool {
         matches!(self.values.peek(field), Peek::Known(now) if is_same(now.as_ref(), seen))

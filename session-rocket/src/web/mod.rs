@@ -2,5 +2,6 @@
 
 pub(crate) mod config;
 pub(crate) mod cookie;
+pub(crate) mod csrf;
 pub(crate) mod fairing;
 pub(crate) mod guard;

@@ -1,0 +1,182 @@
+//! Forms that only the site's own pages can post.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use rocket::data::{Data, FromData};
+use rocket::form::{self, DataField, Form, FromForm, Options, ValueField};
+use rocket::http::Status;
+use rocket::outcome::Outcome;
+use rocket::{Ignite, Request, Rocket, Sentinel, data};
+
+use super::guard::{Cached, missing_fairing, status};
+use crate::data::SessionData;
+use crate::error::Error;
+
+/// The form field that carries the token.
+const FIELD: &str = "csrf_token";
+
+/// A form `F` posted by a page of the site itself: its hidden field `csrf_token` holds a
+/// [`csrf_token`](crate::Session::csrf_token) of the visitor's session of type `S`.
+///
+/// Used as Rocket's [`Form`], for urlencoded and multipart forms alike. A token that is missing, another session's, or
+/// older than the last login is refused with 403 before anything is said about the other fields; what is wrong with
+/// those is answered as [`Form`] does. `F` does not declare the field `csrf_token`: it never sees it.
+///
+/// Reading the token stores nothing and sends no cookie. A browser sends a form that another site made with the cookie
+/// where `same_site` is `"None"`, and where it does not know the attribute: the token is the defence that depends on
+/// neither (OWASP, _Cross-Site Request Forgery Prevention_: synchronizer token).
+///
+/// ```
+/// use rocket::{FromForm, get, post, response::content::RawHtml};
+/// use session_rocket::{CsrfForm, Session};
+///
+/// #[derive(Session)]
+/// struct Visitor {
+///     nickname: Option<String>,
+/// }
+///
+/// #[derive(FromForm)]
+/// struct Naming {
+///     nickname: String,
+/// }
+///
+/// #[get("/")]
+/// fn page(session: Session<Visitor>) -> RawHtml<String> {
+///     let token = session.csrf_token();
+///     RawHtml(format!(
+///         "<form method=post><input name=nickname><input type=hidden name=csrf_token value={token}></form>"
+///     ))
+/// }
+///
+/// #[post("/", data = "<form>")]
+/// fn name(session: Session<Visitor>, form: CsrfForm<Visitor, Naming>) -> &'static str {
+///     session.set_nickname(&form.nickname);
+///     "thank you"
+/// }
+/// ```
+pub struct CsrfForm<S, F> {
+    form: F,
+    session: PhantomData<fn() -> S>,
+}
+
+impl<S, F> CsrfForm<S, F> {
+    /// The form itself.
+    pub fn into_inner(self) -> F {
+        self.form
+    }
+}
+
+impl<S, F> Deref for CsrfForm<S, F> {
+    type Target = F;
+
+    fn deref(&self) -> &F {
+        &self.form
+    }
+}
+
+impl<S, F: fmt::Debug> fmt::Debug for CsrfForm<S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CsrfForm").field(&self.form).finish()
+    }
+}
+
+/// Why a [`CsrfForm`] was refused.
+///
+/// `Debug` does not show what was posted, for Rocket writes it to the log.
+#[non_exhaustive]
+pub enum CsrfError<'v> {
+    /// The token is missing or not of this session: 403.
+    Token,
+    /// The session cannot be loaded: 503, or 500 where the fairing is missing.
+    Session(Error),
+    /// The form itself is wrong: the status that [`Form`] answers with.
+    Form(form::Errors<'v>),
+}
+
+impl fmt::Debug for CsrfError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token => f.write_str("the CSRF token is missing or not of this session"),
+            Self::Session(error) => error.fmt(f),
+            Self::Form(errors) => {
+                let fields = errors.iter().filter_map(|error| error.name.as_ref()).map(ToString::to_string);
+                write!(f, "{} errors in the form's fields {:?}", errors.len(), fields.collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
+#[rocket::async_trait]
+impl<'r, S: SessionData, F: FromForm<'r>> FromData<'r> for CsrfForm<S, F> {
+    type Error = CsrfError<'r>;
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
+        let posted = match Form::<Posted<'r, F>>::from_data(request, data).await {
+            Outcome::Success(posted) => posted.into_inner(),
+            Outcome::Error((status, errors)) => return Outcome::Error((status, CsrfError::Form(errors))),
+            Outcome::Forward(forward) => return Outcome::Forward(forward),
+        };
+        let session = match Cached::<S>::of(request).session(request).await {
+            Ok(session) => session,
+            Err(error) => return Outcome::Error((status(error), CsrfError::Session(error.clone()))),
+        };
+        if !posted.token.is_some_and(|token| session.verify_csrf_token(&token)) {
+            return Outcome::Error((Status::Forbidden, CsrfError::Token));
+        }
+        match posted.form {
+            Ok(form) => Outcome::Success(Self { form, session: PhantomData }),
+            Err(errors) => Outcome::Error((errors.status(), CsrfError::Form(errors))),
+        }
+    }
+}
+
+/// Aborts the launch when a mounted route takes a form of a session whose fairing is not attached.
+impl<S: SessionData, F> Sentinel for CsrfForm<S, F> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        missing_fairing::<S>(rocket)
+    }
+}
+
+/// What was posted: the token, and the form that the other fields make or fail to make.
+struct Posted<'v, F> {
+    token: Option<String>,
+    form: form::Result<'v, F>,
+}
+
+/// What was posted, while it is read.
+struct Reading<'v, F: FromForm<'v>> {
+    token: Option<String>,
+    form: F::Context,
+}
+
+#[rocket::async_trait]
+impl<'v, F: FromForm<'v>> FromForm<'v> for Posted<'v, F> {
+    type Context = Reading<'v, F>;
+
+    fn init(options: Options) -> Self::Context {
+        Reading { token: None, form: F::init(options) }
+    }
+
+    fn push_value(reading: &mut Self::Context, field: ValueField<'v>) {
+        if field.name.source() == FIELD {
+            // Of several, the first: a page of the site's own has one.
+            reading.token.get_or_insert_with(|| field.value.to_owned());
+        } else {
+            F::push_value(&mut reading.form, field);
+        }
+    }
+
+    async fn push_data(reading: &mut Self::Context, field: DataField<'v, '_>) {
+        F::push_data(&mut reading.form, field).await;
+    }
+
+    fn push_error(reading: &mut Self::Context, error: form::Error<'v>) {
+        F::push_error(&mut reading.form, error);
+    }
+
+    fn finalize(reading: Self::Context) -> form::Result<'v, Self> {
+        Ok(Self { token: reading.token, form: F::finalize(reading.form) })
+    }
+}
