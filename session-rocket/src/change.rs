@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value as Json;
 
-use crate::codec::Raw;
+use crate::codec::{Format, Raw};
 use crate::csrf::Secret;
 use crate::expiry::Expiry;
 use crate::field::{AnyField, Value};
@@ -145,7 +145,7 @@ impl Edit {
     /// Stores `value` unless the field reads as that already.
     pub(crate) fn set(&mut self, field: &'static dyn AnyField, value: Value) {
         // A value that does not encode differs from everything: saving it gives the error.
-        if let Ok(new) = field.encode(&value).0
+        if let Ok(new) = field.encode(&value, Format::Json).0
             && self.view.values.presented(field).is_some_and(|old| same_json(&old, &new))
         {
             return;

@@ -1,23 +1,49 @@
 //! Between a payload and its fields: which bytes belong to which stored name.
 //!
 //! A payload is one byte that names the format, then the encoded fields. Fields are cut out, not decoded: a field that
-//! nobody asks for is copied as it came.
+//! nobody asks for is copied as it came, also into a payload of another format. There it stands under a name of the
+//! library's own, so that a change of format loses nothing, back and forth.
+
+mod json;
+#[cfg(feature = "messagepack")]
+mod messagepack;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
-use serde::{Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
 
 use crate::faithful;
 
-/// The format byte of JSON.
-const JSON: u8 = b'j';
+/// How payloads are written. Every build reads all that it knows, whichever it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Format {
+    /// JSON: readable in the store.
+    #[default]
+    Json,
+    /// [MessagePack](https://msgpack.org): smaller, names of fields included.
+    #[cfg(feature = "messagepack")]
+    MessagePack,
+}
 
-/// One encoded value: JSON text.
+/// One encoded value.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Raw(Bytes);
+pub enum Raw {
+    /// JSON text.
+    Json(Bytes),
+    /// A value in `MessagePack`.
+    #[cfg(feature = "messagepack")]
+    MessagePack(Bytes),
+    /// Values by name: the undeclared keys of a session.
+    Fields(Fields),
+}
+
+/// Encoded values by name.
+pub(crate) type Fields = Arc<[(String, Raw)]>;
 
 /// Why a value was not encoded. Its text holds nothing of the value.
 #[derive(Debug)]
@@ -33,38 +59,55 @@ impl std::error::Error for Unencodable {}
 
 impl Raw {
     /// Encodes `value`; refuses what would not read back as it was.
-    pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, Unencodable> {
+    pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, format: Format) -> Result<Self, Unencodable> {
         faithful::check(value).map_err(|e| Unencodable(e.to_string()))?;
-        // The text of a serializer's own error may hold the value: it is not passed on.
-        let json = serde_json::to_vec(value).map_err(|e| {
-            Unencodable(match e.classify() {
-                serde_json::error::Category::Data => "its serializer returned an error".to_owned(),
-                _ => "it has no form in JSON".to_owned(),
-            })
-        })?;
-        Ok(Self(json.into()))
+        match format {
+            Format::Json => json::encode(value).map(Self::Json),
+            #[cfg(feature = "messagepack")]
+            Format::MessagePack => messagepack::encode(value).map(Self::MessagePack),
+        }
     }
 
     /// Decodes; `None` when this is not the form of a `T`. The reason may hold the value, so it is not told.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(&self.0).ok()
+        match self {
+            Self::Json(bytes) => serde_json::from_slice(bytes).ok(),
+            #[cfg(feature = "messagepack")]
+            Self::MessagePack(bytes) => messagepack::decode(bytes),
+            Self::Fields(fields) => {
+                let entries = fields.iter().map(|(name, raw)| Some((name.clone(), raw.decode::<Json>()?)));
+                serde_json::from_value(Json::Object(entries.collect::<Option<Map<_, _>>>()?)).ok()
+            }
+        }
     }
 
-    pub(crate) fn size(&self) -> usize {
-        self.0.len()
+    /// At most as many bytes as it takes in a payload of any format.
+    pub(crate) fn size_at_most(&self) -> usize {
+        match self {
+            // In the other format it has a length in front.
+            Self::Json(bytes) => bytes.len() + 5,
+            // In the other format it is base64.
+            #[cfg(feature = "messagepack")]
+            Self::MessagePack(bytes) => bytes.len().div_ceil(3) * 4 + 2,
+            Self::Fields(fields) => fields.iter().map(|(name, raw)| name_at_most(name) + raw.size_at_most()).sum(),
+        }
     }
 
-    /// One value that holds all of `fields`.
-    pub(crate) fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a Raw)>) -> Self {
-        let mut json = Vec::new();
-        write_object(&mut json, fields);
-        Self(json.into())
+    /// The values of an object by their names; `None` when this is none.
+    pub(crate) fn fields(&self) -> Option<Fields> {
+        match self {
+            Self::Json(bytes) => json::split(bytes).map(Fields::from),
+            #[cfg(feature = "messagepack")]
+            Self::MessagePack(bytes) => messagepack::split(bytes).map(Fields::from),
+            Self::Fields(fields) => Some(fields.clone()),
+        }
     }
+}
 
-    /// The values that [`object`](Self::object) put together; `None` when this is no object.
-    pub(crate) fn fields(&self) -> Option<Vec<(String, Raw)>> {
-        split_object(&self.0)
-    }
+/// At most as many bytes as a name takes in a payload, with what stands about it.
+pub(crate) fn name_at_most(name: &str) -> usize {
+    // Six bytes are the longest escape of one; a name has two quotes, a colon and a comma about it.
+    6 * name.len() + 4
 }
 
 /// Why a payload could not be cut into fields.
@@ -78,61 +121,25 @@ pub(crate) enum Unreadable {
 
 /// Cuts a payload into its fields, in their order.
 pub(crate) fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, Unreadable> {
-    match payload.first() {
-        Some(&JSON) => split_object(&payload.slice(1..)).ok_or(Unreadable::Corrupt),
-        Some(_) => Err(Unreadable::UnknownFormat),
-        None => Err(Unreadable::Corrupt),
-    }
+    let fields = match payload.first() {
+        Some(&json::TAG) => json::split(&payload.slice(1..)),
+        #[cfg(feature = "messagepack")]
+        Some(&messagepack::TAG) => messagepack::split(&payload.slice(1..)),
+        Some(_) => return Err(Unreadable::UnknownFormat),
+        None => None,
+    };
+    let fields = fields.ok_or(Unreadable::Corrupt)?;
+    #[cfg(feature = "messagepack")]
+    let fields = messagepack::unpack_foreign(fields);
+    Ok(fields)
 }
 
 /// Puts fields together to a payload.
-pub(crate) fn join<'a>(fields: impl IntoIterator<Item = (&'a str, &'a Raw)>) -> Bytes {
-    let mut payload = vec![JSON];
-    write_object(&mut payload, fields);
-    payload.into()
-}
-
-fn write_object<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = (&'a str, &'a Raw)>) {
-    let mut separator = b'{';
-    for (name, raw) in fields {
-        out.push(separator);
-        separator = b',';
-        // Writing a string to a vector cannot fail: neither the text nor the memory can refuse.
-        let _ = serde_json::to_writer(&mut *out, name);
-        out.push(b':');
-        out.extend_from_slice(&raw.0);
-    }
-    if separator == b'{' {
-        out.push(b'{');
-    }
-    out.push(b'}');
-}
-
-fn split_object(json: &Bytes) -> Option<Vec<(String, Raw)>> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let fields = deserializer.deserialize_map(Fields { json }).ok()?;
-    deserializer.end().ok()?;
-    Some(fields)
-}
-
-/// Collects the entries of an object as slices of its text.
-struct Fields<'a> {
-    json: &'a Bytes,
-}
-
-impl<'de> Visitor<'de> for Fields<'de> {
-    type Value = Vec<(String, Raw)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-            fields.push((name, Raw(self.json.slice_ref(value.get().as_bytes()))));
-        }
-        Ok(fields)
+pub(crate) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>, format: Format) -> Bytes {
+    match format {
+        Format::Json => json::join(fields),
+        #[cfg(feature = "messagepack")]
+        Format::MessagePack => messagepack::join(fields),
     }
 }
 
@@ -140,10 +147,14 @@ impl<'de> Visitor<'de> for Fields<'de> {
 mod tests {
     use super::*;
 
+    fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Raw, Unencodable> {
+        Raw::encode(value, Format::Json)
+    }
+
     #[test]
     fn a_payload_reads_back_in_order_and_raw() {
-        let fields = [("a", Raw::encode(&1.5).unwrap()), ("b\"\n", Raw::encode("x").unwrap())];
-        let payload = join(fields.iter().map(|(name, raw)| (*name, raw)));
+        let fields = [("a", encode(&1.5).unwrap()), ("b\"\n", encode("x").unwrap())];
+        let payload = join(fields.iter().map(|(name, raw)| (*name, raw)), Format::Json);
         assert_eq!(&payload[..], br#"j{"a":1.5,"b\"\n":"x"}"#);
         let read = split(&payload).unwrap();
         assert_eq!(read.len(), 2);
@@ -151,7 +162,7 @@ mod tests {
             assert_eq!(name, was_name);
             assert!(raw == was_raw);
         }
-        assert_eq!(split(&join([])).unwrap().len(), 0);
+        assert_eq!(split(&join(std::iter::empty(), Format::Json)).unwrap().len(), 0);
     }
 
     #[test]
@@ -159,15 +170,15 @@ mod tests {
         for corrupt in ["", "j", "j[]", "j{", "j{}x", "j{\"a\":}", "jnull", "j{\"a\":\u{0}1}"] {
             assert_eq!(split(&Bytes::from(corrupt)).err(), Some(Unreadable::Corrupt), "{corrupt:?}");
         }
-        assert_eq!(split(&Bytes::from("m\u{1}")).err(), Some(Unreadable::UnknownFormat));
+        assert_eq!(split(&Bytes::from("z\u{1}")).err(), Some(Unreadable::UnknownFormat));
         assert_eq!(split(&Bytes::from_static(b"j{\"\xff\":1}")).err(), Some(Unreadable::Corrupt));
     }
 
     #[test]
     fn what_would_not_read_back_is_refused_without_telling_it() {
-        assert!(Raw::encode(&f64::NAN).is_err());
+        assert!(encode(&f64::NAN).is_err());
         let secret = std::collections::HashMap::from([(vec!["hunter2"], 1)]);
-        let error = Raw::encode(&secret).err().unwrap().to_string();
+        let error = encode(&secret).err().unwrap().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
 }

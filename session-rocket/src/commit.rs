@@ -1,129 +1,58 @@
-//! Loading a session from a store and committing its changes to it.
-//!
-//! A commit replays the request's changes on whatever is stored by then and compares and swaps, so that no update is
-//! lost; it never creates where something was ended. It knows no back-end by name.
+//! Loading sessions and committing their changes, whichever way they are kept: in a store, or in their own cookie.
 
+mod cookie;
 mod cycle;
 mod group;
+mod rules;
 mod settle;
+mod store;
 
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::state::{Carrier, Job, Settled};
+use crate::values::Values;
 
-use crate::change::Change;
-use crate::clock::{Clock, Timestamp};
-use crate::codec::Unreadable;
-use crate::data::Schema;
-use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::Policy;
-use crate::id::{Key, SessionId, random_bytes};
-use crate::record::{Fate, Record, Tombstone, Version};
-use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Settled, replay};
-use crate::store::{Lookup, Store, Touch};
-use crate::values::{Values, too_large};
+pub(crate) use self::cookie::{CookieEngine, Line};
+pub(crate) use self::rules::Rules;
+pub(crate) use self::store::StoreEngine;
 
-use group::Groups;
+/// How many cookies of one name are looked at: a browser sends one, a prank many.
+pub(crate) const MAX_CANDIDATES: usize = 8;
 
-/// How long a tombstone stands: longer than a request that still carries the old id takes to arrive.
-const TOMBSTONE: Duration = Duration::from_secs(60);
-
-/// How often an id that is already taken is drawn anew, and how many moves of one session are followed.
-const TRIES: usize = 8;
-
-/// What all sessions of one type have in common.
-pub(crate) struct Engine {
-    pub store: Arc<dyn Store>,
-    pub clock: Arc<dyn Clock>,
-    pub schema: &'static Schema,
-    pub scope: &'static str,
-    pub policy: Policy,
-    pub timeout: Duration,
-    pub max_size: usize,
-    groups: Groups,
-}
-
-/// Until when a commit has to be through with the store.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Deadline(Instant);
-
-impl Deadline {
-    fn left(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
-}
-
-/// A stored session and where it is: what changes are replayed on.
-#[derive(Clone)]
-struct Stored {
-    live: Live,
-    values: Values,
+/// Keeps all sessions of one type.
+pub(crate) enum Engine {
+    Store(StoreEngine),
+    Cookie(CookieEngine),
 }
 
 impl Engine {
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        schema: &'static Schema,
-        scope: &'static str,
-        policy: Policy,
-        (timeout, max_size): (Duration, usize),
-    ) -> Self {
-        Self { store, clock, schema, scope, policy, timeout, max_size, groups: Groups::default() }
+    pub(crate) fn rules(&self) -> &Rules {
+        match self {
+            Self::Store(engine) => &engine.rules,
+            Self::Cookie(engine) => &engine.rules,
+        }
     }
 
-    /// Loads the session that one of `ids` is of, or an empty one. At most one of them is alive; one that ended says that
-    /// nothing is to be kept only where none is.
+    /// Loads the session that one of the cookie values is of, or an empty one.
+    ///
+    /// There may be several: a cookie set for a parent domain or another path has the same name, and the order is not
+    /// reliable.
     ///
     /// # Errors
     /// When the store cannot be read: never an empty session.
-    pub(crate) async fn load(&self, ids: &[SessionId]) -> Result<(Carrier, Values)> {
-        let deadline = Deadline(Instant::now() + self.timeout);
-        let mut fallback = Carrier::New { replaces: None };
-        for id in ids {
-            let key = id.key(self.scope);
-            match self.call(deadline.left(), "load", self.store.load(&key)).await? {
-                Lookup::Found(record) => match self.read(key, Some(id.clone()), &record)? {
-                    Some(stored) => return Ok((Carrier::Live(stored.live), stored.values)),
-                    None => {
-                        self.log_damage(id);
-                        fallback = Carrier::New { replaces: Some((key, record.version)) };
-                    }
-                },
-                Lookup::Tombstone(_) => fallback = Carrier::Ended,
-                Lookup::Absent => {}
-            }
+    pub(crate) async fn load<'v>(&self, cookies: impl Iterator<Item = &'v str>) -> Result<(Carrier, Values)> {
+        match self {
+            Self::Store(engine) => engine.load(&candidates(cookies, SessionId::parse)).await,
+            Self::Cookie(engine) => engine.load(&candidates(cookies, |value| engine.well_formed(value))),
         }
-        Ok((fallback, Values::empty(self.schema)))
     }
 
-    fn log_damage(&self, id: &SessionId) {
-        let (label, name) = (id.label(), self.schema.type_name());
-        log::error!(target: "session_rocket", "the record of session {label} of type `{name}` is damaged: it starts anew");
-    }
-
-    /// What a record says; `None` when it is damaged.
-    fn read(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
-        let values = match Values::load(self.schema, &record.payload, record.identity.clone()) {
-            Ok(values) => values,
-            Err(Unreadable::Corrupt) => return Ok(None),
-            Err(Unreadable::UnknownFormat) => {
-                let name = self.schema.type_name();
-                let context = format!("a session of type `{name}` is stored in a format this build cannot read");
-                return Err(Error::new(ErrorKind::Unavailable, context));
-            }
-        };
-        let Record { version, created_at, expires_at, .. } = *record;
-        Ok(Some(Stored { live: Live { id, key, version, created_at, expires_at }, values }))
-    }
-
-    /// As [`read`](Self::read) in the midst of a commit, where damage is an error.
-    fn reread(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Stored> {
-        self.read(key, id, record)?
-            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the record of a session was damaged meanwhile"))
+    /// Whether one of the cookie values could be a session's.
+    pub(crate) fn accepts<'v>(&self, mut cookies: impl Iterator<Item = &'v str>) -> bool {
+        match self {
+            Self::Store(_) => cookies.any(|value| SessionId::parse(value).is_some()),
+            Self::Cookie(engine) => cookies.any(|value| engine.well_formed(value).is_some()),
+        }
     }
 
     /// Commits what a request changed. Must run to its end: spawn it where the caller may go away.
@@ -131,169 +60,35 @@ impl Engine {
     /// # Errors
     /// When the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
     pub(crate) async fn commit(&self, job: Job) -> Result<Settled> {
-        let deadline = Deadline(Instant::now() + self.timeout);
-        match (&job.carrier, job.lifecycle) {
-            (Carrier::Ended, _) if job.login => self.found_apart(&job, deadline).await,
-            (Carrier::Ended, _) => Ok(self.ended()),
-            (Carrier::Live(live), Lifecycle::Keep) => self.grouped(live.clone(), job, deadline).await,
-            (Carrier::Live(live), Lifecycle::Cycle) => self.cycle(live.clone(), job, deadline).await,
-            (Carrier::Live(live), Lifecycle::End) => self.end(live.clone(), job, deadline).await,
-            (Carrier::New { replaces }, _) => {
-                let replaces = *replaces;
-                self.found_or_forget(job, replaces, deadline).await
-            }
+        match self {
+            Self::Store(engine) => engine.commit(job).await,
+            Self::Cookie(engine) => engine.commit(job),
         }
     }
 
     /// Renews a session that was only read, where that is due.
-    pub(crate) async fn refresh(&self, live: &Live, values: Values) -> Option<Settled> {
-        let now = self.clock.now();
-        let due = self.policy.refreshed(values.expiry(), live.created_at, live.expires_at, now)?;
-        let touch = self.store.touch(&live.key, live.version, due);
-        match self.call(self.timeout, "refresh", touch).await {
-            Ok(Touch::Touched) => {
-                let carrier = Carrier::Live(Live { expires_at: due, ..live.clone() });
-                Some(Settled { carrier, values, cookie: CookieEffect::Set })
-            }
-            // Whoever changed it meanwhile renewed it, or ended it.
-            Ok(Touch::Conflict | Touch::Gone) => None,
-            Err(error) => {
-                // Nothing that anybody changed is lost: the session stands as it was.
-                log::warn!(target: "session_rocket", "a session was read but not renewed: {}", crate::error::Chain(&error));
-                None
-            }
+    pub(crate) async fn refresh(&self, carrier: &Carrier, values: Values) -> Option<Settled> {
+        match (self, carrier) {
+            (Self::Store(engine), Carrier::Live(live)) => engine.refresh(live, values).await,
+            (Self::Cookie(engine), Carrier::Sealed(sealed)) => engine.refresh(sealed, values),
+            _ => None,
         }
     }
+}
 
-    /// A session without a record, or what `flush` leaves of it.
-    async fn found_or_forget(&self, job: Job, replaces: Option<(Key, Version)>, deadline: Deadline) -> Result<Settled> {
-        if !job.values.is_blank() {
-            let settled = self.found(job.values, None, deadline).await?;
-            if let Some((key, version)) = replaces {
-                self.discard(&key, Some(version), deadline).await;
-            }
-            return Ok(settled);
+/// The well-formed of some cookie values, each once.
+pub(crate) fn candidates<'v, C: PartialEq>(
+    cookies: impl Iterator<Item = &'v str>,
+    parse: impl Fn(&'v str) -> Option<C>,
+) -> Vec<C> {
+    let mut candidates = Vec::new();
+    for candidate in cookies.filter_map(parse) {
+        if !candidates.contains(&candidate) {
+            candidates.push(candidate);
         }
-        let cookie = if job.flushed { CookieEffect::Remove } else { CookieEffect::None };
-        let replaces = match replaces {
-            Some((key, version)) if job.flushed => {
-                self.discard(&key, Some(version), deadline).await;
-                None
-            }
-            kept => kept,
-        };
-        Ok(Settled { carrier: Carrier::New { replaces }, values: job.values, cookie })
-    }
-
-    /// A session of its own for a request that logged in while its session was ended or moved: what it set, no more.
-    async fn found_apart(&self, job: &Job, deadline: Deadline) -> Result<Settled> {
-        let mut values = Values::empty(self.schema);
-        self.replay(&job.changes, &mut values)?;
-        self.found(values, None, deadline).await
-    }
-
-    /// Puts a session under a new id.
-    async fn found(&self, mut values: Values, created_at: Option<Timestamp>, deadline: Deadline) -> Result<Settled> {
-        self.encode(&mut values)?;
-        for _ in 0..TRIES {
-            let id = SessionId::random()?;
-            let key = id.key(self.scope);
-            let (record, live) = self.record(key, Some(id), &mut values, created_at)?;
-            if self.insert(&key, &record, deadline).await? {
-                return Ok(Settled { carrier: Carrier::Live(live), values, cookie: CookieEffect::Set });
-            }
+        if candidates.len() == MAX_CANDIDATES {
+            break;
         }
-        Err(Error::new(ErrorKind::Random, "every new session id drawn was already taken"))
     }
-
-    fn ended(&self) -> Settled {
-        Settled { carrier: Carrier::Ended, values: Values::empty(self.schema), cookie: CookieEffect::None }
-    }
-
-    /// The record of settled values, saved now.
-    fn record(
-        &self,
-        key: Key,
-        id: Option<SessionId>,
-        values: &mut Values,
-        created_at: Option<Timestamp>,
-    ) -> Result<(Record, Live)> {
-        let now = self.clock.now();
-        let created_at = created_at.unwrap_or(now);
-        let expires_at = self.policy.expires_at(values.expiry(), created_at, now);
-        let version = Version::random()?;
-        let mut record = Record::new(self.scope, values.payload(), version, now, expires_at);
-        record.created_at = created_at;
-        record.identity = self.guarded(|| values.identity())?;
-        if let Some(identity) = &record.identity
-            && identity.len() > 255
-        {
-            let name = self.schema.type_name();
-            let context = format!("the identity of session type `{name}` is longer than 255 bytes");
-            return Err(Error::new(ErrorKind::Encode, context));
-        }
-        Ok((record, Live { id, key, version, created_at, expires_at }))
-    }
-
-    /// Makes changes on other values than they were made on first.
-    fn replay(&self, changes: &[Change], values: &mut Values) -> Result<()> {
-        self.guarded(|| replay(|| changes.iter().for_each(|change| change.apply(values))))
-    }
-
-    /// Encodes what was set.
-    fn encode(&self, values: &mut Values) -> Result<()> {
-        self.guarded(|| values.settle())??;
-        if values.size_at_most() > self.max_size {
-            let size = values.payload().len();
-            if size > self.max_size {
-                return Err(too_large(self.schema, size, self.max_size));
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs user code; a panic becomes an error.
-    fn guarded<R>(&self, run: impl FnOnce() -> R) -> Result<R> {
-        // What the code half changed is dropped with the error.
-        catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
-            let name = self.schema.type_name();
-            let context = format!("a change of session type `{name}` panicked while it was saved");
-            Error::new(ErrorKind::Panicked, context)
-        })
-    }
-
-    fn tombstone(&self, fate: Fate) -> Tombstone {
-        Tombstone { fate, expires_at: self.clock.now().plus(TOMBSTONE) }
-    }
-
-    /// A store call within `limit`. Dropping it then is safe by the store's contract.
-    async fn call<A>(&self, limit: Duration, what: &str, call: impl Future<Output = Result<A>>) -> Result<A> {
-        let mut call = pin!(call);
-        let mut sleep = None;
-        std::future::poll_fn(|context| {
-            if let Poll::Ready(answer) = call.as_mut().poll(context) {
-                return Poll::Ready(answer);
-            }
-            // Most calls to memory are done at once: only those that wait need a timer.
-            let sleep = sleep.get_or_insert_with(|| self.clock.sleep(limit));
-            sleep.as_mut().poll(context).map(|()| {
-                Err(Error::new(
-                    ErrorKind::Timeout,
-                    format!("the store did not answer in time: cannot {what} a session"),
-                ))
-            })
-        })
-        .await
-    }
-
-    /// Waits a little before the next try, or says that there is no time left for one.
-    async fn pause(&self, attempt: u32, deadline: Deadline) -> Result<()> {
-        if deadline.left().is_zero() {
-            return Err(Error::new(ErrorKind::Timeout, "other requests changed the session at every try"));
-        }
-        let [random] = random_bytes::<1>()?;
-        let longest = 500 << attempt.min(6);
-        self.clock.sleep(Duration::from_micros(longest * u64::from(random) / 255)).await;
-        Ok(())
-    }
+    candidates
 }

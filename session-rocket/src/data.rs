@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::change::{Edit, View};
-use crate::codec::{Raw, Unencodable};
+use crate::codec::{Fields, Raw, Unencodable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::field::{AnyField, Value};
 use crate::state::State;
@@ -115,21 +115,18 @@ impl Schema {
         Error::with_source(ErrorKind::Encode, context, reason)
     }
 
-    /// Refuses keys in an `extra` field that would be taken for others when read back.
-    pub(crate) fn check_extra(&self, field: &dyn AnyField, raw: &Raw) -> Result<()> {
-        if !field.spec().extra {
-            return Ok(());
+    /// The keys in the encoded value of an `extra` field; refuses those that would be taken for others when read back.
+    pub(crate) fn extra_keys(&self, field: &dyn AnyField, raw: &Raw) -> Result<Fields> {
+        let keys = raw.fields().unwrap_or_default();
+        if keys.iter().all(|(name, _)| self.is_extra(name)) {
+            return Ok(keys);
         }
-        let clash = raw.fields().unwrap_or_default().iter().any(|(name, _)| !self.is_extra(name));
-        if clash {
-            let name = field.spec().name;
-            let context = format!(
-                "field `{name}` of session type `{}` holds a key that is declared as a field or starts with `_`",
-                self.type_name
-            );
-            return Err(Error::new(ErrorKind::Encode, context));
-        }
-        Ok(())
+        let name = field.spec().name;
+        let context = format!(
+            "field `{name}` of session type `{}` holds a key that is declared as a field or starts with `_`",
+            self.type_name
+        );
+        Err(Error::new(ErrorKind::Encode, context))
     }
 }
 

@@ -104,7 +104,12 @@ impl Policy {
             Expiry::After(duration) => now.plus(duration),
             Expiry::At(date) => date.into(),
         };
-        self.max_lifetime.map_or(idle, |limit| idle.min(created_at.plus(limit)))
+        self.limited(idle, created_at)
+    }
+
+    /// The earlier of `expires_at` and the end of the longest lifetime.
+    pub(crate) fn limited(&self, expires_at: Timestamp, created_at: Timestamp) -> Timestamp {
+        self.max_lifetime.map_or(expires_at, |limit| expires_at.min(created_at.plus(limit)))
     }
 
     /// Whether the cookie is to end with the browser.

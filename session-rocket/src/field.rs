@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use crate::change::{Edit, View};
-use crate::codec::{Raw, Unencodable};
+use crate::codec::{Format, Raw, Unencodable};
 use crate::state::State;
 
 /// A decoded value of some field. Behind an `Arc`, so that user code runs on it with no lock held.
@@ -91,10 +91,10 @@ pub trait AnyField: Send + Sync + 'static {
     fn decode(&self, raw: &Raw) -> Option<Value>;
     /// Encodes a value.
     #[doc(hidden)]
-    fn encode(&self, value: &Value) -> EncodeResult;
+    fn encode(&self, value: &Value, format: Format) -> EncodeResult;
     /// Encodes what the field reads as when nothing is stored; `None` for an `Option`.
     #[doc(hidden)]
-    fn encode_default(&self) -> Option<EncodeResult>;
+    fn encode_default(&self, format: Format) -> Option<EncodeResult>;
     /// The user's id as text, for an identity field.
     #[doc(hidden)]
     fn identity(&self, value: &Value) -> Option<String>;
@@ -120,7 +120,7 @@ struct Ops<V> {
     peek: fn(&Value) -> &V,
     clone: fn(&V) -> V,
     decode: fn(&Raw) -> Option<Value>,
-    encode: fn(&V) -> Result<Raw, Unencodable>,
+    encode: fn(&V, Format) -> Result<Raw, Unencodable>,
     identity: Option<fn(&V) -> String>,
 }
 
@@ -132,7 +132,7 @@ impl<V: FieldValue> Ops<V> {
         },
         clone: V::clone,
         decode: |raw| raw.decode::<V>().map(|value| Arc::new(value) as Value),
-        encode: |value| Raw::encode(value),
+        encode: |value, format| Raw::encode(value, format),
         identity: None,
     };
 }
@@ -220,12 +220,12 @@ impl<V: 'static, K: 'static> AnyField for Field<V, K> {
         (self.ops.decode)(raw)
     }
 
-    fn encode(&self, value: &Value) -> EncodeResult {
-        EncodeResult((self.ops.encode)((self.ops.peek)(value)))
+    fn encode(&self, value: &Value, format: Format) -> EncodeResult {
+        EncodeResult((self.ops.encode)((self.ops.peek)(value), format))
     }
 
-    fn encode_default(&self) -> Option<EncodeResult> {
-        self.default.map(|default| EncodeResult((self.ops.encode)(&default())))
+    fn encode_default(&self, format: Format) -> Option<EncodeResult> {
+        self.default.map(|default| EncodeResult((self.ops.encode)(&default(), format)))
     }
 
     fn identity(&self, value: &Value) -> Option<String> {

@@ -140,6 +140,7 @@ mod id;
 #[doc(hidden)]
 pub mod private;
 mod record;
+mod sealed;
 mod session;
 mod state;
 pub mod store;
@@ -147,6 +148,7 @@ mod values;
 mod web;
 
 pub use clock::{Clock, ManualClock, Sleep, SystemClock, Timestamp};
+pub use codec::Format;
 pub use csrf::CsrfToken;
 pub use data::SessionData;
 pub use error::{Error, ErrorKind, Result};

@@ -193,26 +193,27 @@ impl<T: SessionData> Session<T> {
 
     /// How long the session lives if it is saved now.
     pub fn expiry_age(&self) -> Duration {
-        let now = self.0.core.engine.clock.now();
+        let now = self.0.core.engine.rules().now();
         now.until(self.expires_at(now))
     }
 
     /// When the session expires if it is saved now.
     pub fn expiry_date(&self) -> OffsetDateTime {
-        self.expires_at(self.0.core.engine.clock.now()).to_date()
+        self.expires_at(self.0.core.engine.rules().now()).to_date()
     }
 
     fn expires_at(&self, now: Timestamp) -> Timestamp {
         let created_at = match self.state().carrier() {
             Carrier::Live(live) => live.created_at,
+            Carrier::Sealed(sealed) => sealed.created_at,
             Carrier::New { .. } | Carrier::Ended => now,
         };
-        self.0.core.engine.policy.expires_at(self.values().expiry(), created_at, now)
+        self.0.core.engine.rules().policy.expires_at(self.values().expiry(), created_at, now)
     }
 
     /// Whether the cookie ends with the browser.
     pub fn expires_at_browser_close(&self) -> bool {
-        self.0.core.engine.policy.at_browser_close(self.values().expiry())
+        self.0.core.engine.rules().policy.at_browser_close(self.values().expiry())
     }
 
     /// Starts a test of whether the browser takes cookies; ask [`test_cookie_worked`](Self::test_cookie_worked) in the
@@ -264,11 +265,12 @@ impl<T: SessionData> Session<T> {
         self.values().csrf().is_some_and(|secret| secret.made(token))
     }
 
-    /// The session's id; `None` while it has none that the browser could hold.
+    /// The session's id; `None` while it has none that the browser could hold, and for a session in a sealed cookie,
+    /// which needs none.
     pub fn id(&self) -> Option<SessionId> {
         match self.state().carrier() {
             Carrier::Live(live) => live.id,
-            Carrier::New { .. } | Carrier::Ended => None,
+            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Ended => None,
         }
     }
 
@@ -277,9 +279,9 @@ impl<T: SessionData> Session<T> {
         self.values().is_empty()
     }
 
-    /// Whether it is not in the store yet.
+    /// Whether it is not saved anywhere yet.
     pub fn is_new(&self) -> bool {
-        !matches!(self.state().carrier(), Carrier::Live(_))
+        !matches!(self.state().carrier(), Carrier::Live(_) | Carrier::Sealed(_))
     }
 
     /// Whether there are changes that are not saved yet.

@@ -25,6 +25,8 @@ pub(crate) enum Carrier {
     New { replaces: Option<(Key, Version)> },
     /// In the store.
     Live(Live),
+    /// In its own cookie.
+    Sealed(Sealed),
     /// It was ended, or moved out of this request's reach: nothing is kept.
     Ended,
 }
@@ -38,6 +40,17 @@ pub(crate) struct Live {
     pub version: Version,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
+}
+
+/// A session in its own cookie.
+#[derive(Clone)]
+pub(crate) struct Sealed {
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// What the browser is to hold from now on.
+    pub cookie: Option<Arc<str>>,
+    /// A former key sealed it.
+    pub stale: bool,
 }
 
 /// What is to become of a session's id, the stronger the greater.

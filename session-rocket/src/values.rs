@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
-use crate::codec::{self, Raw, Unreadable};
+use crate::codec::{self, Fields, Format, Raw, Unreadable};
 use crate::csrf::Secret;
 use crate::data::Schema;
 use crate::error::{Error, ErrorKind, Result};
@@ -142,8 +142,7 @@ impl Values {
         self.rest = foreign;
         let own: Vec<(String, Raw)> = own;
         if !own.is_empty() {
-            let raw = Raw::object(own.iter().map(|(name, raw)| (name.as_str(), raw)));
-            self.slots[extra] = Slot::Stored { raw, under: "", seen: Seen::Unread };
+            self.slots[extra] = Slot::Stored { raw: Raw::Fields(own.into()), under: "", seen: Seen::Unread };
         }
     }
 
@@ -277,11 +276,14 @@ impl Values {
     ///
     /// # Errors
     /// [`ErrorKind::Encode`], naming the field.
-    pub(crate) fn settle(&mut self) -> Result<()> {
+    pub(crate) fn settle(&mut self, format: Format) -> Result<()> {
         for (slot, field) in self.slots.iter_mut().zip(self.schema.fields()) {
             if let Slot::Set(value) = slot {
-                let raw = field.encode(value).0.map_err(|reason| self.schema.unencodable(*field, reason))?;
-                self.schema.check_extra(*field, &raw)?;
+                let encoded = field.encode(value, format).0;
+                let mut raw = encoded.map_err(|reason| self.schema.unencodable(*field, reason))?;
+                if field.spec().extra {
+                    raw = Raw::Fields(self.schema.extra_keys(*field, &raw)?);
+                }
                 let seen = Seen::Decoded(value.clone());
                 *slot = Slot::Stored { raw, under: field.spec().stored, seen };
             }
@@ -290,39 +292,39 @@ impl Values {
     }
 
     /// The payload of settled values.
-    pub(crate) fn payload(&self) -> Bytes {
+    pub(crate) fn payload(&self, format: Format) -> Bytes {
         let extra = self.extra_fields();
-        let own = self.own_fields();
+        let own = self.own_fields(format);
         let declared = self.slots.iter().zip(self.schema.fields()).filter_map(|(slot, field)| match slot {
             Slot::Stored { raw, under, .. } if !field.spec().extra => Some((*under, raw)),
             _ => None,
         });
-        let others = self.rest.iter().chain(&extra).chain(&own).map(|(name, raw)| (name.as_str(), raw));
-        codec::join(declared.chain(others))
+        let others = self.rest.iter().chain(extra.iter()).chain(&own).map(|(name, raw)| (name.as_str(), raw));
+        codec::join(declared.chain(others), format)
     }
 
-    fn extra_fields(&self) -> Vec<(String, Raw)> {
+    fn extra_fields(&self) -> Fields {
         match self.schema.extra().map(|index| &self.slots[index]) {
             Some(Slot::Stored { raw, .. }) => raw.fields().unwrap_or_default(),
-            _ => Vec::new(),
+            _ => Fields::default(),
         }
     }
 
     /// What the library itself keeps in the session.
-    fn own_fields(&self) -> Vec<(String, Raw)> {
+    fn own_fields(&self, format: Format) -> Vec<(String, Raw)> {
         let mut own = Vec::new();
         if let Some(expiry) = StoredExpiry::of(self.expiry)
-            && let Ok(raw) = Raw::encode(&expiry)
+            && let Ok(raw) = Raw::encode(&expiry, format)
         {
             own.push((EXPIRY.to_owned(), raw));
         }
         if self.test_cookie
-            && let Ok(raw) = Raw::encode("worked")
+            && let Ok(raw) = Raw::encode("worked", format)
         {
             own.push((TEST_COOKIE.to_owned(), raw));
         }
         if let Some(secret) = self.csrf
-            && let Ok(raw) = Raw::encode(&secret.to_text())
+            && let Ok(raw) = Raw::encode(&secret.to_text(), format)
         {
             own.push((CSRF.to_owned(), raw));
         }
@@ -331,8 +333,7 @@ impl Values {
 
     /// At least as many bytes as the payload of settled values takes; cheaper to tell.
     pub(crate) fn size_at_most(&self) -> usize {
-        // Six bytes are the longest escape of one; a name has two quotes, a colon and a comma about it.
-        let entry = |name: &str, raw: &Raw| 6 * name.len() + 4 + raw.size();
+        let entry = |name: &str, raw: &Raw| codec::name_at_most(name) + raw.size_at_most();
         let slots = self
             .slots
             .iter()
@@ -382,10 +383,10 @@ impl Values {
     fn extra_keys(&self, field: &dyn AnyField) -> Vec<String> {
         let raw = match &self.slots[field.spec().index] {
             Slot::Stored { raw, .. } => Some(raw.clone()),
-            Slot::Set(value) => field.encode(value).0.ok(),
+            Slot::Set(value) => field.encode(value, Format::Json).0.ok(),
             Slot::Absent => None,
         };
-        raw.and_then(|raw| raw.fields()).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
+        raw.and_then(|raw| raw.fields()).unwrap_or_default().iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// All that is stored, as JSON. What does not encode is left out: saving it is what tells.
@@ -393,7 +394,7 @@ impl Values {
         let mut items = Map::new();
         for field in self.schema.fields() {
             let Some(value) = self.read(*field) else { continue };
-            let Ok(raw) = field.encode(&value).0 else { continue };
+            let Ok(raw) = field.encode(&value, Format::Json).0 else { continue };
             let Some(json) = raw.decode::<Json>() else { continue };
             match json {
                 Json::Object(extra) if field.spec().extra => items.extend(extra),
@@ -411,8 +412,8 @@ impl Values {
     /// What `field` reads as, encoded: the default where nothing is stored.
     pub(crate) fn presented(&mut self, field: &dyn AnyField) -> Option<Raw> {
         match self.read(field) {
-            Some(value) => field.encode(&value).0.ok(),
-            None => field.encode_default()?.0.ok(),
+            Some(value) => field.encode(&value, Format::Json).0.ok(),
+            None => field.encode_default(Format::Json)?.0.ok(),
         }
     }
 
@@ -422,8 +423,8 @@ impl Values {
     /// [`ErrorKind::Encode`] when the value does not encode.
     pub(crate) fn presented_json(&mut self, field: &dyn AnyField) -> Result<Json> {
         let encoded = match self.read(field) {
-            Some(value) => Some(field.encode(&value)),
-            None => field.encode_default(),
+            Some(value) => Some(field.encode(&value, Format::Json)),
+            None => field.encode_default(Format::Json),
         };
         let Some(encoded) = encoded else { return Ok(Json::Null) };
         let raw = encoded.0.map_err(|reason| self.schema.unencodable(field, reason))?;

@@ -1,13 +1,13 @@
 //! Commits that change the id: cycling and ending a session. They go singly.
 
-use super::{Deadline, Engine, Stored, TRIES};
+use super::store::{Deadline, StoreEngine, Stored, TRIES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Key;
 use crate::record::{Fate, Tombstone};
 use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
 use crate::store::{Lookup, Retire};
 
-impl Engine {
+impl StoreEngine {
     /// Gives a session a new id: the new record first, then the tombstone that points to it. Whoever crashes between
     /// the two leaves a record that nobody knows the id of.
     pub(super) async fn cycle(&self, live: Live, job: Job, deadline: Deadline) -> Result<Settled> {
@@ -34,7 +34,7 @@ impl Engine {
                     self.discard(&new.key, None, deadline).await;
                     let fresh = self.reread(live.key, None, &fresh)?;
                     (values, expected) = (fresh.values, fresh.live.version);
-                    self.replay(&job.changes, &mut values)?;
+                    self.rules.replay(&job.changes, &mut values)?;
                     self.pause(attempt, deadline).await?;
                 }
                 Ok(Retire::Gone) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Mutex as Turn, MutexGuard};
 
-use super::{Deadline, Engine, Stored};
+use super::store::{Deadline, StoreEngine, Stored};
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, SessionId};
@@ -132,7 +132,7 @@ impl Member {
     fn live(&self) -> Option<&Live> {
         match &self.job.carrier {
             Carrier::Live(live) => Some(live),
-            Carrier::New { .. } | Carrier::Ended => None,
+            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Ended => None,
         }
     }
 }
@@ -154,7 +154,7 @@ impl Target {
     }
 }
 
-impl Engine {
+impl StoreEngine {
     /// Commits in the group of the session.
     pub(super) async fn grouped(&self, live: Live, job: Job, deadline: Deadline) -> Result<Settled> {
         let own = Stored { live: live.clone(), values: job.base.clone() };
@@ -277,14 +277,14 @@ impl Engine {
     /// A job's changes made again; nothing if they change whose session it is, which a new id has to go with.
     fn replay_on(&self, job: &Job, on: &Values) -> Result<Option<Values>> {
         let mut values = on.clone();
-        self.replay(&job.changes, &mut values)?;
-        let same = self.guarded(|| values.owner() == on.clone().owner())?;
+        self.rules.replay(&job.changes, &mut values)?;
+        let same = self.rules.guarded(|| values.owner() == on.clone().owner())?;
         Ok(same.then_some(values))
     }
 
     fn encoded(&self, made: Option<Values>) -> Result<Option<Values>> {
         let Some(mut values) = made else { return Ok(None) };
-        self.encode(&mut values)?;
+        self.rules.encode(&mut values)?;
         Ok(Some(values))
     }
 
@@ -295,7 +295,7 @@ impl Engine {
                 && !job.base.same_field(fresh, *field)
                 && field.spec().first_overwritten()
             {
-                let (name, field) = (self.schema.type_name(), field.spec().name);
+                let (name, field) = (self.rules.schema.type_name(), field.spec().name);
                 log::warn!(
                     target: "session_rocket",
                     "`{name}.{field}` was read, then set, and meanwhile changed by another request, whose value is \

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Deadline, Engine};
+use super::store::{Deadline, StoreEngine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Key;
 use crate::record::{Record, Tombstone, Version};
@@ -19,7 +19,7 @@ impl Deadline {
     }
 }
 
-impl Engine {
+impl StoreEngine {
     /// Replaces the record of version `expected`.
     pub(super) async fn swap(
         &self,
@@ -110,7 +110,7 @@ impl Engine {
             return Ok(done);
         }
         // What was cut off may still be on its way: it is given a little time to arrive.
-        self.clock.sleep(LAST_CHANCE.min(deadline.left() / 2)).await;
+        self.rules.clock.sleep(LAST_CHANCE.min(deadline.left() / 2)).await;
         match self.look(key, deadline).await {
             Ok(seen) if own(&seen) => Ok(done),
             _ => Err(uncertain(what, lost)),

@@ -12,7 +12,6 @@ use crate::clock::Timestamp;
 use crate::commit::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Expiry;
-use crate::id::SessionId;
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Scope, State};
 
 /// A session whatever its type: what it holds and how it is saved.
@@ -26,12 +25,12 @@ pub(crate) struct Core {
 /// What a response has to tell the browser.
 pub(crate) enum Answer {
     Nothing,
-    /// Hold this id for so long; `None`: until the browser is closed.
+    /// Hold this for so long; `None`: until the browser is closed.
     Hold {
-        id: SessionId,
+        value: String,
         age: Option<Duration>,
     },
-    /// Forget the id.
+    /// Forget what it holds.
     Forget,
 }
 
@@ -96,19 +95,25 @@ impl Core {
         }
         let (effect, carrier, expiry) = self.state.send_head();
         Ok(match (effect, carrier) {
-            (CookieEffect::Set, Carrier::Live(live)) => self.hold(live.id, live.expires_at, expiry),
+            (CookieEffect::Set, Carrier::Live(live)) => {
+                self.hold(live.id.map(|id| id.expose()), live.expires_at, expiry)
+            }
+            (CookieEffect::Set, Carrier::Sealed(sealed)) => {
+                self.hold(sealed.cookie.map(|cookie| cookie.to_string()), sealed.expires_at, expiry)
+            }
             (CookieEffect::Remove, Carrier::New { .. }) => Answer::Forget,
             _ => Answer::Nothing,
         })
     }
 
-    fn hold(&self, id: Option<SessionId>, expires_at: Timestamp, expiry: Expiry) -> Answer {
-        let left = self.engine.clock.now().until(expires_at);
+    fn hold(&self, value: Option<String>, expires_at: Timestamp, expiry: Expiry) -> Answer {
+        let left = self.engine.rules().now().until(expires_at);
         // Cookies count in seconds; the few milliseconds since the save are not to cost one.
         let whole = left + Duration::from_millis(999);
-        let age = (!self.engine.policy.at_browser_close(expiry)).then_some(Duration::from_secs(whole.as_secs()));
-        match id {
-            Some(id) if !left.is_zero() => Answer::Hold { id, age },
+        let age =
+            (!self.engine.rules().policy.at_browser_close(expiry)).then_some(Duration::from_secs(whole.as_secs()));
+        match value {
+            Some(value) if !left.is_zero() => Answer::Hold { value, age },
             _ => Answer::Nothing,
         }
     }
@@ -118,20 +123,20 @@ impl Core {
         if self.state.has_news() || self.state.is_modified() {
             return;
         }
-        if let (Carrier::Live(live), stored) = self.state.stored()
-            && let Some(settled) = self.engine.refresh(&live, stored).await
-        {
+        let (carrier, stored) = self.state.stored();
+        if let Some(settled) = self.engine.refresh(&carrier, stored).await {
             self.state.settle(settled);
         }
     }
 }
 
-/// Whether a commit gives the session an id that the browser does not hold.
+/// Whether a commit makes something that the browser does not hold.
 fn needs_cookie(job: &Job) -> bool {
     match (&job.carrier, job.lifecycle) {
         (Carrier::Live(_), Lifecycle::Keep) => false,
         (Carrier::Live(_), Lifecycle::Cycle) => true,
         (Carrier::Live(_), Lifecycle::End) => !job.flushed || !job.values.is_blank(),
+        (Carrier::Sealed(_), _) => true,
         (Carrier::New { .. }, _) => !job.values.is_blank(),
         (Carrier::Ended, _) => job.login,
     }

@@ -128,19 +128,8 @@ impl fmt::Debug for Options {
 }
 
 /// Schemes of back-ends that this release does not have.
-const PLANNED: &[&str] = &[
-    "postgres",
-    "postgresql",
-    "mysql",
-    "mariadb",
-    "redis",
-    "rediss",
-    "redis+cluster",
-    "memcached",
-    "file",
-    "cookie+signed",
-    "cookie+encrypted",
-];
+const PLANNED: &[&str] =
+    &["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "redis+cluster", "memcached", "file"];
 
 /// Opens the store that `options.url` names.
 ///
@@ -156,6 +145,9 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         "sqlite" => return Ok(Arc::new(super::sql::sqlite::SqliteStore::open(options).await?)),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => "this build lacks the cargo feature `sqlite`: enable it for `session-rocket`".to_owned(),
+        "cookie+signed" | "cookie+encrypted" => {
+            format!("`{scheme}:` is no store: with it, each session of the site lives in its own cookie")
+        }
         planned if PLANNED.contains(&planned) => format!("this release has no `{planned}:` store"),
         unknown => format!("`{unknown}:` is no store"),
     };

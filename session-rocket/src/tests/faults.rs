@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::fixture::{COUNT, DAY, NAME, TAGS, USER, Visitor, clock, engine_with, is_unknown, open, policy};
+use super::fixture::{COUNT, DAY, NAME, TAGS, USER, Visitor, clock, engine_with, is_unknown, load, open, policy};
 use crate::clock::{ManualClock, Timestamp};
 use crate::commit::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -290,7 +290,7 @@ async fn a_load_that_fails_is_never_an_empty_session() {
     let id = site.session().await;
     for fault in [Fault::Refuse, Fault::Hang] {
         site.fail(&[], &[fault]);
-        assert!(site.engine.load(std::slice::from_ref(&id)).await.is_err());
+        assert!(load(&site.engine, Some(&id)).await.is_err());
     }
     assert_eq!(site.count(&id).await, 0);
 }
@@ -381,7 +381,7 @@ async fn a_damaged_record_starts_anew_under_a_new_id_and_is_removed() {
     let other = site.session().await;
     let Lookup::Found(found) = site.faulty.store.load(&other.key("session")).await.unwrap() else { panic!() };
     site.faulty.store.update(&other.key("session"), found.version, &record).await.unwrap();
-    assert_eq!(site.engine.load(std::slice::from_ref(&other)).await.err().unwrap().kind(), ErrorKind::Unavailable);
+    assert_eq!(load(&site.engine, Some(&other)).await.err().unwrap().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use crate::change::{Edit, View};
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::commit::Engine;
+use crate::codec::Format;
+use crate::commit::{Engine, Rules, StoreEngine};
 use crate::data::{Schema, SessionData, SessionFields};
+use crate::error::Result;
 use crate::expiry::{Policy, Refresh};
 use crate::field::{Defaulted, Field, Optional};
 use crate::id::SessionId;
 use crate::session::{Core, Session};
 use crate::state::{Carrier, State};
 use crate::store::Store;
+use crate::values::Values;
 
 /// What the tests keep in a session.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,18 +95,28 @@ pub(super) fn engine_with(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     policy: Policy,
-    limits: (Duration, usize),
+    (timeout, max_size): (Duration, usize),
 ) -> Arc<Engine> {
-    Arc::new(Engine::new(store, clock, Visitor::schema(), "session", policy, limits))
+    Arc::new(Engine::Store(StoreEngine::new(rules(clock, policy, max_size), store, timeout)))
+}
+
+pub(super) fn rules(clock: Arc<dyn Clock>, policy: Policy, max_size: usize) -> Rules {
+    Rules { clock, schema: Visitor::schema(), scope: "session", policy, format: Format::Json, max_size }
+}
+
+/// What a request with these cookies loads.
+pub(crate) async fn load(engine: &Engine, ids: impl IntoIterator<Item = &SessionId>) -> Result<(Carrier, Values)> {
+    let cookies: Vec<String> = ids.into_iter().map(SessionId::expose).collect();
+    engine.load(cookies.iter().map(String::as_str)).await
 }
 
 /// The session that a request with this cookie gets.
 pub(crate) async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visitor> {
-    let (carrier, values) = engine.load(id.map(std::slice::from_ref).unwrap_or_default()).await.unwrap();
+    let (carrier, values) = load(engine, id).await.unwrap();
     Session::new(Core::new(State::new(carrier, values), engine.clone()))
 }
 
 /// Whether the store knows nothing of an id any more.
 pub(crate) async fn is_unknown(engine: &Arc<Engine>, id: &SessionId) -> bool {
-    matches!(engine.load(std::slice::from_ref(id)).await.unwrap().0, Carrier::New { .. })
+    matches!(load(engine, Some(id)).await.unwrap().0, Carrier::New { .. })
 }

@@ -16,17 +16,17 @@ use crate::store::{Lookup, Store, Update};
 async fn stored() -> (Arc<MemoryStore>, SessionId) {
     let memory = Arc::new(MemoryStore::new(100, clock()));
     let session = open(&engine(memory.clone(), clock()), None).await;
-    NAME.set(session.state(), "ada".into());
+    NAME.set(session.state(), "Ada".into());
     session.save().await.unwrap();
     let id = session.id().unwrap();
     let Lookup::Found(mut record) = memory.load(&id.key("session")).await.unwrap() else { panic!("it is stored") };
     let expected = record.version;
     let fields = [
-        ("name", codec::Raw::encode("ada").unwrap()),
-        ("count", codec::Raw::encode("many").unwrap()),
-        ("theme", codec::Raw::encode("dark").unwrap()),
+        ("name", codec::Raw::encode("Ada", codec::Format::Json).unwrap()),
+        ("count", codec::Raw::encode("many", codec::Format::Json).unwrap()),
+        ("theme", codec::Raw::encode("dark", codec::Format::Json).unwrap()),
     ];
-    record.payload = codec::join(fields.iter().map(|(name, raw)| (*name, raw)));
+    record.payload = codec::join(fields.iter().map(|(name, raw)| (*name, raw)), codec::Format::Json);
     record.version = Version::random().unwrap();
     assert_eq!(memory.update(&id.key("session"), expected, &record).await.unwrap(), Update::Updated);
     (memory, id)
@@ -41,7 +41,7 @@ async fn opened() -> Session<Visitor> {
 async fn keys_and_items_tell_what_is_stored() {
     let session = opened().await;
     assert_eq!(session.keys(), ["name", "count", "theme"]);
-    assert_eq!(json!(session.items()), json!({ "name": "ada", "theme": "dark" }));
+    assert_eq!(json!(session.items()), json!({ "name": "Ada", "theme": "dark" }));
     TAGS.set(session.state(), vec!["a".into()]);
     assert_eq!(session.keys(), ["name", "count", "tags", "theme"]);
     session.clear();
@@ -52,7 +52,7 @@ async fn keys_and_items_tell_what_is_stored() {
 async fn a_session_serializes_its_declared_fields_with_their_defaults() {
     let session = opened().await;
     let shown = serde_json::to_value(&session).unwrap();
-    assert_eq!(shown, json!({ "name": "ada", "count": 0, "greeting": "hello", "tags": [], "user": null }));
+    assert_eq!(shown, json!({ "name": "Ada", "count": 0, "greeting": "hello", "tags": [], "user": null }));
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn get_update_and_replace_work_on_the_whole_struct() {
     });
     assert_eq!((length, session.is_modified()), (1, true));
     let visitor = session.get();
-    assert_eq!((visitor.count, visitor.name.as_deref()), (2, Some("ada")));
+    assert_eq!((visitor.count, visitor.name.as_deref()), (2, Some("Ada")));
     session.replace(Visitor { name: None, ..visitor });
     session.save().await.unwrap();
     assert!(!session.is_modified());
@@ -79,5 +79,5 @@ async fn debug_shows_no_id_and_no_value() {
     let session = opened().await;
     let shown = format!("{session:?}");
     assert!(shown.contains("Visitor") && shown.contains(&session.id().unwrap().label()));
-    assert!(!shown.contains("ada") && !shown.contains(&session.id().unwrap().expose()));
+    assert!(!shown.contains("Ada") && !shown.contains(&session.id().unwrap().expose()));
 }

@@ -409,8 +409,8 @@ impl Run {
         match (model.told(), answer) {
             (Told::Nothing, Answer::Nothing) => {}
             (Told::Forget, Answer::Forget) => self.world.jar = None,
-            (Told::Hold(session), Answer::Hold { id, .. }) => {
-                assert_eq!(self.ids[session].as_ref(), Some(&id));
+            (Told::Hold(session), Answer::Hold { value, .. }) => {
+                assert_eq!(self.ids[session].as_ref().map(SessionId::expose), Some(value));
                 self.world.jar = Some(session);
                 self.world.held.push(session);
             }

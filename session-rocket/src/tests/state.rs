@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::fixture::{COUNT, GREETING, NAME, TAGS, USER, Visitor, VisitorFields};
+use crate::codec::Format;
 use crate::data::{SessionData, SessionFields};
 use crate::state::{Carrier, Lifecycle, Scope, State};
 use crate::values::Values;
@@ -17,8 +18,8 @@ fn loaded(payload: &'static str) -> State {
 /// The payload that would be stored now.
 fn stored(state: &State) -> String {
     let mut values = state.snapshot().1;
-    values.settle().unwrap();
-    String::from_utf8(values.payload().to_vec()).unwrap()
+    values.settle(Format::Json).unwrap();
+    String::from_utf8(values.payload(Format::Json).to_vec()).unwrap()
 }
 
 #[test]

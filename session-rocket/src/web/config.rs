@@ -1,6 +1,7 @@
 //! The configuration: from `Rocket.toml` and the environment, over code, over defaults.
 
 mod given;
+mod keys;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,9 @@ use std::time::Duration;
 
 use rocket::http::SameSite;
 
+pub(crate) use self::keys::Seal;
 pub(crate) use self::settings::{Settings, resolve};
+use crate::codec::Format;
 use crate::expiry::Refresh;
 use crate::store::Migrate;
 
@@ -45,6 +48,8 @@ pub struct Config {
     expire_at_browser_close: bool,
     max_lifetime: Option<Duration>,
     refresh: Refresh,
+    format: Format,
+    secret_keys: Vec<String>,
     table: String,
     migrate: Migrate,
     sweep_interval: Option<Duration>,
@@ -68,6 +73,8 @@ impl Default for Config {
             expire_at_browser_close: false,
             max_lifetime: None,
             refresh: Refresh::OnSave,
+            format: Format::Json,
+            secret_keys: Vec::new(),
             table: "rocket_session".into(),
             migrate: Migrate::Auto,
             sweep_interval: Some(Duration::from_mins(10)),
@@ -85,7 +92,8 @@ impl Config {
         Self::default()
     }
 
-    /// The URL of the store; its scheme picks the back-end. Default: `"sqlite://sessions.db"`, created if missing.
+    /// The URL of the store; its scheme picks the back-end. `"cookie+signed:"` and `"cookie+encrypted:"` keep each session
+    /// in its own cookie, sealed: see the [guide](crate#sealed-cookies). Default: `"sqlite://sessions.db"`, created if missing.
     /// Django: `SESSION_ENGINE` and `SESSION_FILE_PATH`.
     pub fn store(mut self, url: impl Into<String>) -> Self {
         self.store = url.into();
@@ -161,6 +169,28 @@ impl Config {
         self
     }
 
+    /// What sessions are encoded in from now on: `"json"`, or `"messagepack"` with the cargo feature of that name.
+    /// Default: [`Format::Json`]. Django: `SESSION_SERIALIZER`.
+    ///
+    /// What was written in the other format is read all the same, and a value that no request changes stays in it: to
+    /// switch, and to switch back, logs nobody out. So keep the feature while sessions live that were written with it.
+    pub fn format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// The keys of sealed cookies: the first one seals, all open, so that a key can be replaced without logging anybody
+    /// out. Each is at least 32 random bytes in base64 or in hexadecimal digits, such as `openssl rand -base64 32` prints;
+    /// one that is all zeros counts as none. Default: Rocket's `secret_key`. Django: `SECRET_KEY` and
+    /// `SECRET_KEY_FALLBACKS`.
+    ///
+    /// Without a key, the launch ends; in the profile `debug` it goes on with a random one, for as long as the process
+    /// runs. Keys belong into the environment, not into code: `ROCKET_SESSION={secret_keys=["…", "…"]}`.
+    pub fn secret_keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.secret_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The table of a SQL store. Default: `"rocket_session"`. Django's is `django_session`.
     pub fn table(mut self, name: impl Into<String>) -> Self {
         self.table = name.into();
@@ -209,7 +239,7 @@ impl Config {
     }
 }
 
-/// Leaves out `store`, whose URL may hold a password.
+/// Leaves out `store`, whose URL may hold a password, and the secret keys.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")

@@ -7,13 +7,12 @@ use rocket::http::{Cookie, Header, SameSite, Status};
 use rocket::{Request, Response};
 use time::OffsetDateTime;
 
-use crate::id::SessionId;
-
 /// The longest lifetime that browsers grant a cookie: 400 days (RFC 6265bis).
 pub(crate) const MAX_AGE: Duration = Duration::from_hours(400 * 24);
 
-/// How many ids of one request are looked up at most: a browser sends one, a prank many.
-const MAX_CANDIDATES: usize = 8;
+/// How many bytes a whole `Set-Cookie` line may take. Browsers take 4,096 for name and value (RFC 6265bis); RFC 6265
+/// counted the attributes as well, and there are proxies that still do.
+pub(crate) const MAX_LINE: usize = 4096;
 
 /// The session cookie's name and attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,27 +26,23 @@ pub(crate) struct CookieSettings {
 }
 
 impl CookieSettings {
-    /// The well-formed ids that a request carries, each once: the jar's, then those of the raw headers.
+    /// The values that a request carries: the jar's, then those of the raw headers.
     ///
     /// There may be several: a cookie set for a parent domain or another path has the same name, and the order is not
-    /// reliable. At most one is valid.
-    pub(crate) fn candidates(&self, request: &Request<'_>) -> Vec<SessionId> {
-        let mut ids = Vec::new();
+    /// reliable.
+    pub(crate) fn values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
         let jar = request.cookies().get(&self.name).map(Cookie::value);
-        for id in jar.into_iter().chain(self.raw_values(request)).filter_map(SessionId::parse) {
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
-            if ids.len() == MAX_CANDIDATES {
-                break;
-            }
-        }
-        ids
+        jar.into_iter().chain(self.raw_values(request))
+    }
+
+    /// How many bytes a line that [`hold`](Self::hold)s takes at most, but for the value.
+    pub(crate) fn frame(&self) -> usize {
+        self.hold(String::new(), Some(MAX_AGE), OffsetDateTime::UNIX_EPOCH).to_string().len()
     }
 
     /// Whether a request carries a cookie of this name, whatever its value.
     pub(crate) fn presented(&self, request: &Request<'_>) -> bool {
-        request.cookies().get(&self.name).is_some() || self.raw_values(request).next().is_some()
+        self.values(request).next().is_some()
     }
 
     fn raw_values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
@@ -58,11 +53,11 @@ impl CookieSettings {
         })
     }
 
-    /// The cookie that makes the browser hold `id` for `age`, or until it is closed.
+    /// The cookie that makes the browser hold `value` for `age`, or until it is closed.
     ///
     /// `age` counts from `now`, and is cut to whole seconds and to 400 days.
-    pub(crate) fn hold(&self, id: &SessionId, age: Option<Duration>, now: OffsetDateTime) -> Cookie<'static> {
-        let mut cookie = self.bare(id.expose());
+    pub(crate) fn hold(&self, value: String, age: Option<Duration>, now: OffsetDateTime) -> Cookie<'static> {
+        let mut cookie = self.bare(value);
         if let Some(age) = age {
             let seconds = i64::try_from(age.min(MAX_AGE).as_secs()).unwrap_or(i64::MAX);
             let age = time::Duration::seconds(seconds);
@@ -72,7 +67,7 @@ impl CookieSettings {
         cookie
     }
 
-    /// The cookie that makes the browser forget the id. Its attributes are those of [`hold`](Self::hold): a browser
+    /// The cookie that makes the browser forget what it holds. Its attributes are those of [`hold`](Self::hold): a browser
     /// takes no other for the same cookie, and refuses a `__Host-` cookie without `Secure` even as a removal.
     pub(crate) fn forget(&self) -> Cookie<'static> {
         let mut cookie = self.bare(String::new());

@@ -9,14 +9,15 @@ use rocket::fairing::{self, Fairing, Info, Kind};
 use rocket::http::Status;
 use rocket::{Build, Orbit, Request, Response, Rocket};
 
-use super::config::{Config, Settings, resolve};
+use super::config::{Config, Seal, Settings, resolve};
 use super::cookie::{self, CookieSettings};
 use super::guard::{Cached, status};
 use crate::clock::{Clock, SystemClock};
-use crate::commit::Engine;
+use crate::commit::{CookieEngine, Engine, Line, Rules, StoreEngine};
 use crate::data::SessionData;
 use crate::error::{Chain, Error, ErrorKind, Result};
 use crate::expiry::Refresh;
+use crate::sealed::Sealer;
 use crate::session::{Answer, Session};
 use crate::state::Scope;
 use crate::store::{self, Store};
@@ -187,9 +188,9 @@ async fn respond<T: SessionData>(
             cookie::vary(response);
             match answer {
                 Answer::Nothing => {}
-                Answer::Hold { id, age } => {
-                    let now = session.core().engine.clock.now().to_date();
-                    cookie::set(response, settings.hold(&id, age, now));
+                Answer::Hold { value, age } => {
+                    let now = session.core().engine.rules().now().to_date();
+                    cookie::set(response, settings.hold(value, age, now));
                 }
                 Answer::Forget if settings.presented(request) => cookie::set(response, settings.forget()),
                 Answer::Forget => {}
@@ -205,9 +206,9 @@ async fn respond<T: SessionData>(
 impl<T> Attached<T> {
     /// Whether a request that never looked at its session renews it all the same.
     fn renews(&self, request: &Request<'_>, status: Status) -> bool {
-        self.engine.policy.refresh == Refresh::Always
+        self.engine.rules().policy.refresh == Refresh::Always
             && status.code < 500
-            && !self.cookie.candidates(request).is_empty()
+            && self.engine.accepts(self.cookie.values(request))
     }
 }
 
@@ -218,29 +219,60 @@ impl<T: SessionData> SessionFairing<T> {
         let mut settings = resolve(figment, T::CONFIG, &self.config, debug)?;
         if !matches!(self.source, Source::Url) {
             "given in code".clone_into(&mut settings.store.url);
+            settings.seal = None;
         }
         let registry = rocket
             .state::<Registry>()
             .ok_or_else(|| Error::new(ErrorKind::Config, "the registry of session types is not managed"))?;
         Self::refuse_clashes(registry, &settings)?;
-        let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
-        let (store, swept) = self.open(registry, &options).await?;
-        log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
-        registry.0.lock().unwrap_or_else(PoisonError::into_inner).push(Entry {
+        let mut entry = Entry {
             type_name: T::NAME,
             scope: T::CONFIG,
             cookie_name: settings.cookie.name.clone(),
-            opened: matches!(self.source, Source::Url).then(|| (options, store.clone())),
-            swept: swept || settings.sweep_interval.is_some(),
-        });
+            opened: None,
+            swept: false,
+        };
+        let rules = self.rules(&settings);
+        let (engine, sweep) = match &settings.seal {
+            Some(seal) => (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None),
+            None => {
+                let (store, sweep) = self.store_of(registry, &settings, &mut entry).await?;
+                (Engine::Store(StoreEngine::new(rules, store, settings.store.timeout)), sweep)
+            }
+        };
+        log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
+        registry.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        Ok(Attached { engine: Arc::new(engine), cookie: settings.cookie, sweep, data: PhantomData })
+    }
+
+    fn rules(&self, settings: &Settings) -> Rules {
+        Rules {
+            clock: self.clock.clone(),
+            schema: T::schema(),
+            scope: T::CONFIG,
+            policy: settings.policy,
+            format: settings.format,
+            max_size: settings.max_size,
+        }
+    }
+
+    /// Opens the store, and says in `entry` what other session types have to know of it.
+    async fn store_of(
+        &self,
+        registry: &Registry,
+        settings: &Settings,
+        entry: &mut Entry,
+    ) -> Result<(Arc<dyn Store>, Option<Sweep>)> {
+        let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
+        let (store, swept) = self.open(registry, &options).await?;
+        entry.opened = matches!(self.source, Source::Url).then(|| (options, store.clone()));
+        entry.swept = swept || settings.sweep_interval.is_some();
         let sweep = settings.sweep_interval.filter(|_| !swept).map(|interval| Sweep {
             store: store.clone(),
             interval,
             clock: self.clock.clone(),
         });
-        let limits = (settings.store.timeout, settings.max_size);
-        let engine = Engine::new(store, self.clock.clone(), T::schema(), T::CONFIG, settings.policy, limits);
-        Ok(Attached { engine: Arc::new(engine), cookie: settings.cookie, sweep, data: PhantomData })
+        Ok((store, sweep))
     }
 
     /// Two session types with one cookie or one scope would read each other's sessions.
@@ -285,4 +317,18 @@ impl<T: SessionData> SessionFairing<T> {
             }
         }
     }
+}
+
+/// What keeps sessions in their own cookies.
+fn sealing(rules: Rules, seal: &Seal, cookie: &CookieSettings) -> CookieEngine {
+    if seal.random {
+        log::warn!(
+            target: "session_rocket",
+            "session type `{}`: no secret key is set, so its sessions end with this process: set `secret_keys`, or \
+             Rocket's `secret_key`, to what `openssl rand -base64 32` prints",
+            rules.schema.type_name(),
+        );
+    }
+    let sealer = Sealer::new(seal.kind, &seal.keys, rules.scope, &cookie.name);
+    CookieEngine::new(rules, sealer, Line { frame: cookie.frame(), limit: cookie::MAX_LINE })
 }

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Unexpected, Visitor};
 
 use super::Config;
+use super::keys::Keys;
+use crate::codec::Format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Refresh;
 use crate::store::Migrate;
@@ -34,6 +36,10 @@ struct Given {
     max_lifetime: Option<Span>,
     #[serde(deserialize_with = "given")]
     refresh: Option<When>,
+    #[serde(deserialize_with = "given")]
+    format: Option<Encoding>,
+    #[serde(deserialize_with = "given")]
+    secret_keys: Option<Keys>,
     table: Option<String>,
     #[serde(deserialize_with = "given")]
     migrate: Option<Mode>,
@@ -77,6 +83,8 @@ impl Given {
             expire_at_browser_close: self.expire_at_browser_close.unwrap_or(code.expire_at_browser_close),
             max_lifetime: self.max_lifetime.map(|Span(span)| span).or(code.max_lifetime),
             refresh: self.refresh.map_or(code.refresh, |When(refresh)| refresh),
+            format: self.format.map_or(code.format, |Encoding(format)| format),
+            secret_keys: self.secret_keys.map_or(code.secret_keys, |Keys(keys)| keys),
             table: self.table.unwrap_or(code.table),
             migrate: self.migrate.map_or(code.migrate, |Mode(migrate)| migrate),
             sweep_interval: self.sweep_interval.map_or(code.sweep_interval, |Interval(interval)| interval),
@@ -208,6 +216,7 @@ words! {
     Interval(Option<Duration>),
     When(Refresh),
     Mode(Migrate),
+    Encoding(Format),
 }
 
 impl Word for Secure {
@@ -287,6 +296,23 @@ impl Word for Mode {
             "auto" => Migrate::Auto,
             "check" => Migrate::Check,
             "off" => Migrate::Off,
+            _ => return None,
+        }))
+    }
+}
+
+impl Word for Encoding {
+    const EXPECTED: &'static str = if cfg!(feature = "messagepack") {
+        "\"json\" or \"messagepack\""
+    } else {
+        "\"json\", or \"messagepack\" with the cargo feature of that name"
+    };
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(match text.to_ascii_lowercase().as_str() {
+            "json" => Format::Json,
+            #[cfg(feature = "messagepack")]
+            "messagepack" => Format::MessagePack,
             _ => return None,
         }))
     }

@@ -10,10 +10,13 @@ use rocket::figment::Figment;
 use rocket::http::SameSite;
 
 use super::given::{origin, read};
+use super::keys::{self, Seal};
 use super::{Config, DAY};
 use crate::clock::SystemClock;
+use crate::codec::Format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::{Policy, Refresh};
+use crate::sealed::Kind;
 use crate::store::{self, Migrate};
 use crate::web::cookie::{CookieSettings, MAX_AGE};
 
@@ -26,7 +29,10 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) struct Settings {
     pub cookie: CookieSettings,
     pub policy: Policy,
+    pub format: Format,
     pub store: store::Options,
+    /// Where sessions live in their own cookies: how, and the keys.
+    pub seal: Option<Seal>,
     /// How often to sweep; `None`: never.
     pub sweep_interval: Option<Duration>,
     /// In bytes.
@@ -48,8 +54,14 @@ pub(crate) fn resolve(figment: &Figment, table: &str, code: &Config, debug: bool
     let cookie = cookie(&config, secure);
     check.attributes(&cookie)?;
     check.name(&cookie)?;
+    let seal = match keys::seal(figment, &config, debug)? {
+        Ok(seal) => seal,
+        Err((key, fix)) => return check.refuse(key, &fix),
+    };
     Ok(Settings {
         cookie,
+        seal,
+        format: config.format,
         policy: Policy {
             lifetime: config.expiry,
             browser_close: config.expire_at_browser_close,
@@ -218,6 +230,24 @@ impl fmt::Display for Settings {
             Refresh::Always => f.write_str("; renewed by every request")?,
             Refresh::Share(share) => write!(f, "; renewed when read after {share} of the lifetime")?,
         }
+        match &self.seal {
+            Some(seal) => self.write_seal(f, seal),
+            None => self.write_store(f),
+        }
+    }
+}
+
+impl Settings {
+    fn write_seal(&self, f: &mut fmt::Formatter<'_>, seal: &Seal) -> fmt::Result {
+        let how = match seal.kind {
+            Kind::Signed => "signed",
+            Kind::Encrypted => "encrypted",
+        };
+        let keys = seal.keys.len();
+        write!(f, "; each in its own cookie, {how}, {keys} key{}", if keys == 1 { "" } else { "s" })
+    }
+
+    fn write_store(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "; store {}", masked(&self.store.url))?;
         if self.store.url.starts_with("sqlite:") {
             let migrate = match self.store.migrate {

@@ -6,6 +6,7 @@ use rocket::figment::{Figment, Profile};
 use super::settings::masked;
 use super::*;
 use crate::error::ErrorKind;
+use crate::sealed::{Kind, SecretKey};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -145,8 +146,8 @@ fn unknown_keys_are_told_with_the_nearest() {
     refused("samesite = \"Lax\"", &["did you mean `same_site`?"]);
     refused("cookie-name = \"x\"", &["did you mean `cookie_name`?"]);
     refused("name = \"x\"", &["did you mean `cookie_name`?"]);
-    refused("secret_keys = \"geheim\"", &["`session.secret_keys`", "the keys are store, cookie_name"]);
-    assert!(!refusal("secret_keys = \"geheim\"", &Config::new()).contains("geheim"));
+    refused("flavour = \"geheim\"", &["`session.flavour`", "the keys are store, cookie_name"]);
+    assert!(!refusal("flavour = \"geheim\"", &Config::new()).contains("geheim"));
 }
 
 #[test]
@@ -289,4 +290,72 @@ fn durations_that_no_timer_takes() {
     refused("sweep_interval = \"900 days\"", &["`session.sweep_interval`", "at most"]);
     let code = Config::new().timeout(Duration::MAX);
     assert!(resolve(&figment(""), "session", &code, true).is_err());
+}
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// How `toml`, at the top level, asks for sessions to be sealed.
+fn sealed(toml: &str, debug: bool) -> Result<Option<Seal>, String> {
+    let found = resolve(&figment(toml), "session", &Config::new(), debug);
+    found.map(|settings| settings.seal).map_err(|error| error.to_string())
+}
+
+#[test]
+fn keys_are_the_own_ones_or_rockets() {
+    let hex = "8f".repeat(48);
+    let store = "session.store = \"cookie+signed:\"";
+    let of = |toml: &str, debug| sealed(&format!("[default]\n{store}\n{toml}"), debug).map(Option::unwrap);
+    let (key, other) = (SecretKey::from_text(KEY).unwrap(), SecretKey::from_text(&hex).unwrap());
+    for debug in [false, true] {
+        let both = of(&format!("session.secret_keys = [\"{KEY}\", \"{hex}\"]"), debug).unwrap();
+        assert!(both.keys == [key.clone(), other.clone()] && !both.random && both.kind == Kind::Signed);
+        assert!(of(&format!("session.secret_keys = \"{KEY}\""), debug).unwrap().keys == [key.clone()]);
+        assert!(of(&format!("secret_key = \"{hex}\""), debug).unwrap().keys == [other.clone()]);
+        let numbers: Vec<u8> = (0..32).collect();
+        assert!(of(&format!("secret_key = {numbers:?}"), debug).unwrap().keys == [key.clone()]);
+        let own = of(&format!("secret_key = \"{hex}\"\nsession.secret_keys = [\"{KEY}\"]"), debug).unwrap();
+        assert!(own.keys == [key.clone()], "the own ones win");
+    }
+    let zeros = format!("secret_key = \"{}\"\nsession.secret_keys = [\"{}\"]", "00".repeat(32), "A".repeat(43));
+    for unset in ["", zeros.as_str(), "session.secret_keys = []"] {
+        assert!(of(unset, true).unwrap().random);
+        let text = of(unset, false).err().unwrap();
+        assert!(text.contains("`session.secret_keys`") && text.contains("openssl rand -base64 32"), "{text}");
+    }
+    assert!(of("", true).unwrap().keys != of("", true).unwrap().keys);
+    assert!(sealed("", false).unwrap().is_none());
+}
+
+#[test]
+fn keys_that_are_none_are_told_by_their_place_and_not_shown() {
+    for (toml, says) in [
+        ("session.secret_keys = [\"geheim\"]", "key 1 is none"),
+        (&*format!("session.secret_keys = [\"{KEY}\", \"geheim\"]"), "key 2 is none"),
+        ("session.secret_keys = \"geheim\"", "key 1 is none"),
+        ("session.secret_keys = [[\"geheim\"]]", "every key is a text"),
+        ("session.secret_keys = { a = \"geheim\" }", "a list of keys"),
+        ("secret_key = \"geheim\"", "Rocket's own `secret_key` is no key"),
+    ] {
+        let text = sealed(&format!("[default]\nsession.store = \"cookie+encrypted:\"\n{toml}"), true).err().unwrap();
+        assert!(text.contains(says) && !text.contains("geheim"), "{text}");
+    }
+    // A slip is told also where no cookie is sealed.
+    refused("secret_keys = [\"geheim\"]", &["key 1 is none"]);
+    refused("store = \"cookie+signed://x\"", &["`session.store`", "nothing stands behind the colon"]);
+}
+
+#[test]
+fn the_launch_log_of_a_sealed_cookie() {
+    let shown = settings("store = \"cookie+encrypted:\"\nsecret_keys = []", &Config::new(), true).to_string();
+    assert!(shown.ends_with("; renewed on save; each in its own cookie, encrypted, 1 key"), "{shown}");
+}
+
+#[test]
+fn formats_are_those_of_the_build() {
+    assert_eq!(settings("format = \"JSON\"", &Config::new(), true).format, crate::codec::Format::Json);
+    #[cfg(feature = "messagepack")]
+    assert_eq!(settings("format = \"messagepack\"", &Config::new(), true).format, crate::codec::Format::MessagePack);
+    #[cfg(not(feature = "messagepack"))]
+    refused("format = \"messagepack\"", &["with the cargo feature"]);
+    refused("format = \"pickle\"", &["pickle", "\"json\""]);
 }

@@ -1,6 +1,8 @@
 use rocket::local::blocking::Client;
 
 use super::*;
+use crate::commit::{self, MAX_CANDIDATES};
+use crate::id::SessionId;
 
 fn settings() -> CookieSettings {
     CookieSettings {
@@ -36,6 +38,11 @@ fn with_cookies<R>(headers: &[String], look: impl FnOnce(&Request<'_>) -> R) -> 
     look(request.inner())
 }
 
+/// The ids that a request carries.
+fn candidates(settings: &CookieSettings, request: &Request<'_>) -> Vec<SessionId> {
+    commit::candidates(settings.values(request), SessionId::parse)
+}
+
 fn exposed(ids: &[SessionId]) -> Vec<String> {
     ids.iter().map(SessionId::expose).collect()
 }
@@ -47,11 +54,11 @@ fn all<'r>(response: &'r Response<'_>, name: &str) -> Vec<&'r str> {
 #[test]
 fn no_cookie_is_no_candidate() {
     with_cookies(&[], |request| {
-        assert!(settings().candidates(request).is_empty());
+        assert!(candidates(&settings(), request).is_empty());
         assert!(!settings().presented(request));
     });
     with_cookies(&[format!("other={}; SESSIONID={}", id().expose(), id().expose())], |request| {
-        assert!(settings().candidates(request).is_empty());
+        assert!(candidates(&settings(), request).is_empty());
         assert!(!settings().presented(request));
     });
 }
@@ -60,7 +67,7 @@ fn no_cookie_is_no_candidate() {
 fn malformed_values_are_presented_and_are_no_candidates() {
     for bad in ["", "x", "../../etc/passwd", "a\"b", "%00", &"A".repeat(10_000), &format!("{}=", id().expose())] {
         with_cookies(&[format!("sessionid={bad}")], |request| {
-            assert!(settings().candidates(request).is_empty(), "{bad}");
+            assert!(candidates(&settings(), request).is_empty(), "{bad}");
             assert!(settings().presented(request), "{bad}");
         });
     }
@@ -72,7 +79,7 @@ fn every_well_formed_value_of_all_headers_is_a_candidate_once() {
     let headers =
         [format!("sessionid={a}; x=1; sessionid=junk; sessionid={b}"), format!("sessionid={c};sessionid={a}")];
     with_cookies(&headers, |request| {
-        let mut found = exposed(&settings().candidates(request));
+        let mut found = exposed(&candidates(&settings(), request));
         found.sort();
         let mut expected = vec![a, b, c];
         expected.sort();
@@ -86,20 +93,20 @@ fn the_jars_value_comes_first() {
     let client = client();
     let request = client.get("/").header(Header::new("Cookie", format!("sessionid={header}")));
     let request = request.cookie(("sessionid", own.clone()));
-    let found = exposed(&settings().candidates(request.inner()));
+    let found = exposed(&candidates(&settings(), request.inner()));
     assert_eq!(found[0], own);
 }
 
 #[test]
 fn at_most_eight_candidates() {
     let many: Vec<String> = (0..50).map(|_| format!("sessionid={}", id().expose())).collect();
-    with_cookies(&[many.join("; ")], |request| assert_eq!(settings().candidates(request).len(), MAX_CANDIDATES));
+    with_cookies(&[many.join("; ")], |request| assert_eq!(candidates(&settings(), request).len(), MAX_CANDIDATES));
 }
 
 #[test]
 fn a_persistent_cookie_has_max_age_and_expires() {
     let id = id();
-    let cookie = settings().hold(&id, Some(Duration::from_millis(90_900)), now());
+    let cookie = settings().hold(id.expose(), Some(Duration::from_millis(90_900)), now());
     let text = cookie.to_string();
     assert!(text.starts_with(&format!("sessionid={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=90; ", id.expose())));
     let left = cookie.expires_datetime().unwrap() - OffsetDateTime::now_utc();
@@ -109,14 +116,14 @@ fn a_persistent_cookie_has_max_age_and_expires() {
 #[test]
 fn a_lifetime_is_cut_to_400_days() {
     for age in [MAX_AGE + Duration::from_secs(1), Duration::MAX] {
-        let cookie = settings().hold(&id(), Some(age), now());
+        let cookie = settings().hold(id().expose(), Some(age), now());
         assert_eq!(cookie.max_age(), Some(time::Duration::days(400)));
     }
 }
 
 #[test]
 fn a_browser_close_cookie_has_neither() {
-    let text = settings().hold(&id(), None, now()).to_string();
+    let text = settings().hold(id().expose(), None, now()).to_string();
     assert!(!text.contains("Max-Age") && !text.contains("Expires"), "{text}");
 }
 
@@ -136,7 +143,10 @@ fn a_removal_has_the_attributes_of_the_cookie_it_removes() {
         format!("__Secure-x=; {attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
     );
     let id = id();
-    assert_eq!(settings.hold(&id, None, now()).to_string(), format!("__Secure-x={}; {attributes}", id.expose()));
+    assert_eq!(
+        settings.hold(id.expose(), None, now()).to_string(),
+        format!("__Secure-x={}; {attributes}", id.expose())
+    );
 }
 
 #[test]
@@ -145,7 +155,7 @@ fn one_set_cookie_per_name() {
     response.adjoin_raw_header("Set-Cookie", "theme=dark; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid=old; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid2=other");
-    set(&mut response, settings().hold(&id(), None, now()));
+    set(&mut response, settings().hold(id().expose(), None, now()));
     let last = settings().forget();
     set(&mut response, last.clone());
     assert_eq!(all(&response, "Set-Cookie"), ["theme=dark; Path=/", "sessionid2=other", &last.to_string()]);
@@ -156,9 +166,9 @@ fn an_unusual_name_is_written_as_it_is_read() {
     let settings = CookieSettings { name: "a|b^c`d~".into(), ..settings() };
     let id = id();
     let mut response = Response::new();
-    set(&mut response, settings.hold(&id, None, now()));
+    set(&mut response, settings.hold(id.expose(), None, now()));
     let header = all(&response, "Set-Cookie")[0].split(';').next().unwrap().to_owned();
-    with_cookies(&[header], |request| assert_eq!(exposed(&settings.candidates(request)), [id.expose()]));
+    with_cookies(&[header], |request| assert_eq!(exposed(&candidates(&settings, request)), [id.expose()]));
 }
 
 #[test]

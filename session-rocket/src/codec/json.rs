@@ -1,0 +1,85 @@
+//! Payloads in JSON: the tag `j` and an object.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Raw, Unencodable};
+
+/// The format byte.
+pub(super) const TAG: u8 = b'j';
+
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencodable> {
+    // The text of a serializer's own error may hold the value: it is not passed on.
+    let json = serde_json::to_vec(value).map_err(|e| {
+        Unencodable(match e.classify() {
+            serde_json::error::Category::Data => "its serializer returned an error".to_owned(),
+            _ => "it has no form in JSON".to_owned(),
+        })
+    })?;
+    Ok(json.into())
+}
+
+pub(super) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>) -> Bytes {
+    let mut out = vec![TAG];
+    let mut separator = b'{';
+    let mut put = |out: &mut Vec<u8>, name: &str, json: &[u8]| {
+        out.push(std::mem::replace(&mut separator, b','));
+        // Writing a string to a vector cannot fail: neither the text nor the memory can refuse.
+        let _ = serde_json::to_writer(&mut *out, name);
+        out.push(b':');
+        out.extend_from_slice(json);
+    };
+    #[cfg(feature = "messagepack")]
+    let mut foreign = serde_json::Map::new();
+    for (name, raw) in fields {
+        match raw {
+            Raw::Json(json) => put(&mut out, name, json),
+            #[cfg(feature = "messagepack")]
+            Raw::MessagePack(bytes) => _ = foreign.insert(name.to_owned(), super::messagepack::to_text(bytes).into()),
+            // The undeclared keys stand beside the others, not under a name of theirs.
+            Raw::Fields(_) => {}
+        }
+    }
+    #[cfg(feature = "messagepack")]
+    if !foreign.is_empty() {
+        put(&mut out, super::messagepack::FOREIGN, serde_json::Value::Object(foreign).to_string().as_bytes());
+    }
+    if separator == b'{' {
+        out.push(b'{');
+    }
+    out.push(b'}');
+    out.into()
+}
+
+/// Cuts an object into its entries; `None` for anything else.
+pub(super) fn split(json: &Bytes) -> Option<Vec<(String, Raw)>> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let fields = deserializer.deserialize_map(Entries { json }).ok()?;
+    deserializer.end().ok()?;
+    Some(fields)
+}
+
+/// Collects the entries of an object as slices of its text.
+struct Entries<'a> {
+    json: &'a Bytes,
+}
+
+impl<'de> Visitor<'de> for Entries<'de> {
+    type Value = Vec<(String, Raw)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+            fields.push((name, Raw::Json(self.json.slice_ref(value.get().as_bytes()))));
+        }
+        Ok(fields)
+    }
+}

@@ -1,0 +1,139 @@
+//! Payloads in `MessagePack`: the tag `m` and a map with names for keys, structs included.
+//!
+//! Values have the shape that they have in JSON (serde's human-readable one), so that what is refused there is refused
+//! here, and a struct may change in the same ways.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
+use rmp_serde::{Deserializer, Serializer};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use super::{Raw, Unencodable};
+
+/// The format byte.
+pub(super) const TAG: u8 = b'm';
+
+/// In a payload of the other format: the values that were written in `MessagePack`, by name, in base64.
+pub(super) const FOREIGN: &str = "_messagepack";
+
+/// In a payload of this format: the values that were written in JSON, by name, as text.
+const FOREIGN_JSON: &str = "_json";
+
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencodable> {
+    let mut bytes = Vec::new();
+    let mut serializer = Serializer::new(&mut bytes).with_struct_map().with_human_readable();
+    // The text of a serializer's own error may hold the value: it is not passed on.
+    value.serialize(&mut serializer).map_err(|_| Unencodable("its serializer returned an error".to_owned()))?;
+    Ok(bytes.into())
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let mut deserializer = Deserializer::from_read_ref(bytes).with_human_readable();
+    T::deserialize(&mut deserializer).ok()
+}
+
+pub(super) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>) -> Bytes {
+    let (mut entries, mut count) = (Vec::new(), 0_u32);
+    let mut foreign = BTreeMap::new();
+    for (name, raw) in fields {
+        match raw {
+            Raw::MessagePack(bytes) => {
+                put_name(&mut entries, name);
+                entries.extend_from_slice(bytes);
+                count += 1;
+            }
+            // JSON is text: it was read as such.
+            Raw::Json(json) => _ = foreign.insert(name, String::from_utf8_lossy(json)),
+            // The undeclared keys stand beside the others, not under a name of theirs.
+            Raw::Fields(_) => {}
+        }
+    }
+    if !foreign.is_empty()
+        && let Ok(map) = encode(&foreign)
+    {
+        put_name(&mut entries, FOREIGN_JSON);
+        entries.extend_from_slice(&map);
+        count += 1;
+    }
+    let mut payload = vec![TAG];
+    // A map with its number of entries in four bytes, most significant first.
+    payload.push(0xdf);
+    payload.extend_from_slice(&count.to_be_bytes());
+    payload.append(&mut entries);
+    payload.into()
+}
+
+fn put_name(entries: &mut Vec<u8>, name: &str) {
+    // Writing a string to a vector cannot fail: neither the text nor the memory can refuse.
+    let _ = name.serialize(&mut Serializer::new(entries));
+}
+
+/// Cuts a map into its entries; `None` for anything else.
+pub(super) fn split(bytes: &Bytes) -> Option<Vec<(String, Raw)>> {
+    let (mut at, count) = header(bytes)?;
+    let mut fields = Vec::new();
+    for _ in 0..count {
+        let (start, name) = skip::<String>(bytes, at)?;
+        let (end, IgnoredAny) = skip(bytes, start)?;
+        fields.push((name, Raw::MessagePack(bytes.slice(start..end))));
+        at = end;
+    }
+    (at == bytes.len()).then_some(fields)
+}
+
+/// Where the entries of a map begin, and how many there are.
+fn header(bytes: &[u8]) -> Option<(usize, u32)> {
+    match bytes {
+        [marker @ 0x80..=0x8f, ..] => Some((1, u32::from(marker & 0x0f))),
+        [0xde, a, b, ..] => Some((3, u32::from(u16::from_be_bytes([*a, *b])))),
+        [0xdf, a, b, c, d, ..] => Some((5, u32::from_be_bytes([*a, *b, *c, *d]))),
+        _ => None,
+    }
+}
+
+/// Reads one value; tells where the next one begins.
+fn skip<'de, T: Deserialize<'de>>(bytes: &[u8], at: usize) -> Option<(usize, T)> {
+    let mut deserializer = Deserializer::new(Cursor::new(bytes.get(at..)?));
+    let value = T::deserialize(&mut deserializer).ok()?;
+    let read = usize::try_from(deserializer.position()).ok()?;
+    Some((at + read, value))
+}
+
+pub(super) fn to_text(bytes: &[u8]) -> String {
+    STANDARD_NO_PAD.encode(bytes)
+}
+
+/// Puts the values that were written in the other format in their places. Where a name is there twice, a release that
+/// does not know of them has written it since: that one counts.
+pub(super) fn unpack_foreign(fields: Vec<(String, Raw)>) -> Vec<(String, Raw)> {
+    if !fields.iter().any(|(name, _)| name == FOREIGN || name == FOREIGN_JSON) {
+        return fields;
+    }
+    let mut unpacked = Vec::new();
+    let (foreign, own): (Vec<_>, Vec<_>) =
+        fields.into_iter().partition(|(name, _)| name == FOREIGN || name == FOREIGN_JSON);
+    for (name, raw) in foreign {
+        match entries(&name, &raw) {
+            Some(entries) => unpacked.extend(entries),
+            // Not what this library writes: it is kept as it is.
+            None => unpacked.push((name, raw)),
+        }
+    }
+    unpacked.retain(|(name, _)| own.iter().all(|(other, _)| other != name));
+    unpacked.extend(own);
+    unpacked
+}
+
+fn entries(name: &str, raw: &Raw) -> Option<Vec<(String, Raw)>> {
+    let texts: BTreeMap<String, String> = raw.decode()?;
+    let from_text = |text: String| match name {
+        FOREIGN_JSON => Some(Raw::Json(text.into())),
+        _ => STANDARD_NO_PAD.decode(text).ok().map(|bytes| Raw::MessagePack(bytes.into())),
+    };
+    texts.into_iter().map(|(name, text)| Some((name, from_text(text)?))).collect()
+}

@@ -1,0 +1,123 @@
+//! Sessions that live in their own cookie: opened, changed, and sealed anew. Nothing is kept here.
+
+use std::sync::Arc;
+
+use super::rules::Rules;
+use crate::clock::Timestamp;
+use crate::codec::Unreadable;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sealed::{Content, Sealer};
+use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Sealed, Settled};
+use crate::values::Values;
+
+/// Keeps sessions of one type in their cookies.
+pub(crate) struct CookieEngine {
+    pub rules: Rules,
+    sealer: Sealer,
+    /// How many bytes the whole cookie line takes but for its value, and how many it may take.
+    line: Line,
+}
+
+/// The bounds of a `Set-Cookie` line, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line {
+    /// What it takes but for the value.
+    pub frame: usize,
+    /// What it may take.
+    pub limit: usize,
+}
+
+impl CookieEngine {
+    pub(crate) fn new(rules: Rules, sealer: Sealer, line: Line) -> Self {
+        Self { rules, sealer, line }
+    }
+
+    /// A cookie value that could be a sealed session, by its length.
+    pub(super) fn well_formed<'v>(&self, value: &'v str) -> Option<&'v str> {
+        (!value.is_empty() && value.len() <= self.line.limit).then_some(value)
+    }
+
+    /// Opens the session that one of the cookie values holds, or an empty one. Where several do, the last one sealed
+    /// is the browser's newest.
+    pub(super) fn load(&self, cookies: &[&str]) -> Result<(Carrier, Values)> {
+        let now = self.rules.now();
+        let opened = cookies.iter().filter_map(|value| self.sealer.open(value));
+        let alive = opened.filter(|(content, _)| now < self.ends(content));
+        let Some((content, stale)) = alive.max_by_key(|(content, _)| content.issued_at) else {
+            return Ok((Carrier::New { replaces: None }, Values::empty(self.rules.schema)));
+        };
+        let values = Values::load(self.rules.schema, &content.payload, None).map_err(|unreadable| {
+            let name = self.rules.schema.type_name();
+            let why = match unreadable {
+                Unreadable::UnknownFormat => "in a format this build cannot read",
+                Unreadable::Corrupt => "in no format at all",
+            };
+            Error::new(ErrorKind::Unavailable, format!("a session of type `{name}` is sealed {why}"))
+        })?;
+        let Content { created_at, expires_at, .. } = content;
+        Ok((Carrier::Sealed(Sealed { created_at, expires_at, cookie: None, stale }), values))
+    }
+
+    /// When a sealed session ends, whatever lifetime the browser gives its cookie: a limit that was lowered since holds.
+    fn ends(&self, content: &Content) -> Timestamp {
+        self.rules.policy.limited(content.expires_at, content.created_at)
+    }
+
+    pub(super) fn commit(&self, job: Job) -> Result<Settled> {
+        let Job { carrier, base, mut values, lifecycle, flushed, login, .. } = job;
+        if values.is_blank() && (flushed || !matches!(carrier, Carrier::Sealed(_))) {
+            return Ok(self.forgotten(if flushed { CookieEffect::Remove } else { CookieEffect::None }));
+        }
+        self.rules.encode(&mut values)?;
+        let now = self.rules.now();
+        let created_at = match (&carrier, lifecycle) {
+            (Carrier::Sealed(_), Lifecycle::Keep) if values.same_as(&base) => {
+                return Ok(Settled { carrier, values, cookie: CookieEffect::None });
+            }
+            (Carrier::Sealed(sealed), Lifecycle::Keep) => sealed.created_at,
+            // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2); a cycle for any other reason does not.
+            (Carrier::Sealed(sealed), Lifecycle::Cycle) if !login => sealed.created_at,
+            _ => now,
+        };
+        let expires_at = self.rules.policy.expires_at(values.expiry(), created_at, now);
+        if expires_at <= now {
+            // Nothing would take the browser's older cookie from it.
+            return Ok(self.forgotten(CookieEffect::Remove));
+        }
+        self.seal(values, created_at, expires_at)
+    }
+
+    /// Seals a session that was only read: one that a former key sealed, or that is due to be renewed.
+    pub(super) fn refresh(&self, sealed: &Sealed, values: Values) -> Option<Settled> {
+        let Sealed { created_at, expires_at, stale, .. } = *sealed;
+        let due = self.rules.policy.refreshed(values.expiry(), created_at, expires_at, self.rules.now());
+        if due.is_none() && !stale {
+            return None;
+        }
+        match self.seal(values, created_at, due.unwrap_or(expires_at)) {
+            Ok(settled) => Some(settled),
+            Err(error) => {
+                log::warn!(target: "session_rocket", "a session was read but not renewed: {}", crate::error::Chain(&error));
+                None
+            }
+        }
+    }
+
+    fn seal(&self, values: Values, created_at: Timestamp, expires_at: Timestamp) -> Result<Settled> {
+        let payload = values.payload(self.rules.format);
+        let content = Content { issued_at: self.rules.now(), created_at, expires_at, payload };
+        let cookie = self.sealer.seal(&content)?;
+        let size = self.line.frame + cookie.len();
+        if size > self.line.limit {
+            let (name, limit) = (self.rules.schema.type_name(), self.line.limit);
+            let context = format!("the cookie of a session of type `{name}` takes {size} bytes, browsers take {limit}");
+            return Err(Error::new(ErrorKind::TooLarge, context));
+        }
+        let sealed = Sealed { created_at, expires_at, cookie: Some(Arc::from(cookie)), stale: false };
+        Ok(Settled { carrier: Carrier::Sealed(sealed), values, cookie: CookieEffect::Set })
+    }
+
+    fn forgotten(&self, cookie: CookieEffect) -> Settled {
+        Settled { carrier: Carrier::New { replaces: None }, values: Values::empty(self.rules.schema), cookie }
+    }
+}

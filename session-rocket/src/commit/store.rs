@@ -1,0 +1,270 @@
+//! Loading a session from a store and committing its changes to it.
+//!
+//! A commit replays the request's changes on whatever is stored by then and compares and swaps, so that no update is
+//! lost; it never creates where something was ended. It knows no back-end by name.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crate::clock::Timestamp;
+use crate::codec::Unreadable;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Key, SessionId, random_bytes};
+use crate::record::{Fate, Record, Tombstone, Version};
+use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Settled};
+use crate::store::{Lookup, Store, Touch};
+use crate::values::Values;
+
+use super::group::Groups;
+use super::rules::Rules;
+
+/// How long a tombstone stands: longer than a request that still carries the old id takes to arrive.
+const TOMBSTONE: Duration = Duration::from_secs(60);
+
+/// How often an id that is already taken is drawn anew, and how many moves of one session are followed.
+pub(super) const TRIES: usize = 8;
+
+/// Keeps sessions of one type in a store.
+pub(crate) struct StoreEngine {
+    pub rules: Rules,
+    pub(super) store: Arc<dyn Store>,
+    timeout: Duration,
+    pub(super) groups: Groups,
+}
+
+/// Until when a commit has to be through with the store.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Deadline(Instant);
+
+impl Deadline {
+    pub(super) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+/// A stored session and where it is: what changes are replayed on.
+#[derive(Clone)]
+pub(super) struct Stored {
+    pub(super) live: Live,
+    pub(super) values: Values,
+}
+
+impl StoreEngine {
+    pub(crate) fn new(rules: Rules, store: Arc<dyn Store>, timeout: Duration) -> Self {
+        Self { rules, store, timeout, groups: Groups::default() }
+    }
+
+    /// Loads the session that one of `ids` is of, or an empty one. At most one of them is alive; one that ended says that
+    /// nothing is to be kept only where none is.
+    ///
+    /// # Errors
+    /// When the store cannot be read: never an empty session.
+    pub(crate) async fn load(&self, ids: &[SessionId]) -> Result<(Carrier, Values)> {
+        let deadline = Deadline(Instant::now() + self.timeout);
+        let mut fallback = Carrier::New { replaces: None };
+        for id in ids {
+            let key = id.key(self.rules.scope);
+            match self.call(deadline.left(), "load", self.store.load(&key)).await? {
+                Lookup::Found(record) => match self.read(key, Some(id.clone()), &record)? {
+                    Some(stored) => return Ok((Carrier::Live(stored.live), stored.values)),
+                    None => {
+                        self.log_damage(id);
+                        fallback = Carrier::New { replaces: Some((key, record.version)) };
+                    }
+                },
+                Lookup::Tombstone(_) => fallback = Carrier::Ended,
+                Lookup::Absent => {}
+            }
+        }
+        Ok((fallback, Values::empty(self.rules.schema)))
+    }
+
+    fn log_damage(&self, id: &SessionId) {
+        let (label, name) = (id.label(), self.rules.schema.type_name());
+        log::error!(target: "session_rocket", "the record of session {label} of type `{name}` is damaged: it starts anew");
+    }
+
+    /// What a record says; `None` when it is damaged.
+    fn read(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
+        let values = match Values::load(self.rules.schema, &record.payload, record.identity.clone()) {
+            Ok(values) => values,
+            Err(Unreadable::Corrupt) => return Ok(None),
+            Err(Unreadable::UnknownFormat) => {
+                let name = self.rules.schema.type_name();
+                let context = format!("a session of type `{name}` is stored in a format this build cannot read");
+                return Err(Error::new(ErrorKind::Unavailable, context));
+            }
+        };
+        let Record { version, created_at, expires_at, .. } = *record;
+        Ok(Some(Stored { live: Live { id, key, version, created_at, expires_at }, values }))
+    }
+
+    /// As [`read`](Self::read) in the midst of a commit, where damage is an error.
+    pub(super) fn reread(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Stored> {
+        self.read(key, id, record)?
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the record of a session was damaged meanwhile"))
+    }
+
+    /// Commits what a request changed. Must run to its end: spawn it where the caller may go away.
+    ///
+    /// # Errors
+    /// When the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
+    pub(crate) async fn commit(&self, job: Job) -> Result<Settled> {
+        let deadline = Deadline(Instant::now() + self.timeout);
+        match (&job.carrier, job.lifecycle) {
+            (Carrier::Sealed(_), _) => Err(Error::new(ErrorKind::Unsupported, "a sealed session is in no store")),
+            (Carrier::Ended, _) if job.login => self.found_apart(&job, deadline).await,
+            (Carrier::Ended, _) => Ok(self.ended()),
+            (Carrier::Live(live), Lifecycle::Keep) => self.grouped(live.clone(), job, deadline).await,
+            (Carrier::Live(live), Lifecycle::Cycle) => self.cycle(live.clone(), job, deadline).await,
+            (Carrier::Live(live), Lifecycle::End) => self.end(live.clone(), job, deadline).await,
+            (Carrier::New { replaces }, _) => {
+                let replaces = *replaces;
+                self.found_or_forget(job, replaces, deadline).await
+            }
+        }
+    }
+
+    /// Renews a session that was only read, where that is due.
+    pub(crate) async fn refresh(&self, live: &Live, values: Values) -> Option<Settled> {
+        let now = self.rules.now();
+        let due = self.rules.policy.refreshed(values.expiry(), live.created_at, live.expires_at, now)?;
+        let touch = self.store.touch(&live.key, live.version, due);
+        match self.call(self.timeout, "refresh", touch).await {
+            Ok(Touch::Touched) => {
+                let carrier = Carrier::Live(Live { expires_at: due, ..live.clone() });
+                Some(Settled { carrier, values, cookie: CookieEffect::Set })
+            }
+            // Whoever changed it meanwhile renewed it, or ended it.
+            Ok(Touch::Conflict | Touch::Gone) => None,
+            Err(error) => {
+                // Nothing that anybody changed is lost: the session stands as it was.
+                log::warn!(target: "session_rocket", "a session was read but not renewed: {}", crate::error::Chain(&error));
+                None
+            }
+        }
+    }
+
+    /// A session without a record, or what `flush` leaves of it.
+    pub(super) async fn found_or_forget(
+        &self,
+        job: Job,
+        replaces: Option<(Key, Version)>,
+        deadline: Deadline,
+    ) -> Result<Settled> {
+        if !job.values.is_blank() {
+            let settled = self.found(job.values, None, deadline).await?;
+            if let Some((key, version)) = replaces {
+                self.discard(&key, Some(version), deadline).await;
+            }
+            return Ok(settled);
+        }
+        let cookie = if job.flushed { CookieEffect::Remove } else { CookieEffect::None };
+        let replaces = match replaces {
+            Some((key, version)) if job.flushed => {
+                self.discard(&key, Some(version), deadline).await;
+                None
+            }
+            kept => kept,
+        };
+        Ok(Settled { carrier: Carrier::New { replaces }, values: job.values, cookie })
+    }
+
+    /// A session of its own for a request that logged in while its session was ended or moved: what it set, no more.
+    pub(super) async fn found_apart(&self, job: &Job, deadline: Deadline) -> Result<Settled> {
+        let mut values = Values::empty(self.rules.schema);
+        self.rules.replay(&job.changes, &mut values)?;
+        self.found(values, None, deadline).await
+    }
+
+    /// Puts a session under a new id.
+    pub(super) async fn found(
+        &self,
+        mut values: Values,
+        created_at: Option<Timestamp>,
+        deadline: Deadline,
+    ) -> Result<Settled> {
+        self.rules.encode(&mut values)?;
+        for _ in 0..TRIES {
+            let id = SessionId::random()?;
+            let key = id.key(self.rules.scope);
+            let (record, live) = self.record(key, Some(id), &mut values, created_at)?;
+            if self.insert(&key, &record, deadline).await? {
+                return Ok(Settled { carrier: Carrier::Live(live), values, cookie: CookieEffect::Set });
+            }
+        }
+        Err(Error::new(ErrorKind::Random, "every new session id drawn was already taken"))
+    }
+
+    pub(super) fn ended(&self) -> Settled {
+        Settled { carrier: Carrier::Ended, values: Values::empty(self.rules.schema), cookie: CookieEffect::None }
+    }
+
+    /// The record of settled values, saved now.
+    pub(super) fn record(
+        &self,
+        key: Key,
+        id: Option<SessionId>,
+        values: &mut Values,
+        created_at: Option<Timestamp>,
+    ) -> Result<(Record, Live)> {
+        let now = self.rules.now();
+        let created_at = created_at.unwrap_or(now);
+        let expires_at = self.rules.policy.expires_at(values.expiry(), created_at, now);
+        let version = Version::random()?;
+        let mut record = Record::new(self.rules.scope, values.payload(self.rules.format), version, now, expires_at);
+        record.created_at = created_at;
+        record.identity = self.rules.guarded(|| values.identity())?;
+        if let Some(identity) = &record.identity
+            && identity.len() > 255
+        {
+            let name = self.rules.schema.type_name();
+            let context = format!("the identity of session type `{name}` is longer than 255 bytes");
+            return Err(Error::new(ErrorKind::Encode, context));
+        }
+        Ok((record, Live { id, key, version, created_at, expires_at }))
+    }
+
+    pub(super) fn tombstone(&self, fate: Fate) -> Tombstone {
+        Tombstone { fate, expires_at: self.rules.now().plus(TOMBSTONE) }
+    }
+
+    /// A store call within `limit`. Dropping it then is safe by the store's contract.
+    pub(super) async fn call<A>(
+        &self,
+        limit: Duration,
+        what: &str,
+        call: impl Future<Output = Result<A>>,
+    ) -> Result<A> {
+        let mut call = pin!(call);
+        let mut sleep = None;
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(answer) = call.as_mut().poll(context) {
+                return Poll::Ready(answer);
+            }
+            // Most calls to memory are done at once: only those that wait need a timer.
+            let sleep = sleep.get_or_insert_with(|| self.rules.clock.sleep(limit));
+            sleep.as_mut().poll(context).map(|()| {
+                Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("the store did not answer in time: cannot {what} a session"),
+                ))
+            })
+        })
+        .await
+    }
+
+    /// Waits a little before the next try, or says that there is no time left for one.
+    pub(super) async fn pause(&self, attempt: u32, deadline: Deadline) -> Result<()> {
+        if deadline.left().is_zero() {
+            return Err(Error::new(ErrorKind::Timeout, "other requests changed the session at every try"));
+        }
+        let [random] = random_bytes::<1>()?;
+        let longest = 500 << attempt.min(6);
+        self.rules.clock.sleep(Duration::from_micros(longest * u64::from(random) / 255)).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! The sealed cookie: a session in the browser, authenticated or encrypted. Bytes in, bytes out; no I/O, no clock.
+//!
+//! A cookie's value is base64url, without padding, of
+//!
+//! | bytes | signed | encrypted |
+//! |---|---|---|
+//! | 1 | `0x01` | `0x02` |
+//! | 4 | the key's id | the key's id |
+//! | 24 | – | the nonce, random |
+//! | 8 + 8 + 8 | issued, created, expires: milliseconds since the epoch, big endian | the same, encrypted |
+//! | 1 + n | `0` and the payload, or `1`, its size in 4 bytes, and the payload in an LZ4 block | the same, encrypted |
+//! | 32 or 16 | HMAC-SHA-256 | the tag of XChaCha20-Poly1305 |
+//!
+//! What is authenticated besides those bytes, but not in them: the purpose, the scope and the cookie's name, so that no
+//! cookie passes for another. Each secret key gives, by HKDF-SHA-256, one key per purpose and the key's id.
+
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{Tag, XNonce};
+use hmac::Mac;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::random_bytes;
+
+pub(crate) use self::keys::SecretKey;
+use self::keys::{KEY_ID, Keys};
+
+const NONCE: usize = 24;
+const MOMENTS: usize = 3 * size_of::<u64>();
+/// The kind and the key's id.
+const HEADER: usize = 1 + KEY_ID;
+/// A shorter payload does not get smaller.
+const COMPRESSIBLE: usize = 64;
+/// What an LZ4 block expands to at most, for each of its bytes.
+const EXPANSION: usize = 255;
+const PLAIN: u8 = 0;
+const LZ4: u8 = 1;
+
+/// How a cookie is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Whoever has it can read it; nobody can change it.
+    Signed = 1,
+    /// Nobody can read it either.
+    Encrypted = 2,
+}
+
+impl Kind {
+    fn tag(self) -> usize {
+        match self {
+            Self::Signed => 32,
+            Self::Encrypted => 16,
+        }
+    }
+
+    fn nonce(self) -> usize {
+        match self {
+            Self::Signed => 0,
+            Self::Encrypted => NONCE,
+        }
+    }
+}
+
+/// What a sealed cookie holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub issued_at: Timestamp,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub payload: Bytes,
+}
+
+/// Seals and opens the cookies of one session type.
+pub(crate) struct Sealer {
+    kind: Kind,
+    /// The first seals, all open.
+    keys: Vec<Keys>,
+    /// What a cookie is for: authenticated with each.
+    context: Vec<u8>,
+}
+
+impl Sealer {
+    /// For the cookie `name` of session type `scope`; the first of `keys` seals, all open.
+    pub(crate) fn new(kind: Kind, keys: &[SecretKey], scope: &str, name: &str) -> Self {
+        let mut context = b"session-rocket sealed cookie".to_vec();
+        for part in [scope, name] {
+            context.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.extend_from_slice(part.as_bytes());
+        }
+        Self { kind, keys: keys.iter().map(Keys::derive).collect(), context }
+    }
+
+    /// The cookie value that holds `content`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Random`] when there are no random bytes for a nonce.
+    pub(crate) fn seal(&self, content: &Content) -> Result<String> {
+        let nonce = match self.kind {
+            Kind::Signed => [0; NONCE],
+            Kind::Encrypted => random_bytes()?,
+        };
+        self.seal_with(nonce, content)
+    }
+
+    fn seal_with(&self, nonce: [u8; NONCE], content: &Content) -> Result<String> {
+        let keys = self.keys.first().ok_or_else(|| Error::new(ErrorKind::Config, "there is no key to seal with"))?;
+        let body = HEADER + self.kind.nonce();
+        let mut bytes = Vec::with_capacity(body + MOMENTS + 1 + content.payload.len() + self.kind.tag());
+        bytes.push(self.kind as u8);
+        bytes.extend_from_slice(&keys.id);
+        bytes.extend_from_slice(&nonce[..self.kind.nonce()]);
+        write(content, &mut bytes);
+        match self.kind {
+            Kind::Signed => {
+                let tag = keys.mac.clone().chain_update(&self.context).chain_update(&bytes).finalize();
+                bytes.extend_from_slice(&tag.into_bytes());
+            }
+            Kind::Encrypted => {
+                let aad = self.associated(&bytes[..HEADER]);
+                let text = &mut bytes[body..];
+                let tag = keys.cipher.encrypt_inout_detached(&XNonce::from(nonce), &aad, text.into());
+                let tag = tag.map_err(|_| Error::new(ErrorKind::Encode, "the session is too long to be encrypted"))?;
+                bytes.extend_from_slice(&tag);
+            }
+        }
+        Ok(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// What a cookie value holds, and whether another key than the first sealed it. `None` for anything that
+    /// [`seal`](Self::seal) did not make: nothing is decoded before the tag is verified, in constant time, and one
+    /// failure is like another.
+    pub(crate) fn open(&self, cookie: &str) -> Option<(Content, bool)> {
+        let mut bytes = URL_SAFE_NO_PAD.decode(cookie).ok()?;
+        let body = HEADER + self.kind.nonce();
+        let end = bytes.len().checked_sub(self.kind.tag()).filter(|end| *end >= body)?;
+        if bytes[0] != self.kind as u8 {
+            return None;
+        }
+        let place = self.keys.iter().position(|keys| keys.id == bytes[1..HEADER])?;
+        let keys = &self.keys[place];
+        match self.kind {
+            Kind::Signed => {
+                let mac = keys.mac.clone().chain_update(&self.context).chain_update(&bytes[..end]);
+                mac.verify_slice(&bytes[end..]).ok()?;
+            }
+            Kind::Encrypted => {
+                let aad = self.associated(&bytes[..HEADER]);
+                let nonce = XNonce::try_from(&bytes[HEADER..body]).ok()?;
+                let (sealed, tag) = bytes.split_at_mut(end);
+                let tag = Tag::try_from(&*tag).ok()?;
+                keys.cipher.decrypt_inout_detached(&nonce, &aad, (&mut sealed[body..]).into(), &tag).ok()?;
+            }
+        }
+        bytes.truncate(end);
+        Some((read(Bytes::from(bytes).slice(body..))?, place > 0))
+    }
+
+    fn associated(&self, header: &[u8]) -> Vec<u8> {
+        [self.context.as_slice(), header].concat()
+    }
+}
+
+/// Appends the moments and the payload, compressed where that makes it smaller.
+fn write(content: &Content, bytes: &mut Vec<u8>) {
+    let Content { issued_at, created_at, expires_at, payload } = content;
+    for moment in [issued_at, created_at, expires_at] {
+        bytes.extend_from_slice(&moment.as_millis().to_be_bytes());
+    }
+    let block = (payload.len() > COMPRESSIBLE).then(|| lz4_flex::block::compress(payload));
+    let size = u32::try_from(payload.len()).ok();
+    match (block, size) {
+        (Some(block), Some(size)) if block.len() + size_of::<u32>() < payload.len() => {
+            bytes.push(LZ4);
+            bytes.extend_from_slice(&size.to_be_bytes());
+            bytes.extend_from_slice(&block);
+        }
+        _ => {
+            bytes.push(PLAIN);
+            bytes.extend_from_slice(payload);
+        }
+    }
+}
+
+/// What [`write`] wrote.
+fn read(mut bytes: Bytes) -> Option<Content> {
+    let mut moment = || {
+        let (eight, _) = bytes.split_first_chunk::<8>()?;
+        let moment = Timestamp::from_millis(i64::from_be_bytes(*eight));
+        bytes = bytes.slice(8..);
+        Some(moment)
+    };
+    let (issued_at, created_at, expires_at) = (moment()?, moment()?, moment()?);
+    let payload = match *bytes.first()? {
+        PLAIN => bytes.slice(1..),
+        LZ4 => expand(&bytes[1..])?,
+        _ => return None,
+    };
+    Some(Content { issued_at, created_at, expires_at, payload })
+}
+
+/// The payload of a compressed one: never more than its bytes can stand for.
+fn expand(bytes: &[u8]) -> Option<Bytes> {
+    let (size, block) = bytes.split_first_chunk::<4>()?;
+    let size = usize::try_from(u32::from_be_bytes(*size)).ok().filter(|size| size / EXPANSION <= block.len())?;
+    let mut payload = vec![0; size];
+    let written = lz4_flex::block::decompress_into(block, &mut payload).ok()?;
+    (written == size).then(|| payload.into())
+}

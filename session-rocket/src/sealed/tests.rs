@@ -1,0 +1,271 @@
+//! The seal against vectors computed by another implementation, against forgers, and against chance.
+
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use serde::Deserialize;
+
+use super::*;
+
+fn key(byte: u8) -> SecretKey {
+    SecretKey::new(vec![byte; 32]).unwrap()
+}
+
+fn sealer(kind: Kind, keys: &[u8]) -> Sealer {
+    let keys: Vec<SecretKey> = keys.iter().map(|byte| key(*byte)).collect();
+    Sealer::new(kind, &keys, "session", "sessionid")
+}
+
+fn content(payload: impl Into<Bytes>) -> Content {
+    let at = Timestamp::from_millis;
+    Content { issued_at: at(3), created_at: at(-2), expires_at: at(i64::MAX), payload: payload.into() }
+}
+
+const KINDS: [Kind; 2] = [Kind::Signed, Kind::Encrypted];
+
+/// A line of `vectors.json`: made with Python's `hmac` and `cryptography`, and HKDF, `HChaCha20` and LZ4 written out.
+#[derive(Deserialize)]
+struct Vector {
+    kind: String,
+    form: String,
+    key: String,
+    scope: String,
+    cookie_name: String,
+    nonce: String,
+    issued_at: i64,
+    created_at: i64,
+    expires_at: i64,
+    payload: String,
+    cookie: String,
+}
+
+#[test]
+fn the_vectors() {
+    let vectors: Vec<Vector> = serde_json::from_str(include_str!("vectors.json")).unwrap();
+    assert_eq!(vectors.len(), 8);
+    for vector in vectors {
+        let kind = if vector.kind == "signed" { Kind::Signed } else { Kind::Encrypted };
+        let key = SecretKey::from_text(&vector.key).unwrap();
+        let sealer = Sealer::new(kind, &[key], &vector.scope, &vector.cookie_name);
+        let expected = Content {
+            issued_at: Timestamp::from_millis(vector.issued_at),
+            created_at: Timestamp::from_millis(vector.created_at),
+            expires_at: Timestamp::from_millis(vector.expires_at),
+            payload: vector.payload.into(),
+        };
+        let case = format!("{} {}", vector.kind, vector.form);
+        assert_eq!(sealer.open(&vector.cookie), Some((expected.clone(), false)), "{case}");
+        // How tight a payload is compressed is not fixed: only that each can be read.
+        if vector.form == "plain" {
+            let mut nonce = [0; NONCE];
+            for (place, byte) in nonce.iter_mut().enumerate().take(vector.nonce.len() / 2) {
+                *byte = u8::from_str_radix(&vector.nonce[2 * place..2 * place + 2], 16).unwrap();
+            }
+            assert_eq!(sealer.seal_with(nonce, &expected).unwrap(), vector.cookie, "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_cookie_is_of_one_kind_one_scope_one_name_and_one_key() {
+    let keys = [key(1)];
+    let of = |kind, scope, name| Sealer::new(kind, &keys, scope, name);
+    let cookie = of(Kind::Signed, "session", "sessionid").seal(&content("j{}")).unwrap();
+    let encrypted = of(Kind::Encrypted, "session", "sessionid").seal(&content("j{}")).unwrap();
+    for (kind, scope, name) in [
+        (Kind::Encrypted, "session", "sessionid"),
+        (Kind::Signed, "admin", "sessionid"),
+        (Kind::Signed, "session", "flash"),
+        // The same letters, cut elsewhere.
+        (Kind::Signed, "sessions", "essionid"),
+    ] {
+        assert_eq!(of(kind, scope, name).open(&cookie), None, "{kind:?} {scope} {name}");
+    }
+    assert_eq!(of(Kind::Signed, "session", "sessionid").open(&encrypted), None);
+    assert_eq!(of(Kind::Encrypted, "session", "admin").open(&encrypted), None);
+    for kind in KINDS {
+        let sealed = sealer(kind, &[1]).seal(&content("j{}")).unwrap();
+        assert_eq!(sealer(kind, &[2]).open(&sealed), None);
+        assert_eq!(sealer(kind, &[]).open(&sealed), None);
+        assert!(sealer(kind, &[]).seal(&content("j{}")).is_err());
+    }
+}
+
+#[test]
+fn keys_rotate() {
+    for kind in KINDS {
+        let (old, both, new) = (sealer(kind, &[1]), sealer(kind, &[2, 1]), sealer(kind, &[2]));
+        let cookie = old.seal(&content("j{}")).unwrap();
+        let (opened, stale) = both.open(&cookie).unwrap();
+        assert!(stale);
+        let again = both.seal(&opened).unwrap();
+        assert_eq!(both.open(&again).unwrap(), (opened.clone(), false));
+        assert_eq!(new.open(&again).unwrap(), (opened, false));
+        assert_eq!((new.open(&cookie), old.open(&again)), (None, None));
+    }
+}
+
+#[test]
+fn the_same_session_is_never_encrypted_to_the_same_bytes() {
+    let sealer = sealer(Kind::Encrypted, &[1]);
+    let one = sealer.seal(&content("j{\"name\":\"ada\"}")).unwrap();
+    assert_ne!(one, sealer.seal(&content("j{\"name\":\"ada\"}")).unwrap());
+    let bytes = URL_SAFE_NO_PAD.decode(&one).unwrap();
+    assert!(!bytes.windows(3).any(|part| part == b"ada"));
+}
+
+#[test]
+fn payloads_are_compressed_where_that_makes_them_smaller() {
+    let mut random = vec![0; 1000];
+    TestRng::deterministic_rng(RngAlgorithm::ChaCha).fill_bytes(&mut random);
+    for (payload, longest) in [(vec![b'a'; 20_000], 250), (random, 1420), (b"j{}".to_vec(), 90)] {
+        let sealer = sealer(Kind::Signed, &[1]);
+        let cookie = sealer.seal(&content(payload.clone())).unwrap();
+        assert!(cookie.len() < longest, "{} bytes become {}", payload.len(), cookie.len());
+        assert_eq!(sealer.open(&cookie).unwrap().0.payload, payload);
+    }
+}
+
+/// Seals bytes that no session is made of.
+fn sealed_raw(sealer: &Sealer, body: &[u8]) -> String {
+    let keys = &sealer.keys[0];
+    let mut bytes = vec![Kind::Signed as u8];
+    bytes.extend_from_slice(&keys.id);
+    bytes.extend_from_slice(body);
+    let tag = keys.mac.clone().chain_update(&sealer.context).chain_update(&bytes).finalize();
+    bytes.extend_from_slice(&tag.into_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[test]
+fn an_expansion_is_bounded_before_room_is_made_for_it() {
+    let sealer = sealer(Kind::Signed, &[1]);
+    let moments = [0; MOMENTS];
+    let with = |rest: &[u8]| sealer.open(&sealed_raw(&sealer, &[&moments, rest].concat()));
+    assert!(with(&[PLAIN]).is_some());
+    assert!(with(&[LZ4, 0, 0, 0, 2, 0x20, b'j', b'{']).is_some());
+    for wrong in [
+        [LZ4, 0xff, 0xff, 0xff, 0xff, 0x20, b'j', b'{'].as_slice(),
+        // More, and less, than it says; no block; no size; no known form; nothing.
+        &[LZ4, 0, 0, 0, 3, 0x20, b'j', b'{'],
+        &[LZ4, 0, 0, 0, 1, 0x20, b'j', b'{'],
+        &[LZ4, 0, 0, 0, 2],
+        &[LZ4, 0, 0],
+        &[7, b'j', b'{'],
+        &[],
+    ] {
+        assert_eq!(with(wrong), None, "{wrong:?}");
+    }
+    assert_eq!(sealer.open(&sealed_raw(&sealer, &[0; 20])), None);
+}
+
+#[test]
+fn keys_are_read_as_rocket_reads_its_own() {
+    let bytes: Vec<u8> = (0..=255).rev().take(48).collect();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let standard = base64::engine::general_purpose::STANDARD.encode(&bytes[..32]);
+    let url_safe = URL_SAFE_NO_PAD.encode(&bytes[..32]);
+    let of = |bytes: &[u8]| SecretKey::new(bytes.to_vec());
+    for (text, key) in [
+        (hex.clone(), of(&bytes)),
+        (hex.to_uppercase(), of(&bytes)),
+        (hex[..64].to_owned(), of(&bytes[..32])),
+        (standard.clone(), of(&bytes[..32])),
+        (format!(" {}\n", standard.trim_end_matches('=')), of(&bytes[..32])),
+        (url_safe, of(&bytes[..32])),
+        // Too short; an odd number of digits; no letters of either; a word; nothing.
+        (hex[..62].to_owned(), None),
+        (hex[..65].to_owned(), None),
+        (URL_SAFE_NO_PAD.encode(&bytes[..31]), None),
+        ("ä".repeat(40), None),
+        ("correct horse battery staple correct horse".to_owned(), None),
+        (String::new(), None),
+    ] {
+        assert!(SecretKey::from_text(&text) == key, "{text:?}");
+    }
+    assert!(key(0).is_zero() && !key(1).is_zero());
+    assert_eq!(format!("{:?}", key(1)), "SecretKey(…)");
+}
+
+/// A text that somebody might make of cookies they have: cut, stretched, bent, spliced.
+fn mutated(rng: &mut TestRng, cookies: &[String]) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \0\xff";
+    let mut up_to = |end: usize| usize::try_from(rng.next_u64()).unwrap_or(0) % end.max(1);
+    let mut text = cookies[up_to(cookies.len())].clone().into_bytes();
+    for _ in 0..=up_to(3) {
+        let place = up_to(text.len());
+        let letter = ALPHABET[up_to(ALPHABET.len())];
+        match up_to(6) {
+            0 => text.truncate(place),
+            1 => text.insert(place, letter),
+            2 if !text.is_empty() => _ = text.remove(place),
+            3 => text.truncate(place.max(4)),
+            4 => {
+                let other = cookies[up_to(cookies.len())].as_bytes();
+                text.truncate(place);
+                text.extend_from_slice(&other[place.min(other.len())..]);
+            }
+            _ if !text.is_empty() => text[place] = letter,
+            _ => {}
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// How many mutations to try: `cargo xtask fuzz 1000000` sets it.
+fn mutations() -> u64 {
+    std::env::var("FUZZ_MUTATIONS").map_or(50_000, |text| text.parse().expect("FUZZ_MUTATIONS is a number"))
+}
+
+/// Nothing opens that was not sealed, and nothing panics.
+#[test]
+fn fuzz_no_mutation_opens() {
+    let sealers: Vec<Sealer> = KINDS.iter().flat_map(|kind| [sealer(*kind, &[1, 2]), sealer(*kind, &[2])]).collect();
+    let payloads = ["j{}".to_owned(), "j{\"num_visits\":3}".to_owned(), format!("j{{\"a\":\"{}\"}}", "b".repeat(500))];
+    let mut cookies = Vec::new();
+    for sealer in &sealers {
+        cookies.extend(payloads.iter().map(|text| sealer.seal(&content(text.clone())).unwrap()));
+    }
+    let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    for _ in 0..mutations() {
+        let text = mutated(&mut rng, &cookies);
+        if !cookies.contains(&text) {
+            assert!(sealers.iter().all(|sealer| sealer.open(&text).is_none()), "{text:?} was opened");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_sealed_opens(payload in prop::collection::vec(any::<u8>(), 0..3000), moments in any::<[i64; 3]>()) {
+        let [issued_at, created_at, expires_at] = moments.map(Timestamp::from_millis);
+        let content = Content { issued_at, created_at, expires_at, payload: payload.into() };
+        for kind in KINDS {
+            let sealer = sealer(kind, &[1]);
+            prop_assert_eq!(sealer.open(&sealer.seal(&content).unwrap()), Some((content.clone(), false)));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_closes_it(place in any::<prop::sample::Index>(), bit in 0..8_u8) {
+        for kind in KINDS {
+            let sealer = sealer(kind, &[1]);
+            let mut bytes = URL_SAFE_NO_PAD.decode(sealer.seal(&content("j{\"user\":7}")).unwrap()).unwrap();
+            let place = place.index(bytes.len());
+            bytes[place] ^= 1 << bit;
+            prop_assert_eq!(sealer.open(&URL_SAFE_NO_PAD.encode(bytes)), None);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_closed(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".{0,100}") {
+        for kind in KINDS {
+            let mut bytes = bytes.clone();
+            if let Some(first) = bytes.first_mut() {
+                *first = kind as u8;
+            }
+            let sealer = sealer(kind, &[1]);
+            prop_assert_eq!(sealer.open(&URL_SAFE_NO_PAD.encode(bytes)), None);
+            prop_assert_eq!(sealer.open(&text), None);
+        }
+    }
+}
