@@ -75,8 +75,9 @@ impl Raw {
             #[cfg(feature = "messagepack")]
             Self::MessagePack(bytes) => messagepack::decode(bytes),
             Self::Fields(fields) => {
-                let entries = fields.iter().map(|(name, raw)| Some((name.clone(), raw.decode::<Json>()?)));
-                serde_json::from_value(Json::Object(entries.collect::<Option<Map<_, _>>>()?)).ok()
+                // One that has no form in JSON is not seen, and kept as it is.
+                let entries = fields.iter().filter_map(|(name, raw)| Some((name.clone(), raw.decode::<Json>()?)));
+                serde_json::from_value(Json::Object(entries.collect::<Map<_, _>>())).ok()
             }
         }
     }

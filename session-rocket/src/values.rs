@@ -58,6 +58,8 @@ pub(crate) struct Values {
     expiry: Expiry,
     test_cookie: bool,
     csrf: Option<Secret>,
+    /// What the `extra` field held before it was set.
+    extra_before: Fields,
     /// The identity the record was loaded with: it is kept where this build cannot read the field.
     loaded_identity: Option<String>,
 }
@@ -81,6 +83,7 @@ impl Values {
             expiry: Expiry::Default,
             test_cookie: false,
             csrf: None,
+            extra_before: Fields::default(),
             loaded_identity: None,
         }
     }
@@ -184,7 +187,14 @@ impl Values {
             self.csrf = None;
         }
         let slot = value.map_or(Slot::Absent, Slot::Set);
-        Replaced { _slot: std::mem::replace(&mut self.slots[field.spec().index], slot) }
+        let replaced = std::mem::replace(&mut self.slots[field.spec().index], slot);
+        if let Slot::Stored { raw: Raw::Fields(fields), .. } = &replaced {
+            self.extra_before = fields.clone();
+        }
+        if field.spec().extra && !self.is_stored(field) {
+            self.extra_before = Fields::default();
+        }
+        Replaced { _slot: replaced }
     }
 
     /// Whether anything is stored in a field, even if it does not decode.
@@ -279,10 +289,12 @@ impl Values {
     pub(crate) fn settle(&mut self, format: Format) -> Result<()> {
         for (slot, field) in self.slots.iter_mut().zip(self.schema.fields()) {
             if let Slot::Set(value) = slot {
+                // Undeclared keys are JSON values: whoever declares them one day reads them as such.
+                let format = if field.spec().extra { Format::Json } else { format };
                 let encoded = field.encode(value, format).0;
                 let mut raw = encoded.map_err(|reason| self.schema.unencodable(*field, reason))?;
                 if field.spec().extra {
-                    raw = Raw::Fields(self.schema.extra_keys(*field, &raw)?);
+                    raw = Raw::Fields(kept_raw(self.schema.extra_keys(*field, &raw)?, &self.extra_before));
                 }
                 let seen = Seen::Decoded(value.clone());
                 *slot = Slot::Stored { raw, under: field.spec().stored, seen };
@@ -434,6 +446,20 @@ impl Values {
     pub(crate) fn schema(&self) -> &'static Schema {
         self.schema
     }
+}
+
+/// The keys of an `extra` field, those that were not changed as they were stored before, and those that could not be
+/// seen.
+fn kept_raw(keys: Fields, before: &Fields) -> Fields {
+    let old: Vec<(&(String, Raw), Option<Json>)> = before.iter().map(|entry| (entry, entry.1.decode())).collect();
+    let unseen = old.iter().filter(|(_, json)| json.is_none()).map(|(entry, _)| (*entry).clone());
+    let unseen: Vec<_> = unseen.filter(|(name, _)| keys.iter().all(|(other, _)| other != name)).collect();
+    let keep = |(name, raw): (String, Raw)| {
+        let json = raw.decode::<Json>();
+        let same = old.iter().find(|((other, _), old)| *other == name && old.is_some() && *old == json);
+        (name, same.map_or(raw, |((_, raw), _)| raw.clone()))
+    };
+    keys.iter().cloned().map(keep).chain(unseen).collect()
 }
 
 pub(crate) fn is_reserved(name: &str) -> bool {

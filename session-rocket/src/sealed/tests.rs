@@ -234,6 +234,33 @@ fn fuzz_no_mutation_opens() {
     }
 }
 
+/// What sealing and opening costs: `cargo test --release -p session-rocket --lib timing -- --ignored --nocapture`.
+#[test]
+#[ignore = "timing: for an optimized build on an idle machine"]
+fn timing_of_a_kilobyte() {
+    let mut random = vec![0; 768];
+    TestRng::deterministic_rng(RngAlgorithm::ChaCha).fill_bytes(&mut random);
+    let dense = URL_SAFE_NO_PAD.encode(random);
+    let goods: Vec<String> =
+        (0..12).map(|n| format!("{{\"article\":{n},\"name\":\"a pair of socks\",\"price\":{}}}", n * 199)).collect();
+    let json = format!("j{{\"goods\":[{}],\"note\":\"{}\"}}", goods.join(","), "please ring twice ".repeat(19));
+    for (text, what) in [(dense, "random"), (json, "JSON")] {
+        for kind in KINDS {
+            let (sealer, content) = (sealer(kind, &[1]), content(text.clone()));
+            let round = || assert!(sealer.open(&sealer.seal(&content).unwrap()).is_some());
+            let time = || {
+                let start = std::time::Instant::now();
+                (0..10_000).for_each(|_| round());
+                start.elapsed() / 10_000
+            };
+            let mut times: Vec<_> = (0..7).map(|_| time()).collect();
+            times.sort();
+            println!("{kind:?}, {} bytes of {what}: {:?}", text.len(), times[3]);
+            assert!(times[3].as_micros() < 10);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn what_was_sealed_opens(payload in prop::collection::vec(any::<u8>(), 0..3000), moments in any::<[i64; 3]>()) {
