@@ -161,7 +161,7 @@ fn an_expansion_is_bounded_before_room_is_made_for_it() {
 #[test]
 fn keys_are_read_as_rocket_reads_its_own() {
     let bytes: Vec<u8> = (0..=255).rev().take(48).collect();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let standard = base64::engine::general_purpose::STANDARD.encode(&bytes[..32]);
     let url_safe = URL_SAFE_NO_PAD.encode(&bytes[..32]);
     let of = |bytes: &[u8]| SecretKey::new(bytes.to_vec());

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocket::http::Status;
 pub use rocket::request::{FromRequest, Outcome, Request};
+use rocket::response::{self, Responder};
 pub use rocket::{Ignite, Rocket, Sentinel};
 use tokio::sync::OnceCell;
 
@@ -68,6 +69,15 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
 /// The status of a response that an error made.
 pub(super) fn status(error: &Error) -> Status {
     if error.kind().is_transient() { Status::ServiceUnavailable } else { Status::InternalServerError }
+}
+
+/// For handlers that pass it on with `?`: logged, and answered by the catcher of 503 where the store is at fault, of
+/// 500 where the application is.
+impl<'r> Responder<'r, 'static> for Error {
+    fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
+        log::error!(target: "session_rocket", "a handler returned a session's error: {}", Chain(&self));
+        Err(status(&self))
+    }
 }
 
 /// The live session. Fails with 503 when the store cannot be read, with 500 where the fairing is missing.

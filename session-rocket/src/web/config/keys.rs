@@ -55,6 +55,18 @@ pub(crate) struct Seal {
     pub random: bool,
 }
 
+/// For the launch log.
+impl fmt::Display for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.kind {
+            Kind::Signed => "signed",
+            Kind::Encrypted => "encrypted",
+        };
+        let keys = self.keys.len();
+        write!(f, "{how}, {keys} key{}", if keys == 1 { "" } else { "s" })
+    }
+}
+
 /// A key that cannot be as it is, and what to write.
 type Wrong = (&'static str, String);
 

@@ -16,7 +16,6 @@ use crate::clock::SystemClock;
 use crate::codec::Format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::{Policy, Refresh};
-use crate::sealed::Kind;
 use crate::store::{self, Migrate};
 use crate::web::cookie::{CookieSettings, MAX_AGE};
 
@@ -231,22 +230,13 @@ impl fmt::Display for Settings {
             Refresh::Share(share) => write!(f, "; renewed when read after {share} of the lifetime")?,
         }
         match &self.seal {
-            Some(seal) => self.write_seal(f, seal),
+            Some(seal) => write!(f, "; each in its own cookie, {seal}"),
             None => self.write_store(f),
         }
     }
 }
 
 impl Settings {
-    fn write_seal(&self, f: &mut fmt::Formatter<'_>, seal: &Seal) -> fmt::Result {
-        let how = match seal.kind {
-            Kind::Signed => "signed",
-            Kind::Encrypted => "encrypted",
-        };
-        let keys = seal.keys.len();
-        write!(f, "; each in its own cookie, {how}, {keys} key{}", if keys == 1 { "" } else { "s" })
-    }
-
     fn write_store(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "; store {}", masked(&self.store.url))?;
         if self.store.url.starts_with("sqlite:") {

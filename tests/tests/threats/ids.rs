@@ -1,0 +1,347 @@
+//! Session ids: who makes them, who may use them, how long, and what of them is stored.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rocket::http::{ContentType, Cookie, Header, Method, Status};
+use rocket::local::asynchronous::Client;
+use session_rocket::store::{Create, Lookup, Retire, Store, Touch, Update};
+use session_rocket::{Config, Error, Key, ManualClock, Record, Refresh, Timestamp, Tombstone, Version};
+use session_rocket_tests::browser::Browser;
+use session_rocket_tests::spy::Spy;
+
+use super::site::{DAY, STRANGER, Site, launch, sealed, value};
+
+/// Letters that base64url has 64 of.
+const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// `text` with another letter at `place`.
+fn bent(text: &str, place: usize) -> String {
+    let mut letters: Vec<char> = text.chars().collect();
+    letters[place] = if letters[place] == 'A' { 'B' } else { 'A' };
+    letters.into_iter().collect()
+}
+
+#[rocket::async_test]
+async fn a_7_2_1_sessions_are_verified_by_the_server() {
+    for site in [
+        Site::new(Config::new()).await,
+        Site::configured(sealed("cookie+signed:")).await,
+        Site::configured(sealed("cookie+encrypted:")).await,
+    ] {
+        let user = value(&site.user(7).await);
+        assert_eq!(site.show(format!("sessionid={user}")).await, "7 0 ");
+        for place in 0..user.len() {
+            assert_eq!(site.show(format!("sessionid={}", bent(&user, place))).await, STRANGER, "letter {place}");
+        }
+    }
+}
+
+#[rocket::async_test]
+async fn a_7_2_2_no_constant_is_a_session() {
+    let site = Site::new(Config::new()).await;
+    site.user(7).await;
+    for constant in [String::new(), "0".into(), "null".into(), "A".repeat(43), "_".repeat(43), "0".repeat(43)] {
+        assert_eq!(site.show(format!("sessionid={constant}")).await, STRANGER);
+    }
+}
+
+/// A store whose first keys are said to be taken.
+#[derive(Clone)]
+struct Crowded {
+    spy: Spy,
+    taken: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Store for Crowded {
+    async fn load(&self, key: &Key) -> Result<Lookup, Error> {
+        self.spy.load(key).await
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create, Error> {
+        let one_less = |left: usize| left.checked_sub(1);
+        match self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(_) => Ok(Create::Taken),
+            Err(_) => self.spy.create(key, record).await,
+        }
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update, Error> {
+        self.spy.update(key, expected, record).await
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch, Error> {
+        self.spy.touch(key, expected, expires_at).await
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire, Error> {
+        self.spy.retire(key, expected, tombstone).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), Error> {
+        self.spy.delete(key).await
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64, Error> {
+        self.spy.delete_expired(limit).await
+    }
+}
+
+async fn crowded(taken: usize) -> Client {
+    let clock = Arc::new(ManualClock::default());
+    let store = Crowded { spy: Spy::new(clock.clone()), taken: Arc::new(AtomicUsize::new(taken)) };
+    launch(Config::new(), clock, Some(store)).await
+}
+
+#[rocket::async_test]
+async fn a_7_2_3_ids_are_256_random_bits_and_a_taken_one_is_drawn_anew() {
+    let site = Site::new(Config::new()).await;
+    let mut ids = std::collections::HashSet::new();
+    let mut counts = [0_u32; 64];
+    for _ in 0..500 {
+        let id = value(&site.user(7).await);
+        assert_eq!(id.len(), 43);
+        // The last letter holds four bits only.
+        for letter in id[..42].chars() {
+            counts[LETTERS.find(letter).expect("base64url")] += 1;
+        }
+        assert!(ids.insert(id));
+    }
+    // 21,000 letters: 328 of each, give or take 18. A generator with a bias of a fifth is far outside.
+    assert!(counts.iter().all(|count| (220..440).contains(count)), "{counts:?}");
+    let mut browser = Browser::default();
+    let client = crowded(3).await;
+    assert_eq!(browser.get(&client, "/count").await.status, Status::Ok);
+    assert_eq!(browser.get(&client, "/count").await.body, "2");
+    let answer = Browser::default().get(&crowded(1000).await, "/count").await;
+    assert!(answer.status.code >= 500 && answer.set_cookie().is_none());
+}
+
+#[rocket::async_test]
+async fn a_7_2_4_authentication_gives_a_new_id_and_ends_the_old_one() {
+    let site = Site::new(Config::new()).await;
+    let mut browser = Browser::default();
+    site.get(&mut browser, "/count").await;
+    // The same user again counts as authentication, too.
+    for login in ["/login/7", "/login/7", "/login/8"] {
+        let before = browser.cookie.clone().unwrap();
+        let token = site.get(&mut browser, "/token").await.body;
+        site.get(&mut browser, login).await;
+        assert_ne!(browser.cookie.as_ref(), Some(&before));
+        assert_eq!(site.show(before).await, STRANGER);
+        assert_eq!(site.post(&browser, &token).await, Status::Forbidden);
+    }
+}
+
+#[rocket::async_test]
+async fn a_7_3_1_an_idle_session_ends_even_if_the_store_still_has_it() {
+    let site = Site::new(Config::new().expiry(DAY)).await;
+    let user = site.user(7).await.cookie.unwrap();
+    site.clock.advance(Duration::from_millis(86_399_999));
+    assert_eq!(site.show(user.clone()).await, "7 0 ");
+    site.clock.advance(Duration::from_millis(1));
+    assert_eq!(site.show(user).await, STRANGER);
+}
+
+#[rocket::async_test]
+async fn a_7_3_2_the_longest_lifetime_holds_whatever_happens() {
+    let config = Config::new().expiry(DAY).max_lifetime(DAY * 3).refresh(Refresh::Always);
+    for site in [
+        Site::new(config.clone()).await,
+        Site::configured(config.store("cookie+signed:").secret_keys([super::site::KEY])).await,
+    ] {
+        let mut browser = site.user(7).await;
+        for hour in 1..72 {
+            site.clock.advance(DAY / 24);
+            let path = ["/show", "/count", "/name/ada"][hour % 3];
+            site.get(&mut browser, path).await;
+        }
+        assert!(site.get(&mut browser, "/show").await.body.starts_with("7 "));
+        site.clock.advance(DAY / 24);
+        assert_eq!(site.get(&mut browser, "/show").await.body, STRANGER);
+    }
+}
+
+#[rocket::async_test]
+async fn a_7_6_2_a_session_is_made_by_an_action_only() {
+    let site = Site::new(Config::new()).await;
+    for path in ["/plain", "/show", "/admin", "/nowhere", "/debug", "/logout"] {
+        let answer = site.get(&mut Browser::default(), path).await;
+        assert_eq!((answer.set_cookie(), site.spy.loads(), site.spy.writes()), (None, 0, 0), "{path}");
+    }
+}
+
+#[rocket::async_test]
+async fn b_1_the_id_is_in_no_row() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
+    let site = Site::configured(Config::new().store(url)).await;
+    let id = value(&site.user(7).await);
+    use base64::Engine as _;
+    let raw = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&id).unwrap();
+    let mut stored = Vec::new();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        stored.extend(std::fs::read(entry.unwrap().path()).unwrap());
+    }
+    let holds = |part: &[u8]| stored.windows(part.len()).any(|window| window == part);
+    assert!(holds(b"user_id"), "the row is there");
+    assert!(!holds(id.as_bytes()) && !holds(&raw));
+}
+
+#[rocket::async_test]
+async fn b_7_unknown_ids_and_logouts_make_no_rows() {
+    let site = Site::new(Config::new()).await;
+    for n in 0..200 {
+        let id = format!("{n:0>43}");
+        for path in ["/show", "/logout"] {
+            assert_eq!(site.send(format!("sessionid={id}"), path).await.status, Status::Ok);
+        }
+    }
+    assert_eq!((site.spy.rows(), site.spy.writes()), (0, 0));
+}
+
+#[rocket::async_test]
+async fn b_8_after_a_flush_nothing_is_left_to_use() {
+    let site = Site::new(Config::new()).await;
+    let mut browser = site.user(7).await;
+    let old = browser.cookie.clone().unwrap();
+    site.get(&mut browser, "/logout").await;
+    assert_eq!(browser.cookie, None);
+    assert_eq!(site.show("sessionid=").await, STRANGER);
+    site.get(&mut browser, "/count").await;
+    assert_ne!(browser.cookie.as_ref(), Some(&old));
+    assert_eq!(site.show(old).await, STRANGER);
+}
+
+#[rocket::async_test]
+async fn b_13_an_unknown_id_is_never_adopted() {
+    let site = Site::new(Config::new()).await;
+    let chosen = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    for path in ["/count", "/login/7", "/token"] {
+        let mut browser = Browser { cookie: Some(format!("sessionid={chosen}")) };
+        site.get(&mut browser, path).await;
+        assert_ne!(value(&browser), chosen, "{path}");
+        assert_eq!(site.show(format!("sessionid={chosen}")).await, STRANGER);
+    }
+}
+
+#[rocket::async_test]
+async fn b_14_an_id_comes_from_the_cookie_alone() {
+    let site = Site::new(Config::new()).await;
+    let id = value(&site.user(7).await);
+    let query = site.get(&mut Browser::default(), &format!("/show?sessionid={id}")).await;
+    assert_eq!((query.body.as_str(), query.set_cookie()), (STRANGER, None));
+    let form = format!("name=eve&sessionid={id}");
+    let posted = Browser::default().post(&site.client, "/open", ContentType::Form, form).await;
+    assert_eq!((posted.status, posted.set_cookie()), (Status::Ok, None));
+    site.spy.loads();
+    for name in ["sessionid", "X-Session-Id", "Authorization", "X-Sessionid", "Set-Cookie", "Cookie2"] {
+        let header = Header::new(name, format!("sessionid={id}"));
+        assert_eq!(site.with_header(Method::Get, "/show", header).await, (Status::Ok, None), "{name}");
+    }
+    assert_eq!(site.spy.loads(), 0);
+}
+
+#[rocket::async_test]
+async fn b_20_a_session_of_one_type_is_none_of_another() {
+    let site = Site::new(Config::new()).await;
+    let mut browser = Browser::default();
+    site.get(&mut browser, "/name/mallory").await;
+    let id = value(&browser);
+    assert_eq!(site.send(format!("admin={id}"), "/admin").await.body, "nobody");
+    let mut admin = Browser::default();
+    site.get(&mut admin, "/admin/root").await;
+    assert_eq!(site.show(format!("sessionid={}", value(&admin))).await, STRANGER);
+}
+
+#[rocket::async_test]
+async fn b_21_reading_never_computes_a_new_end() {
+    let site = Site::new(Config::new().expiry(DAY)).await;
+    let user = site.user(7).await.cookie.unwrap();
+    for _ in 0..23 {
+        site.clock.advance(DAY / 24);
+        assert_eq!(site.show(user.clone()).await, "7 0 ");
+    }
+    site.clock.advance(DAY / 24);
+    assert_eq!(site.show(user).await, STRANGER);
+}
+
+#[rocket::async_test]
+async fn b_23_there_is_no_way_to_log_in_without_a_new_id() {
+    use session_rocket::Session;
+    // Every accessor that writes the identity, the whole struct's included.
+    let ways: [fn(&Session<super::site::Visitor>); 5] = [
+        |session| session.set_user_id(7),
+        |session| _ = session.setdefault_user_id(7),
+        |session| session.update_user_id(|user| *user = Some(7)),
+        |session| session.update(|visitor| visitor.user_id = Some(7)),
+        |session| {
+            let visitor = session.get();
+            session.replace(super::site::Visitor { user_id: Some(7), ..visitor });
+        },
+    ];
+    for (number, way) in ways.into_iter().enumerate() {
+        let clock = Arc::new(ManualClock::default());
+        let rocket = super::site::site(Config::new(), clock.clone(), Some(Spy::new(clock)));
+        let rocket = rocket.mount("/", rocket::routes![log_in]).manage(way);
+        let client = Client::untracked(rocket).await.unwrap();
+        let mut browser = Browser::default();
+        browser.get(&client, "/count").await;
+        let planted = browser.clone();
+        browser.get(&client, "/log-in").await;
+        assert_ne!(browser.cookie, planted.cookie, "way {number}");
+        assert_eq!(browser.send(&client, "/show").await.body, "7 1 ");
+        assert_eq!(planted.send(&client, "/show").await.body, STRANGER, "way {number}");
+    }
+}
+
+#[rocket::get("/log-in")]
+fn log_in(
+    session: session_rocket::Session<super::site::Visitor>,
+    way: &rocket::State<fn(&session_rocket::Session<super::site::Visitor>)>,
+) {
+    way(&session);
+}
+
+#[rocket::async_test]
+async fn b_26_a_new_id_never_takes_over_a_record() {
+    // The same at the first save and at a cycle: a key that is taken is left alone and another id drawn.
+    let clock = Arc::new(ManualClock::default());
+    let store = Crowded { spy: Spy::new(clock.clone()), taken: Arc::default() };
+    let taken = store.taken.clone();
+    let client = launch(Config::new(), clock, Some(store.clone())).await;
+    let mut browser = Browser::default();
+    for path in ["/count", "/login/7", "/login/8"] {
+        taken.store(2, Ordering::SeqCst);
+        let rows = store.spy.rows();
+        assert_eq!(browser.get(&client, path).await.status, Status::Ok);
+        assert_eq!((taken.load(Ordering::SeqCst), store.spy.rows()), (0, rows + 1), "{path}");
+    }
+    assert_eq!(browser.get(&client, "/show").await.body, "8 0 ");
+}
+
+#[rocket::async_test]
+async fn b_37_no_lifetime_and_no_name_breaks_the_cookie() {
+    for seconds in [u64::MAX, u64::MAX / 1000, 34_560_001] {
+        let clock = Arc::new(ManualClock::default());
+        let expiry = Config::new().expiry(Duration::from_secs(seconds));
+        let error = super::site::site(expiry, clock.clone(), Some(Spy::new(clock))).ignite().await.unwrap_err();
+        assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)));
+    }
+    for name in ["a b", "a;b", "a=b", "", "ä", "a\r\nSet-Cookie: b", "__Host-x", "\"a\""] {
+        let clock = Arc::new(ManualClock::default());
+        let config = Config::new().cookie_name(name);
+        let error = super::site::site(config, clock.clone(), Some(Spy::new(clock))).ignite().await.unwrap_err();
+        assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)), "{name:?}");
+    }
+    // Names and values that others send are read without harm.
+    let site = Site::new(Config::new()).await;
+    for header in ["sessionid", "=;=;;;", "sessionid==", "\u{0}", "sessionid=a=b; sessionid", "; ; sessionid = x"] {
+        assert_eq!(site.show(header).await, STRANGER, "{header:?}");
+    }
+    let jar = site.client.get("/show").cookie(Cookie::new("sessionid", "\r\n;,\"")).dispatch().await;
+    assert_eq!(jar.status(), Status::Ok);
+}
