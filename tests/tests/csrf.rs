@@ -65,6 +65,11 @@ fn name(session: Session<Visitor>, form: CsrfForm<Visitor, Naming>) -> String {
     form.nickname.repeat(usize::from(form.times))
 }
 
+#[post("/button", data = "<_button>")]
+fn button(session: Session<Visitor>, _button: CsrfForm<Visitor>) {
+    session.flush();
+}
+
 #[post("/contextual", data = "<form>")]
 fn contextual(form: CsrfForm<Visitor, Contextual<'_, Naming>>) -> String {
     format!("{} errors", form.context.errors().count())
@@ -74,7 +79,7 @@ async fn site() -> (Client, Spy) {
     logs::keep();
     let spy = Spy::new(Arc::new(ManualClock::default()));
     let figment = rocket::Config::figment().merge(("log_level", "off"));
-    let routes = routes![form, form_together, start, login, cycle, flush, name, contextual];
+    let routes = routes![form, form_together, start, login, cycle, flush, name, button, contextual];
     let rocket = rocket::custom(figment)
         .manage(Barrier::new(2))
         .attach(Session::<Visitor>::fairing().store(spy.clone()))
@@ -177,6 +182,23 @@ async fn what_is_wrong_with_the_form_is_told_to_the_own_page_only() {
     assert_eq!(foreign.status, Status::Forbidden);
     let told = browser.post(&client, "/contextual", ContentType::Form, wrong(&token)).await;
     assert_eq!(told.body, "1 errors");
+}
+
+#[rocket::async_test]
+async fn a_button_needs_the_token_too() {
+    let (client, _) = site().await;
+    let mut browser = Browser::default();
+    let token = browser.get(&client, "/form").await.body;
+    for (form, status) in [
+        (String::new(), Status::Forbidden),
+        ("csrf_token=x".into(), Status::Forbidden),
+        (format!("csrf_token={token}&more=fields"), Status::Ok),
+        (format!("csrf_token={token}"), Status::Forbidden),
+    ] {
+        let answer = browser.post(&client, "/button", ContentType::Form, form).await;
+        browser.take(&answer);
+        assert_eq!(answer.status, status);
+    }
 }
 
 #[rocket::async_test]

@@ -93,7 +93,7 @@ impl Config {
     }
 
     /// The URL of the store; its scheme picks the back-end. `"cookie+signed:"` and `"cookie+encrypted:"` keep each session
-    /// in its own cookie, sealed: see the [guide](crate#sealed-cookies). Default: `"sqlite://sessions.db"`, created if missing.
+    /// in its own cookie, sealed: see the [guide](crate::guide#sealed-cookies). Default: `"sqlite://sessions.db"`, created if missing.
     /// Django: `SESSION_ENGINE` and `SESSION_FILE_PATH`.
     pub fn store(mut self, url: impl Into<String>) -> Self {
         self.store = url.into();

@@ -22,7 +22,8 @@ const FIELD: &str = "csrf_token";
 ///
 /// Used as Rocket's [`Form`], for urlencoded and multipart forms alike. A token that is missing, another session's, or
 /// older than the last login is refused with 403 before anything is said about the other fields; what is wrong with
-/// those is answered as [`Form`] does. `F` does not declare the field `csrf_token`: it never sees it.
+/// those is answered as [`Form`] does. `F` does not declare the field `csrf_token`: it never sees it. A form that is a
+/// button only is a `CsrfForm<S>`.
 ///
 /// Reading the token stores nothing and sends no cookie. A browser sends a form that another site made with the cookie
 /// where `same_site` is `"None"`, and where it does not know the attribute: the token is the defence that depends on
@@ -56,7 +57,7 @@ const FIELD: &str = "csrf_token";
 ///     "thank you"
 /// }
 /// ```
-pub struct CsrfForm<S, F> {
+pub struct CsrfForm<S, F = NoFields> {
     form: F,
     session: PhantomData<fn() -> S>,
 }
@@ -79,6 +80,25 @@ impl<S, F> Deref for CsrfForm<S, F> {
 impl<S, F: fmt::Debug> fmt::Debug for CsrfForm<S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CsrfForm").field(&self.form).finish()
+    }
+}
+
+/// A form without fields besides the token: a button.
+#[derive(Debug, Clone, Copy)]
+pub struct NoFields;
+
+#[rocket::async_trait]
+impl<'v> FromForm<'v> for NoFields {
+    type Context = ();
+
+    fn init(_: Options) {}
+
+    fn push_value((): &mut (), _: ValueField<'v>) {}
+
+    async fn push_data((): &mut (), _: DataField<'v, '_>) {}
+
+    fn finalize((): ()) -> form::Result<'v, Self> {
+        Ok(Self)
     }
 }
 
