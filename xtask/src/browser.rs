@@ -15,15 +15,17 @@ use crate::Outcome;
 pub fn ensure() -> Outcome {
     let Err(missing) = present() else { return Ok(()) };
     let Some(prefix) = install_prefix() else { return Err(missing) };
-    if !packages_known() {
-        apt_get(prefix, &["update"])?;
-    }
-    // A list of packages that is out of date names files that the archive no longer has.
-    if install(prefix).is_err() {
-        apt_get(prefix, &["update"])?;
-        install(prefix)?;
-    }
+    update_and_install(prefix).map_err(|error| format!("{error}\n{missing}"))?;
     present()
+}
+
+fn update_and_install(prefix: &[&str]) -> Outcome {
+    // A list of packages that is out of date names files that the archive no longer has.
+    if packages_known() && install(prefix).is_ok() {
+        return Ok(());
+    }
+    apt_get(prefix, &["update"])?;
+    install(prefix)
 }
 
 fn present() -> Outcome {
