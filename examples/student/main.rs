@@ -56,4 +56,6 @@ fn rocket() -> _ {
 }
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! The project's own commands: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`.
 
+mod browser;
+
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -9,7 +11,8 @@ use std::time::Instant;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test    all tests and documentation examples, with every feature; installs nothing
+  test    all tests and documentation examples, with every feature (installs Chromium and its driver if they are
+          missing, on Debian as root)
   ci      what a change has to pass: format, lints with each feature alone and with all, documentation, tests,
           licences and sources of the dependencies (installs cargo-deny if it is missing)
   bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark";
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn test() -> Outcome {
+    browser::ensure()?;
     cargo("test --workspace --all-features", &[])
 }
 

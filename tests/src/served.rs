@@ -1,0 +1,132 @@
+//! Sites in the process of the test, on a real port.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rocket::fairing::AdHoc;
+use rocket::figment::{Figment, Profile, Provider};
+use rocket::{Build, Config, Rocket, Shutdown};
+use tempfile::TempDir;
+
+/// A site on a free port of 127.0.0.1, with its sessions in a database of its own, until it is dropped.
+pub struct Served {
+    running: Option<Running>,
+    port: u16,
+    settings: Figment,
+    directory: TempDir,
+}
+
+struct Running {
+    shutdown: Shutdown,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+impl Served {
+    /// Serves a site, as an application builds it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn start(rocket: Rocket<Build>) -> Self {
+        Self::configured(rocket, Figment::new())
+    }
+
+    /// Serves a site with more settings, such as `("session.expiry", "1 hour")`; in the profile `debug`, unless they
+    /// select another one.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn configured(rocket: Rocket<Build>, settings: impl Provider) -> Self {
+        let directory = tempfile::tempdir().expect("a folder for the sessions can be made");
+        let store = format!("sqlite://{}", directory.path().join("sessions.db").display());
+        let settings = Figment::from(("session.store", store)).merge(settings);
+        let mut site = Self { running: None, port: 0, settings, directory };
+        site.launch(rocket);
+        site
+    }
+
+    /// The address of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The folder that its database `sessions.db` is in.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Ends the site, and serves one on the same port with the same settings and the same sessions.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn restart(&mut self, rocket: Rocket<Build>) {
+        self.stop().expect("the site ends without an error");
+        self.launch(rocket);
+    }
+
+    #[track_caller]
+    fn launch(&mut self, rocket: Rocket<Build>) {
+        let (sender, ready) = mpsc::channel();
+        let liftoff = AdHoc::on_liftoff("tell the port", move |rocket| {
+            // Nobody waits for it any more when the launch took too long.
+            let _ = sender.send((rocket.config().port, rocket.shutdown()));
+            Box::pin(async {})
+        });
+        let figment = self.figment(&rocket);
+        let rocket = rocket.configure(figment).attach(liftoff);
+        let thread = thread::spawn(move || serve(rocket));
+        match ready.recv_timeout(Duration::from_secs(60)) {
+            Ok((port, shutdown)) => {
+                self.port = port;
+                self.running = Some(Running { shutdown, thread });
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the site does not start within a minute"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => panic!("the site does not start: {:?}", thread.join()),
+        }
+    }
+
+    /// The application's own configuration, with what a test needs over it.
+    fn figment(&self, rocket: &Rocket<Build>) -> Figment {
+        let chosen = self.settings.profile();
+        let profile = if *chosen == Profile::Default { Config::DEBUG_PROFILE } else { chosen.clone() };
+        rocket
+            .figment()
+            .clone()
+            .merge((Config::ADDRESS, "127.0.0.1"))
+            .merge((Config::PORT, self.port))
+            .merge((Config::LOG_LEVEL, "off"))
+            // The signals are for the process of the tests, not for each of its sites.
+            .merge(("shutdown.ctrlc", false))
+            .merge(("shutdown.signals", Vec::<String>::new()))
+            .merge(("shutdown.grace", 1))
+            .merge(("shutdown.mercy", 1))
+            .merge(&self.settings)
+            .select(profile)
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        let Some(running) = self.running.take() else { return Ok(()) };
+        running.shutdown.notify();
+        running.thread.join().unwrap_or_else(|_| Err("the site panicked".to_owned()))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let ended = self.stop();
+        if !thread::panicking() {
+            ended.expect("the site ends without an error");
+        }
+    }
+}
+
+/// Runs a site until it is told to end.
+fn serve(rocket: Rocket<Build>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    runtime.block_on(rocket.launch()).map(drop).map_err(|error| error.to_string())
+}
