@@ -63,7 +63,7 @@ impl CookieEngine {
         self.rules.policy.limited(content.expires_at, content.created_at)
     }
 
-    pub(super) fn commit(&self, job: Job) -> Result<Settled> {
+    pub(crate) fn commit(&self, job: Job) -> Result<Settled> {
         let Job { carrier, base, mut values, lifecycle, flushed, login, .. } = job;
         if values.is_blank() && (flushed || !matches!(carrier, Carrier::Sealed(_))) {
             return Ok(self.forgotten(if flushed { CookieEffect::Remove } else { CookieEffect::None }));

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::Mutex as Turn;
 
 use crate::clock::Timestamp;
-use crate::commit::Engine;
+use crate::commit::{CookieEngine, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Expiry;
-use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Scope, State};
+use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Scope, Settled, State};
 
 /// A session whatever its type: what it holds and how it is saved.
 pub(crate) struct Core {
@@ -46,8 +46,14 @@ impl Core {
         let running = self.turn.lock().await;
         let modified = self.state.is_modified();
         drop(running);
-        if modified && let Err(error) = self.clone().commit_uncut(scope).await {
-            self.state.fail(error);
+        if modified {
+            let done = match &*self.engine {
+                Engine::Store(_) => self.clone().commit_uncut(scope).await,
+                Engine::Cookie(engine) => self.commit_at_once(engine, scope).await,
+            };
+            if let Err(error) = done {
+                self.state.fail(error);
+            }
         }
         self.state.failure_since(completed).map_or(Ok(()), Err)
     }
@@ -55,8 +61,12 @@ impl Core {
     /// Runs a commit to its end, whatever becomes of the caller. One that does not have to wait is through at its first
     /// poll, which nobody cuts; one that has to gets a task of its own.
     async fn commit_uncut(self: Arc<Self>, scope: Scope) -> Result<()> {
-        let stopped = |kind| Error::new(kind, "the task that saved a session was stopped");
-        let mut commit = Box::pin(async move { self.commit_here(scope).await });
+        let mut commit = Box::pin(async move {
+            let _turn = self.turn.lock().await;
+            if let Some(job) = self.take(scope) {
+                self.finish(self.engine.commit(job).await);
+            }
+        });
         let first = poll_fn(|context| {
             // A store that panics is not to take the fairing with it.
             Poll::Ready(catch_unwind(AssertUnwindSafe(|| commit.as_mut().poll(context))))
@@ -70,14 +80,28 @@ impl Core {
         }
     }
 
-    async fn commit_here(&self, scope: Scope) {
+    /// A commit that never waits, and so cannot be cut once it has its turn.
+    async fn commit_at_once(&self, engine: &CookieEngine, scope: Scope) -> Result<()> {
         let _turn = self.turn.lock().await;
-        let Some(job) = self.state.take(scope) else { return };
+        let Some(job) = self.take(scope) else { return Ok(()) };
+        let settled = catch_unwind(AssertUnwindSafe(|| engine.commit(job)));
+        self.finish(settled.map_err(|_| stopped(ErrorKind::Panicked))?);
+        Ok(())
+    }
+
+    /// What there is to commit, unless it comes too late.
+    fn take(&self, scope: Scope) -> Option<Job> {
+        let job = self.state.take(scope)?;
         if self.state.head_sent() && needs_cookie(&job) {
             let context = "the response head is sent: the browser can no longer be told a new session id";
-            return self.state.fail(Error::new(ErrorKind::TooLate, context));
+            self.state.fail(Error::new(ErrorKind::TooLate, context));
+            return None;
         }
-        match self.engine.commit(job).await {
+        Some(job)
+    }
+
+    fn finish(&self, settled: Result<Settled>) {
+        match settled {
             Ok(settled) => self.state.settle(settled),
             Err(error) => self.state.fail(error),
         }
@@ -128,6 +152,10 @@ impl Core {
             self.state.settle(settled);
         }
     }
+}
+
+fn stopped(kind: ErrorKind) -> Error {
+    Error::new(kind, "the task that saved a session was stopped")
 }
 
 /// Whether a commit makes something that the browser does not hold.

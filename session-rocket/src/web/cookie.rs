@@ -104,12 +104,14 @@ impl fmt::Display for CookieSettings {
 
 /// Puts `cookie` into a response, in the place of any other of its name, and keeps caches from storing the response.
 pub(crate) fn set(response: &mut Response<'_>, cookie: Cookie<'static>) {
-    let is_other = |header: &str| header.split(['=', ';']).next().is_none_or(|name| name.trim() != cookie.name());
-    let others: Vec<String> =
-        response.headers().get("Set-Cookie").filter(|header| is_other(header)).map(ToOwned::to_owned).collect();
-    response.remove_header("Set-Cookie");
-    for other in others {
-        response.adjoin_raw_header("Set-Cookie", other);
+    if response.headers().contains("Set-Cookie") {
+        let is_other = |header: &str| header.split(['=', ';']).next().is_none_or(|name| name.trim() != cookie.name());
+        let others: Vec<String> =
+            response.headers().get("Set-Cookie").filter(|header| is_other(header)).map(ToOwned::to_owned).collect();
+        response.remove_header("Set-Cookie");
+        for other in others {
+            response.adjoin_raw_header("Set-Cookie", other);
+        }
     }
     // Not `Header::from(cookie)`: that would percent-encode a name of the user's.
     response.adjoin_raw_header("Set-Cookie", cookie.to_string());
