@@ -1,0 +1,42 @@
+//! The login example: users and their sessions in one SQLite database; `/dashboard/` is for those who are logged in.
+
+mod pages;
+mod passwords;
+mod users;
+
+use rocket::fairing::AdHoc;
+use rocket::http::Header;
+use rocket::{Build, Rocket, launch};
+use session_rocket::Session;
+
+/// What the site remembers about a visitor.
+#[derive(Session)]
+struct Account {
+    /// Who is logged in. Setting it gives the session a new id.
+    #[session(identity)]
+    user_id: Option<i64>,
+    /// Whether somebody is. In Django's guide the views ask this; a session that is ended says `false`.
+    is_logged_in: bool,
+}
+
+#[launch]
+fn rocket() -> Rocket<Build> {
+    rocket::build()
+        .attach(session_rocket_examples::pages())
+        .attach(nothing_is_cached())
+        .attach(users::fairing())
+        .mount("/", pages::routes())
+        .register("/", pages::catchers())
+}
+
+/// Every page is made for one visitor: after the logout, the browser's back button must not show it again.
+fn nothing_is_cached() -> AdHoc {
+    AdHoc::on_response("Nothing is cached", |_, response| {
+        Box::pin(async move {
+            response.set_header(Header::new("Cache-Control", "no-store"));
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;
