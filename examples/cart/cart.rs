@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn what_an_older_release_left_neither_breaks_nor_overflows() {
         let stored = r#"{"gone": 7, "desk-lamp": 4294967295, "ink": 4294967295}"#;
-        let cart: Cart = rocket::serde::json::from_str(stored).unwrap();
+        let cart: Cart = serde_json::from_str(stored).unwrap();
         assert_eq!(cart.lines(Currency::Eur).len(), 2);
         assert_eq!(cart.total(Currency::Eur), u64::from(u32::MAX) * (64_90 + 8_45));
     }

@@ -31,7 +31,8 @@ impl Shown {
 
 fn message(error: &Error<'_>) -> String {
     match error.kind {
-        ErrorKind::Missing => "Please choose.".into(),
+        ErrorKind::Missing => "This is missing.".into(),
+        ErrorKind::InvalidChoice { .. } => "Please choose.".into(),
         _ => error.to_string(),
     }
 }

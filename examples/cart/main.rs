@@ -9,6 +9,7 @@ mod shop;
 mod visitor;
 
 use rocket::http::Status;
+use rocket::response::{Redirect, Responder};
 use rocket::{Build, Request, Rocket, catch, catchers, launch};
 use rocket_dyn_templates::{Template, context};
 use serde::Serialize;
@@ -41,6 +42,22 @@ struct Shopper {
     notice: Option<String>,
 }
 
+/// What a route answers.
+#[derive(Responder)]
+enum Answer {
+    Page(Template),
+    /// The page of a form once more, with what is wrong in it.
+    #[response(status = 422)]
+    Again(Template),
+    GoTo(Redirect),
+}
+
+impl Answer {
+    fn go_to(path: &'static str) -> Self {
+        Self::GoTo(Redirect::to(path))
+    }
+}
+
 /// A page of the shop: the layout's own needs, and what this page shows.
 fn page(session: &Session<Shopper>, template: &'static str, page: impl Serialize) -> Template {
     let context = context! {
@@ -66,6 +83,7 @@ fn problem(status: Status, _: &Request<'_>) -> Template {
 fn rocket() -> Rocket<Build> {
     rocket::build()
         .attach(session_rocket_examples::pages())
+        .attach(session_rocket_examples::nothing_is_cached())
         .attach(Session::<Shopper>::fairing())
         .mount("/", shop::routes())
         .mount("/", visitor::routes())

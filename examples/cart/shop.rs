@@ -1,7 +1,6 @@
 //! The catalogue, the cart and the last order.
 
 use rocket::form::{Contextual, FromForm};
-use rocket::http::Status;
 use rocket::response::Redirect;
 use rocket::{Route, get, post, routes};
 use rocket_dyn_templates::{Template, context};
@@ -9,8 +8,7 @@ use session_rocket::{CsrfForm, Session};
 
 use crate::cart::MOST;
 use crate::catalogue::{ARTICLES, Article};
-use crate::order::Order;
-use crate::{Shopper, page};
+use crate::{Answer, Shopper, page};
 
 pub fn routes() -> Vec<Route> {
     routes![catalogue, cart, add, change, remove, order]
@@ -57,12 +55,9 @@ fn cart_page(session: &Session<Shopper>, wrong: Wrong<'_>) -> Template {
 }
 
 #[post("/cart/add", data = "<form>")]
-fn add(
-    session: Session<Shopper>,
-    form: CsrfForm<Shopper, Contextual<'_, Wish>>,
-) -> Result<Redirect, (Status, Template)> {
+fn add(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, Wish>>) -> Answer {
     let Some(Wish { article, quantity }) = form.value else {
-        return Err((Status::UnprocessableEntity, catalogue_page(&session, wrong(&form))));
+        return Answer::Again(catalogue_page(&session, wrong(&form)));
     };
     // Not "read, add, set": another tab that adds at the same moment would be lost.
     let wanted = session.update_cart(move |cart| cart.add(article, quantity));
@@ -70,19 +65,16 @@ fn add(
         MOST => format!("Your cart has {MOST} × {}. That is the most one can order.", article.name),
         _ => format!("Your cart has {wanted} × {}.", article.name),
     });
-    Ok(Redirect::to("/"))
+    Answer::go_to("/")
 }
 
 #[post("/cart/change", data = "<form>")]
-fn change(
-    session: Session<Shopper>,
-    form: CsrfForm<Shopper, Contextual<'_, Wish>>,
-) -> Result<Redirect, (Status, Template)> {
+fn change(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, Wish>>) -> Answer {
     let Some(Wish { article, quantity }) = form.value else {
-        return Err((Status::UnprocessableEntity, cart_page(&session, wrong(&form))));
+        return Answer::Again(cart_page(&session, wrong(&form)));
     };
     session.update_cart(move |cart| cart.change(article, quantity));
-    Ok(Redirect::to("/cart/"))
+    Answer::go_to("/cart/")
 }
 
 #[post("/cart/remove", data = "<form>")]
@@ -99,7 +91,7 @@ fn wrong<'a>(form: &'a Contextual<'_, Wish>) -> Wrong<'a> {
 }
 
 #[get("/order")]
-fn order(session: Session<Shopper>) -> Result<Template, Redirect> {
-    let Some(order) = session.order() else { return Err(Redirect::to("/")) };
-    Ok(page(&session, "cart/order", Order::summary(order)))
+fn order(session: Session<Shopper>) -> Answer {
+    let Some(order) = session.order() else { return Answer::go_to("/") };
+    Answer::Page(page(&session, "cart/order", order.summary()))
 }

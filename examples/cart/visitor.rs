@@ -1,7 +1,6 @@
 //! Who the visitor is and what they like.
 
 use rocket::form::{Contextual, FromForm, FromFormField};
-use rocket::http::Status;
 use rocket::response::Redirect;
 use rocket::{Route, get, post, routes};
 use rocket_dyn_templates::{Template, context};
@@ -11,7 +10,7 @@ use session_rocket_examples::Button;
 
 use crate::catalogue::Currency;
 use crate::fields::{Shown, line};
-use crate::{Shopper, page};
+use crate::{Answer, Shopper, page};
 
 pub fn routes() -> Vec<Route> {
     routes![login_page, login, logout_page, logout, preferences_page, preferences]
@@ -47,18 +46,15 @@ fn login_page(session: Session<Shopper>) -> Template {
 
 /// A demonstration: a name is all it takes. The `login` example asks for a password too.
 #[post("/login", data = "<form>")]
-fn login(
-    session: Session<Shopper>,
-    form: CsrfForm<Shopper, Contextual<'_, Name>>,
-) -> Result<Redirect, (Status, Template)> {
+fn login(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, Name>>) -> Answer {
     let Contextual { value, context } = form.into_inner();
     let Some(Name { name }) = value else {
-        return Err((Status::UnprocessableEntity, page(&session, "cart/login", Shown::posted(&context))));
+        return Answer::Again(page(&session, "cart/login", Shown::posted(&context)));
     };
     let name = name.trim();
     session.set_customer(name);
     session.set_notice(format!("Hello, {name}!"));
-    Ok(Redirect::to("/"))
+    Answer::go_to("/")
 }
 
 /// Does not log out: any page of any site could have the browser fetch this address. Every page has the button.

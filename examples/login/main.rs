@@ -4,8 +4,6 @@ mod pages;
 mod passwords;
 mod users;
 
-use rocket::fairing::AdHoc;
-use rocket::http::Header;
 use rocket::{Build, Rocket, launch};
 use session_rocket::Session;
 
@@ -23,19 +21,10 @@ struct Account {
 fn rocket() -> Rocket<Build> {
     rocket::build()
         .attach(session_rocket_examples::pages())
-        .attach(nothing_is_cached())
+        .attach(session_rocket_examples::nothing_is_cached())
         .attach(users::fairing())
         .mount("/", pages::routes())
         .register("/", pages::catchers())
-}
-
-/// Every page is made for one visitor: after the logout, the browser's back button must not show it again.
-fn nothing_is_cached() -> AdHoc {
-    AdHoc::on_response("Nothing is cached", |_, response| {
-        Box::pin(async move {
-            response.set_header(Header::new("Cache-Control", "no-store"));
-        })
-    })
 }
 
 #[cfg(test)]
