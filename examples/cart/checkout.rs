@@ -64,7 +64,7 @@ fn address_page(session: Session<Shopper>) -> Answer {
         // The name of a customer who is logged in is a good guess.
         None => Shown::known([("name", session.customer().as_deref().unwrap_or_default())]),
     });
-    Answer::Page(page(&session, "cart/address", shown))
+    Answer::Page(page(&session, "address", shown))
 }
 
 #[post("/address", data = "<form>")]
@@ -74,7 +74,7 @@ fn address(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, Add
     }
     let Contextual { value, context } = form.into_inner();
     let Some(AddressForm { name, street, postcode, city }) = value else {
-        return Answer::Again(page(&session, "cart/address", Shown::posted(&context)));
+        return Answer::Again(page(&session, "address", Shown::posted(&context)));
     };
     let [name, street, postcode, city] = [name, street, postcode, city].map(|text| text.trim().to_owned());
     session.update_checkout(move |checkout| checkout.address = Some(Address { name, street, postcode, city }));
@@ -109,7 +109,7 @@ fn choice(session: &Session<Shopper>, shown: Shown) -> Template {
         let price = currency.show(way.price().cents(currency));
         context! { slug: way.slug(), name: way.name(), price }
     });
-    page(session, "cart/delivery", context! { ways, shown })
+    page(session, "delivery", context! { ways, shown })
 }
 
 #[get("/confirm")]
@@ -118,7 +118,7 @@ fn confirm_page(session: Session<Shopper>) -> Answer {
         return elsewhere;
     }
     let summary = Order::draft(&session.get()).map(Order::summary);
-    Answer::Page(page(&session, "cart/confirm", summary))
+    Answer::Page(page(&session, "confirm", summary))
 }
 
 #[post("/confirm", data = "<form>")]

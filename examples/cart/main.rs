@@ -76,13 +76,13 @@ fn page(session: &Session<Shopper>, template: &'static str, page: impl Serialize
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Template {
     let reason = status.reason_lossy();
-    Template::render("cart/problem", context! { code: status.code, reason, forged: status == Status::Forbidden })
+    Template::render("problem", context! { code: status.code, reason, forged: status == Status::Forbidden })
 }
 
 #[launch]
 fn rocket() -> Rocket<Build> {
     rocket::build()
-        .attach(session_rocket_examples::pages())
+        .attach(session_rocket_examples::pages("cart"))
         .attach(session_rocket_examples::nothing_is_cached())
         .attach(Session::<Shopper>::fairing())
         .mount("/", shop::routes())

@@ -40,7 +40,7 @@ fn catalogue_page(session: &Session<Shopper>, wrong: Wrong<'_>) -> Template {
     let articles = ARTICLES.map(|Article { slug, name, price }| {
         context! { slug, name, price: currency.show(price.cents(currency)) }
     });
-    page(session, "cart/catalogue", context! { articles, wrong, most: MOST })
+    page(session, "catalogue", context! { articles, wrong, most: MOST })
 }
 
 #[get("/cart")]
@@ -51,7 +51,7 @@ fn cart(session: Session<Shopper>) -> Template {
 fn cart_page(session: &Session<Shopper>, wrong: Wrong<'_>) -> Template {
     let currency = session.currency();
     let (lines, total) = session.with_cart(|cart| (cart.lines(currency), cart.total(currency)));
-    page(session, "cart/cart", context! { lines, total: currency.show(total), wrong, most: MOST })
+    page(session, "cart", context! { lines, total: currency.show(total), wrong, most: MOST })
 }
 
 #[post("/cart/add", data = "<form>")]
@@ -93,5 +93,5 @@ fn wrong<'a>(form: &'a Contextual<'_, Wish>) -> Wrong<'a> {
 #[get("/order")]
 fn order(session: Session<Shopper>) -> Answer {
     let Some(order) = session.order() else { return Answer::go_to("/") };
-    Answer::Page(page(&session, "cart/order", order.summary()))
+    Answer::Page(page(&session, "order", order.summary()))
 }

@@ -231,13 +231,13 @@ async fn a_wrong_address_is_told_beside_its_field_and_shown_as_text() {
     assert!(!page.contains("<script>") && !page.contains("<b>x") && !page.contains("name-error"), "{page}");
     let (status, _, page) = browser.submit("/checkout/address/", "city=x").await;
     assert_eq!(status, Status::UnprocessableEntity);
-    assert_eq!(page.matches("class=\"error\"").count(), 3, "{page}");
+    assert_eq!(page.matches("class=\"bad\"").count(), 3, "{page}");
     let form = "name=<script>&street=<script>&postcode=1&city=<script>";
     assert_eq!(browser.submit("/checkout/address/", form).await, goes_to("/checkout/delivery/"));
     for (form, error) in [("", "This is missing."), ("delivery=drone", "Please choose.")] {
         let (status, _, page) = browser.submit("/checkout/delivery/", form).await;
         assert_eq!(status, Status::UnprocessableEntity);
-        assert!(page.contains(&format!("class=\"error\">{error}")), "{page}");
+        assert!(page.contains(&format!("class=\"bad\">{error}")), "{page}");
     }
     browser.submit("/checkout/delivery/", "delivery=pickup").await;
     browser.submit("/login/", "name=<script>").await;

@@ -41,7 +41,7 @@ struct Preferences {
 
 #[get("/login")]
 fn login_page(session: Session<Shopper>) -> Template {
-    page(&session, "cart/login", Shown::default())
+    page(&session, "login", Shown::default())
 }
 
 /// A demonstration: a name is all it takes. The `login` example asks for a password too.
@@ -49,7 +49,7 @@ fn login_page(session: Session<Shopper>) -> Template {
 fn login(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, Name>>) -> Answer {
     let Contextual { value, context } = form.into_inner();
     let Some(Name { name }) = value else {
-        return Answer::Again(page(&session, "cart/login", Shown::posted(&context)));
+        return Answer::Again(page(&session, "login", Shown::posted(&context)));
     };
     let name = name.trim();
     session.set_customer(name);
@@ -72,7 +72,7 @@ fn logout(session: Session<Shopper>, _form: CsrfForm<Shopper, Button>) -> Redire
 
 #[get("/preferences")]
 fn preferences_page(session: Session<Shopper>) -> Template {
-    page(&session, "cart/preferences", context! { currency: session.currency() })
+    page(&session, "preferences", context! { currency: session.currency() })
 }
 
 #[post("/preferences", data = "<form>")]

@@ -20,7 +20,7 @@ struct Account {
 #[launch]
 fn rocket() -> Rocket<Build> {
     rocket::build()
-        .attach(session_rocket_examples::pages())
+        .attach(session_rocket_examples::pages("login"))
         .attach(session_rocket_examples::nothing_is_cached())
         .attach(users::fairing())
         .mount("/", pages::routes())

@@ -72,13 +72,13 @@ async fn login(
 }
 
 fn login_form(session: &Session<Account>, error: Option<&str>) -> Template {
-    Template::render("login/login", context! { error, csrf_token: session.csrf_token() })
+    Template::render("login", context! { error, csrf_token: session.csrf_token() })
 }
 
 #[get("/dashboard")]
 fn dashboard(user: User, session: Session<Account>) -> Template {
     let remembered = !session.expires_at_browser_close();
-    Template::render("login/dashboard", context! { username: user.name, remembered, csrf_token: session.csrf_token() })
+    Template::render("dashboard", context! { username: user.name, remembered, csrf_token: session.csrf_token() })
 }
 
 /// Does not log out: any page of any site could have the browser fetch this address. The dashboard has the button.
@@ -104,5 +104,5 @@ fn to_login() -> Redirect {
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Template {
     let reason = status.reason_lossy();
-    Template::render("login/problem", context! { code: status.code, reason, forged: status == Status::Forbidden })
+    Template::render("problem", context! { code: status.code, reason, forged: status == Status::Forbidden })
 }
