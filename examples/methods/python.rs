@@ -1,0 +1,35 @@
+//! Values as Python prints them.
+
+use serde_json::{Map, Value};
+use session_rocket::time::OffsetDateTime;
+
+/// As `list(session.keys())`.
+pub fn list(keys: &[String]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| string(key)).collect();
+    format!("[{}]", keys.join(", "))
+}
+
+/// As `dict(session.items())`.
+pub fn dict(items: &Map<String, Value>) -> String {
+    let items: Vec<String> = items.iter().map(|(key, value)| format!("{}: {}", string(key), literal(value))).collect();
+    format!("{{{}}}", items.join(", "))
+}
+
+/// As a date and time in UTC, to the second.
+pub fn datetime(at: OffsetDateTime) -> String {
+    format!("{} {:02}:{:02}:{:02}+00:00", at.date(), at.hour(), at.minute(), at.second())
+}
+
+/// Texts and switches are all that this site stores.
+fn literal(value: &Value) -> String {
+    match value {
+        Value::String(text) => string(text),
+        Value::Bool(true) => "True".into(),
+        Value::Bool(false) => "False".into(),
+        other => other.to_string(),
+    }
+}
+
+fn string(text: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
+}

@@ -1,0 +1,72 @@
+//! The visits example: a counter, a test of whether the browser takes cookies, and two ways for a session to expire.
+
+use rocket::figment::Figment;
+use rocket::figment::providers::{Format, Toml};
+use rocket::response::content::RawHtml;
+use rocket::{get, launch, routes};
+use rocket_dyn_templates::{Template, context};
+use session_rocket::Session;
+use session_rocket_examples::pages;
+
+/// What the site remembers about a visitor.
+#[derive(Session)]
+struct Visitor {
+    num_visits: u32,
+}
+
+#[get("/")]
+fn index(session: Session<Visitor>) -> String {
+    session.set_test_cookie();
+    let visits = session.update_num_visits(|visits| {
+        *visits += 1;
+        *visits
+    });
+    format!("Visit count: {visits}")
+}
+
+#[get("/about")]
+fn about(session: Session<Visitor>) -> RawHtml<String> {
+    let message = if session.test_cookie_worked() {
+        session.delete_test_cookie();
+        "Cookie Tested!"
+    } else {
+        "Cookie not set or not supported"
+    };
+    RawHtml(format!("About page<br>{message}<br>Current visit count: {}", session.num_visits()))
+}
+
+#[get("/reset")]
+fn reset(session: Session<Visitor>) -> &'static str {
+    session.delete_num_visits();
+    "Visit count has been reset to 0"
+}
+
+/// A page to start from. It looks at the session and leaves it alone.
+#[get("/start")]
+fn start(session: Session<Visitor>) -> Template {
+    Template::render(
+        "start",
+        context! {
+            num_visits: session.num_visits(),
+            minutes: session.expiry_age().as_secs() / 60,
+            browser_close: session.expires_at_browser_close(),
+        },
+    )
+}
+
+/// Rocket's configuration, with the profiles in this example's own file below all that is given elsewhere.
+fn figment() -> Figment {
+    let profiles = Toml::file(concat!(env!("CARGO_MANIFEST_DIR"), "/visits/Rocket.toml"));
+    rocket::Config::figment().join(profiles.nested())
+}
+
+#[launch]
+fn rocket() -> _ {
+    rocket::custom(figment())
+        .attach(pages("visits"))
+        .attach(Session::<Visitor>::fairing())
+        .mount("/", routes![index, about, reset, start])
+}
+
+#[cfg(test)]
+mod tests;
