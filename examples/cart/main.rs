@@ -92,4 +92,6 @@ fn rocket() -> Rocket<Build> {
 }
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@ use rocket::{Route, get, post, routes};
 use rocket_dyn_templates::{Template, context};
 use serde::{Deserialize, Serialize};
 use session_rocket::{CsrfForm, Session};
-use session_rocket_examples::Button;
 
 use crate::catalogue::Currency;
 use crate::fields::{Shown, line};
@@ -65,7 +64,7 @@ fn logout_page() -> Redirect {
 
 /// Leaves nothing behind, for this may be a computer that others use too.
 #[post("/logout", data = "<_form>")]
-fn logout(session: Session<Shopper>, _form: CsrfForm<Shopper, Button>) -> Redirect {
+fn logout(session: Session<Shopper>, _form: CsrfForm<Shopper>) -> Redirect {
     session.flush();
     Redirect::to("/")
 }

@@ -28,4 +28,6 @@ fn rocket() -> Rocket<Build> {
 }
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod tests;

@@ -8,7 +8,6 @@ use rocket::response::{Redirect, Responder};
 use rocket::{Catcher, Request, Route, State, catch, catchers, get, post, routes};
 use rocket_dyn_templates::{Template, context};
 use session_rocket::{CsrfForm, Expiry, Session};
-use session_rocket_examples::Button;
 
 use crate::Account;
 use crate::users::{User, UserError, Users};
@@ -88,7 +87,7 @@ fn logout_page() -> Redirect {
 }
 
 #[post("/logout", data = "<_form>")]
-fn logout(session: Session<Account>, _form: CsrfForm<Account, Button>) -> Redirect {
+fn logout(session: Session<Account>, _form: CsrfForm<Account>) -> Redirect {
     session.flush();
     Redirect::to("/login/")
 }

@@ -58,4 +58,6 @@ fn rocket() -> _ {
 }
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod tests;

@@ -57,7 +57,7 @@ fn session_keys(session: Session<Visitor>) -> String {
 
 #[get("/session-items")]
 fn session_items(session: Session<Visitor>) -> String {
-    format!("Session Items: {}", python::dict(&session.items()))
+    format!("Session Items: {}", python::dict(&session.keys(), &session.items()))
 }
 
 #[get("/clear-session")]

@@ -9,9 +9,10 @@ pub fn list(keys: &[String]) -> String {
     format!("[{}]", keys.join(", "))
 }
 
-/// As `dict(session.items())`.
-pub fn dict(items: &Map<String, Value>) -> String {
-    let items: Vec<String> = items.iter().map(|(key, value)| format!("{}: {}", string(key), literal(value))).collect();
+/// As `dict(session.items())`, in the order of the keys.
+pub fn dict(keys: &[String], items: &Map<String, Value>) -> String {
+    let entries = keys.iter().filter_map(|key| items.get(key).map(|value| (key, value)));
+    let items: Vec<String> = entries.map(|(key, value)| format!("{}: {}", string(key), literal(value))).collect();
     format!("{{{}}}", items.join(", "))
 }
 

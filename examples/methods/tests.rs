@@ -54,7 +54,7 @@ fn keys_and_items_are_printed_as_python_prints_them() {
     says(&browser, "/session-items/", "Session Items: {'username': 'JohnDoe'}");
     read(&browser, "/pages/set-session/");
     says(&browser, "/session-keys/", "Session Keys: ['username', 'is_logged_in']");
-    says(&browser, "/session-items/", "Session Items: {'is_logged_in': True, 'username': 'JohnDoe'}");
+    says(&browser, "/session-items/", "Session Items: {'username': 'JohnDoe', 'is_logged_in': True}");
     says(&browser, "/clear-session/", "Session cleared.");
     says(&browser, "/session-keys/", "Session Keys: []");
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rocket::fairing::AdHoc;
-use rocket::form::{self, DataField, FromForm, Options, ValueField};
 use rocket::http::Header;
 use rocket_dyn_templates::minijinja::AutoEscape;
 use rocket_dyn_templates::{Engines, Template};
@@ -35,24 +34,6 @@ pub fn nothing_is_cached() -> AdHoc {
             response.set_header(Header::new("Cache-Control", "no-store"));
         })
     })
-}
-
-/// A form that is only a button: what it posts, but for its token, does not matter.
-pub struct Button;
-
-#[rocket::async_trait]
-impl<'v> FromForm<'v> for Button {
-    type Context = ();
-
-    fn init(_: Options) {}
-
-    fn push_value((): &mut (), _: ValueField<'v>) {}
-
-    async fn push_data((): &mut (), _: DataField<'v, '_>) {}
-
-    fn finalize((): ()) -> form::Result<'v, Self> {
-        Ok(Self)
-    }
 }
 
 #[cfg(test)]

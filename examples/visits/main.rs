@@ -69,4 +69,6 @@ fn rocket() -> _ {
 }
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod tests;

@@ -139,7 +139,8 @@ impl<T: SessionData> Session<T> {
         self.values().keys()
     }
 
-    /// All that is stored, by stored name, undeclared keys included.
+    /// All that is stored, by stored name, undeclared keys included; in the order that `serde_json`'s maps have. That of
+    /// [`keys`](Self::keys) is the struct's.
     pub fn items(&self) -> Map<String, Json> {
         self.values().items()
     }

@@ -179,10 +179,19 @@ impl Tab {
     /// When one of them does not load.
     #[track_caller]
     pub fn reload_with(&self, others: &[&Tab]) {
+        self.leave_with(others, "location.reload()");
+    }
+
+    /// Runs a script that leads to another page in this tab and in others of the same site at once, and waits for all.
+    ///
+    /// # Panics
+    /// When one of them does not get there.
+    #[track_caller]
+    pub fn leave_with(&self, others: &[&Tab], script: &str) {
         for tab in others {
-            tab.script("window.leaving = true; new BroadcastChannel('reload').onmessage = () => location.reload()");
+            tab.script(&format!("window.leaving = true; new BroadcastChannel('go').onmessage = () => {{ {script} }}"));
         }
-        self.script("window.leaving = true; new BroadcastChannel('reload').postMessage(0); location.reload()");
+        self.script(&format!("window.leaving = true; new BroadcastChannel('go').postMessage(0); {script}"));
         others.iter().copied().chain([self]).for_each(Tab::wait_for_the_next_page);
     }
 

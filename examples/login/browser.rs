@@ -1,0 +1,126 @@
+use session_rocket_tests::chromium::{Chromium, Tab};
+use session_rocket_tests::served::Served;
+
+struct Site {
+    served: Served,
+    _directory: tempfile::TempDir,
+}
+
+impl Site {
+    /// The site with its demo user, and a database of its own.
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = format!("sqlite://{}", directory.path().join("login.db").display());
+        let served = Served::configured(super::rocket(), ("database", database));
+        Self { served, _directory: directory }
+    }
+
+    fn url(&self, path: &str) -> String {
+        self.served.url(path)
+    }
+
+    fn log_in(&self, tab: &Tab) {
+        tab.open(self.url("/login/"));
+        tab.fill("username", "rajat");
+        tab.fill("password", "rajat-learns-rocket");
+        tab.submit();
+        assert_eq!((tab.url(), tab.text_of("h1")), (self.url("/dashboard/"), "Welcome to the Dashboard".into()));
+    }
+}
+
+#[test]
+fn login_dashboard_logout_and_the_back_button() {
+    let site = Site::start();
+    let browser = Chromium::start();
+    browser.open(site.url("/dashboard/"));
+    assert_eq!((browser.url(), browser.text_of("h1")), (site.url("/login/"), "Login".into()));
+    browser.screenshot("login-form");
+    let before = browser.cookie("sessionid").unwrap().value;
+    site.log_in(&browser);
+    assert_ne!(browser.cookie("sessionid").unwrap().value, before, "the login gives a new id");
+    browser.screenshot("login-dashboard");
+    browser.click("Logout");
+    assert_eq!(browser.url(), site.url("/login/"));
+    // The browser kept nothing of the dashboard to show again.
+    browser.back();
+    assert!(!browser.text().contains("Welcome to the Dashboard"), "{}", browser.text());
+    browser.screenshot("login-back-after-logout");
+    browser.open(site.url("/dashboard/"));
+    assert_eq!(browser.url(), site.url("/login/"));
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_user_see_the_same_page() {
+    let site = Site::start();
+    let browser = Chromium::start();
+    for (user, password) in [("rajat", "wrong"), ("nobody", "rajat-learns-rocket")] {
+        browser.open(site.url("/login/"));
+        browser.fill("username", user);
+        browser.fill("password", password);
+        browser.submit();
+        assert_eq!((browser.status(), browser.text_of("[role=alert]")), (401, "Invalid credentials".into()));
+        browser.screenshot("login-invalid");
+    }
+    site.log_in(&browser);
+}
+
+#[test]
+fn two_tabs_are_one_login_and_one_logout() {
+    let site = Site::start();
+    let browser = Chromium::start();
+    site.log_in(&browser);
+    let second = browser.new_tab();
+    second.open(site.url("/dashboard/"));
+    assert_eq!(second.text_of("h1"), "Welcome to the Dashboard");
+    second.click("Logout");
+    browser.reload();
+    assert_eq!(browser.url(), site.url("/login/"));
+}
+
+#[test]
+fn a_form_that_was_open_during_the_login_in_another_tab_is_refused() {
+    let site = Site::start();
+    let browser = Chromium::start();
+    browser.open(site.url("/login/"));
+    let second = browser.new_tab();
+    site.log_in(&second);
+    browser.fill("username", "rajat");
+    browser.fill("password", "rajat-learns-rocket");
+    browser.submit();
+    assert_eq!((browser.status(), browser.text_of("h1")), (403, "This form is out of date".into()));
+    browser.screenshot("login-out-of-date");
+    browser.click("Go on from the dashboard");
+    assert_eq!(browser.text_of("h1"), "Welcome to the Dashboard");
+}
+
+#[test]
+fn remember_me_is_a_cookie_for_thirty_days_and_else_until_the_browser_is_closed() {
+    let site = Site::start();
+    let browser = Chromium::start();
+    site.log_in(&browser);
+    let cookie = browser.cookie("sessionid").unwrap();
+    assert_eq!((cookie.lasts(), cookie.http_only, cookie.same_site.as_deref()), (None, true, Some("Lax")));
+    assert_eq!(browser.script("return document.cookie"), "");
+    browser.click("Logout");
+    browser.script("document.querySelector('[name=remember]').click()");
+    browser.fill("username", "rajat");
+    browser.fill("password", "rajat-learns-rocket");
+    browser.submit();
+    let days = browser.cookie("sessionid").unwrap().lasts().unwrap().as_secs().div_ceil(86_400);
+    assert_eq!(days, 30);
+    browser.resize(390, 844);
+    browser.screenshot("login-dashboard-phone");
+}
+
+#[test]
+fn without_cookies_the_login_says_so() {
+    let site = Site::start();
+    let browser = Chromium::refusing_cookies();
+    browser.open(site.url("/login/"));
+    browser.fill("username", "rajat");
+    browser.fill("password", "rajat-learns-rocket");
+    browser.submit();
+    assert_eq!(browser.status(), 403);
+    assert!(browser.text().contains("your browser refuses cookies"), "{}", browser.text());
+    browser.screenshot("login-no-cookies");
+}
