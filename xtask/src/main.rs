@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`.
+//! The project's own commands: `cargo xtask test`, `ci`, `fuzz` and `bench`.
 
 mod browser;
 
@@ -15,6 +15,7 @@ usage: cargo xtask <command>
           missing, on Debian as root)
   ci      what a change has to pass: format, lints with each feature alone and with all, documentation, tests,
           licences and sources of the dependencies (installs cargo-deny if it is missing)
+  fuzz    a million changed sealed cookies, none of which may open; another number may be given behind it
   bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark";
 
 type Outcome = Result<(), String>;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
     let outcome = match (command.as_deref(), rest.as_slice()) {
         (Some("test"), []) => test(),
         (Some("ci"), []) => ci(),
+        (Some("fuzz"), []) => fuzz("1000000"),
+        (Some("fuzz"), [mutations]) if mutations.parse::<u64>().is_ok() => fuzz(mutations),
         (Some("bench"), filter) => bench(filter),
         _ => Err(USAGE.to_owned()),
     };
@@ -54,6 +57,11 @@ fn ci() -> Outcome {
     cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
     test()?;
     deny()
+}
+
+/// The test that every run of the tests makes with fewer.
+fn fuzz(mutations: &str) -> Outcome {
+    cargo("test --release -p session-rocket --all-features --lib fuzz_", &[("FUZZ_MUTATIONS", mutations)])
 }
 
 /// Criterion takes arguments that cargo's test harness does not: only our benchmarks are run.
