@@ -1,5 +1,7 @@
 //! The fields of one session as values: loaded, read, changed and put together again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
@@ -52,14 +54,15 @@ pub(crate) enum Peek {
 #[derive(Clone)]
 pub(crate) struct Values {
     schema: &'static Schema,
-    slots: Vec<Slot>,
+    /// Shared by clones until one is changed.
+    slots: Arc<Vec<Slot>>,
     /// Stored keys that no field of this build declares.
     rest: Vec<(String, Raw)>,
     expiry: Expiry,
     test_cookie: bool,
     csrf: Option<Secret>,
     /// What the `extra` field held before it was set.
-    extra_before: Fields,
+    extra_before: Option<Fields>,
     /// The identity the record was loaded with: it is kept where this build cannot read the field.
     loaded_identity: Option<String>,
 }
@@ -78,12 +81,12 @@ impl Values {
     pub(crate) fn empty(schema: &'static Schema) -> Self {
         Self {
             schema,
-            slots: vec![Slot::Absent; schema.fields().len()],
+            slots: Arc::new(vec![Slot::Absent; schema.fields().len()]),
             rest: Vec::new(),
             expiry: Expiry::Default,
             test_cookie: false,
             csrf: None,
-            extra_before: Fields::default(),
+            extra_before: None,
             loaded_identity: None,
         }
     }
@@ -105,6 +108,11 @@ impl Values {
         Ok(values)
     }
 
+    /// A slot to be changed.
+    fn slot(&mut self, index: usize) -> &mut Slot {
+        &mut Arc::make_mut(&mut self.slots)[index]
+    }
+
     /// A stored value of a declared field. Where both the stored name and an alias are there, the stored name wins and
     /// the other is kept as it is.
     fn place(&mut self, index: usize, under: &'static str, raw: Raw) {
@@ -118,7 +126,7 @@ impl Values {
             Some((other, older)) if other != under => self.rest.push((other.to_owned(), older)),
             _ => {}
         }
-        self.slots[index] = Slot::Stored { raw, under, seen: Seen::Unread };
+        *self.slot(index) = Slot::Stored { raw, under, seen: Seen::Unread };
     }
 
     fn place_other(&mut self, name: String, raw: Raw) {
@@ -145,7 +153,7 @@ impl Values {
         self.rest = foreign;
         let own: Vec<(String, Raw)> = own;
         if !own.is_empty() {
-            self.slots[extra] = Slot::Stored { raw: Raw::Fields(own.into()), under: "", seen: Seen::Unread };
+            *self.slot(extra) = Slot::Stored { raw: Raw::Fields(own.into()), under: "", seen: Seen::Unread };
         }
     }
 
@@ -159,7 +167,7 @@ impl Values {
 
     /// Remembers what `raw` decoded to, if it is still there.
     pub(crate) fn remember(&mut self, field: &dyn AnyField, raw: &Raw, decoded: Option<Value>) {
-        if let Slot::Stored { raw: stored, seen: seen @ Seen::Unread, .. } = &mut self.slots[field.spec().index]
+        if let Slot::Stored { raw: stored, seen: seen @ Seen::Unread, .. } = self.slot(field.spec().index)
             && stored == raw
         {
             *seen = decoded.map_or(Seen::Undecodable, Seen::Decoded);
@@ -187,12 +195,12 @@ impl Values {
             self.csrf = None;
         }
         let slot = value.map_or(Slot::Absent, Slot::Set);
-        let replaced = std::mem::replace(&mut self.slots[field.spec().index], slot);
+        let replaced = std::mem::replace(self.slot(field.spec().index), slot);
         if let Slot::Stored { raw: Raw::Fields(fields), .. } = &replaced {
-            self.extra_before = fields.clone();
+            self.extra_before = Some(fields.clone());
         }
         if field.spec().extra && !self.is_stored(field) {
-            self.extra_before = Fields::default();
+            self.extra_before = None;
         }
         Replaced { _slot: replaced }
     }
@@ -278,7 +286,7 @@ impl Values {
         let loaded_identity = self.loaded_identity.take();
         *self = Self { loaded_identity, ..Self::empty(self.schema) };
         if let Some((index, slot)) = kept {
-            self.slots[index] = slot;
+            *self.slot(index) = slot;
         }
     }
 
@@ -287,14 +295,17 @@ impl Values {
     /// # Errors
     /// [`ErrorKind::Encode`], naming the field.
     pub(crate) fn settle(&mut self, format: Format) -> Result<()> {
-        for (slot, field) in self.slots.iter_mut().zip(self.schema.fields()) {
+        if !self.slots.iter().any(|slot| matches!(slot, Slot::Set(_))) {
+            return Ok(());
+        }
+        for (slot, field) in Arc::make_mut(&mut self.slots).iter_mut().zip(self.schema.fields()) {
             if let Slot::Set(value) = slot {
                 // Undeclared keys are JSON values: whoever declares them one day reads them as such.
                 let format = if field.spec().extra { Format::Json } else { format };
                 let encoded = field.encode(value, format).0;
                 let mut raw = encoded.map_err(|reason| self.schema.unencodable(*field, reason))?;
                 if field.spec().extra {
-                    raw = Raw::Fields(kept_raw(self.schema.extra_keys(*field, &raw)?, &self.extra_before));
+                    raw = Raw::Fields(kept_raw(self.schema.extra_keys(*field, &raw)?, self.extra_before.as_deref()));
                 }
                 let seen = Seen::Decoded(value.clone());
                 *slot = Slot::Stored { raw, under: field.spec().stored, seen };
@@ -311,14 +322,14 @@ impl Values {
             Slot::Stored { raw, under, .. } if !field.spec().extra => Some((*under, raw)),
             _ => None,
         });
-        let others = self.rest.iter().chain(extra.iter()).chain(&own).map(|(name, raw)| (name.as_str(), raw));
+        let others = self.rest.iter().chain(extra).chain(&own).map(|(name, raw)| (name.as_str(), raw));
         codec::join(declared.chain(others), format)
     }
 
-    fn extra_fields(&self) -> Fields {
+    fn extra_fields(&self) -> &[(String, Raw)] {
         match self.schema.extra().map(|index| &self.slots[index]) {
-            Some(Slot::Stored { raw, .. }) => raw.fields().unwrap_or_default(),
-            _ => Fields::default(),
+            Some(Slot::Stored { raw: Raw::Fields(fields), .. }) => fields,
+            _ => &[],
         }
     }
 
@@ -364,7 +375,7 @@ impl Values {
         self.expiry == other.expiry
             && self.test_cookie == other.test_cookie
             && self.csrf == other.csrf
-            && self.slots.iter().zip(&other.slots).all(same_slot)
+            && self.slots.iter().zip(other.slots.iter()).all(same_slot)
             && self.rest == other.rest
     }
 
@@ -450,7 +461,8 @@ impl Values {
 
 /// The keys of an `extra` field, those that were not changed as they were stored before, and those that could not be
 /// seen.
-fn kept_raw(keys: Fields, before: &Fields) -> Fields {
+fn kept_raw(keys: Fields, before: Option<&[(String, Raw)]>) -> Fields {
+    let Some(before) = before else { return keys };
     let old: Vec<(&(String, Raw), Option<Json>)> = before.iter().map(|entry| (entry, entry.1.decode())).collect();
     let unseen = old.iter().filter(|(_, json)| json.is_none()).map(|(entry, _)| (*entry).clone());
     let unseen: Vec<_> = unseen.filter(|(name, _)| keys.iter().all(|(other, _)| other != name)).collect();

@@ -84,17 +84,18 @@ impl CookieEngine {
             // Nothing would take the browser's older cookie from it.
             return Ok(self.forgotten(CookieEffect::Remove));
         }
-        self.seal(values, created_at, expires_at)
+        self.seal(values, now, created_at, expires_at)
     }
 
     /// Seals a session that was only read: one that a former key sealed, or that is due to be renewed.
     pub(super) fn refresh(&self, sealed: &Sealed, values: Values) -> Option<Settled> {
         let Sealed { created_at, expires_at, stale, .. } = *sealed;
-        let due = self.rules.policy.refreshed(values.expiry(), created_at, expires_at, self.rules.now());
+        let now = self.rules.now();
+        let due = self.rules.policy.refreshed(values.expiry(), created_at, expires_at, now);
         if due.is_none() && !stale {
             return None;
         }
-        match self.seal(values, created_at, due.unwrap_or(expires_at)) {
+        match self.seal(values, now, created_at, due.unwrap_or(expires_at)) {
             Ok(settled) => Some(settled),
             Err(error) => {
                 log::warn!(target: "session_rocket", "a session was read but not renewed: {}", crate::error::Chain(&error));
@@ -103,9 +104,15 @@ impl CookieEngine {
         }
     }
 
-    fn seal(&self, values: Values, created_at: Timestamp, expires_at: Timestamp) -> Result<Settled> {
+    fn seal(
+        &self,
+        values: Values,
+        issued_at: Timestamp,
+        created_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Settled> {
         let payload = values.payload(self.rules.format);
-        let content = Content { issued_at: self.rules.now(), created_at, expires_at, payload };
+        let content = Content { issued_at, created_at, expires_at, payload };
         let cookie = self.sealer.seal(&content)?;
         let size = self.line.frame + cookie.len();
         if size > self.line.limit {
