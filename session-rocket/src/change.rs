@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value as Json;
 
 use crate::codec::{Format, Raw};
-use crate::csrf::Secret;
+use crate::csrf::CsrfSecret;
 use crate::expiry::Expiry;
 use crate::field::{AnyField, Value};
 use crate::values::Values;
@@ -49,7 +49,7 @@ pub(crate) enum Change {
     /// Set or delete the test cookie.
     TestCookie(bool),
     /// Keep this secret if there is none.
-    Csrf(Secret),
+    Csrf(CsrfSecret),
     /// Forget the secret.
     ForgetCsrf,
 }

@@ -25,7 +25,7 @@ pub enum Format {
     /// JSON: readable in the store.
     #[default]
     Json,
-    /// [MessagePack](https://msgpack.org): smaller, names of fields included.
+    /// [MessagePack](https://msgpack.org): smaller, names of fields included. Needs the cargo feature `messagepack`.
     #[cfg(feature = "messagepack")]
     MessagePack,
 }

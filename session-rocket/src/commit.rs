@@ -7,7 +7,7 @@ mod rules;
 mod settle;
 mod store;
 
-use crate::error::Result;
+use crate::error::{Chain, Result};
 use crate::id::SessionId;
 use crate::state::{Carrier, Job, Settled};
 use crate::values::Values;
@@ -68,11 +68,16 @@ impl Engine {
 
     /// Renews a session that was only read, where that is due.
     pub(crate) async fn refresh(&self, carrier: &Carrier, values: Values) -> Option<Settled> {
-        match (self, carrier) {
+        let renewed = match (self, carrier) {
             (Self::Store(engine), Carrier::Live(live)) => engine.refresh(live, values).await,
             (Self::Cookie(engine), Carrier::Sealed(sealed)) => engine.refresh(sealed, values),
-            _ => None,
-        }
+            _ => Ok(None),
+        };
+        renewed.unwrap_or_else(|error| {
+            // Nothing that anybody changed is lost: the session stands as it was.
+            log::warn!(target: "session_rocket", "a session was read but not renewed: {}", Chain(&error));
+            None
+        })
     }
 }
 

@@ -16,9 +16,9 @@ const MASKED: usize = 2 * BYTES;
 
 /// What a session keeps: 128 bits that its tokens are made from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Secret([u8; BYTES]);
+pub(crate) struct CsrfSecret([u8; BYTES]);
 
-impl Secret {
+impl CsrfSecret {
     pub(crate) fn random() -> Result<Self> {
         random_bytes().map(Self)
     }
@@ -53,7 +53,7 @@ impl Secret {
     }
 
     /// Whether `token` was made from this secret; compared in constant time.
-    pub(crate) fn made(self, token: &str) -> bool {
+    pub(crate) fn verifies(self, token: &str) -> bool {
         let Some(token) = decode::<MASKED>(token) else { return false };
         let (mask, masked) = token.split_at(BYTES);
         let mut secret = [0; BYTES];
@@ -75,13 +75,14 @@ fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
 /// A token to put into a form, as the value of a hidden field named `csrf_token`; made by
 /// [`Session::csrf_token`](crate::Session::csrf_token).
 ///
-/// It prints and serializes as its text: 43 characters of base64url, safe in HTML and in URLs. `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
+/// It prints and serializes as its text, base64url, which is safe in HTML and in URLs. `Debug` hides it. Two tokens are not
+/// compared: [`Session::verify_csrf_token`](crate::Session::verify_csrf_token) does that, in constant time.
+#[derive(Clone)]
 pub struct CsrfToken(String);
 
 impl CsrfToken {
-    /// A token that none is like.
-    pub(crate) fn none() -> Self {
+    /// A token that no secret verifies.
+    pub(crate) fn empty() -> Self {
         Self(String::new())
     }
 
@@ -115,34 +116,34 @@ mod tests {
 
     #[test]
     fn a_token_is_of_its_secret_alone_and_never_twice_the_same() {
-        let (one, other) = (Secret::random().unwrap(), Secret::random().unwrap());
+        let (one, other) = (CsrfSecret::random().unwrap(), CsrfSecret::random().unwrap());
         let tokens = [one.token().unwrap(), one.token().unwrap()];
-        assert_ne!(tokens[0], tokens[1]);
+        assert_ne!(tokens[0].as_str(), tokens[1].as_str());
         for token in &tokens {
             assert_eq!(token.as_str().len(), 43);
-            assert!(one.made(token.as_str()) && !other.made(token.as_str()));
+            assert!(one.verifies(token.as_str()) && !other.verifies(token.as_str()));
         }
-        assert!(Secret::from_text(&one.to_text()) == Some(one));
+        assert!(CsrfSecret::from_text(&one.to_text()) == Some(one));
     }
 
     #[test]
     fn anything_else_is_refused() {
-        let secret = Secret::random().unwrap();
+        let secret = CsrfSecret::random().unwrap();
         let token = secret.token().unwrap().to_string();
         for place in 0..token.len() {
             let mut bytes = token.clone().into_bytes();
             bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
-            assert!(!secret.made(std::str::from_utf8(&bytes).unwrap()), "letter {place}");
+            assert!(!secret.verifies(std::str::from_utf8(&bytes).unwrap()), "letter {place}");
         }
         for bad in ["", " ", "ä", &secret.to_text(), &token[..42], &format!("{token}="), &token.repeat(1000)] {
-            assert!(!secret.made(bad), "{bad:?}");
+            assert!(!secret.verifies(bad), "{bad:?}");
         }
-        assert!(!secret.made(CsrfToken::none().as_str()));
+        assert!(!secret.verifies(CsrfToken::empty().as_str()));
     }
 
     #[test]
     fn debug_hides_it() {
-        let token = Secret::random().unwrap().token().unwrap();
+        let token = CsrfSecret::random().unwrap().token().unwrap();
         assert!(!format!("{token:?}").contains(token.as_str()));
     }
 }

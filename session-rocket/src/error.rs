@@ -16,7 +16,7 @@ pub enum ErrorKind {
     Uncertain,
     /// A value does not encode faithfully.
     Encode,
-    /// The encoded session is larger than the configured `max_size`.
+    /// The encoded session is larger than the configured `max_size`, or the line of its sealed cookie than 4,096 bytes.
     TooLarge,
     /// An `update` closure or a serializer panicked while a change was replayed.
     Panicked,

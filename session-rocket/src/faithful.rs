@@ -27,7 +27,7 @@ pub(crate) enum Unfaithful {
 impl fmt::Display for Unfaithful {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotFinite => "a float in it is NaN or infinite, which JSON cannot express",
+            Self::NotFinite => "a float in it is NaN or infinite, which does not read back",
             Self::NullInSome => {
                 "a `Some` in it is written as null (as `Some(None)` and `Some(())` are) and would be `None`"
             }

@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::random_bytes;
 
 pub(crate) use self::keys::SecretKey;
-use self::keys::{KEY_ID, Keys};
+use self::keys::{DerivedKeys, KEY_ID};
 
 const NONCE: usize = 24;
 const MOMENTS: usize = 3 * size_of::<u64>();
@@ -53,14 +53,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn tag(self) -> usize {
+    fn tag_len(self) -> usize {
         match self {
             Self::Signed => 32,
             Self::Encrypted => 16,
         }
     }
 
-    fn nonce(self) -> usize {
+    fn nonce_len(self) -> usize {
         match self {
             Self::Signed => 0,
             Self::Encrypted => NONCE,
@@ -80,21 +80,24 @@ pub(crate) struct Content {
 /// Seals and opens the cookies of one session type.
 pub(crate) struct Sealer {
     kind: Kind,
-    /// The first seals, all open.
-    keys: Vec<Keys>,
+    /// Seals, and opens.
+    first: DerivedKeys,
+    /// Open only.
+    former: Vec<DerivedKeys>,
     /// What a cookie is for: authenticated with each.
     context: Vec<u8>,
 }
 
 impl Sealer {
-    /// For the cookie `name` of session type `scope`; the first of `keys` seals, all open.
-    pub(crate) fn new(kind: Kind, keys: &[SecretKey], scope: &str, name: &str) -> Self {
+    /// For the cookie `name` of session type `scope`; `first` seals, it and the `former` keys open.
+    pub(crate) fn new(kind: Kind, first: &SecretKey, former: &[SecretKey], scope: &str, name: &str) -> Self {
         let mut context = b"session-rocket sealed cookie".to_vec();
         for part in [scope, name] {
             context.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             context.extend_from_slice(part.as_bytes());
         }
-        Self { kind, keys: keys.iter().map(Keys::derive).collect(), context }
+        let former = former.iter().map(DerivedKeys::derive).collect();
+        Self { kind, first: DerivedKeys::derive(first), former, context }
     }
 
     /// The cookie value that holds `content`.
@@ -110,12 +113,12 @@ impl Sealer {
     }
 
     fn seal_with(&self, nonce: [u8; NONCE], content: &Content) -> Result<String> {
-        let keys = self.keys.first().ok_or_else(|| Error::new(ErrorKind::Config, "there is no key to seal with"))?;
-        let body = HEADER + self.kind.nonce();
-        let mut bytes = Vec::with_capacity(body + MOMENTS + 1 + content.payload.len() + self.kind.tag());
+        let keys = &self.first;
+        let body = HEADER + self.kind.nonce_len();
+        let mut bytes = Vec::with_capacity(body + MOMENTS + 1 + content.payload.len() + self.kind.tag_len());
         bytes.push(self.kind as u8);
         bytes.extend_from_slice(&keys.id);
-        bytes.extend_from_slice(&nonce[..self.kind.nonce()]);
+        bytes.extend_from_slice(&nonce[..self.kind.nonce_len()]);
         write(content, &mut bytes);
         match self.kind {
             Kind::Signed => {
@@ -138,13 +141,12 @@ impl Sealer {
     /// failure is like another.
     pub(crate) fn open(&self, cookie: &str) -> Option<(Content, bool)> {
         let mut bytes = URL_SAFE_NO_PAD.decode(cookie).ok()?;
-        let body = HEADER + self.kind.nonce();
-        let end = bytes.len().checked_sub(self.kind.tag()).filter(|end| *end >= body)?;
+        let body = HEADER + self.kind.nonce_len();
+        let end = bytes.len().checked_sub(self.kind.tag_len()).filter(|end| *end >= body)?;
         if bytes[0] != self.kind as u8 {
             return None;
         }
-        let place = self.keys.iter().position(|keys| keys.id == bytes[1..HEADER])?;
-        let keys = &self.keys[place];
+        let keys = std::iter::once(&self.first).chain(&self.former).find(|keys| keys.id == bytes[1..HEADER])?;
         match self.kind {
             Kind::Signed => {
                 let mac = keys.mac.clone().chain_update(&self.context).chain_update(&bytes[..end]);
@@ -159,7 +161,8 @@ impl Sealer {
             }
         }
         bytes.truncate(end);
-        Some((read(Bytes::from(bytes).slice(body..))?, place > 0))
+        let by_former_key = keys.id != self.first.id;
+        Some((read(Bytes::from(bytes).slice(body..))?, by_former_key))
     }
 
     fn associated(&self, header: &[u8]) -> Vec<u8> {

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use crate::change::{Edit, View};
 use crate::clock::Timestamp;
-use crate::csrf::{CsrfToken, Secret};
+use crate::csrf::{CsrfSecret, CsrfToken};
 use crate::data::{SessionData, SessionFields};
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -154,16 +154,17 @@ impl<T: SessionData> Session<T> {
 
     /// Ends the session: its data, its record and its cookie. This is how to log out.
     ///
-    /// What is set afterwards in the same request makes a new session. Carried out whatever the response's status.
+    /// What is set afterwards in the same request makes a new session. Carried out whatever the response's status. Of a
+    /// session in a sealed cookie only the browser's copy goes: there is no record to end.
     #[track_caller]
     pub fn flush(&self) {
         self.state().flush();
     }
 
     /// Gives the session a new id and keeps its data. Call it where privileges change; setting the identity does so by
-    /// itself.
+    /// itself. A sealed cookie, which has no id, is sealed anew.
     ///
-    /// Carried out whatever the response's status.
+    /// Carried out whatever the response's status. Form tokens of before are not valid after.
     #[track_caller]
     pub fn cycle_id(&self) {
         self.state().cycle_id();
@@ -240,7 +241,7 @@ impl<T: SessionData> Session<T> {
     ///
     /// Every call gives another text; all are valid until the session gets a new id, as a login gives it, or ends. The
     /// first call stores a secret in the session. Should the operating system give no random bytes, the token is empty
-    /// and the request fails with 500.
+    /// and the request fails with 503.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -253,17 +254,17 @@ impl<T: SessionData> Session<T> {
     /// ```
     #[track_caller]
     pub fn csrf_token(&self) -> CsrfToken {
-        let token = self.state().csrf().and_then(Secret::token);
+        let token = self.state().csrf().and_then(CsrfSecret::token);
         token.unwrap_or_else(|error| {
             self.state().fail_response(error);
-            CsrfToken::none()
+            CsrfToken::empty()
         })
     }
 
     /// Whether `token` is one of this session's, compared in constant time: for requests that are no forms and carry it
     /// in a header. Stores nothing.
     pub fn verify_csrf_token(&self, token: &str) -> bool {
-        self.values().csrf().is_some_and(|secret| secret.made(token))
+        self.state().csrf_secret().is_some_and(|secret| secret.verifies(token))
     }
 
     /// The session's id; `None` while it has none that the browser could hold, and for a session in a sealed cookie,
@@ -296,7 +297,8 @@ impl<T: SessionData> Session<T> {
     /// Dropping the future does not take the save back: it goes on by itself, and if it fails then, so does the
     /// response.
     ///
-    /// A session that expired, or was ended by another request, takes the changes with it: that is no error.
+    /// A session that expired, or was ended by another request, takes the changes with it: that is no error. A session in a
+    /// sealed cookie is saved when the response reaches the browser; here it is only sealed.
     ///
     /// # Errors
     /// When the store did not confirm, or a value could not be encoded; the changes are closed then and are not saved

@@ -50,7 +50,7 @@ pub(crate) struct Sealed {
     /// What the browser is to hold from now on.
     pub cookie: Option<Arc<str>>,
     /// A former key sealed it.
-    pub stale: bool,
+    pub by_former_key: bool,
 }
 
 /// What is to become of a session's id, the stronger the greater.
@@ -92,6 +92,14 @@ pub(crate) struct Job {
     pub flushed: bool,
     /// The identity was set: whatever became of the session meanwhile, the user gets one.
     pub login: bool,
+}
+
+impl Job {
+    /// For a commit under another id than the request knew: a form token that was made for that one is not valid there.
+    pub(crate) fn forget_csrf(&mut self) {
+        self.changes.retain(|change| !matches!(change, Change::Csrf(_)));
+        self.values.set_csrf(None);
+    }
 }
 
 /// What came of a commit.
@@ -275,6 +283,11 @@ impl State {
         self.lock().failure.as_ref().filter(|failure| !failure.seen).map(|failure| failure.error.clone())
     }
 
+    /// The error of the last commit that failed.
+    pub(crate) fn failed_with(&self) -> Option<Error> {
+        self.lock().failure.as_ref().map(|failure| failure.error.clone())
+    }
+
     /// What the response head has to tell the browser; from now on it is sent.
     pub(crate) fn send_head(&self) -> (CookieEffect, Carrier, Expiry) {
         let mut inner = self.lock();
@@ -328,6 +341,12 @@ impl Inner {
         self.revision += 1;
         if self.asked != Lifecycle::End {
             self.values = self.base.clone();
+        }
+        if self.asked == Lifecycle::Cycle {
+            // Part of the cycle, not one of the changes.
+            let change = Change::ForgetCsrf;
+            change.apply(&mut self.values);
+            self.changes.push(change);
         }
         dropped
     }

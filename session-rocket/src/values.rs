@@ -6,9 +6,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use crate::codec::{self, Fields, Format, Raw, Unreadable};
-use crate::csrf::Secret;
+use crate::csrf::CsrfSecret;
 use crate::data::Schema;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::expiry::{Expiry, StoredExpiry};
 use crate::field::{AnyField, Value};
 
@@ -60,7 +60,7 @@ pub(crate) struct Values {
     rest: Vec<(String, Raw)>,
     expiry: Expiry,
     test_cookie: bool,
-    csrf: Option<Secret>,
+    csrf: Option<CsrfSecret>,
     /// What the `extra` field held before it was set.
     extra_before: Option<Fields>,
     /// The identity the record was loaded with: it is kept where this build cannot read the field.
@@ -138,8 +138,12 @@ impl Values {
                 }
             },
             TEST_COOKIE => return self.test_cookie = true,
-            // One that does not read is replaced: the pages that hold its tokens are refused.
-            CSRF => return self.csrf = raw.decode::<String>().and_then(|text| Secret::from_text(&text)),
+            CSRF => {
+                if let Some(secret) = raw.decode::<String>().and_then(|text| CsrfSecret::from_text(&text)) {
+                    return self.csrf = Some(secret);
+                }
+                // Of another release: it stays until this one needs a secret.
+            }
             _ => {}
         }
         self.rest.push((name, raw));
@@ -192,7 +196,7 @@ impl Values {
         self.forget_aliases(field);
         if field.spec().identity {
             // A token of before the login is not valid after it (ASVS 5.0, 7.2.4).
-            self.csrf = None;
+            self.set_csrf(None);
         }
         let slot = value.map_or(Slot::Absent, Slot::Set);
         let replaced = std::mem::replace(self.slot(field.spec().index), slot);
@@ -249,11 +253,12 @@ impl Values {
         self.test_cookie = set;
     }
 
-    pub(crate) fn csrf(&self) -> Option<Secret> {
+    pub(crate) fn csrf(&self) -> Option<CsrfSecret> {
         self.csrf
     }
 
-    pub(crate) fn set_csrf(&mut self, secret: Option<Secret>) {
+    pub(crate) fn set_csrf(&mut self, secret: Option<CsrfSecret>) {
+        self.rest.retain(|(name, _)| name != CSRF);
         self.csrf = secret;
     }
 
@@ -476,10 +481,4 @@ fn kept_raw(keys: Fields, before: Option<&[(String, Raw)]>) -> Fields {
 
 pub(crate) fn is_reserved(name: &str) -> bool {
     name.starts_with(RESERVED)
-}
-
-/// The error of a record that grew too large.
-pub(crate) fn too_large(schema: &Schema, size: usize, limit: usize) -> Error {
-    let name = schema.type_name();
-    Error::new(ErrorKind::TooLarge, format!("a session of type `{name}` takes {size} bytes, `max_size` is {limit}"))
 }

@@ -13,14 +13,27 @@ use super::{Raw, Unencodable};
 pub(super) const TAG: u8 = b'j';
 
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencodable> {
-    // The text of a serializer's own error may hold the value: it is not passed on.
-    let json = serde_json::to_vec(value).map_err(|e| {
-        Unencodable(match e.classify() {
-            serde_json::error::Category::Data => "its serializer returned an error".to_owned(),
-            _ => "it has no form in JSON".to_owned(),
-        })
-    })?;
-    Ok(json.into())
+    serde_json::to_vec(value).map(Bytes::from).map_err(unencodable)
+}
+
+/// Whether a value has a form in JSON.
+#[cfg(feature = "messagepack")]
+pub(super) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), Unencodable> {
+    serde_json::to_writer(std::io::sink(), value).map_err(unencodable)
+}
+
+/// Whether a text is one value, and nothing else.
+#[cfg(feature = "messagepack")]
+pub(super) fn is_value(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
+/// The text of a serializer's own error may hold the value: it is not passed on.
+fn unencodable(error: serde_json::Error) -> Unencodable {
+    Unencodable(match error.classify() {
+        serde_json::error::Category::Data => "its serializer returned an error".to_owned(),
+        _ => "it has no form in JSON, whose map keys are texts, numbers or switches".to_owned(),
+    })
 }
 
 pub(super) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>) -> Bytes {

@@ -24,7 +24,9 @@ pub(super) const FOREIGN: &str = "_messagepack";
 /// In a payload of this format: the values that were written in JSON, by name, as text.
 const FOREIGN_JSON: &str = "_json";
 
+/// Encodes what JSON would take as well, map keys included: so a change of format loses nothing.
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencodable> {
+    super::json::check(value)?;
     let mut bytes = Vec::new();
     let mut serializer = Serializer::new(&mut bytes).with_struct_map().with_human_readable();
     // The text of a serializer's own error may hold the value: it is not passed on.
@@ -38,13 +40,16 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 pub(super) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>) -> Bytes {
-    let (mut entries, mut count) = (Vec::new(), 0_u32);
+    // A map with its number of entries in four bytes, most significant first; they are filled in at the end.
+    const COUNT: usize = 2;
+    let mut payload = vec![TAG, 0xdf, 0, 0, 0, 0];
+    let mut count = 0_u32;
     let mut foreign = BTreeMap::new();
     for (name, raw) in fields {
         match raw {
             Raw::MessagePack(bytes) => {
-                put_name(&mut entries, name);
-                entries.extend_from_slice(bytes);
+                put_name(&mut payload, name);
+                payload.extend_from_slice(bytes);
                 count += 1;
             }
             // JSON is text: it was read as such.
@@ -53,18 +58,12 @@ pub(super) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>) -> Byte
             Raw::Fields(_) => {}
         }
     }
-    if !foreign.is_empty()
-        && let Ok(map) = encode(&foreign)
-    {
-        put_name(&mut entries, FOREIGN_JSON);
-        entries.extend_from_slice(&map);
+    if !foreign.is_empty() {
+        put_name(&mut payload, FOREIGN_JSON);
+        payload.extend_from_slice(&encode(&foreign).expect("texts by text encode"));
         count += 1;
     }
-    let mut payload = vec![TAG];
-    // A map with its number of entries in four bytes, most significant first.
-    payload.push(0xdf);
-    payload.extend_from_slice(&count.to_be_bytes());
-    payload.append(&mut entries);
+    payload[COUNT..COUNT + size_of::<u32>()].copy_from_slice(&count.to_be_bytes());
     payload.into()
 }
 
@@ -75,15 +74,18 @@ fn put_name(entries: &mut Vec<u8>, name: &str) {
 
 /// Cuts a map into its entries; `None` for anything else.
 pub(super) fn split(bytes: &Bytes) -> Option<Vec<(String, Raw)>> {
-    let (mut at, count) = header(bytes)?;
+    let (start, count) = header(bytes)?;
+    let entries = bytes.slice(start..);
+    let mut deserializer = Deserializer::new(Cursor::new(&entries[..]));
     let mut fields = Vec::new();
     for _ in 0..count {
-        let (start, name) = skip::<String>(bytes, at)?;
-        let (end, IgnoredAny) = skip(bytes, start)?;
-        fields.push((name, Raw::MessagePack(bytes.slice(start..end))));
-        at = end;
+        let name = String::deserialize(&mut deserializer).ok()?;
+        let from = usize::try_from(deserializer.position()).ok()?;
+        IgnoredAny::deserialize(&mut deserializer).ok()?;
+        let to = usize::try_from(deserializer.position()).ok()?;
+        fields.push((name, Raw::MessagePack(entries.slice(from..to))));
     }
-    (at == bytes.len()).then_some(fields)
+    (usize::try_from(deserializer.position()).ok()? == entries.len()).then_some(fields)
 }
 
 /// Where the entries of a map begin, and how many there are.
@@ -96,12 +98,10 @@ fn header(bytes: &[u8]) -> Option<(usize, u32)> {
     }
 }
 
-/// Reads one value; tells where the next one begins.
-fn skip<'de, T: Deserialize<'de>>(bytes: &[u8], at: usize) -> Option<(usize, T)> {
-    let mut deserializer = Deserializer::new(Cursor::new(bytes.get(at..)?));
-    let value = T::deserialize(&mut deserializer).ok()?;
-    let read = usize::try_from(deserializer.position()).ok()?;
-    Some((at + read, value))
+/// Whether these bytes are one value, and nothing else.
+fn is_value(bytes: &[u8]) -> bool {
+    let mut deserializer = Deserializer::new(Cursor::new(bytes));
+    IgnoredAny::deserialize(&mut deserializer).is_ok() && usize::try_from(deserializer.position()) == Ok(bytes.len())
 }
 
 pub(super) fn to_text(bytes: &[u8]) -> String {
@@ -129,11 +129,15 @@ pub(super) fn unpack_foreign(fields: Vec<(String, Raw)>) -> Vec<(String, Raw)> {
     unpacked
 }
 
+/// The values that stand under a name of the library's own; `None` unless each is one value, and nothing else.
 fn entries(name: &str, raw: &Raw) -> Option<Vec<(String, Raw)>> {
     let texts: BTreeMap<String, String> = raw.decode()?;
     let from_text = |text: String| match name {
-        FOREIGN_JSON => Some(Raw::Json(text.into())),
-        _ => STANDARD_NO_PAD.decode(text).ok().map(|bytes| Raw::MessagePack(bytes.into())),
+        FOREIGN_JSON => super::json::is_value(&text).then(|| Raw::Json(text.into())),
+        _ => {
+            let bytes = STANDARD_NO_PAD.decode(text).ok().filter(|bytes| is_value(bytes))?;
+            Some(Raw::MessagePack(bytes.into()))
+        }
     };
     texts.into_iter().map(|(name, text)| Some((name, from_text(text)?))).collect()
 }

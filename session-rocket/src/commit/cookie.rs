@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::rules::Rules;
 use crate::clock::Timestamp;
-use crate::codec::Unreadable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sealed::{Content, Sealer};
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Sealed, Settled};
@@ -43,19 +42,16 @@ impl CookieEngine {
         let now = self.rules.now();
         let opened = cookies.iter().filter_map(|value| self.sealer.open(value));
         let alive = opened.filter(|(content, _)| now < self.ends(content));
-        let Some((content, stale)) = alive.max_by_key(|(content, _)| content.issued_at) else {
+        let Some((content, by_former_key)) = alive.max_by_key(|(content, _)| content.issued_at) else {
             return Ok((Carrier::New { replaces: None }, Values::empty(self.rules.schema)));
         };
-        let values = Values::load(self.rules.schema, &content.payload, None).map_err(|unreadable| {
+        let Some(values) = self.rules.read(&content.payload, None)? else {
             let name = self.rules.schema.type_name();
-            let why = match unreadable {
-                Unreadable::UnknownFormat => "in a format this build cannot read",
-                Unreadable::Corrupt => "in no format at all",
-            };
-            Error::new(ErrorKind::Unavailable, format!("a session of type `{name}` is sealed {why}"))
-        })?;
+            log::error!(target: "session_rocket", "a sealed session of type `{name}` is damaged: it starts anew");
+            return Ok((Carrier::New { replaces: None }, Values::empty(self.rules.schema)));
+        };
         let Content { created_at, expires_at, .. } = content;
-        Ok((Carrier::Sealed(Sealed { created_at, expires_at, cookie: None, stale }), values))
+        Ok((Carrier::Sealed(Sealed { created_at, expires_at, cookie: None, by_former_key }), values))
     }
 
     /// When a sealed session ends, whatever lifetime the browser gives its cookie: a limit that was lowered since holds.
@@ -88,20 +84,14 @@ impl CookieEngine {
     }
 
     /// Seals a session that was only read: one that a former key sealed, or that is due to be renewed.
-    pub(super) fn refresh(&self, sealed: &Sealed, values: Values) -> Option<Settled> {
-        let Sealed { created_at, expires_at, stale, .. } = *sealed;
+    pub(super) fn refresh(&self, sealed: &Sealed, values: Values) -> Result<Option<Settled>> {
+        let Sealed { created_at, expires_at, by_former_key, .. } = *sealed;
         let now = self.rules.now();
         let due = self.rules.policy.refreshed(values.expiry(), created_at, expires_at, now);
-        if due.is_none() && !stale {
-            return None;
+        if due.is_none() && !by_former_key {
+            return Ok(None);
         }
-        match self.seal(values, now, created_at, due.unwrap_or(expires_at)) {
-            Ok(settled) => Some(settled),
-            Err(error) => {
-                log::warn!(target: "session_rocket", "a session was read but not renewed: {}", crate::error::Chain(&error));
-                None
-            }
-        }
+        self.seal(values, now, created_at, due.unwrap_or(expires_at)).map(Some)
     }
 
     fn seal(
@@ -120,7 +110,7 @@ impl CookieEngine {
             let context = format!("the cookie of a session of type `{name}` takes {size} bytes, browsers take {limit}");
             return Err(Error::new(ErrorKind::TooLarge, context));
         }
-        let sealed = Sealed { created_at, expires_at, cookie: Some(Arc::from(cookie)), stale: false };
+        let sealed = Sealed { created_at, expires_at, cookie: Some(Arc::from(cookie)), by_former_key: false };
         Ok(Settled { carrier: Carrier::Sealed(sealed), values, cookie: CookieEffect::Set })
     }
 

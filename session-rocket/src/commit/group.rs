@@ -174,13 +174,17 @@ impl StoreEngine {
             ticket.replace(Stage::Taken)
         };
         match stage {
-            Stage::Identifies(job) => self.cycle(live, *job, deadline).await,
+            Stage::Identifies(mut job) => {
+                job.forget_csrf();
+                self.cycle(live, *job, deadline).await
+            }
             stage => finished(stage),
         }
     }
 
     /// Commits on a session that was moved meanwhile.
-    pub(super) async fn save_moved(&self, at: Stored, job: Job, deadline: Deadline) -> Result<Settled> {
+    pub(super) async fn save_moved(&self, at: Stored, mut job: Job, deadline: Deadline) -> Result<Settled> {
+        job.forget_csrf();
         let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Taken), deadline });
         let member = Member { ticket: ticket.clone(), job: Box::new(job) };
         self.save(Target { at, followed: true, read: true }, vec![member]).await;
@@ -241,6 +245,7 @@ impl StoreEngine {
                     return Ok(true);
                 };
                 *target = Target { at: stored, followed: true, read: true };
+                members.iter_mut().for_each(|member| member.job.forget_csrf());
                 self.pause(attempt, deadline).await?;
             }
         }

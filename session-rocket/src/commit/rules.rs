@@ -3,14 +3,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::change::Change;
 use crate::clock::{Clock, Timestamp};
-use crate::codec::Format;
+use crate::codec::{Format, Unreadable};
 use crate::data::Schema;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Policy;
 use crate::state::replay;
-use crate::values::{Values, too_large};
+use crate::values::Values;
 
 /// What all sessions of one type have in common.
 pub(crate) struct Rules {
@@ -27,6 +29,22 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// What a payload says; `None` when it is damaged.
+    ///
+    /// # Errors
+    /// When it was written in a format of another build: waiting for that one may help, starting anew would lose it.
+    pub(super) fn read(&self, payload: &Bytes, identity: Option<String>) -> Result<Option<Values>> {
+        match Values::load(self.schema, payload, identity) {
+            Ok(values) => Ok(Some(values)),
+            Err(Unreadable::Corrupt) => Ok(None),
+            Err(Unreadable::UnknownFormat) => {
+                let name = self.schema.type_name();
+                let context = format!("a session of type `{name}` is stored in a format this build cannot read");
+                Err(Error::new(ErrorKind::Unavailable, context))
+            }
+        }
     }
 
     /// Makes changes on other values than they were made on first.
@@ -55,4 +73,10 @@ impl Rules {
             Error::new(ErrorKind::Panicked, context)
         })
     }
+}
+
+/// The error of a session that grew too large.
+fn too_large(schema: &Schema, size: usize, limit: usize) -> Error {
+    let name = schema.type_name();
+    Error::new(ErrorKind::TooLarge, format!("a session of type `{name}` takes {size} bytes, `max_size` is {limit}"))
 }

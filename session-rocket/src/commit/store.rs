@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::clock::Timestamp;
-use crate::codec::Unreadable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, SessionId, random_bytes};
 use crate::record::{Fate, Record, Tombstone, Version};
@@ -89,15 +88,7 @@ impl StoreEngine {
 
     /// What a record says; `None` when it is damaged.
     fn read(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
-        let values = match Values::load(self.rules.schema, &record.payload, record.identity.clone()) {
-            Ok(values) => values,
-            Err(Unreadable::Corrupt) => return Ok(None),
-            Err(Unreadable::UnknownFormat) => {
-                let name = self.rules.schema.type_name();
-                let context = format!("a session of type `{name}` is stored in a format this build cannot read");
-                return Err(Error::new(ErrorKind::Unavailable, context));
-            }
-        };
+        let Some(values) = self.rules.read(&record.payload, record.identity.clone())? else { return Ok(None) };
         let Record { version, created_at, expires_at, .. } = *record;
         Ok(Some(Stored { live: Live { id, key, version, created_at, expires_at }, values }))
     }
@@ -115,6 +106,7 @@ impl StoreEngine {
     pub(crate) async fn commit(&self, job: Job) -> Result<Settled> {
         let deadline = Deadline(Instant::now() + self.timeout);
         match (&job.carrier, job.lifecycle) {
+            // Both engines share one type of carrier; a request has one engine.
             (Carrier::Sealed(_), _) => Err(Error::new(ErrorKind::Unsupported, "a sealed session is in no store")),
             (Carrier::Ended, _) if job.login => self.found_apart(&job, deadline).await,
             (Carrier::Ended, _) => Ok(self.ended()),
@@ -129,23 +121,19 @@ impl StoreEngine {
     }
 
     /// Renews a session that was only read, where that is due.
-    pub(crate) async fn refresh(&self, live: &Live, values: Values) -> Option<Settled> {
+    pub(crate) async fn refresh(&self, live: &Live, values: Values) -> Result<Option<Settled>> {
         let now = self.rules.now();
-        let due = self.rules.policy.refreshed(values.expiry(), live.created_at, live.expires_at, now)?;
+        let due = self.rules.policy.refreshed(values.expiry(), live.created_at, live.expires_at, now);
+        let Some(due) = due else { return Ok(None) };
         let touch = self.store.touch(&live.key, live.version, due);
-        match self.call(self.timeout, "refresh", touch).await {
-            Ok(Touch::Touched) => {
+        Ok(match self.call(self.timeout, "refresh", touch).await? {
+            Touch::Touched => {
                 let carrier = Carrier::Live(Live { expires_at: due, ..live.clone() });
                 Some(Settled { carrier, values, cookie: CookieEffect::Set })
             }
             // Whoever changed it meanwhile renewed it, or ended it.
-            Ok(Touch::Conflict | Touch::Gone) => None,
-            Err(error) => {
-                // Nothing that anybody changed is lost: the session stands as it was.
-                log::warn!(target: "session_rocket", "a session was read but not renewed: {}", crate::error::Chain(&error));
-                None
-            }
-        }
+            Touch::Conflict | Touch::Gone => None,
+        })
     }
 
     /// A session without a record, or what `flush` leaves of it.

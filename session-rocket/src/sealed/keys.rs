@@ -37,7 +37,8 @@ impl SecretKey {
     /// From hexadecimal digits, or from base64 in either alphabet, padded or not: the forms of Rocket's `secret_key`.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let text = text.trim();
-        let is_hex = text.len() >= 2 * SHORTEST && text.bytes().all(|b| b.is_ascii_hexdigit());
+        // By its letters alone: a shorter key in hexadecimal digits is not to pass for a longer one in base64.
+        let is_hex = text.bytes().all(|b| b.is_ascii_hexdigit());
         Self::new(if is_hex { from_hex(text)? } else { from_base64(text)? })
     }
 
@@ -65,13 +66,13 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// What one secret key gives: a key for each purpose, and the name that a cookie calls it by.
-pub(super) struct Keys {
+pub(super) struct DerivedKeys {
     pub(super) id: [u8; KEY_ID],
     pub(super) mac: Hmac<Sha256>,
     pub(super) cipher: XChaCha20Poly1305,
 }
 
-impl Keys {
+impl DerivedKeys {
     pub(super) fn derive(secret: &SecretKey) -> Self {
         let source = Hkdf::<Sha256>::new(Some(b"session-rocket"), &secret.0);
         let signing = expand::<64>(&source, "sealed cookie: signing");

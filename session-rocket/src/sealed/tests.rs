@@ -12,7 +12,7 @@ fn key(byte: u8) -> SecretKey {
 
 fn sealer(kind: Kind, keys: &[u8]) -> Sealer {
     let keys: Vec<SecretKey> = keys.iter().map(|byte| key(*byte)).collect();
-    Sealer::new(kind, &keys, "session", "sessionid")
+    Sealer::new(kind, &keys[0], &keys[1..], "session", "sessionid")
 }
 
 fn content(payload: impl Into<Bytes>) -> Content {
@@ -45,7 +45,7 @@ fn the_vectors() {
     for vector in vectors {
         let kind = if vector.kind == "signed" { Kind::Signed } else { Kind::Encrypted };
         let key = SecretKey::from_text(&vector.key).unwrap();
-        let sealer = Sealer::new(kind, &[key], &vector.scope, &vector.cookie_name);
+        let sealer = Sealer::new(kind, &key, &[], &vector.scope, &vector.cookie_name);
         let expected = Content {
             issued_at: Timestamp::from_millis(vector.issued_at),
             created_at: Timestamp::from_millis(vector.created_at),
@@ -67,8 +67,8 @@ fn the_vectors() {
 
 #[test]
 fn a_cookie_is_of_one_kind_one_scope_one_name_and_one_key() {
-    let keys = [key(1)];
-    let of = |kind, scope, name| Sealer::new(kind, &keys, scope, name);
+    let key = key(1);
+    let of = |kind, scope, name| Sealer::new(kind, &key, &[], scope, name);
     let cookie = of(Kind::Signed, "session", "sessionid").seal(&content("j{}")).unwrap();
     let encrypted = of(Kind::Encrypted, "session", "sessionid").seal(&content("j{}")).unwrap();
     for (kind, scope, name) in [
@@ -85,8 +85,6 @@ fn a_cookie_is_of_one_kind_one_scope_one_name_and_one_key() {
     for kind in KINDS {
         let sealed = sealer(kind, &[1]).seal(&content("j{}")).unwrap();
         assert_eq!(sealer(kind, &[2]).open(&sealed), None);
-        assert_eq!(sealer(kind, &[]).open(&sealed), None);
-        assert!(sealer(kind, &[]).seal(&content("j{}")).is_err());
     }
 }
 
@@ -95,8 +93,8 @@ fn keys_rotate() {
     for kind in KINDS {
         let (old, both, new) = (sealer(kind, &[1]), sealer(kind, &[2, 1]), sealer(kind, &[2]));
         let cookie = old.seal(&content("j{}")).unwrap();
-        let (opened, stale) = both.open(&cookie).unwrap();
-        assert!(stale);
+        let (opened, by_former_key) = both.open(&cookie).unwrap();
+        assert!(by_former_key);
         let again = both.seal(&opened).unwrap();
         assert_eq!(both.open(&again).unwrap(), (opened.clone(), false));
         assert_eq!(new.open(&again).unwrap(), (opened, false));
@@ -127,7 +125,7 @@ fn payloads_are_compressed_where_that_makes_them_smaller() {
 
 /// Seals bytes that no session is made of.
 fn sealed_raw(sealer: &Sealer, body: &[u8]) -> String {
-    let keys = &sealer.keys[0];
+    let keys = &sealer.first;
     let mut bytes = vec![Kind::Signed as u8];
     bytes.extend_from_slice(&keys.id);
     bytes.extend_from_slice(body);
@@ -173,7 +171,6 @@ fn keys_are_read_as_rocket_reads_its_own() {
         (format!(" {}\n", standard.trim_end_matches('=')), of(&bytes[..32])),
         (url_safe, of(&bytes[..32])),
         // Too short; an odd number of digits; no letters of either; a word; nothing.
-        (hex[..62].to_owned(), None),
         (hex[..65].to_owned(), None),
         (URL_SAFE_NO_PAD.encode(&bytes[..31]), None),
         ("ä".repeat(40), None),
@@ -181,6 +178,9 @@ fn keys_are_read_as_rocket_reads_its_own() {
         (String::new(), None),
     ] {
         assert!(SecretKey::from_text(&text) == key, "{text:?}");
+    }
+    for digits in 0..64 {
+        assert!(SecretKey::from_text(&hex[..digits]).is_none(), "{digits} digits");
     }
     assert!(key(0).is_zero() && !key(1).is_zero());
     assert_eq!(format!("{:?}", key(1)), "SecretKey(…)");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Carrier, Inner, Lifecycle, Live, State};
 use crate::change::{Change, Edit, Operation};
-use crate::csrf::Secret;
+use crate::csrf::CsrfSecret;
 use crate::error::{Error, Result};
 use crate::expiry::Expiry;
 use crate::field::{AnyField, Value};
@@ -308,21 +308,30 @@ impl State {
 
     /// The secret that this session's tokens are made from; drawn where there is none.
     #[track_caller]
-    pub(crate) fn csrf(&self) -> Result<Secret> {
+    pub(crate) fn csrf(&self) -> Result<CsrfSecret> {
         let at = Location::caller();
-        let random = Secret::random()?;
+        if let Some(secret) = self.csrf_secret() {
+            return Ok(secret);
+        }
+        // Drawn without the lock, for it may wait; another thread may have come first.
+        let random = CsrfSecret::random()?;
         let mut inner = self.lock();
         if let Some(secret) = inner.values.csrf() {
             return Ok(secret);
         }
         let secret = match &inner.carrier {
-            Carrier::Live(Live { id: Some(id), .. }) if inner.keeps_id() => Secret::of(id),
+            Carrier::Live(Live { id: Some(id), .. }) if inner.keeps_id() => CsrfSecret::of(id),
             _ => random,
         };
         if !REPLAYING.get() {
             inner.write(Change::Csrf(secret), at);
         }
         Ok(secret)
+    }
+
+    /// The secret that this session's tokens are made from, if there is one.
+    pub(crate) fn csrf_secret(&self) -> Option<CsrfSecret> {
+        self.lock().values.csrf()
     }
 
     /// As [`fail`](Self::fail), for what is not of a commit: the response fails.

@@ -169,7 +169,11 @@ fn a_5xx_keeps_flush_and_cycle_and_drops_the_rest() {
     COUNT.set(&state, 2);
     state.cycle_id();
     let job = state.take(Scope::LifecycleOnly).unwrap();
-    assert_eq!((job.lifecycle, job.login, job.changes.len()), (Lifecycle::Cycle, false, 0));
+    assert_eq!(
+        (job.lifecycle, job.login, job.changes.len()),
+        (Lifecycle::Cycle, false, 1),
+        "its csrf token goes with it"
+    );
     state.flush();
     COUNT.set(&state, 9);
     let job = state.take(Scope::LifecycleOnly).unwrap();

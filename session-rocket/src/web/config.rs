@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rocket::http::SameSite;
 
-pub(crate) use self::keys::Seal;
+pub(crate) use self::keys::SealSettings;
 pub(crate) use self::settings::{Settings, resolve};
 use crate::codec::Format;
 use crate::expiry::Refresh;
@@ -181,11 +181,13 @@ impl Config {
 
     /// The keys of sealed cookies: the first one seals, all open, so that a key can be replaced without logging anybody
     /// out. Each is at least 32 random bytes in base64 or in hexadecimal digits, such as `openssl rand -base64 32` prints;
-    /// one that is all zeros counts as none. Default: Rocket's `secret_key`. Django: `SECRET_KEY` and
+    /// one that is all zeros counts as none, and a single one may stand without a list. Default: Rocket's `secret_key`; a
+    /// site that goes from that to keys of its own lists it too, behind the new one. Django: `SECRET_KEY` and
     /// `SECRET_KEY_FALLBACKS`.
     ///
     /// Without a key, the launch ends; in the profile `debug` it goes on with a random one, for as long as the process
-    /// runs. Keys belong into the environment, not into code: `ROCKET_SESSION={secret_keys=["…", "…"]}`.
+    /// runs. What a former key sealed is sealed anew when it is read: see the [guide](crate::guide#sealed-cookies) for what a
+    /// read can then undo. Keys belong into the environment, not into code: `ROCKET_SESSION={secret_keys=["…", "…"]}`.
     pub fn secret_keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.secret_keys = keys.into_iter().map(Into::into).collect();
         self
@@ -225,7 +227,7 @@ impl Config {
     }
 
     /// How many bytes one encoded session may take; a larger one is not saved, and the request fails. Default:
-    /// 262,144 (256 KiB). Django has none.
+    /// 262,144 (256 KiB). A sealed cookie has room for less: 4,096 bytes, the whole line counted, compressed. Django has none.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes;
         self
@@ -250,6 +252,7 @@ impl fmt::Debug for Config {
             .field("expiry", &self.expiry)
             .field("max_lifetime", &self.max_lifetime)
             .field("refresh", &self.refresh)
+            .field("format", &self.format)
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 
 use rocket::data::{Data, FromData};
 use rocket::form::{self, DataField, Form, FromForm, Options, ValueField};
@@ -77,6 +77,12 @@ impl<S, F> Deref for CsrfForm<S, F> {
     }
 }
 
+impl<S, F> DerefMut for CsrfForm<S, F> {
+    fn deref_mut(&mut self) -> &mut F {
+        &mut self.form
+    }
+}
+
 impl<S, F: fmt::Debug> fmt::Debug for CsrfForm<S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CsrfForm").field(&self.form).finish()
@@ -104,7 +110,7 @@ impl<'v> FromForm<'v> for NoFields {
 
 /// Why a [`CsrfForm`] was refused.
 ///
-/// `Debug` does not show what was posted, for Rocket writes it to the log.
+/// Neither `Display` nor `Debug` shows what was posted, for Rocket writes it to the log.
 #[non_exhaustive]
 pub enum CsrfError<'v> {
     /// The token is missing or not of this session: 403.
@@ -115,15 +121,33 @@ pub enum CsrfError<'v> {
     Form(form::Errors<'v>),
 }
 
-impl fmt::Debug for CsrfError<'_> {
+impl fmt::Display for CsrfError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token => f.write_str("the CSRF token is missing or not of this session"),
-            Self::Session(error) => error.fmt(f),
+            Self::Session(_) => f.write_str("the session of a form cannot be loaded"),
             Self::Form(errors) => {
                 let fields = errors.iter().filter_map(|error| error.name.as_ref()).map(ToString::to_string);
-                write!(f, "{} errors in the form's fields {:?}", errors.len(), fields.collect::<Vec<_>>())
+                write!(f, "{} errors in a form's fields {:?}", errors.len(), fields.collect::<Vec<_>>())
             }
+        }
+    }
+}
+
+impl fmt::Debug for CsrfError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(error) => f.debug_tuple("Session").field(error).finish(),
+            other => write!(f, "CsrfError({other})"),
+        }
+    }
+}
+
+impl std::error::Error for CsrfError<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Session(error) => Some(error),
+            Self::Token | Self::Form(_) => None,
         }
     }
 }
@@ -142,7 +166,7 @@ impl<'r, S: SessionData, F: FromForm<'r>> FromData<'r> for CsrfForm<S, F> {
             Ok(session) => session,
             Err(error) => return Outcome::Error((status(error), CsrfError::Session(error.clone()))),
         };
-        if !posted.token.is_some_and(|token| session.verify_csrf_token(&token)) {
+        if !posted.token.is_some_and(|token| session.verify_csrf_token(token)) {
             return Outcome::Error((Status::Forbidden, CsrfError::Token));
         }
         match posted.form {
@@ -161,13 +185,13 @@ impl<S: SessionData, F> Sentinel for CsrfForm<S, F> {
 
 /// What was posted: the token, and the form that the other fields make or fail to make.
 struct Posted<'v, F> {
-    token: Option<String>,
+    token: Option<&'v str>,
     form: form::Result<'v, F>,
 }
 
 /// What was posted, while it is read.
 struct Reading<'v, F: FromForm<'v>> {
-    token: Option<String>,
+    token: Option<&'v str>,
     form: F::Context,
 }
 
@@ -182,13 +206,17 @@ impl<'v, F: FromForm<'v>> FromForm<'v> for Posted<'v, F> {
     fn push_value(reading: &mut Self::Context, field: ValueField<'v>) {
         if field.name.source() == FIELD {
             // Of several, the first: a page of the site's own has one.
-            reading.token.get_or_insert_with(|| field.value.to_owned());
+            reading.token.get_or_insert(field.value);
         } else {
             F::push_value(&mut reading.form, field);
         }
     }
 
     async fn push_data(reading: &mut Self::Context, field: DataField<'v, '_>) {
+        // A token is a text: a file of that name is neither that nor a field of the form.
+        if field.name.source() == FIELD {
+            return;
+        }
         F::push_data(&mut reading.form, field).await;
     }
 

@@ -9,7 +9,7 @@ use rocket::fairing::{self, Fairing, Info, Kind};
 use rocket::http::Status;
 use rocket::{Build, Orbit, Request, Response, Rocket};
 
-use super::config::{Config, Seal, Settings, resolve};
+use super::config::{Config, SealSettings, Settings, resolve};
 use super::cookie::{self, CookieSettings};
 use super::guard::{Cached, status};
 use crate::clock::{Clock, SystemClock};
@@ -186,6 +186,11 @@ async fn respond<T: SessionData>(
     match session.core().respond(scope).await {
         Ok(answer) => {
             cookie::vary(response);
+            let failed = session.core().state.failed_with();
+            // The handler answered with what its own save failed with.
+            if failed.is_some_and(|error| response.status() == status(&error)) {
+                cookie::mark_failed(response);
+            }
             match answer {
                 Answer::Nothing => {}
                 Answer::Hold { value, age } => {
@@ -216,10 +221,10 @@ impl<T: SessionData> SessionFairing<T> {
     async fn attach(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
         let figment = rocket.figment();
         let debug = figment.profile() == rocket::Config::DEBUG_PROFILE;
-        let mut settings = resolve(figment, T::CONFIG, &self.config, debug)?;
-        if !matches!(self.source, Source::Url) {
+        let by_url = matches!(self.source, Source::Url);
+        let mut settings = resolve(figment, T::CONFIG, &self.config, debug, by_url)?;
+        if !by_url {
             "given in code".clone_into(&mut settings.store.url);
-            settings.seal = None;
         }
         let registry = rocket
             .state::<Registry>()
@@ -320,7 +325,7 @@ impl<T: SessionData> SessionFairing<T> {
 }
 
 /// What keeps sessions in their own cookies.
-fn sealing(rules: Rules, seal: &Seal, cookie: &CookieSettings) -> CookieEngine {
+fn sealing(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> CookieEngine {
     if seal.random {
         log::warn!(
             target: "session_rocket",
@@ -329,6 +334,6 @@ fn sealing(rules: Rules, seal: &Seal, cookie: &CookieSettings) -> CookieEngine {
             rules.schema.type_name(),
         );
     }
-    let sealer = Sealer::new(seal.kind, &seal.keys, rules.scope, &cookie.name);
+    let sealer = Sealer::new(seal.kind, &seal.first, &seal.former, rules.scope, &cookie.name);
     CookieEngine::new(rules, sealer, Line { frame: cookie.frame(), limit: cookie::MAX_LINE })
 }

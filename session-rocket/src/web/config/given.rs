@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Unexpected, Visitor};
 
 use super::Config;
-use super::keys::Keys;
+use super::keys::KeyTexts;
 use crate::codec::Format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Refresh;
@@ -39,7 +39,7 @@ struct Given {
     #[serde(deserialize_with = "given")]
     format: Option<Encoding>,
     #[serde(deserialize_with = "given")]
-    secret_keys: Option<Keys>,
+    secret_keys: Option<KeyTexts>,
     table: Option<String>,
     #[serde(deserialize_with = "given")]
     migrate: Option<Mode>,
@@ -84,7 +84,7 @@ impl Given {
             max_lifetime: self.max_lifetime.map(|Span(span)| span).or(code.max_lifetime),
             refresh: self.refresh.map_or(code.refresh, |When(refresh)| refresh),
             format: self.format.map_or(code.format, |Encoding(format)| format),
-            secret_keys: self.secret_keys.map_or(code.secret_keys, |Keys(keys)| keys),
+            secret_keys: self.secret_keys.map_or(code.secret_keys, |KeyTexts(keys)| keys),
             table: self.table.unwrap_or(code.table),
             migrate: self.migrate.map_or(code.migrate, |Mode(migrate)| migrate),
             sweep_interval: self.sweep_interval.map_or(code.sweep_interval, |Interval(interval)| interval),

@@ -2,116 +2,103 @@
 
 use std::fmt;
 
-use rocket::figment::Figment;
 use rocket::figment::value::Value;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer};
 
 use super::Config;
+use super::settings::Check;
 use crate::error::Result;
 use crate::sealed::{Kind, SecretKey};
 
 /// Keys as they are given: a list of texts, or one. Errors do not show what was given instead.
 #[derive(Default)]
-pub(super) struct Keys(pub(super) Vec<String>);
+pub(super) struct KeyTexts(pub(super) Vec<String>);
 
-impl<'de> Deserialize<'de> for Keys {
+impl<'de> Deserialize<'de> for KeyTexts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(KeysVisitor)
-    }
-}
-
-struct KeysVisitor;
-
-impl<'de> Visitor<'de> for KeysVisitor {
-    type Value = Keys;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of keys, each in base64 or hexadecimal digits")
-    }
-
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<Keys, E> {
-        Ok(Keys(vec![key.to_owned()]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Keys, A::Error> {
-        let mut keys = Vec::new();
-        while let Some(value) = seq.next_element::<Value>()? {
-            // The text of figment's own error would hold the value.
-            let Value::String(_, key) = value else { return Err(de::Error::custom("every key is a text")) };
-            keys.push(key);
-        }
-        Ok(Keys(keys))
+        // As a value first: the text of an error about what it is not would hold it.
+        let keys = match <Value as Deserialize>::deserialize(deserializer)? {
+            Value::String(_, key) => Some(vec![key]),
+            Value::Array(_, keys) => keys.into_iter().map(Value::into_string).collect(),
+            _ => None,
+        };
+        keys.map(Self).ok_or_else(|| de::Error::custom("expected a list of keys, each of them a text"))
     }
 }
 
 /// How sessions are sealed in their own cookies.
 #[derive(Clone)]
-pub(crate) struct Seal {
+pub(crate) struct SealSettings {
     pub kind: Kind,
-    /// The first seals, all open.
-    pub keys: Vec<SecretKey>,
+    /// Seals, and opens.
+    pub first: SecretKey,
+    /// Open only.
+    pub former: Vec<SecretKey>,
     /// The key was drawn at this launch.
     pub random: bool,
 }
 
 /// For the launch log.
-impl fmt::Display for Seal {
+impl fmt::Display for SealSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.kind {
             Kind::Signed => "signed",
             Kind::Encrypted => "encrypted",
         };
-        let keys = self.keys.len();
-        write!(f, "{how}, {keys} key{}", if keys == 1 { "" } else { "s" })
+        match self.former.len() {
+            0 => write!(f, "{how}, one key"),
+            former => write!(f, "{how}, {} keys", former + 1),
+        }
     }
 }
-
-/// A key that cannot be as it is, and what to write.
-type Wrong = (&'static str, String);
 
 const FORM: &str = "at least 32 random bytes in base64 or hexadecimal digits, such as `openssl rand -base64 32` prints";
 
 /// How `config` asks for sessions to be sealed, if it does.
 ///
 /// # Errors
-/// [`ErrorKind::Random`](crate::ErrorKind::Random) when there is no key and none can be drawn.
-pub(super) fn seal(figment: &Figment, config: &Config, debug: bool) -> Result<Result<Option<Seal>, Wrong>> {
-    let mut keys = Vec::new();
-    for (place, text) in config.secret_keys.iter().enumerate() {
-        match SecretKey::from_text(text) {
-            Some(key) => keys.push(key),
-            None => return Ok(Err(("secret_keys", format!("key {} is none: write {FORM}", place + 1)))),
-        }
-    }
+/// When a key is none, or none is set where there has to be one: names it, and does not show it.
+pub(super) fn seal(check: &Check<'_>, config: &Config, debug: bool) -> Result<Option<SealSettings>> {
+    let mut keys = own_keys(check, config)?;
     let url = config.store.to_ascii_lowercase();
     let (kind, rest) = match url.split_once(':') {
         Some(("cookie+signed", rest)) => (Kind::Signed, rest),
         Some(("cookie+encrypted", rest)) => (Kind::Encrypted, rest),
-        _ => return Ok(Ok(None)),
+        _ => return Ok(None),
     };
     if !rest.is_empty() {
         let fix = "nothing stands behind the colon: write \"cookie+signed:\" or \"cookie+encrypted:\"";
-        return Ok(Err(("store", fix.to_owned())));
+        return check.refuse("store", fix);
     }
     if keys.is_empty()
-        && let Ok(value) = figment.find_value("secret_key")
+        && let Ok(value) = check.figment.find_value("secret_key")
     {
         match rockets(&value) {
             Some(key) => keys.push(key),
-            None => return Ok(Err(("secret_keys", format!("Rocket's own `secret_key` is no key: write {FORM}")))),
+            None => return check.refuse_path("secret_key", &format!("it is no key: write {FORM}")),
         }
     }
-    keys.retain(|key| !key.is_zero());
-    let random = keys.is_empty();
-    if random && !debug {
-        let fix = format!("a sealed cookie needs a key: set this, or Rocket's own `secret_key`, to {FORM}");
-        return Ok(Err(("secret_keys", fix)));
+    let mut keys = keys.into_iter().filter(|key| !key.is_zero());
+    match keys.next() {
+        Some(first) => Ok(Some(SealSettings { kind, first, former: keys.collect(), random: false })),
+        None if debug => {
+            let first = SecretKey::random()?;
+            Ok(Some(SealSettings { kind, first, former: Vec::new(), random: true }))
+        }
+        None => {
+            let fix = format!("a sealed cookie needs a key: set this, or Rocket's own `secret_key`, to {FORM}");
+            check.refuse("secret_keys", &fix)
+        }
     }
-    if random {
-        keys.push(SecretKey::random()?);
-    }
-    Ok(Ok(Some(Seal { kind, keys, random })))
+}
+
+fn own_keys(check: &Check<'_>, config: &Config) -> Result<Vec<SecretKey>> {
+    let keys = config.secret_keys.iter().enumerate().map(|(place, text)| match SecretKey::from_text(text) {
+        Some(key) => Ok(key),
+        None => check.refuse("secret_keys", &format!("key {} is none: write {FORM}", place + 1)),
+    });
+    keys.collect()
 }
 
 /// Rocket's key: text, or 32 numbers.

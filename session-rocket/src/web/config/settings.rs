@@ -10,7 +10,7 @@ use rocket::figment::Figment;
 use rocket::http::SameSite;
 
 use super::given::{origin, read};
-use super::keys::{self, Seal};
+use super::keys::{self, SealSettings};
 use super::{Config, DAY};
 use crate::clock::SystemClock;
 use crate::codec::Format;
@@ -31,18 +31,19 @@ pub(crate) struct Settings {
     pub format: Format,
     pub store: store::Options,
     /// Where sessions live in their own cookies: how, and the keys.
-    pub seal: Option<Seal>,
+    pub seal: Option<SealSettings>,
     /// How often to sweep; `None`: never.
     pub sweep_interval: Option<Duration>,
     /// In bytes.
     pub max_size: usize,
 }
 
-/// Reads the configuration of `table`: Rocket's `figment` over `code`.
+/// Reads the configuration of `table`: Rocket's `figment` over `code`. `by_url` says that `store` counts, for no object is
+/// given in code.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] when a key or value is wrong, or two values do not go together: names the key and the fix.
-pub(crate) fn resolve(figment: &Figment, table: &str, code: &Config, debug: bool) -> Result<Settings> {
+pub(crate) fn resolve(figment: &Figment, table: &str, code: &Config, debug: bool, by_url: bool) -> Result<Settings> {
     // Rocket has read the same figment before: were it wrong, the launch would have ended there.
     let tls = rocket::Config::try_from(figment).is_ok_and(|config| config.tls_enabled());
     let config = read(figment, table, code)?;
@@ -53,10 +54,7 @@ pub(crate) fn resolve(figment: &Figment, table: &str, code: &Config, debug: bool
     let cookie = cookie(&config, secure);
     check.attributes(&cookie)?;
     check.name(&cookie)?;
-    let seal = match keys::seal(figment, &config, debug)? {
-        Ok(seal) => seal,
-        Err((key, fix)) => return check.refuse(key, &fix),
-    };
+    let seal = if by_url { keys::seal(&check, &config, debug)? } else { None };
     Ok(Settings {
         cookie,
         seal,
@@ -95,16 +93,20 @@ fn cookie(config: &Config, secure: bool) -> CookieSettings {
     }
 }
 
-struct Check<'a> {
-    figment: &'a Figment,
+pub(super) struct Check<'a> {
+    pub(super) figment: &'a Figment,
     table: &'a str,
 }
 
 impl Check<'_> {
     /// `key` cannot be as it is; `fix` says why and what to write.
-    fn refuse<T>(&self, key: &str, fix: &str) -> Result<T> {
-        let path = format!("{}.{key}", self.table);
-        let source = self.figment.find_metadata(&path).map(origin).unwrap_or_default();
+    pub(super) fn refuse<T>(&self, key: &str, fix: &str) -> Result<T> {
+        self.refuse_path(&format!("{}.{key}", self.table), fix)
+    }
+
+    /// As [`refuse`](Self::refuse), for a key that may stand outside the table.
+    pub(super) fn refuse_path<T>(&self, path: &str, fix: &str) -> Result<T> {
+        let source = self.figment.find_metadata(path).map(origin).unwrap_or_default();
         Err(Error::new(ErrorKind::Config, format!("`{path}`{source}: {fix}")))
     }
 
