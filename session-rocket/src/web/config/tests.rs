@@ -320,8 +320,8 @@ fn keys_are_the_own_ones_or_rockets() {
         let own = of(&format!("secret_key = \"{hex}\"\nsession.secret_keys = [\"{KEY}\"]"), debug).unwrap();
         assert!(own.first == key, "the own ones win");
     }
-    let zeros =
-        format!("secret_key = \"{}\"\nsession.secret_keys = [\"{}\"]", "00".repeat(32), format!("{}=", "A".repeat(43)));
+    let (hex, base64) = ("00".repeat(32), "A".repeat(43) + "=");
+    let zeros = format!("secret_key = \"{hex}\"\nsession.secret_keys = [\"{base64}\"]");
     for unset in ["", zeros.as_str(), "session.secret_keys = []"] {
         assert!(of(unset, true).unwrap().random);
         let text = of(unset, false).err().unwrap();
