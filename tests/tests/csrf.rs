@@ -1,13 +1,17 @@
 //! Forms that only the site's own pages can post.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use rocket::data::{Data, FromData};
+use rocket::error::ErrorKind as RocketError;
 use rocket::form::Contextual;
-use rocket::http::{ContentType, Status};
+use rocket::http::{ContentType, Header, Status};
 use rocket::local::asynchronous::Client;
+use rocket::request::{FromRequest, Outcome};
 use rocket::tokio::sync::Barrier;
-use rocket::{FromForm, State, get, post, routes};
-use session_rocket::{CsrfForm, ManualClock, Session};
+use rocket::{FromForm, Request, State, get, post, routes};
+use session_rocket::{CsrfError, CsrfForm, Error, ManualClock, Session};
 use session_rocket_tests::browser::Browser;
 use session_rocket_tests::{logs, spy::Spy};
 
@@ -38,6 +42,24 @@ async fn form_together(session: Session<Visitor>, barrier: &State<Barrier>) -> S
     token
 }
 
+/// Makes its token, and is not answered before the login that it waits for.
+#[get("/form/held")]
+async fn form_held(session: Session<Visitor>, barrier: &State<Barrier>) -> String {
+    let token = session.csrf_token().to_string();
+    barrier.wait().await;
+    barrier.wait().await;
+    token
+}
+
+#[get("/login/meanwhile/<user>")]
+async fn login_meanwhile(session: Session<Visitor>, user: u32, barrier: &State<Barrier>) -> Result<(), Error> {
+    barrier.wait().await;
+    session.set_user_id(user);
+    let saved = session.save().await;
+    barrier.wait().await;
+    saved
+}
+
 #[get("/start")]
 fn start(session: Session<Visitor>) {
     session.set_nickname("nobody");
@@ -52,6 +74,33 @@ fn login(session: Session<Visitor>, user: u32) -> String {
 #[get("/cycle")]
 fn cycle(session: Session<Visitor>) {
     session.cycle_id();
+}
+
+#[get("/cycle/and-fail")]
+fn cycle_and_fail(session: Session<Visitor>) -> Status {
+    session.cycle_id();
+    Status::InternalServerError
+}
+
+/// What a script of the site's own page asks for.
+#[post("/script", data = "<nickname>")]
+fn script(session: Session<Visitor>, token: HeaderToken<'_>, nickname: &str) -> Status {
+    if !session.verify_csrf_token(token.0) {
+        return Status::Forbidden;
+    }
+    session.set_nickname(nickname);
+    Status::Ok
+}
+
+struct HeaderToken<'r>(&'r str);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for HeaderToken<'r> {
+    type Error = Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Infallible> {
+        Outcome::Success(Self(request.headers().get_one("X-CSRF-Token").unwrap_or_default()))
+    }
 }
 
 #[get("/flush")]
@@ -79,7 +128,21 @@ async fn site() -> (Client, Spy) {
     logs::keep();
     let spy = Spy::new(Arc::new(ManualClock::default()));
     let figment = rocket::Config::figment().merge(("log_level", "off"));
-    let routes = routes![form, form_together, start, login, cycle, flush, name, button, contextual];
+    let routes = routes![
+        form,
+        form_together,
+        form_held,
+        start,
+        login,
+        login_meanwhile,
+        cycle,
+        cycle_and_fail,
+        flush,
+        name,
+        button,
+        contextual,
+        script
+    ];
     let rocket = rocket::custom(figment)
         .manage(Barrier::new(2))
         .attach(Session::<Visitor>::fairing().store(spy.clone()))
@@ -135,7 +198,7 @@ async fn missing_wrong_and_other_sessions_tokens_are_refused_and_store_nothing()
 async fn a_login_a_cycle_and_a_logout_change_the_token() {
     let (client, _) = site().await;
     let mut browser = Browser::default();
-    for change in ["/login/7", "/login/7", "/login/8", "/cycle", "/flush"] {
+    for change in ["/login/7", "/login/7", "/login/8", "/cycle", "/cycle/and-fail", "/flush"] {
         let before = browser.get(&client, "/form").await.body;
         assert_eq!(post(&client, &browser, &before).await.0, Status::Ok);
         let after = browser.get(&client, change).await.body;
@@ -157,6 +220,74 @@ async fn a_first_token_after_the_login_is_not_made_from_the_old_id() {
     assert_eq!(post(&client, &browser, &after).await.0, Status::Ok);
     let old = copy.get(&client, "/form").await.body;
     assert_eq!(post(&client, &browser, &old).await.0, Status::Forbidden);
+}
+
+#[rocket::async_test]
+async fn a_page_made_before_a_login_and_answered_after_it_holds_no_valid_token() {
+    let (client, _) = site().await;
+    for start in ["/start", "/form"] {
+        let mut browser = Browser::default();
+        browser.get(&client, start).await;
+        let (page, login) =
+            rocket::tokio::join!(browser.send(&client, "/form/held"), browser.send(&client, "/login/meanwhile/7"),);
+        assert_eq!((page.status, login.status), (Status::Ok, Status::Ok));
+        browser.take(&login);
+        assert_eq!(post(&client, &browser, &page.body).await.0, Status::Forbidden, "{start}");
+        let token = browser.get(&client, "/form").await.body;
+        assert_eq!(post(&client, &browser, &token).await.0, Status::Ok, "{start}");
+    }
+}
+
+#[rocket::async_test]
+async fn a_script_sends_the_token_in_a_header() {
+    let (client, spy) = site().await;
+    let (mut browser, mut other) = (Browser::default(), Browser::default());
+    let token = browser.get(&client, "/form").await.body;
+    let foreign = other.get(&client, "/form").await.body;
+    spy.writes();
+    for (sent, status, writes) in [
+        (None, Status::Forbidden, 0),
+        (Some(""), Status::Forbidden, 0),
+        (Some(foreign.as_str()), Status::Forbidden, 0),
+        (Some(token.as_str()), Status::Ok, 1),
+    ] {
+        let mut request = client.post("/script").header(ContentType::Plain).body("rajat");
+        request.add_header(Header::new("Cookie", browser.cookie.clone().unwrap()));
+        if let Some(sent) = sent {
+            request.add_header(Header::new("X-CSRF-Token", sent.to_owned()));
+        }
+        assert_eq!((request.dispatch().await.status(), spy.writes()), (status, writes), "{sent:?}");
+    }
+}
+
+#[rocket::async_test]
+async fn a_form_without_the_fairing_aborts_the_launch_or_is_500() {
+    #[post("/", data = "<hidden>")]
+    fn unseen(hidden: Hidden) -> &'static str {
+        hidden.0
+    }
+
+    struct Hidden(&'static str);
+
+    #[rocket::async_trait]
+    impl<'r> FromData<'r> for Hidden {
+        type Error = CsrfError<'r>;
+
+        async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> rocket::data::Outcome<'r, Self> {
+            CsrfForm::<Visitor>::from_data(request, data).await.map(|_| Self("taken"))
+        }
+    }
+
+    logs::keep();
+    let of = |routes| {
+        let figment = rocket::Config::figment().merge(("log_level", "off"));
+        Client::untracked(rocket::custom(figment).mount("/", routes))
+    };
+    let error = of(routes![button]).await.expect_err("the launch is aborted");
+    assert!(matches!(error.kind(), RocketError::SentinelAborts(_)));
+    let client = of(routes![unseen]).await.unwrap();
+    let answer = Browser::default().post(&client, "/", ContentType::Form, "csrf_token=x".into()).await;
+    assert_eq!(answer.status, Status::InternalServerError);
 }
 
 #[rocket::async_test]

@@ -152,6 +152,19 @@ async fn sees_the_error(session: Session<Visitor>) -> String {
     }
 }
 
+#[get("/passes-the-error-on")]
+async fn passes_the_error_on(session: Session<Visitor>) -> Result<&'static str, Error> {
+    session.update_count(|count| *count += 1);
+    session.save().await?;
+    Ok("saved")
+}
+
+#[get("/too-large")]
+async fn too_large(session: Session<Visitor>) -> Result<(), Error> {
+    session.set_name("x".repeat(300_000));
+    session.save().await
+}
+
 #[get("/result")]
 fn result(session: Result<Session<Visitor>, Error>) -> String {
     session.map_or_else(|error| format!("{:?}", error.kind()), |session| session.count().to_string())
@@ -204,6 +217,8 @@ fn all_routes(rocket: Rocket<Build>) -> Rocket<Build> {
                 nan,
                 plain,
                 sees_the_error,
+                passes_the_error_on,
+                too_large,
                 result,
                 option,
                 two_guards,
@@ -409,8 +424,16 @@ async fn a_failed_save_is_503_without_a_cookie() {
     }
     let seen = browser.get(&site.client, "/sees-the-error").await;
     assert_eq!((seen.status, seen.body.as_str()), (Status::Ok, "Uncertain"));
+    let passed = browser.get(&site.client, "/passes-the-error-on").await;
+    assert_eq!((passed.status, passed.one("retry-after")), (Status::ServiceUnavailable, Some("5")));
+    assert_eq!((passed.one("cache-control"), passed.set_cookie()), (Some("no-store"), None));
     site.store.fail_writes(false);
     assert_eq!(browser.get(&site.client, "/show").await.body, "|1|");
+    // No later try helps against this one.
+    let passed = browser.get(&site.client, "/too-large").await;
+    assert_eq!((passed.status, passed.one("retry-after")), (Status::InternalServerError, None));
+    assert_eq!((passed.one("cache-control"), passed.set_cookie()), (Some("no-store"), None));
+    assert_eq!(browser.get(&site.client, "/passes-the-error-on").await.body, "saved");
 }
 
 #[rocket::async_test]

@@ -9,10 +9,12 @@ use tokio::sync::Semaphore;
 use super::fixture::{COUNT, DAY, NAME, USER, Visitor, clock, engine, engine_with, load, open, policy};
 use crate::clock::Timestamp;
 use crate::codec;
+use crate::commit::{CookieEngine, Engine, Line};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::{Policy, Refresh};
 use crate::id::{Key, SessionId};
 use crate::record::{Record, Tombstone, Version};
+use crate::sealed::{Content, Kind, Sealer, SecretKey};
 use crate::session::{Answer, Session};
 use crate::state::{Carrier, Scope};
 use crate::store::memory::MemoryStore;
@@ -205,6 +207,37 @@ async fn an_identity_that_does_not_decode_is_somebody_elses_and_stays_indexed() 
     let session = open(&engine, Some(&id)).await;
     USER.set(session.state(), 1);
     assert_eq!(NAME.get(session.state()), None, "the cart of one user is not for another");
+}
+
+#[tokio::test]
+async fn a_sealed_session_of_another_build_is_waited_for_and_a_damaged_one_starts_anew() {
+    let sealer = || Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
+    let rules = super::fixture::rules(clock(), policy(), 1000);
+    let engine = Engine::Cookie(CookieEngine::new(rules, sealer(), Line { frame: 100, limit: 4096 }));
+    let load = async |payload: &'static str| {
+        let [issued_at, created_at, expires_at] = [0, 0, i64::MAX].map(Timestamp::from_millis);
+        let content = Content { issued_at, created_at, expires_at, payload: payload.into() };
+        let cookie = sealer().seal(&content).unwrap();
+        engine.load(std::iter::once(cookie.as_str())).await.map(|(carrier, values)| (carrier, values.is_blank()))
+    };
+    assert!(matches!(load(r#"j{"count":1}"#).await, Ok((Carrier::Sealed(_), false))));
+    assert_eq!(load("z{}").await.err().unwrap().kind(), ErrorKind::Unavailable);
+    for damaged in ["", "j", r#"j{"count":"#, "m"] {
+        assert!(matches!(load(damaged).await, Ok((Carrier::New { replaces: None }, true))), "{damaged}");
+    }
+}
+
+#[tokio::test]
+async fn after_the_head_no_sealed_session_can_be_saved() {
+    let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
+    let rules = super::fixture::rules(clock(), policy(), 1000);
+    let engine = Engine::Cookie(CookieEngine::new(rules, sealer, Line { frame: 100, limit: 4096 }));
+    let session = open(&Arc::new(engine), None).await;
+    NAME.set(session.state(), "in time".into());
+    assert!(matches!(session.core().respond(Scope::Everything).await, Ok(Answer::Hold { .. })));
+    session.save().await.expect("there is nothing more to save");
+    NAME.set(session.state(), "too late".into());
+    assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate);
 }
 
 #[tokio::test]

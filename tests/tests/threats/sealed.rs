@@ -63,6 +63,7 @@ async fn a_11_every_failure_looks_alike_and_keys_are_replaced_in_three_steps() {
         }
         answers.dedup();
         assert_eq!(answers.len(), 1);
+        assert_eq!((answers[0].0, answers[0].1.as_str()), (Status::Ok, STRANGER));
         // The old key; the new one before it; the new one alone.
         let site_of = async |keys: &[&str]| {
             let config = Config::new().store(kind).secret_keys(keys.iter().copied());
@@ -76,7 +77,8 @@ async fn a_11_every_failure_looks_alike_and_keys_are_replaced_in_three_steps() {
     }
 }
 
-/// Tags are compared by code that takes the same time whatever they are.
+/// Tags are compared by code that takes the same time whatever they are. That is read from the source: no time that a
+/// shared machine measures tells one byte from the next.
 #[test]
 fn b_2_no_tag_is_compared_by_its_bytes() {
     let sealed = include_str!("../../../session-rocket/src/sealed.rs");
@@ -161,7 +163,7 @@ async fn b_27_what_is_not_authenticated_makes_no_room() {
         let good = value(&site.user(7).await);
         // Claims of four gigabytes, in the place where a compressed payload says its size.
         let mut claim = URL_SAFE_NO_PAD.decode(&good).unwrap();
-        let at = claim.len().min(29 + 5);
+        let at = if good.starts_with("AQ") { 29 } else { 53 };
         claim.splice(at.., [1, 0xff, 0xff, 0xff, 0xff].into_iter().chain([0; 64]));
         assert_eq!(show(&site, &claim).await, STRANGER);
         // Many cookies, and long ones: a bounded number is looked at.
