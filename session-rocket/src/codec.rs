@@ -166,6 +166,33 @@ mod tests {
         assert_eq!(split(&join(std::iter::empty(), Format::Json)).unwrap().len(), 0);
     }
 
+    #[cfg(feature = "messagepack")]
+    #[test]
+    fn the_bytes_of_messagepack_are_fixed() {
+        let (seven, text) = (Raw::encode(&7, Format::MessagePack).unwrap(), encode(&"x").unwrap());
+        let payload = join([("count", &seven), ("a", &text)].into_iter(), Format::MessagePack);
+        assert_eq!(&payload[..], b"m\xdf\0\0\0\x02\xa5count\x07\xa5_json\x81\xa1a\xa3\"x\"");
+        let payload = join([("count", &seven), ("a", &text)].into_iter(), Format::Json);
+        assert_eq!(&payload[..], br#"j{"a":"x","_messagepack":{"count":"Bw"}}"#);
+        for corrupt in ["m", "m\u{7f}", "m\u{0}", "mx"] {
+            assert_eq!(split(&Bytes::from(corrupt)).err(), Some(Unreadable::Corrupt), "{corrupt:?}");
+        }
+        for corrupt in [
+            b"m\x81".as_slice(),
+            b"m\x81\xa1a",
+            b"m\x81\x01\x01",
+            b"m\x80\x80",
+            b"m\x81\xa1a\x01\x01",
+            // A list of four thousand million values; one in another a hundred thousand times.
+            b"m\x81\xa1a\xdd\xff\xff\xff\xff",
+            &[b"m\x81\xa1a".as_slice(), &[0x91; 100_000], &[1]].concat(),
+            b"m\xdf\xff\xff\xff\xff",
+        ] {
+            let payload = Bytes::copy_from_slice(corrupt);
+            assert_eq!(split(&payload).err(), Some(Unreadable::Corrupt), "{} bytes", corrupt.len());
+        }
+    }
+
     #[test]
     fn damaged_payloads_are_told_from_unknown_formats() {
         for corrupt in ["", "j", "j[]", "j{", "j{}x", "j{\"a\":}", "jnull", "j{\"a\":\u{0}1}"] {

@@ -229,6 +229,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    #[cfg(feature = "messagepack")]
+    use crate::codec::{Format, Raw};
 
     #[derive(Serialize)]
     struct Nothing;
@@ -311,7 +313,9 @@ mod tests {
         let nest = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
         let deepest = nest(u32::from(MAX_DEPTH));
         assert_eq!(check(&deepest), Ok(()));
-        assert!(serde_json::from_str::<serde_json::Value>(&deepest.to_string()).is_ok());
+        assert!(comes_back(&deepest));
+        #[cfg(feature = "messagepack")]
+        assert!(comes_back_from_messagepack(&deepest));
         assert_eq!(check(&nest(u32::from(MAX_DEPTH) + 1)), Err(Unfaithful::TooDeep));
         let trees = (0..=MAX_DEPTH / 2).fold(Tree::Leaf, |inner, _| Tree::List(vec![inner]));
         assert_eq!(check(&trees), Err(Unfaithful::TooDeep));
@@ -347,10 +351,18 @@ mod tests {
         serde_json::from_str::<T>(&text).is_ok_and(|read| read == *value)
     }
 
+    #[cfg(feature = "messagepack")]
+    fn comes_back_from_messagepack<T: Serialize + DeserializeOwned + PartialEq>(value: &T) -> bool {
+        let raw = Raw::encode(value, Format::MessagePack);
+        raw.is_ok_and(|raw| raw.decode::<T>().is_some_and(|read| read == *value))
+    }
+
     proptest! {
         #[test]
         fn passes_what_comes_back_and_nothing_else(value in tree()) {
             prop_assert_eq!(check(&value).is_ok(), comes_back(&value), "{:?}", value);
+            #[cfg(feature = "messagepack")]
+            prop_assert_eq!(check(&value).is_ok(), comes_back_from_messagepack(&value), "{:?}", value);
         }
     }
 }

@@ -1,24 +1,25 @@
 //! The fields of one session as values: loaded, read, changed and put together again.
 
+mod own;
+mod present;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
+use self::own::Own;
 use crate::codec::{self, Fields, Format, Raw, Unreadable};
-use crate::csrf::CsrfSecret;
 use crate::data::Schema;
 use crate::error::Result;
-use crate::expiry::{Expiry, StoredExpiry};
 use crate::field::{AnyField, Value};
 
 /// Stored names that start so are the library's own.
 const RESERVED: char = '_';
-const EXPIRY: &str = "_expiry";
-const TEST_COOKIE: &str = "_test_cookie";
-const CSRF: &str = "_csrf";
-/// The format byte, the braces, and all fields of the library's own.
-const OWN_FIELDS_AT_MOST: usize = 192;
+/// The format byte, the braces, and the name that values of the other format stand under.
+const AROUND: usize = 32;
 
 /// What one field holds.
 #[derive(Clone)]
@@ -58,9 +59,7 @@ pub(crate) struct Values {
     slots: Arc<Vec<Slot>>,
     /// Stored keys that no field of this build declares.
     rest: Vec<(String, Raw)>,
-    expiry: Expiry,
-    test_cookie: bool,
-    csrf: Option<CsrfSecret>,
+    own: Own,
     /// What the `extra` field held before it was set.
     extra_before: Option<Fields>,
     /// The identity the record was loaded with: it is kept where this build cannot read the field.
@@ -83,9 +82,7 @@ impl Values {
             schema,
             slots: Arc::new(vec![Slot::Absent; schema.fields().len()]),
             rest: Vec::new(),
-            expiry: Expiry::Default,
-            test_cookie: false,
-            csrf: None,
+            own: Own::default(),
             extra_before: None,
             loaded_identity: None,
         }
@@ -130,23 +127,9 @@ impl Values {
     }
 
     fn place_other(&mut self, name: String, raw: Raw) {
-        match name.as_str() {
-            EXPIRY => match raw.decode::<StoredExpiry>() {
-                Some(expiry) => return self.expiry = expiry.into(),
-                None => {
-                    log::warn!(target: "session_rocket", "a session's own expiry does not decode: the default holds");
-                }
-            },
-            TEST_COOKIE => return self.test_cookie = true,
-            CSRF => {
-                if let Some(secret) = raw.decode::<String>().and_then(|text| CsrfSecret::from_text(&text)) {
-                    return self.csrf = Some(secret);
-                }
-                // Of another release: it stays until this one needs a secret.
-            }
-            _ => {}
+        if !self.own.take(&name, &raw) {
+            self.rest.push((name, raw));
         }
-        self.rest.push((name, raw));
     }
 
     /// Gives the undeclared keys to the `extra` field, if there is one.
@@ -224,42 +207,13 @@ impl Values {
 
     /// Whether nothing at all is kept.
     pub(crate) fn is_blank(&self) -> bool {
-        self.is_empty()
-            && self.expiry == Expiry::Default
-            && !self.test_cookie
-            && self.csrf.is_none()
-            && self.rest.is_empty()
+        self.is_empty() && self.own == Own::default() && self.rest.is_empty()
     }
 
     /// Whether no field and no undeclared key is stored.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.iter().all(|slot| matches!(slot, Slot::Absent))
             && self.rest.iter().all(|(name, _)| is_reserved(name))
-    }
-
-    pub(crate) fn expiry(&self) -> Expiry {
-        self.expiry
-    }
-
-    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
-        self.expiry = expiry;
-    }
-
-    pub(crate) fn test_cookie(&self) -> bool {
-        self.test_cookie
-    }
-
-    pub(crate) fn set_test_cookie(&mut self, set: bool) {
-        self.test_cookie = set;
-    }
-
-    pub(crate) fn csrf(&self) -> Option<CsrfSecret> {
-        self.csrf
-    }
-
-    pub(crate) fn set_csrf(&mut self, secret: Option<CsrfSecret>) {
-        self.rest.retain(|(name, _)| name != CSRF);
-        self.csrf = secret;
     }
 
     /// Whose session it is. Runs user code.
@@ -322,13 +276,13 @@ impl Values {
     /// The payload of settled values.
     pub(crate) fn payload(&self, format: Format) -> Bytes {
         let extra = self.extra_fields();
-        let own = self.own_fields(format);
+        let own = self.own.fields(format);
         let declared = self.slots.iter().zip(self.schema.fields()).filter_map(|(slot, field)| match slot {
             Slot::Stored { raw, under, .. } if !field.spec().extra => Some((*under, raw)),
             _ => None,
         });
-        let others = self.rest.iter().chain(extra).chain(&own).map(|(name, raw)| (name.as_str(), raw));
-        codec::join(declared.chain(others), format)
+        let others = self.rest.iter().chain(extra).map(|(name, raw)| (name.as_str(), raw));
+        codec::join(declared.chain(others).chain(own.iter().map(|(name, raw)| (*name, raw))), format)
     }
 
     fn extra_fields(&self) -> &[(String, Raw)] {
@@ -336,27 +290,6 @@ impl Values {
             Some(Slot::Stored { raw: Raw::Fields(fields), .. }) => fields,
             _ => &[],
         }
-    }
-
-    /// What the library itself keeps in the session.
-    fn own_fields(&self, format: Format) -> Vec<(String, Raw)> {
-        let mut own = Vec::new();
-        if let Some(expiry) = StoredExpiry::of(self.expiry)
-            && let Ok(raw) = Raw::encode(&expiry, format)
-        {
-            own.push((EXPIRY.to_owned(), raw));
-        }
-        if self.test_cookie
-            && let Ok(raw) = Raw::encode("worked", format)
-        {
-            own.push((TEST_COOKIE.to_owned(), raw));
-        }
-        if let Some(secret) = self.csrf
-            && let Ok(raw) = Raw::encode(&secret.to_text(), format)
-        {
-            own.push((CSRF.to_owned(), raw));
-        }
-        own
     }
 
     /// At least as many bytes as the payload of settled values takes; cheaper to tell.
@@ -367,7 +300,7 @@ impl Values {
             .iter()
             .map(|slot| if let Slot::Stored { raw, under, .. } = slot { entry(under, raw) } else { 0 });
         let rest = self.rest.iter().map(|(name, raw)| entry(name, raw));
-        slots.chain(rest).sum::<usize>() + OWN_FIELDS_AT_MOST
+        slots.chain(rest).sum::<usize>() + AROUND + own::AT_MOST
     }
 
     /// Whether settled values would be stored just as `other` is.
@@ -377,11 +310,7 @@ impl Values {
             (Slot::Stored { raw: a, under: x, .. }, Slot::Stored { raw: b, under: y, .. }) => a == b && x == y,
             _ => false,
         };
-        self.expiry == other.expiry
-            && self.test_cookie == other.test_cookie
-            && self.csrf == other.csrf
-            && self.slots.iter().zip(other.slots.iter()).all(same_slot)
-            && self.rest == other.rest
+        self.own == other.own && self.slots.iter().zip(other.slots.iter()).all(same_slot) && self.rest == other.rest
     }
 
     /// Whether `field` is stored just as in `other`.
@@ -391,72 +320,6 @@ impl Values {
             _ => None,
         };
         raw(self) == raw(other)
-    }
-
-    /// The stored names of all that is stored, whether it decodes or not.
-    pub(crate) fn keys(&mut self) -> Vec<String> {
-        let mut keys = Vec::new();
-        for (index, field) in self.schema.fields().iter().enumerate() {
-            match &self.slots[index] {
-                Slot::Absent => {}
-                Slot::Set(_) | Slot::Stored { .. } if field.spec().extra => keys.extend(self.extra_keys(*field)),
-                Slot::Stored { under, .. } => keys.push((*under).to_owned()),
-                Slot::Set(_) => keys.push(field.spec().stored.to_owned()),
-            }
-        }
-        keys.extend(self.rest.iter().map(|(name, _)| name).filter(|name| !is_reserved(name)).cloned());
-        keys
-    }
-
-    fn extra_keys(&self, field: &dyn AnyField) -> Vec<String> {
-        let raw = match &self.slots[field.spec().index] {
-            Slot::Stored { raw, .. } => Some(raw.clone()),
-            Slot::Set(value) => field.encode(value, Format::Json).0.ok(),
-            Slot::Absent => None,
-        };
-        raw.and_then(|raw| raw.fields()).unwrap_or_default().iter().map(|(name, _)| name.clone()).collect()
-    }
-
-    /// All that is stored, as JSON. What does not encode is left out: saving it is what tells.
-    pub(crate) fn items(mut self) -> Map<String, Json> {
-        let mut items = Map::new();
-        for field in self.schema.fields() {
-            let Some(value) = self.read(*field) else { continue };
-            let Ok(raw) = field.encode(&value, Format::Json).0 else { continue };
-            let Some(json) = raw.decode::<Json>() else { continue };
-            match json {
-                Json::Object(extra) if field.spec().extra => items.extend(extra),
-                json => _ = items.insert(field.spec().stored.to_owned(), json),
-            }
-        }
-        for (name, raw) in self.rest.iter().filter(|(name, _)| !is_reserved(name) && !self.schema.declares(name)) {
-            if let Some(json) = raw.decode() {
-                items.insert(name.clone(), json);
-            }
-        }
-        items
-    }
-
-    /// What `field` reads as, encoded: the default where nothing is stored.
-    pub(crate) fn presented(&mut self, field: &dyn AnyField) -> Option<Raw> {
-        match self.read(field) {
-            Some(value) => field.encode(&value, Format::Json).0.ok(),
-            None => field.encode_default(Format::Json)?.0.ok(),
-        }
-    }
-
-    /// What `field` reads as, as JSON; `null` for an absent `Option`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Encode`] when the value does not encode.
-    pub(crate) fn presented_json(&mut self, field: &dyn AnyField) -> Result<Json> {
-        let encoded = match self.read(field) {
-            Some(value) => Some(field.encode(&value, Format::Json)),
-            None => field.encode_default(Format::Json),
-        };
-        let Some(encoded) = encoded else { return Ok(Json::Null) };
-        let raw = encoded.0.map_err(|reason| self.schema.unencodable(field, reason))?;
-        Ok(raw.decode().unwrap_or(Json::Null))
     }
 
     pub(crate) fn schema(&self) -> &'static Schema {

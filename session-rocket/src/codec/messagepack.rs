@@ -18,6 +18,9 @@ use super::{Raw, Unencodable};
 /// The format byte.
 pub(super) const TAG: u8 = b'm';
 
+/// How many levels are read, as in JSON; a damaged payload with more is refused before the stack is used up.
+const MAX_DEPTH: usize = 128;
+
 /// In a payload of the other format: the values that were written in `MessagePack`, by name, in base64.
 pub(super) const FOREIGN: &str = "_messagepack";
 
@@ -36,6 +39,7 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencoda
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let mut deserializer = Deserializer::from_read_ref(bytes).with_human_readable();
+    deserializer.set_max_depth(MAX_DEPTH);
     T::deserialize(&mut deserializer).ok()
 }
 
@@ -77,6 +81,7 @@ pub(super) fn split(bytes: &Bytes) -> Option<Vec<(String, Raw)>> {
     let (start, count) = header(bytes)?;
     let entries = bytes.slice(start..);
     let mut deserializer = Deserializer::new(Cursor::new(&entries[..]));
+    deserializer.set_max_depth(MAX_DEPTH);
     let mut fields = Vec::new();
     for _ in 0..count {
         let name = String::deserialize(&mut deserializer).ok()?;
@@ -101,6 +106,7 @@ fn header(bytes: &[u8]) -> Option<(usize, u32)> {
 /// Whether these bytes are one value, and nothing else.
 fn is_value(bytes: &[u8]) -> bool {
     let mut deserializer = Deserializer::new(Cursor::new(bytes));
+    deserializer.set_max_depth(MAX_DEPTH);
     IgnoredAny::deserialize(&mut deserializer).is_ok() && usize::try_from(deserializer.position()) == Ok(bytes.len())
 }
 

@@ -22,7 +22,7 @@ fn content(payload: impl Into<Bytes>) -> Content {
 
 const KINDS: [Kind; 2] = [Kind::Signed, Kind::Encrypted];
 
-/// A line of `vectors.json`: made with Python's `hmac` and `cryptography`, and HKDF, `HChaCha20` and LZ4 written out.
+/// A line of `vectors.json`, which `vectors.py` makes.
 #[derive(Deserialize)]
 struct Vector {
     kind: String,

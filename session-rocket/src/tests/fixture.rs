@@ -19,7 +19,7 @@ use crate::values::Values;
 
 /// What the tests keep in a session.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Visitor {
+pub(crate) struct Visitor {
     pub name: Option<String>,
     pub count: u32,
     pub greeting: String,
@@ -27,16 +27,16 @@ pub(super) struct Visitor {
     pub user: Option<u32>,
 }
 
-pub(super) struct VisitorFields {
+pub(crate) struct VisitorFields {
     pub state: State,
 }
 
-pub(super) static NAME: Field<String, Optional> = Field::optional(0, "name");
-pub(super) static COUNT: Field<u32, Defaulted> = Field::defaulted(1, "count", || 0);
-pub(super) static GREETING: Field<String, Defaulted> =
+pub(crate) static NAME: Field<String, Optional> = Field::optional(0, "name");
+pub(crate) static COUNT: Field<u32, Defaulted> = Field::defaulted(1, "count", || 0);
+pub(crate) static GREETING: Field<String, Defaulted> =
     Field::defaulted(2, "greeting", || "hello".to_owned()).rename("hi");
-pub(super) static TAGS: Field<Vec<String>, Defaulted> = Field::defaulted(3, "tags", Vec::new).alias(&["labels"]);
-pub(super) static USER: Field<u32, Optional> = Field::<u32, Optional>::optional(4, "user").identity();
+pub(crate) static TAGS: Field<Vec<String>, Defaulted> = Field::defaulted(3, "tags", Vec::new).alias(&["labels"]);
+pub(crate) static USER: Field<u32, Optional> = Field::<u32, Optional>::optional(4, "user").identity();
 
 impl SessionFields for VisitorFields {
     fn new(state: State) -> Self {
@@ -77,21 +77,21 @@ impl SessionData for Visitor {
     }
 }
 
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-pub(super) fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy { lifetime: DAY * 14, browser_close: false, max_lifetime: None, refresh: Refresh::OnSave }
 }
 
-pub(super) fn clock() -> Arc<ManualClock> {
+pub(crate) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000)))
 }
 
-pub(super) fn engine(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Engine> {
+pub(crate) fn engine(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Engine> {
     engine_with(store, clock, policy(), (Duration::from_secs(5), 256 * 1024))
 }
 
-pub(super) fn engine_with(
+pub(crate) fn engine_with(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     policy: Policy,
@@ -100,7 +100,7 @@ pub(super) fn engine_with(
     Arc::new(Engine::Store(StoreEngine::new(rules(clock, policy, max_size), store, timeout)))
 }
 
-pub(super) fn rules(clock: Arc<dyn Clock>, policy: Policy, max_size: usize) -> Rules {
+pub(crate) fn rules(clock: Arc<dyn Clock>, policy: Policy, max_size: usize) -> Rules {
     Rules { clock, schema: Visitor::schema(), scope: "session", policy, format: Format::Json, max_size }
 }
 

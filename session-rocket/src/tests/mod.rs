@@ -2,7 +2,7 @@
 
 mod between;
 mod faults;
-mod fixture;
+pub(crate) mod fixture;
 mod handle;
 mod model;
 mod schedules;

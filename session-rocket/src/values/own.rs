@@ -1,0 +1,89 @@
+//! What the library itself keeps in a session, under names that no field can have.
+
+use super::Values;
+use crate::codec::{Format, Raw};
+use crate::csrf::CsrfSecret;
+use crate::expiry::{Expiry, StoredExpiry};
+
+const EXPIRY: &str = "_expiry";
+const TEST_COOKIE: &str = "_test_cookie";
+const CSRF: &str = "_csrf";
+
+/// As many bytes as these fields take together, at most.
+pub(super) const AT_MOST: usize = 192;
+
+/// The library's own fields.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Own {
+    expiry: Expiry,
+    test_cookie: bool,
+    csrf: Option<CsrfSecret>,
+}
+
+impl Own {
+    /// Takes what is stored under `name`, if it is one of these fields and readable. What is not, another release wrote:
+    /// it stays as it is until this one has something to put in its place.
+    pub(super) fn take(&mut self, name: &str, raw: &Raw) -> bool {
+        match name {
+            EXPIRY => match raw.decode::<StoredExpiry>() {
+                Some(expiry) => self.expiry = expiry.into(),
+                None => {
+                    log::warn!(target: "session_rocket", "a session's own expiry does not decode: the default holds");
+                    return false;
+                }
+            },
+            TEST_COOKIE => self.test_cookie = true,
+            CSRF => match raw.decode::<String>().and_then(|text| CsrfSecret::from_text(&text)) {
+                Some(secret) => self.csrf = Some(secret),
+                None => return false,
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    /// As they are stored.
+    pub(super) fn fields(&self, format: Format) -> Vec<(&'static str, Raw)> {
+        let mut fields = Vec::new();
+        // None of these values fails to encode: they are numbers and ASCII.
+        let mut put = |name, raw: Result<Raw, _>| fields.extend(raw.ok().map(|raw| (name, raw)));
+        if let Some(expiry) = StoredExpiry::of(self.expiry) {
+            put(EXPIRY, Raw::encode(&expiry, format));
+        }
+        if self.test_cookie {
+            put(TEST_COOKIE, Raw::encode("worked", format));
+        }
+        if let Some(secret) = self.csrf {
+            put(CSRF, Raw::encode(&secret.to_text(), format));
+        }
+        fields
+    }
+}
+
+impl Values {
+    pub(crate) fn expiry(&self) -> Expiry {
+        self.own.expiry
+    }
+
+    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
+        self.rest.retain(|(name, _)| name != EXPIRY);
+        self.own.expiry = expiry;
+    }
+
+    pub(crate) fn test_cookie(&self) -> bool {
+        self.own.test_cookie
+    }
+
+    pub(crate) fn set_test_cookie(&mut self, set: bool) {
+        self.own.test_cookie = set;
+    }
+
+    pub(crate) fn csrf(&self) -> Option<CsrfSecret> {
+        self.own.csrf
+    }
+
+    pub(crate) fn set_csrf(&mut self, secret: Option<CsrfSecret>) {
+        self.rest.retain(|(name, _)| name != CSRF);
+        self.own.csrf = secret;
+    }
+}
