@@ -185,7 +185,7 @@ mod tests {
             b"m\x81\xa1a\x01\x01",
             // A list of four thousand million values; one in another a hundred thousand times.
             b"m\x81\xa1a\xdd\xff\xff\xff\xff",
-            &[b"m\x81\xa1a".as_slice(), &[0x91; 100_000], &[1]].concat(),
+            &[b"m\x81\xa1a".as_slice(), &vec![0x91; 100_000], &[1]].concat(),
             b"m\xdf\xff\xff\xff\xff",
         ] {
             let payload = Bytes::copy_from_slice(corrupt);
