@@ -2,9 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value as Json;
-
-use crate::codec::{Format, Raw};
+use crate::codec::Format;
 use crate::csrf::CsrfSecret;
 use crate::expiry::Expiry;
 use crate::field::{AnyField, Value};
@@ -135,18 +133,35 @@ impl View {
 pub struct Edit {
     pub(crate) view: View,
     pub(crate) changes: Vec<Change>,
+    /// Whether only what differs is a change.
+    compares: bool,
 }
 
 impl Edit {
     pub(crate) fn new(values: Values) -> Self {
-        Self { view: View::new(values), changes: Vec::new() }
+        Self { view: View::new(values), changes: Vec::new(), compares: true }
+    }
+
+    /// One in which everything written is a change.
+    pub(crate) fn of_everything(values: Values) -> Self {
+        Self { compares: false, ..Self::new(values) }
+    }
+
+    /// Makes a set or delete that another edit found, if it is a change here.
+    pub(crate) fn make(&mut self, change: Change) {
+        match change {
+            Change::Set { field, value, .. } => self.set(field, value),
+            Change::Delete { field } => self.delete(field),
+            _ => {}
+        }
     }
 
     /// Stores `value` unless the field reads as that already.
     pub(crate) fn set(&mut self, field: &'static dyn AnyField, value: Value) {
         // A value that does not encode differs from everything: saving it gives the error.
-        if let Ok(new) = field.encode(&value, Format::Json).0
-            && self.view.values.presented(field).is_some_and(|old| same_json(&old, &new))
+        if self.compares
+            && let Ok(new) = field.encode(&value, Format::Json).0
+            && self.view.values.presented(field).is_some_and(|old| old.same_json(&new))
         {
             return;
         }
@@ -156,14 +171,9 @@ impl Edit {
 
     /// Removes what is stored, if anything is.
     pub(crate) fn delete(&mut self, field: &'static dyn AnyField) {
-        if self.view.read(field).is_some() {
+        if !self.compares || self.view.read(field).is_some() {
             self.view.values.put(field, None);
             self.changes.push(Change::Delete { field });
         }
     }
-}
-
-/// Maps without an order encode in any: their texts may differ where they do not.
-fn same_json(a: &Raw, b: &Raw) -> bool {
-    a == b || a.decode::<Json>() == b.decode::<Json>()
 }

@@ -26,6 +26,9 @@ pub enum Format {
     #[default]
     Json,
     /// [MessagePack](https://msgpack.org): smaller, names of fields included. Needs the cargo feature `messagepack`.
+    ///
+    /// A few types come back from JSON alone, among them `RawValue` and a unit struct in an untagged enum: to save one is an
+    /// error that names the field.
     #[cfg(feature = "messagepack")]
     MessagePack,
 }
@@ -41,6 +44,9 @@ pub enum Raw {
     /// Values by name: the undeclared keys of a session.
     Fields(Fields),
 }
+
+/// What is told of a value that does not come back.
+const UNREADABLE: &str = "its `Deserialize` does not read back what its `Serialize` writes";
 
 /// Encoded values by name.
 pub(crate) type Fields = Arc<[(String, Raw)]>;
@@ -61,6 +67,29 @@ impl Raw {
     /// Encodes `value`; refuses what would not read back as it was.
     pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, format: Format) -> Result<Self, Unencodable> {
         faithful::check(value).map_err(|e| Unencodable(e.to_string()))?;
+        Self::encode_checked(value, format)
+    }
+
+    /// As [`encode`](Self::encode), of a field: what its type's `Deserialize` does not take would be missing in the next
+    /// request.
+    pub(crate) fn encode_field<T: Serialize + DeserializeOwned>(
+        value: &T,
+        format: Format,
+    ) -> Result<Self, Unencodable> {
+        let checked = faithful::check(value).map_err(|e| Unencodable(e.to_string()))?;
+        let raw = Self::encode_checked(value, format)?;
+        let read = raw.decode::<T>().ok_or_else(|| Unencodable(UNREADABLE.to_owned()))?;
+        if checked.wide && format != Format::Json {
+            // Written as bytes, which a type that takes several forms may read as something else.
+            let [read, value] = [&read, value].map(|value| Self::encode_checked(value, Format::Json));
+            if !read?.same_json(&value?) {
+                return Err(Unencodable(UNREADABLE.to_owned()));
+            }
+        }
+        Ok(raw)
+    }
+
+    fn encode_checked<T: Serialize + ?Sized>(value: &T, format: Format) -> Result<Self, Unencodable> {
         match format {
             Format::Json => json::encode(value).map(Self::Json),
             #[cfg(feature = "messagepack")]
@@ -79,6 +108,15 @@ impl Raw {
                 let entries = fields.iter().filter_map(|(name, raw)| Some((name.clone(), raw.decode::<Json>()?)));
                 serde_json::from_value(Json::Object(entries.collect::<Map<_, _>>())).ok()
             }
+        }
+    }
+
+    /// Whether both are one value in JSON. Maps without an order encode in any, so the texts may differ where the
+    /// values do not; numbers are compared as they are written, for a float does not hold every one.
+    pub(crate) fn same_json(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Json(one), Self::Json(other)) => json::same(one, other),
+            _ => self == other,
         }
     }
 
@@ -148,6 +186,11 @@ pub(crate) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>, format:
 mod tests {
     use super::*;
 
+    #[cfg(feature = "messagepack")]
+    const FORMATS: &[Format] = &[Format::Json, Format::MessagePack];
+    #[cfg(not(feature = "messagepack"))]
+    const FORMATS: &[Format] = &[Format::Json];
+
     fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Raw, Unencodable> {
         Raw::encode(value, Format::Json)
     }
@@ -200,6 +243,78 @@ mod tests {
         }
         assert_eq!(split(&Bytes::from("z\u{1}")).err(), Some(Unreadable::UnknownFormat));
         assert_eq!(split(&Bytes::from_static(b"j{\"\xff\":1}")).err(), Some(Unreadable::Corrupt));
+    }
+
+    /// A map that tells its length wrong, as a `Serialize` written by hand may.
+    struct Short;
+
+    impl Serialize for Short {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serde::ser::SerializeMap::end(serializer.serialize_map(Some(2))?)
+        }
+    }
+
+    /// What reads a 128-bit integer through a buffer that has no room for one.
+    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Number(u128),
+        Text(String),
+        Named { number: u128 },
+    }
+
+    #[test]
+    fn what_its_own_type_does_not_read_back_is_refused() {
+        let comes_back = |value: &Untagged, format| {
+            let raw = Raw::encode_field(value, format);
+            raw.is_ok_and(|raw| raw.decode().is_some_and(|read: Untagged| read == *value))
+        };
+        let values = [
+            Untagged::Number(5),
+            Untagged::Number(u128::MAX),
+            Untagged::Text("5".into()),
+            Untagged::Named { number: 5 },
+            Untagged::Named { number: u128::MAX },
+        ];
+        for value in &values {
+            for format in FORMATS {
+                assert_eq!(
+                    Raw::encode_field(value, *format).is_ok(),
+                    comes_back(value, *format),
+                    "{value:?} {format:?}"
+                );
+            }
+        }
+        assert!(comes_back(&values[2], Format::Json) && Raw::encode_field(&values[4], Format::Json).is_err());
+        #[cfg(feature = "messagepack")]
+        for value in &values[..2] {
+            assert!(Raw::encode_field(value, Format::MessagePack).is_err(), "it would be read as a text");
+        }
+        assert!(FORMATS.iter().all(|format| Raw::encode_field(&u128::MAX, *format).is_ok()));
+        #[cfg(feature = "messagepack")]
+        assert!(Raw::encode(&Short, Format::MessagePack).is_err());
+        assert!(encode(&Short).is_ok());
+    }
+
+    #[test]
+    fn values_are_the_same_whatever_the_order_of_their_keys_and_to_the_last_digit() {
+        let json = |text: &str| Raw::Json(Bytes::copy_from_slice(text.as_bytes()));
+        for (one, other, same) in [
+            ("[1]", "[1]", true),
+            ("{}", "{}", true),
+            ("[]", "{}", false),
+            (r#"{"a":1,"b":[{"c":2,"d":3}]}"#, r#"{"b":[{"d":3,"c":2}],"a":1}"#, true),
+            (r#"{"a":1,"b":2}"#, r#"{"a":1}"#, false),
+            (r#"{"a":1}"#, r#"{"b":1}"#, false),
+            ("[1,2]", "[2,1]", false),
+            ("[1]", "[1,1]", false),
+            ("0.0", "-0.0", false),
+            ("340282366920938463463374607431768211455", "340282366920938463463374607431768211454", false),
+            ("[340282366920938463463374607431768211455]", "[340282366920938463463374607431768211455]", true),
+            (r#""1""#, "1", false),
+        ] {
+            assert_eq!(json(one).same_json(&json(other)), same, "{one} {other}");
+        }
     }
 
     #[test]

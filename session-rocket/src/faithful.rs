@@ -4,6 +4,7 @@
 //! nested deeper than 127 levels. Such a value would be saved without an error and be missing in the next request. The
 //! check is a serializer that writes nothing: a walk over the value, before it is encoded.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
@@ -49,8 +50,17 @@ impl ser::Error for Unfaithful {
 /// Whether `value` comes back from JSON as it is.
 ///
 /// Map keys that JSON has no form for are left to `serde_json`, which refuses them itself.
-pub(crate) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), Unfaithful> {
-    value.serialize(Checker { depth: 0 }).map(drop)
+pub(crate) fn check<T: Serialize + ?Sized>(value: &T) -> Result<Checked, Unfaithful> {
+    let wide = Cell::new(false);
+    value.serialize(Checker { depth: 0, wide: &wide })?;
+    Ok(Checked { wide: wide.get() })
+}
+
+/// What was seen of a value on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checked {
+    /// There is a 128-bit integer in it, which `MessagePack` has no form of its own for.
+    pub wide: bool,
 }
 
 /// How a value would be written.
@@ -61,14 +71,20 @@ enum Shape {
 }
 
 #[derive(Clone, Copy)]
-struct Checker {
+struct Checker<'c> {
     depth: u8,
+    wide: &'c Cell<bool>,
 }
 
-impl Checker {
+impl Checker<'_> {
     /// The checker for what is inside a list or an object.
     fn deeper(self) -> Result<Self, Unfaithful> {
-        if self.depth == MAX_DEPTH { Err(Unfaithful::TooDeep) } else { Ok(Self { depth: self.depth + 1 }) }
+        if self.depth == MAX_DEPTH { Err(Unfaithful::TooDeep) } else { Ok(Self { depth: self.depth + 1, ..self }) }
+    }
+
+    fn wide(self) -> Shape {
+        self.wide.set(true);
+        Shape::Other
     }
 }
 
@@ -88,7 +104,7 @@ macro_rules! written_if_finite {
     };
 }
 
-impl Serializer for Checker {
+impl Serializer for Checker<'_> {
     type Ok = Shape;
     type Error = Unfaithful;
     type SerializeSeq = Self;
@@ -101,10 +117,18 @@ impl Serializer for Checker {
 
     written_as_is! {
         serialize_bool(bool), serialize_char(char), serialize_str(&str), serialize_bytes(&[u8]),
-        serialize_i8(i8), serialize_i16(i16), serialize_i32(i32), serialize_i64(i64), serialize_i128(i128),
-        serialize_u8(u8), serialize_u16(u16), serialize_u32(u32), serialize_u64(u64), serialize_u128(u128),
+        serialize_i8(i8), serialize_i16(i16), serialize_i32(i32), serialize_i64(i64),
+        serialize_u8(u8), serialize_u16(u16), serialize_u32(u32), serialize_u64(u64),
     }
     written_if_finite! { serialize_f32(f32), serialize_f64(f64) }
+
+    fn serialize_i128(self, _: i128) -> Result<Shape, Unfaithful> {
+        Ok(self.wide())
+    }
+
+    fn serialize_u128(self, _: u128) -> Result<Shape, Unfaithful> {
+        Ok(self.wide())
+    }
 
     fn collect_str<T: fmt::Display + ?Sized>(self, _: &T) -> Result<Shape, Unfaithful> {
         Ok(Shape::Other)
@@ -178,7 +202,7 @@ impl Serializer for Checker {
 
 macro_rules! walks {
     ($($trait:ident::$method:ident($($name:ty)?)),* $(,)?) => {
-        $(impl ser::$trait for Checker {
+        $(impl ser::$trait for Checker<'_> {
             type Ok = Shape;
             type Error = Unfaithful;
 
@@ -202,7 +226,7 @@ walks! {
     SerializeStructVariant::serialize_field(&'static str),
 }
 
-impl ser::SerializeMap for Checker {
+impl ser::SerializeMap for Checker<'_> {
     type Ok = Shape;
     type Error = Unfaithful;
 
@@ -272,7 +296,7 @@ mod tests {
             assert_eq!(check(&Tree::Number(bad)), Err(Unfaithful::NotFinite));
         }
         assert_eq!(check(&f32::NAN), Err(Unfaithful::NotFinite));
-        assert_eq!(check(&(f64::MAX, f64::MIN_POSITIVE, -0.0, f32::MIN)), Ok(()));
+        assert_eq!(check(&(f64::MAX, f64::MIN_POSITIVE, -0.0, f32::MIN)), Ok(Checked { wide: false }));
     }
 
     #[test]
@@ -284,7 +308,7 @@ mod tests {
             }
         }
         assert_eq!(check(&Keyed(f64::NAN)), Err(Unfaithful::NotFinite));
-        assert_eq!(check(&Keyed(1.5)), Ok(()));
+        assert_eq!(check(&Keyed(1.5)), Ok(Checked { wide: false }));
     }
 
     #[test]
@@ -301,18 +325,18 @@ mod tests {
 
     #[test]
     fn null_elsewhere_is_as_it_should_be() {
-        assert_eq!(check(&None::<u8>), Ok(()));
-        assert_eq!(check(&()), Ok(()));
-        assert_eq!(check(&Some(vec![None::<u8>])), Ok(()));
-        assert_eq!(check(&Some(Tree::Nested(None))), Ok(()));
-        assert_eq!(check(&json!({"a": null, "b": [null]})), Ok(()));
+        assert_eq!(check(&None::<u8>), Ok(Checked { wide: false }));
+        assert_eq!(check(&()), Ok(Checked { wide: false }));
+        assert_eq!(check(&Some(vec![None::<u8>])), Ok(Checked { wide: false }));
+        assert_eq!(check(&Some(Tree::Nested(None))), Ok(Checked { wide: false }));
+        assert_eq!(check(&json!({"a": null, "b": [null]})), Ok(Checked { wide: false }));
     }
 
     #[test]
     fn what_passes_is_never_too_deep_to_read() {
         let nest = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
         let deepest = nest(u32::from(MAX_DEPTH));
-        assert_eq!(check(&deepest), Ok(()));
+        assert_eq!(check(&deepest), Ok(Checked { wide: false }));
         assert!(comes_back(&deepest));
         #[cfg(feature = "messagepack")]
         assert!(comes_back_from_messagepack(&deepest));

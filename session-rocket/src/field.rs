@@ -132,7 +132,7 @@ impl<V: FieldValue> Ops<V> {
         },
         clone: V::clone,
         decode: |raw| raw.decode::<V>().map(|value| Arc::new(value) as Value),
-        encode: |value, format| Raw::encode(value, format),
+        encode: |value, format| Raw::encode_field(value, format),
         identity: None,
     };
 }

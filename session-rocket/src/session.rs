@@ -93,7 +93,8 @@ impl<T: SessionData> Session<T> {
         T::snapshot(&mut View::new(self.values()))
     }
 
-    /// Sets the fields that differ from `data`, and deletes those that are `None` in it.
+    /// Sets the fields that differ from `data`, and deletes those that are `None` in it. Where `data` is another user's,
+    /// all of them: nothing of the former user's is left.
     ///
     /// As with a setter, another request's change of a field set here is overwritten; [`update`](Self::update) loses
     /// nothing.
@@ -106,7 +107,7 @@ impl<T: SessionData> Session<T> {
     ///
     /// `op` may run again, as a clone, on fresher data, when another request changed the session meanwhile: so it is
     /// never lost and counts once. The result is that of the first run; after [`save`](Self::save) the getters give
-    /// what was committed.
+    /// what was committed. Where `op` changes one user into another, only what it sets besides is left.
     ///
     /// ```
     /// # use session_rocket::Session;

@@ -107,6 +107,14 @@ pub(crate) struct Settled {
     pub carrier: Carrier,
     pub values: Values,
     pub cookie: CookieEffect,
+    /// The session was ended as asked; what was set after that could not be saved.
+    pub failure: Option<Error>,
+}
+
+impl Settled {
+    pub(crate) fn new(carrier: Carrier, values: Values, cookie: CookieEffect) -> Self {
+        Self { carrier, values, cookie, failure: None }
+    }
 }
 
 /// The session of one request; clones are the same session.

@@ -28,6 +28,31 @@ pub(super) fn is_value(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
+/// Whether two texts are one value, whatever the order of their objects' keys.
+pub(super) fn same(one: &Bytes, other: &Bytes) -> bool {
+    if one == other {
+        return true;
+    }
+    match (one.first(), other.first()) {
+        (Some(b'{'), Some(b'{')) => {
+            let sorted = |json| {
+                let mut entries = split(json)?;
+                entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+                Some(entries)
+            };
+            let (Some(one), Some(other)) = (sorted(one), sorted(other)) else { return false };
+            one.len() == other.len() && one.iter().zip(&other).all(|((a, x), (b, y))| a == b && x.same_json(y))
+        }
+        (Some(b'['), Some(b'[')) => {
+            let items = |json| serde_json::from_slice::<Vec<&RawValue>>(json).ok();
+            let (Some(first), Some(second)) = (items(one), items(other)) else { return false };
+            let raw = |json: &Bytes, item: &RawValue| json.slice_ref(item.get().as_bytes());
+            first.len() == second.len() && first.iter().zip(&second).all(|(a, b)| same(&raw(one, a), &raw(other, b)))
+        }
+        _ => false,
+    }
+}
+
 /// The text of a serializer's own error may hold the value: it is not passed on.
 fn unencodable(error: serde_json::Error) -> Unencodable {
     Unencodable(match error.classify() {

@@ -34,6 +34,10 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencoda
     let mut serializer = Serializer::new(&mut bytes).with_struct_map().with_human_readable();
     // The text of a serializer's own error may hold the value: it is not passed on.
     value.serialize(&mut serializer).map_err(|_| Unencodable("its serializer returned an error".to_owned()))?;
+    if !is_value(&bytes) {
+        // Lengths stand in front: one that a serializer told wrong would take the fields behind it along.
+        return Err(Unencodable("its serializer wrote more or less than it said it would".to_owned()));
+    }
     Ok(bytes.into())
 }
 

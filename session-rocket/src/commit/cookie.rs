@@ -59,7 +59,20 @@ impl CookieEngine {
         self.rules.policy.limited(content.expires_at, content.created_at)
     }
 
+    /// What a request changed, in a new cookie.
+    ///
+    /// # Errors
+    /// When a change cannot be encoded, or the cookie gets too large: the browser's stays as it is.
     pub(crate) fn commit(&self, job: Job) -> Result<Settled> {
+        let flushed = job.flushed;
+        match self.sealed_anew(job) {
+            // It has ended, and the browser is told.
+            Err(error) if flushed => Ok(Settled { failure: Some(error), ..self.forgotten(CookieEffect::Remove) }),
+            settled => settled,
+        }
+    }
+
+    fn sealed_anew(&self, job: Job) -> Result<Settled> {
         let Job { carrier, base, mut values, lifecycle, flushed, login, .. } = job;
         if values.is_blank() && (flushed || !matches!(carrier, Carrier::Sealed(_))) {
             return Ok(self.forgotten(if flushed { CookieEffect::Remove } else { CookieEffect::None }));
@@ -68,7 +81,7 @@ impl CookieEngine {
         let now = self.rules.now();
         let created_at = match (&carrier, lifecycle) {
             (Carrier::Sealed(_), Lifecycle::Keep) if values.same_as(&base) => {
-                return Ok(Settled { carrier, values, cookie: CookieEffect::None });
+                return Ok(Settled::new(carrier, values, CookieEffect::None));
             }
             (Carrier::Sealed(sealed), Lifecycle::Keep) => sealed.created_at,
             // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2); a cycle for any other reason does not.
@@ -111,10 +124,10 @@ impl CookieEngine {
             return Err(Error::new(ErrorKind::TooLarge, context));
         }
         let sealed = Sealed { created_at, expires_at, cookie: Some(Arc::from(cookie)), by_former_key: false };
-        Ok(Settled { carrier: Carrier::Sealed(sealed), values, cookie: CookieEffect::Set })
+        Ok(Settled::new(Carrier::Sealed(sealed), values, CookieEffect::Set))
     }
 
     fn forgotten(&self, cookie: CookieEffect) -> Settled {
-        Settled { carrier: Carrier::New { replaces: None }, values: Values::empty(self.rules.schema), cookie }
+        Settled::new(Carrier::New { replaces: None }, Values::empty(self.rules.schema), cookie)
     }
 }

@@ -22,14 +22,14 @@ impl StoreEngine {
         let mut values = job.values.clone();
         let mut expected = live.version;
         for attempt in 0.. {
-            let Settled { carrier: Carrier::Live(new), values: stored, cookie } =
+            let Settled { carrier: Carrier::Live(new), values: stored, cookie, .. } =
                 self.found(values, created_at, deadline).await?
             else {
                 return Err(Error::new(ErrorKind::Random, "a new session has no id"));
             };
             let tombstone = self.tombstone(Fate::Moved(new.key));
             match self.retire(&live.key, Some(expected), tombstone, deadline).await {
-                Ok(Retire::Retired) => return Ok(Settled { carrier: Carrier::Live(new), values: stored, cookie }),
+                Ok(Retire::Retired) => return Ok(Settled::new(Carrier::Live(new), stored, cookie)),
                 Ok(Retire::Conflict(fresh)) => {
                     self.discard(&new.key, None, deadline).await;
                     let fresh = self.reread(live.key, None, &fresh)?;
@@ -75,7 +75,11 @@ impl StoreEngine {
     }
 
     /// Ends a session. What was set afterwards makes a new one.
-    pub(super) async fn end(&self, live: Live, job: Job, deadline: Deadline) -> Result<Settled> {
+    pub(super) async fn end(&self, live: Live, mut job: Job, deadline: Deadline) -> Result<Settled> {
+        if !job.flushed {
+            // One user's session does not end for another's that cannot be saved.
+            self.rules.encode(&mut job.values)?;
+        }
         let tombstone = self.tombstone(Fate::Ended);
         let mut key = live.key;
         let mut followed = false;
@@ -85,9 +89,12 @@ impl StoreEngine {
                 Retire::Conflict(_) => {}
                 // The user logs out: that another request cycled the id meanwhile must not undo it.
                 Retire::Gone => match self.moved(&key, deadline).await? {
-                    Some(stored) => (key, followed) = (stored.live.key, true),
-                    None if job.login => return self.found_apart(&job, deadline).await,
-                    None => return Ok(self.ended()),
+                    // One that somebody logged in to meanwhile is not this request's to end.
+                    Some(stored) if self.rules.same_owner(&job.base, &stored.values)? => {
+                        (key, followed) = (stored.live.key, true);
+                    }
+                    _ if job.login => return self.found_apart(&job, deadline).await,
+                    _ => return Ok(self.ended()),
                 },
             }
         }
@@ -99,7 +106,12 @@ impl StoreEngine {
             // Nobody is logged in any more, but the visit goes on: with an id that is not the old one.
             return self.found(job.values, None, deadline).await;
         }
-        let mut settled = self.found_or_forget(job, None, deadline).await?;
+        let flushed = job.flushed;
+        let mut settled = match self.found_or_forget(job, None, deadline).await {
+            // It has ended, and the browser is told.
+            Err(error) if flushed => Settled { failure: Some(error), ..self.forgotten() },
+            settled => settled?,
+        };
         // The browser may hold the id that the session moved to: it is dead, and removing it could hit a newer one.
         if followed && settled.cookie == CookieEffect::Remove {
             settled.cookie = CookieEffect::None;

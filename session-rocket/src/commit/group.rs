@@ -111,12 +111,15 @@ impl Ticket {
 struct Member {
     ticket: Arc<Ticket>,
     job: Box<Job>,
+    /// Another request logged in and moved the session: what this one set is saved there, but what is there is not for
+    /// its eyes. It goes on with these values, its own.
+    outside: Option<Values>,
 }
 
 impl Member {
     fn take(ticket: Arc<Ticket>) -> Option<Self> {
         match ticket.replace(Stage::Taken) {
-            Stage::Waiting(job) => Some(Self { ticket, job }),
+            Stage::Waiting(job) => Some(Self { ticket, job, outside: None }),
             Stage::Taken | Stage::Done(_) | Stage::Identifies(_) => None,
         }
     }
@@ -150,7 +153,11 @@ impl Target {
     fn settled(&self, member: &Member, cookie: CookieEffect) -> Settled {
         let id: Option<SessionId> = member.live().filter(|_| !self.followed).and_then(|live| live.id.clone());
         let cookie = if self.followed { CookieEffect::None } else { cookie };
-        Settled { carrier: Carrier::Live(Live { id, ..self.at.live.clone() }), values: self.at.values.clone(), cookie }
+        let (live, values) = match (&member.outside, member.live()) {
+            (Some(own), Some(left)) => (left, own),
+            _ => (&self.at.live, &self.at.values),
+        };
+        Settled::new(Carrier::Live(Live { id, ..live.clone() }), values.clone(), cookie)
     }
 }
 
@@ -183,11 +190,11 @@ impl StoreEngine {
     }
 
     /// Commits on a session that was moved meanwhile.
-    pub(super) async fn save_moved(&self, at: Stored, mut job: Job, deadline: Deadline) -> Result<Settled> {
-        job.forget_csrf();
+    pub(super) async fn save_moved(&self, at: Stored, job: Job, deadline: Deadline) -> Result<Settled> {
         let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Taken), deadline });
-        let member = Member { ticket: ticket.clone(), job: Box::new(job) };
-        self.save(Target { at, followed: true, read: true }, vec![member]).await;
+        let mut members = vec![Member { ticket: ticket.clone(), job: Box::new(job), outside: None }];
+        self.follow(&mut members, &at.values);
+        self.save(Target { at, followed: true, read: true }, members).await;
         match ticket.replace(Stage::Taken) {
             Stage::Identifies(job) => self.found_apart(&job, deadline).await,
             stage => finished(stage),
@@ -244,12 +251,28 @@ impl StoreEngine {
                     target.followed = true;
                     return Ok(true);
                 };
+                self.follow(members, &stored.values);
                 *target = Target { at: stored, followed: true, read: true };
-                members.iter_mut().for_each(|member| member.job.forget_csrf());
                 self.pause(attempt, deadline).await?;
             }
         }
         Ok(false)
+    }
+
+    /// Prepares members for a session that was moved meanwhile. One that fails drops out.
+    fn follow(&self, members: &mut Vec<Member>, to: &Values) {
+        for mut member in std::mem::take(members) {
+            member.job.forget_csrf();
+            let own = &member.job.values;
+            let outside = self.rules.same_owner(&member.job.base, to).and_then(|same| {
+                let settle = || -> Result<Values> { self.rules.settled(own.clone()) };
+                (!same).then(settle).transpose()
+            });
+            match outside {
+                Ok(outside) => members.push(Member { outside, ..member }),
+                Err(error) => member.finish(Err(error)),
+            }
+        }
     }
 
     /// What is to be stored: the changes of all members, in order, on top of what is. A member that fails drops out.
@@ -270,7 +293,7 @@ impl StoreEngine {
                     members.push(member);
                 }
                 Ok(None) => {
-                    let Member { ticket, job } = member;
+                    let Member { ticket, job, .. } = member;
                     ticket.replace(Stage::Identifies(Box::new(Job { login: true, ..*job })));
                 }
                 Err(error) => member.finish(Err(error)),
@@ -283,8 +306,7 @@ impl StoreEngine {
     fn replay_on(&self, job: &Job, on: &Values) -> Result<Option<Values>> {
         let mut values = on.clone();
         self.rules.replay(&job.changes, &mut values)?;
-        let same = self.rules.guarded(|| values.owner() == on.clone().owner())?;
-        Ok(same.then_some(values))
+        Ok(self.rules.same_owner(&values, on)?.then_some(values))
     }
 
     fn encoded(&self, made: Option<Values>) -> Result<Option<Values>> {

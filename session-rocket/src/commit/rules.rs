@@ -52,7 +52,18 @@ impl Rules {
         self.guarded(|| replay(|| changes.iter().for_each(|change| change.apply(values))))
     }
 
-    /// Encodes what was set.
+    /// Whether two sessions are one user's, or both nobody's.
+    pub(super) fn same_owner(&self, one: &Values, other: &Values) -> Result<bool> {
+        self.guarded(|| one.clone().owner() == other.clone().owner())
+    }
+
+    /// The same values, with what was set encoded.
+    pub(super) fn settled(&self, mut values: Values) -> Result<Values> {
+        self.guarded(|| values.settle(self.format))??;
+        Ok(values)
+    }
+
+    /// Encodes what was set; refuses what takes too much room.
     pub(super) fn encode(&self, values: &mut Values) -> Result<()> {
         self.guarded(|| values.settle(self.format))??;
         if values.size_at_most() > self.max_size {

@@ -129,7 +129,7 @@ impl StoreEngine {
         Ok(match self.call(self.timeout, "refresh", touch).await? {
             Touch::Touched => {
                 let carrier = Carrier::Live(Live { expires_at: due, ..live.clone() });
-                Some(Settled { carrier, values, cookie: CookieEffect::Set })
+                Some(Settled::new(carrier, values, CookieEffect::Set))
             }
             // Whoever changed it meanwhile renewed it, or ended it.
             Touch::Conflict | Touch::Gone => None,
@@ -158,7 +158,7 @@ impl StoreEngine {
             }
             kept => kept,
         };
-        Ok(Settled { carrier: Carrier::New { replaces }, values: job.values, cookie })
+        Ok(Settled::new(Carrier::New { replaces }, job.values, cookie))
     }
 
     /// A session of its own for a request that logged in while its session was ended or moved: what it set, no more.
@@ -181,14 +181,19 @@ impl StoreEngine {
             let key = id.key(self.rules.scope);
             let (record, live) = self.record(key, Some(id), &mut values, created_at)?;
             if self.insert(&key, &record, deadline).await? {
-                return Ok(Settled { carrier: Carrier::Live(live), values, cookie: CookieEffect::Set });
+                return Ok(Settled::new(Carrier::Live(live), values, CookieEffect::Set));
             }
         }
         Err(Error::new(ErrorKind::Random, "every new session id drawn was already taken"))
     }
 
     pub(super) fn ended(&self) -> Settled {
-        Settled { carrier: Carrier::Ended, values: Values::empty(self.rules.schema), cookie: CookieEffect::None }
+        Settled::new(Carrier::Ended, Values::empty(self.rules.schema), CookieEffect::None)
+    }
+
+    /// Nothing is left, and the browser is to forget its cookie.
+    pub(super) fn forgotten(&self) -> Settled {
+        Settled::new(Carrier::New { replaces: None }, Values::empty(self.rules.schema), CookieEffect::Remove)
     }
 
     /// The record of settled values, saved now.

@@ -102,23 +102,32 @@ impl Core {
 
     fn finish(&self, settled: Result<Settled>) {
         match settled {
-            Ok(settled) => self.state.settle(settled),
+            Ok(mut settled) => {
+                let failure = settled.failure.take();
+                self.state.settle(settled);
+                if let Some(error) = failure {
+                    self.state.fail(error);
+                }
+            }
             Err(error) => self.state.fail(error),
         }
     }
 
-    /// Saves what the request changed, or renews what it read, and says what to tell the browser.
-    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope) -> Result<Answer> {
-        self.commit(scope).await?;
-        // Of a `save` whose caller went away.
-        if let Some(error) = self.state.unseen_failure() {
-            return Err(error);
-        }
-        if scope == Scope::Everything {
+    /// Saves what the request changed, or renews what it read. Whether all was saved, and what to tell the browser: also
+    /// of a failure, for what was saved before it, such as a new id, stands.
+    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope) -> (Answer, Result<()>) {
+        // There may be a failure of a `save` whose caller went away.
+        let saved = self.commit(scope).await.and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
+        if saved.is_ok() && scope == Scope::Everything {
             self.refresh().await;
         }
+        (self.news(), saved)
+    }
+
+    /// What the browser has to be told; from now on nothing more can be.
+    fn news(&self) -> Answer {
         let (effect, carrier, expiry) = self.state.send_head();
-        Ok(match (effect, carrier) {
+        match (effect, carrier) {
             (CookieEffect::Set, Carrier::Live(live)) => {
                 self.hold(live.id.map(|id| id.expose()), live.expires_at, expiry)
             }
@@ -127,7 +136,7 @@ impl Core {
             }
             (CookieEffect::Remove, Carrier::New { .. }) => Answer::Forget,
             _ => Answer::Nothing,
-        })
+        }
     }
 
     fn hold(&self, value: Option<String>, expires_at: Timestamp, expiry: Expiry) -> Answer {

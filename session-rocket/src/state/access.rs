@@ -198,15 +198,26 @@ impl State {
         result
     }
 
-    /// Writes what a changed snapshot differs in.
+    /// Writes what a given struct differs in; all of it when it is another user's.
     #[track_caller]
     pub(crate) fn replace(&self, write: impl FnOnce(&mut Edit)) {
         let at = Location::caller();
-        let mut edit = Edit::new(self.snapshot().1);
-        write(&mut edit);
-        if !REPLAYING.get() {
-            self.write_changes(edit.changes, at);
+        let mut values = self.snapshot().1;
+        let mut given = Edit::of_everything(Values::empty(values.schema()));
+        write(&mut given);
+        if REPLAYING.get() {
+            return;
         }
+        let (identity, others): (Vec<_>, Vec<_>) = given.changes.into_iter().partition(Change::is_of_identity);
+        let owner = values.owner();
+        let mut edit = Edit::new(values.clone());
+        identity.into_iter().for_each(|change| edit.make(change));
+        if owner != Owner::Nobody && edit.view.values.owner() != owner {
+            // Nothing that is there is for this user.
+            edit.view.values = Values::empty(values.schema());
+        }
+        others.into_iter().for_each(|change| edit.make(change));
+        self.write_changes(edit.changes, at);
     }
 
     /// Makes changes that are sets and deletes, the identity's first: it may empty the session for those after it.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use super::fixture::{COUNT, DAY, NAME, USER, Visitor, clock, engine, engine_with, load, open, policy};
+use super::fixture::{COUNT, DAY, NAME, USER, Visitor, clock, engine, engine_with, load, open, policy, respond};
 use crate::clock::Timestamp;
 use crate::codec;
 use crate::commit::{CookieEngine, Engine, Line};
@@ -142,7 +142,7 @@ async fn every_saver_whose_changes_failed_is_told() {
     let (first, second) = tokio::join!(first, second);
     assert!(first.is_err() && second.is_err());
     // Both were told: the handler may answer as it likes.
-    assert!(session.core().respond(Scope::Everything).await.is_ok());
+    assert!(respond(&session, Scope::Everything).await.is_ok());
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn after_leaving_a_user_the_visit_goes_on() {
         let old = session.id().unwrap();
         let session = open(&engine, Some(&old)).await;
         leave(&session);
-        let Answer::Hold { value, .. } = session.core().respond(Scope::Everything).await.unwrap() else {
+        let Answer::Hold { value, .. } = respond(&session, Scope::Everything).await.unwrap() else {
             panic!("the browser is told the new id");
         };
         let id = SessionId::parse(&value).unwrap();
@@ -210,6 +210,108 @@ async fn an_identity_that_does_not_decode_is_somebody_elses_and_stays_indexed() 
 }
 
 #[tokio::test]
+async fn who_held_the_id_before_a_login_writes_to_the_session_but_sees_nothing_of_it() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 5);
+    session.save().await.unwrap();
+    let planted = session.id().unwrap();
+    let [held, flushes, cycles] = [open(&engine, Some(&planted)).await, open(&engine, Some(&planted)).await, session];
+    let victim = open(&engine, Some(&planted)).await;
+    USER.set(victim.state(), 7);
+    NAME.set(victim.state(), "secret".into());
+    victim.save().await.unwrap();
+    let token = victim.csrf_token();
+    victim.save().await.unwrap();
+
+    for (held, count) in [(&held, 6), (&cycles, 7), (&held, 8)] {
+        if count == 7 {
+            held.cycle_id();
+        }
+        COUNT.update(held.state(), |count| *count += 1);
+        assert!(matches!(respond(held, Scope::Everything).await, Ok(Answer::Nothing)));
+        assert_eq!((USER.get(held.state()), NAME.get(held.state()), held.id()), (None, None, None));
+        assert!(!held.verify_csrf_token(token.as_str()));
+        let session = open(&engine, victim.id().as_ref()).await;
+        assert_eq!(session.get().count, count, "no update is lost");
+        assert!(!session.verify_csrf_token(held.csrf_token().as_str()));
+    }
+    flushes.flush();
+    assert!(matches!(respond(&flushes, Scope::Everything).await, Ok(Answer::Nothing)));
+    let session = open(&engine, victim.id().as_ref()).await;
+    assert_eq!((USER.get(session.state()), NAME.get(session.state())), (Some(7), Some("secret".into())));
+}
+
+#[tokio::test]
+async fn what_was_saved_before_a_failure_is_told_to_the_browser() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "cart".into());
+    session.save().await.unwrap();
+    let session = open(&engine, session.id().as_ref()).await;
+    USER.set(session.state(), 7);
+    session.save().await.unwrap();
+    NAME.set(session.state(), "x".repeat(300_000));
+    let (Answer::Hold { value, .. }, Err(error)) = session.core().respond(Scope::Everything).await else {
+        panic!("the failure is told, and the id");
+    };
+    assert_eq!((error.kind(), Some(value)), (ErrorKind::TooLarge, session.id().map(|id| id.expose())));
+}
+
+#[tokio::test]
+async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
+    let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
+    let rules = super::fixture::rules(clock(), policy(), 1000);
+    let sealed = Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, Line { frame: 100, limit: 4096 })));
+    let stored = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    for engine in [sealed, stored] {
+        let first = open(&engine, None).await;
+        USER.set(first.state(), 7);
+        let Ok(Answer::Hold { value, .. }) = respond(&first, Scope::Everything).await else { panic!("it is saved") };
+        let load = async || {
+            let (carrier, values) = engine.load(std::iter::once(value.as_str())).await.unwrap();
+            Session::<Visitor>::new(crate::session::Core::new(
+                crate::state::State::new(carrier, values),
+                engine.clone(),
+            ))
+        };
+        let session = load().await;
+        session.flush();
+        NAME.set(session.state(), "x".repeat(300_000));
+        let (Answer::Forget, Err(error)) = session.core().respond(Scope::Everything).await else {
+            panic!("the failure is told, and the end");
+        };
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(session.is_empty());
+        // Another user's session that cannot be saved does not end this one.
+        let (session, engine) = (open(&engine, None).await, engine.clone());
+        USER.set(session.state(), 7);
+        session.save().await.unwrap();
+        USER.set(session.state(), 8);
+        NAME.set(session.state(), "x".repeat(300_000));
+        assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLarge);
+        assert_eq!(USER.get(session.state()), Some(7));
+        if let Some(id) = session.id() {
+            assert_eq!(USER.get(open(&engine, Some(&id)).await.state()), Some(7));
+        }
+    }
+}
+
+#[test]
+fn a_struct_of_another_user_is_written_whole() {
+    let visitor =
+        |user| Visitor { name: Some("same".into()), count: 5, greeting: "hello".into(), tags: Vec::new(), user };
+    for (first, second) in [(Some(1), Some(2)), (Some(1), None), (None, Some(1)), (Some(1), Some(1))] {
+        let values = crate::values::Values::empty(<Visitor as crate::SessionData>::schema());
+        let state = crate::state::State::new(Carrier::New { replaces: None }, values);
+        for user in [first, second] {
+            state.replace(|edit| crate::SessionData::replace(visitor(user), edit));
+            assert_eq!((NAME.get(&state), COUNT.get(&state), USER.get(&state)), (Some("same".into()), 5, user));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_sealed_session_of_another_build_is_waited_for_and_a_damaged_one_starts_anew() {
     let sealer = || Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
@@ -234,7 +336,7 @@ async fn after_the_head_no_sealed_session_can_be_saved() {
     let engine = Engine::Cookie(CookieEngine::new(rules, sealer, Line { frame: 100, limit: 4096 }));
     let session = open(&Arc::new(engine), None).await;
     NAME.set(session.state(), "in time".into());
-    assert!(matches!(session.core().respond(Scope::Everything).await, Ok(Answer::Hold { .. })));
+    assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Hold { .. })));
     session.save().await.expect("there is nothing more to save");
     NAME.set(session.state(), "too late".into());
     assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate);
@@ -310,7 +412,7 @@ async fn a_change_made_while_a_refresh_is_under_way_counts_once() {
     slow.hold.store(true, Ordering::SeqCst);
     let responds = {
         let session = session.clone();
-        tokio::spawn(async move { session.core().respond(Scope::Everything).await.is_ok() })
+        tokio::spawn(async move { respond(&session, Scope::Everything).await.is_ok() })
     };
     slow.is_held().await;
     COUNT.update(session.state(), |count| *count += 1);
@@ -341,7 +443,7 @@ async fn a_change_that_panics_when_it_is_made_again_does_not_undo_the_save() {
 async fn after_the_head_what_needs_no_cookie_is_no_error() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
-    session.core().respond(Scope::Everything).await.unwrap();
+    respond(&session, Scope::Everything).await.unwrap();
     session.cycle_id();
     session.save().await.unwrap();
     USER.delete(session.state());

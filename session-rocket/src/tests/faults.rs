@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::fixture::{COUNT, DAY, NAME, TAGS, USER, Visitor, clock, engine_with, is_unknown, load, open, policy};
+use super::fixture::{
+    COUNT, DAY, NAME, TAGS, USER, Visitor, clock, engine_with, is_unknown, load, open, policy, respond,
+};
 use crate::clock::{ManualClock, Timestamp};
 use crate::commit::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -207,7 +209,7 @@ async fn an_uncertain_increment_is_shown_and_never_replayed() {
         site.fail(&[], &[]);
         // The handler has seen the error and answers 200: the response stands, and nothing is sent again.
         NAME.set(session.state(), "after".into());
-        assert!(matches!(session.core().respond(Scope::Everything).await, Ok(Answer::Hold { .. })));
+        assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Hold { .. })));
         assert!(site.count(&id).await <= 1);
         assert_eq!(NAME.get(site.open(&id).await.state()).as_deref(), Some("after"));
     }
@@ -229,7 +231,7 @@ async fn a_save_cancelled_at_any_await_counts_once() {
                 tokio::task::yield_now().await;
             }
         }
-        session.core().respond(Scope::Everything).await.unwrap();
+        respond(&session, Scope::Everything).await.unwrap();
         assert_eq!(site.count(&id).await, 1, "dropped after {polls} polls");
     }
 }
@@ -245,7 +247,7 @@ async fn a_failure_that_nobody_saw_fails_the_response() {
         let mut save = pin!(session.save());
         assert!(save.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
-    assert_eq!(session.core().respond(Scope::Everything).await.err().unwrap().kind(), ErrorKind::Uncertain);
+    assert_eq!(respond(&session, Scope::Everything).await.err().unwrap().kind(), ErrorKind::Uncertain);
     assert_eq!(site.count(&id).await, 0);
 }
 
@@ -403,7 +405,7 @@ async fn nothing_for_nobody() {
     ] {
         let session = open(&site.engine, None).await;
         visit(&session);
-        let answer = session.core().respond(Scope::Everything).await.unwrap();
+        let answer = respond(&session, Scope::Everything).await.unwrap();
         assert!(!matches!(answer, Answer::Hold { .. }));
         assert_eq!(site.calls(), 0);
     }
@@ -412,7 +414,7 @@ async fn nothing_for_nobody() {
     let session = site.open(&id).await;
     COUNT.set(session.state(), 0);
     TAGS.get(session.state());
-    assert!(matches!(session.core().respond(Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), Answer::Nothing));
     assert_eq!(site.calls(), 1, "a load; nothing differs, so nothing is saved");
 }
 
@@ -422,7 +424,7 @@ async fn a_refresh_renews_record_and_cookie_and_yields_to_other_changes() {
     let id = site.session().await;
     let read = || async {
         let session = site.open(&id).await;
-        session.core().respond(Scope::Everything).await.unwrap()
+        respond(&session, Scope::Everything).await.unwrap()
     };
     assert!(matches!(read().await, Answer::Nothing));
     site.clock.advance(DAY * 2);
@@ -434,7 +436,7 @@ async fn a_refresh_renews_record_and_cookie_and_yields_to_other_changes() {
     let short = site.open(&id).await;
     short.set_expiry(DAY);
     short.save().await.unwrap();
-    assert!(matches!(late.core().respond(Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert!(matches!(respond(&late, Scope::Everything).await.unwrap(), Answer::Nothing));
     site.clock.advance(DAY);
     assert!(is_unknown(&site.engine, &id).await, "the refresh lengthened what another request set");
 }
@@ -446,7 +448,7 @@ async fn a_refresh_that_fails_takes_nothing_from_the_reader() {
     site.clock.advance(DAY);
     let session = site.open(&id).await;
     site.fail(&[Fault::Refuse], &[]);
-    assert!(matches!(session.core().respond(Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), Answer::Nothing));
 }
 
 #[tokio::test]
@@ -454,7 +456,7 @@ async fn after_the_head_what_needs_a_cookie_is_an_error() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(&id).await;
-    session.core().respond(Scope::Everything).await.unwrap();
+    respond(&session, Scope::Everything).await.unwrap();
     increment(&session);
     session.save().await.unwrap();
     assert_eq!(site.count(&id).await, 1);
@@ -501,7 +503,7 @@ async fn an_expiry_in_the_past_ends_the_session_at_once() {
     let id = site.session().await;
     let session = site.open(&id).await;
     session.set_expiry(Timestamp::from_millis(0).to_date());
-    assert!(matches!(session.core().respond(Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), Answer::Nothing));
     assert!(is_unknown(&site.engine, &id).await);
 }
 
@@ -512,7 +514,7 @@ async fn expiry_settings_are_kept_with_the_session() {
     let session = site.open(&id).await;
     session.set_expiry(Duration::ZERO);
     assert!(session.expires_at_browser_close());
-    assert!(matches!(session.core().respond(Scope::Everything).await.unwrap(), Answer::Hold { age: None, .. }));
+    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), Answer::Hold { age: None, .. }));
     let session = site.open(&id).await;
     assert!(session.expires_at_browser_close() && session.expiry_age() == DAY * 14);
     session.set_expiry(Duration::from_secs(10));

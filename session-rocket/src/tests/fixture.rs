@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::expiry::{Policy, Refresh};
 use crate::field::{Defaulted, Field, Optional};
 use crate::id::SessionId;
-use crate::session::{Core, Session};
-use crate::state::{Carrier, State};
+use crate::session::{Answer, Core, Session};
+use crate::state::{Carrier, Scope, State};
 use crate::store::Store;
 use crate::values::Values;
 
@@ -114,6 +114,12 @@ pub(crate) async fn load(engine: &Engine, ids: impl IntoIterator<Item = &Session
 pub(crate) async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visitor> {
     let (carrier, values) = load(engine, id).await.unwrap();
     Session::new(Core::new(State::new(carrier, values), engine.clone()))
+}
+
+/// What the browser is told when all could be saved.
+pub(crate) async fn respond(session: &Session<Visitor>, scope: Scope) -> Result<Answer> {
+    let (answer, saved) = session.core().respond(scope).await;
+    saved.map(|()| answer)
 }
 
 /// Whether the store knows nothing of an id any more.

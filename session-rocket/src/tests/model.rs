@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open};
+use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open, respond};
 use crate::change::View;
 use crate::commit::Engine;
 use crate::id::SessionId;
@@ -198,12 +198,14 @@ impl World {
         let stored = matches!(request.place, Place::At { .. });
         let differs = !stored || with(&request.base, &request.log) != request.base;
         if lifecycle || differs && !request.log.is_empty() {
+            let outside = self.outside(request);
             let (place, told) = self.settle(request);
             request.place = place;
             if told != Told::Nothing {
                 request.told = told;
             }
             request.base = match place {
+                Place::At { known: false, .. } if outside => request.view.clone(),
                 Place::At { session, .. } => self.sessions[session].0.clone(),
                 Place::Nowhere | Place::Dead => Data::default(),
             };
@@ -214,7 +216,14 @@ impl World {
             (false, false, false, false, false);
     }
 
+    /// Whether somebody logged in meanwhile: the request's changes follow, its eyes do not.
+    fn outside(&self, request: &Request) -> bool {
+        let Place::At { session, .. } = request.place else { return false };
+        self.live(session).is_some_and(|live| live != session && self.sessions[live].0.user != request.base.user)
+    }
+
     fn settle(&mut self, request: &Request) -> (Place, Told) {
+        let outside = self.outside(request);
         let own = with(&Data::default(), &request.log);
         match request.place {
             Place::Dead if request.login => self.create(own),
@@ -225,12 +234,18 @@ impl World {
             Place::At { session, known } => match self.live(session) {
                 None if request.login => self.create(own),
                 None => (Place::Dead, Told::Nothing),
+                Some(live) if live != session && request.login && outside => self.create(own),
+                Some(_) if outside && (request.flush || request.ends) => (Place::Dead, Told::Nothing),
                 Some(live) if request.flush || request.ends => self.end(request, live, live == session, own),
                 Some(live) if live != session && request.login => self.create(own),
                 Some(live) if live == session && (request.cycle || request.moves) => {
                     let cycled = self.create(with(&self.sessions[live].0, &request.log));
                     self.sessions[live].1 = Fate::Moved(self.sessions.len() - 1);
                     cycled
+                }
+                Some(live) if outside => {
+                    self.change(request, live, false);
+                    (Place::At { session, known: false }, Told::Nothing)
                 }
                 Some(live) => self.change(request, live, known && live == session),
             },
@@ -404,7 +419,7 @@ impl Run {
         }
         self.world.commit(model);
         let scope = if ok { Scope::Everything } else { Scope::LifecycleOnly };
-        let answer = session.core().respond(scope).await.unwrap();
+        let answer = respond(session, scope).await.unwrap();
         learn(&mut self.ids, model, session);
         match (model.told(), answer) {
             (Told::Nothing, Answer::Nothing) => {}

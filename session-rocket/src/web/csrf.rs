@@ -110,7 +110,8 @@ impl<'v> FromForm<'v> for NoFields {
 
 /// Why a [`CsrfForm`] was refused.
 ///
-/// Neither `Display` nor `Debug` shows what was posted, for Rocket writes it to the log.
+/// Neither `Display` nor `Debug` shows a value that was posted, for Rocket writes it to the log; the names of wrong fields
+/// they do.
 #[non_exhaustive]
 pub enum CsrfError<'v> {
     /// The token is missing or not of this session: 403.

@@ -183,28 +183,29 @@ async fn respond<T: SessionData>(
             return;
         }
     };
-    match session.core().respond(scope).await {
-        Ok(answer) => {
+    let (answer, saved) = session.core().respond(scope).await;
+    match saved {
+        Ok(()) => {
             cookie::vary(response);
             let failed = session.core().state.failed_with();
             // The handler answered with what its own save failed with.
             if failed.is_some_and(|error| response.status() == status(&error)) {
                 cookie::mark_failed(response);
             }
-            match answer {
-                Answer::Nothing => {}
-                Answer::Hold { value, age } => {
-                    let now = session.core().engine.rules().now().to_date();
-                    cookie::set(response, settings.hold(value, age, now));
-                }
-                Answer::Forget if settings.presented(request) => cookie::set(response, settings.forget()),
-                Answer::Forget => {}
-            }
         }
         Err(error) => {
             log::error!(target: "session_rocket", "cannot save a session of type `{}`: {}", T::NAME, Chain(&error));
             cookie::fail(response, status(&error));
         }
+    }
+    match answer {
+        Answer::Nothing => {}
+        Answer::Hold { value, age } => {
+            let now = session.core().engine.rules().now().to_date();
+            cookie::set(response, settings.hold(value, age, now));
+        }
+        Answer::Forget if settings.presented(request) => cookie::set(response, settings.forget()),
+        Answer::Forget => {}
     }
 }
 

@@ -60,7 +60,13 @@ pub(super) fn read(figment: &Figment, table: &str, code: &Config) -> Result<Conf
     let Ok(value) = figment.find_value(table) else { return Ok(code.clone()) };
     if value.as_dict().is_none() {
         let source = figment.get_metadata(value.tag()).map(origin).unwrap_or_default();
-        let fix = format!("found {}, expected a table: write `[default.{table}]`", value.to_actual());
+        // A text may be a table with a slip in it, secrets and all: it is not shown.
+        let found = value.as_str().map_or("no table", |_| "a text");
+        let variable = table.to_uppercase();
+        let fix = format!(
+            "found {found}, expected a table: write `[default.{table}]`, or \
+             `ROCKET_{variable}={{expiry=\"1 hour\",max_size=65536}}`, texts between double quotes"
+        );
         return Err(Error::new(ErrorKind::Config, format!("`{table}`{source}: {fix}")));
     }
     match figment.focus(table).extract::<Given>() {

@@ -114,6 +114,13 @@ fn the_environment_wins_over_the_file_and_names_itself() {
         let error =
             resolve(&rocket::Config::figment(), "session", &Config::new(), false, true).err().unwrap().to_string();
         assert!(error.contains("ROCKET_") && error.contains("expiry") && error.contains("14 days"), "{error}");
+        for slip in ["{secret_keys=['hunter2'], expiry=\"1 hour\"}", "{store=\"postgres://u:hunter2@h/db\"", "hunter2"]
+        {
+            jail.set_env("ROCKET_SESSION", slip);
+            let error =
+                resolve(&rocket::Config::figment(), "session", &Config::new(), false, true).err().unwrap().to_string();
+            assert!(error.contains("ROCKET_SESSION={expiry=\"1 hour\"") && !error.contains("hunter2"), "{error}");
+        }
         jail.set_env("ROCKET_SESSION", "{cooky_name=\"x\"}");
         let error =
             resolve(&rocket::Config::figment(), "session", &Config::new(), false, true).err().unwrap().to_string();
