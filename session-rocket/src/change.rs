@@ -85,6 +85,11 @@ impl Change {
         }
     }
 
+    /// Whether it is of the session itself, not of what it holds.
+    pub(crate) fn is_of_session(&self) -> bool {
+        matches!(self, Self::Expiry(_) | Self::TestCookie(_) | Self::Csrf(_) | Self::ForgetCsrf)
+    }
+
     /// Makes the change. Runs user code.
     pub(crate) fn apply(&self, values: &mut Values) {
         match self {
@@ -171,7 +176,7 @@ impl Edit {
 
     /// Removes what is stored, if anything is.
     pub(crate) fn delete(&mut self, field: &'static dyn AnyField) {
-        if !self.compares || self.view.read(field).is_some() {
+        if !self.compares || self.view.values.is_stored(field) {
             self.view.values.put(field, None);
             self.changes.push(Change::Delete { field });
         }

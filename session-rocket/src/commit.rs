@@ -9,7 +9,7 @@ mod store;
 
 use crate::error::{Chain, Result};
 use crate::id::SessionId;
-use crate::state::{Carrier, Job, Settled};
+use crate::state::{Carrier, Job, Live, Settled};
 use crate::values::Values;
 
 pub(crate) use self::cookie::{CookieEngine, Line};
@@ -63,6 +63,14 @@ impl Engine {
         match self {
             Self::Store(engine) => engine.commit(job).await,
             Self::Cookie(engine) => engine.commit(job),
+        }
+    }
+
+    /// Whether a session is still where it was.
+    pub(crate) async fn holds(&self, live: &Live) -> bool {
+        match self {
+            Self::Store(engine) => engine.holds(live).await,
+            Self::Cookie(_) => false,
         }
     }
 

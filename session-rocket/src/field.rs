@@ -89,9 +89,12 @@ pub trait AnyField: Send + Sync + 'static {
     /// Decodes a stored value.
     #[doc(hidden)]
     fn decode(&self, raw: &Raw) -> Option<Value>;
-    /// Encodes a value.
+    /// Encodes a value, to be shown or compared.
     #[doc(hidden)]
     fn encode(&self, value: &Value, format: Format) -> EncodeResult;
+    /// Encodes a value that is to be read again.
+    #[doc(hidden)]
+    fn encode_to_keep(&self, value: &Value, format: Format) -> EncodeResult;
     /// Encodes what the field reads as when nothing is stored; `None` for an `Option`.
     #[doc(hidden)]
     fn encode_default(&self, format: Format) -> Option<EncodeResult>;
@@ -121,6 +124,7 @@ struct Ops<V> {
     clone: fn(&V) -> V,
     decode: fn(&Raw) -> Option<Value>,
     encode: fn(&V, Format) -> Result<Raw, Unencodable>,
+    encode_to_keep: fn(&V, Format) -> Result<Raw, Unencodable>,
     identity: Option<fn(&V) -> String>,
 }
 
@@ -132,7 +136,8 @@ impl<V: FieldValue> Ops<V> {
         },
         clone: V::clone,
         decode: |raw| raw.decode::<V>().map(|value| Arc::new(value) as Value),
-        encode: |value, format| Raw::encode_field(value, format),
+        encode: |value, format| Raw::encode(value, format),
+        encode_to_keep: |value, format| Raw::encode_to_keep(value, format),
         identity: None,
     };
 }
@@ -222,6 +227,10 @@ impl<V: 'static, K: 'static> AnyField for Field<V, K> {
 
     fn encode(&self, value: &Value, format: Format) -> EncodeResult {
         EncodeResult((self.ops.encode)((self.ops.peek)(value), format))
+    }
+
+    fn encode_to_keep(&self, value: &Value, format: Format) -> EncodeResult {
+        EncodeResult((self.ops.encode_to_keep)((self.ops.peek)(value), format))
     }
 
     fn encode_default(&self, format: Format) -> Option<EncodeResult> {

@@ -107,7 +107,7 @@ impl<T: SessionData> Session<T> {
     ///
     /// `op` may run again, as a clone, on fresher data, when another request changed the session meanwhile: so it is
     /// never lost and counts once. The result is that of the first run; after [`save`](Self::save) the getters give
-    /// what was committed. Where `op` changes one user into another, only what it sets besides is left.
+    /// what was committed, unless somebody logged in meanwhile: what is theirs is not for this request. Where `op` changes one user into another, only what it sets besides is left.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -155,7 +155,8 @@ impl<T: SessionData> Session<T> {
 
     /// Ends the session: its data, its record and its cookie. This is how to log out.
     ///
-    /// What is set afterwards in the same request makes a new session. Carried out whatever the response's status. Of a
+    /// What is set afterwards in the same request makes a new session. A session that somebody logged in to meanwhile is
+    /// left to them. Carried out whatever the response's status. Of a
     /// session in a sealed cookie only the browser's copy goes: there is no record to end.
     #[track_caller]
     pub fn flush(&self) {
@@ -209,7 +210,7 @@ impl<T: SessionData> Session<T> {
         let created_at = match self.state().carrier() {
             Carrier::Live(live) => live.created_at,
             Carrier::Sealed(sealed) => sealed.created_at,
-            Carrier::New { .. } | Carrier::Ended => now,
+            Carrier::New { .. } | Carrier::Outside { .. } | Carrier::Ended => now,
         };
         self.0.core.engine.rules().policy.expires_at(self.values().expiry(), created_at, now)
     }
@@ -273,7 +274,7 @@ impl<T: SessionData> Session<T> {
     pub fn id(&self) -> Option<SessionId> {
         match self.state().carrier() {
             Carrier::Live(live) => live.id,
-            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Ended => None,
+            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Outside { .. } | Carrier::Ended => None,
         }
     }
 
@@ -284,7 +285,7 @@ impl<T: SessionData> Session<T> {
 
     /// Whether it is not saved anywhere yet.
     pub fn is_new(&self) -> bool {
-        !matches!(self.state().carrier(), Carrier::Live(_) | Carrier::Sealed(_))
+        matches!(self.state().carrier(), Carrier::New { .. } | Carrier::Ended)
     }
 
     /// Whether there are changes that are not saved yet.

@@ -27,6 +27,9 @@ pub(crate) enum Carrier {
     Live(Live),
     /// In its own cookie.
     Sealed(Sealed),
+    /// Somebody logged in, and the session moved from this key on. As long as the tombstone there tells where to, what
+    /// this request sets follows; nothing of the user is for its eyes.
+    Outside { left: Key },
     /// It was ended, or moved out of this request's reach: nothing is kept.
     Ended,
 }
@@ -95,6 +98,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// For a commit on a session that somebody logged in to meanwhile: its lifetime and its tokens are that user's.
+    pub(crate) fn stay_outside(&mut self) {
+        self.changes.retain(|change| !change.is_of_session());
+    }
+
     /// For a commit under another id than the request knew: a form token that was made for that one is not valid there.
     pub(crate) fn forget_csrf(&mut self) {
         self.changes.retain(|change| !matches!(change, Change::Csrf(_)));
@@ -123,6 +131,8 @@ pub struct State(Arc<Mutex<Inner>>);
 
 struct Inner {
     carrier: Carrier,
+    /// The key of the id that the browser sent.
+    loaded: Option<Key>,
     base: Values,
     values: Values,
     changes: Vec<Change>,
@@ -156,8 +166,10 @@ struct Failure {
 impl State {
     pub(crate) fn new(carrier: Carrier, values: Values) -> Self {
         let fields = values.schema().fields().len();
+        let loaded = if let Carrier::Live(live) = &carrier { Some(live.key) } else { None };
         Self(Arc::new(Mutex::new(Inner {
             carrier,
+            loaded,
             base: values.clone(),
             values,
             changes: Vec::new(),
@@ -294,6 +306,22 @@ impl State {
     /// The error of the last commit that failed.
     pub(crate) fn failed_with(&self) -> Option<Error> {
         self.lock().failure.as_ref().map(|failure| failure.error.clone())
+    }
+
+    /// The session, if all there is to tell the browser is to keep the id it has for longer.
+    pub(crate) fn renewal(&self) -> Option<Live> {
+        let inner = self.lock();
+        match &inner.carrier {
+            Carrier::Live(live) if inner.cookie == CookieEffect::Set && inner.loaded == Some(live.key) => {
+                Some(live.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// The browser is told nothing after all.
+    pub(crate) fn withdraw_news(&self) {
+        self.lock().cookie = CookieEffect::None;
     }
 
     /// What the response head has to tell the browser; from now on it is sent.

@@ -18,8 +18,9 @@ use crate::field::{AnyField, Value};
 
 /// Stored names that start so are the library's own.
 const RESERVED: char = '_';
-/// The format byte, the braces, and the name that values of the other format stand under.
-const AROUND: usize = 32;
+/// What a payload has besides its fields, at most: the format byte, the braces, and the name that values of the other
+/// format stand under.
+const FRAME: usize = 32;
 
 /// What one field holds.
 #[derive(Clone)]
@@ -217,9 +218,13 @@ impl Values {
     }
 
     /// Whose session it is. Runs user code.
-    pub(crate) fn owner(&mut self) -> Owner {
+    pub(crate) fn owner(&self) -> Owner {
         let Some(field) = self.schema.identity() else { return Owner::Nobody };
-        match self.read(field).and_then(|value| field.identity(&value)) {
+        let value = match self.peek(field) {
+            Peek::Known(value) => value,
+            Peek::Undecoded(raw) => self.schema.decode(field, &raw),
+        };
+        match value.and_then(|value| field.identity(&value)) {
             Some(user) => Owner::User(user),
             None if matches!(self.slots[field.spec().index], Slot::Absent) => Owner::Nobody,
             None => Owner::Unknown,
@@ -227,7 +232,7 @@ impl Values {
     }
 
     /// The identity to store. Runs user code.
-    pub(crate) fn identity(&mut self) -> Option<String> {
+    pub(crate) fn identity(&self) -> Option<String> {
         if self.schema.identity().is_none() {
             return self.loaded_identity.clone();
         }
@@ -261,7 +266,7 @@ impl Values {
             if let Slot::Set(value) = slot {
                 // Undeclared keys are JSON values: whoever declares them one day reads them as such.
                 let format = if field.spec().extra { Format::Json } else { format };
-                let encoded = field.encode(value, format).0;
+                let encoded = field.encode_to_keep(value, format).0;
                 let mut raw = encoded.map_err(|reason| self.schema.unencodable(*field, reason))?;
                 if field.spec().extra {
                     raw = Raw::Fields(kept_raw(self.schema.extra_keys(*field, &raw)?, self.extra_before.as_deref()));
@@ -300,7 +305,7 @@ impl Values {
             .iter()
             .map(|slot| if let Slot::Stored { raw, under, .. } = slot { entry(under, raw) } else { 0 });
         let rest = self.rest.iter().map(|(name, raw)| entry(name, raw));
-        slots.chain(rest).sum::<usize>() + AROUND + own::AT_MOST
+        slots.chain(rest).sum::<usize>() + FRAME + own::AT_MOST
     }
 
     /// Whether settled values would be stored just as `other` is.

@@ -3,12 +3,14 @@
 //! Values have the shape that they have in JSON (serde's human-readable one), so that what is refused there is refused
 //! here, and a struct may change in the same ways.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
+use rmp_serde::config::SerializerConfig;
+use rmp_serde::decode::ReadReader;
 use rmp_serde::{Deserializer, Serializer};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -34,17 +36,15 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencoda
     let mut serializer = Serializer::new(&mut bytes).with_struct_map().with_human_readable();
     // The text of a serializer's own error may hold the value: it is not passed on.
     value.serialize(&mut serializer).map_err(|_| Unencodable("its serializer returned an error".to_owned()))?;
-    if !is_value(&bytes) {
-        // Lengths stand in front: one that a serializer told wrong would take the fields behind it along.
-        return Err(Unencodable("its serializer wrote more or less than it said it would".to_owned()));
-    }
     Ok(bytes.into())
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let mut deserializer = Deserializer::from_read_ref(bytes).with_human_readable();
+    let mut deserializer = Deserializer::new(Cursor::new(bytes)).with_human_readable();
     deserializer.set_max_depth(MAX_DEPTH);
-    T::deserialize(&mut deserializer).ok()
+    let value = T::deserialize(&mut deserializer).ok()?;
+    // Lengths stand in front: with one that a serializer told wrong, something is left, or missing.
+    is_at_end(&deserializer, bytes).then_some(value)
 }
 
 pub(super) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>) -> Bytes {
@@ -94,7 +94,7 @@ pub(super) fn split(bytes: &Bytes) -> Option<Vec<(String, Raw)>> {
         let to = usize::try_from(deserializer.position()).ok()?;
         fields.push((name, Raw::MessagePack(entries.slice(from..to))));
     }
-    (usize::try_from(deserializer.position()).ok()? == entries.len()).then_some(fields)
+    is_at_end(&deserializer, &entries).then_some(fields)
 }
 
 /// Where the entries of a map begin, and how many there are.
@@ -111,7 +111,11 @@ fn header(bytes: &[u8]) -> Option<(usize, u32)> {
 fn is_value(bytes: &[u8]) -> bool {
     let mut deserializer = Deserializer::new(Cursor::new(bytes));
     deserializer.set_max_depth(MAX_DEPTH);
-    IgnoredAny::deserialize(&mut deserializer).is_ok() && usize::try_from(deserializer.position()) == Ok(bytes.len())
+    IgnoredAny::deserialize(&mut deserializer).is_ok() && is_at_end(&deserializer, bytes)
+}
+
+fn is_at_end<C: SerializerConfig>(deserializer: &Deserializer<ReadReader<Cursor<&[u8]>>, C>, bytes: &[u8]) -> bool {
+    usize::try_from(deserializer.get_ref().position()) == Ok(bytes.len())
 }
 
 pub(super) fn to_text(bytes: &[u8]) -> String {
@@ -134,7 +138,8 @@ pub(super) fn unpack_foreign(fields: Vec<(String, Raw)>) -> Vec<(String, Raw)> {
             None => unpacked.push((name, raw)),
         }
     }
-    unpacked.retain(|(name, _)| own.iter().all(|(other, _)| other != name));
+    let names: HashSet<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
+    unpacked.retain(|(name, _)| !names.contains(name.as_str()));
     unpacked.extend(own);
     unpacked
 }

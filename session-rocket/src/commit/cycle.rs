@@ -51,7 +51,7 @@ impl StoreEngine {
     }
 
     /// Another request cycled or ended the session first: a login gets a session of its own, other changes follow.
-    async fn overtaken(&self, key: &Key, job: Job, deadline: Deadline) -> Result<Settled> {
+    pub(super) async fn overtaken(&self, key: &Key, job: Job, deadline: Deadline) -> Result<Settled> {
         if job.login {
             return self.found_apart(&job, deadline).await;
         }
@@ -106,12 +106,7 @@ impl StoreEngine {
             // Nobody is logged in any more, but the visit goes on: with an id that is not the old one.
             return self.found(job.values, None, deadline).await;
         }
-        let flushed = job.flushed;
-        let mut settled = match self.found_or_forget(job, None, deadline).await {
-            // It has ended, and the browser is told.
-            Err(error) if flushed => Settled { failure: Some(error), ..self.forgotten() },
-            settled => settled?,
-        };
+        let mut settled = self.found_or_forget(job, None, deadline).await?;
         // The browser may hold the id that the session moved to: it is dead, and removing it could hit a newer one.
         if followed && settled.cookie == CookieEffect::Remove {
             settled.cookie = CookieEffect::None;

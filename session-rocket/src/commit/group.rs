@@ -111,9 +111,16 @@ impl Ticket {
 struct Member {
     ticket: Arc<Ticket>,
     job: Box<Job>,
-    /// Another request logged in and moved the session: what this one set is saved there, but what is there is not for
-    /// its eyes. It goes on with these values, its own.
-    outside: Option<Values>,
+    /// Set when somebody logged in and the session moved.
+    outside: Option<Outside>,
+}
+
+/// What a request goes on with whose changes follow a session into somebody's login.
+struct Outside {
+    /// Where its session was.
+    left: Key,
+    /// What it loaded and set itself.
+    view: Values,
 }
 
 impl Member {
@@ -135,7 +142,7 @@ impl Member {
     fn live(&self) -> Option<&Live> {
         match &self.job.carrier {
             Carrier::Live(live) => Some(live),
-            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Ended => None,
+            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Outside { .. } | Carrier::Ended => None,
         }
     }
 }
@@ -153,11 +160,10 @@ impl Target {
     fn settled(&self, member: &Member, cookie: CookieEffect) -> Settled {
         let id: Option<SessionId> = member.live().filter(|_| !self.followed).and_then(|live| live.id.clone());
         let cookie = if self.followed { CookieEffect::None } else { cookie };
-        let (live, values) = match (&member.outside, member.live()) {
-            (Some(own), Some(left)) => (left, own),
-            _ => (&self.at.live, &self.at.values),
-        };
-        Settled::new(Carrier::Live(Live { id, ..live.clone() }), values.clone(), cookie)
+        match &member.outside {
+            Some(Outside { left, view }) => Settled::new(Carrier::Outside { left: *left }, view.clone(), cookie),
+            None => Settled::new(Carrier::Live(Live { id, ..self.at.live.clone() }), self.at.values.clone(), cookie),
+        }
     }
 }
 
@@ -225,7 +231,7 @@ impl StoreEngine {
         attempt: u32,
         deadline: Deadline,
     ) -> Result<bool> {
-        let mut values = self.merge(&target.at, members);
+        let values = self.merge(&target.at, members);
         // What the last save left over may not be what the store holds by now: only the store can tell.
         let known = target.read || members.iter().all(|member| member.is_current(&target.at));
         if members.is_empty() || known && values.same_as(&target.at.values) {
@@ -233,7 +239,7 @@ impl StoreEngine {
             return Ok(true);
         }
         let Live { id, key, version, created_at, .. } = target.at.live.clone();
-        let (record, live) = self.record(key, id, &mut values, Some(created_at))?;
+        let (record, live) = self.record(key, id, &values, Some(created_at))?;
         match self.swap(&key, version, &record, deadline).await? {
             Update::Updated => {
                 target.at = Stored { live, values };
@@ -262,17 +268,25 @@ impl StoreEngine {
     /// Prepares members for a session that was moved meanwhile. One that fails drops out.
     fn follow(&self, members: &mut Vec<Member>, to: &Values) {
         for mut member in std::mem::take(members) {
-            member.job.forget_csrf();
-            let own = &member.job.values;
-            let outside = self.rules.same_owner(&member.job.base, to).and_then(|same| {
-                let settle = || -> Result<Values> { self.rules.settled(own.clone()) };
-                (!same).then(settle).transpose()
-            });
-            match outside {
+            match self.outside(&mut member.job, to) {
                 Ok(outside) => members.push(Member { outside, ..member }),
                 Err(error) => member.finish(Err(error)),
             }
         }
+    }
+
+    /// What is left to a job whose session was moved to `to` by somebody's login; nothing to be said of any other.
+    fn outside(&self, job: &mut Job, to: &Values) -> Result<Option<Outside>> {
+        job.forget_csrf();
+        let left = match &job.carrier {
+            Carrier::Live(live) if !self.rules.same_owner(&job.base, to)? => live.key,
+            Carrier::Outside { left } => *left,
+            _ => return Ok(None),
+        };
+        job.stay_outside();
+        let mut view = job.values.clone();
+        self.rules.settle(&mut view)?;
+        Ok(Some(Outside { left, view }))
     }
 
     /// What is to be stored: the changes of all members, in order, on top of what is. A member that fails drops out.
@@ -317,6 +331,10 @@ impl StoreEngine {
 
     /// Tells, once per field, of a value that was read, set, and meanwhile changed by another request.
     fn warn_of_overwrites(&self, job: &Job, fresh: &Values) {
+        if matches!(job.carrier, Carrier::Outside { .. }) {
+            // What it read was its own.
+            return;
+        }
         for change in &job.changes {
             if let Change::Set { field, after_read: true, .. } = change
                 && !job.base.same_field(fresh, *field)

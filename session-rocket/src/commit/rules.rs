@@ -14,6 +14,9 @@ use crate::expiry::Policy;
 use crate::state::replay;
 use crate::values::Values;
 
+/// In bytes; every store takes so much.
+const LONGEST_IDENTITY: usize = 255;
+
 /// What all sessions of one type have in common.
 pub(crate) struct Rules {
     pub clock: Arc<dyn Clock>,
@@ -54,18 +57,29 @@ impl Rules {
 
     /// Whether two sessions are one user's, or both nobody's.
     pub(super) fn same_owner(&self, one: &Values, other: &Values) -> Result<bool> {
-        self.guarded(|| one.clone().owner() == other.clone().owner())
+        self.guarded(|| one.owner() == other.owner())
     }
 
-    /// The same values, with what was set encoded.
-    pub(super) fn settled(&self, mut values: Values) -> Result<Values> {
-        self.guarded(|| values.settle(self.format))??;
-        Ok(values)
+    /// The identity to store with values.
+    pub(super) fn identity(&self, values: &Values) -> Result<Option<String>> {
+        let identity = self.guarded(|| values.identity())?;
+        if identity.as_ref().is_some_and(|identity| identity.len() > LONGEST_IDENTITY) {
+            let name = self.schema.type_name();
+            let context = format!("the identity of session type `{name}` is longer than {LONGEST_IDENTITY} bytes");
+            return Err(Error::new(ErrorKind::Encode, context));
+        }
+        Ok(identity)
     }
 
-    /// Encodes what was set; refuses what takes too much room.
+    /// Encodes what was set.
+    pub(super) fn settle(&self, values: &mut Values) -> Result<()> {
+        self.guarded(|| values.settle(self.format))?
+    }
+
+    /// Encodes what was set; refuses what no store takes.
     pub(super) fn encode(&self, values: &mut Values) -> Result<()> {
-        self.guarded(|| values.settle(self.format))??;
+        self.settle(values)?;
+        self.identity(values)?;
         if values.size_at_most() > self.max_size {
             let size = values.payload(self.format).len();
             if size > self.max_size {

@@ -108,8 +108,12 @@ impl StoreEngine {
         match (&job.carrier, job.lifecycle) {
             // Both engines share one type of carrier; a request has one engine.
             (Carrier::Sealed(_), _) => Err(Error::new(ErrorKind::Unsupported, "a sealed session is in no store")),
-            (Carrier::Ended, _) if job.login => self.found_apart(&job, deadline).await,
-            (Carrier::Ended, _) => Ok(self.ended()),
+            (Carrier::Outside { .. } | Carrier::Ended, _) if job.login => self.found_apart(&job, deadline).await,
+            (Carrier::Outside { left }, Lifecycle::Keep | Lifecycle::Cycle) => {
+                let left = *left;
+                self.overtaken(&left, job, deadline).await
+            }
+            (Carrier::Outside { .. } | Carrier::Ended, _) => Ok(self.ended()),
             (Carrier::Live(live), Lifecycle::Keep) => self.grouped(live.clone(), job, deadline).await,
             (Carrier::Live(live), Lifecycle::Cycle) => self.cycle(live.clone(), job, deadline).await,
             (Carrier::Live(live), Lifecycle::End) => self.end(live.clone(), job, deadline).await,
@@ -136,6 +140,11 @@ impl StoreEngine {
         })
     }
 
+    /// Whether a session is still where it was.
+    pub(crate) async fn holds(&self, live: &Live) -> bool {
+        matches!(self.call(self.timeout, "load", self.store.load(&live.key)).await, Ok(Lookup::Found(_)))
+    }
+
     /// A session without a record, or what `flush` leaves of it.
     pub(super) async fn found_or_forget(
         &self,
@@ -144,11 +153,17 @@ impl StoreEngine {
         deadline: Deadline,
     ) -> Result<Settled> {
         if !job.values.is_blank() {
-            let settled = self.found(job.values, None, deadline).await?;
-            if let Some((key, version)) = replaces {
+            let founded = self.found(job.values, None, deadline).await;
+            if let Some((key, version)) = replaces
+                && (founded.is_ok() || job.flushed)
+            {
                 self.discard(&key, Some(version), deadline).await;
             }
-            return Ok(settled);
+            return match founded {
+                // What was there has ended, and the browser is told.
+                Err(error) if job.flushed => Ok(Settled { failure: Some(error), ..self.forgotten() }),
+                founded => founded,
+            };
         }
         let cookie = if job.flushed { CookieEffect::Remove } else { CookieEffect::None };
         let replaces = match replaces {
@@ -179,7 +194,7 @@ impl StoreEngine {
         for _ in 0..TRIES {
             let id = SessionId::random()?;
             let key = id.key(self.rules.scope);
-            let (record, live) = self.record(key, Some(id), &mut values, created_at)?;
+            let (record, live) = self.record(key, Some(id), &values, created_at)?;
             if self.insert(&key, &record, deadline).await? {
                 return Ok(Settled::new(Carrier::Live(live), values, CookieEffect::Set));
             }
@@ -201,7 +216,7 @@ impl StoreEngine {
         &self,
         key: Key,
         id: Option<SessionId>,
-        values: &mut Values,
+        values: &Values,
         created_at: Option<Timestamp>,
     ) -> Result<(Record, Live)> {
         let now = self.rules.now();
@@ -210,14 +225,7 @@ impl StoreEngine {
         let version = Version::random()?;
         let mut record = Record::new(self.rules.scope, values.payload(self.rules.format), version, now, expires_at);
         record.created_at = created_at;
-        record.identity = self.rules.guarded(|| values.identity())?;
-        if let Some(identity) = &record.identity
-            && identity.len() > 255
-        {
-            let name = self.rules.schema.type_name();
-            let context = format!("the identity of session type `{name}` is longer than 255 bytes");
-            return Err(Error::new(ErrorKind::Encode, context));
-        }
+        record.identity = self.rules.identity(values)?;
         Ok((record, Live { id, key, version, created_at, expires_at }))
     }
 

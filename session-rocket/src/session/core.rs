@@ -116,8 +116,17 @@ impl Core {
     /// Saves what the request changed, or renews what it read. Whether all was saved, and what to tell the browser: also
     /// of a failure, for what was saved before it, such as a new id, stands.
     pub(crate) async fn respond(self: &Arc<Self>, scope: Scope) -> (Answer, Result<()>) {
+        let earlier = self.state.renewal();
         // There may be a failure of a `save` whose caller went away.
         let saved = self.commit(scope).await.and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
+        if let Some(live) = self.state.renewal() {
+            // By now, another request may have given the browser a newer id: a renewal must not take that from it. After
+            // a failure nobody knows; after a save of a while ago the store does.
+            let old = earlier.is_some_and(|earlier| earlier.version == live.version);
+            if saved.is_err() || old && !self.engine.holds(&live).await {
+                self.state.withdraw_news();
+            }
+        }
         if saved.is_ok() && scope == Scope::Everything {
             self.refresh().await;
         }
@@ -175,6 +184,6 @@ fn needs_cookie(job: &Job) -> bool {
         (Carrier::Live(_), Lifecycle::End) => !job.flushed || !job.values.is_blank(),
         (Carrier::Sealed(_), _) => true,
         (Carrier::New { .. }, _) => !job.values.is_blank(),
-        (Carrier::Ended, _) => job.login,
+        (Carrier::Outside { .. } | Carrier::Ended, _) => job.login,
     }
 }

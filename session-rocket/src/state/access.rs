@@ -202,7 +202,7 @@ impl State {
     #[track_caller]
     pub(crate) fn replace(&self, write: impl FnOnce(&mut Edit)) {
         let at = Location::caller();
-        let mut values = self.snapshot().1;
+        let values = self.snapshot().1;
         let mut given = Edit::of_everything(Values::empty(values.schema()));
         write(&mut given);
         if REPLAYING.get() {

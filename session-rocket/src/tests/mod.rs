@@ -4,6 +4,8 @@ mod between;
 mod faults;
 pub(crate) mod fixture;
 mod handle;
+mod logins;
 mod model;
 mod schedules;
+mod slow;
 mod state;

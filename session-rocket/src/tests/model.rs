@@ -142,6 +142,8 @@ enum Told {
 
 #[derive(Debug, Clone)]
 struct Request {
+    /// The session that the cookie was of.
+    loaded: Option<usize>,
     place: Place,
     base: Data,
     view: Data,
@@ -172,8 +174,9 @@ impl World {
             Some(_) => (Place::Dead, Data::default()),
         };
         let view = base.clone();
-        let (log, told) = (Vec::new(), Told::Nothing);
-        Request { place, base, view, log, flush: false, cycle: false, ends: false, moves: false, login: false, told }
+        let (loaded, log, told) = (cookie, Vec::new(), Told::Nothing);
+        let (flush, cycle, ends, moves, login) = (false, false, false, false, false);
+        Request { loaded, place, base, view, log, flush, cycle, ends, moves, login, told }
     }
 
     fn create(&mut self, data: Data) -> (Place, Told) {
@@ -325,8 +328,14 @@ impl Request {
     }
 
     /// Where the session is known to be: an id that another request cycled is not ours to tell.
-    fn told(&self) -> Told {
+    fn told(&self, world: &World) -> Told {
         match (self.told, self.place) {
+            // Saved a while ago; the browser holds a newer one by now.
+            (Told::Hold(_), Place::At { session, .. })
+                if self.loaded == Some(session) && world.sessions[session].1 != Fate::Live =>
+            {
+                Told::Nothing
+            }
             (Told::Hold(_), Place::At { session, known: true }) => Told::Hold(session),
             (Told::Forget, Place::Nowhere) => Told::Forget,
             _ => Told::Nothing,
@@ -421,7 +430,7 @@ impl Run {
         let scope = if ok { Scope::Everything } else { Scope::LifecycleOnly };
         let answer = respond(session, scope).await.unwrap();
         learn(&mut self.ids, model, session);
-        match (model.told(), answer) {
+        match (model.told(&self.world), answer) {
             (Told::Nothing, Answer::Nothing) => {}
             (Told::Forget, Answer::Forget) => self.world.jar = None,
             (Told::Hold(session), Answer::Hold { value, .. }) => {

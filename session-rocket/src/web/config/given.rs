@@ -61,7 +61,7 @@ pub(super) fn read(figment: &Figment, table: &str, code: &Config) -> Result<Conf
     if value.as_dict().is_none() {
         let source = figment.get_metadata(value.tag()).map(origin).unwrap_or_default();
         // A text may be a table with a slip in it, secrets and all: it is not shown.
-        let found = value.as_str().map_or("no table", |_| "a text");
+        let found = value.as_str().map_or("a value that is none", |_| "a text");
         let variable = table.to_uppercase();
         let fix = format!(
             "found {found}, expected a table: write `[default.{table}]`, or \
