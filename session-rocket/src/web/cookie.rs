@@ -1,6 +1,6 @@
 //! The session cookie: read from a request, put into a response.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use rocket::http::{Cookie, Header, SameSite, Status};
@@ -37,7 +37,7 @@ impl CookieSettings {
 
     /// How many bytes a line that [`hold`](Self::hold)s takes at most, but for the value.
     pub(crate) fn frame(&self) -> usize {
-        self.hold(String::new(), Some(MAX_AGE), OffsetDateTime::UNIX_EPOCH).to_string().len()
+        self.hold("", Some(MAX_AGE), OffsetDateTime::UNIX_EPOCH).len()
     }
 
     /// Whether a request carries a cookie of this name, whatever its value.
@@ -53,40 +53,63 @@ impl CookieSettings {
         })
     }
 
-    /// The cookie that makes the browser hold `value` for `age`, or until it is closed.
+    /// The line that makes the browser hold `value` for `age`, or until it is closed.
     ///
     /// `age` counts from `now`, and is cut to whole seconds and to 400 days.
-    pub(crate) fn hold(&self, value: String, age: Option<Duration>, now: OffsetDateTime) -> Cookie<'static> {
-        let mut cookie = self.bare(value);
+    pub(crate) fn hold(&self, value: &str, age: Option<Duration>, now: OffsetDateTime) -> String {
+        let mut line = self.bare(value);
         if let Some(age) = age {
             let seconds = i64::try_from(age.min(MAX_AGE).as_secs()).unwrap_or(i64::MAX);
-            let age = time::Duration::seconds(seconds);
-            cookie.set_max_age(age);
-            cookie.set_expires(now.saturating_add(age));
+            keep(&mut line, seconds, now.saturating_add(time::Duration::seconds(seconds)));
         }
-        cookie
+        line
     }
 
-    /// The cookie that makes the browser forget what it holds. Its attributes are those of [`hold`](Self::hold): a browser
+    /// The line that makes the browser forget what it holds. Its attributes are those of [`hold`](Self::hold): a browser
     /// takes no other for the same cookie, and refuses a `__Host-` cookie without `Secure` even as a removal.
-    pub(crate) fn forget(&self) -> Cookie<'static> {
-        let mut cookie = self.bare(String::new());
-        cookie.set_max_age(time::Duration::ZERO);
-        cookie.set_expires(OffsetDateTime::UNIX_EPOCH);
-        cookie
+    pub(crate) fn forget(&self) -> String {
+        let mut line = self.bare("");
+        keep(&mut line, 0, OffsetDateTime::UNIX_EPOCH);
+        line
     }
 
-    fn bare(&self, value: String) -> Cookie<'static> {
-        let mut cookie = Cookie::new(self.name.clone(), value);
-        cookie.set_path(self.path.clone());
-        cookie.set_secure(self.secure);
-        cookie.set_http_only(self.http_only);
-        cookie.set_same_site(self.same_site);
-        if let Some(domain) = &self.domain {
-            cookie.set_domain(domain.clone());
+    /// The cookie and its attributes, but for its lifetime. No name or attribute needs an escape: the configuration
+    /// refuses those that would.
+    fn bare(&self, value: &str) -> String {
+        let mut line = String::with_capacity(self.name.len() + value.len() + self.path.len() + 128);
+        line.extend([&self.name, "=", value]);
+        if self.http_only {
+            line.push_str("; HttpOnly");
         }
-        cookie
+        line.push_str(match self.same_site {
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None",
+        });
+        if self.secure {
+            line.push_str("; Secure");
+        }
+        line.extend(["; Path=", &self.path]);
+        if let Some(domain) = &self.domain {
+            line.extend(["; Domain=", domain]);
+        }
+        line
     }
+}
+
+/// Adds a lifetime, for browsers of today and, as a date, for those that know no other.
+fn keep(line: &mut String, seconds: i64, until: OffsetDateTime) {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let day = DAYS[usize::from(until.weekday().number_days_from_monday())];
+    let month = MONTHS[usize::from(u8::from(until.month())) - 1];
+    let (year, date) = (until.year(), until.day());
+    let (hour, minute, second) = until.to_hms();
+    // Writing to a text cannot fail.
+    let _ = write!(
+        line,
+        "; Max-Age={seconds}; Expires={day}, {date:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
+    );
 }
 
 /// For the launch log.
@@ -102,22 +125,27 @@ impl fmt::Display for CookieSettings {
     }
 }
 
-/// Puts `cookie` into a response, in the place of any other of its name, and keeps caches from storing the response.
-pub(crate) fn set(response: &mut Response<'_>, cookie: Cookie<'static>) {
-    if response.headers().contains("Set-Cookie") {
-        let is_other = |header: &str| header.split(['=', ';']).next().is_none_or(|name| name.trim() != cookie.name());
-        let others: Vec<String> =
-            response.headers().get("Set-Cookie").filter(|header| is_other(header)).map(ToOwned::to_owned).collect();
+/// Puts the line of a cookie into a response, in the place of any other of its name, and keeps caches from storing the
+/// response.
+pub(crate) fn set(response: &mut Response<'_>, line: String) {
+    let name = name_of(&line);
+    if response.headers().get("Set-Cookie").any(|other| name_of(other) == name) {
+        let others = response.headers().get("Set-Cookie").filter(|other| name_of(other) != name);
+        let others: Vec<String> = others.map(ToOwned::to_owned).collect();
         response.remove_header("Set-Cookie");
         for other in others {
             response.adjoin_raw_header("Set-Cookie", other);
         }
     }
-    // Not `Header::from(cookie)`: that would percent-encode a name of the user's.
-    response.adjoin_raw_header("Set-Cookie", cookie.to_string());
+    response.adjoin_raw_header("Set-Cookie", line);
     if !tokens(response, "Cache-Control").any(is_private) {
         response.set_raw_header("Cache-Control", "no-store");
     }
+}
+
+/// Which cookie a line sets.
+fn name_of(line: &str) -> &str {
+    line.split(['=', ';']).next().unwrap_or_default().trim()
 }
 
 /// Whether a directive of `Cache-Control` keeps shared caches from storing the response.
@@ -132,6 +160,10 @@ pub(crate) fn vary(response: &mut Response<'_>) {
         return;
     }
     let mut all: Vec<&str> = tokens(response, "Vary").collect();
+    if all.is_empty() {
+        response.set_raw_header("Vary", "Cookie");
+        return;
+    }
     all.push("Cookie");
     let all = all.join(", ");
     response.set_raw_header("Vary", all);

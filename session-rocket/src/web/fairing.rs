@@ -202,7 +202,7 @@ async fn respond<T: SessionData>(
         Answer::Nothing => {}
         Answer::Hold { value, age } => {
             let now = session.core().engine.rules().now().to_date();
-            cookie::set(response, settings.hold(value, age, now));
+            cookie::set(response, settings.hold(&value, age, now));
         }
         Answer::Forget if settings.presented(request) => cookie::set(response, settings.forget()),
         Answer::Forget => {}

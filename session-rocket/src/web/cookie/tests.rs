@@ -106,24 +106,36 @@ fn at_most_eight_candidates() {
 #[test]
 fn a_persistent_cookie_has_max_age_and_expires() {
     let id = id();
-    let cookie = settings().hold(id.expose(), Some(Duration::from_millis(90_900)), now());
-    let text = cookie.to_string();
+    let text = settings().hold(&id.expose(), Some(Duration::from_millis(90_900)), now());
+    let cookie = Cookie::parse(text.as_str()).unwrap();
     assert!(text.starts_with(&format!("sessionid={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=90; ", id.expose())));
     let left = cookie.expires_datetime().unwrap() - OffsetDateTime::now_utc();
     assert!(left > time::Duration::seconds(80) && left <= time::Duration::seconds(90), "{left}");
 }
 
 #[test]
+fn dates_are_written_as_http_has_them() {
+    for millis in [0, 951_782_400_000, 1_767_225_599_999, 4_102_444_800_000, 253_402_300_799_000] {
+        let now = crate::clock::Timestamp::from_millis(millis).to_date();
+        let text = settings().hold("x", Some(Duration::from_secs(1)), now);
+        let expected = now.saturating_add(time::Duration::SECOND).replace_nanosecond(0).unwrap();
+        assert_eq!(Cookie::parse(text.as_str()).unwrap().expires_datetime(), Some(expected), "{text}");
+        assert!(text.ends_with(" GMT") && text.split("Expires=").nth(1).unwrap().len() == 29, "{text}");
+    }
+}
+
+#[test]
 fn a_lifetime_is_cut_to_400_days() {
     for age in [MAX_AGE + Duration::from_secs(1), Duration::MAX] {
-        let cookie = settings().hold(id().expose(), Some(age), now());
+        let text = settings().hold(&id().expose(), Some(age), now());
+        let cookie = Cookie::parse(text).unwrap();
         assert_eq!(cookie.max_age(), Some(time::Duration::days(400)));
     }
 }
 
 #[test]
 fn a_browser_close_cookie_has_neither() {
-    let text = settings().hold(id().expose(), None, now()).to_string();
+    let text = settings().hold(&id().expose(), None, now());
     assert!(!text.contains("Max-Age") && !text.contains("Expires"), "{text}");
 }
 
@@ -139,14 +151,11 @@ fn a_removal_has_the_attributes_of_the_cookie_it_removes() {
     };
     let attributes = "SameSite=Strict; Secure; Path=/shop; Domain=example.com";
     assert_eq!(
-        settings.forget().to_string(),
+        settings.forget(),
         format!("__Secure-x=; {attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
     );
     let id = id();
-    assert_eq!(
-        settings.hold(id.expose(), None, now()).to_string(),
-        format!("__Secure-x={}; {attributes}", id.expose())
-    );
+    assert_eq!(settings.hold(&id.expose(), None, now()), format!("__Secure-x={}; {attributes}", id.expose()));
 }
 
 #[test]
@@ -155,10 +164,10 @@ fn one_set_cookie_per_name() {
     response.adjoin_raw_header("Set-Cookie", "theme=dark; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid=old; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid2=other");
-    set(&mut response, settings().hold(id().expose(), None, now()));
+    set(&mut response, settings().hold(&id().expose(), None, now()));
     let last = settings().forget();
     set(&mut response, last.clone());
-    assert_eq!(all(&response, "Set-Cookie"), ["theme=dark; Path=/", "sessionid2=other", &last.to_string()]);
+    assert_eq!(all(&response, "Set-Cookie"), ["theme=dark; Path=/", "sessionid2=other", &last]);
 }
 
 #[test]
@@ -166,7 +175,7 @@ fn an_unusual_name_is_written_as_it_is_read() {
     let settings = CookieSettings { name: "a|b^c`d~".into(), ..settings() };
     let id = id();
     let mut response = Response::new();
-    set(&mut response, settings.hold(id.expose(), None, now()));
+    set(&mut response, settings.hold(&id.expose(), None, now()));
     let header = all(&response, "Set-Cookie")[0].split(';').next().unwrap().to_owned();
     with_cookies(&[header], |request| assert_eq!(exposed(&candidates(&settings, request)), [id.expose()]));
 }
