@@ -17,7 +17,6 @@
 
 mod cookie;
 mod driver;
-mod processes;
 pub mod programs;
 mod session;
 mod tab;

@@ -1,6 +1,5 @@
 //! Every store against the whole contract, and the contract's suite against stores that break it.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use session_rocket::store::memory::MemoryStore;
 use session_rocket::store::sql::sqlite::SqliteStore;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
 use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
+use session_rocket_tests::report::examine;
 
 async fn opened(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
     let options = Options::new(url).clock(clock);
@@ -23,21 +23,9 @@ async fn pooled(path: &Path, clock: Arc<ManualClock>) -> Arc<dyn Store> {
     Arc::new(SqliteStore::from_pool(pool, &options).await.expect("a store in the pool's database"))
 }
 
-/// Prints how a store did, check by check, and fails if it broke one.
-async fn examine(name: &str, open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) {
-    let outcomes = conformance::examine(open).await;
-    let mut table = String::new();
-    for (check, outcome) in &outcomes {
-        writeln!(table, "{name:<24} {check:<75} {outcome:?}").expect("a text takes it");
-    }
-    print!("{table}");
-    assert_eq!(outcomes.len(), conformance::checks().len());
-    assert!(outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Kept), "{table}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_keeps_the_contract() {
-    examine("memory:", async |clock| opened("memory:", clock).await).await;
+    examine("memory", true, async |clock| opened("memory:", clock).await).await;
 }
 
 /// One file for all checks: the store is not empty, and was closed and opened again.
@@ -45,19 +33,19 @@ async fn memory_keeps_the_contract() {
 async fn sqlite_keeps_the_contract() {
     let directory = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
-    examine("sqlite: a file", async |clock| opened(&url, clock).await).await;
+    examine("sqlite", true, async |clock| opened(&url, clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_in_memory_keeps_the_contract() {
-    examine("sqlite::memory:", async |clock| opened("sqlite::memory:", clock).await).await;
+    examine("sqlite-in-memory", true, async |clock| opened("sqlite::memory:", clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_in_an_applications_pool_keeps_the_contract() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("application.db");
-    examine("sqlite: a pool", async |clock| pooled(&path, clock).await).await;
+    examine("sqlite-pool", true, async |clock| pooled(&path, clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,6 +41,7 @@ use crate::record::Fate;
 use crate::record::{Record, Tombstone, Version};
 
 pub mod conformance;
+mod envelope;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sql;

@@ -44,6 +44,12 @@ pub struct Options {
     pub max_connections: Option<u32>,
     /// How many sessions and tombstones a store in memory holds. _Default:_ 100,000.
     pub capacity: usize,
+    /// The URL of a cache in front of the store. _Default:_ none.
+    pub cache: Option<String>,
+    /// How long the cache serves an entry at most. _Default:_ 60 seconds.
+    pub cache_ttl: Duration,
+    /// What the keys begin with, in Redis and Memcached. _Default:_ `"session:"`.
+    pub key_prefix: String,
     /// Where the time comes from. _Default:_ [`SystemClock`].
     pub clock: Arc<dyn Clock>,
 }
@@ -57,6 +63,9 @@ impl Default for Options {
             timeout: Duration::from_secs(5),
             max_connections: None,
             capacity: 100_000,
+            cache: None,
+            cache_ttl: Duration::from_secs(60),
+            key_prefix: "session:".to_owned(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -103,6 +112,27 @@ impl Options {
         self
     }
 
+    /// Puts a cache in front of the store.
+    #[must_use]
+    pub fn cache(mut self, url: impl Into<String>) -> Self {
+        self.cache = Some(url.into());
+        self
+    }
+
+    /// Sets how long the cache serves an entry at most.
+    #[must_use]
+    pub fn cache_ttl(mut self, duration: Duration) -> Self {
+        self.cache_ttl = duration;
+        self
+    }
+
+    /// Sets what the keys begin with, in Redis and Memcached.
+    #[must_use]
+    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.key_prefix = prefix.into();
+        self
+    }
+
     /// Sets where the time comes from.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -112,11 +142,18 @@ impl Options {
 
     /// Whether both name one store, opened in one way.
     pub(crate) fn same_place(&self, other: &Self) -> bool {
-        let of = |options: &Self| {
-            let Self { url, table, migrate, timeout, max_connections, capacity, clock: _ } = options.clone();
-            (url, table, migrate, timeout, max_connections, capacity)
-        };
-        of(self) == of(other) && std::ptr::addr_eq(Arc::as_ptr(&self.clock), Arc::as_ptr(&other.clock))
+        let Self { url, table, migrate, timeout, max_connections, capacity, cache, cache_ttl, key_prefix, clock } =
+            self;
+        *url == other.url
+            && *table == other.table
+            && *migrate == other.migrate
+            && *timeout == other.timeout
+            && *max_connections == other.max_connections
+            && *capacity == other.capacity
+            && *cache == other.cache
+            && *cache_ttl == other.cache_ttl
+            && *key_prefix == other.key_prefix
+            && std::ptr::addr_eq(Arc::as_ptr(clock), Arc::as_ptr(&other.clock))
     }
 }
 
@@ -144,7 +181,7 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         #[cfg(feature = "sqlite")]
         "sqlite" => return Ok(Arc::new(super::sql::sqlite::SqliteStore::open(options).await?)),
         #[cfg(not(feature = "sqlite"))]
-        "sqlite" => "this build lacks the cargo feature `sqlite`: enable it for `session-rocket`".to_owned(),
+        "sqlite" => lacks("sqlite"),
         "cookie+signed" | "cookie+encrypted" => {
             format!("`{scheme}:` is no store: with it, each session of the site lives in its own cookie")
         }
@@ -153,6 +190,11 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
     };
     let context = format!("`store` cannot be opened: {problem}; a URL begins with `sqlite:` or `memory:`");
     Err(Error::new(ErrorKind::Config, context))
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn lacks(feature: &str) -> String {
+    format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
 }
 
 #[cfg(test)]

@@ -57,6 +57,9 @@ pub struct Config {
     max_connections: Option<u32>,
     max_size: u64,
     capacity: usize,
+    cache: Option<String>,
+    cache_ttl: Duration,
+    key_prefix: String,
 }
 
 impl Default for Config {
@@ -82,6 +85,9 @@ impl Default for Config {
             max_connections: None,
             max_size: 256 * 1024,
             capacity: 100_000,
+            cache: None,
+            cache_ttl: Duration::from_mins(1),
+            key_prefix: "session:".into(),
         }
     }
 }
@@ -237,6 +243,27 @@ impl Config {
     /// `MAX_ENTRIES`.
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
+        self
+    }
+
+    /// The URL of a cache in front of the store. Every change goes to the store first; see [`store`](crate::store) for
+    /// what a cache that cannot be reached may show. Default: none. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
+    pub fn cache(mut self, url: impl Into<String>) -> Self {
+        self.cache = Some(url.into());
+        self
+    }
+
+    /// How long the cache serves an entry at most: 1 second to 1 hour. Default: 60 seconds. Django keeps it as long as
+    /// the session.
+    pub fn cache_ttl(mut self, duration: Duration) -> Self {
+        self.cache_ttl = duration;
+        self
+    }
+
+    /// What the keys begin with, in Redis and Memcached: at most 100 printable ASCII characters, and no space. Sites that
+    /// share a server differ in it. Default: `"session:"`. Django: `KEY_PREFIX`.
+    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.key_prefix = prefix.into();
         self
     }
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{processes, programs};
+use super::programs;
+use crate::processes;
 
 /// How long it may take to start, on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(60);

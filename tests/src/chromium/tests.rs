@@ -10,6 +10,7 @@ use rocket::response::{Redirect, content::RawHtml};
 use rocket::{Build, FromForm, Rocket, State, get, post, routes, uri};
 
 use super::*;
+use crate::processes;
 use crate::served::Served;
 
 const ENTRY: &str = "<!doctype html><title>Entry</title><h1>Entry</h1><a href='/?again'>Again</a>

@@ -50,6 +50,10 @@ struct Given {
     max_connections: Option<u32>,
     max_size: Option<ByteUnit>,
     capacity: Option<usize>,
+    cache: Option<String>,
+    #[serde(deserialize_with = "given")]
+    cache_ttl: Option<Span>,
+    key_prefix: Option<String>,
 }
 
 /// Reads `table` over what code says.
@@ -98,6 +102,9 @@ impl Given {
             max_connections: self.max_connections.or(code.max_connections),
             max_size: self.max_size.map_or(code.max_size, ByteUnit::as_u64),
             capacity: self.capacity.unwrap_or(code.capacity),
+            cache: self.cache.or(code.cache),
+            cache_ttl: self.cache_ttl.map_or(code.cache_ttl, |Span(span)| span),
+            key_prefix: self.key_prefix.unwrap_or(code.key_prefix),
         }
     }
 }

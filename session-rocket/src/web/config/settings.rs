@@ -22,6 +22,8 @@ use crate::web::cookie::{CookieSettings, MAX_AGE};
 /// A request that waits for longer has lost its client.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
 const SECOND: Duration = Duration::from_secs(1);
+/// How long what a partition hides may show at most.
+const LONGEST_CACHE_TTL: Duration = Duration::from_hours(1);
 
 /// The effective settings of one session type.
 #[derive(Clone)]
@@ -72,6 +74,9 @@ pub(crate) fn resolve(figment: &Figment, table: &str, code: &Config, debug: bool
             timeout: config.timeout,
             max_connections: config.max_connections,
             capacity: config.capacity,
+            cache: config.cache,
+            cache_ttl: config.cache_ttl,
+            key_prefix: config.key_prefix,
             clock: Arc::new(SystemClock),
         },
         sweep_interval: config.sweep_interval,
@@ -139,6 +144,12 @@ impl Check<'_> {
         }
         if config.sweep_interval.is_some_and(|interval| interval.is_zero()) {
             return self.refuse("sweep_interval", "must not be zero: write \"off\" to never sweep");
+        }
+        if config.cache_ttl < SECOND || config.cache_ttl > LONGEST_CACHE_TTL {
+            return self.refuse("cache_ttl", "must lie between 1 second and 1 hour");
+        }
+        if config.key_prefix.len() > 100 || !config.key_prefix.bytes().all(|b| b.is_ascii_graphic()) {
+            return self.refuse("key_prefix", "at most 100 printable ASCII characters, and no space");
         }
         // A longer one is a slip, and clocks and timers have their ends.
         for (key, duration, longest) in

@@ -1,8 +1,8 @@
-//! The processes that a driver started, and their end.
+//! The processes that a program of the tests started, and their end.
 //!
-//! A browser is a family of processes. Some leave their parent, so they are also known by a mark: a directory whose
+//! A browser, or a database server, is a family of processes. Some leave their parent, so they are also known by a mark: a directory whose
 //! name is in the environment or in the arguments of each. Read from `/proc`; elsewhere than on Linux nothing is
-//! found, and the browser's own shutdown has to do.
+//! found, and its own shutdown has to do.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ struct Process {
 }
 
 /// The processes with the mark, and all descendants of theirs and of `root`, without `root` itself.
-pub(super) fn family(root: u32, mark: &Path) -> BTreeSet<u32> {
+pub(crate) fn family(root: u32, mark: &Path) -> BTreeSet<u32> {
     let all = running(mark);
     let mut family: BTreeSet<u32> = all.iter().filter(|process| process.marked).map(|process| process.id).collect();
     family.insert(root);
@@ -36,7 +36,7 @@ pub(super) fn family(root: u32, mark: &Path) -> BTreeSet<u32> {
 }
 
 /// Kills the family and whatever else has the mark, and waits until they are gone.
-pub(super) fn end(family: &BTreeSet<u32>, mark: &Path) {
+pub(crate) fn end(family: &BTreeSet<u32>, mark: &Path) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let mut rest = running(mark);
@@ -46,16 +46,18 @@ pub(super) fn end(family: &BTreeSet<u32>, mark: &Path) {
         }
         if Instant::now() > deadline {
             let ids: Vec<u32> = rest.iter().map(|process| process.id).collect();
-            eprintln!("processes of the browser that do not end: {ids:?}");
+            eprintln!("processes that do not end: {ids:?}");
             return;
         }
-        for process in &rest {
-            if let Some(id) = i32::try_from(process.id).ok().and_then(Pid::from_raw) {
-                // It may have ended since.
-                let _ = kill_process(id, Signal::KILL);
-            }
-        }
+        rest.iter().for_each(|process| send(process.id, Signal::KILL));
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sends a signal to a process, which may have ended since.
+pub(crate) fn send(id: u32, signal: Signal) {
+    if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(id, signal);
     }
 }
 

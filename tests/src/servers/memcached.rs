@@ -1,0 +1,45 @@
+//! A Memcached server.
+
+use std::process::Command;
+
+use super::{Private, directory, programs};
+
+/// One server.
+pub struct Memcached(Private);
+
+impl Memcached {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start() -> Self {
+        let program = programs::find("memcached").unwrap_or_else(|missing| panic!("{missing}"));
+        Self(Private::start(directory(), move |directory, port| {
+            let mut command = Command::new(&program);
+            // It refuses to be run by root, unless it is told to.
+            command.args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string()]);
+            // Its directory is how its processes are known.
+            command.env("SESSION_ROCKET_SERVER", directory);
+            command
+        }))
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("memcached://127.0.0.1:{}", self.0.port())
+    }
+}
+
+impl std::ops::Deref for Memcached {
+    type Target = Private;
+
+    fn deref(&self) -> &Private {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Memcached {
+    fn deref_mut(&mut self) -> &mut Private {
+        &mut self.0
+    }
+}
