@@ -103,7 +103,7 @@ pub use id::{Key, SessionId};
 pub use record::{Fate, Record, Tombstone, Version};
 pub use session::Session;
 pub use session_derive::Session;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use sqlx;
 pub use time;
 pub use web::config::Config;

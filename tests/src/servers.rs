@@ -3,10 +3,14 @@
 //! A program that is not there is a failure that says what to install; `cargo xtask test` installs it by itself.
 
 mod memcached;
+mod mysql;
+mod postgres;
 pub mod programs;
 mod redis;
 
 pub use memcached::Memcached;
+pub use mysql::MySql;
+pub use postgres::Postgres;
 pub use redis::Redis;
 
 use std::collections::BTreeSet;

@@ -43,7 +43,7 @@ use crate::record::{Record, Tombstone, Version};
 pub mod conformance;
 mod envelope;
 pub mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub mod sql;
 pub(crate) mod sweep;
 
@@ -106,6 +106,22 @@ pub enum Retire {
     Gone,
 }
 
+/// How much a store holds.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Sessions that are alive.
+    pub live: u64,
+    /// Tombstones that stand.
+    pub tombstones: u64,
+    /// Sessions and tombstones that expired and were not swept yet.
+    pub expired: u64,
+    /// What the payloads of all sessions take, in bytes.
+    pub bytes: u64,
+    /// When the oldest living session began.
+    pub oldest: Option<Timestamp>,
+}
+
 /// A place to keep sessions. The contract is in the [module's documentation](self).
 ///
 /// # Errors
@@ -147,6 +163,11 @@ pub trait Store: Send + Sync + 'static {
         let _ = (scope, identity, except, until);
         Err(unsupported())
     }
+
+    /// How much there is. May take long, for it looks at everything; no part of serving a site.
+    async fn stats(&self) -> Result<Stats> {
+        Err(Error::new(ErrorKind::Unsupported, "this store cannot count what it holds"))
+    }
 }
 
 /// A store that several session types, or a test, hold.
@@ -186,6 +207,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         (**self).retire_all(scope, identity, except, until).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        (**self).stats().await
     }
 }
 

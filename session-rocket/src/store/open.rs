@@ -165,8 +165,7 @@ impl fmt::Debug for Options {
 }
 
 /// Schemes of back-ends that this release does not have.
-const PLANNED: &[&str] =
-    &["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "redis+cluster", "memcached", "file"];
+const PLANNED: &[&str] = &["redis", "rediss", "redis+cluster", "memcached", "file"];
 
 /// Opens the store that `options.url` names.
 ///
@@ -182,6 +181,14 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         "sqlite" => return Ok(Arc::new(super::sql::sqlite::SqliteStore::open(options).await?)),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => lacks("sqlite"),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => return Ok(Arc::new(super::sql::postgres::PostgresStore::open(options).await?)),
+        #[cfg(not(feature = "postgres"))]
+        "postgres" | "postgresql" => lacks("postgres"),
+        #[cfg(feature = "mysql")]
+        "mysql" | "mariadb" => return Ok(Arc::new(super::sql::mysql::MySqlStore::open(options).await?)),
+        #[cfg(not(feature = "mysql"))]
+        "mysql" | "mariadb" => lacks("mysql"),
         "cookie+signed" | "cookie+encrypted" => {
             format!("`{scheme}:` is no store: with it, each session of the site lives in its own cookie")
         }
@@ -192,7 +199,7 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
     Err(Error::new(ErrorKind::Config, context))
 }
 
-#[cfg(not(feature = "sqlite"))]
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 fn lacks(feature: &str) -> String {
     format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
 }

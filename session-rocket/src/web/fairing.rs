@@ -28,8 +28,8 @@ enum Source {
     /// The configuration's `store` URL.
     Url,
     Object(Arc<dyn Store>),
-    #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::SqlitePool),
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    Pool(store::sql::Pool),
 }
 
 /// The fairing that loads and saves sessions of type `T`; see [`Session::fairing`].
@@ -77,11 +77,12 @@ impl<T> SessionFairing<T> {
         self
     }
 
-    /// Keeps sessions in the database of the application's own pool, whatever the configuration's `store` says.
-    #[cfg(feature = "sqlite")]
+    /// Keeps sessions in the database of the application's own pool, of SQLite, PostgreSQL or MySQL, whatever the
+    /// configuration's `store` says. The pool's settings stay as they are.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
-    pub fn pool(mut self, pool: sqlx::SqlitePool) -> Self {
-        self.source = Source::Sqlite(pool);
+    pub fn pool(mut self, pool: impl Into<store::sql::Pool>) -> Self {
+        self.source = Source::Pool(pool.into());
         self
     }
 
@@ -309,11 +310,8 @@ impl<T: SessionData> SessionFairing<T> {
     async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
         match &self.source {
             Source::Object(store) => Ok((store.clone(), false)),
-            #[cfg(feature = "sqlite")]
-            Source::Sqlite(pool) => {
-                let store = store::sql::sqlite::SqliteStore::from_pool(pool.clone(), options).await?;
-                Ok((Arc::new(store), false))
-            }
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+            Source::Pool(pool) => Ok((pool.clone().into_store(options).await?, false)),
             Source::Url => {
                 let opened = registry.opened(options);
                 match opened {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 pub const PROGRAMS: &[(&str, &str)] = &[
     ("postgres", "postgresql"),
     ("mariadbd", "mariadb-server"),
+    ("mariadb-install-db", "mariadb-server"),
     ("redis-server", "redis-server"),
     ("memcached", "memcached"),
 ];

@@ -1,102 +1,233 @@
-//! Sessions in a SQL database: what the back-ends have in common.
+//! Sessions in a SQL database: one store, and what each database does its own way.
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AssertSqlSafe, SqlSafeStr};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+
+use self::statement::{Dialect, Held, Statement, Statements, Value};
+use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
+use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Key, random_bytes};
+use crate::record::{Fate, Record, Tombstone, Version};
 
-#[cfg(feature = "sqlite")]
-mod fault;
-#[cfg(feature = "sqlite")]
-mod place;
-#[cfg(feature = "sqlite")]
-mod recipe;
+#[cfg(feature = "mysql")]
+pub mod mysql;
+mod pool;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod server;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(feature = "sqlite")]
-mod watch;
+mod statement;
+mod table;
 
-/// The longest table name: with what is added to name indices, every database still takes it.
-const LONGEST_NAME: usize = 48;
+pub use pool::Pool;
 
-/// A table's name, as it stands in statements.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Table {
-    name: String,
+/// A store in a SQL database.
+///
+/// One table holds sessions and tombstones. Every call is one statement, or one and a look at why it changed nothing;
+/// each is atomic by itself, so no call needs a transaction.
+pub struct SqlStore<D: Driver> {
+    driver: D,
+    statements: Arc<Statements>,
+    clock: Arc<dyn Clock>,
 }
 
-impl Table {
-    /// # Errors
-    /// [`ErrorKind::Config`] for a name that no database takes.
-    fn new(name: &str) -> Result<Self> {
-        let problem = if name.is_empty() {
-            "is empty"
-        } else if name.len() > LONGEST_NAME {
-            "is longer than 48 bytes"
-        } else if name.contains('\0') {
-            "contains a NUL"
-        } else {
-            return Ok(Self { name: name.to_owned() });
-        };
-        Err(Error::new(ErrorKind::Config, format!("`table` {problem}: give a name like \"rocket_session\"")))
-    }
+/// How statements reach a database.
+#[doc(hidden)]
+pub trait Driver: Send + Sync + 'static {
+    /// The database it talks to.
+    type Database: Dialect;
 
-    fn quoted(&self) -> String {
-        quote(&self.name)
-    }
+    /// Runs a statement that writes, and says how many rows it did.
+    fn write(&self, call: Call<'_>) -> impl Future<Output = Result<u64>> + Send;
 
-    /// The name of something that belongs to the table, such as an index.
-    fn quoted_with(&self, suffix: &str) -> String {
-        quote(&format!("{}_{suffix}", self.name))
-    }
+    /// Runs a statement that reads. `latest` asks for what was just written, too.
+    fn read(&self, call: Call<'_>, latest: bool) -> impl Future<Output = Result<Vec<Row<Self>>>> + Send;
+}
 
-    /// Puts the name into SQL in which `{table}` stands for it and `{table:x}` for what belongs to it.
-    fn fill(&self, sql: &str) -> String {
-        let mut filled = String::with_capacity(sql.len() * 2);
-        let mut rest = sql;
-        while let Some((before, marked)) = rest.split_once("{table") {
-            filled.push_str(before);
-            let (suffix, after) = marked.split_once('}').unwrap_or((marked, ""));
-            match suffix.strip_prefix(':') {
-                Some(suffix) => filled.push_str(&self.quoted_with(suffix)),
-                None => filled.push_str(&self.quoted()),
+type Row<D> = <<D as Driver>::Database as sqlx::Database>::Row;
+
+/// A statement, its values, and what it does, for errors.
+#[derive(Clone, Copy)]
+pub struct Call<'c> {
+    what: &'static str,
+    statement: &'c Statement,
+    values: &'c [Value<'c>],
+}
+
+impl Call<'_> {
+    /// How many bytes its longest value takes.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    fn longest(&self) -> usize {
+        self.values.iter().map(Value::len).max().unwrap_or_default()
+    }
+}
+
+/// Asks again and again while another statement is in the way of this one. What is cut off in between leaves no statement
+/// behind that is still to come.
+async fn patiently<A, F>(
+    clock: &dyn Clock,
+    limit: Duration,
+    is_busy: impl Fn(&sqlx::Error) -> bool,
+    ask: impl Fn() -> F,
+) -> sqlx::Result<A>
+where
+    F: Future<Output = sqlx::Result<A>>,
+{
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if is_busy(&error) && started.elapsed() < limit => {
+                // Without the system's randomness there are other things to worry about than a fair turn.
+                let [random] = random_bytes::<1>().unwrap_or([128]);
+                clock.sleep(Duration::from_micros(u64::from(random) * 40)).await;
             }
-            rest = after;
+            done => return done,
         }
-        filled.push_str(rest);
-        filled
-    }
-
-    /// The migrations in `files`, recorded in a table of their own, so that the application's are not disturbed.
-    fn migrator(&self, files: &[(i64, &'static str, &'static str)]) -> Migrator {
-        let migrations = files.iter().map(|(version, name, sql)| {
-            let sql = AssertSqlSafe(self.fill(sql)).into_sql_str();
-            Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
-        });
-        let mut migrator = Migrator::with_migrations(migrations.collect());
-        migrator.dangerous_set_table_name(self.quoted_with("migrations"));
-        // A newer release may have been here: its tables serve this one as well, or its migrations would not be ours.
-        migrator.set_ignore_missing(true);
-        migrator
     }
 }
 
-/// As SQL's standard has it; a quote within is doubled, so no name ends the identifier.
-fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+fn unreadable(error: sqlx::Error) -> Error {
+    Error::with_source(ErrorKind::Unavailable, "a row of the session table is not as it should be", error)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl<D: Driver> SqlStore<D> {
+    fn with(driver: D, statements: Arc<Statements>, options: &Options) -> Self {
+        Self { driver, statements, clock: options.clock.clone() }
+    }
 
-    #[test]
-    fn a_name_cannot_end_its_quotes() {
-        let table = Table::new("a\"b; drop table x; {table:}").unwrap();
-        assert_eq!(table.fill("FROM {table}"), "FROM \"a\"\"b; drop table x; {table:}\"");
-        assert_eq!(Table::new("t").unwrap().fill("{table:x} ON {table}"), "\"t_x\" ON \"t\"");
-        for bad in ["", "a\0b", &"x".repeat(49)] {
-            assert_eq!(Table::new(bad).unwrap_err().kind(), ErrorKind::Config);
+    fn now(&self) -> Value<'static> {
+        self.clock.now().into()
+    }
+
+    async fn write(&self, what: &'static str, statement: &Statement, values: &[Value<'_>]) -> Result<u64> {
+        self.driver.write(Call { what, statement, values }).await
+    }
+
+    async fn read(
+        &self,
+        what: &'static str,
+        statement: &Statement,
+        values: &[Value<'_>],
+        latest: bool,
+    ) -> Result<Vec<Held>> {
+        let rows = self.driver.read(Call { what, statement, values }, latest).await?;
+        rows.iter().map(|row| D::Database::read(row).map_err(unreadable)).collect()
+    }
+
+    async fn look(&self, key: &Key, latest: bool) -> Result<Lookup> {
+        let held = self.read("load", &self.statements.load, &[key.into(), self.now()], latest).await?;
+        Ok(held.into_iter().next().map_or(Lookup::Absent, |held| held.what))
+    }
+}
+
+/// The values of a record and its key, in the order of the statements that write one, and two more.
+fn values<'v>(key: &'v Key, record: &'v Record, more: [Value<'v>; 2]) -> [Value<'v>; 10] {
+    let [ninth, tenth] = more;
+    [
+        key.into(),
+        Value::Scope(&record.scope),
+        Value::Identity(record.identity.as_deref()),
+        Value::Bytes(Some(&record.payload)),
+        record.version.into(),
+        record.created_at.into(),
+        record.updated_at.into(),
+        record.expires_at.into(),
+        ninth,
+        tenth,
+    ]
+}
+
+#[async_trait]
+impl<D: Driver> Store for SqlStore<D> {
+    async fn load(&self, key: &Key) -> Result<Lookup> {
+        self.look(key, false).await
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
+        let values = values(key, record, [self.now(), self.now()]);
+        let inserted = self.write("create", &self.statements.insert, &values).await? == 1
+            || self.write("create", &self.statements.replace_expired, &values).await? == 1;
+        Ok(if inserted { Create::Created } else { Create::Taken })
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        let values = values(key, record, [expected.into(), self.now()]);
+        if self.write("save", &self.statements.update, &values).await? == 1 {
+            return Ok(Update::Updated);
         }
+        Ok(match self.look(key, true).await? {
+            Lookup::Found(fresh) => Update::Conflict(fresh),
+            Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Update::Moved(to),
+            Lookup::Tombstone(_) | Lookup::Absent => Update::Gone,
+        })
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
+        let values = [key.into(), expires_at.into(), expected.into(), self.now()];
+        if self.write("refresh", &self.statements.touch, &values).await? == 1 {
+            return Ok(Touch::Touched);
+        }
+        Ok(match self.look(key, true).await? {
+            Lookup::Found(_) => Touch::Conflict,
+            Lookup::Tombstone(_) | Lookup::Absent => Touch::Gone,
+        })
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
+        let moved_to = match &tombstone.fate {
+            Fate::Moved(to) => Value::from(to),
+            Fate::Ended => Value::Bytes(None),
+        };
+        let expected = expected.map_or(Value::Int(None), Value::from);
+        let values = [self.now(), tombstone.expires_at.into(), moved_to, key.into(), expected];
+        if self.write("end", &self.statements.retire, &values).await? == 1 {
+            return Ok(Retire::Retired);
+        }
+        Ok(match self.look(key, true).await? {
+            Lookup::Found(fresh) => Retire::Conflict(fresh),
+            Lookup::Tombstone(_) | Lookup::Absent => Retire::Gone,
+        })
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.write("delete", &self.statements.delete, &[key.into()]).await.map(|_| ())
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        self.write("sweep", &self.statements.sweep, &[self.now(), i64::from(limit).into()]).await
+    }
+
+    async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
+        let values = [Value::Scope(scope), Value::Identity(Some(identity)), self.now()];
+        let held = self.read("list", &self.statements.list, &values, false).await?;
+        let record = |held: Held| match held {
+            Held { key: Some(key), what: Lookup::Found(record) } => Some((key, record)),
+            _ => None,
+        };
+        Ok(held.into_iter().filter_map(record).collect())
+    }
+
+    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
+        let except = except.map_or(Value::Bytes(None), Value::from);
+        let values = [self.now(), until.into(), Value::Scope(scope), Value::Identity(Some(identity)), except];
+        self.write("end", &self.statements.retire_all, &values).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let call = Call { what: "count", statement: &self.statements.stats, values: &[self.now()] };
+        let rows = self.driver.read(call, false).await?;
+        rows.first().map_or(Ok(Stats::default()), |row| D::Database::read_stats(row).map_err(unreadable))
+    }
+}
+
+impl<D: Driver> fmt::Debug for SqlStore<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlStore").field("database", &<D::Database as sqlx::Database>::NAME).finish_non_exhaustive()
     }
 }

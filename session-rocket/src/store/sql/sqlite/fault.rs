@@ -32,6 +32,11 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(code(error), Some(BUSY | LOCKED))
 }
 
+/// Nobody may write to the file, or this user may not.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    code(error) == Some(READ_ONLY)
+}
+
 /// What to answer to a call.
 pub(super) fn kind(error: &sqlx::Error) -> ErrorKind {
     let late = is_busy(error) || matches!(error, sqlx::Error::PoolTimedOut);

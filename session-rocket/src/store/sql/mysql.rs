@@ -1,0 +1,138 @@
+//! Sessions in MySQL and MariaDB.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::error::BoxDynError;
+use sqlx::mysql::{
+    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow,
+};
+use sqlx::pool::PoolOptions;
+use sqlx::{Arguments, AssertSqlSafe, Executor, MySql};
+
+use super::SqlStore;
+use super::server::{Fault, Served, Server};
+use super::statement::{self, Dialect, Held, Value, Words};
+use super::table::{Step, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Options, Stats};
+
+/// What a statement needs besides its longest value: the others, and the protocol's own.
+const OVERHEAD: usize = 4096;
+
+/// A store in a MySQL or MariaDB database.
+pub type MySqlStore = SqlStore<Server<MySql>>;
+
+impl MySqlStore {
+    /// Opens the database that `options.url` names: `mysql://user:password@host:port/database?ssl-mode=VERIFY_IDENTITY`,
+    /// or `mariadb://…`.
+    ///
+    /// Connections of its own are strict (what does not fit is an error, not cut), read what is committed, and wait no
+    /// longer than `options.timeout` for a lock.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, migrated or written to, or the URL or the table's name is wrong: within
+    /// `options.timeout`.
+    pub async fn open(options: &Options) -> Result<Self> {
+        let url = match options.url.split_once(':') {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mariadb") => format!("mysql:{rest}"),
+            _ => options.url.clone(),
+        };
+        let wrong = "`store` is not a MySQL URL: write `mysql://user:password@host:port/database`";
+        let connect = MySqlConnectOptions::from_str(&url).map_err(|_| Error::new(ErrorKind::Config, wrong))?;
+        if connect.get_database().is_none() {
+            return Err(Error::new(ErrorKind::Config, "the `store` URL names no database: write `mysql://…/database`"));
+        }
+        let place = format!("{}:{}", connect.get_host(), connect.get_port());
+        let seconds = options.timeout.as_secs().max(1);
+        // The first of the two waits for a row, the second for a table.
+        let settings = format!(
+            "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), innodb_lock_wait_timeout = {seconds}, \
+             lock_wait_timeout = {seconds}"
+        );
+        let pool = PoolOptions::new().after_connect(move |connection: &mut MySqlConnection, _| {
+            let settings = AssertSqlSafe(settings.clone());
+            Box::pin(async move {
+                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                connection.execute(settings).await.map(|_| ())
+            })
+        });
+        Self::connect(connect, &place, pool, options).await
+    }
+}
+
+impl Dialect for MySql {
+    const WORDS: Words = Words {
+        quote: '`',
+        has_schemas: false,
+        parameter: None,
+        key: "`key`",
+        larger: "GREATEST",
+        integer: "SIGNED",
+        // `INSERT IGNORE` would ignore what does not fit as well: the error is looked at instead.
+        or_nothing: "",
+        sweep: "DELETE FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+    };
+    const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/mysql/0001_create.sql"))];
+
+    fn bind(arguments: &mut MySqlArguments, value: Value<'_>) -> Result<(), BoxDynError> {
+        match value {
+            Value::Int(number) => arguments.add(number),
+            Value::Bytes(bytes) => arguments.add(bytes),
+            // As bytes, so that no character set comes between.
+            Value::Scope(scope) => arguments.add(scope.as_bytes()),
+            Value::Identity(identity) => arguments.add(identity.map(str::as_bytes)),
+        }
+    }
+
+    fn read(row: &MySqlRow) -> sqlx::Result<Held> {
+        statement::read(row)
+    }
+
+    fn read_stats(row: &MySqlRow) -> sqlx::Result<Stats> {
+        statement::read_stats(row)
+    }
+
+    fn done(result: &MySqlQueryResult) -> u64 {
+        result.rows_affected()
+    }
+}
+
+impl Served for MySql {
+    // https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
+    fn fault(error: &sqlx::Error) -> Fault {
+        let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+        match (database.map(MySqlDatabaseError::number), error) {
+            (Some(1062), _) => Fault::Taken,
+            // A deadlock: this statement was undone.
+            (Some(1213), _) => Fault::Busy,
+            // A lock was not to be had, or the statement was cancelled.
+            (Some(1205 | 1317 | 1907 | 1969 | 3024), _) | (_, sqlx::Error::PoolTimedOut) => Fault::Late,
+            (Some(1045 | 1698), _) => Fault::Login,
+            (Some(1049), _) => Fault::NoDatabase,
+            (Some(1146 | 1054), _) => Fault::NoTable,
+            // Of the user, or of a server that only follows another.
+            (Some(1044 | 1142 | 1143 | 1227 | 1290 | 1792 | 1836), _) => Fault::Forbidden,
+            (Some(1153), _) => Fault::TooLarge,
+            _ => Fault::Other,
+        }
+    }
+
+    async fn lock(connection: &mut MySqlConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
+        // Names of locks are the server's, and at most 64 characters long.
+        let lock = "SELECT COALESCE(GET_LOCK(SHA2(CONCAT('session-rocket ', DATABASE(), '.', ?), 256), ?), 0)";
+        let limit = limit.as_secs().max(1).cast_signed();
+        let got: i64 = sqlx::query_scalar(lock).bind(table.name()).bind(limit).fetch_one(connection).await?;
+        if got == 1 { Ok(()) } else { Err(sqlx::Error::PoolTimedOut) }
+    }
+
+    async fn mend(connection: &mut MySqlConnection, table: &Table) -> sqlx::Result<()> {
+        // Its statements that make tables cannot be undone; ours can be run again.
+        connection.execute(AssertSqlSafe(table.forget_unfinished())).await.map(|_| ())
+    }
+
+    async fn largest(connection: &mut MySqlConnection) -> sqlx::Result<usize> {
+        let packet: u64 = sqlx::query_scalar("SELECT @@max_allowed_packet").fetch_one(connection).await?;
+        Ok(usize::try_from(packet).unwrap_or(usize::MAX).saturating_sub(OVERHEAD))
+    }
+}

@@ -1,0 +1,118 @@
+//! Sessions in PostgreSQL.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::error::BoxDynError;
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult, PgRow};
+use sqlx::{Arguments, Executor, Postgres};
+
+use super::SqlStore;
+use super::server::{Fault, Served, Server};
+use super::statement::{self, Dialect, Held, Value, Words};
+use super::table::{Step, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Options, Stats};
+
+/// A store in a PostgreSQL database.
+pub type PostgresStore = SqlStore<Server<Postgres>>;
+
+impl PostgresStore {
+    /// Opens the database that `options.url` names: `postgres://user:password@host:port/database?sslmode=verify-full`.
+    ///
+    /// The server is told to give up a statement after `options.timeout`, unless the URL's `options` say otherwise.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, migrated or written to, or the URL or the table's name is wrong: within
+    /// `options.timeout`.
+    pub async fn open(options: &Options) -> Result<Self> {
+        let connect = PgConnectOptions::from_str(&options.url).map_err(|_| {
+            let context = "`store` is not a PostgreSQL URL: write `postgres://user:password@host:port/database`";
+            Error::new(ErrorKind::Config, context)
+        })?;
+        let place = format!("{}:{}", connect.get_host(), connect.get_port());
+        let limit = options.timeout.as_millis().to_string();
+        let connect = match connect.get_options() {
+            Some(given) if given.contains("statement_timeout") => connect,
+            _ => connect.options([("statement_timeout", limit)]),
+        };
+        Self::connect(connect, &place, PoolOptions::new(), options).await
+    }
+}
+
+impl Dialect for Postgres {
+    const WORDS: Words = Words {
+        quote: '"',
+        has_schemas: true,
+        parameter: Some('$'),
+        key: "key",
+        larger: "GREATEST",
+        integer: "BIGINT",
+        or_nothing: " ON CONFLICT (key) DO NOTHING",
+        // An array is made once; a set could be asked for again and again.
+        sweep: "DELETE FROM {table} WHERE key = ANY (ARRAY \
+                (SELECT key FROM {table} WHERE expires_at <= ?1 LIMIT ?2 FOR UPDATE SKIP LOCKED)) \
+                AND expires_at <= ?1",
+    };
+    const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/postgres/0001_create.sql"))];
+
+    fn bind(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError> {
+        match value {
+            Value::Int(number) => arguments.add(number),
+            Value::Bytes(bytes) => arguments.add(bytes),
+            Value::Scope(scope) => arguments.add(scope),
+            // Its texts cannot hold a NUL.
+            Value::Identity(identity) => arguments.add(identity.map(str::as_bytes)),
+        }
+    }
+
+    fn read(row: &PgRow) -> sqlx::Result<Held> {
+        statement::read(row)
+    }
+
+    fn read_stats(row: &PgRow) -> sqlx::Result<Stats> {
+        statement::read_stats(row)
+    }
+
+    fn done(result: &PgQueryResult) -> u64 {
+        result.rows_affected()
+    }
+}
+
+impl Served for Postgres {
+    // https://www.postgresql.org/docs/current/errcodes-appendix.html
+    fn fault(error: &sqlx::Error) -> Fault {
+        let code = error.as_database_error().and_then(|error| error.code());
+        match (code.as_deref(), error) {
+            // A serialization failure, or a deadlock.
+            (Some("40001" | "40P01"), _) => Fault::Busy,
+            // It was cancelled, or a lock was not to be had.
+            (Some("57014" | "55P03"), _) | (_, sqlx::Error::PoolTimedOut) => Fault::Late,
+            (Some("28P01" | "28000"), _) => Fault::Login,
+            (Some("3D000"), _) => Fault::NoDatabase,
+            (Some("42P01" | "3F000" | "42703"), _) => Fault::NoTable,
+            // Of the user, or of a server that only follows another.
+            (Some("42501" | "25006"), _) => Fault::Forbidden,
+            _ => Fault::Other,
+        }
+    }
+
+    async fn lock(connection: &mut PgConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
+        // A large table takes longer to change than a session to save.
+        connection.execute("SET statement_timeout = 0").await?;
+        let limit = limit.as_millis().to_string();
+        sqlx::query("SELECT set_config('lock_timeout', $1, false)").bind(limit).execute(&mut *connection).await?;
+        let lock = "SELECT pg_advisory_lock(hashtextextended('session-rocket ' || $1, 0))";
+        sqlx::query(lock).bind(table.name()).execute(connection).await.map(|_| ())
+    }
+
+    async fn mend(_: &mut PgConnection, _: &Table) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    async fn largest(_: &mut PgConnection) -> sqlx::Result<usize> {
+        // https://www.postgresql.org/docs/current/limits.html
+        Ok(1 << 30)
+    }
+}

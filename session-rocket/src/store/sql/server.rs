@@ -1,0 +1,303 @@
+//! A database in a server of its own: connections, and launches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate as Migrates, MigrateError};
+use sqlx::pool::{PoolConnection, PoolConnectionMetadata, PoolOptions};
+use sqlx::{Connection, Executor, IntoArguments, Pool};
+
+use super::statement::{Dialect, Statements};
+use super::table::{Table, not_run};
+use super::{Call, Driver, SqlStore, patiently};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Migrate, Options};
+
+/// A connection that was idle for longer is asked whether it still stands: the server may have been restarted.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A database that is reached over the network.
+pub trait Served: Dialect {
+    /// What an error means.
+    fn fault(error: &sqlx::Error) -> Fault;
+
+    /// Locks out others that would migrate `table`, until the connection ends.
+    fn lock<'c>(
+        connection: &'c mut Self::Connection,
+        table: &'c Table,
+        limit: Duration,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send + 'c;
+
+    /// Undoes what a migration left that was cut off, where the database does not do so by itself.
+    fn mend<'c>(
+        connection: &'c mut Self::Connection,
+        table: &'c Table,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send + 'c;
+
+    /// The longest value that the server takes, in bytes.
+    fn largest(connection: &mut Self::Connection) -> impl Future<Output = sqlx::Result<usize>> + Send + '_;
+}
+
+/// What an error of a server means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The statement did nothing, for another was in its way: it may be run again.
+    Busy,
+    /// The server gave up, or no connection was free in time.
+    Late,
+    /// The user name or the password is wrong.
+    Login,
+    /// The database does not exist.
+    NoDatabase,
+    /// The table, its schema or a column does not exist.
+    NoTable,
+    /// The user may not do that, or the server does not write.
+    Forbidden,
+    /// A value is larger than the server takes.
+    TooLarge,
+    /// A key that was to be inserted is there.
+    Taken,
+    /// The server cannot be reached, or anything else.
+    Other,
+}
+
+/// Connections to a server.
+#[doc(hidden)]
+pub struct Server<DB: Served> {
+    pool: Pool<DB>,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+    /// The longest value that the server takes, in bytes.
+    largest: usize,
+}
+
+/// A connection that goes back to the pool only if its statement came to its end.
+struct Borrowed<DB: sqlx::Database> {
+    connection: PoolConnection<DB>,
+    done: bool,
+}
+
+impl<DB: sqlx::Database> Drop for Borrowed<DB> {
+    /// Whoever was to read the answer is gone: nobody else is to read it.
+    fn drop(&mut self) {
+        if !self.done {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// Whether a connection of the pool still stands. Asked only of one that was idle: it takes as long as a statement.
+async fn is_alive<C: Connection>(connection: &mut C, idle: Duration) -> sqlx::Result<bool> {
+    if idle > IDLE {
+        connection.ping().await?;
+    }
+    Ok(true)
+}
+
+impl<DB: Served> SqlStore<Server<DB>>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Connection: Migrates,
+    DB::Arguments: IntoArguments<DB>,
+{
+    /// On connections of its own, to `place`.
+    pub(super) async fn connect(
+        connect: <DB::Connection as Connection>::Options,
+        place: &str,
+        settings: PoolOptions<DB>,
+        options: &Options,
+    ) -> Result<Self> {
+        // Before there is a pool, which would try again and again.
+        let first = async { DB::Connection::connect_with(&connect).await?.close().await };
+        let first = tokio::time::timeout(options.timeout, first).await;
+        first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|e| cannot_connect::<DB>(place, e))?;
+        let settings = settings.acquire_timeout(options.timeout).test_before_acquire(false).before_acquire(
+            |connection, PoolConnectionMetadata { idle_for, .. }| Box::pin(is_alive(connection, idle_for)),
+        );
+        let settings = match options.max_connections {
+            Some(number) => settings.max_connections(number),
+            None => settings,
+        };
+        Self::from_pool(settings.connect_lazy_with(connect), options).await
+    }
+
+    /// Keeps sessions in the database of an application's own pool; `options.url` and `options.max_connections` are
+    /// not used, and the pool's settings stay as they are.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, migrated or written to, or the table's name is wrong.
+    pub async fn from_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
+        let table = Table::new(&options.table, DB::WORDS.quote, DB::WORDS.has_schemas)?;
+        let statements = Statements::new::<DB>(&table);
+        let prepared = tokio::time::timeout(options.timeout, prepare(&pool, &table, &statements, options)).await;
+        let late = || {
+            let context = format!("{} did not prepare the session table in time", DB::NAME);
+            Err(Error::new(ErrorKind::Timeout, context))
+        };
+        let largest = prepared.unwrap_or_else(|_| late())?;
+        let driver = Server { pool, timeout: options.timeout, clock: options.clock.clone(), largest };
+        Ok(Self::with(driver, Arc::new(statements), options))
+    }
+}
+
+/// Makes sure that the table is there and can be written to, or makes it; says what the longest value is.
+async fn prepare<DB: Served>(
+    pool: &Pool<DB>,
+    table: &Table,
+    statements: &Statements,
+    options: &Options,
+) -> Result<usize>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Connection: Migrates,
+    DB::Arguments: IntoArguments<DB>,
+{
+    let cannot_use = |e| cannot_use::<DB>(table, e);
+    // What is locked here is released with the connection, which is the pool's no more.
+    let mut connection = pool.acquire().await.map_err(cannot_use)?.detach();
+    match options.migrate {
+        Migrate::Auto => migrate::<DB>(table, &mut connection, options.timeout).await?,
+        Migrate::Check => {
+            let missing = table.missing(DB::STEPS, &mut connection).await;
+            let missing = missing.map_err(|e| cannot_migrate::<DB>("read which migrations were run", e))?;
+            missing.map_or(Ok(()), |step| Err(not_run(step)))?;
+        }
+        Migrate::Off => {}
+    }
+    for probe in &statements.probes {
+        let query = probe.query::<DB>(&[]).map_err(cannot_use)?;
+        (&mut connection).execute(query).await.map_err(cannot_use)?;
+    }
+    let largest = DB::largest(&mut connection).await.map_err(cannot_use)?;
+    connection.close().await.map_err(cannot_use)?;
+    Ok(largest)
+}
+
+/// Many may start at once: one migrates, and the others find it done.
+async fn migrate<DB: Served>(table: &Table, connection: &mut DB::Connection, limit: Duration) -> Result<()>
+where
+    DB::Connection: Migrates,
+{
+    // A user that may not make tables can serve one that is there.
+    if let Ok(None) = table.missing(DB::STEPS, connection).await {
+        return Ok(());
+    }
+    let run = async {
+        DB::lock(connection, table, limit).await?;
+        table.begin(connection).await?;
+        DB::mend(connection, table).await?;
+        table.migrate(DB::STEPS, connection).await
+    };
+    run.await.map_err(|e| cannot_migrate::<DB>("migrate the session table", e))
+}
+
+impl<DB: Served> Server<DB>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Arguments: IntoArguments<DB>,
+{
+    async fn borrow(&self) -> sqlx::Result<Borrowed<DB>> {
+        Ok(Borrowed { connection: self.pool.acquire().await?, done: false })
+    }
+
+    async fn write_once(&self, call: Call<'_>) -> sqlx::Result<u64> {
+        let query = call.statement.query::<DB>(call.values)?;
+        let mut borrowed = self.borrow().await?;
+        let done = (&mut *borrowed.connection).execute(query).await;
+        borrowed.done = true;
+        match done {
+            Ok(done) => Ok(DB::done(&done)),
+            Err(error) if DB::fault(&error) == Fault::Taken => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read_once(&self, call: Call<'_>) -> sqlx::Result<Vec<DB::Row>> {
+        let query = call.statement.query::<DB>(call.values)?;
+        let mut borrowed = self.borrow().await?;
+        let rows = (&mut *borrowed.connection).fetch_all(query).await;
+        borrowed.done = true;
+        rows
+    }
+
+    async fn patiently<A, F>(&self, what: &str, ask: impl Fn() -> F) -> Result<A>
+    where
+        F: Future<Output = sqlx::Result<A>>,
+    {
+        let is_busy = |error: &sqlx::Error| DB::fault(error) == Fault::Busy;
+        patiently(&*self.clock, self.timeout, is_busy, ask).await.map_err(|e| failed::<DB>(what, e))
+    }
+}
+
+impl<DB: Served> Driver for Server<DB>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Arguments: IntoArguments<DB>,
+{
+    type Database = DB;
+
+    async fn write(&self, call: Call<'_>) -> Result<u64> {
+        if call.longest() > self.largest {
+            let context = format!(
+                "{} takes no value of more than {} bytes: set `max_size` to less, or raise the server's limit",
+                DB::NAME,
+                self.largest
+            );
+            return Err(Error::new(ErrorKind::TooLarge, context));
+        }
+        self.patiently(call.what, || self.write_once(call)).await
+    }
+
+    async fn read(&self, call: Call<'_>, _latest: bool) -> Result<Vec<DB::Row>> {
+        self.patiently(call.what, || self.read_once(call)).await
+    }
+}
+
+fn failed<DB: Served>(what: &str, error: sqlx::Error) -> Error {
+    let kind = match DB::fault(&error) {
+        Fault::Busy | Fault::Late => ErrorKind::Timeout,
+        Fault::TooLarge => ErrorKind::TooLarge,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::with_source(kind, format!("cannot {what} a session in {}", DB::NAME), error)
+}
+
+/// What to tell a launch: whether waiting helps or another configuration, and what to do.
+fn explained<DB: Served>(problem: String, error: &sqlx::Error) -> (ErrorKind, String) {
+    let (kind, advice) = match DB::fault(error) {
+        Fault::Login => (ErrorKind::Config, "the user name or the password in `store` is wrong"),
+        Fault::NoDatabase => (ErrorKind::Config, "create the database, or name another in `store`"),
+        Fault::NoTable => (ErrorKind::Config, "set `migrate = \"auto\"`, or another `table`"),
+        Fault::Forbidden => (
+            ErrorKind::Config,
+            "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or give one in `store` that may write (to \
+             make the table, it must be allowed to create tables as well)",
+        ),
+        Fault::Busy | Fault::Late => (ErrorKind::Timeout, "it did not answer in time: is it overloaded?"),
+        Fault::TooLarge | Fault::Taken | Fault::Other => {
+            (ErrorKind::Unavailable, "is the server running, and is the address in `store` right?")
+        }
+    };
+    (kind, format!("{problem}: {advice}"))
+}
+
+fn cannot_connect<DB: Served>(place: &str, error: sqlx::Error) -> Error {
+    let (kind, context) = explained::<DB>(format!("cannot connect to {} at {place}", DB::NAME), &error);
+    Error::with_source(kind, context, error)
+}
+
+fn cannot_use<DB: Served>(table: &Table, error: sqlx::Error) -> Error {
+    let problem = format!("cannot use the table `{}` in {}", table.name(), DB::NAME);
+    let (kind, context) = explained::<DB>(problem, &error);
+    Error::with_source(kind, context, error)
+}
+
+fn cannot_migrate<DB: Served>(what: &str, error: MigrateError) -> Error {
+    let problem = format!("cannot {what} in {}", DB::NAME);
+    let (kind, context) = match &error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => explained::<DB>(problem, cause),
+        _ => (ErrorKind::Config, problem),
+    };
+    Error::with_source(kind, context, error)
+}
