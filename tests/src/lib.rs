@@ -6,6 +6,7 @@ pub mod chromium;
 pub mod logs;
 #[cfg(unix)]
 mod processes;
+pub mod proxy;
 pub mod report;
 pub mod served;
 pub mod server;

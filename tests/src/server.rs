@@ -16,9 +16,17 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub fn start(site: &str, directory: &Path, store: &str) -> Self {
+        Self::start_with(site, directory, &[("SITE_STORE", store)])
+    }
+
+    /// The same, with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_with(site: &str, directory: &Path, variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(site)
             .current_dir(directory)
-            .env("SITE_STORE", store)
+            .envs(variables.iter().copied())
             .env("ROCKET_ADDRESS", "127.0.0.1")
             .env("ROCKET_PORT", "0")
             .env("ROCKET_WORKERS", "2")

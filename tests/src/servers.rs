@@ -33,12 +33,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How to start a server in a directory, on a port.
 type Start = Box<dyn Fn(&Path, u16) -> Command + Send + Sync>;
 
+/// Whether a server that takes connections on a port is ready to serve.
+type Ready = fn(u16) -> bool;
+
 /// A server that runs until it is dropped.
 pub struct Private {
     process: Child,
     port: u16,
     directory: TempDir,
     start: Start,
+    ready: Ready,
 }
 
 impl Private {
@@ -47,13 +51,25 @@ impl Private {
     /// # Panics
     /// When it does not start: with the end of its log.
     fn start(directory: TempDir, start: impl Fn(&Path, u16) -> Command + Send + Sync + 'static) -> Self {
+        Self::start_until(directory, start, |_| true)
+    }
+
+    /// The same, for a server that takes connections before it serves.
+    ///
+    /// # Panics
+    /// When it does not start: with the end of its log.
+    fn start_until(
+        directory: TempDir,
+        start: impl Fn(&Path, u16) -> Command + Send + Sync + 'static,
+        ready: Ready,
+    ) -> Self {
         // Another program may take the port meanwhile.
         const TRIES: usize = 5;
         for _ in 0..TRIES {
             let port = free_port();
             let mut process = spawn(start(directory.path(), port), directory.path());
-            if is_ready(&mut process, port) {
-                return Self { process, port, directory, start: Box::new(start) };
+            if is_ready(&mut process, port, ready) {
+                return Self { process, port, directory, start: Box::new(start), ready };
             }
         }
         panic!("a server does not start: {}", log_in(directory.path()));
@@ -94,7 +110,7 @@ impl Private {
     /// When it does not start: with the end of its log.
     pub fn restart(&mut self) {
         self.process = spawn((self.start)(self.directory.path(), self.port), self.directory.path());
-        let ready = is_ready(&mut self.process, self.port);
+        let ready = is_ready(&mut self.process, self.port, self.ready);
         assert!(ready, "a server does not start again: {}", log_in(self.directory.path()));
     }
 
@@ -133,15 +149,15 @@ fn spawn(mut command: Command, directory: &Path) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("cannot run {}: {error}", command.get_program().display()))
 }
 
-/// Waits until it takes connections; false if it ends before.
-fn is_ready(process: &mut Child, port: u16) -> bool {
+/// Waits until it serves; false if it ends before.
+fn is_ready(process: &mut Child, port: u16, ready: Ready) -> bool {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
         if process.try_wait().expect("a child can be asked after").is_some() {
             return false;
         }
-        if TcpStream::connect_timeout(&address, PAUSE * 10).is_ok() {
+        if TcpStream::connect_timeout(&address, PAUSE * 10).is_ok() && ready(port) {
             return true;
         }
         thread::sleep(PAUSE);

@@ -1,15 +1,18 @@
 //! A site in a process of its own, for tests that need several processes or kill one.
 //!
-//! Configured like any site, by `ROCKET_SESSION={…}`; prints its port when it is ready.
+//! Configured by `SITE_STORE`, `SITE_CACHE` and `SITE_TIMEOUT` (milliseconds), and like any site by
+//! `ROCKET_SESSION={…}`; prints its port when it is ready.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rocket::fairing::AdHoc;
-use rocket::{get, launch, routes};
+use rocket::tokio::sync::Notify;
+use rocket::{State, get, launch, routes};
 use session_rocket::store::{self, Create, Lookup, Retire, Store, Touch, Update};
-use session_rocket::{Error, Key, Record, Session, Timestamp, Tombstone, Version};
+use session_rocket::{Config, Error, Key, Record, Session, Timestamp, Tombstone, Version};
 
 /// A session that many requests change at once.
 #[derive(Session)]
@@ -63,6 +66,38 @@ fn logout(session: Session<Hot>) {
     session.flush();
 }
 
+#[get("/whoami")]
+fn whoami(session: Session<Hot>) -> String {
+    session.user_id().unwrap_or_else(|| "nobody".to_owned())
+}
+
+/// What holds requests back: how many wait, and what lets them go.
+#[derive(Default)]
+struct Gate {
+    waiting: AtomicU64,
+    opened: Notify,
+}
+
+/// Reads the session and sets a field, then is held back before it answers.
+#[get("/held/<name>")]
+async fn held(session: Session<Hot>, name: String, gate: &State<Gate>) {
+    session.update_fields(move |fields| _ = fields.insert(name, true.into()));
+    let opened = gate.opened.notified();
+    gate.waiting.fetch_add(1, Ordering::SeqCst);
+    opened.await;
+    gate.waiting.fetch_sub(1, Ordering::SeqCst);
+}
+
+#[get("/waiting")]
+fn waiting(gate: &State<Gate>) -> String {
+    gate.waiting.load(Ordering::SeqCst).to_string()
+}
+
+#[get("/open")]
+fn open_gate(gate: &State<Gate>) {
+    gate.opened.notify_waiters();
+}
+
 #[get("/conflicts")]
 fn conflicts() -> String {
     CONFLICTS.load(Ordering::Relaxed).to_string()
@@ -109,10 +144,16 @@ impl Store for Counting {
 #[launch]
 async fn rocket() -> _ {
     let url = std::env::var("SITE_STORE").expect("the test sets where sessions are kept");
-    let options = store::Options::new(url);
+    let timeout = std::env::var("SITE_TIMEOUT").ok().map(|millis| millis.parse().expect("a number"));
+    let timeout = Duration::from_millis(timeout.unwrap_or(5000));
+    let mut options = store::Options::new(url).timeout(timeout);
+    options.cache = std::env::var("SITE_CACHE").ok().filter(|url| !url.is_empty());
     let store = store::open(&options).await.expect("the test's store opens");
+    let fairing = Session::<Hot>::fairing().config(Config::new().timeout(timeout)).store(Counting(store));
     rocket::build()
-        .attach(Session::<Hot>::fairing().store(Counting(store)))
+        .attach(fairing)
         .attach(AdHoc::on_liftoff("port", |rocket| Box::pin(async move { println!("port {}", rocket.config().port) })))
-        .mount("/", routes![count, get_count, field, fields, first, login, logout, conflicts])
+        .manage(Gate::default())
+        .mount("/", routes![count, get_count, field, fields, first, login, logout, whoami, conflicts])
+        .mount("/", routes![held, waiting, open_gate])
 }

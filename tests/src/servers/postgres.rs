@@ -40,14 +40,15 @@ impl Postgres {
             .current_dir(directory.path());
         let made = as_user(&mut make, user).status().expect("initdb can be run");
         assert!(made.success(), "initdb failed");
-        Self(Private::start(directory, move |directory, port| {
+        let start = move |directory: &Path, port: u16| {
             let mut command = Command::new(&program);
             command.current_dir(directory).arg("-D").arg(directory.join("data")).args(["-p", &port.to_string()]);
             command.args(["-c", "listen_addresses=127.0.0.1", "-c"]);
             command.arg(format!("unix_socket_directories={}", directory.display()));
             as_user(&mut command, user);
             command
-        }))
+        };
+        Self(Private::start_until(directory, start, is_ready))
     }
 
     /// The URL of its database.
@@ -77,6 +78,13 @@ impl Postgres {
         session_rocket::sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.expect("the statements run");
         pool.close().await;
     }
+}
+
+fn is_ready(port: u16) -> bool {
+    let program = programs::find("postgres").and_then(|path| path.canonicalize().map_err(|error| error.to_string()));
+    let mut ask = Command::new(program.expect("it was started").with_file_name("pg_isready"));
+    let asked = ask.args(["--quiet", "--host=127.0.0.1", "--port", &port.to_string()]).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// The server refuses to be run by root: then the user of its package runs it.

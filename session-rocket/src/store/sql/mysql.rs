@@ -104,8 +104,8 @@ impl Served for MySql {
         let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
         match (database.map(MySqlDatabaseError::number), error) {
             (Some(1062), _) => Fault::Taken,
-            // A deadlock: this statement was undone.
-            (Some(1213), _) => Fault::Busy,
+            // A deadlock, which this statement gave way to, or no connection left.
+            (Some(1213 | 1040), _) => Fault::Busy,
             // A lock was not to be had, or the statement was cancelled.
             (Some(1205 | 1317 | 1907 | 1969 | 3024), _) | (_, sqlx::Error::PoolTimedOut) => Fault::Late,
             (Some(1045 | 1698), _) => Fault::Login,

@@ -85,8 +85,8 @@ impl Served for Postgres {
     fn fault(error: &sqlx::Error) -> Fault {
         let code = error.as_database_error().and_then(|error| error.code());
         match (code.as_deref(), error) {
-            // A serialization failure, or a deadlock.
-            (Some("40001" | "40P01"), _) => Fault::Busy,
+            // A serialization failure, a deadlock, no connection left, or a start or shutdown under way.
+            (Some("40001" | "40P01" | "53300" | "57P03"), _) => Fault::Busy,
             // It was cancelled, or a lock was not to be had.
             (Some("57014" | "55P03"), _) | (_, sqlx::Error::PoolTimedOut) => Fault::Late,
             (Some("28P01" | "28000"), _) => Fault::Login,

@@ -42,7 +42,7 @@ pub trait Served: Dialect {
 /// What an error of a server means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The statement did nothing, for another was in its way: it may be run again.
+    /// The statement did nothing, for another was in its way or the server just starts: it may be run again.
     Busy,
     /// The server gave up, or no connection was free in time.
     Late,
@@ -108,8 +108,9 @@ where
         settings: PoolOptions<DB>,
         options: &Options,
     ) -> Result<Self> {
-        // Before there is a pool, which would try again and again.
-        let first = async { DB::Connection::connect_with(&connect).await?.close().await };
+        // Before there is a pool, which would try again and again where nobody listens.
+        let first = || async { DB::Connection::connect_with(&connect).await?.close().await };
+        let first = patiently(&*options.clock, options.timeout, is_busy::<DB>, first);
         let first = tokio::time::timeout(options.timeout, first).await;
         first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|e| cannot_connect::<DB>(place, e))?;
         let settings = settings.acquire_timeout(options.timeout).test_before_acquire(false).before_acquire(
@@ -139,6 +140,10 @@ where
         let driver = Server { pool, timeout: options.timeout, clock: options.clock.clone(), largest };
         Ok(Self::with(driver, Arc::new(statements), options))
     }
+}
+
+fn is_busy<DB: Served>(error: &sqlx::Error) -> bool {
+    DB::fault(error) == Fault::Busy
 }
 
 /// Makes sure that the table is there and can be written to, or makes it; says what the longest value is.
@@ -225,8 +230,7 @@ where
     where
         F: Future<Output = sqlx::Result<A>>,
     {
-        let is_busy = |error: &sqlx::Error| DB::fault(error) == Fault::Busy;
-        patiently(&*self.clock, self.timeout, is_busy, ask).await.map_err(|e| failed::<DB>(what, e))
+        patiently(&*self.clock, self.timeout, is_busy::<DB>, ask).await.map_err(|e| failed::<DB>(what, e))
     }
 }
 
