@@ -91,7 +91,8 @@ impl Served for Postgres {
             (Some("57014" | "55P03"), _) | (_, sqlx::Error::PoolTimedOut) => Fault::Late,
             (Some("28P01" | "28000"), _) => Fault::Login,
             (Some("3D000"), _) => Fault::NoDatabase,
-            (Some("42P01" | "3F000" | "42703"), _) => Fault::NoTable,
+            (Some("42P01" | "42703"), _) => Fault::NoTable,
+            (Some("3F000"), _) => Fault::NoSchema,
             // Of the user, or of a server that only follows another.
             (Some("42501" | "25006"), _) => Fault::Forbidden,
             _ => Fault::Other,

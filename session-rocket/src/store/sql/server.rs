@@ -17,6 +17,9 @@ use crate::store::{Migrate, Options};
 /// A connection that was idle for longer is asked whether it still stands: the server may have been restarted.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// What to tell a launch that waited in vain.
+const LATE: &str = "it did not answer in time: is it overloaded, or behind a firewall?";
+
 /// A database that is reached over the network.
 pub trait Served: Dialect {
     /// What an error means.
@@ -50,8 +53,10 @@ pub enum Fault {
     Login,
     /// The database does not exist.
     NoDatabase,
-    /// The table, its schema or a column does not exist.
+    /// The table or a column does not exist.
     NoTable,
+    /// What stands before the dot in the table's name does not exist.
+    NoSchema,
     /// The user may not do that, or the server does not write.
     Forbidden,
     /// A value is larger than the server takes.
@@ -111,8 +116,11 @@ where
         // Before there is a pool, which would try again and again where nobody listens.
         let first = || async { DB::Connection::connect_with(&connect).await?.close().await };
         let first = patiently(&*options.clock, options.timeout, is_busy::<DB>, first);
-        let first = tokio::time::timeout(options.timeout, first).await;
-        first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|e| cannot_connect::<DB>(place, e))?;
+        let problem = format!("cannot connect to {} at {place}", DB::NAME);
+        match tokio::time::timeout(options.timeout, first).await {
+            Ok(first) => first.map_err(|e| explained::<DB>(problem, e))?,
+            Err(_) => return Err(Error::new(ErrorKind::Timeout, format!("{problem}: {LATE}"))),
+        }
         let settings = settings.acquire_timeout(options.timeout).test_before_acquire(false).before_acquire(
             |connection, PoolConnectionMetadata { idle_for, .. }| Box::pin(is_alive(connection, idle_for)),
         );
@@ -133,7 +141,7 @@ where
         let statements = Statements::new::<DB>(&table);
         let prepared = tokio::time::timeout(options.timeout, prepare(&pool, &table, &statements, options)).await;
         let late = || {
-            let context = format!("{} did not prepare the session table in time", DB::NAME);
+            let context = format!("cannot prepare the session table in {}: {LATE}", DB::NAME);
             Err(Error::new(ErrorKind::Timeout, context))
         };
         let largest = prepared.unwrap_or_else(|_| late())?;
@@ -268,40 +276,33 @@ fn failed<DB: Served>(what: &str, error: sqlx::Error) -> Error {
 }
 
 /// What to tell a launch: whether waiting helps or another configuration, and what to do.
-fn explained<DB: Served>(problem: String, error: &sqlx::Error) -> (ErrorKind, String) {
-    let (kind, advice) = match DB::fault(error) {
+fn explained<DB: Served>(problem: String, error: sqlx::Error) -> Error {
+    let (kind, advice) = match DB::fault(&error) {
         Fault::Login => (ErrorKind::Config, "the user name or the password in `store` is wrong"),
         Fault::NoDatabase => (ErrorKind::Config, "create the database, or name another in `store`"),
         Fault::NoTable => (ErrorKind::Config, "set `migrate = \"auto\"`, or another `table`"),
+        Fault::NoSchema => (ErrorKind::Config, "create the schema, or set another `table`"),
         Fault::Forbidden => (
             ErrorKind::Config,
             "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or give one in `store` that may write (to \
              make the table, it must be allowed to create tables as well)",
         ),
-        Fault::Busy | Fault::Late => (ErrorKind::Timeout, "it did not answer in time: is it overloaded?"),
+        Fault::Busy | Fault::Late => (ErrorKind::Timeout, LATE),
         Fault::TooLarge | Fault::Taken | Fault::Other => {
             (ErrorKind::Unavailable, "is the server running, and is the address in `store` right?")
         }
     };
-    (kind, format!("{problem}: {advice}"))
-}
-
-fn cannot_connect<DB: Served>(place: &str, error: sqlx::Error) -> Error {
-    let (kind, context) = explained::<DB>(format!("cannot connect to {} at {place}", DB::NAME), &error);
-    Error::with_source(kind, context, error)
+    Error::with_source(kind, format!("{problem}: {advice}"), error)
 }
 
 fn cannot_use<DB: Served>(table: &Table, error: sqlx::Error) -> Error {
-    let problem = format!("cannot use the table `{}` in {}", table.name(), DB::NAME);
-    let (kind, context) = explained::<DB>(problem, &error);
-    Error::with_source(kind, context, error)
+    explained::<DB>(format!("cannot use the table `{}` in {}", table.name(), DB::NAME), error)
 }
 
 fn cannot_migrate<DB: Served>(what: &str, error: MigrateError) -> Error {
     let problem = format!("cannot {what} in {}", DB::NAME);
-    let (kind, context) = match &error {
-        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => explained::<DB>(problem, cause),
-        _ => (ErrorKind::Config, problem),
-    };
-    Error::with_source(kind, context, error)
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explained::<DB>(problem, error),
+        error => Error::with_source(ErrorKind::Config, problem, error),
+    }
 }

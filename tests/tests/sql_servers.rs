@@ -1,0 +1,203 @@
+//! What the stores in PostgreSQL and MySQL do beyond the contract: migrations, names, settings, locks.
+#![cfg(unix)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use session_rocket::sqlx::{self, AssertSqlSafe, PgPool};
+use session_rocket::store::sql::Pool;
+use session_rocket::store::{Create, Lookup, Options, Store, Update, conformance, open};
+use session_rocket::{Clock, ErrorKind, Key, ManualClock, Record, Version};
+use session_rocket_tests::report::is_wanted;
+use session_rocket_tests::servers::{MySql, Postgres};
+
+const TIMEOUT: Duration = Duration::from_millis(700);
+
+fn options(url: String) -> Options {
+    Options::new(url)
+}
+
+fn record(bits: u64) -> Record {
+    let now = ManualClock::default().now();
+    Record::new("session", "payload", Version::from_bits(bits), now, now.plus(Duration::from_secs(3600)))
+}
+
+async fn works(store: &dyn Store, key: u8) {
+    let (key, record) = (Key::from_bytes([key; 32]), record(1).with_identity("ada"));
+    assert_eq!(store.create(&key, &record).await.expect("a create"), Create::Created);
+    assert_eq!(store.load(&key).await.expect("a load"), Lookup::Found(record));
+}
+
+/// Ten sites start on an empty database, all at once.
+async fn ten_at_once(url: &str) {
+    let sites = (0..10).map(|key| {
+        let options = options(url.to_owned());
+        tokio::spawn(async move { works(&*open(&options).await.expect("a store"), key).await })
+    });
+    for site in join_all(sites).await {
+        site.expect("it starts and works");
+    }
+}
+
+async fn names(url: &str, names: &[&str]) {
+    for name in names {
+        let store = open(&options(url.to_owned()).table(*name)).await.expect("a store");
+        works(&*store, 1).await;
+        // A second launch finds the table.
+        let again = open(&options(url.to_owned()).table(*name)).await.expect("the same store");
+        works(&*again, 2).await;
+    }
+}
+
+const NAMES: [&str; 7] = ["visitors", "a\"b; drop table x", "select", "with space", "Größe", "`;--", "{table}"];
+
+async fn dead_servers_give_no_answers(store: Arc<dyn Store>, kill: impl FnOnce()) {
+    works(&*store, 77).await;
+    kill();
+    conformance::errors_are_not_answers(&*store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres() {
+    if !is_wanted("postgres") {
+        return;
+    }
+    let mut server = Postgres::start();
+    ten_at_once(&server.url()).await;
+    server.run("CREATE SCHEMA app; CREATE TABLE x (id INTEGER)").await;
+    names(&server.url(), &NAMES).await;
+    names(&server.url(), &["app.sessions", "app.a\"b; drop table x"]).await;
+    let pool = server.pool().await;
+    let count = |sql: &'static str| {
+        let pool = pool.clone();
+        async move { sqlx::query_scalar::<_, i64>(sql).fetch_one(&pool).await.expect("a count") }
+    };
+    assert_eq!(count("SELECT count(*) FROM app.sessions").await, 2);
+    assert_eq!(count("SELECT count(*) FROM app.sessions_migrations").await, 1);
+    assert_eq!(count("SELECT count(*) FROM pg_indexes WHERE schemaname = 'app' AND tablename = 'sessions'").await, 3);
+    assert_eq!(count("SELECT count(*) FROM x").await, 0, "the other table is gone");
+    let error = open(&options(server.url()).table("app.")).await.err().expect("a schema is no table");
+    assert_eq!(error.kind(), ErrorKind::Config);
+
+    an_applications_pool(&pool).await;
+    postgres_locks_are_waited_for(&server, &pool).await;
+    let store = open(&options(server.url()).timeout(TIMEOUT)).await.expect("a store");
+    drop(pool);
+    dead_servers_give_no_answers(store, || server.kill()).await;
+}
+
+/// The application's settings stay as they are, and its own migrations are not disturbed.
+async fn an_applications_pool(pool: &PgPool) {
+    let before: String = sqlx::query_scalar("SHOW statement_timeout").fetch_one(pool).await.expect("a setting");
+    let store = Pool::from(pool.clone()).into_store(&Options::default().table("pooled")).await.expect("a store");
+    works(&*store, 1).await;
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(pool.acquire().await.expect("a connection"));
+    }
+    for connection in &mut connections {
+        let after: String =
+            sqlx::query_scalar("SHOW statement_timeout").fetch_one(&mut **connection).await.expect("a setting");
+        assert_eq!(after, before);
+        let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+        let locks: i64 = sqlx::query_scalar(locks).fetch_one(&mut **connection).await.expect("a count");
+        assert_eq!(locks, 0, "the lock of the migration was not released");
+    }
+}
+
+/// A row that somebody else has locked is waited for, but not for ever; nor does the statement go on in the server.
+async fn postgres_locks_are_waited_for(server: &Postgres, pool: &PgPool) {
+    let store = open(&options(server.url()).timeout(TIMEOUT)).await.expect("a store");
+    let (key, first, second) = (Key::from_bytes([9; 32]), record(1), record(2));
+    store.delete(&key).await.expect("a delete");
+    store.create(&key, &first).await.expect("a create");
+    let mut other = pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT 1 FROM rocket_session WHERE key = $1 FOR UPDATE")
+        .bind(key.as_bytes().as_slice())
+        .execute(&mut *other)
+        .await
+        .expect("a lock");
+    let started = Instant::now();
+    let error = store.update(&key, first.version, &second).await.expect_err("a locked row");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+    let took = started.elapsed();
+    assert!(took >= TIMEOUT / 2 && took < TIMEOUT * 4, "{took:?} with a timeout of {TIMEOUT:?}");
+    assert_eq!(store.load(&key).await.expect("readers do not wait"), Lookup::Found(first.clone()));
+    other.rollback().await.expect("a release");
+    assert_eq!(store.update(&key, first.version, &second).await.expect("an update"), Update::Updated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_mysql() {
+    if !is_wanted("mysql") {
+        return;
+    }
+    // As old and as lax as servers come: nothing of that may reach a session.
+    let settings =
+        ["--character-set-server=latin1", "--sql-mode=", "--max-allowed-packet=1M", "--lower-case-table-names=0"];
+    let settings: &'static [&'static str] = Box::leak(Box::new(settings));
+    let mut server = MySql::with(settings);
+    ten_at_once(&server.url()).await;
+    server.run("CREATE TABLE x (id INTEGER)").await;
+    names(&server.url(), &NAMES).await;
+    conformance::run(async |clock: Arc<ManualClock>| {
+        open(&options(server.url()).table("lax").clock(clock)).await.expect("a store")
+    })
+    .await;
+
+    let store = open(&options(server.url())).await.expect("a store");
+    let (key, mut large) = (Key::from_bytes([88; 32]), record(1));
+    store.create(&key, &large).await.expect("a create");
+    let kept = large.clone();
+    large.payload = vec![7; 1024 * 1024].into();
+    let error = store.update(&key, kept.version, &large).await.expect_err("more than a packet holds");
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert!(error.to_string().contains("`max_size`"), "{error}");
+    assert_eq!(store.load(&key).await.expect("a load"), Lookup::Found(kept));
+
+    mysql_mends_what_was_cut_off(&server).await;
+    mysql_locks_are_waited_for(&server).await;
+    let pool = server.pool().await;
+    let pooled = Pool::from(pool.clone()).into_store(&Options::default().table("pooled")).await.expect("a store");
+    works(&*pooled, 1).await;
+    drop(pool);
+    let store = open(&options(server.url()).timeout(TIMEOUT)).await.expect("a store");
+    dead_servers_give_no_answers(store, || server.kill()).await;
+}
+
+/// A launch that was killed in the midst of its migration, which MySQL cannot undo.
+async fn mysql_mends_what_was_cut_off(server: &MySql) {
+    server
+        .run(
+            "CREATE TABLE cut_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+             installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+             checksum BLOB NOT NULL, execution_time BIGINT NOT NULL); \
+             INSERT INTO cut_migrations VALUES (1, 'create', NOW(), FALSE, '', -1)",
+        )
+        .await;
+    let store = open(&options(server.url()).table("cut")).await.expect("a store");
+    works(&*store, 1).await;
+}
+
+async fn mysql_locks_are_waited_for(server: &MySql) {
+    let timeout = Duration::from_millis(1500);
+    let store = open(&options(server.url()).timeout(timeout)).await.expect("a store");
+    let (key, first, second) = (Key::from_bytes([9; 32]), record(1), record(2));
+    store.delete(&key).await.expect("a delete");
+    store.create(&key, &first).await.expect("a create");
+    let pool = server.pool().await;
+    let mut other = pool.begin().await.expect("a transaction");
+    sqlx::query(AssertSqlSafe("SELECT 1 FROM rocket_session WHERE `key` = ? FOR UPDATE"))
+        .bind(key.as_bytes().as_slice())
+        .execute(&mut *other)
+        .await
+        .expect("a lock");
+    let started = Instant::now();
+    let error = store.update(&key, first.version, &second).await.expect_err("a locked row");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+    assert!(started.elapsed() < timeout * 3, "{:?} with a timeout of {timeout:?}", started.elapsed());
+    assert_eq!(store.load(&key).await.expect("readers do not wait"), Lookup::Found(first.clone()));
+    other.rollback().await.expect("a release");
+    assert_eq!(store.update(&key, first.version, &second).await.expect("an update"), Update::Updated);
+}
