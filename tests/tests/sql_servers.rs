@@ -12,7 +12,7 @@ use session_rocket::{Clock, ErrorKind, Key, ManualClock, Record, Version};
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::{MySql, Postgres};
 
-const TIMEOUT: Duration = Duration::from_millis(700);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn options(url: String) -> Options {
     Options::new(url)

@@ -38,7 +38,7 @@ async fn works(store: &SqliteStore, key: u8) {
 }
 
 async fn refused(options: &Options) -> Error {
-    SqliteStore::open(options).await.err().expect("it must not open")
+    SqliteStore::open(options).await.expect_err("it must not open")
 }
 
 fn application(versions: &[i64]) -> Migrator {

@@ -95,14 +95,17 @@ impl Table {
         connection.ensure_migrations_table(&self.records()).await
     }
 
-    /// The first of `steps` that was not run.
+    /// The first of `steps` that was not run, or not to its end.
     pub(super) async fn missing<'s, C: Migrate>(
         &self,
         steps: &'s [Step],
         connection: &mut C,
     ) -> Result<Option<&'s Step>, MigrateError> {
-        let applied = connection.list_applied_migrations(&self.records()).await?;
-        Ok(steps.iter().find(|(version, ..)| !applied.iter().any(|done| done.version == *version)))
+        let records = self.records();
+        let applied = connection.list_applied_migrations(&records).await?;
+        let unfinished = connection.dirty_version(&records).await?;
+        let done = |wanted: i64| unfinished != Some(wanted) && applied.iter().any(|done| done.version == wanted);
+        Ok(steps.iter().find(|(version, ..)| !done(*version)))
     }
 
     /// SQL that forgets what was begun and not ended, where a database cannot undo it by itself.
