@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask test`, `ci`, `fuzz` and `bench`.
 
-mod browser;
+mod backends;
+mod packages;
 
 use std::env;
 use std::fs;
@@ -8,11 +9,14 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use backends::Backends;
+
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test    all tests and documentation examples, with every feature (installs Chromium and its driver if they are
-          missing, on Debian as root)
+  test    all tests and documentation examples, with every feature; starts private servers of every back-end, and
+          installs what is missing of them and of Chromium (on Debian as root) or says what to install;
+          `--only postgres,redis` leaves out the other back-ends
   ci      what a change has to pass: format, lints with each feature alone and with all, documentation, tests,
           licences and sources of the dependencies (installs cargo-deny if it is missing)
   fuzz    a million changed sealed cookies, none of which may open; another number may be given behind it
@@ -25,7 +29,8 @@ fn main() -> ExitCode {
     let command = args.next();
     let rest: Vec<String> = args.collect();
     let outcome = match (command.as_deref(), rest.as_slice()) {
-        (Some("test"), []) => test(),
+        (Some("test"), []) => test(&Backends::all()),
+        (Some("test"), [only, list]) if only == "--only" => Backends::only(list).and_then(|backends| test(&backends)),
         (Some("ci"), []) => ci(),
         (Some("fuzz"), []) => fuzz("1000000"),
         (Some("fuzz"), [mutations]) if mutations.parse::<u64>().is_ok() => fuzz(mutations),
@@ -41,9 +46,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn test() -> Outcome {
-    browser::ensure()?;
-    cargo("test --workspace --all-features", &[])
+fn test(backends: &Backends) -> Outcome {
+    packages::ensure(backends)?;
+    backends::forget();
+    let only = backends.variable();
+    let variables: Vec<_> = only.iter().map(|only| (backends::ONLY, only.as_str())).collect();
+    cargo("test --workspace --all-features", &variables)?;
+    backends.report()
 }
 
 fn ci() -> Outcome {
@@ -55,7 +64,7 @@ fn ci() -> Outcome {
         cargo(&format!("clippy -p session-rocket --all-targets {alone} -- -D warnings"), &[])?;
     }
     cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
-    test()?;
+    test(&Backends::all())?;
     deny()
 }
 
