@@ -165,8 +165,7 @@ impl fmt::Debug for Options {
 }
 
 /// Schemes of back-ends that this release does not have.
-const PLANNED: &[&str] =
-    &["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "redis+cluster", "memcached", "file"];
+const PLANNED: &[&str] = &["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "redis+cluster", "file"];
 
 /// Opens the store that `options.url` names.
 ///
@@ -182,6 +181,10 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         "sqlite" => return Ok(Arc::new(super::sql::sqlite::SqliteStore::open(options).await?)),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => lacks("sqlite"),
+        #[cfg(feature = "memcached")]
+        "memcached" => return Ok(Arc::new(super::memcached::MemcachedStore::open(options).await?)),
+        #[cfg(not(feature = "memcached"))]
+        "memcached" => lacks("memcached"),
         "cookie+signed" | "cookie+encrypted" => {
             format!("`{scheme}:` is no store: with it, each session of the site lives in its own cookie")
         }
@@ -192,7 +195,7 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
     Err(Error::new(ErrorKind::Config, context))
 }
 
-#[cfg(not(feature = "sqlite"))]
+#[cfg(not(all(feature = "sqlite", feature = "memcached")))]
 fn lacks(feature: &str) -> String {
     format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
 }
