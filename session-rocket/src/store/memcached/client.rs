@@ -137,8 +137,10 @@ impl Server {
                 Ok(answer)
             }
             Err(failure) => {
-                // A server that went away took them all with it.
-                self.lock().clear();
+                if let Failure::Io(_) = failure {
+                    // A server that went away took them all with it.
+                    self.lock().clear();
+                }
                 Err(failure)
             }
         }
