@@ -9,6 +9,7 @@ use rocket::http::{ContentType, Header, Status};
 use rocket::local::asynchronous::Client;
 use rocket::response::stream::{Event, EventStream};
 use rocket::{Build, Request, Response, Rocket, Route, get, routes};
+use session_rocket::store::memory::MemoryStore;
 use session_rocket::{Config, ErrorKind, ManualClock, Session};
 use session_rocket_tests::browser::Browser;
 use session_rocket_tests::logs;
@@ -106,6 +107,27 @@ async fn where_rocket_cannot_see_a_missing_fairing_it_is_500_and_a_log_line() {
     let answer = Browser::default().send(&client, "/inside").await;
     assert_eq!(answer.status, Status::InternalServerError);
     assert!(!logs::with("attach the fairing: `.attach(Session::<Admin>::fairing())`").is_empty());
+}
+
+#[rocket::async_test]
+async fn a_launch_says_where_users_cannot_be_logged_out_everywhere() {
+    #[derive(Session)]
+    #[session(config = "member")]
+    struct Member {
+        #[session(identity)]
+        user_id: Option<u64>,
+    }
+
+    let says = "an identity, but this store keeps no index of identities";
+    let indexed = MemoryStore::new(10, Arc::new(ManualClock::default()));
+    launch(site(routes![]).attach(Session::<Member>::fairing().store(indexed))).await;
+    launch(site(routes![]).attach(Session::<Visitor>::fairing().store(spy()))).await;
+    assert_eq!(logs::with(says), [""; 0]);
+    let rocket = site(routes![]).attach(Session::<Member>::fairing().store(spy()));
+    logs::keep();
+    launch(rocket).await;
+    assert_eq!(logs::with(says).len(), 1);
+    assert!(logs::with(says)[0].starts_with("WARN session_rocket session type `Member` has"));
 }
 
 #[rocket::async_test]
@@ -387,7 +409,7 @@ async fn a_configuration_that_cannot_work_aborts_the_launch_and_says_what_to_cha
     for (key, value, says) in [
         ("sotre", "x".to_owned(), "store"),
         ("same_site", "None".to_owned(), "secure"),
-        ("store", "redis://:hunter2@localhost".to_owned(), "this release has no `redis:` store"),
+        ("store", "redus://:hunter2@localhost".to_owned(), "`redus:` is no store"),
         ("expiry", "soon".to_owned(), "expiry"),
     ] {
         let figment = rocket::Config::figment().merge(("log_level", "debug")).merge((format!("session.{key}"), value));

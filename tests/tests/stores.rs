@@ -10,7 +10,7 @@ use session_rocket::store::sql::sqlite::SqliteStore;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
 use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
 use session_rocket_tests::report::{examine, is_wanted};
-use session_rocket_tests::servers::{MySql, Postgres};
+use session_rocket_tests::servers::{Memcached, MySql, Postgres};
 
 async fn opened(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
     let options = Options::new(url).clock(clock);
@@ -66,6 +66,15 @@ async fn mysql_keeps_the_contract() {
     }
     let server = MySql::start();
     examine("mysql", true, async |clock| opened(&server.url(), clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memcached_keeps_the_contract() {
+    if !is_wanted("memcached") {
+        return;
+    }
+    let server = Memcached::start();
+    examine("memcached", false, async |clock| opened(&server.url(), clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

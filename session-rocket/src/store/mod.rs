@@ -42,6 +42,8 @@ use crate::record::{Record, Tombstone, Version};
 
 pub mod conformance;
 mod envelope;
+#[cfg(feature = "memcached")]
+pub mod memcached;
 pub mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub mod sql;

@@ -164,8 +164,20 @@ impl fmt::Debug for Options {
     }
 }
 
-/// Schemes of back-ends that this release does not have.
-const PLANNED: &[&str] = &["redis", "rediss", "redis+cluster", "memcached", "file"];
+/// The schemes of all back-ends, and the cargo feature that each needs.
+const SCHEMES: &[(&str, &str)] = &[
+    ("sqlite", "sqlite"),
+    ("postgres", "postgres"),
+    ("postgresql", "postgres"),
+    ("mysql", "mysql"),
+    ("mariadb", "mysql"),
+    ("redis", "redis"),
+    ("rediss", "redis"),
+    ("redis+cluster", "redis"),
+    ("rediss+cluster", "redis"),
+    ("memcached", "memcached"),
+    ("file", "file"),
+];
 
 /// Opens the store that `options.url` names.
 ///
@@ -173,35 +185,40 @@ const PLANNED: &[&str] = &["redis", "rediss", "redis+cluster", "memcached", "fil
 /// [`ErrorKind::Config`] for a URL that no back-end of this build takes, saying what to change;
 /// [`ErrorKind::Unavailable`] when the back-end cannot be reached.
 pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
-    let scheme = options.url.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    let problem = match scheme.as_str() {
-        _ if !options.url.contains(':') => "it has no scheme".to_owned(),
-        "memory" => return Ok(Arc::new(MemoryStore::new(options.capacity, options.clock.clone()))),
+    let scheme = options.url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    Ok(match scheme.as_deref() {
+        Some("memory") => Arc::new(MemoryStore::new(options.capacity, options.clock.clone())),
         #[cfg(feature = "sqlite")]
-        "sqlite" => return Ok(Arc::new(super::sql::sqlite::SqliteStore::open(options).await?)),
-        #[cfg(not(feature = "sqlite"))]
-        "sqlite" => lacks("sqlite"),
+        Some("sqlite") => Arc::new(super::sql::sqlite::SqliteStore::open(options).await?),
         #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => return Ok(Arc::new(super::sql::postgres::PostgresStore::open(options).await?)),
-        #[cfg(not(feature = "postgres"))]
-        "postgres" | "postgresql" => lacks("postgres"),
+        Some("postgres" | "postgresql") => Arc::new(super::sql::postgres::PostgresStore::open(options).await?),
         #[cfg(feature = "mysql")]
-        "mysql" | "mariadb" => return Ok(Arc::new(super::sql::mysql::MySqlStore::open(options).await?)),
-        #[cfg(not(feature = "mysql"))]
-        "mysql" | "mariadb" => lacks("mysql"),
-        "cookie+signed" | "cookie+encrypted" => {
-            format!("`{scheme}:` is no store: with it, each session of the site lives in its own cookie")
-        }
-        planned if PLANNED.contains(&planned) => format!("this release has no `{planned}:` store"),
-        unknown => format!("`{unknown}:` is no store"),
-    };
-    let context = format!("`store` cannot be opened: {problem}; a URL begins with `sqlite:` or `memory:`");
-    Err(Error::new(ErrorKind::Config, context))
+        Some("mysql" | "mariadb") => Arc::new(super::sql::mysql::MySqlStore::open(options).await?),
+        #[cfg(feature = "memcached")]
+        Some("memcached") => Arc::new(super::memcached::MemcachedStore::open(options).await?),
+        scheme => return Err(refusal(scheme)),
+    })
 }
 
-#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
-fn lacks(feature: &str) -> String {
-    format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
+/// What to change in a URL that no back-end of this build takes.
+fn refusal(scheme: Option<&str>) -> Error {
+    let needs = |scheme: &str| SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, feature)| *feature);
+    let problem = match scheme {
+        None => "it has no scheme".to_owned(),
+        Some(sealed @ ("cookie+signed" | "cookie+encrypted")) => {
+            format!("`{sealed}:` is no store: with it, each session of the site lives in its own cookie")
+        }
+        Some(scheme) => match needs(scheme) {
+            Some(feature) => {
+                format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
+            }
+            None => format!("`{scheme}:` is no store"),
+        },
+    };
+    let mut known: Vec<String> = SCHEMES.iter().map(|(scheme, _)| format!("`{scheme}:`")).collect();
+    known.push("`memory:`".to_owned());
+    let context = format!("`store` cannot be opened: {problem}; a URL begins with {}", known.join(", "));
+    Error::new(ErrorKind::Config, context)
 }
 
 #[cfg(test)]
@@ -211,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn a_url_that_no_store_takes_says_what_to_write() {
         for (url, says) in [
-            ("redis://:secret@host", "this release has no `redis:` store"),
+            ("redus://:secret@host", "`redus:` is no store"),
             ("sqlit://x", "`sqlit:` is no store"),
             ("sessions.db", "it has no scheme"),
         ] {
@@ -221,5 +238,10 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(says) && text.contains("`memory:`") && !text.contains("secret"), "{text}");
         }
+    }
+    #[test]
+    fn a_back_end_that_is_left_out_names_its_feature() {
+        let text = refusal(Some("rediss+cluster")).to_string();
+        assert!(text.contains("lacks the cargo feature `redis`"), "{text}");
     }
 }

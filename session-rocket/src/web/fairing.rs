@@ -244,6 +244,7 @@ impl<T: SessionData> SessionFairing<T> {
             Some(seal) => (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None),
             None => {
                 let (store, sweep) = self.store_of(registry, &settings, &mut entry).await?;
+                warn_without_index::<T>(&*store, settings.store.timeout).await;
                 (Engine::Store(StoreEngine::new(rules, store, settings.store.timeout)), sweep)
             }
         };
@@ -320,6 +321,22 @@ impl<T: SessionData> SessionFairing<T> {
                 }
             }
         }
+    }
+}
+
+/// Says so at launch if users cannot be logged out everywhere: a site would find out when it has to.
+async fn warn_without_index<T: SessionData>(store: &dyn Store, timeout: std::time::Duration) {
+    if T::schema().identity().is_none() {
+        return;
+    }
+    let listed = tokio::time::timeout(timeout, store.list(T::CONFIG, "")).await;
+    if matches!(listed, Ok(Err(error)) if error.kind() == ErrorKind::Unsupported) {
+        log::warn!(
+            target: "session_rocket",
+            "session type `{}` has an identity, but this store keeps no index of identities: to list or revoke all \
+             sessions of a user will not work",
+            T::NAME,
+        );
     }
 }
 

@@ -8,16 +8,25 @@ use super::{Private, directory, programs};
 pub struct Memcached(Private);
 
 impl Memcached {
-    /// Starts it.
+    /// Starts it, with memory enough for all that the tests keep.
     ///
     /// # Panics
     /// When it does not start.
     pub fn start() -> Self {
+        Self::with(&["-m", "512"])
+    }
+
+    /// Starts it with these arguments.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn with(arguments: &'static [&'static str]) -> Self {
         let program = programs::find("memcached").unwrap_or_else(|missing| panic!("{missing}"));
         Self(Private::start(directory(), move |directory, port| {
             let mut command = Command::new(&program);
             // It refuses to be run by root, unless it is told to.
             command.args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string()]);
+            command.args(arguments);
             // Its directory is how its processes are known.
             command.env("SESSION_ROCKET_SERVER", directory);
             command
