@@ -80,7 +80,7 @@ pub(super) async fn a_cut_in_mid_reply_gives_nobody_anothers_data(backend: Backe
     let whole = proxy_is_whole(&site, &mut visitors).await;
     println!("acknowledged, unclear: {whole:?}");
     assert!(
-        whole.iter().all(|(promised, unclear)| *promised > 10 && *unclear > 10),
+        whole.iter().all(|(promised, unclear)| *promised > 5 && *unclear > 0),
         "nothing was cut, or all: {whole:?}"
     );
 }

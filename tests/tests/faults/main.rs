@@ -14,7 +14,7 @@ use reqwest::StatusCode;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::server::Server;
-use session_rocket_tests::servers::{MySql, Postgres, Private};
+use session_rocket_tests::servers::{Memcached, MySql, Postgres, Private};
 use tempfile::TempDir;
 
 /// How long the sites wait for their store, where it is out of order; elsewhere the machine's load is no fault.
@@ -49,6 +49,12 @@ impl Backend {
     fn mysql() -> Self {
         let server = MySql::start();
         Self::new(server.url(), server)
+    }
+
+    fn memcached() -> Self {
+        let server = Memcached::start();
+        let backend = Self::new(server.url(), server);
+        Self { keeps: false, ..backend }
     }
 
     fn site(&self) -> Site {
@@ -155,4 +161,4 @@ macro_rules! backends {
     };
 }
 
-backends! { postgres mysql }
+backends! { postgres mysql memcached }
