@@ -57,5 +57,7 @@ fn rocket() -> _ {
 
 #[cfg(test)]
 mod browser;
+#[cfg(all(test, unix))]
+mod stores;
 #[cfg(test)]
 mod tests;
