@@ -7,7 +7,7 @@ pub mod programs;
 mod redis;
 
 pub use memcached::Memcached;
-pub use redis::Redis;
+pub use redis::{Redis, RedisCluster};
 
 use std::collections::BTreeSet;
 use std::fs::File;

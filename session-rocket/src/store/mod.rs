@@ -43,6 +43,8 @@ use crate::record::{Record, Tombstone, Version};
 pub mod conformance;
 mod envelope;
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sql;
 pub(crate) mod sweep;

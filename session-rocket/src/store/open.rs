@@ -165,8 +165,7 @@ impl fmt::Debug for Options {
 }
 
 /// Schemes of back-ends that this release does not have.
-const PLANNED: &[&str] =
-    &["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "redis+cluster", "memcached", "file"];
+const PLANNED: &[&str] = &["postgres", "postgresql", "mysql", "mariadb", "memcached", "file"];
 
 /// Opens the store that `options.url` names.
 ///
@@ -182,6 +181,12 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         "sqlite" => return Ok(Arc::new(super::sql::sqlite::SqliteStore::open(options).await?)),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => lacks("sqlite"),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => {
+            return Ok(Arc::new(super::redis::RedisStore::open(options).await?));
+        }
+        #[cfg(not(feature = "redis"))]
+        "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => lacks("redis"),
         "cookie+signed" | "cookie+encrypted" => {
             format!("`{scheme}:` is no store: with it, each session of the site lives in its own cookie")
         }
@@ -192,7 +197,7 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
     Err(Error::new(ErrorKind::Config, context))
 }
 
-#[cfg(not(feature = "sqlite"))]
+#[cfg(not(all(feature = "sqlite", feature = "redis")))]
 fn lacks(feature: &str) -> String {
     format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
 }
@@ -204,7 +209,9 @@ mod tests {
     #[tokio::test]
     async fn a_url_that_no_store_takes_says_what_to_write() {
         for (url, says) in [
-            ("redis://:secret@host", "this release has no `redis:` store"),
+            #[cfg(not(feature = "redis"))]
+            ("redis://:secret@host", "lacks the cargo feature `redis`"),
+            ("mongodb://:secret@host", "`mongodb:` is no store"),
             ("sqlit://x", "`sqlit:` is no store"),
             ("sessions.db", "it has no scheme"),
         ] {
