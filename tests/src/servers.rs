@@ -5,9 +5,11 @@
 mod memcached;
 pub mod programs;
 mod redis;
+mod wire;
 
 pub use memcached::Memcached;
 pub use redis::{Redis, RedisCluster};
+pub use wire::Wire;
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -58,7 +58,7 @@ pub struct RedisStore {
 /// Where the sessions are.
 enum Place {
     One(Arc<Node>),
-    Many(Cluster),
+    Many(Box<Cluster>),
 }
 
 impl RedisStore {
@@ -76,7 +76,7 @@ impl RedisStore {
         }
         let wrong = || Error::new(ErrorKind::Config, "`store` cannot be opened: the URL names no Redis server");
         let place = if target.is_cluster {
-            Place::Many(Cluster::new(&target.nodes, options.timeout).ok_or_else(wrong)?)
+            Place::Many(Box::new(Cluster::new(&target.nodes, options.timeout).ok_or_else(wrong)?))
         } else {
             let one = target.nodes.into_iter().next().ok_or_else(wrong)?;
             Place::One(Arc::new(Node::new(one, options.timeout, options.timeout).map_err(|_| wrong())?))

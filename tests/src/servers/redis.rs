@@ -93,6 +93,22 @@ impl Redis {
     }
 }
 
+impl Redis {
+    /// What it answers to `redis-cli`.
+    ///
+    /// # Panics
+    /// When `redis-cli` does not run.
+    pub fn ask(&self, command: &[&str]) -> String {
+        ask(self.private.port(), command)
+    }
+}
+
+fn ask(port: u16, command: &[&str]) -> String {
+    let mut cli = Command::new(program("redis-cli"));
+    let answer = cli.args(["-p", &port.to_string()]).args(command).output().expect("redis-cli runs");
+    String::from_utf8_lossy(&answer.stdout).trim_end().to_owned()
+}
+
 impl std::ops::Deref for Redis {
     type Target = Private;
 
@@ -157,7 +173,7 @@ impl RedisCluster {
     /// # Panics
     /// When it does not say.
     pub fn primary_of(&self, key: &str, asked: usize) -> usize {
-        let slot: u16 = self.ask(asked, &["CLUSTER", "KEYSLOT", key]).trim().parse().expect("a slot");
+        let slot: u16 = self.ask(asked, &["CLUSTER", "KEYSLOT", key]).parse().expect("a slot");
         let rows = self.ask(asked, &["CLUSTER", "NODES"]);
         let row = rows.lines().find(|row| row.split(' ').skip(8).any(|range| holds(range, slot))).expect("an owner");
         let address = row.split(' ').nth(1).and_then(|place| place.split('@').next()).expect("an address");
@@ -189,9 +205,7 @@ impl RedisCluster {
     /// # Panics
     /// When `redis-cli` does not run.
     pub fn ask(&self, node: usize, command: &[&str]) -> String {
-        let mut cli = Command::new(program("redis-cli"));
-        let answer = cli.args(["-p", &self.0[node].port().to_string()]).args(command).output().expect("redis-cli runs");
-        String::from_utf8_lossy(&answer.stdout).into_owned()
+        ask(self.0[node].port(), command)
     }
 }
 
