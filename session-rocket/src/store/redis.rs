@@ -8,6 +8,9 @@
 //! Each session is one string, under the prefix and its key in hexadecimal digits; every call for one key is one script
 //! that runs by itself in the server. What expired is removed by Redis. The server's own clock only does that, a minute
 //! late: whether something has expired is told by this machine's.
+//!
+//! Redis tells its replicas of a change after it has acknowledged it, and writes it to the disk as it is configured to
+//! (`appendonly yes`): what was saved in the last moments before a server dies may be lost.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -94,7 +97,7 @@ impl RedisStore {
 
     /// Does all that a store does, to a session that nobody knows.
     async fn prove(&self) -> Result<()> {
-        self.warn_of_eviction().await?;
+        self.look_around().await?;
         let (key, now) = (Key::from_bytes(random_bytes()?), self.clock.now());
         let (scope, identity) = ("", key.to_hex());
         let record = Record::new(scope, "", Version::random()?, now, now.plus(MINUTE)).with_identity(&identity);
@@ -109,20 +112,24 @@ impl RedisStore {
         self.call(&index, cmd("DEL").arg(&index)).await.map(|_| ())
     }
 
-    /// A server that makes room by forgetting sessions logs users out.
-    async fn warn_of_eviction(&self) -> Result<()> {
+    /// Asks each server what it is. One that makes room by forgetting sessions logs users out.
+    async fn look_around(&self) -> Result<()> {
         for node in self.place.primaries().await? {
             node.call(&cmd("PING")).await?;
             // Where it is not allowed, nothing is known.
-            let Ok(answer) = node.call(cmd("INFO").arg("memory")).await else { continue };
+            let Ok(answer) = node.call(&cmd("INFO")).await else { continue };
             let info: String = from_redis_value(answer).unwrap_or_default();
             let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            if value("cluster_enabled") == Some("1") && matches!(self.place, Place::One(_)) {
+                let context = format!("`store` cannot be opened: {}", fault::PART_OF_CLUSTER);
+                return Err(Error::new(ErrorKind::Config, context));
+            }
             let policy = value("maxmemory_policy").unwrap_or("noeviction");
             if policy != "noeviction" && value("maxmemory").is_some_and(|limit| limit != "0") {
                 log::warn!(
                     target: "session_rocket",
-                    "this Redis makes room by forgetting keys (`maxmemory-policy {policy}`), which logs users out: keep \
-                     sessions in one with `maxmemory-policy noeviction`"
+                    "this Redis makes room by forgetting keys (`maxmemory-policy {policy}`), which logs users out: \
+                     keep sessions in one with `maxmemory-policy noeviction`"
                 );
             }
         }

@@ -11,6 +11,8 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("postgres", "postgresql"),
     ("mariadbd", "mariadb-server"),
     ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
+    ("openssl", "openssl"),
     ("memcached", "memcached"),
 ];
 

@@ -1,18 +1,17 @@
 //! Redis: one server, or a cluster of six.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
 use super::{PATIENCE, PAUSE, Private, directory, programs};
 
-/// Programs with the same package: `redis-cli` comes with the server.
-fn program(name: &str) -> std::path::PathBuf {
+fn program(name: &str) -> PathBuf {
     programs::find(name).unwrap_or_else(|missing| panic!("{missing}"))
 }
 
-fn server(directory: &Path, port: u16, more: &[String]) -> Command {
+fn server(directory: &Path, port: u16, more: &[&str]) -> Command {
     let mut command = Command::new(program("redis-server"));
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(directory);
     command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]).args(more);
@@ -39,7 +38,7 @@ impl Redis {
     /// # Panics
     /// When it does not start.
     pub fn with_password(password: &'static str) -> Self {
-        let more = ["--requirepass", password].map(str::to_owned);
+        let more = ["--requirepass", password];
         let private = Private::start(directory(), move |directory, port| server(directory, port, &more));
         Self { private, password: Some(password) }
     }
@@ -77,12 +76,12 @@ impl Redis {
         Self { private, password: None }
     }
 
-    fn certificate_in(directory: &Path) -> std::path::PathBuf {
+    fn certificate_in(directory: &Path) -> PathBuf {
         directory.join("certificate.pem")
     }
 
     /// The file of the certificate of one with TLS.
-    pub fn certificate(&self) -> std::path::PathBuf {
+    pub fn certificate(&self) -> PathBuf {
         Self::certificate_in(self.directory())
     }
 
@@ -135,14 +134,14 @@ impl RedisCluster {
     /// When it does not start.
     pub fn start() -> Self {
         let nodes = (0..2 * Self::PRIMARIES).map(|_| {
-            Private::start(directory(), |directory, port| {
-                let mut more = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port"]
-                    .map(str::to_owned)
-                    .to_vec();
-                // Above what the system gives to others, if the port was one of those.
-                more.push(super::free_port().to_string());
-                // A replica may take the place of its primary however old its copy is: nothing is written meanwhile.
-                more.extend(["--cluster-replica-validity-factor", "0"].map(str::to_owned));
+            // Not the usual port plus 10,000, which may be none. It has to stay when a node starts again: nodes that
+            // all have new ones do not find each other.
+            let bus = super::free_port().to_string();
+            Private::start(directory(), move |directory, port| {
+                let mut more = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+                more.extend(["--cluster-port", &bus]);
+                // However old its copy is, a replica may take the place of its primary.
+                more.extend(["--cluster-replica-validity-factor", "0"]);
                 server(directory, port, &more)
             })
         });
@@ -151,16 +150,47 @@ impl RedisCluster {
         create.args(["--cluster", "create"]).args(cluster.addresses());
         let made = create.args(["--cluster-replicas", "1", "--cluster-yes"]).output().expect("redis-cli runs");
         assert!(made.status.success(), "no cluster: {}", String::from_utf8_lossy(&made.stdout));
-        let started = Instant::now();
-        while !(0..cluster.0.len()).all(|node| cluster.is_settled(node)) {
-            assert!(started.elapsed() < PATIENCE, "a cluster that does not settle");
-            thread::sleep(PAUSE);
-        }
+        cluster.settle();
         cluster
     }
 
+    /// Waits until all of it is in working order.
+    ///
+    /// # Panics
+    /// When it never is.
+    pub fn settle(&self) {
+        self.wait_until("settles", |node| self.is_settled(node));
+    }
+
+    /// Waits until each replica has what its primary had.
+    ///
+    /// # Panics
+    /// When one never has.
+    pub fn wait_for_copies(&self) {
+        self.wait_until("is copied", |node| {
+            let info = self.ask(node, &["INFO", "replication"]);
+            let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+            let copied =
+                info.lines().filter_map(|line| line.strip_prefix("slave0:")?.split(',').nth(3)?.split('=').nth(1));
+            !info.contains("role:master") || copied.map(str::to_owned).eq(value("master_repl_offset:"))
+        });
+    }
+
+    fn wait_until(&self, what: &str, is_so: impl Fn(usize) -> bool) {
+        let started = Instant::now();
+        while !(0..self.0.len()).all(&is_so) {
+            assert!(started.elapsed() < PATIENCE, "a cluster that never {what}");
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// The port of each of its nodes: the primaries, as it starts, then the replicas.
+    pub fn ports(&self) -> Vec<u16> {
+        self.0.iter().map(Private::port).collect()
+    }
+
     fn addresses(&self) -> Vec<String> {
-        self.0.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect()
+        self.ports().iter().map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
     /// Its URL, which names two of its nodes.
@@ -190,12 +220,18 @@ impl RedisCluster {
         self.0.len()
     }
 
+    /// Does this node answer?
+    pub fn is_up(&self, node: usize) -> bool {
+        self.ask(node, &["PING"]) == "PONG"
+    }
+
     /// Does this node know of all others, of all slots, and is its copy made?
-    pub fn is_settled(&self, node: usize) -> bool {
+    fn is_settled(&self, node: usize) -> bool {
         let (info, nodes) = (self.ask(node, &["CLUSTER", "INFO"]), self.ask(node, &["CLUSTER", "NODES"]));
         let role = self.ask(node, &["INFO", "replication"]);
         info.contains("cluster_state:ok")
-            && nodes.matches(" slave ").count() + nodes.matches(",slave ").count() == Self::PRIMARIES
+            && nodes.lines().filter(|row| row.contains("slave")).count() == Self::PRIMARIES
+            && !nodes.contains("fail")
             && (role.contains("role:master") && role.contains("connected_slaves:1")
                 || role.contains("master_link_status:up"))
     }

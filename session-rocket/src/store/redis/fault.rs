@@ -30,6 +30,8 @@ impl Trouble {
 struct Told {
     text: String,
     advice: Option<&'static str>,
+    /// Whether the server answered at all.
+    is_there: bool,
 }
 
 impl fmt::Display for Told {
@@ -49,7 +51,8 @@ impl From<Trouble> for Error {
             Trouble::Lost(_) => "the connection to Redis was lost",
             Trouble::Refused(_) => "Redis refused a session's command",
         };
-        Self::with_source(kind, context, Told { text: text(cause), advice: advice(cause) })
+        let is_there = matches!(trouble, Trouble::Refused(_));
+        Self::with_source(kind, context, Told { text: text(cause), advice: advice(cause), is_there })
     }
 }
 
@@ -57,10 +60,11 @@ impl From<Trouble> for Error {
 pub(super) fn at_launch(error: Error) -> Error {
     let told = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Told>());
     match told {
-        Some(Told { text, advice: Some(advice) }) => {
+        _ if error.kind() == ErrorKind::Config => error,
+        Some(Told { text, advice: Some(advice), .. }) => {
             Error::with_source(ErrorKind::Config, format!("`store` cannot be opened: {advice}"), text.clone())
         }
-        _ if error.kind() == ErrorKind::Config => error,
+        Some(Told { is_there: true, .. }) => Error::with_source(error.kind(), "`store` cannot be opened", error),
         _ => {
             let context = "`store` cannot be opened: Redis does not answer: is it running, and are host, port and \
                            scheme of the URL right (`rediss:` for TLS)?";
@@ -94,9 +98,7 @@ fn advice(error: &RedisError) -> Option<&'static str> {
         }
         _ if is("READONLY") => "this Redis is a replica, which takes no writes: name its primary",
         _ if is("cluster support disabled") => "this Redis is no cluster: write `redis:` for `redis+cluster:`",
-        Kind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => {
-            "this Redis is part of a cluster: write `redis+cluster:` for `redis:`, or `rediss+cluster:` for `rediss:`"
-        }
+        Kind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => PART_OF_CLUSTER,
         Kind::RESP3NotSupported => {
             "this server does not know `HELLO`: it takes Redis 6.0 or later, or `?protocol=2` at the URL's end for a \
              proxy that does not know it"
@@ -113,3 +115,6 @@ fn advice(error: &RedisError) -> Option<&'static str> {
 
 const WRONG_PASSWORD: &str = "Redis refuses user or password: write `redis://:password@host` or \
                               `redis://user:password@host`, with special characters percent-encoded (`@` is `%40`)";
+
+pub(super) const PART_OF_CLUSTER: &str = "this Redis is part of a cluster: write `redis+cluster:` for `redis:`, or \
+                                          `rediss+cluster:` for `rediss:`";
