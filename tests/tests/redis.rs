@@ -174,6 +174,41 @@ async fn a_session_that_has_another_owner_by_now_is_not_ended_with_the_former_on
     }
 }
 
+/// Gives a session a new id again and again, until somebody ended it. Whether that was so before `patience` was over.
+async fn cycles(store: &RedisStore, clock: &ManualClock, patience: Duration) -> bool {
+    let (mut key, mut current) = (key(), record(clock, DAY).with_identity("ada"));
+    store.create(&key, &current).await.unwrap();
+    let started = Instant::now();
+    while started.elapsed() < patience {
+        let (to, next) = (self::key(), record(clock, DAY).with_identity("ada"));
+        store.create(&to, &next).await.unwrap();
+        let tombstone = Tombstone { fate: Fate::Moved(to), expires_at: clock.now().plus(HOUR) };
+        if store.retire(&key, Some(current.version), tombstone).await.unwrap() == Retire::Gone {
+            return true;
+        }
+        (key, current) = (to, next);
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_given_new_ids_meanwhile_does_not_escape_its_end() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let stores = [store_at(server.url(), &clock).await, store_at(server.url(), &clock).await];
+    for round in 0..40 {
+        let patience = Duration::from_millis(500);
+        let (store, clock_there) = (stores[0].clone(), clock.clone());
+        let task = tokio::spawn(async move { cycles(&store, &clock_there, patience).await });
+        until("it has begun", async || !stores[1].list("session", "ada").await.unwrap().is_empty()).await;
+        stores[1].retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap();
+        assert!(task.await.expect("it does not panic"), "round {round}: it lives on under an id of its own");
+        server.ask(&["FLUSHDB"]);
+    }
+}
+
 #[tokio::test]
 async fn a_prefix_keeps_two_sites_apart() {
     if !is_wanted("redis") {

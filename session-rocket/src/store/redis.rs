@@ -29,6 +29,7 @@ use crate::id::{Key, random_bytes};
 use crate::record::{Fate, Record, Tombstone, Version};
 use cluster::Cluster;
 use fault::Trouble;
+use index::Member;
 use node::Node;
 use script::{Answer, Script, Scripts, senseless};
 
@@ -235,25 +236,32 @@ impl RedisStore {
     async fn end_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let (index, owner) = (self.index(scope, identity), envelope::seal_owner(scope, Some(identity))?);
         let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
-        let (mut seen, mut stale, mut ended) = (HashSet::new(), Vec::new(), 0);
-        // Until nobody new is there: a session that was given another id meanwhile is there by the new one.
+        let (mut visited, mut seen, mut ended) = (Vec::new(), HashSet::new(), 0);
+        let (mut moved, mut followed) = (Vec::new(), HashSet::new());
+        // A session may be given another id meanwhile: it is in the index and written under that one before it leaves
+        // the other. So whoever moved is followed, and the index read until nobody new is there.
         loop {
-            let mut members = self.members(&index).await?;
-            members.retain(|member| Some(&member.key) != except && seen.insert(member.key));
-            if members.is_empty() {
+            let members = self.members(&index).await?.into_iter();
+            let fresh = visited.len();
+            visited.extend(members.filter(|member| Some(&member.key) != except && seen.insert(member.key)));
+            moved.extend(visited[fresh..].iter().map(|member: &Member| member.key));
+            let keys = std::mem::take(&mut moved);
+            if keys.is_empty() {
                 break;
             }
-            for members in members.chunks(BATCH) {
-                let ends = members.iter().map(|member| self.end(&member.key, &[], &owner, tombstone));
-                for (member, answer) in members.iter().zip(try_join_all(ends).await?) {
+            for keys in keys.chunks(BATCH) {
+                for answer in try_join_all(keys.iter().map(|key| self.end(key, &[], &owner, tombstone))).await? {
                     match answer {
-                        Answer::Held(_) => stale.push(*member),
+                        Answer::Held(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => {
+                            moved.extend((Some(&to) != except && followed.insert(to)).then_some(to));
+                        }
+                        Answer::Held(_) => {}
                         Answer::Done | Answer::DoneFor(..) => ended += 1,
                     }
                 }
             }
         }
-        self.forget(&index, &stale).await.map(|()| ended)
+        self.forget(&index, &visited).await.map(|()| ended)
     }
 }
 
