@@ -90,7 +90,9 @@ fn on_disk(path: &Path) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn sizes_and_rates() {
-    println!("| back-end | bytes a session | loads a second | creates a second | updates a second |\n|---|---|---|---|---|");
+    println!(
+        "| back-end | bytes a session | loads a second | creates a second | updates a second |\n|---|---|---|---|---|"
+    );
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("sessions.db");
     measure("SQLite", &format!("sqlite://{}", path.display()), async || on_disk(directory.path())).await;

@@ -10,7 +10,7 @@ use session_rocket::store::sql::sqlite::SqliteStore;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
 use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
 use session_rocket_tests::report::{examine, is_wanted};
-use session_rocket_tests::servers::{Memcached, MySql, Postgres};
+use session_rocket_tests::servers::{Memcached, MySql, Postgres, Redis, RedisCluster};
 
 async fn opened(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
     let options = Options::new(url).clock(clock);
@@ -75,6 +75,24 @@ async fn memcached_keeps_the_contract() {
     }
     let server = Memcached::start();
     examine("memcached", false, async |clock| opened(&server.url(), clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_contract() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let server = Redis::start();
+    examine("redis", true, async |clock| opened(&server.url(), clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_cluster_keeps_the_contract() {
+    if !is_wanted("redis-cluster") {
+        return;
+    }
+    let cluster = RedisCluster::start();
+    examine("redis-cluster", true, async |clock| opened(&cluster.url(), clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

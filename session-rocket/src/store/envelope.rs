@@ -10,8 +10,8 @@
 //! | 2 + n | the identity, after its length; a length of `0xffff` alone: none | |
 //! | n | the payload | |
 //!
-//! Numbers are big endian, moments milliseconds since the Unix epoch. What scripts in a server look at, the expiry and
-//! the version, is always in one place.
+//! Numbers are big endian, moments milliseconds since the Unix epoch. What scripts in a server look at, the expiry,
+//! the version and the lengths, is always in one place.
 
 use bytes::Bytes;
 
@@ -25,28 +25,37 @@ const LIVE: u8 = 1;
 const ENDED: u8 = 2;
 const MOVED: u8 = 3;
 const NOBODY: u16 = u16::MAX;
-/// All that comes before the scope of a live record, and the two lengths.
-const FRAME: usize = 1 + 4 * 8 + 2 * 2;
+/// All that comes before the scope of a live record.
+const FRAME: usize = 1 + 4 * 8;
 
 /// Puts a record into bytes.
 ///
 /// # Errors
 /// [`ErrorKind::TooLarge`] for a scope or an identity of 64 KiB or more.
 pub(crate) fn seal_record(record: &Record) -> Result<Vec<u8>> {
-    let identity = record.identity.as_deref();
-    let texts = record.scope.len() + identity.map_or(0, str::len);
-    let mut bytes = Vec::with_capacity(FRAME + texts + record.payload.len());
+    let owner = seal_owner(&record.scope, record.identity.as_deref())?;
+    let mut bytes = Vec::with_capacity(FRAME + owner.len() + record.payload.len());
     bytes.push(LIVE);
     bytes.extend(record.expires_at.as_millis().to_be_bytes());
     bytes.extend(record.version.bits().to_be_bytes());
     bytes.extend(record.created_at.as_millis().to_be_bytes());
     bytes.extend(record.updated_at.as_millis().to_be_bytes());
-    push_text(&mut bytes, &record.scope)?;
+    bytes.extend_from_slice(&owner);
+    bytes.extend_from_slice(&record.payload);
+    Ok(bytes)
+}
+
+/// Scope and identity, as they stand in a record's bytes.
+///
+/// # Errors
+/// As [`seal_record`].
+pub(crate) fn seal_owner(scope: &str, identity: Option<&str>) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(2 * 2 + scope.len() + identity.map_or(0, str::len));
+    push_text(&mut bytes, scope)?;
     match identity {
         Some(identity) => push_text(&mut bytes, identity)?,
         None => bytes.extend(NOBODY.to_be_bytes()),
     }
-    bytes.extend_from_slice(&record.payload);
     Ok(bytes)
 }
 
@@ -189,7 +198,7 @@ mod tests {
         }
 
         #[test]
-        fn cut_records_are_errors(record in records(), cut in 0..FRAME) {
+        fn cut_records_are_errors(record in records(), cut in 0..FRAME + 4) {
             let mut sealed = seal_record(&record).unwrap();
             sealed.truncate(cut);
             prop_assert!(open(sealed.into(), START).is_err());

@@ -196,6 +196,10 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         Some("mysql" | "mariadb") => Arc::new(super::sql::mysql::MySqlStore::open(options).await?),
         #[cfg(feature = "memcached")]
         Some("memcached") => Arc::new(super::memcached::MemcachedStore::open(options).await?),
+        #[cfg(feature = "redis")]
+        Some("redis" | "rediss" | "redis+cluster" | "rediss+cluster") => {
+            Arc::new(super::redis::RedisStore::open(options).await?)
+        }
         scheme => return Err(refusal(scheme)),
     })
 }

@@ -12,6 +12,8 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("mariadbd", "mariadb-server"),
     ("mariadb-install-db", "mariadb-server"),
     ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
+    ("openssl", "openssl"),
     ("memcached", "memcached"),
 ];
 

@@ -288,6 +288,9 @@ fn urls_are_masked() {
         ("redis://geheim@host", "redis://geheim@host"),
         ("mysql://u:p@q@host/db", "mysql://u:***@host/db"),
         ("redis+cluster://u:p@a,u:q@b", "redis+cluster://u:***@b"),
+        ("redis+cluster://u:geheim@a:7000,b:7001?protocol=2", "redis+cluster://u:***@a:7000,b:7001?protocol=2"),
+        ("rediss+cluster://:ge@h/e,im?@[::1]:7000,b", "rediss+cluster://:***@[::1]:7000,b"),
+        ("redis+cluster://a:7000,b:7001", "redis+cluster://a:7000,b:7001"),
         ("postgres:u:geheim@host", "postgres:***@host"),
         ("memory:", "memory:"),
     ] {

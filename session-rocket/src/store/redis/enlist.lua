@@ -1,0 +1,16 @@
+-- Puts a key into the index KEYS[1] of an identity, and drops those that are long over.
+-- ARGV: this second, the hour until which the index has to know the key, milliseconds until then, the key.
+-- A score tells both: hours of keeping before seconds of adding, so that what is over is a range of scores.
+local SECONDS = 4294967296
+local now, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
+local over = string.format('(%.0f', math.floor(now / 3600) * SECONDS)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', over)
+local held = redis.call('ZSCORE', KEYS[1], ARGV[4])
+if held then
+  keep = math.max(keep, math.floor(tonumber(held) / SECONDS))
+end
+redis.call('ZADD', KEYS[1], string.format('%.0f', keep * SECONDS + now), ARGV[4])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return false
