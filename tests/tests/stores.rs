@@ -9,7 +9,7 @@ use session_rocket::store::memory::MemoryStore;
 use session_rocket::store::sql::sqlite::SqliteStore;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
 use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
-use session_rocket_tests::report::examine;
+use session_rocket_tests::report::{examine, is_wanted};
 
 async fn opened(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
     let options = Options::new(url).clock(clock);
@@ -46,6 +46,18 @@ async fn sqlite_in_an_applications_pool_keeps_the_contract() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("application.db");
     examine("sqlite-pool", true, async |clock| pooled(&path, clock).await).await;
+}
+
+/// One directory for all checks, as one file above.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn files_keep_the_contract() {
+    if !is_wanted("file") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("file://{}", directory.path().join("sessions").display());
+    examine("file", true, async |clock| opened(&url, clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,6 +42,8 @@ use crate::record::{Record, Tombstone, Version};
 
 pub mod conformance;
 mod envelope;
+#[cfg(all(feature = "file", unix))]
+pub mod file;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sql;

@@ -166,7 +166,7 @@ impl fmt::Debug for Options {
 
 /// Schemes of back-ends that this release does not have.
 const PLANNED: &[&str] =
-    &["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "redis+cluster", "memcached", "file"];
+    &["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "redis+cluster", "memcached"];
 
 /// Opens the store that `options.url` names.
 ///
@@ -182,6 +182,12 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         "sqlite" => return Ok(Arc::new(super::sql::sqlite::SqliteStore::open(options).await?)),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => lacks("sqlite"),
+        #[cfg(all(feature = "file", unix))]
+        "file" => return Ok(Arc::new(super::file::FileStore::open(options).await?)),
+        #[cfg(all(feature = "file", not(unix)))]
+        "file" => "a `file:` store needs a Unix system".to_owned(),
+        #[cfg(not(feature = "file"))]
+        "file" => lacks("file"),
         "cookie+signed" | "cookie+encrypted" => {
             format!("`{scheme}:` is no store: with it, each session of the site lives in its own cookie")
         }
@@ -192,7 +198,7 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
     Err(Error::new(ErrorKind::Config, context))
 }
 
-#[cfg(not(feature = "sqlite"))]
+#[cfg(not(all(feature = "sqlite", feature = "file")))]
 fn lacks(feature: &str) -> String {
     format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
 }
