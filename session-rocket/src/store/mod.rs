@@ -41,6 +41,7 @@ use crate::record::Fate;
 use crate::record::{Record, Tombstone, Version};
 
 pub mod conformance;
+#[cfg(any(feature = "redis", feature = "memcached", all(feature = "file", unix)))]
 mod envelope;
 #[cfg(all(feature = "file", unix))]
 pub mod file;

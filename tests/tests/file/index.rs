@@ -117,39 +117,68 @@ async fn a_save_marks_again() {
     assert_eq!(listed(&store).await, [KEY]);
 }
 
-/// Others make and remove records of one identity, and folders with them: who has made one finds it listed.
+/// Marked first: a record that cannot be listed is not made.
+#[tokio::test]
+async fn without_a_mark_there_is_no_record() {
+    let (_folder, path) = place();
+    let store = open(&path).await;
+    let nobodys = record(1);
+    created(&store, &KEY, &nobodys).await;
+    fs::write(path.join("identities"), "").expect("a file");
+    let theirs = record(2).with_identity("ada");
+    store.create(&OTHER, &theirs).await.expect_err("it cannot be listed");
+    store.update(&KEY, nobodys.version, &theirs).await.expect_err("it cannot be listed");
+    assert_eq!(store.load(&OTHER).await.expect("a load"), Lookup::Absent);
+    assert_eq!(store.load(&KEY).await.expect("a load"), Lookup::Found(nobodys));
+}
+
+/// As a sweep does, but without a pause.
+fn remove_empty_homes(path: &Path, done: &AtomicBool) {
+    while !done.load(Ordering::SeqCst) {
+        let homes = fs::read_dir(path.join("identities")).into_iter().flatten();
+        homes.flatten().for_each(|home| drop(fs::remove_dir(home.path())));
+    }
+}
+
+async fn sweep(store: FileStore, done: Arc<AtomicBool>) {
+    while !done.load(Ordering::SeqCst) {
+        store.delete_expired(10).await.expect("a sweep");
+        store.list("session", "ada").await.expect("a list");
+    }
+}
+
+/// Makes records and removes them, and finds each listed meanwhile.
+async fn come_and_go(store: FileStore, byte: u8) {
+    let theirs = record(1).with_identity("ada");
+    for round in 0..25 {
+        let mut bytes = [byte; 32];
+        bytes[31] = round;
+        let key = Key::from_bytes(bytes);
+        created(&store, &key, &theirs).await;
+        assert!(listed(&store).await.contains(&key), "a live record is not listed");
+        store.delete(&key).await.expect("a delete");
+        assert_eq!(store.load(&key).await.expect("a load"), Lookup::Absent);
+        // So that the folder is empty now and then.
+        tokio::time::sleep(Duration::from_millis(u64::from(byte))).await;
+    }
+}
+
+/// Others make and remove records of one identity, and folders with them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_record_is_always_listed() {
     let (_folder, path) = place();
     let done = Arc::new(AtomicBool::new(false));
-    let sweeper = {
-        let (store, done) = (open(&path).await, done.clone());
-        tokio::spawn(async move {
-            while !done.load(Ordering::SeqCst) {
-                store.delete_expired(10).await.expect("a sweep");
-                store.list("session", "ada").await.expect("a list");
-            }
-        })
+    let sweeper = tokio::spawn(sweep(open(&path).await, done.clone()));
+    let remover = {
+        let (path, done) = (path.clone(), done.clone());
+        std::thread::spawn(move || remove_empty_homes(&path, &done))
     };
     let mut tasks = JoinSet::new();
     for byte in 0..4 {
-        let store = open(&path).await;
-        tasks.spawn(async move {
-            let theirs = record(1).with_identity("ada");
-            for round in 0..25 {
-                let mut bytes = [byte; 32];
-                bytes[31] = round;
-                let key = Key::from_bytes(bytes);
-                created(&store, &key, &theirs).await;
-                assert!(listed(&store).await.contains(&key), "a live record is not listed");
-                store.delete(&key).await.expect("a delete");
-                assert_eq!(store.load(&key).await.expect("a load"), Lookup::Absent);
-                // So that the folder is empty now and then.
-                tokio::time::sleep(Duration::from_millis(u64::from(byte))).await;
-            }
-        });
+        tasks.spawn(come_and_go(open(&path).await, byte));
     }
     tasks.join_all().await;
     done.store(true, Ordering::SeqCst);
     sweeper.await.expect("a sweeper");
+    remover.join().expect("a remover");
 }

@@ -192,3 +192,59 @@ impl Held {
         let _ = home.map(|home| index::unmark(&self.root, &home, key));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::DirBuilderExt;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::id::random_bytes;
+
+    const KEY: Key = Key::from_bytes([7; 32]);
+
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new() -> Self {
+            let name = format!("session-rocket-{}", Key::from_bytes(random_bytes().unwrap()).to_hex());
+            let path = std::env::temp_dir().join(name);
+            fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    /// Between the look at a list and the lock, the record that was missing may be made.
+    #[test]
+    fn a_key_leaves_a_list_only_if_its_record_is_not_of_it() {
+        let directory = Directory::new();
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+        let take = || Held::try_take(&directory.0, part_of(&KEY), &mut Queue::default(), &clock).unwrap();
+        let held = take().unwrap();
+        assert!(take().is_none(), "two have one lock");
+        let theirs = Record::new("s", "x", Version::from_bits(1), clock.now(), Timestamp::from_millis(i64::MAX));
+        let theirs = theirs.with_identity("ada");
+        let home = index::home("s", "ada");
+        let listed = || index::marked(&held.root, &home).unwrap();
+        held.create(&KEY, &theirs).unwrap();
+        held.unlist_stray(&home, &KEY).unwrap();
+        assert_eq!(listed(), [KEY]);
+        let mut expired = theirs.clone();
+        expired.expires_at = clock.now();
+        held.update(&KEY, theirs.version, &expired).unwrap();
+        held.unlist_stray(&home, &KEY).unwrap();
+        assert_eq!(listed(), [KEY], "to another process it may live");
+        held.delete(&KEY).unwrap();
+        index::mark(&held.root, &home, &KEY, false).unwrap();
+        held.unlist_stray(&home, &KEY).unwrap();
+        assert_eq!(listed(), []);
+    }
+}
