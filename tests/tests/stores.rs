@@ -95,6 +95,18 @@ async fn redis_cluster_keeps_the_contract() {
     examine("redis-cluster", true, async |clock| opened(&cluster.url(), clock).await).await;
 }
 
+/// One directory for all checks, as one file above.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn files_keep_the_contract() {
+    if !is_wanted("file") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("file://{}", directory.path().join("sessions").display());
+    examine("file", true, async |clock| opened(&url, clock).await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_an_index_may_say_so() {
     let open = async |clock| Arc::new(Faulty::new(Fault::NoIndex, clock)) as Arc<dyn Store>;

@@ -83,6 +83,13 @@ pub(crate) fn open(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
     Ok(if expires_at > now { found } else { Lookup::Absent })
 }
 
+/// When what begins with these bytes expires, if they are the beginning of a record or a tombstone.
+#[cfg(all(feature = "file", unix))]
+pub(crate) fn expiry(header: &[u8]) -> Option<Timestamp> {
+    let mut reader = Reader(Bytes::copy_from_slice(header));
+    matches!(reader.take(1)?[0], LIVE | ENDED | MOVED).then(|| reader.moment())?
+}
+
 fn read(bytes: Bytes) -> Option<Lookup> {
     let mut reader = Reader(bytes);
     let kind = reader.take(1)?[0];

@@ -41,7 +41,10 @@ use crate::record::Fate;
 use crate::record::{Record, Tombstone, Version};
 
 pub mod conformance;
+#[cfg(any(feature = "redis", feature = "memcached", all(feature = "file", unix)))]
 mod envelope;
+#[cfg(all(feature = "file", unix))]
+pub mod file;
 #[cfg(feature = "memcached")]
 pub mod memcached;
 pub mod memory;

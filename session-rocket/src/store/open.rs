@@ -200,6 +200,8 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         Some("redis" | "rediss" | "redis+cluster" | "rediss+cluster") => {
             Arc::new(super::redis::RedisStore::open(options).await?)
         }
+        #[cfg(all(feature = "file", unix))]
+        Some("file") => Arc::new(super::file::FileStore::open(options).await?),
         scheme => return Err(refusal(scheme)),
     })
 }
@@ -212,6 +214,7 @@ fn refusal(scheme: Option<&str>) -> Error {
         Some(sealed @ ("cookie+signed" | "cookie+encrypted")) => {
             format!("`{sealed}:` is no store: with it, each session of the site lives in its own cookie")
         }
+        Some("file") if cfg!(not(unix)) => "a `file:` store needs a Unix system".to_owned(),
         Some(scheme) => match needs(scheme) {
             Some(feature) => {
                 format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")

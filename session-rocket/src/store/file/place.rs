@@ -1,0 +1,119 @@
+//! Where the session directory is, and whether it is one to trust.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::fault::launch_kind;
+use super::folder::{Folder, user};
+use super::lock;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The directory that a `file:` URL names, from the root on: the application may change its own directory.
+pub(super) fn path_of(url: &str) -> Result<PathBuf> {
+    let wrong = |why: &str| {
+        let context = format!("`store` {why}: write `file:///var/lib/site/sessions`, or `file:sessions`");
+        Error::new(ErrorKind::Config, context)
+    };
+    let (_, rest) = url.split_once(':').ok_or_else(|| wrong("has no scheme"))?;
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() {
+        return Err(wrong("names no directory"));
+    }
+    if path.contains(['?', '#', '\0']) {
+        return Err(wrong("takes no `?`, no `#` and no NUL"));
+    }
+    let path = std::path::absolute(path)
+        .map_err(|e| Error::with_source(ErrorKind::Config, "the working directory is not known", e))?;
+    // Behind a `/` at the end, a link would be followed.
+    Ok(path.components().collect())
+}
+
+/// Makes the directory where it is missing, and sees that it can be used.
+pub(super) fn prepare(path: &Path) -> Result<()> {
+    make(path)?;
+    let root = examine(path).map_err(|why| Error::new(ErrorKind::Config, why))?;
+    let unusable = |e: Error| {
+        let shown = path.display();
+        let context =
+            format!("`{shown}` cannot be written to: let this process write and lock there, or change `store`");
+        Error::with_source(launch_kind(&e), context, e)
+    };
+    root.make(lock::FOLDER).map_err(unusable)?;
+    let part = root.make("00").map_err(unusable)?;
+    drop(part.write_new(b"probe").map_err(unusable)?);
+    part.sync().map_err(unusable)?;
+    // Whether it is free now does not matter.
+    lock::Queue::default().pass(&root, 0).map(|_| ()).map_err(unusable)
+}
+
+/// The directory, if it is still one to trust: a link, or what others own or may change, is not.
+pub(super) fn enter(path: &Path) -> Result<Folder> {
+    examine(path).map_err(|why| Error::new(ErrorKind::Unavailable, why))
+}
+
+fn make(path: &Path) -> Result<()> {
+    let shown = path.display();
+    let context = match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {
+            // Where this may not be done, the directory outlasts a power cut a little later.
+            let _ = path.parent().map(|parent| std::fs::File::open(parent).and_then(|parent| parent.sync_all()));
+            return Ok(());
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().unwrap_or(path).display();
+            format!("`{shown}` cannot be made, for `{parent}` is missing: run `mkdir -p {parent}`, or change `store`")
+        }
+        Err(error) => {
+            let user = user();
+            format!("`{shown}` cannot be made: {error}; make it, let user {user} have it, or change `store`")
+        }
+    };
+    Err(Error::new(ErrorKind::Config, context))
+}
+
+/// The directory, or what is wrong with it and what to do.
+fn examine(path: &Path) -> Result<Folder, String> {
+    let shown = path.display();
+    let folder = Folder::at(path).map_err(|error| match path.symlink_metadata() {
+        Ok(found) if found.is_symlink() => {
+            format!("`{shown}` is a symbolic link, and those are not followed: let `store` name where it leads")
+        }
+        Ok(found) if !found.is_dir() => format!("`{shown}` is not a directory: move it away, or change `store`"),
+        _ => format!("the session directory `{shown}` cannot be opened: {error}"),
+    })?;
+    let found = folder.metadata().map_err(|error| format!("`{shown}` cannot be looked at: {error}"))?;
+    let (owner, user, mode) = (found.uid(), user(), found.mode() & 0o7777);
+    if owner != user {
+        return Err(format!("`{shown}` belongs to user {owner}, not to user {user}: run `chown {user} {shown}`"));
+    }
+    if mode & 0o077 != 0 {
+        return Err(format!("`{shown}` is open to other users (its mode is {mode:04o}): run `chmod 700 {shown}`"));
+    }
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_directory() {
+        let here = std::env::current_dir().unwrap();
+        for (url, path) in [
+            ("file:///var/lib/site/sessions", PathBuf::from("/var/lib/site/sessions")),
+            ("file:/var/sessions/", PathBuf::from("/var/sessions")),
+            ("FILE:///var/sessions/.", PathBuf::from("/var/sessions")),
+            ("file:sessions", here.join("sessions")),
+            ("file://sessions", here.join("sessions")),
+            ("file:./a b%20c/", here.join("a b%20c")),
+        ] {
+            assert_eq!(path_of(url).unwrap(), path, "{url}");
+        }
+        for url in ["file:", "file://", "file:x?mode=rw", "file:x#y", "file:x\0"] {
+            assert_eq!(path_of(url).unwrap_err().kind(), ErrorKind::Config, "{url}");
+        }
+    }
+}
