@@ -9,11 +9,16 @@ use session_rocket::store::memory::MemoryStore;
 use session_rocket::store::sql::sqlite::SqliteStore;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
 use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
-use session_rocket_tests::report::examine;
+use session_rocket_tests::report::{examine, is_wanted};
 
 async fn opened(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
     let options = Options::new(url).clock(clock);
     open(&options).await.expect("a store that can be opened")
+}
+
+async fn cached(url: &str, cache: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
+    let options = Options::new(url).cache(cache).clock(clock);
+    open(&options).await.expect("a store and a cache that can be opened")
 }
 
 async fn pooled(path: &Path, clock: Arc<ManualClock>) -> Arc<dyn Store> {
@@ -46,6 +51,39 @@ async fn sqlite_in_an_applications_pool_keeps_the_contract() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("application.db");
     examine("sqlite-pool", true, async |clock| pooled(&path, clock).await).await;
+}
+
+/// A cache in memory, in front of one file for all checks.
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_keeps_the_contract() {
+    if !is_wanted("cached") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
+    examine("cached", true, async |clock| cached(&url, "memory:", clock).await).await;
+}
+
+/// Any pair will do: here the one that has the most to write is the cache.
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_in_sqlite_keeps_the_contract() {
+    if !is_wanted("cached-in-sqlite") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("cache.db").display());
+    examine("cached-in-sqlite", true, async |clock| cached("memory:", &url, clock).await).await;
+}
+
+/// One place is both: what the cache holds is nobody's session.
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_in_itself_keeps_the_contract() {
+    if !is_wanted("cached-in-itself") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("both.db").display());
+    examine("cached-in-itself", true, async |clock| cached(&url, &url, clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

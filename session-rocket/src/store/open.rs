@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Store;
+use super::cached::CachedStore;
 use super::memory::MemoryStore;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
@@ -168,12 +169,37 @@ impl fmt::Debug for Options {
 const PLANNED: &[&str] =
     &["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "redis+cluster", "memcached", "file"];
 
-/// Opens the store that `options.url` names.
+/// Opens the store that `options.url` names, and puts the cache that `options.cache` names, if any, in front of it.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] for a URL that no back-end of this build takes, saying what to change;
-/// [`ErrorKind::Unavailable`] when the back-end cannot be reached.
+/// [`ErrorKind::Unavailable`] when the back-end cannot be reached. The same goes for the cache: one that cannot be
+/// reached when a site is launched is more often a slip in its URL than an outage.
 pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
+    with_cache(open_as("store", options).await?, options).await
+}
+
+/// Puts the cache that `options` name, if any, in front of `store`.
+pub(crate) async fn with_cache(store: Arc<dyn Store>, options: &Options) -> Result<Arc<dyn Store>> {
+    let Some(url) = &options.cache else { return Ok(store) };
+    let key_prefix = format!("{}cache:", options.key_prefix);
+    let own = Options { url: url.clone(), cache: None, key_prefix, ..options.clone() };
+    let unusable = |error: Error| Error::with_source(error.kind(), "the cache cannot be used", error);
+    let cache = open_as("cache", &own).await.map_err(unusable)?;
+    if url.starts_with("memory:") || url.contains(":memory:") || url.contains("mode=memory") {
+        log::warn!(
+            target: "session_rocket",
+            "`cache` is in the memory of this process: if another one keeps sessions in the same store, each serves \
+             for up to {:?} what the other has changed or ended",
+            options.cache_ttl,
+        );
+    }
+    let Options { cache_ttl, timeout, clock, .. } = own;
+    Ok(Arc::new(CachedStore::new(store, cache, cache_ttl, timeout, clock)))
+}
+
+/// Opens the store that `options.url` names; `key` is what the URL is called in the configuration.
+async fn open_as(key: &str, options: &Options) -> Result<Arc<dyn Store>> {
     let scheme = options.url.split(':').next().unwrap_or_default().to_ascii_lowercase();
     let problem = match scheme.as_str() {
         _ if !options.url.contains(':') => "it has no scheme".to_owned(),
@@ -188,7 +214,7 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         planned if PLANNED.contains(&planned) => format!("this release has no `{planned}:` store"),
         unknown => format!("`{unknown}:` is no store"),
     };
-    let context = format!("`store` cannot be opened: {problem}; a URL begins with `sqlite:` or `memory:`");
+    let context = format!("`{key}` cannot be opened: {problem}; a URL begins with `sqlite:` or `memory:`");
     Err(Error::new(ErrorKind::Config, context))
 }
 
@@ -213,6 +239,20 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Config);
             let text = error.to_string();
             assert!(text.contains(says) && text.contains("`memory:`") && !text.contains("secret"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cache_that_cannot_be_used_ends_the_launch() {
+        for (url, says) in [
+            ("redis://:secret@host", "`cache` cannot be opened: this release has no `redis:` store"),
+            ("cookie+signed:", "`cache` cannot be opened: `cookie+signed:` is no store"),
+        ] {
+            let error = open(&Options::new("memory:").cache(url)).await.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let text = crate::error::Chain(&error).to_string();
+            assert!(text.starts_with("the cache cannot be used") && text.contains(says), "{text}");
+            assert!(!text.contains("secret"), "{text}");
         }
     }
 }

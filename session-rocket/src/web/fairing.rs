@@ -308,11 +308,11 @@ impl<T: SessionData> SessionFairing<T> {
     /// The store, and whether it is swept already, for another session type.
     async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
         match &self.source {
-            Source::Object(store) => Ok((store.clone(), false)),
+            Source::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
             #[cfg(feature = "sqlite")]
             Source::Sqlite(pool) => {
                 let store = store::sql::sqlite::SqliteStore::from_pool(pool.clone(), options).await?;
-                Ok((Arc::new(store), false))
+                Ok((store::with_cache(Arc::new(store), options).await?, false))
             }
             Source::Url => {
                 let opened = registry.opened(options);
