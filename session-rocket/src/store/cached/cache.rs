@@ -69,22 +69,28 @@ impl Cache {
 
     /// Swaps a lease for a record that was current at `since`, if the lease is still there.
     pub(super) async fn fill(&self, key: &Key, lease: Version, record: &Record, since: Timestamp) {
-        if let Some(entry) = self.entry(record, since) {
-            // Where it is not done, it need not be.
-            let _ = self.call(self.quick(), self.store.update(&place(key), lease, &entry)).await;
-        }
+        self.exchange(key, lease, record, since, self.quick()).await;
     }
 
     /// Swaps the entry of version `expected` for the record that replaced it at `since` or later; clears the place
     /// where it holds anything else.
     pub(super) async fn swap(&self, key: &Key, expected: Version, record: &Record, since: Timestamp) {
-        if let Some(entry) = self.entry(record, since)
-            && let swap = self.store.update(&place(key), expected, &entry)
-            && let Ok(Update::Updated) = self.call(self.thorough(), swap).await
-        {
-            return;
+        if !self.exchange(key, expected, record, since, self.thorough()).await {
+            self.clear(key).await;
         }
-        self.clear(key).await;
+    }
+
+    /// Swaps what is there under `version` for the entry of a record. False if it did not, or may not have.
+    async fn exchange(&self, key: &Key, version: Version, record: &Record, since: Timestamp, limit: Duration) -> bool {
+        let Some(entry) = self.entry(record, since) else { return false };
+        let swap = async {
+            match self.store.update(&place(key), version, &entry).await {
+                // No fault of the cache.
+                Err(error) if error.kind() == ErrorKind::TooLarge => Ok(false),
+                swapped => swapped.map(|swapped| swapped == Update::Updated),
+            }
+        };
+        matches!(self.call(limit, swap).await, Ok(true))
     }
 
     /// Removes whatever is there.
@@ -174,13 +180,12 @@ impl Cache {
         }
     }
 
-    /// One call within `limit`. An error changes whether the cache is trusted, unless the call asked too much of it.
+    /// One call within `limit`. After an error the cache is not trusted for a while.
     async fn call<A>(&self, limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A, ErrorKind> {
         let late = || Err(Error::new(ErrorKind::Timeout, "it did not answer in time"));
         let answer = within(&*self.clock, limit, call).await.unwrap_or_else(late);
         match &answer {
             Ok(_) => self.answered(),
-            Err(error) if error.kind() == ErrorKind::TooLarge => {}
             Err(error) => self.failed(error),
         }
         answer.map_err(|error| error.kind())

@@ -117,9 +117,6 @@ impl Wire {
         let call = run(self.store.clone());
         pause().await;
         let answer = match self.fault(is_read) {
-            Fault::TooLarge if !is_read => {
-                Err(Error::new(ErrorKind::TooLarge, "the store takes no record of this size"))
-            }
             Fault::Pass | Fault::TooLarge => call.await,
             Fault::RefuseOnce => {
                 self.fail(Fault::Pass);
