@@ -152,7 +152,7 @@ impl Cache {
         self.trusted_from.fetch_max(self.clock.now().plus(self.ttl).as_millis(), Ordering::SeqCst);
     }
 
-    fn is_trusted(&self) -> bool {
+    pub(super) fn is_trusted(&self) -> bool {
         self.clock.now().as_millis() >= self.trusted_from.load(Ordering::SeqCst)
     }
 

@@ -9,6 +9,7 @@ use crate::id::Key;
 use crate::record::{Fate, Record, Tombstone, Version};
 use crate::store::memory::MemoryStore;
 use crate::store::{Lookup, Store};
+use crate::tests::schedules::Still;
 use wire::Wire;
 
 mod cuts;
@@ -35,18 +36,24 @@ struct World {
     database: Arc<MemoryStore>,
     cache: Arc<MemoryStore>,
     clock: Arc<dyn Clock>,
+    timeout: Duration,
     told: Mutex<Position>,
 }
 
 impl World {
-    fn new(clock: Arc<dyn Clock>) -> Self {
+    fn new(clock: Arc<dyn Clock>, timeout: Duration) -> Self {
         let memory = || Arc::new(MemoryStore::new(1000, clock.clone()));
-        Self { database: memory(), cache: memory(), clock: clock.clone(), told: Mutex::default() }
+        Self { database: memory(), cache: memory(), clock: clock.clone(), timeout, told: Mutex::default() }
+    }
+
+    /// On a clock that stands still, on which nothing takes too long.
+    fn still() -> Arc<Self> {
+        Arc::new(Self::new(Arc::new(Still), Duration::from_secs(5)))
     }
 
     fn process(&self) -> Process {
         let (database, cache) = (Wire::to(self.database.clone()), Wire::to(self.cache.clone()));
-        let store = CachedStore::new(database.clone(), cache.clone(), TTL, TIMEOUT, self.clock.clone());
+        let store = CachedStore::new(database.clone(), cache.clone(), TTL, self.timeout, self.clock.clone());
         Process { store, database, cache }
     }
 
@@ -68,7 +75,7 @@ impl World {
 /// What `World` is, on a clock that tests move.
 fn world() -> (World, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(START));
-    (World::new(clock.clone()), clock)
+    (World::new(clock.clone(), TIMEOUT), clock)
 }
 
 /// Where a key is in its life: only forward.

@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
 use shuttle::future;
@@ -11,7 +10,6 @@ use super::wire::{Fault, pause};
 use super::{DAY, KEY, Position, Process, START, World, record, tombstone, world};
 use crate::record::Version;
 use crate::store::Store;
-use crate::tests::schedules::Still;
 
 /// Polls `call` so often at most, then drops it at once. Whether it had ended.
 async fn cut_off(polls: usize, call: impl Future) -> bool {
@@ -112,7 +110,7 @@ fn where_nobody_can_end_a_write_this_process_trusts_the_cache_no_more() {
     let test = || {
         future::block_on(async {
             for polls in 0..10 {
-                let world = World::new(Arc::new(Still));
+                let world = World::still();
                 world.begin().await;
                 let process = world.process();
                 assert_eq!(process.version().await, 1);

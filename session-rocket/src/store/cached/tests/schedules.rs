@@ -12,7 +12,7 @@ use crate::id::Key;
 use crate::record::Version;
 use crate::store::cached::cache::place;
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
-use crate::tests::schedules::{Still, explore};
+use crate::tests::schedules::explore;
 
 /// Somebody who does something in a process.
 struct Actor {
@@ -110,7 +110,7 @@ impl Actor {
 macro_rules! act {
     ($($process:literal $act:ident),*) => {
         explore(|| future::block_on(async {
-            let world = Arc::new(World::new(Arc::new(Still)));
+            let world = World::still();
             world.begin().await;
             let processes = [world.process(), world.process(), world.process()].map(Arc::new);
             let actor = |process: usize| Actor { world: world.clone(), process: processes[process].clone() };
@@ -123,6 +123,9 @@ macro_rules! act {
             }
             actor(0).load().await;
             actor(1).load().await;
+            for process in processes {
+                assert!(process.store.0.cache.is_trusted(), "the cache took no part in it");
+            }
         }))
     };
 }
@@ -158,7 +161,7 @@ fn no_schedule_lets_a_session_move_away_from_a_logout_everywhere() {
     explore(|| {
         future::block_on(async {
             const NEW: Key = Key::from_bytes([8; 32]);
-            let world = Arc::new(World::new(Arc::new(Still)));
+            let world = World::still();
             world.begin().await;
             let (cycler, process) = (world.process(), world.process());
             let cycle = future::spawn(async move {
