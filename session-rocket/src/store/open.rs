@@ -199,6 +199,7 @@ pub(crate) async fn with_cache(store: Arc<dyn Store>, options: &Options) -> Resu
 }
 
 /// Opens the store that `options.url` names; `key` is what the URL is called in the configuration.
+#[allow(clippy::unused_async, reason = "memory is not waited for, and some builds have nothing else")]
 async fn open_as(key: &str, options: &Options) -> Result<Arc<dyn Store>> {
     let scheme = options.url.split(':').next().unwrap_or_default().to_ascii_lowercase();
     let problem = match scheme.as_str() {
