@@ -1,8 +1,9 @@
 //! Time, injected: tests move it, they do not wait for it.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -61,6 +62,21 @@ pub trait Clock: Send + Sync + 'static {
 
     /// A future that is done after `duration`: used for timeouts and for the pause between two tries.
     fn sleep(&self, duration: Duration) -> Sleep;
+}
+
+/// What `call` gives, unless it takes longer than `limit`: then it is dropped.
+pub(crate) async fn within<A>(clock: &dyn Clock, limit: Duration, call: impl Future<Output = A>) -> Option<A> {
+    let mut call = pin!(call);
+    let mut sleep = None;
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(answer) = call.as_mut().poll(context) {
+            return Poll::Ready(Some(answer));
+        }
+        // Most calls to memory are done at once: only those that wait need a timer.
+        let sleep = sleep.get_or_insert_with(|| clock.sleep(limit));
+        sleep.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }
 
 /// The machine's clock and tokio's timer.

@@ -17,6 +17,11 @@ async fn opened(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
     open(&options).await.expect("a store that can be opened")
 }
 
+async fn cached(url: &str, cache: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
+    let options = Options::new(url).cache(cache).clock(clock);
+    open(&options).await.expect("a store and a cache that can be opened")
+}
+
 async fn pooled(path: &Path, clock: Arc<ManualClock>) -> Arc<dyn Store> {
     let connect = session_rocket::sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let pool = session_rocket::sqlx::SqlitePool::connect_with(connect).await.expect("a database");
@@ -26,12 +31,18 @@ async fn pooled(path: &Path, clock: Arc<ManualClock>) -> Arc<dyn Store> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_keeps_the_contract() {
+    if !is_wanted("memory") {
+        return;
+    }
     examine("memory", true, async |clock| opened("memory:", clock).await).await;
 }
 
 /// One file for all checks: the store is not empty, and was closed and opened again.
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_the_contract() {
+    if !is_wanted("sqlite") {
+        return;
+    }
     let directory = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
     examine("sqlite", true, async |clock| opened(&url, clock).await).await;
@@ -105,6 +116,59 @@ async fn files_keep_the_contract() {
     let directory = tempfile::tempdir().expect("a directory");
     let url = format!("file://{}", directory.path().join("sessions").display());
     examine("file", true, async |clock| opened(&url, clock).await).await;
+}
+
+/// A cache in memory, in front of one file for all checks.
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_in_memory_keeps_the_contract() {
+    if !is_wanted("cached") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
+    examine("cached-in-memory", true, async |clock| cached(&url, "memory:", clock).await).await;
+}
+
+/// Any pair will do: here the one that has the most to write is the cache.
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_in_sqlite_keeps_the_contract() {
+    if !is_wanted("cached") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("cache.db").display());
+    examine("cached-in-sqlite", true, async |clock| cached("memory:", &url, clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_keeps_the_contract() {
+    if !is_wanted("cached") {
+        return;
+    }
+    let (database, cache) = (Postgres::start(), Redis::start());
+    examine("cached", true, async |clock| cached(&database.url(), &cache.url(), clock).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_in_memcached_keeps_the_contract() {
+    if !is_wanted("cached") {
+        return;
+    }
+    let cache = Memcached::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
+    examine("cached-in-memcached", true, async |clock| cached(&url, &cache.url(), clock).await).await;
+}
+
+/// One place is both: what the cache holds is nobody's session.
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_in_itself_keeps_the_contract() {
+    if !is_wanted("cached") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("both.db").display());
+    examine("cached-in-itself", true, async |clock| cached(&url, &url, clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,12 +4,10 @@
 //! lost; it never creates where something was ended. It knows no back-end by name.
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, within};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, SessionId, random_bytes};
 use crate::record::{Fate, Record, Tombstone, Version};
@@ -240,22 +238,10 @@ impl StoreEngine {
         what: &str,
         call: impl Future<Output = Result<A>>,
     ) -> Result<A> {
-        let mut call = pin!(call);
-        let mut sleep = None;
-        std::future::poll_fn(|context| {
-            if let Poll::Ready(answer) = call.as_mut().poll(context) {
-                return Poll::Ready(answer);
-            }
-            // Most calls to memory are done at once: only those that wait need a timer.
-            let sleep = sleep.get_or_insert_with(|| self.rules.clock.sleep(limit));
-            sleep.as_mut().poll(context).map(|()| {
-                Err(Error::new(
-                    ErrorKind::Timeout,
-                    format!("the store did not answer in time: cannot {what} a session"),
-                ))
-            })
-        })
-        .await
+        let late = || {
+            Err(Error::new(ErrorKind::Timeout, format!("the store did not answer in time: cannot {what} a session")))
+        };
+        within(&*self.rules.clock, limit, call).await.unwrap_or_else(late)
     }
 
     /// Waits a little before the next try, or says that there is no time left for one.

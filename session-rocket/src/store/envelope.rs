@@ -60,6 +60,7 @@ pub(crate) fn seal_owner(scope: &str, identity: Option<&str>) -> Result<Vec<u8>>
 }
 
 /// Puts a tombstone into bytes.
+#[allow(dead_code, reason = "the back-ends that need it are not in every build")]
 pub(crate) fn seal_tombstone(tombstone: Tombstone) -> Vec<u8> {
     let (kind, to) = match &tombstone.fate {
         Fate::Ended => (ENDED, [].as_slice()),

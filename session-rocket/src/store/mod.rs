@@ -28,6 +28,12 @@
 //! 10. **Cancellation.** Dropping the future of any call, at any await, leaves the store whole: the call happened or it
 //!     did not, and no later call gets another call's answer.
 //! 11. **Errors are not answers.** What cannot be read or written is an error, never `Absent`, `Gone` or success.
+//!
+//! # A cache in front
+//! Any store can be a [cache](cached) in front of any other: `cache` is its URL, `cache_ttl` how long it serves an entry
+//! at most, 60 seconds by default. Every change goes to the store first. As long as every process reaches the cache, it
+//! serves nothing older than a write that was answered. One that is down costs time and nothing else; what a process
+//! changes while only it cannot reach the cache, the others see after `cache_ttl` at the latest.
 
 use std::sync::Arc;
 
@@ -40,6 +46,7 @@ use crate::id::Key;
 use crate::record::Fate;
 use crate::record::{Record, Tombstone, Version};
 
+pub mod cached;
 pub mod conformance;
 #[cfg(any(feature = "redis", feature = "memcached", all(feature = "file", unix)))]
 mod envelope;
@@ -54,6 +61,7 @@ pub mod redis;
 pub mod sql;
 pub(crate) mod sweep;
 
+pub(crate) use open::with_cache;
 pub use open::{Migrate, Options, open};
 
 mod open;

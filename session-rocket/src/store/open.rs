@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Store;
+use super::cached::CachedStore;
 use super::memory::MemoryStore;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
@@ -179,12 +180,43 @@ const SCHEMES: &[(&str, &str)] = &[
     ("file", "file"),
 ];
 
-/// Opens the store that `options.url` names.
+/// Opens the store that `options.url` names, and puts the cache that `options.cache` names, if any, in front of it.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] for a URL that no back-end of this build takes, saying what to change;
-/// [`ErrorKind::Unavailable`] when the back-end cannot be reached.
+/// [`ErrorKind::Unavailable`] when the back-end cannot be reached. The same goes for the cache: one that cannot be
+/// reached when a site is launched is more often a slip in its URL than an outage.
 pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
+    with_cache(open_as("store", options).await?, options).await
+}
+
+/// Puts the cache that `options` name, if any, in front of `store`.
+pub(crate) async fn with_cache(store: Arc<dyn Store>, options: &Options) -> Result<Arc<dyn Store>> {
+    let Some(url) = &options.cache else { return Ok(store) };
+    let key_prefix = format!("{}cache:", options.key_prefix);
+    let table = format!("{}_cache", options.table);
+    let own = Options { url: url.clone(), cache: None, key_prefix, table, ..options.clone() };
+    if url.starts_with("file:") && *url == options.url {
+        let context = "`cache` and `store` are one directory: give the cache another, or leave it out";
+        return Err(Error::new(ErrorKind::Config, context));
+    }
+    let unusable = |error: Error| Error::with_source(error.kind(), "the cache cannot be used", error);
+    let cache = open_as("cache", &own).await.map_err(unusable)?;
+    if url.starts_with("memory:") || url.contains(":memory:") || url.contains("mode=memory") {
+        log::warn!(
+            target: "session_rocket",
+            "`cache` is in the memory of this process: if another one keeps sessions in the same store, each serves \
+             for up to {:?} what the other has changed or ended",
+            options.cache_ttl,
+        );
+    }
+    let Options { cache_ttl, timeout, clock, .. } = own;
+    Ok(Arc::new(CachedStore::new(store, cache, cache_ttl, timeout, clock)))
+}
+
+/// Opens the store that `options.url` names; `key` is what the URL is called in the configuration.
+#[allow(clippy::unused_async, reason = "memory is not waited for, and some builds have nothing else")]
+async fn open_as(key: &str, options: &Options) -> Result<Arc<dyn Store>> {
     let scheme = options.url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     Ok(match scheme.as_deref() {
         Some("memory") => Arc::new(MemoryStore::new(options.capacity, options.clock.clone())),
@@ -202,12 +234,12 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
         }
         #[cfg(all(feature = "file", unix))]
         Some("file") => Arc::new(super::file::FileStore::open(options).await?),
-        scheme => return Err(refusal(scheme)),
+        scheme => return Err(refusal(key, scheme)),
     })
 }
 
 /// What to change in a URL that no back-end of this build takes.
-fn refusal(scheme: Option<&str>) -> Error {
+fn refusal(key: &str, scheme: Option<&str>) -> Error {
     let needs = |scheme: &str| SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, feature)| *feature);
     let problem = match scheme {
         None => "it has no scheme".to_owned(),
@@ -224,7 +256,7 @@ fn refusal(scheme: Option<&str>) -> Error {
     };
     let mut known: Vec<String> = SCHEMES.iter().map(|(scheme, _)| format!("`{scheme}:`")).collect();
     known.push("`memory:`".to_owned());
-    let context = format!("`store` cannot be opened: {problem}; a URL begins with {}", known.join(", "));
+    let context = format!("`{key}` cannot be opened: {problem}; a URL begins with {}", known.join(", "));
     Error::new(ErrorKind::Config, context)
 }
 
@@ -248,7 +280,21 @@ mod tests {
     }
     #[test]
     fn a_back_end_that_is_left_out_names_its_feature() {
-        let text = refusal(Some("rediss+cluster")).to_string();
+        let text = refusal("store", Some("rediss+cluster")).to_string();
         assert!(text.contains("lacks the cargo feature `redis`"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_cache_that_cannot_be_used_ends_the_launch() {
+        for (url, says) in [
+            ("redus://:secret@host", "`cache` cannot be opened: `redus:` is no store"),
+            ("cookie+signed:", "`cache` cannot be opened: `cookie+signed:` is no store"),
+        ] {
+            let error = open(&Options::new("memory:").cache(url)).await.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let text = crate::error::Chain(&error).to_string();
+            assert!(text.starts_with("the cache cannot be used") && text.contains(says), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
     }
 }

@@ -6,6 +6,6 @@ pub(crate) mod fixture;
 mod handle;
 mod logins;
 mod model;
-mod schedules;
+pub(crate) mod schedules;
 mod slow;
 mod state;

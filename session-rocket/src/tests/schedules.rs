@@ -62,7 +62,7 @@ impl Store for Yielding {
 }
 
 /// A clock that stands still; timeouts never end, short pauses only let others run.
-struct Still;
+pub(crate) struct Still;
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
@@ -116,7 +116,7 @@ fn is_dead(session: &Session<Visitor>) -> bool {
 const SCHEDULES: usize = 2000;
 
 /// Runs `test` under many schedules: random ones, and ones with few but well-placed switches.
-fn explore(test: impl Fn() + Send + Sync + Copy + 'static) {
+pub(crate) fn explore(test: impl Fn() + Send + Sync + Copy + 'static) {
     let mut config = shuttle::Config::new();
     // The default is too small for futures that hold records in a debug build.
     config.stack_size = 512 * 1024;

@@ -310,9 +310,12 @@ impl<T: SessionData> SessionFairing<T> {
     /// The store, and whether it is swept already, for another session type.
     async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
         match &self.source {
-            Source::Object(store) => Ok((store.clone(), false)),
+            Source::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-            Source::Pool(pool) => Ok((pool.clone().into_store(options).await?, false)),
+            Source::Pool(pool) => {
+                let store = pool.clone().into_store(options).await?;
+                Ok((store::with_cache(store, options).await?, false))
+            }
             Source::Url => {
                 let opened = registry.opened(options);
                 match opened {

@@ -14,7 +14,7 @@ use reqwest::StatusCode;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::server::Server;
-use session_rocket_tests::servers::{Memcached, MySql, Postgres, Private};
+use session_rocket_tests::servers::{Memcached, MySql, Postgres, Private, Redis};
 use tempfile::TempDir;
 
 /// How long the sites wait for their store, where it is out of order; elsewhere the machine's load is no fault.
@@ -31,6 +31,8 @@ struct Backend {
     server: Box<dyn DerefMut<Target = Private> + Send + Sync>,
     /// What was acknowledged is there after the server was killed.
     keeps: bool,
+    /// The server of the cache.
+    _beside: Option<Redis>,
     /// The sites' own directory.
     directory: TempDir,
 }
@@ -38,7 +40,7 @@ struct Backend {
 impl Backend {
     fn new(url: String, server: impl DerefMut<Target = Private> + Send + Sync + 'static) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the sites");
-        Self { url, cache: String::new(), server: Box::new(server), keeps: true, directory }
+        Self { url, cache: String::new(), server: Box::new(server), keeps: true, _beside: None, directory }
     }
 
     fn postgres() -> Self {
@@ -49,6 +51,17 @@ impl Backend {
     fn mysql() -> Self {
         let server = MySql::start();
         Self::new(server.url(), server)
+    }
+
+    fn redis() -> Self {
+        let server = Redis::start();
+        Self::new(server.url(), server)
+    }
+
+    /// A cache in front of a database: the faults are the database's.
+    fn cached() -> Self {
+        let cache = Redis::start();
+        Self { cache: cache.url(), _beside: Some(cache), ..Self::postgres() }
     }
 
     fn memcached() -> Self {
@@ -161,4 +174,4 @@ macro_rules! backends {
     };
 }
 
-backends! { postgres mysql memcached }
+backends! { postgres mysql redis memcached cached }

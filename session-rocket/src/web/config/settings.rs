@@ -260,6 +260,9 @@ impl Settings {
             };
             write!(f, " (table `{}`, migrate {migrate})", self.store.table)?;
         }
+        if let Some(cache) = &self.store.cache {
+            write!(f, ", cached in {} for up to {}", masked(cache), Text(self.store.cache_ttl))?;
+        }
         match self.sweep_interval {
             Some(interval) => write!(f, ", swept every {}", Text(interval))?,
             None => f.write_str(", never swept")?,

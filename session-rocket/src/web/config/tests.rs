@@ -276,6 +276,9 @@ fn the_log_shows_the_policy_and_no_secret() {
          256KiB a session"
     );
     assert!(!format!("{:?}", Config::new().store("redis://:geheim@host")).contains("geheim"));
+    let cached = "store = \"memory:\"\ncache = \"redis://:geheim@host\"\ncache_ttl = 90";
+    let shown = settings(cached, &Config::new(), false).to_string();
+    assert!(shown.contains("; store memory:, cached in redis://:***@host for up to 1m 30s, swept"), "{shown}");
 }
 
 #[test]

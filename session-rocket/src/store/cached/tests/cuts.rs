@@ -1,0 +1,123 @@
+//! Callers that go away half way.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use shuttle::future;
+
+use super::wire::{Fault, pause};
+use super::{DAY, KEY, Position, Process, START, World, record, tombstone, world};
+use crate::record::Version;
+use crate::store::Store;
+
+/// Polls `call` so often at most, then drops it at once. Whether it had ended.
+async fn cut_off(polls: usize, call: impl Future) -> bool {
+    let mut call = pin!(call);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        match call.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending if left == 0 => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+const FIRST: Version = Version::from_bits(1);
+
+/// The calls that change something, by number.
+async fn write(process: &Process, number: usize) {
+    let store = &process.store;
+    let done = match number {
+        0 => store.update(&KEY, FIRST, &record(2)).await.is_ok(),
+        1 => store.touch(&KEY, FIRST, START.plus(DAY * 2)).await.is_ok(),
+        2 => store.retire(&KEY, Some(FIRST), tombstone()).await.is_ok(),
+        3 => store.delete(&KEY).await.is_ok(),
+        _ => store.retire_all("s", "ada", None, tombstone().expires_at).await.is_ok(),
+    };
+    assert!(done);
+}
+
+const WRITES: usize = 5;
+
+#[tokio::test]
+async fn a_write_that_is_cut_off_anywhere_leaves_nothing_old_in_the_cache() {
+    for number in 0..WRITES {
+        for polls in 0.. {
+            let (world, _) = world();
+            world.begin().await;
+            let (one, other) = (world.process(), world.process());
+            assert_eq!(other.version().await, 1);
+            let ended = cut_off(polls, write(&one, number)).await;
+            let told = Position::from(&one.load().await);
+            let seen = Position::from(&other.load().await);
+            assert!(seen >= told, "write {number} cut after {polls} polls: {seen:?} after {told:?}");
+            while one.store.0.unfinished.contains(&KEY) {
+                pause().await;
+                tokio::task::yield_now().await;
+            }
+            let truth = world.database.load(&KEY).await.unwrap();
+            for process in [&one, &other] {
+                assert_eq!(process.load().await, truth, "write {number} cut after {polls} polls");
+            }
+            if ended {
+                assert!(polls > 3, "a call is cut off nowhere");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_load_that_is_cut_off_anywhere_harms_nobody() {
+    for polls in 0.. {
+        let (world, _) = world();
+        world.begin().await;
+        let (one, other) = (world.process(), world.process());
+        let ended = cut_off(polls, one.load()).await;
+        assert_eq!(other.version().await, 1);
+        one.update(1, 2).await;
+        assert_eq!((other.version().await, one.version().await), (2, 2));
+        if ended {
+            assert!(polls > 3, "a call is cut off nowhere");
+            break;
+        }
+    }
+}
+
+/// The database has done it, and its answer is still to come: whoever looks finds it, and then so do all.
+#[tokio::test]
+async fn a_look_for_a_write_that_was_given_up_finds_it_for_all() {
+    let (world, _) = world();
+    world.begin().await;
+    let (one, other) = (world.process(), world.process());
+    assert_eq!((one.version().await, other.version().await), (1, 1));
+    one.database.fail_writes(Fault::DoneHang);
+    assert!(!cut_off(2, one.store.update(&KEY, FIRST, &record(2))).await);
+    assert_eq!(one.version().await, 2, "the look was answered by the cache");
+    assert_eq!(other.version().await, 2, "what one was told is hidden from the other");
+}
+
+/// The model checker has no runtime that a task could be given to.
+#[test]
+fn where_nobody_can_end_a_write_this_process_trusts_the_cache_no_more() {
+    let test = || {
+        future::block_on(async {
+            for polls in 0..10 {
+                let world = World::still();
+                world.begin().await;
+                let process = world.process();
+                assert_eq!(process.version().await, 1);
+                cut_off(polls, process.store.update(&KEY, FIRST, &record(2))).await;
+                assert_eq!(process.load().await, world.database.load(&KEY).await.unwrap(), "after {polls} polls");
+            }
+        });
+    };
+    shuttle::check_random(test, 1);
+}

@@ -1,0 +1,184 @@
+//! Under every schedule that a model checker finds, nobody loads what is older than what somebody was told before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shuttle::future;
+
+use super::wire::{Fault, pause};
+use super::{KEY, Position, Process, START, World, record, tombstone};
+use crate::clock::Timestamp;
+use crate::id::Key;
+use crate::record::Version;
+use crate::store::cached::cache::place;
+use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
+use crate::tests::schedules::explore;
+
+/// Somebody who does something in a process.
+struct Actor {
+    world: Arc<World>,
+    process: Arc<Process>,
+}
+
+impl Actor {
+    /// Loads, and compares with what anybody was told before.
+    async fn load(&self) -> Lookup {
+        let before = self.world.told();
+        let found = self.process.load().await;
+        let seen = Position::from(&found);
+        assert!(seen >= before, "{seen:?} was loaded after {before:?} was told");
+        found
+    }
+
+    async fn reads(&self) {
+        for _ in 0..3 {
+            self.load().await;
+        }
+    }
+
+    async fn updates(&self) {
+        for _ in 0..2 {
+            let Lookup::Found(found) = self.load().await else { return };
+            let next = record(found.version.bits() + 1);
+            match self.process.store.update(&KEY, found.version, &next).await.unwrap() {
+                Update::Updated => self.world.tell((&next).into()),
+                Update::Conflict(fresh) => self.world.tell((&fresh).into()),
+                Update::Moved(_) | Update::Gone => {
+                    self.world.tell(Position::Version(found.version.bits(), Timestamp::from_millis(i64::MAX)));
+                }
+            }
+        }
+    }
+
+    async fn touches(&self) {
+        let Lookup::Found(mut found) = self.load().await else { return };
+        found.expires_at = found.expires_at.plus(Duration::from_millis(1));
+        if self.process.store.touch(&KEY, found.version, found.expires_at).await.unwrap() == Touch::Touched {
+            self.world.tell((&found).into());
+        }
+        self.load().await;
+    }
+
+    async fn retires(&self) {
+        assert_eq!(self.process.store.retire(&KEY, None, tombstone()).await.unwrap(), Retire::Retired);
+        self.world.tell(Position::Over);
+        self.load().await;
+    }
+
+    /// Deletes what is there and begins anew, far ahead.
+    async fn replaces(&self) {
+        const AHEAD: u64 = 100;
+        self.process.store.delete(&KEY).await.unwrap();
+        self.world.tell(Position::Version(AHEAD - 1, START));
+        assert_eq!(self.process.store.create(&KEY, &record(AHEAD)).await.unwrap(), Create::Created);
+        self.world.tell((&record(AHEAD)).into());
+        self.load().await;
+    }
+
+    /// The cache evicts the entry.
+    async fn evicts(&self) {
+        for _ in 0..2 {
+            self.process.cache.delete(&place(&KEY)).await.unwrap();
+        }
+    }
+
+    /// An update that fails, and then a look or two whether it is done.
+    async fn updates_late(&self) {
+        let Lookup::Found(found) = self.load().await else { return };
+        self.process.database.fail_writes(Fault::Late);
+        let next = record(found.version.bits() + 1);
+        assert!(self.process.store.update(&KEY, found.version, &next).await.is_err());
+        self.process.database.fail_writes(Fault::Pass);
+        for _ in 0..3 {
+            if let Lookup::Found(found) = self.load().await
+                && found.version == next.version
+            {
+                self.world.tell((&found).into());
+            }
+        }
+    }
+
+    async fn arrives(&self) {
+        for _ in 0..10 {
+            pause().await;
+            self.process.database.arrive().await;
+        }
+    }
+}
+
+/// Runs actors, each in the process of this number.
+macro_rules! act {
+    ($($process:literal $act:ident),*) => {
+        explore(|| future::block_on(async {
+            let world = World::still();
+            world.begin().await;
+            let processes = [world.process(), world.process(), world.process()].map(Arc::new);
+            let actor = |process: usize| Actor { world: world.clone(), process: processes[process].clone() };
+            let actors = [$({
+                let actor = actor($process);
+                future::spawn(async move { actor.$act().await })
+            }),*];
+            for actor in actors {
+                actor.await.unwrap();
+            }
+            actor(0).load().await;
+            actor(1).load().await;
+            for process in processes {
+                assert!(process.store.0.cache.is_trusted(), "the cache took no part in it");
+            }
+        }))
+    };
+}
+
+#[test]
+fn no_schedule_shows_what_an_update_replaced() {
+    act!(0 updates, 1 updates, 2 reads, 1 reads);
+}
+
+#[test]
+fn no_schedule_shows_what_a_touch_changed() {
+    act!(0 touches, 1 updates, 2 reads, 0 evicts);
+}
+
+#[test]
+fn no_schedule_shows_what_was_ended() {
+    act!(0 retires, 1 updates, 2 reads, 1 touches, 2 evicts);
+}
+
+#[test]
+fn no_schedule_shows_what_was_deleted() {
+    act!(0 replaces, 1 updates, 2 reads, 1 reads);
+}
+
+#[test]
+fn no_schedule_hides_a_late_write_from_who_was_told_of_it() {
+    act!(0 updates_late, 0 arrives, 1 reads, 2 touches);
+}
+
+/// One logs out everywhere, while another gives a session a new id.
+#[test]
+fn no_schedule_lets_a_session_move_away_from_a_logout_everywhere() {
+    explore(|| {
+        future::block_on(async {
+            const NEW: Key = Key::from_bytes([8; 32]);
+            let world = World::still();
+            world.begin().await;
+            let (cycler, process) = (world.process(), world.process());
+            let cycle = future::spawn(async move {
+                cycler.load().await;
+                assert_eq!(cycler.store.create(&NEW, &record(2)).await.unwrap(), Create::Created);
+                let retired = cycler.store.retire(&KEY, Some(Version::from_bits(1)), tombstone()).await.unwrap();
+                if retired != Retire::Retired {
+                    cycler.store.delete(&NEW).await.unwrap();
+                }
+            });
+            let until = tombstone().expires_at;
+            let retired = process.store.retire_all("s", "ada", None, until).await.unwrap();
+            assert!(retired >= 1, "nobody was logged out");
+            cycle.await.unwrap();
+            for key in [KEY, NEW] {
+                assert!(!matches!(process.store.load(&key).await.unwrap(), Lookup::Found(_)), "one is still logged in");
+            }
+        });
+    });
+}
