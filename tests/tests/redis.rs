@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, poll_fn};
@@ -21,8 +22,8 @@ const RECOVERY: Duration = Duration::from_secs(2);
 
 /// A key, a version: any that was not used before.
 fn number() -> u64 {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn key() -> Key {
@@ -52,7 +53,7 @@ fn number_of(server: &Redis, command: &[&str]) -> i64 {
     server.ask(command).parse().expect("a number")
 }
 
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
+async fn until(what: &str, condition: impl AsyncFn() -> bool) -> Duration {
     let started = Instant::now();
     while !condition().await {
         assert!(started.elapsed() < Duration::from_secs(30), "{what}: in vain");
@@ -174,37 +175,42 @@ async fn a_session_that_has_another_owner_by_now_is_not_ended_with_the_former_on
     }
 }
 
-/// Gives a session a new id again and again, until somebody ended it. Whether that was so before `patience` was over.
-async fn cycles(store: &RedisStore, clock: &ManualClock, patience: Duration) -> bool {
+/// Gives a session a new id again and again, until somebody ended it. Whether that was so when `is_over` was said.
+async fn cycles(store: &RedisStore, clock: &ManualClock, is_over: &AtomicBool) -> bool {
     let (mut key, mut current) = (key(), record(clock, DAY).with_identity("ada"));
     store.create(&key, &current).await.unwrap();
-    let started = Instant::now();
-    while started.elapsed() < patience {
+    loop {
+        let is_last = is_over.load(Ordering::SeqCst);
         let (to, next) = (self::key(), record(clock, DAY).with_identity("ada"));
         store.create(&to, &next).await.unwrap();
         let tombstone = Tombstone { fate: Fate::Moved(to), expires_at: clock.now().plus(HOUR) };
-        if store.retire(&key, Some(current.version), tombstone).await.unwrap() == Retire::Gone {
-            return true;
+        let is_ended = store.retire(&key, Some(current.version), tombstone).await.unwrap() == Retire::Gone;
+        if is_ended || is_last {
+            return is_ended;
         }
         (key, current) = (to, next);
     }
-    false
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_given_new_ids_meanwhile_does_not_escape_its_end() {
+async fn a_session_that_is_given_new_ids_meanwhile_escapes_neither_list_nor_end() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let stores = [store_at(server.url(), &clock).await, store_at(server.url(), &clock).await];
     for round in 0..40 {
-        let patience = Duration::from_millis(500);
-        let (store, clock_there) = (stores[0].clone(), clock.clone());
-        let task = tokio::spawn(async move { cycles(&store, &clock_there, patience).await });
-        until("it has begun", async || !stores[1].list("session", "ada").await.unwrap().is_empty()).await;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (store, its_clock, told) = (stores[0].clone(), clock.clone(), is_over.clone());
+        let task = tokio::spawn(async move { cycles(&store, &its_clock, &told).await });
+        let listed = async || !stores[1].list("session", "ada").await.unwrap().is_empty();
+        until("it has begun", &listed).await;
+        for _ in 0..5 {
+            assert!(listed().await, "round {round}: it is not listed");
+        }
         stores[1].retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap();
-        assert!(task.await.expect("it does not panic"), "round {round}: it lives on under an id of its own");
+        is_over.store(true, Ordering::SeqCst);
+        assert!(task.await.expect("it does not panic"), "round {round}: it lives on under another id");
         server.ask(&["FLUSHDB"]);
     }
 }
