@@ -1,8 +1,8 @@
-//! A wire between a site and a database that can be held and cut.
+//! A wire between a site and a database that can be held, cut, and turned into a hole.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -11,9 +11,6 @@ use tokio::select;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// No cut is due.
-const WHOLE: usize = usize::MAX;
-
 /// A wire that stands until it is dropped.
 pub struct Proxy {
     port: u16,
@@ -21,13 +18,25 @@ pub struct Proxy {
     acceptor: JoinHandle<()>,
 }
 
-struct Wire {
-    /// So many bytes of answers still pass before everything is cut.
-    left: AtomicUsize,
-    /// Answers wait while it is true.
-    held: watch::Sender<bool>,
+/// What the connections of a wire share. Whoever waits is woken when it changes.
+struct Wire(watch::Sender<State>);
+
+#[derive(Clone, Default)]
+struct State {
+    /// How many connections were made.
+    connections: usize,
+    /// Bytes of answers that passed.
+    passed: usize,
+    /// Answers that are held back.
+    waiting: usize,
+    /// When so many have passed, the others wait.
+    hold_at: Option<usize>,
+    /// When so many have passed, everything is cut.
+    cut_at: Option<usize>,
     /// Counts the cuts: each ends all connections there are.
-    cuts: watch::Sender<u64>,
+    cuts: usize,
+    /// Of the connections made so far, so many are holes.
+    holes: usize,
 }
 
 impl Proxy {
@@ -38,11 +47,7 @@ impl Proxy {
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let wire = Arc::new(Wire {
-            left: AtomicUsize::new(WHOLE),
-            held: watch::Sender::new(false),
-            cuts: watch::Sender::new(0),
-        });
+        let wire = Arc::new(Wire(watch::Sender::new(State::default())));
         let acceptor = tokio::spawn(accept(listener, SocketAddr::from(([127, 0, 0, 1], port)), wire.clone()));
         Self { port: address.port(), wire, acceptor }
     }
@@ -52,9 +57,19 @@ impl Proxy {
         self.port
     }
 
-    /// Cuts all connections when so many more bytes of answers have passed.
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.wire.0.borrow().connections
+    }
+
+    /// How many bytes of answers passed.
+    pub fn passed(&self) -> usize {
+        self.wire.0.borrow().passed
+    }
+
+    /// Cuts all connections when so many more bytes of answers have passed, and there are others.
     pub fn cut_after(&self, bytes: usize) {
-        self.wire.left.store(bytes, Ordering::SeqCst);
+        self.wire.0.send_modify(|state| state.cut_at = Some(state.passed + bytes));
     }
 
     /// Cuts all connections now.
@@ -62,14 +77,26 @@ impl Proxy {
         self.wire.cut();
     }
 
-    /// Keeps answers back until [`release`](Self::release): requests still pass.
-    pub fn hold(&self) {
-        self.wire.held.send_replace(true);
+    /// Keeps answers back when so many more bytes of them have passed, until [`release`](Self::release); requests pass.
+    pub fn hold_after(&self, bytes: usize) {
+        self.wire.0.send_modify(|state| state.hold_at = Some(state.passed + bytes));
+    }
+
+    /// Waits until an answer is held back.
+    pub async fn holds(&self) {
+        let mut states = self.wire.0.subscribe();
+        // The wire has the other end for as long as it stands.
+        let _ = states.wait_for(|state| state.waiting > 0).await;
     }
 
     /// Lets answers pass again, those that were kept back first.
     pub fn release(&self) {
-        self.wire.held.send_replace(false);
+        self.wire.0.send_modify(|state| state.hold_at = None);
+    }
+
+    /// Nothing comes through any more on the connections that there are, and none of them ends. New ones are sound.
+    pub fn swallow(&self) {
+        self.wire.0.send_modify(|state| state.holes = state.connections);
     }
 }
 
@@ -82,33 +109,72 @@ impl Drop for Proxy {
 
 impl Wire {
     fn cut(&self) {
-        self.left.store(WHOLE, Ordering::SeqCst);
-        self.cuts.send_modify(|cuts| *cuts += 1);
+        self.0.send_modify(|state| {
+            state.cut_at = None;
+            state.cuts += 1;
+        });
     }
 
-    /// How many of `bytes` bytes may pass; fewer if the cut comes then.
-    fn take(&self, bytes: usize) -> usize {
-        let take = |left| if left == WHOLE { Some(left) } else { Some(left - bytes.min(left)) };
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).unwrap_or(WHOLE);
-        if left == WHOLE { bytes } else { bytes.min(left) }
+    /// Waits until some of `bytes` bytes may pass, and says how many; none if everything is to be cut.
+    async fn take(&self, bytes: usize) -> usize {
+        let mut states = self.0.subscribe();
+        loop {
+            let mut taken = None;
+            self.0.send_if_modified(|state| {
+                let left = |end: Option<usize>| end.map_or(bytes, |end| bytes.min(end.saturating_sub(state.passed)));
+                let (until_hold, until_cut) = (left(state.hold_at), left(state.cut_at));
+                if until_hold == 0 {
+                    return false;
+                }
+                taken = Some(until_hold.min(until_cut));
+                state.passed += until_hold.min(until_cut);
+                true
+            });
+            if let Some(taken) = taken {
+                return taken;
+            }
+            self.0.send_modify(|state| state.waiting += 1);
+            let released = |state: &State| state.hold_at.is_none_or(|end| state.passed < end);
+            // Woken in any case: `self` has the other end.
+            let _ = states.wait_for(released).await;
+            self.0.send_modify(|state| state.waiting -= 1);
+        }
     }
 }
 
 async fn accept(listener: TcpListener, server: SocketAddr, wire: Arc<Wire>) {
     while let Ok((client, _)) = listener.accept().await {
-        let wire = wire.clone();
-        tokio::spawn(async move {
-            let mut cuts = wire.cuts.subscribe();
-            // A server that is down: the client is hung up on.
-            let Ok(server) = TcpStream::connect(server).await else { return };
-            let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-            select! {
-                () = requests(from_client, to_server) => {}
-                () = answers(from_server, to_client, &wire) => {}
-                _ = cuts.changed() => {}
-            }
+        let mut number = 0;
+        wire.0.send_modify(|state| {
+            number = state.connections;
+            state.connections += 1;
         });
+        tokio::spawn(pass(client, server, wire.clone(), number));
     }
+}
+
+/// Passes on what comes on one connection, until it ends or is cut.
+async fn pass(client: TcpStream, server: SocketAddr, wire: Arc<Wire>, number: usize) {
+    let mut states = wire.0.subscribe();
+    let cuts = states.borrow().cuts;
+    // A server that is down: the client is hung up on.
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let mut both = pin!(async {
+        select! {
+            () = requests(from_client, to_server) => {}
+            () = answers(from_server, to_client, &wire) => {}
+        }
+    });
+    let mut holes = wire.0.subscribe();
+    select! {
+        () = &mut both => return,
+        // Woken in any case: the wire has the other end.
+        _ = holes.wait_for(|state| state.holes > number) => {}
+        _ = states.wait_for(|state| state.cuts > cuts) => return,
+    }
+    // Both ends stay open, and nothing is read of either.
+    let _ = states.wait_for(|state| state.cuts > cuts).await;
 }
 
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
@@ -117,19 +183,19 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
 }
 
 async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, wire: &Wire) {
-    let mut held = wire.held.subscribe();
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
-        if held.wait_for(|held| !held).await.is_err() {
-            return;
-        }
-        let passes = wire.take(bytes);
-        if to.write_all(&buffer[..passes]).await.is_err() {
-            return;
-        }
-        if passes < bytes {
-            wire.cut();
-            return;
+        let mut rest = &buffer[..bytes];
+        while !rest.is_empty() {
+            let taken = wire.take(rest.len()).await;
+            if taken == 0 {
+                wire.cut();
+                return;
+            }
+            if to.write_all(&rest[..taken]).await.is_err() {
+                return;
+            }
+            rest = &rest[taken..];
         }
     }
 }

@@ -7,13 +7,11 @@ mod mysql;
 mod postgres;
 pub mod programs;
 mod redis;
-mod wire;
 
 pub use memcached::Memcached;
 pub use mysql::MySql;
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisCluster};
-pub use wire::Wire;
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -2,18 +2,17 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rocket::tokio;
 use session_rocket::store::conformance;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
 use session_rocket::{Clock, ErrorKind, Fate, Key, ManualClock, Record, Result, SystemClock, Tombstone, Version};
+use session_rocket_tests::proxy::Proxy;
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::Memcached;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -259,78 +258,15 @@ async fn a_restart_between_two_calls_is_not_seen_by_readers() {
     }
 }
 
-/// Stands between a store and a server, and lets only so many bytes of answers through while it is told to.
-struct Relay {
-    port: u16,
-    limit: watch::Sender<usize>,
-    counts: Arc<Counts>,
-}
-
-#[derive(Default)]
-struct Counts {
-    /// Bytes of answers that went through.
-    passed: AtomicUsize,
-    /// Answers that are held up.
-    held: AtomicUsize,
-}
-
-impl Relay {
-    async fn before(server: &Memcached) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, target) = (listener.local_addr().unwrap().port(), server.port());
-        let (limit, limits) = watch::channel(usize::MAX);
-        let counts = Arc::new(Counts::default());
-        let counted = counts.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
-                let ((mut questions, to_client), (answers, mut to_server)) = (client.into_split(), server.into_split());
-                tokio::spawn(async move { tokio::io::copy(&mut questions, &mut to_server).await });
-                tokio::spawn(pass(answers, to_client, limits.clone(), counted.clone()));
-            }
-        });
-        Self { port, limit, counts }
+/// Drops a call when so many bytes of its answer went through and the next is waiting, which goes through then.
+async fn cut<R: std::fmt::Debug>(proxy: &Proxy, bytes: usize, call: impl Future<Output = R>) {
+    proxy.hold_after(bytes);
+    tokio::select! {
+        biased;
+        ended = tokio::time::timeout(PATIENCE, call) => panic!("it ended after {bytes} bytes: {ended:?}"),
+        () = proxy.holds() => {}
     }
-
-    fn passed(&self) -> usize {
-        self.counts.passed.load(Ordering::SeqCst)
-    }
-
-    /// Drops a call when so many bytes of its answer went through and the next is waiting, which goes through then.
-    async fn cut<R: std::fmt::Debug>(&self, bytes: usize, call: impl Future<Output = R>) {
-        let limit = self.passed() + bytes;
-        self.limit.send_replace(limit);
-        let dry = async {
-            while self.passed() < limit || self.counts.held.load(Ordering::SeqCst) == 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            ended = tokio::time::timeout(PATIENCE, call) => panic!("it ended after {bytes} bytes: {ended:?}"),
-            () = dry => {}
-        }
-        self.limit.send_replace(usize::MAX);
-    }
-}
-
-async fn pass(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    mut limits: watch::Receiver<usize>,
-    counts: Arc<Counts>,
-) -> std::io::Result<()> {
-    loop {
-        let byte = from.read_u8().await?;
-        counts.held.fetch_add(1, Ordering::SeqCst);
-        let released = limits.wait_for(|limit| counts.passed.load(Ordering::SeqCst) < *limit).await.is_ok();
-        counts.held.fetch_sub(1, Ordering::SeqCst);
-        if !released {
-            return Ok(());
-        }
-        to.write_all(&[byte]).await?;
-        counts.passed.fetch_add(1, Ordering::SeqCst);
-    }
+    proxy.release();
 }
 
 /// Two users; the first one's calls are cut off after each byte of their answers.
@@ -340,30 +276,30 @@ async fn an_answer_cut_off_at_any_byte_is_nobody_elses() {
         return;
     }
     let server = Memcached::start();
-    let relay = Relay::before(&server).await;
-    let url = format!("memcached://127.0.0.1:{}", relay.port);
+    let proxy = Proxy::to(server.port()).await;
+    let url = format!("memcached://127.0.0.1:{}", proxy.port());
     // One connection: whatever is left on it, the next one would read.
     let store = open(&options(&url).timeout(PATIENCE).max_connections(1)).await.unwrap();
     let (alice, bob) = (record("alice", 1, HOUR), record("bob, of another length", 2, HOUR));
     store.create(&key(1), &alice).await.unwrap();
     store.create(&key(2), &bob).await.unwrap();
     let later = alice.expires_at.plus(HOUR);
-    let before = relay.passed();
+    let before = proxy.passed();
     assert_eq!(store.load(&key(1)).await.unwrap(), Lookup::Found(alice.clone()));
-    let length = relay.passed() - before;
+    let length = proxy.passed() - before;
     for bytes in 0..length {
-        relay.cut(bytes, async { store.load(&key(1)).await }).await;
+        cut(&proxy, bytes, async { store.load(&key(1)).await }).await;
         assert_eq!(store.load(&key(2)).await.unwrap(), Lookup::Found(bob.clone()), "a load, after {bytes} bytes");
         assert_eq!(store.touch(&key(1), alice.version, later).await.unwrap(), Touch::Touched, "after {bytes} bytes");
-        relay.cut(bytes, async { store.update(&key(1), bob.version, &bob).await }).await;
+        cut(&proxy, bytes, async { store.update(&key(1), bob.version, &bob).await }).await;
         assert_eq!(store.load(&key(3)).await.unwrap(), Lookup::Absent, "an update, after {bytes} bytes");
         assert_eq!(store.load(&key(2)).await.unwrap(), Lookup::Found(bob.clone()), "an update, after {bytes} bytes");
     }
     // Those to writes are shorter.
     for bytes in 0.."NOT_FOUND\r\n".len() {
-        relay.cut(bytes, async { store.delete(&key(4)).await }).await;
+        cut(&proxy, bytes, async { store.delete(&key(4)).await }).await;
         assert_eq!(store.create(&key(2), &alice).await.unwrap(), Create::Taken, "a delete, after {bytes} bytes");
-        relay.cut(bytes, async { store.create(&key(2), &alice).await }).await;
+        cut(&proxy, bytes, async { store.create(&key(2), &alice).await }).await;
         assert_eq!(store.load(&key(2)).await.unwrap(), Lookup::Found(bob.clone()), "a create, after {bytes} bytes");
     }
 }

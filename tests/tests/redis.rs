@@ -11,8 +11,9 @@ use session_rocket::store::redis::RedisStore;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, conformance, open};
 use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Tombstone, Version};
 use session_rocket_tests::logs;
+use session_rocket_tests::proxy::Proxy;
 use session_rocket_tests::report::is_wanted;
-use session_rocket_tests::servers::{Redis, Wire};
+use session_rocket_tests::servers::Redis;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -466,7 +467,7 @@ async fn a_connection_on_which_nothing_comes_back_is_replaced() {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let wire = Wire::to(server.port());
+    let wire = Proxy::to(server.port()).await;
     let store = store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
     let (key, first) = (key(), record(&clock, DAY));
     store.create(&key, &first).await.unwrap();
@@ -489,7 +490,7 @@ async fn a_reply_cut_off_anywhere_is_an_error_and_nothing_is_sent_twice() {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let wire = Wire::to(server.port());
+    let wire = Proxy::to(server.port()).await;
     let store = store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
     let (other, others) = (key(), record(&clock, DAY));
     store.create(&other, &others).await.unwrap();

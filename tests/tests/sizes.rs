@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::stream;
 use session_rocket::sqlx::{PgPool, query_scalar};
-use session_rocket::store::{Lookup, Options, Store, Update, open};
+use session_rocket::store::{Create, Lookup, Options, Store, Update, open};
 use session_rocket::{Clock, Key, Record, SystemClock, Version};
 use session_rocket_tests::servers::{Memcached, MySql, Postgres, Redis};
 
@@ -51,7 +51,9 @@ async fn measure(name: &str, url: &str, size: impl AsyncFn() -> u64) {
     let empty = size().await;
     let creates = rate(|number| {
         let store = store.clone();
-        async move { drop(store.create(&key(number), &record(number, 1)).await.expect("a create")) }
+        async move {
+            assert_eq!(store.create(&key(number), &record(number, 1)).await.expect("a create"), Create::Created);
+        }
     })
     .await;
     let each = size().await.saturating_sub(empty) / SESSIONS;

@@ -71,7 +71,7 @@ pub(super) async fn a_cut_in_mid_reply_gives_nobody_anothers_data(backend: Backe
     proxy.cut();
     for _ in 0..2 {
         // Kept back for longer than the site waits: what comes then was given up, and is nobody's.
-        proxy.hold();
+        proxy.hold_after(0);
         use_it(&mut visitors).await;
         proxy.release();
         use_it(&mut visitors).await;
