@@ -1,6 +1,8 @@
 //! What must hold of every back-end that is reached over a network, through Rocket, with two server processes.
 #![cfg(unix)]
 
+mod cache;
+mod cluster;
 mod crash;
 mod cut;
 mod load;
