@@ -1,5 +1,7 @@
 //! The configuration: from `Rocket.toml` and the environment, over code, over defaults.
 
+#[cfg(feature = "cli")]
+mod beside;
 mod given;
 mod keys;
 mod settings;
@@ -11,8 +13,12 @@ use std::time::Duration;
 
 use rocket::http::SameSite;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::beside::Beside;
 pub(crate) use self::keys::SealSettings;
 pub(crate) use self::settings::{Settings, resolve};
+#[cfg(feature = "cli")]
+pub(crate) use self::settings::{Text, masked};
 use crate::codec::Format;
 use crate::expiry::Refresh;
 use crate::store::Migrate;
