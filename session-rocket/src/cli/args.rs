@@ -37,7 +37,7 @@ pub(super) struct Options {
     /// The table of the configuration; `session`, unless `#[session(config = "…")]` names another
     #[arg(long, global = true, value_name = "NAME")]
     config: Option<String>,
-    /// Rocket's profile, in the place of ROCKET_PROFILE; `release`, if there is neither, for an optimized program
+    /// Rocket's profile, in the place of `ROCKET_PROFILE`; `release`, if there is neither, for an optimized program
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
     /// How long a call may wait for the store, such as "30 s", in the place of the configuration's
