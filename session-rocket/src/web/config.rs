@@ -211,8 +211,8 @@ impl Config {
         self
     }
 
-    /// What a SQL store does about its table at launch: `"auto"`, `"check"` or `"off"` in `Rocket.toml`. Default:
-    /// [`Migrate::Auto`]. Django: the command `migrate`.
+    /// What a SQL store does about its table at launch: `"auto"`, `"check"` or `"off"` in `Rocket.toml`. With the latter two,
+    /// no SQLite file is made either. Default: [`Migrate::Auto`]. Django: the command `migrate`.
     pub fn migrate(mut self, migrate: Migrate) -> Self {
         self.migrate = migrate;
         self
