@@ -71,6 +71,9 @@
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod change;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod clock;
 mod codec;
 mod commit;

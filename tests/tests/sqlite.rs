@@ -71,6 +71,13 @@ async fn check_and_off_want_the_table_and_make_none() {
         let error = refused(&options(&path).migrate(migrate)).await;
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("migrate = \"auto\""), "{error}");
+        assert!(!path.exists(), "a file was made");
+    }
+    pool(&path).await;
+    for migrate in [Migrate::Check, Migrate::Off] {
+        let error = refused(&options(&path).migrate(migrate)).await;
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("session-rocket migrate"), "{error}");
     }
     let tables = "SELECT count(*) FROM sqlite_schema";
     assert_eq!(numbers(&pool(&path).await, tables).await, [0], "something was made");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use hashlink::LruCache;
 
-use super::{Create, Lookup, Retire, Store, Touch, Update};
+use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::id::Key;
@@ -179,6 +179,27 @@ impl Store for MemoryStore {
             }
         }
         Ok(retired)
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let now = self.clock.now();
+        let mut stats = Stats::default();
+        for (_, entry) in self.lock().iter() {
+            let is_live = entry.expires_at() > now;
+            match entry {
+                Entry::Live(record) => {
+                    stats.bytes += u64::try_from(record.payload.len()).unwrap_or(u64::MAX);
+                    if is_live {
+                        stats.live += 1;
+                        let oldest = stats.oldest.map_or(record.created_at, |oldest| oldest.min(record.created_at));
+                        stats.oldest = Some(oldest);
+                    }
+                }
+                Entry::Ended(_) => stats.tombstones += u64::from(is_live),
+            }
+            stats.expired += u64::from(!is_live);
+        }
+        Ok(stats)
     }
 }
 

@@ -9,7 +9,7 @@ use futures::future::{Either, select};
 
 use super::Store;
 use crate::clock::Clock;
-use crate::error::{Chain, ErrorKind};
+use crate::error::{Chain, ErrorKind, Result};
 use crate::id::random_bytes;
 
 /// So many rows go in one statement: others' writes wait for no more than that.
@@ -36,24 +36,37 @@ pub(crate) async fn run(
     }
 }
 
-/// Removes all that expired, in batches, letting others run in between.
+/// Removes all that expired.
 async fn sweep(store: &dyn Store) {
-    let mut removed = 0;
-    loop {
-        match store.delete_expired(BATCH).await {
-            Ok(0) => break,
-            Ok(batch) => removed += batch,
-            Err(error) if error.kind() == ErrorKind::Unsupported => break,
-            Err(error) => {
-                log::warn!(target: "session_rocket", "cannot sweep expired sessions: {}", Chain(&error));
-                break;
-            }
+    let (removed, ended) = in_batches(u64::MAX, |limit| store.delete_expired(limit)).await;
+    match ended {
+        Err(error) if error.kind() != ErrorKind::Unsupported => {
+            log::warn!(target: "session_rocket", "cannot sweep expired sessions: {}", Chain(&error));
         }
-        tokio::task::yield_now().await;
+        Ok(()) | Err(_) => {}
     }
     if removed > 0 {
         log::info!(target: "session_rocket", "swept {removed} expired sessions");
     }
+}
+
+/// Calls `delete` with the size of one batch after the other until nothing is left or `limit` are removed, letting others
+/// run in between. Says how many were removed, also where a call failed.
+pub(crate) async fn in_batches<F>(limit: u64, mut delete: impl FnMut(u32) -> F) -> (u64, Result<()>)
+where
+    F: Future<Output = Result<u64>>,
+{
+    let mut removed = 0;
+    while removed < limit {
+        let left = u32::try_from(limit - removed).unwrap_or(u32::MAX);
+        match delete(BATCH.min(left)).await {
+            Ok(0) => break,
+            Ok(batch) => removed += batch,
+            Err(error) => return (removed, Err(error)),
+        }
+        tokio::task::yield_now().await;
+    }
+    (removed, Ok(()))
 }
 
 /// Between nine tenths and eleven tenths of it, so that many processes do not sweep at once.
@@ -71,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{Sleep, Timestamp};
-    use crate::error::{Error, Result};
+    use crate::error::Error;
     use crate::id::Key;
     use crate::record::{Record, Tombstone, Version};
     use crate::store::{Create, Lookup, Retire, Touch, Update};
@@ -163,6 +176,15 @@ mod tests {
         swept(&heap, 1).await;
         assert_eq!(*heap.left.lock().unwrap(), 0);
         assert_eq!(*heap.limits.lock().unwrap(), [1000; 4]);
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_kept_to_the_last_batch() {
+        let heap = heap(5000);
+        let (removed, ended) = in_batches(2100, |limit| heap.delete_expired(limit)).await;
+        assert!(ended.is_ok());
+        assert_eq!((removed, *heap.left.lock().unwrap()), (2100, 2900));
+        assert_eq!(*heap.limits.lock().unwrap(), [1000, 1000, 100]);
     }
 
     #[tokio::test]

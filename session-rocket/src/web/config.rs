@@ -1,5 +1,7 @@
 //! The configuration: from `Rocket.toml` and the environment, over code, over defaults.
 
+#[cfg(feature = "cli")]
+mod beside;
 mod given;
 mod keys;
 mod settings;
@@ -11,8 +13,12 @@ use std::time::Duration;
 
 use rocket::http::SameSite;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::beside::Beside;
 pub(crate) use self::keys::SealSettings;
 pub(crate) use self::settings::{Settings, resolve};
+#[cfg(feature = "cli")]
+pub(crate) use self::settings::{Text, masked};
 use crate::codec::Format;
 use crate::expiry::Refresh;
 use crate::store::Migrate;
@@ -205,8 +211,8 @@ impl Config {
         self
     }
 
-    /// What a SQL store does about its table at launch: `"auto"`, `"check"` or `"off"` in `Rocket.toml`. Default:
-    /// [`Migrate::Auto`]. Django: the command `migrate`.
+    /// What a SQL store does about its table at launch: `"auto"`, `"check"` or `"off"` in `Rocket.toml`. With the latter two,
+    /// no SQLite file is made either. Default: [`Migrate::Auto`]. Django: the command `migrate`.
     pub fn migrate(mut self, migrate: Migrate) -> Self {
         self.migrate = migrate;
         self

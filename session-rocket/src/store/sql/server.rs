@@ -280,7 +280,9 @@ fn explained<DB: Served>(problem: String, error: sqlx::Error) -> Error {
     let (kind, advice) = match DB::fault(&error) {
         Fault::Login => (ErrorKind::Config, "the user name or the password in `store` is wrong"),
         Fault::NoDatabase => (ErrorKind::Config, "create the database, or name another in `store`"),
-        Fault::NoTable => (ErrorKind::Config, "set `migrate = \"auto\"`, or another `table`"),
+        Fault::NoTable => {
+            (ErrorKind::Config, "run `session-rocket migrate`, set `migrate = \"auto\"`, or another `table`")
+        }
         Fault::NoSchema => (ErrorKind::Config, "create the schema, or set another `table`"),
         Fault::Forbidden => (
             ErrorKind::Config,

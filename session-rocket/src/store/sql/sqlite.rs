@@ -109,8 +109,8 @@ impl SqliteFile {
 
     async fn check_migrations(&self, opened: &Opened) -> Result<()> {
         let cannot_check = |e: MigrateError| {
-            let context = "cannot read which migrations of the session table were run: run them by a launch with \
-                           `migrate = \"auto\"`";
+            let context = "cannot read which migrations of the session table were run: run them with \
+                           `session-rocket migrate`, or by a launch with `migrate = \"auto\"`";
             Error::with_source(fault::migration_kind(&e), context, e)
         };
         let mut connection = opened.writer.acquire().await.map_err(|e| cannot_check(e.into()))?;
@@ -128,7 +128,8 @@ impl SqliteFile {
             return Error::with_source(ErrorKind::Config, context, error);
         }
         let context = format!(
-            "the table `{name}` is missing or not as it should be: set `migrate = \"auto\"`, or another `table`"
+            "the table `{name}` is missing or not as it should be: run `session-rocket migrate`, set `migrate = \"auto\"`, \
+             or another `table`"
         );
         Error::with_source(fault::launch_kind(&error), context, error)
     }

@@ -118,7 +118,8 @@ impl Table {
 /// What a launch with [`Migrate::Check`](crate::store::Migrate::Check) says of a step that was not run.
 pub(super) fn not_run((version, name, _): &Step) -> Error {
     let context = format!(
-        "migration {version} (`{name}`) of the session table was not run: run it by a launch with `migrate = \"auto\"`"
+        "migration {version} (`{name}`) of the session table was not run: run it with `session-rocket migrate`, or by a \
+         launch with `migrate = \"auto\"`"
     );
     Error::new(ErrorKind::Config, context)
 }

@@ -250,9 +250,15 @@ impl fmt::Display for Settings {
 }
 
 impl Settings {
+    /// Whether sessions are in a table, which has to be made.
+    pub(crate) fn has_table(&self) -> bool {
+        let scheme = self.store.url.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        matches!(scheme.as_str(), "sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb")
+    }
+
     fn write_store(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "; store {}", masked(&self.store.url))?;
-        if self.store.url.starts_with("sqlite:") {
+        if self.has_table() {
             let migrate = match self.store.migrate {
                 Migrate::Auto => "auto",
                 Migrate::Check => "check",
@@ -272,7 +278,7 @@ impl Settings {
 }
 
 /// A duration as it can be written in `Rocket.toml`.
-struct Text(Duration);
+pub(crate) struct Text(pub Duration);
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, SqlitePool};
 use super::fault;
 use super::watch::Watch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Options;
+use crate::store::{Migrate, Options};
 
 /// The pause between two tries to open a database that others are opening.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -27,6 +27,8 @@ pub(super) struct Recipe {
     connect: SqliteConnectOptions,
     /// None for a database in memory.
     path: Option<PathBuf>,
+    /// Whether a missing file is made, if the URL does not say otherwise.
+    makes: bool,
     watched: bool,
     timeout: Duration,
     readers: u32,
@@ -46,7 +48,8 @@ impl Recipe {
             .map_err(|e| Error::with_source(ErrorKind::Config, "`store` is not a SQLite URL", e))?
             .busy_timeout(BUSY_TIMEOUT.min(options.timeout));
         let readers = options.max_connections.unwrap_or(4).max(1);
-        let recipe = Self { connect, path: None, watched: !url.has_vfs, timeout: options.timeout, readers };
+        let recipe =
+            Self { connect, path: None, makes: true, watched: !url.has_vfs, timeout: options.timeout, readers };
         if url.in_memory {
             return Ok(recipe);
         }
@@ -56,10 +59,12 @@ impl Recipe {
         })?;
         let mut connect =
             recipe.connect.filename(&path).journal_mode(SqliteJournalMode::Wal).synchronous(url.synchronous);
-        if !url.has_mode {
-            connect = connect.create_if_missing(true);
+        // One that is not to be migrated has a table, or is of no use: an empty file would only hide a wrong path.
+        let makes = options.migrate == Migrate::Auto;
+        if !makes || !url.has_mode {
+            connect = connect.create_if_missing(makes);
         }
-        Ok(Self { connect, path: Some(path), ..recipe })
+        Ok(Self { connect, path: Some(path), makes, ..recipe })
     }
 
     /// Whether there is something to open again: a database in memory is gone with its connection.
@@ -90,6 +95,11 @@ impl Recipe {
         let context = match directory {
             Some(directory) if !directory.is_dir() => {
                 format!("cannot open the SQLite database: create its directory `{}`", directory.display())
+            }
+            _ if !self.makes && self.path.as_ref().is_some_and(|path| !path.exists()) => {
+                let context = "cannot open the SQLite database: there is no such file: make it with `session-rocket \
+                               migrate`, or by a launch with `migrate = \"auto\"`";
+                return Error::with_source(ErrorKind::Config, context, error);
             }
             _ => "cannot open the SQLite database".to_owned(),
         };
