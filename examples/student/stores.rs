@@ -7,6 +7,7 @@ use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::{Memcached, MySql, Postgres, Redis, RedisCluster};
 
 /// Runs the app with `ROCKET_SESSION` set, and nothing else.
+#[allow(clippy::result_large_err, reason = "figment's error, which the jail asks for")]
 fn serves(session: &str) {
     Jail::expect_with(|jail| {
         jail.set_env("ROCKET_SESSION", session);

@@ -2,6 +2,11 @@
 //! `docs/stores.md`. A measurement, no test; it runs when it is asked for:
 //! `cargo test --release -p session-rocket-tests --test sizes -- --ignored --nocapture --test-threads 1`.
 #![cfg(unix)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "figures, rounded when they are printed"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -194,12 +194,7 @@ pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
 pub(crate) async fn with_cache(store: Arc<dyn Store>, options: &Options) -> Result<Arc<dyn Store>> {
     let Some(url) = &options.cache else { return Ok(store) };
     let key_prefix = format!("{}cache:", options.key_prefix);
-    let table = format!("{}_cache", options.table);
-    let own = Options { url: url.clone(), cache: None, key_prefix, table, ..options.clone() };
-    if url.starts_with("file:") && *url == options.url {
-        let context = "`cache` and `store` are one directory: give the cache another, or leave it out";
-        return Err(Error::new(ErrorKind::Config, context));
-    }
+    let own = Options { url: url.clone(), cache: None, key_prefix, ..options.clone() };
     let unusable = |error: Error| Error::with_source(error.kind(), "the cache cannot be used", error);
     let cache = open_as("cache", &own).await.map_err(unusable)?;
     if url.starts_with("memory:") || url.contains(":memory:") || url.contains("mode=memory") {

@@ -83,7 +83,7 @@ impl Dialect for Postgres {
 impl Served for Postgres {
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
     fn fault(error: &sqlx::Error) -> Fault {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match (code.as_deref(), error) {
             // A serialization failure, a deadlock, no connection left, or a start or shutdown under way.
             (Some("40001" | "40P01" | "53300" | "57P03"), _) => Fault::Busy,

@@ -263,20 +263,29 @@ impl Statements {
                 "UPDATE {{table}} SET {ENDED}, moved_to = NULL \
                  WHERE scope = ?3 AND identity = ?4 AND {LIVE} ?1 AND (?5 IS NULL OR {{key}} <> ?5)"
             )),
-            stats: statement(&format!(
-                "SELECT CAST(COUNT(CASE WHEN {LIVE} ?1 THEN 1 END) AS {{integer}}), \
-                 CAST(COUNT(CASE WHEN payload IS NULL AND expires_at > ?1 THEN 1 END) AS {{integer}}), \
-                 CAST(COUNT(CASE WHEN expires_at <= ?1 THEN 1 END) AS {{integer}}), \
-                 CAST(COALESCE(SUM(LENGTH(payload)), 0) AS {{integer}}), \
-                 MIN(CASE WHEN {LIVE} ?1 THEN created_at END) FROM {{table}}"
-            )),
-            probes: [
-                format!("SELECT {COLUMNS}, moved_to FROM {{table}} WHERE 1 = 0"),
-                format!("INSERT INTO {{table}} ({COLUMNS}) SELECT {COLUMNS} FROM {{table}} WHERE 1 = 0"),
-                "UPDATE {table} SET version = 0 WHERE 1 = 0".to_owned(),
-                "DELETE FROM {table} WHERE 1 = 0".to_owned(),
-            ]
-            .map(|text| statement(&text)),
+            stats: statement(&counts()),
+            probes: probes().map(|text| statement(&text)),
         }
     }
+}
+
+/// Live sessions, tombstones, what expired, bytes of payloads, the oldest live session.
+fn counts() -> String {
+    format!(
+        "SELECT CAST(COUNT(CASE WHEN {LIVE} ?1 THEN 1 END) AS {{integer}}), \
+         CAST(COUNT(CASE WHEN payload IS NULL AND expires_at > ?1 THEN 1 END) AS {{integer}}), \
+         CAST(COUNT(CASE WHEN expires_at <= ?1 THEN 1 END) AS {{integer}}), \
+         CAST(COALESCE(SUM(LENGTH(payload)), 0) AS {{integer}}), \
+         MIN(CASE WHEN {LIVE} ?1 THEN created_at END) FROM {{table}}"
+    )
+}
+
+/// Each needs a right on the table and changes nothing.
+fn probes() -> [String; 4] {
+    [
+        format!("SELECT {COLUMNS}, moved_to FROM {{table}} WHERE 1 = 0"),
+        format!("INSERT INTO {{table}} ({COLUMNS}) SELECT {COLUMNS} FROM {{table}} WHERE 1 = 0"),
+        "UPDATE {table} SET version = 0 WHERE 1 = 0".to_owned(),
+        "DELETE FROM {table} WHERE 1 = 0".to_owned(),
+    ]
 }
