@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, poll_fn};
@@ -21,8 +22,8 @@ const RECOVERY: Duration = Duration::from_secs(2);
 
 /// A key, a version: any that was not used before.
 fn number() -> u64 {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn key() -> Key {
@@ -52,7 +53,7 @@ fn number_of(server: &Redis, command: &[&str]) -> i64 {
     server.ask(command).parse().expect("a number")
 }
 
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
+async fn until(what: &str, condition: impl AsyncFn() -> bool) -> Duration {
     let started = Instant::now();
     while !condition().await {
         assert!(started.elapsed() < Duration::from_secs(30), "{what}: in vain");
@@ -149,6 +150,43 @@ async fn a_record_lost_to_the_index_is_found_again_by_a_touch() {
 }
 
 #[tokio::test]
+async fn a_session_that_moved_to_where_the_index_does_not_know_is_followed() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let store = store_at(server.url(), &clock).await;
+    let (before, after, held) = (key(), key(), record(&clock, DAY).with_identity("ada"));
+    store.create(&after, &held).await.unwrap();
+    server.ask(&["DEL", &index(&server)]);
+    store.create(&before, &record(&clock, DAY).with_identity("ada")).await.unwrap();
+    let tombstone = Tombstone { fate: Fate::Moved(after), expires_at: clock.now().plus(HOUR) };
+    assert_eq!(store.retire(&before, None, tombstone).await.unwrap(), Retire::Retired);
+    assert_eq!(store.list("session", "ada").await.unwrap(), [(after, held)]);
+    assert_eq!(store.retire_all("session", "ada", Some(&after), clock.now().plus(HOUR)).await.unwrap(), 0);
+    assert_eq!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), 1);
+}
+
+/// Whose clock is slow may see a session for a little longer, and a test for as long as its clock stands.
+#[tokio::test]
+async fn redis_removes_what_expired_a_minute_late() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let store = store_at(server.url(), &clock).await;
+    let (key, mut held) = (key(), record(&clock, Duration::from_millis(1)));
+    let left = || number_of(&server, &["PTTL", &format!("session:{}", key.to_hex())]);
+    store.create(&key, &held).await.unwrap();
+    assert!((30_000..=60_001).contains(&left()), "{}", left());
+    held.expires_at = clock.now().plus(HOUR);
+    store.touch(&key, held.version, held.expires_at).await.unwrap();
+    assert!((3_630_000..=3_660_000).contains(&left()), "{}", left());
+    store.retire(&key, None, Tombstone { fate: Fate::Ended, expires_at: clock.now() }).await.unwrap();
+    assert!((30_000..=60_000).contains(&left()), "{}", left());
+}
+
+#[tokio::test]
 async fn a_session_that_has_another_owner_by_now_is_not_ended_with_the_former_ones() {
     if !is_wanted("redis") {
         return;
@@ -171,6 +209,46 @@ async fn a_session_that_has_another_owner_by_now_is_not_ended_with_the_former_on
     assert_eq!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), 0);
     for key in &keys {
         assert!(matches!(store.load(key).await.unwrap(), Lookup::Found(_)), "another's session was ended");
+    }
+}
+
+/// Gives a session a new id again and again, until somebody ended it. Whether that was so when `is_over` was said.
+async fn cycles(store: &RedisStore, clock: &ManualClock, is_over: &AtomicBool) -> bool {
+    let (mut key, mut current) = (key(), record(clock, DAY).with_identity("ada"));
+    store.create(&key, &current).await.unwrap();
+    loop {
+        let is_last = is_over.load(Ordering::SeqCst);
+        let (to, next) = (self::key(), record(clock, DAY).with_identity("ada"));
+        store.create(&to, &next).await.unwrap();
+        let tombstone = Tombstone { fate: Fate::Moved(to), expires_at: clock.now().plus(HOUR) };
+        let is_ended = store.retire(&key, Some(current.version), tombstone).await.unwrap() == Retire::Gone;
+        if is_ended || is_last {
+            return is_ended;
+        }
+        (key, current) = (to, next);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_given_new_ids_meanwhile_escapes_neither_list_nor_end() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let stores = [store_at(server.url(), &clock).await, store_at(server.url(), &clock).await];
+    for round in 0..40 {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (store, its_clock, told) = (stores[0].clone(), clock.clone(), is_over.clone());
+        let task = tokio::spawn(async move { cycles(&store, &its_clock, &told).await });
+        let listed = async || !stores[1].list("session", "ada").await.unwrap().is_empty();
+        until("it has begun", &listed).await;
+        for _ in 0..5 {
+            assert!(listed().await, "round {round}: it is not listed");
+        }
+        stores[1].retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap();
+        is_over.store(true, Ordering::SeqCst);
+        assert!(task.await.expect("it does not panic"), "round {round}: it lives on under another id");
+        server.ask(&["FLUSHDB"]);
     }
 }
 

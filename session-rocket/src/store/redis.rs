@@ -12,7 +12,7 @@
 //! Redis tells its replicas of a change after it has acknowledged it, and writes it to the disk as it is configured to
 //! (`appendonly yes`): what was saved in the last moments before a server dies may be lost.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,7 @@ use crate::id::{Key, random_bytes};
 use crate::record::{Fate, Record, Tombstone, Version};
 use cluster::Cluster;
 use fault::Trouble;
+use index::Member;
 use node::Node;
 use script::{Answer, Script, Scripts, senseless};
 
@@ -216,45 +217,59 @@ impl RedisStore {
 
     async fn list_all(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let index = self.index(scope, identity);
-        let (mut listed, mut stale) = (Vec::new(), Vec::new());
-        for members in self.members(&index).await?.chunks(BATCH) {
-            let found = try_join_all(members.iter().map(|member| self.look(&member.key))).await?;
-            for (member, found) in members.iter().zip(found) {
-                match found {
-                    Lookup::Found(record) if record.scope == scope && record.identity.as_deref() == Some(identity) => {
-                        listed.push((member.key, record));
+        let members = self.members(&index).await?;
+        let (mut listed, mut followed) = (HashMap::new(), HashSet::new());
+        let mut keys: Vec<Key> = members.iter().map(|member| member.key).collect();
+        while !keys.is_empty() {
+            let mut moved = Vec::new();
+            for keys in keys.chunks(BATCH) {
+                for (key, found) in keys.iter().zip(try_join_all(keys.iter().map(|key| self.look(key))).await?) {
+                    match found {
+                        Lookup::Found(record) if is_of(&record, scope, identity) => _ = listed.insert(*key, record),
+                        Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => moved.push(to),
+                        Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
                     }
-                    _ => stale.push(*member),
                 }
             }
+            // To one that may not have been there when it was looked at.
+            keys = moved.into_iter().filter(|to| !listed.contains_key(to) && followed.insert(*to)).collect();
         }
+        let stale: Vec<Member> = members.into_iter().filter(|member| !listed.contains_key(&member.key)).collect();
         self.forget(&index, &stale).await?;
-        Ok(listed)
+        Ok(listed.into_iter().collect())
     }
 
     async fn end_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let (index, owner) = (self.index(scope, identity), envelope::seal_owner(scope, Some(identity))?);
         let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
-        let (mut seen, mut stale, mut ended) = (HashSet::new(), Vec::new(), 0);
-        // Until nobody new is there: a session that was given another id meanwhile is there by the new one.
+        let (mut visited, mut seen, mut followed, mut ended) = (Vec::new(), HashSet::new(), HashSet::new(), 0);
+        // A session may be given another id meanwhile: it is in the index and written under that one before it leaves
+        // the other. So whoever moved is followed at once, and the index read until nobody new is there.
         loop {
-            let mut members = self.members(&index).await?;
-            members.retain(|member| Some(&member.key) != except && seen.insert(member.key));
-            if members.is_empty() {
+            let members = self.members(&index).await?.into_iter();
+            let known = visited.len();
+            visited.extend(members.filter(|member| Some(&member.key) != except && seen.insert(member.key)));
+            let mut keys: Vec<Key> = visited[known..].iter().map(|member: &Member| member.key).collect();
+            if keys.is_empty() {
                 break;
             }
-            for members in members.chunks(BATCH) {
-                let ends = members.iter().map(|member| self.end(&member.key, &[], &owner, tombstone));
-                for (member, answer) in members.iter().zip(try_join_all(ends).await?) {
-                    match answer {
-                        Answer::Held(_) => stale.push(*member),
-                        Answer::Done | Answer::DoneFor(..) => ended += 1,
+            while !keys.is_empty() {
+                let mut moved = Vec::new();
+                for keys in keys.chunks(BATCH) {
+                    for answer in try_join_all(keys.iter().map(|key| self.end(key, &[], &owner, tombstone))).await? {
+                        ended += u64::from(matches!(answer, Answer::Done));
+                        moved.extend(answer.moved_to().filter(|to| Some(to) != except && followed.insert(*to)));
                     }
                 }
+                keys = moved;
             }
         }
-        self.forget(&index, &stale).await.map(|()| ended)
+        self.forget(&index, &visited).await.map(|()| ended)
     }
+}
+
+fn is_of(record: &Record, scope: &str, identity: &str) -> bool {
+    record.scope == scope && record.identity.as_deref() == Some(identity)
 }
 
 /// A moment as scripts compare it.

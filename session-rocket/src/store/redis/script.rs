@@ -5,6 +5,8 @@ use redis::{Cmd, Value, cmd, from_redis_value};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::Key;
+use crate::record::{Fate, Tombstone};
 use crate::store::{Lookup, envelope};
 
 /// A script, which a server knows by its hash once it has run it.
@@ -82,6 +84,14 @@ impl Answer {
             Value::BulkString(held) if held.is_empty() => Ok(Self::Held(Lookup::Absent)),
             Value::BulkString(held) => Ok(Self::Held(envelope::open(Bytes::from(held), now)?)),
             _ => Err(senseless()),
+        }
+    }
+
+    /// Where the session lives on, if it moved.
+    pub(super) fn moved_to(&self) -> Option<Key> {
+        match self {
+            Self::Held(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Some(*to),
+            Self::Done | Self::DoneFor(..) | Self::Held(_) => None,
         }
     }
 }
