@@ -151,6 +151,43 @@ async fn a_record_lost_to_the_index_is_found_again_by_a_touch() {
 }
 
 #[tokio::test]
+async fn a_session_that_moved_to_where_the_index_does_not_know_is_followed() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let store = store_at(server.url(), &clock).await;
+    let (before, after, held) = (key(), key(), record(&clock, DAY).with_identity("ada"));
+    store.create(&after, &held).await.unwrap();
+    server.ask(&["DEL", &index(&server)]);
+    store.create(&before, &record(&clock, DAY).with_identity("ada")).await.unwrap();
+    let tombstone = Tombstone { fate: Fate::Moved(after), expires_at: clock.now().plus(HOUR) };
+    assert_eq!(store.retire(&before, None, tombstone).await.unwrap(), Retire::Retired);
+    assert_eq!(store.list("session", "ada").await.unwrap(), [(after, held)]);
+    assert_eq!(store.retire_all("session", "ada", Some(&after), clock.now().plus(HOUR)).await.unwrap(), 0);
+    assert_eq!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), 1);
+}
+
+/// Whose clock is slow may see a session for a little longer, and a test for as long as its clock stands.
+#[tokio::test]
+async fn redis_removes_what_expired_a_minute_late() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let store = store_at(server.url(), &clock).await;
+    let (key, mut held) = (key(), record(&clock, Duration::from_millis(1)));
+    let left = || number_of(&server, &["PTTL", &format!("session:{}", key.to_hex())]);
+    store.create(&key, &held).await.unwrap();
+    assert!((30_000..=60_001).contains(&left()), "{}", left());
+    held.expires_at = clock.now().plus(HOUR);
+    store.touch(&key, held.version, held.expires_at).await.unwrap();
+    assert!((3_630_000..=3_660_000).contains(&left()), "{}", left());
+    store.retire(&key, None, Tombstone { fate: Fate::Ended, expires_at: clock.now() }).await.unwrap();
+    assert!((30_000..=60_000).contains(&left()), "{}", left());
+}
+
+#[tokio::test]
 async fn a_session_that_has_another_owner_by_now_is_not_ended_with_the_former_ones() {
     if !is_wanted("redis") {
         return;

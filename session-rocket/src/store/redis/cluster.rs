@@ -18,8 +18,6 @@ use super::fault::Trouble;
 use super::node::Node;
 
 const SLOTS: u16 = 16384;
-/// So old may be what is known of the slots, when a node's connection is not as it should be.
-const FRESH: Duration = Duration::from_millis(100);
 /// So long is waited between two tries at most.
 const PAUSE: Duration = Duration::from_millis(100);
 /// So many nodes are asked for the slots at once: who has the answer first is believed.
@@ -71,6 +69,7 @@ impl Cluster {
             match &trouble {
                 // It may have been run: whether it is to be tried again, the caller knows.
                 Trouble::Lost(_) => return Err(trouble),
+                // Another may have taken its place.
                 Trouble::Unreached(_) => self.learn(began).await?,
                 Trouble::Refused(error) => match error.kind() {
                     Kind::Server(ServerErrorKind::Ask) => {
@@ -111,12 +110,10 @@ impl Cluster {
 
     async fn owner(&self, slot: u16) -> Result<Arc<Node>, Trouble> {
         let known = |map: &Map| map.owners.get(usize::from(slot)).cloned().flatten();
-        if let Some(owner) = known(&self.map()).filter(|owner| owner.is_sound()) {
+        if let Some(owner) = known(&self.map()) {
             return Ok(owner);
         }
-        // A node that hangs does not tell that another has replaced it.
-        let now = Instant::now();
-        self.learn(now.checked_sub(FRESH).unwrap_or(now)).await?;
+        self.learn(Instant::now()).await?;
         known(&self.map()).ok_or_else(|| unreached("no node of the cluster has the key's slot"))
     }
 
@@ -159,7 +156,7 @@ impl Cluster {
             }
             _ => ConnectionAddr::Tcp(host, port),
         };
-        // A node that hangs must leave time to find who replaced it.
+        // One that hangs must leave time to find who took its place.
         let node = Arc::new(Node::new(self.template.clone().set_addr(place), self.timeout / 4, self.timeout)?);
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)

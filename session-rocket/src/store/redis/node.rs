@@ -46,11 +46,6 @@ impl Node {
         })
     }
 
-    /// Has it a connection of which nothing bad is known?
-    pub(super) fn is_sound(&self) -> bool {
-        self.current().is_some()
-    }
-
     /// Sends a command, once.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Trouble> {
         let Line { mut connection, is_over } = self.line().await.map_err(Trouble::Unreached)?;
