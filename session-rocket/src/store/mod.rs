@@ -48,7 +48,6 @@ use crate::record::{Record, Tombstone, Version};
 
 pub mod cached;
 pub mod conformance;
-#[cfg(any(feature = "redis", feature = "memcached", all(feature = "file", unix)))]
 mod envelope;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
