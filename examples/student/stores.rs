@@ -40,35 +40,40 @@ fn without_a_server() {
 #[test]
 fn on_postgres() {
     if is_wanted("postgres") {
-        serves(&format!("{{store=\"{}\"}}", Postgres::start().url()));
+        let server = Postgres::start();
+        serves(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
 #[test]
 fn on_mysql() {
     if is_wanted("mysql") {
-        serves(&format!("{{store=\"{}\"}}", MySql::start().url()));
+        let server = MySql::start();
+        serves(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
 #[test]
 fn on_redis() {
     if is_wanted("redis") {
-        serves(&format!("{{store=\"{}\"}}", Redis::start().url()));
+        let server = Redis::start();
+        serves(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
 #[test]
 fn on_a_redis_cluster() {
     if is_wanted("redis-cluster") {
-        serves(&format!("{{store=\"{}\"}}", RedisCluster::start().url()));
+        let server = RedisCluster::start();
+        serves(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
 #[test]
 fn on_memcached() {
     if is_wanted("memcached") {
-        serves(&format!("{{store=\"{}\"}}", Memcached::start().url()));
+        let server = Memcached::start();
+        serves(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
