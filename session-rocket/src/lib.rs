@@ -62,8 +62,17 @@
 //! | `store` | back-end | cargo feature |
 //! |---|---|---|
 //! | `sqlite:` | a SQLite database; `?synchronous=normal` gives up the last commits in a power cut for speed | `sqlite` (default) |
+//! | `postgres:` | a PostgreSQL database | `postgres` |
+//! | `mysql:` `mariadb:` | a MySQL or MariaDB database | `mysql` |
+//! | `redis:` `rediss:` `redis+cluster:` `rediss+cluster:` | Redis or Valkey: one server or a cluster, with TLS or without | `redis` |
+//! | `memcached:` | Memcached: an eviction is a logout | `memcached` |
+//! | `file:` | a directory, a file for each session | `file` |
 //! | `memory:` | the memory of this process | always in |
 //! | `cookie+encrypted:` `cookie+signed:` | the session's own cookie; what it cannot do is in the [guide](guide#sealed-cookies) | always in |
+//!
+//! `cache = "redis://…"` puts a cache in front of any of them but the cookies: [`store::cached`]. What each back-end
+//! promises, and when to take which, is in `docs/stores.md` of the repository. The feature `cli` brings the program
+//! `session-rocket`.
 //!
 //! The feature `messagepack` brings `format = "messagepack"`, for all of them.
 #![forbid(unsafe_code)]
