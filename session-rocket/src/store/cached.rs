@@ -55,7 +55,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join;
 
-use super::{Create, Lookup, Retire, Store, Touch, Update};
+use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
 use crate::clock::{Clock, Timestamp, within};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Key;
@@ -200,6 +200,10 @@ impl Store for CachedStore {
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         self.0.database.list(scope, identity).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.0.database.stats().await
     }
 
     /// Ends one session after the other, so that each is cleared from the cache. One that moved meanwhile is met when

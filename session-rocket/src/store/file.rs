@@ -1,5 +1,6 @@
 //! Sessions in a directory, a file for each: no server, no database.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use futures::future::join_all;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 
-use super::{Create, Lookup, Options, Retire, Store, Touch, Update};
+use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, random_bytes};
@@ -265,18 +266,32 @@ impl Store for FileStore {
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let home: Arc<str> = index::home(scope, identity).into();
-        let of = home.clone();
-        let mut keys = self.in_time(self.reading(move |root, _| index::marked(root, &of))).await?;
-        keys.retain(|key| Some(key) != except);
-        // At once, so that one whose lock is kept does not keep the others alive.
-        let retiring = keys.into_iter().map(|key| {
-            let home = home.clone();
-            self.locked(part_of(&key), move |held| held.retire_of(&home, &key, until))
-        });
-        let mut retired = 0;
-        for done in join_all(retiring).await {
-            retired += u64::from(done?);
+        let (mut seen, mut retired) = (HashSet::new(), 0);
+        // A session that is given a new id meanwhile is marked under that one before it leaves the other: it is read
+        // again until nobody new is there.
+        loop {
+            let of = home.clone();
+            let mut keys = self.in_time(self.reading(move |root, _| index::marked(root, &of))).await?;
+            keys.retain(|key| Some(key) != except && seen.insert(*key));
+            if keys.is_empty() {
+                return Ok(retired);
+            }
+            // At once, so that one whose lock is kept does not keep the others alive.
+            let retiring = keys.into_iter().map(|key| {
+                let home = home.clone();
+                self.locked(part_of(&key), move |held| held.retire_of(&home, &key, until))
+            });
+            for done in join_all(retiring).await {
+                retired += u64::from(done?);
+            }
         }
-        Ok(retired)
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let mut stats = Stats::default();
+        for part in 0..=u8::MAX {
+            stats = stats.plus(self.reading(move |root, now| walk::count(root, part, now)).await?);
+        }
+        Ok(stats)
     }
 }

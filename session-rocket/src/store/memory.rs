@@ -185,19 +185,11 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         let mut stats = Stats::default();
         for (_, entry) in self.lock().iter() {
-            let is_live = entry.expires_at() > now;
-            match entry {
-                Entry::Live(record) => {
-                    stats.bytes += u64::try_from(record.payload.len()).unwrap_or(u64::MAX);
-                    if is_live {
-                        stats.live += 1;
-                        let oldest = stats.oldest.map_or(record.created_at, |oldest| oldest.min(record.created_at));
-                        stats.oldest = Some(oldest);
-                    }
-                }
-                Entry::Ended(_) => stats.tombstones += u64::from(is_live),
-            }
-            stats.expired += u64::from(!is_live);
+            let held = match entry {
+                Entry::Live(record) => Lookup::Found((**record).clone()),
+                Entry::Ended(tombstone) => Lookup::Tombstone(*tombstone),
+            };
+            stats.add(&held, now);
         }
         Ok(stats)
     }

@@ -136,6 +136,38 @@ pub struct Stats {
     pub oldest: Option<Timestamp>,
 }
 
+impl Stats {
+    /// Counts one more key, which holds `held`, whether expired or not.
+    pub(crate) fn add(&mut self, held: &Lookup, now: Timestamp) {
+        let (expires_at, record) = match held {
+            Lookup::Found(record) => (record.expires_at, Some(record)),
+            Lookup::Tombstone(tombstone) => (tombstone.expires_at, None),
+            Lookup::Absent => return,
+        };
+        self.bytes += record.map_or(0, |record| u64::try_from(record.payload.len()).unwrap_or(u64::MAX));
+        match record {
+            _ if expires_at <= now => self.expired += 1,
+            None => self.tombstones += 1,
+            Some(record) => {
+                self.live += 1;
+                self.oldest = Some(self.oldest.map_or(record.created_at, |oldest| oldest.min(record.created_at)));
+            }
+        }
+    }
+
+    /// Both together.
+    #[cfg(all(feature = "file", unix))]
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            live: self.live + other.live,
+            tombstones: self.tombstones + other.tombstones,
+            expired: self.expired + other.expired,
+            bytes: self.bytes + other.bytes,
+            oldest: self.oldest.into_iter().chain(other.oldest).min(),
+        }
+    }
+}
+
 /// A place to keep sessions. The contract is in the [module's documentation](self).
 ///
 /// # Errors

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use redis::{Cmd, ErrorKind as Kind, ServerErrorKind, Value, cmd, from_redis_value};
 
-use super::{Create, Lookup, Options, Retire, Store, Touch, Update, envelope};
+use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update, envelope};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, random_bytes};
@@ -34,6 +34,7 @@ use node::Node;
 use script::{Answer, Script, Scripts, senseless};
 
 mod cluster;
+mod count;
 mod fault;
 mod index;
 mod node;
@@ -354,6 +355,14 @@ impl Store for RedisStore {
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         self.within(self.end_all(scope, identity, except, until)).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let mut stats = Stats::default();
+        for node in self.place.primaries().await? {
+            count::count(&node, &self.prefix, self.clock.now(), &mut stats).await?;
+        }
+        Ok(stats)
     }
 }
 

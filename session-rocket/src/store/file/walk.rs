@@ -5,6 +5,7 @@ use super::records;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::Key;
+use crate::store::Stats;
 
 /// So many files are removed under one lock: others' writes wait for no more than that.
 const BATCH: usize = 100;
@@ -59,6 +60,16 @@ pub(super) fn expired(root: &Folder, stretch: Stretch, limit: usize, now: Timest
         );
     }
     Ok(expired)
+}
+
+/// How much is in a part.
+pub(super) fn count(root: &Folder, part: u8, now: Timestamp) -> Result<Stats> {
+    let mut stats = Stats::default();
+    let Some(folder) = root.find(&records::part_name(part))? else { return Ok(stats) };
+    for key in keys(&folder, Stretch { part, from: start_of(part), until: None })? {
+        stats.add(&records::read_any(root, &key)?, now);
+    }
+    Ok(stats)
 }
 
 /// How many keys to look for, if so many may be removed yet.

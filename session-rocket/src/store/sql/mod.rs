@@ -37,6 +37,9 @@ pub struct SqlStore<D: Driver> {
     clock: Arc<dyn Clock>,
 }
 
+/// How often the sessions of an identity are ended again that came meanwhile.
+const ROUNDS: usize = 8;
+
 /// How statements reach a database.
 #[doc(hidden)]
 pub trait Driver: Send + Sync + 'static {
@@ -216,7 +219,16 @@ impl<D: Driver> Store for SqlStore<D> {
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let except = except.map_or(Value::Bytes(None), Value::from);
         let values = [self.now(), until.into(), Value::Scope(scope), Value::Identity(Some(identity)), except];
-        self.write("end", &self.statements.retire_all, &values).await
+        // A statement does not see what is inserted while it runs, such as a session that is given a new id: it is run
+        // until it finds nothing.
+        let mut ended = 0;
+        for _ in 0..ROUNDS {
+            match self.write("end", &self.statements.retire_all, &values).await? {
+                0 => break,
+                rows => ended += rows,
+            }
+        }
+        Ok(ended)
     }
 
     async fn stats(&self) -> Result<Stats> {
