@@ -95,6 +95,14 @@ async fn on_postgres() {
         let config = config(&server.url_of("reader", "reader")).migrate(migrate);
         refused(config, "grant its user SELECT, INSERT, UPDATE and DELETE").await;
     }
+    server.run("CREATE USER writer PASSWORD 'writer'; GRANT USAGE ON SCHEMA public TO writer").await;
+    server.run("GRANT SELECT, INSERT, UPDATE, DELETE ON rocket_session TO writer").await;
+    let writer = session_rocket::store::Options::new(server.url_of("writer", "writer"));
+    for migrate in [Migrate::Auto, Migrate::Off] {
+        session_rocket::store::open(&writer.clone().migrate(migrate)).await.expect("all the rights that serving takes");
+    }
+    let check = config(&server.url_of("writer", "writer")).migrate(Migrate::Check);
+    refused(check, "SELECT on `rocket_session_migrations`").await;
     server.run("ALTER USER site SET default_transaction_read_only = on").await;
     refused(config(&server.url()).migrate(Migrate::Off), "grant its user SELECT, INSERT, UPDATE and DELETE").await;
 }

@@ -521,6 +521,25 @@ async fn a_connection_on_which_nothing_comes_back_is_replaced() {
     }
 }
 
+/// The same, when each call is given up long before the store would: as a cache's calls are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_is_replaced_though_no_call_waits_for_long() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let wire = Proxy::to(server.port()).await;
+    let store = store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
+    let (key, first) = (key(), record(&clock, DAY));
+    store.create(&key, &first).await.unwrap();
+    wire.swallow();
+    until("the connection is replaced", async || {
+        let loaded = tokio::time::timeout(TIMEOUT / 20, store.load(&key)).await;
+        matches!(loaded, Ok(Ok(Lookup::Found(_))))
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_cut_off_anywhere_is_an_error_and_nothing_is_sent_twice() {
     if !is_wanted("redis") {

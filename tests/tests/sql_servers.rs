@@ -9,6 +9,7 @@ use session_rocket::sqlx::{self, AssertSqlSafe, PgPool};
 use session_rocket::store::sql::Pool;
 use session_rocket::store::{Create, Lookup, Options, Store, Update, conformance, open};
 use session_rocket::{Clock, ErrorKind, Key, ManualClock, Record, Version};
+use session_rocket_tests::proxy::Proxy;
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::{MySql, Postgres};
 
@@ -80,6 +81,7 @@ async fn on_postgres() {
     let error = open(&options(server.url()).table("app.")).await.err().expect("a schema is no table");
     assert_eq!(error.kind(), ErrorKind::Config);
 
+    a_silent_connection_is_given_up(&server.url(), server.port()).await;
     an_applications_pool(&pool).await;
     postgres_locks_are_waited_for(&server, &pool).await;
     let store = open(&options(server.url()).timeout(TIMEOUT)).await.expect("a store");
@@ -156,6 +158,7 @@ async fn on_mysql() {
     assert!(error.to_string().contains("`max_size`"), "{error}");
     assert_eq!(store.load(&key).await.expect("a load"), Lookup::Found(kept));
 
+    a_silent_connection_is_given_up(&server.url(), server.port()).await;
     mysql_mends_what_was_cut_off(&server).await;
     mysql_locks_are_waited_for(&server).await;
     let pool = server.pool().await;
@@ -200,4 +203,32 @@ async fn mysql_locks_are_waited_for(server: &MySql) {
     assert_eq!(store.load(&key).await.expect("readers do not wait"), Lookup::Found(first.clone()));
     other.rollback().await.expect("a release");
     assert_eq!(store.update(&key, first.version, &second).await.expect("an update"), Update::Updated);
+}
+
+/// Nothing comes back any more on the connections there are, and nobody says so: behind a firewall that forgot them. Calls
+/// end in time, no place in the pool is lost, and new connections serve.
+async fn a_silent_connection_is_given_up(url: &str, port: u16) {
+    let timeout = Duration::from_secs(1);
+    let proxy = Proxy::to(port).await;
+    let url = url.replace(&format!(":{port}"), &format!(":{}", proxy.port()));
+    let store = open(&options(url).timeout(timeout).max_connections(1)).await.expect("a store");
+    let (key, first) = (Key::from_bytes([66; 32]), record(1));
+    store.delete(&key).await.expect("a delete");
+    store.create(&key, &first).await.expect("a create");
+    for _ in 0..3 {
+        store.load(&key).await.expect("a load");
+        // The pool may be asking the connection whether it stands.
+        proxy.swallow();
+        let started = Instant::now();
+        while store.load(&key).await.is_err() {
+            assert!(started.elapsed() < timeout * 10, "the store does not recover");
+        }
+        proxy.swallow();
+        let started = Instant::now();
+        let _ = store.delete_expired(10).await;
+        assert!(started.elapsed() < timeout * 3, "a sweep took {:?}", started.elapsed());
+        while store.load(&key).await.is_err() {
+            assert!(started.elapsed() < timeout * 10, "the store does not recover");
+        }
+    }
 }

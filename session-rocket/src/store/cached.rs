@@ -53,7 +53,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::join;
+use futures::future::{join, join_all};
 
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
 use crate::clock::{Clock, Timestamp, within};
@@ -206,23 +206,36 @@ impl Store for CachedStore {
         self.0.database.stats().await
     }
 
-    /// Ends one session after the other, so that each is cleared from the cache. One that moved meanwhile is met when
-    /// the list is read again.
+    /// Ends each session by itself, so that it is cleared from the cache. One that moved meanwhile is met when the list
+    /// is read again.
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        // After so many, what is still found has begun after the call.
-        const ROUNDS: usize = 8;
+        const ROUNDS: usize = 16;
+        const AT_ONCE: usize = 16;
         let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
-        let mut retired = 0;
+        let (mut retired, mut found_none) = (0, false);
         for _ in 0..ROUNDS {
-            let mut keys: Vec<Key> = self.list(scope, identity).await?.into_iter().map(|(key, _)| key).collect();
-            keys.retain(|key| Some(key) != except);
-            if keys.is_empty() {
-                break;
+            let mut listed = self.list(scope, identity).await?;
+            listed.retain(|(key, _)| Some(key) != except);
+            // Not every store lists what there was at one moment: none is left when two looks in a row find none.
+            if listed.is_empty() && found_none {
+                return Ok(retired);
             }
-            for key in keys {
-                retired += u64::from(self.retire(&key, None, tombstone).await? == Retire::Retired);
+            found_none = listed.is_empty();
+            let mut failure = None;
+            for some in listed.chunks(AT_ONCE) {
+                // One that changed meanwhile may be somebody else's by now: the next round tells.
+                let ending = some.iter().map(|(key, record)| self.retire(key, Some(record.version), tombstone));
+                for ended in join_all(ending).await {
+                    match ended {
+                        Ok(Retire::Retired) => retired += 1,
+                        Ok(Retire::Conflict(_) | Retire::Gone) => {}
+                        // The others are to end all the same.
+                        Err(error) => failure = Some(error),
+                    }
+                }
             }
+            failure.map_or(Ok(()), Err)?;
         }
-        Ok(retired)
+        Err(Error::new(ErrorKind::Timeout, "a user's sessions changed faster than they could be ended"))
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
 use crate::clock::{Clock, Timestamp};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Chain, Error, ErrorKind, Result};
 use crate::id::{Key, random_bytes};
 use crate::record::{Record, Tombstone, Version};
 
@@ -246,8 +246,11 @@ impl Store for FileStore {
             if removed == limit {
                 break;
             }
-            if stretch.from == walk::start_of(0) {
-                self.tidy().await?;
+            if stretch.from == walk::start_of(0)
+                && let Err(error) = self.tidy().await
+            {
+                // It is no reason not to sweep.
+                log::warn!(target: "session_rocket", "cannot tidy the index of the session directory: {}", Chain(&error));
             }
             removed += self.sweep(stretch, limit - removed).await?;
         }

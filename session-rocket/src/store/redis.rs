@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use redis::{Cmd, ErrorKind as Kind, ServerErrorKind, Value, cmd, from_redis_value};
 
 use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update, envelope};
@@ -50,6 +50,8 @@ const LONGEST: Duration = Duration::from_hours(24 * 365 * 100);
 const LARGEST: usize = 512 * 1024 * 1024;
 /// So many records of an identity are asked for at once.
 const BATCH: usize = 32;
+/// So many members of an index are looked at before those that are stale are forgotten.
+const STRETCH: usize = 1024;
 
 /// A store in Redis.
 pub struct RedisStore {
@@ -218,54 +220,81 @@ impl RedisStore {
 
     async fn list_all(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let index = self.index(scope, identity);
-        let members = self.members(&index).await?;
-        let (mut listed, mut followed) = (HashMap::new(), HashSet::new());
-        let mut keys: Vec<Key> = members.iter().map(|member| member.key).collect();
-        while !keys.is_empty() {
-            let mut moved = Vec::new();
-            for keys in keys.chunks(BATCH) {
-                for (key, found) in keys.iter().zip(try_join_all(keys.iter().map(|key| self.look(key))).await?) {
-                    match found {
-                        Lookup::Found(record) if is_of(&record, scope, identity) => _ = listed.insert(*key, record),
-                        Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => moved.push(to),
-                        Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
-                    }
+        let (mut listed, mut moved, mut followed) = (HashMap::new(), Vec::new(), HashSet::new());
+        // Forgotten as it goes on: a long list that is cut off is shorter the next time.
+        for members in self.members(&index).await?.chunks(STRETCH) {
+            let keys: Vec<Key> = members.iter().map(|member| member.key).collect();
+            self.look_at(&keys, (scope, identity), &mut listed, &mut moved).await?;
+            let stale: Vec<Member> =
+                members.iter().copied().filter(|member| !listed.contains_key(&member.key)).collect();
+            self.forget(&index, &stale).await?;
+        }
+        // To one that may not have been there when it was looked at.
+        loop {
+            moved.retain(|to| !listed.contains_key(to) && followed.insert(*to));
+            if moved.is_empty() {
+                return Ok(listed.into_iter().collect());
+            }
+            let keys = std::mem::take(&mut moved);
+            self.look_at(&keys, (scope, identity), &mut listed, &mut moved).await?;
+        }
+    }
+
+    /// Looks at sessions: lists those of an identity, and notes where others have moved to.
+    async fn look_at(
+        &self,
+        keys: &[Key],
+        (scope, identity): (&str, &str),
+        listed: &mut HashMap<Key, Record>,
+        moved: &mut Vec<Key>,
+    ) -> Result<()> {
+        for keys in keys.chunks(BATCH) {
+            for (key, found) in keys.iter().zip(try_join_all(keys.iter().map(|key| self.look(key))).await?) {
+                match found {
+                    Lookup::Found(record) if is_of(&record, scope, identity) => _ = listed.insert(*key, record),
+                    Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => moved.push(to),
+                    Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
                 }
             }
-            // To one that may not have been there when it was looked at.
-            keys = moved.into_iter().filter(|to| !listed.contains_key(to) && followed.insert(*to)).collect();
         }
-        let stale: Vec<Member> = members.into_iter().filter(|member| !listed.contains_key(&member.key)).collect();
-        self.forget(&index, &stale).await?;
-        Ok(listed.into_iter().collect())
+        Ok(())
     }
 
     async fn end_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let (index, owner) = (self.index(scope, identity), envelope::seal_owner(scope, Some(identity))?);
         let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
-        let (mut visited, mut seen, mut followed, mut ended) = (Vec::new(), HashSet::new(), HashSet::new(), 0);
+        let (mut seen, mut followed) = (HashSet::new(), HashSet::new());
+        let (mut ended, mut failure) = (0, None);
         // A session may be given another id meanwhile: it is in the index and written under that one before it leaves
         // the other. So whoever moved is followed at once, and the index read until nobody new is there.
         loop {
-            let members = self.members(&index).await?.into_iter();
-            let known = visited.len();
-            visited.extend(members.filter(|member| Some(&member.key) != except && seen.insert(member.key)));
-            let mut keys: Vec<Key> = visited[known..].iter().map(|member: &Member| member.key).collect();
-            if keys.is_empty() {
-                break;
+            let mut members = self.members(&index).await?;
+            members.retain(|member| Some(&member.key) != except && seen.insert(member.key));
+            if members.is_empty() {
+                return failure.map_or(Ok(ended), Err);
             }
-            while !keys.is_empty() {
-                let mut moved = Vec::new();
-                for keys in keys.chunks(BATCH) {
-                    for answer in try_join_all(keys.iter().map(|key| self.end(key, &[], &owner, tombstone))).await? {
-                        ended += u64::from(matches!(answer, Answer::Done));
-                        moved.extend(answer.moved_to().filter(|to| Some(to) != except && followed.insert(*to)));
+            for members in members.chunks(STRETCH) {
+                let mut keys: Vec<Key> = members.iter().map(|member| member.key).collect();
+                while !keys.is_empty() {
+                    let mut moved = Vec::new();
+                    for keys in keys.chunks(BATCH) {
+                        for answer in join_all(keys.iter().map(|key| self.end(key, &[], &owner, tombstone))).await {
+                            match answer {
+                                Ok(answer) => {
+                                    ended += u64::from(answer.is_done());
+                                    let to = answer.moved_to();
+                                    moved.extend(to.filter(|to| Some(to) != except && followed.insert(*to)));
+                                }
+                                // The others are to end all the same.
+                                Err(error) => failure = Some(error),
+                            }
+                        }
                     }
+                    keys = moved;
                 }
-                keys = moved;
+                self.forget(&index, members).await?;
             }
         }
-        self.forget(&index, &visited).await.map(|()| ended)
     }
 }
 
@@ -333,7 +362,14 @@ impl Store for RedisStore {
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         Ok(match self.within(self.end(key, &bits(expected), &[], tombstone)).await? {
-            Answer::Done | Answer::DoneFor(..) => Retire::Retired,
+            Answer::Done => Retire::Retired,
+            // One that moved stays in the index: it leads to where it is.
+            Answer::DoneFor(scope, identity) if tombstone.fate == Fate::Ended => {
+                // It has ended, whatever comes of this.
+                let _ = self.within(self.delist(&scope, &identity, key)).await;
+                Retire::Retired
+            }
+            Answer::DoneFor(..) => Retire::Retired,
             Answer::Held(Lookup::Found(fresh)) => Retire::Conflict(fresh),
             Answer::Held(Lookup::Tombstone(_) | Lookup::Absent) => Retire::Gone,
         })

@@ -9,11 +9,13 @@ use futures::future::{Either, select};
 
 use super::Store;
 use crate::clock::Clock;
-use crate::error::{Chain, ErrorKind, Result};
+use crate::error::{Chain, Error, ErrorKind, Result};
 use crate::id::random_bytes;
 
 /// So many rows go in one statement: others' writes wait for no more than that.
 const BATCH: u32 = 1000;
+/// A batch that takes longer is given up until the next sweep.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sweeps `store` about every `interval` until `shutdown` is done.
 pub(crate) async fn run(
@@ -38,7 +40,7 @@ pub(crate) async fn run(
 
 /// Removes all that expired.
 async fn sweep(store: &dyn Store) {
-    let (removed, ended) = in_batches(u64::MAX, |limit| store.delete_expired(limit)).await;
+    let (removed, ended) = in_batches(u64::MAX, |limit| in_time(store, limit)).await;
     match ended {
         Err(error) if error.kind() != ErrorKind::Unsupported => {
             log::warn!(target: "session_rocket", "cannot sweep expired sessions: {}", Chain(&error));
@@ -48,6 +50,13 @@ async fn sweep(store: &dyn Store) {
     if removed > 0 {
         log::info!(target: "session_rocket", "swept {removed} expired sessions");
     }
+}
+
+/// One batch, from a store that may never answer: the next sweep would never come.
+async fn in_time(store: &dyn Store, limit: u32) -> Result<u64> {
+    tokio::time::timeout(PATIENCE, store.delete_expired(limit)).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Timeout, format!("the store did not answer within {PATIENCE:?}")))
+    })
 }
 
 /// Calls `delete` with the size of one batch after the other until nothing is left or `limit` are removed, letting others

@@ -2,7 +2,7 @@
 
 use super::{
     Clock, Create, ErrorKind, HOUR, Key, Lookup, MINUTE, Outcome, Record, Retire, Subject, Timestamp, Update, answer,
-    random_key,
+    random_key, version,
 };
 
 impl Subject {
@@ -123,5 +123,37 @@ pub(super) async fn retire_all(on: Subject) -> Outcome {
     assert_eq!(on.retire_all(&identity, None, on.in_an_hour()).await, Some(1), "without an exception");
     on.clock.advance(HOUR);
     assert_eq!(on.load(&ended.0).await, Lookup::Absent, "the tombstone outlives its moment");
+    Outcome::Kept
+}
+
+/// Gives the session at `old` a new id, as whoever logs in does; nothing is left of it where that comes too late.
+async fn cycle(on: &Subject, (old, record): &(Key, Record)) -> Key {
+    let new = random_key();
+    let again = Record { version: version(), ..record.clone() };
+    assert_eq!(on.create(&new, &again).await, Create::Created);
+    if on.retire(old, Some(record.version), on.moved(new)).await != Retire::Retired {
+        on.delete(&new).await;
+    }
+    new
+}
+
+pub(super) async fn retire_all_meets_cycles(on: Subject) -> Outcome {
+    const ROUNDS: usize = 12;
+    const OTHERS: usize = 12;
+    for _ in 0..ROUNDS {
+        let identity = somebody();
+        let cycled = on.of(&identity).await;
+        for _ in 0..OTHERS {
+            on.of(&identity).await;
+        }
+        let (cycling, ending) = (on.clone(), on.clone());
+        let cycling = tokio::spawn(async move { cycle(&cycling, &cycled).await });
+        let until = on.ended().expires_at;
+        let Some(retired) = ending.retire_all(&identity, None, until).await else { return Outcome::Unsupported };
+        assert!(retired >= u64::try_from(OTHERS).unwrap_or_default(), "others were left");
+        let new = cycling.await.expect("a cycle comes to its end");
+        let held = on.load(&new).await;
+        assert!(!matches!(held, Lookup::Found(_)), "a session that was given a new id lives on");
+    }
     Outcome::Kept
 }

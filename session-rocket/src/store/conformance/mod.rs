@@ -132,6 +132,7 @@ const CHECKS: &[Check] = checks! {
     9 identity::list "list gives the live records of one identity in one scope",
     9 identity::list_follows "list follows updates, deletes and expiry",
     9 identity::retire_all "retire_all ends what list gave, but for the exception",
+    9 identity::retire_all_meets_cycles "retire_all ends a session that is given a new id meanwhile",
     10 cancellation::reads "a load cut off at any await disturbs nobody",
     10 cancellation::creates "a create cut off at any await happened or did not",
     10 cancellation::updates "an update cut off at any await happened or did not",

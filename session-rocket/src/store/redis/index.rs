@@ -94,6 +94,12 @@ impl RedisStore {
             texts.iter().flat_map(|(key, score)| [key.as_bytes().as_slice(), score.as_bytes()]).collect();
         self.run(&self.scripts.forget, index, &arguments).await.map(|_| ())
     }
+
+    /// Takes a session that has ended out of its identity's index. If that fails, whoever reads the index does it.
+    pub(super) async fn delist(&self, scope: &str, identity: &str, key: &Key) -> Result<()> {
+        let index = self.index(scope, identity);
+        self.call(&index, cmd("ZREM").arg(&index).arg(key.as_bytes())).await.map(|_| ())
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One server: a connection that many calls share, and that is replaced when it is of no use any more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -30,8 +30,30 @@ pub(super) struct Node {
 #[derive(Clone)]
 struct Line {
     connection: MultiplexedConnection,
+    health: Arc<Health>,
+}
+
+/// What is known of a connection.
+#[derive(Default)]
+struct Health {
     /// Takes no more calls: it was closed, or nothing comes back. Calls that have it still may get their replies.
-    is_over: Arc<AtomicBool>,
+    is_over: AtomicBool,
+    /// Since when calls have been sent, and none answered.
+    silent_since: Mutex<Option<Instant>>,
+}
+
+impl Health {
+    fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    fn silent_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Node {
@@ -48,16 +70,16 @@ impl Node {
 
     /// Sends a command, once.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Trouble> {
-        let Line { mut connection, is_over } = self.line().await.map_err(Trouble::Unreached)?;
-        let mut watch = Watch::new(is_over, self.patience);
+        let Line { mut connection, health } = self.line().await.map_err(Trouble::Unreached)?;
+        let mut watch = Watch::new(health, self.patience);
         let answer = connection.send_packed_command(command).await;
         watch.end(answer)
     }
 
     /// Sends a command for a slot that is just being moved here.
     pub(super) async fn call_asking(&self, command: &Cmd) -> Result<Value, Trouble> {
-        let Line { mut connection, is_over } = self.line().await.map_err(Trouble::Unreached)?;
-        let mut watch = Watch::new(is_over, self.patience);
+        let Line { mut connection, health } = self.line().await.map_err(Trouble::Unreached)?;
+        let mut watch = Watch::new(health, self.patience);
         // In one go: `ASKING` holds for the very next command of the connection, whoever's that is.
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
@@ -67,7 +89,7 @@ impl Node {
 
     fn current(&self) -> Option<Line> {
         let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.as_ref().filter(|line| !line.is_over.load(Ordering::Acquire)).cloned()
+        line.as_ref().filter(|line| !line.health.is_over()).cloned()
     }
 
     async fn line(&self) -> RedisResult<Line> {
@@ -96,48 +118,49 @@ impl Node {
     }
 
     async fn connect(&self) -> RedisResult<Line> {
-        let is_over = Arc::new(AtomicBool::new(false));
+        let health = Arc::new(Health::default());
         // The store's own timeout ends calls.
         let mut config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(self.reach)).set_response_timeout(None);
         if self.client.get_connection_info().redis_settings().protocol().supports_resp3() {
-            let ends = is_over.clone();
+            let ends = health.clone();
             config = config.set_push_sender(move |told: PushInfo| {
                 if told.kind == PushKind::Disconnection {
-                    ends.store(true, Ordering::Release);
+                    ends.end();
                 }
                 Ok::<(), ()>(())
             });
         }
         let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Line { connection, is_over })
+        Ok(Line { connection, health })
     }
 }
 
-/// Watches a call that waits for its reply. Where it is dropped after a long wait, by this store's timeout or its
-/// caller's, the connection is done with: behind it may be nobody. The next call makes a new one.
+/// Watches a call that waits for its reply. Where it is dropped, by this store's timeout or its caller's, and nothing has
+/// come back on the connection for long, that is done with: behind it may be nobody. The next call makes a new one.
 struct Watch {
-    is_over: Arc<AtomicBool>,
+    health: Arc<Health>,
     patience: Duration,
-    began: Instant,
     has_answer: bool,
 }
 
 impl Watch {
-    fn new(is_over: Arc<AtomicBool>, patience: Duration) -> Self {
-        Self { is_over, patience, began: Instant::now(), has_answer: false }
+    fn new(health: Arc<Health>, patience: Duration) -> Self {
+        health.silent_since().get_or_insert_with(Instant::now);
+        Self { health, patience, has_answer: false }
     }
 
     fn end(&mut self, answer: RedisResult<Value>) -> Result<Value, Trouble> {
         self.has_answer = true;
         let answer = answer.map_err(|error| {
-            self.is_over.store(true, Ordering::Release);
+            self.health.end();
             Trouble::Lost(error)
         })?;
+        *self.health.silent_since() = None;
         answer.extract_error().map_err(|error| {
             // The primary became a replica: its name may lead to another by now.
             if fault::says(&error, "READONLY") {
-                self.is_over.store(true, Ordering::Release);
+                self.health.end();
             }
             Trouble::Refused(error)
         })
@@ -146,8 +169,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if !self.has_answer && self.began.elapsed() >= self.patience {
-            self.is_over.store(true, Ordering::Release);
+        let is_long = |since: Instant| since.elapsed() >= self.patience;
+        if !self.has_answer && self.health.silent_since().is_some_and(is_long) {
+            self.health.end();
         }
     }
 }

@@ -1,4 +1,5 @@
 -- ARGV: now, the tombstone, milliseconds to keep it, the version to end or '' for any, whose record to end or ''.
+-- When it is done, it answers whose record this was.
 if not held then
   return ''
 end
@@ -8,4 +9,4 @@ if held:byte(1) ~= 1
   return held
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return false
+return owner()

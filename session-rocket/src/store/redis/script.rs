@@ -87,6 +87,10 @@ impl Answer {
         }
     }
 
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Done | Self::DoneFor(..))
+    }
+
     /// Where the session lives on, if it moved.
     pub(super) fn moved_to(&self) -> Option<Key> {
         match self {

@@ -10,9 +10,4 @@ if is_after(ARGV[2], held:sub(2, 9)) then
   redis.call('SETRANGE', KEYS[1], 1, ARGV[2])
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
 end
-local scope = struct.unpack('>I2', held, 34)
-local identity = struct.unpack('>I2', held, 36 + scope)
-if identity == 65535 then
-  return false
-end
-return {held:sub(36, 35 + scope), held:sub(38 + scope, 37 + scope + identity)}
+return owner()

@@ -154,9 +154,13 @@ impl<D: Driver> Store for SqlStore<D> {
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
         let values = values(key, record, [self.now(), self.now()]);
-        let inserted = self.write("create", &self.statements.insert, &values).await? == 1
-            || self.write("create", &self.statements.replace_expired, &values).await? == 1;
-        Ok(if inserted { Create::Created } else { Create::Taken })
+        // Between the first two, a sweep may remove what was in the way.
+        for statement in [&self.statements.insert, &self.statements.replace_expired, &self.statements.insert] {
+            if self.write("create", statement, &values).await? == 1 {
+                return Ok(Create::Created);
+            }
+        }
+        Ok(Create::Taken)
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
@@ -217,18 +221,19 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let except = except.map_or(Value::Bytes(None), Value::from);
-        let values = [self.now(), until.into(), Value::Scope(scope), Value::Identity(Some(identity)), except];
-        // A statement does not see what is inserted while it runs, such as a session that is given a new id: it is run
-        // until it finds nothing.
+        let spared = except.map_or(Value::Bytes(None), Value::from);
+        let values = [self.now(), until.into(), Value::Scope(scope), Value::Identity(Some(identity)), spared];
+        // A statement does not see what is inserted while it runs: a session may be given a new id meanwhile. As that is
+        // there before the old one goes, none was left when one look finds none.
         let mut ended = 0;
         for _ in 0..ROUNDS {
-            match self.write("end", &self.statements.retire_all, &values).await? {
-                0 => break,
-                rows => ended += rows,
+            ended += self.write("end", &self.statements.retire_all, &values).await?;
+            let left = self.list(scope, identity).await?;
+            if left.iter().all(|(key, _)| Some(key) == except) {
+                return Ok(ended);
             }
         }
-        Ok(ended)
+        Err(Error::new(ErrorKind::Timeout, "a user's sessions were given new ids faster than they could be ended"))
     }
 
     async fn stats(&self) -> Result<Stats> {

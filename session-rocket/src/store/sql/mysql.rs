@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
+use sqlx::migrate::MigrateError;
 use sqlx::mysql::{
     MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow,
 };
@@ -11,11 +12,30 @@ use sqlx::pool::PoolOptions;
 use sqlx::{Arguments, AssertSqlSafe, Executor, MySql};
 
 use super::SqlStore;
-use super::server::{Fault, Served, Server};
+use super::server::{Fault, Served, Server, check_url};
 use super::statement::{self, Dialect, Held, Value, Words};
 use super::table::{Step, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Options, Stats};
+
+const FORM: &str = "mysql://user:password@host:port/database";
+/// What sqlx takes behind the `?`.
+const PARAMETERS: &[&str] = &[
+    "sslmode",
+    "ssl-mode",
+    "sslca",
+    "ssl-ca",
+    "charset",
+    "collation",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "socket",
+    "timezone",
+    "time-zone",
+];
 
 /// What a statement needs besides its longest value: the others, and the protocol's own.
 const OVERHEAD: usize = 4096;
@@ -27,8 +47,8 @@ impl MySqlStore {
     /// Opens the database that `options.url` names: `mysql://user:password@host:port/database?ssl-mode=VERIFY_IDENTITY`,
     /// or `mariadb://…`.
     ///
-    /// Connections of its own are strict (what does not fit is an error, not cut), read what is committed, and wait no
-    /// longer than `options.timeout` for a lock.
+    /// Connections of its own are strict (what does not fit is an error, not cut), and wait no longer than
+    /// `options.timeout` for a lock.
     ///
     /// # Errors
     /// When the database cannot be reached, migrated or written to, or the URL or the table's name is wrong: within
@@ -38,8 +58,9 @@ impl MySqlStore {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mariadb") => format!("mysql:{rest}"),
             _ => options.url.clone(),
         };
-        let wrong = "`store` is not a MySQL URL: write `mysql://user:password@host:port/database`";
-        let connect = MySqlConnectOptions::from_str(&url).map_err(|_| Error::new(ErrorKind::Config, wrong))?;
+        check_url(&url, FORM, PARAMETERS)?;
+        let wrong = || Error::new(ErrorKind::Config, format!("`store` is not a MySQL URL: write `{FORM}`"));
+        let connect = MySqlConnectOptions::from_str(&url).map_err(|_| wrong())?;
         if connect.get_database().is_none() {
             return Err(Error::new(ErrorKind::Config, "the `store` URL names no database: write `mysql://…/database`"));
         }
@@ -52,10 +73,7 @@ impl MySqlStore {
         );
         let pool = PoolOptions::new().after_connect(move |connection: &mut MySqlConnection, _| {
             let settings = AssertSqlSafe(settings.clone());
-            Box::pin(async move {
-                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-                connection.execute(settings).await.map(|_| ())
-            })
+            Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
         });
         Self::connect(connect, &place, pool, options).await
     }
@@ -118,17 +136,18 @@ impl Served for MySql {
         }
     }
 
-    async fn lock(connection: &mut MySqlConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
-        // Names of locks are the server's, and at most 64 characters long.
+    async fn migrate(connection: &mut MySqlConnection, table: &Table, limit: Duration) -> Result<(), MigrateError> {
+        // Released with the connection. Names of locks are the server's, and at most 64 characters long.
         let lock = "SELECT COALESCE(GET_LOCK(SHA2(CONCAT('session-rocket ', DATABASE(), '.', ?), 256), ?), 0)";
         let limit = limit.as_secs().max(1).cast_signed();
-        let got: i64 = sqlx::query_scalar(lock).bind(table.name()).bind(limit).fetch_one(connection).await?;
-        if got == 1 { Ok(()) } else { Err(sqlx::Error::PoolTimedOut) }
-    }
-
-    async fn mend(connection: &mut MySqlConnection, table: &Table) -> sqlx::Result<()> {
-        // Its statements that make tables cannot be undone; ours can be run again.
-        connection.execute(AssertSqlSafe(table.forget_unfinished())).await.map(|_| ())
+        let got: i64 = sqlx::query_scalar(lock).bind(table.name()).bind(limit).fetch_one(&mut *connection).await?;
+        if got != 1 {
+            return Err(sqlx::Error::PoolTimedOut.into());
+        }
+        table.begin(connection).await?;
+        // What was begun and cut off cannot be undone: it is run again.
+        connection.execute(AssertSqlSafe(table.forget_unfinished())).await?;
+        table.migrate(Self::STEPS, connection).await
     }
 
     async fn largest(connection: &mut MySqlConnection) -> sqlx::Result<usize> {

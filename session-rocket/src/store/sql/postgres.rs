@@ -4,16 +4,40 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
+use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult, PgRow};
-use sqlx::{Arguments, Executor, Postgres};
+use sqlx::{Arguments, Connection, Executor, Postgres};
 
 use super::SqlStore;
-use super::server::{Fault, Served, Server};
+use super::server::{Fault, Served, Server, check_url};
 use super::statement::{self, Dialect, Held, Value, Words};
 use super::table::{Step, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Options, Stats};
+
+const FORM: &str = "postgres://user:password@host:port/database";
+/// What sqlx takes behind the `?`.
+const PARAMETERS: &[&str] = &[
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
 
 /// A store in a PostgreSQL database.
 pub type PostgresStore = SqlStore<Server<Postgres>>;
@@ -21,20 +45,21 @@ pub type PostgresStore = SqlStore<Server<Postgres>>;
 impl PostgresStore {
     /// Opens the database that `options.url` names: `postgres://user:password@host:port/database?sslmode=verify-full`.
     ///
-    /// The server is told to give up a statement after `options.timeout`, unless the URL's `options` say otherwise.
+    /// The server is told to give up a statement after `options.timeout`, unless the URL's `options` say otherwise, or
+    /// `statement-cache-capacity=0` says that a pooler is in between, which would refuse that or tell others.
     ///
     /// # Errors
     /// When the database cannot be reached, migrated or written to, or the URL or the table's name is wrong: within
     /// `options.timeout`.
     pub async fn open(options: &Options) -> Result<Self> {
-        let connect = PgConnectOptions::from_str(&options.url).map_err(|_| {
-            let context = "`store` is not a PostgreSQL URL: write `postgres://user:password@host:port/database`";
-            Error::new(ErrorKind::Config, context)
-        })?;
+        check_url(&options.url, FORM, PARAMETERS)?;
+        let wrong = || Error::new(ErrorKind::Config, format!("`store` is not a PostgreSQL URL: write `{FORM}`"));
+        let connect = PgConnectOptions::from_str(&options.url).map_err(|_| wrong())?;
         let place = format!("{}:{}", connect.get_host(), connect.get_port());
         let limit = options.timeout.as_millis().to_string();
         let connect = match connect.get_options() {
             Some(given) if given.contains("statement_timeout") => connect,
+            _ if options.url.contains("statement-cache-capacity=0") => connect,
             _ => connect.options([("statement_timeout", limit)]),
         };
         Self::connect(connect, &place, PoolOptions::new(), options).await
@@ -99,17 +124,17 @@ impl Served for Postgres {
         }
     }
 
-    async fn lock(connection: &mut PgConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
-        // A large table takes longer to change than a session to save.
-        connection.execute("SET statement_timeout = 0").await?;
+    async fn migrate(connection: &mut PgConnection, table: &Table, limit: Duration) -> Result<(), MigrateError> {
+        let mut transaction = connection.begin().await?;
+        // All for this transaction alone: behind a pooler, the next one is somebody else's. A large table takes longer to
+        // change than a session to save.
+        transaction.execute("SET LOCAL statement_timeout = 0").await?;
         let limit = limit.as_millis().to_string();
-        sqlx::query("SELECT set_config('lock_timeout', $1, false)").bind(limit).execute(&mut *connection).await?;
-        let lock = "SELECT pg_advisory_lock(hashtextextended('session-rocket ' || $1, 0))";
-        sqlx::query(lock).bind(table.name()).execute(connection).await.map(|_| ())
-    }
-
-    async fn mend(_: &mut PgConnection, _: &Table) -> sqlx::Result<()> {
-        Ok(())
+        sqlx::query("SELECT set_config('lock_timeout', $1, true)").bind(limit).execute(&mut *transaction).await?;
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended('session-rocket ' || $1, 0))";
+        sqlx::query(lock).bind(table.name()).execute(&mut *transaction).await?;
+        table.migrate(Self::STEPS, &mut *transaction).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn largest(_: &mut PgConnection) -> sqlx::Result<usize> {

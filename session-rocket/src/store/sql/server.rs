@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::migrate::{Migrate as Migrates, MigrateError};
 use sqlx::pool::{PoolConnection, PoolConnectionMetadata, PoolOptions};
 use sqlx::{Connection, Executor, IntoArguments, Pool};
+use tokio::runtime::Handle;
 
 use super::statement::{Dialect, Statements};
 use super::table::{Table, not_run};
@@ -25,18 +26,12 @@ pub trait Served: Dialect {
     /// What an error means.
     fn fault(error: &sqlx::Error) -> Fault;
 
-    /// Locks out others that would migrate `table`, until the connection ends.
-    fn lock<'c>(
+    /// Makes the table, or brings it up to date, while others that would do the same wait for no longer than `limit`.
+    fn migrate<'c>(
         connection: &'c mut Self::Connection,
         table: &'c Table,
         limit: Duration,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send + 'c;
-
-    /// Undoes what a migration left that was cut off, where the database does not do so by itself.
-    fn mend<'c>(
-        connection: &'c mut Self::Connection,
-        table: &'c Table,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send + 'c;
+    ) -> impl Future<Output = Result<(), MigrateError>> + Send + 'c;
 
     /// The longest value that the server takes, in bytes.
     fn largest(connection: &mut Self::Connection) -> impl Future<Output = sqlx::Result<usize>> + Send + '_;
@@ -81,13 +76,21 @@ pub struct Server<DB: Served> {
 struct Borrowed<DB: sqlx::Database> {
     connection: PoolConnection<DB>,
     done: bool,
+    limit: Duration,
 }
 
 impl<DB: sqlx::Database> Drop for Borrowed<DB> {
-    /// Whoever was to read the answer is gone: nobody else is to read it.
     fn drop(&mut self) {
-        if !self.done {
-            self.connection.close_on_drop();
+        match Handle::try_current() {
+            // The pool asks it first whether it still stands, and would wait for that for ever: behind a connection that
+            // went silent, its place would be lost.
+            Ok(runtime) if self.done => {
+                let limit = self.limit;
+                let back = self.connection.return_to_pool();
+                runtime.spawn(async move { tokio::time::timeout(limit, back).await });
+            }
+            // Whoever was to read the answer is gone: nobody else is to read it.
+            _ => self.connection.close_on_drop(),
         }
     }
 }
@@ -139,14 +142,38 @@ where
     pub async fn from_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
         let table = Table::new(&options.table, DB::WORDS.quote, DB::WORDS.has_schemas)?;
         let statements = Statements::new::<DB>(&table);
-        let prepared = tokio::time::timeout(options.timeout, prepare(&pool, &table, &statements, options)).await;
-        let late = || {
-            let context = format!("cannot prepare the session table in {}: {LATE}", DB::NAME);
-            Err(Error::new(ErrorKind::Timeout, context))
-        };
-        let largest = prepared.unwrap_or_else(|_| late())?;
+        let largest = prepare(&pool, &table, &statements, options).await?;
         let driver = Server { pool, timeout: options.timeout, clock: options.clock.clone(), largest };
         Ok(Self::with(driver, Arc::new(statements), options))
+    }
+}
+
+/// Looks at a URL before the driver does, which would take a password with a slip in it for a host, and write parameters
+/// that it does not know into the log.
+///
+/// # Errors
+/// [`ErrorKind::Config`], which shows no value.
+pub(super) fn check_url(url: &str, form: &str, parameters: &[&str]) -> Result<()> {
+    let wrong =
+        |problem: &str| Err(Error::new(ErrorKind::Config, format!("the `store` URL {problem}: write `{form}`")));
+    let Some((_, rest)) = url.split_once("://") else { return wrong("has no `//`") };
+    let (place, more) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if more.contains('@') {
+        return wrong(
+            "has an `@` where none can be: in a user name or a password, `@`, `/`, `?`, `#` and `:` are written \
+                      `%40`, `%2F`, `%3F`, `%23` and `%3A`",
+        );
+    }
+    let port = place.rsplit_once('@').map_or(place, |(_, host)| host).rsplit_once(':').map(|(_, port)| port);
+    if port.is_some_and(|port| !port.ends_with(']') && port.parse::<u16>().is_err()) {
+        return wrong("has a port that is no number");
+    }
+    let query = more.split_once('?').map_or("", |(_, query)| query);
+    let names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    let is_known = |name: &str| name.is_empty() || parameters.contains(&name) || name.starts_with("options[");
+    match names.into_iter().find(|name| !is_known(name)) {
+        Some(_) => wrong(&format!("has a parameter that is none of {}", parameters.join(", "))),
+        None => Ok(()),
     }
 }
 
@@ -173,18 +200,25 @@ where
         Migrate::Auto => migrate::<DB>(table, &mut connection, options.timeout).await?,
         Migrate::Check => {
             let missing = table.missing(DB::STEPS, &mut connection).await;
-            let missing = missing.map_err(|e| cannot_migrate::<DB>("read which migrations were run", e))?;
+            let missing = missing.map_err(|e| cannot_migrate::<DB>("read which migrations were run", table, e))?;
             missing.map_or(Ok(()), |step| Err(not_run(step)))?;
         }
         Migrate::Off => {}
     }
-    for probe in &statements.probes {
-        let query = probe.query::<DB>(&[]).map_err(cannot_use)?;
-        (&mut connection).execute(query).await.map_err(cannot_use)?;
+    let probe = async {
+        for probe in &statements.probes {
+            (&mut connection).execute(probe.query::<DB>(&[])?).await?;
+        }
+        let largest = DB::largest(&mut connection).await?;
+        connection.close().await.map(|()| largest)
+    };
+    match tokio::time::timeout(options.timeout, probe).await {
+        Ok(probed) => probed.map_err(cannot_use),
+        Err(_) => {
+            let context = format!("cannot use the table `{}` in {}: {LATE}", table.name(), DB::NAME);
+            Err(Error::new(ErrorKind::Timeout, context))
+        }
     }
-    let largest = DB::largest(&mut connection).await.map_err(cannot_use)?;
-    connection.close().await.map_err(cannot_use)?;
-    Ok(largest)
 }
 
 /// Many may start at once: one migrates, and the others find it done.
@@ -192,17 +226,15 @@ async fn migrate<DB: Served>(table: &Table, connection: &mut DB::Connection, lim
 where
     DB::Connection: Migrates,
 {
-    // A user that may not make tables can serve one that is there.
-    if let Ok(None) = table.missing(DB::STEPS, connection).await {
-        return Ok(());
+    match table.missing(DB::STEPS, connection).await {
+        Ok(None) => Ok(()),
+        // A user that may not look there may serve a table that is there: the probes will tell.
+        Err(MigrateError::Execute(error)) if DB::fault(&error) == Fault::Forbidden => Ok(()),
+        _ => {
+            let migrated = DB::migrate(connection, table, limit).await;
+            migrated.map_err(|e| cannot_migrate::<DB>("migrate the session table", table, e))
+        }
     }
-    let run = async {
-        DB::lock(connection, table, limit).await?;
-        table.begin(connection).await?;
-        DB::mend(connection, table).await?;
-        table.migrate(DB::STEPS, connection).await
-    };
-    run.await.map_err(|e| cannot_migrate::<DB>("migrate the session table", e))
 }
 
 impl<DB: Served> Server<DB>
@@ -211,7 +243,7 @@ where
     DB::Arguments: IntoArguments<DB>,
 {
     async fn borrow(&self) -> sqlx::Result<Borrowed<DB>> {
-        Ok(Borrowed { connection: self.pool.acquire().await?, done: false })
+        Ok(Borrowed { connection: self.pool.acquire().await?, done: false, limit: self.timeout })
     }
 
     async fn write_once(&self, call: Call<'_>) -> sqlx::Result<u64> {
@@ -238,7 +270,14 @@ where
     where
         F: Future<Output = sqlx::Result<A>>,
     {
-        patiently(&*self.clock, self.timeout, is_busy::<DB>, ask).await.map_err(|e| failed::<DB>(what, e))
+        let asked = patiently(&*self.clock, self.timeout, is_busy::<DB>, ask);
+        match tokio::time::timeout(self.timeout, asked).await {
+            Ok(answer) => answer.map_err(|e| failed::<DB>(what, e)),
+            Err(_) => {
+                let context = format!("cannot {what} a session in {}: it did not answer in time", DB::NAME);
+                Err(Error::new(ErrorKind::Timeout, context))
+            }
+        }
     }
 }
 
@@ -301,10 +340,50 @@ fn cannot_use<DB: Served>(table: &Table, error: sqlx::Error) -> Error {
     explained::<DB>(format!("cannot use the table `{}` in {}", table.name(), DB::NAME), error)
 }
 
-fn cannot_migrate<DB: Served>(what: &str, error: MigrateError) -> Error {
+fn cannot_migrate<DB: Served>(what: &str, table: &Table, error: MigrateError) -> Error {
     let problem = format!("cannot {what} in {}", DB::NAME);
     match error {
+        MigrateError::Execute(error) if DB::fault(&error) == Fault::Forbidden => {
+            let table = table.name();
+            let context = format!(
+                "{problem}: grant its user SELECT, INSERT, UPDATE and DELETE on the table `{table}`, and SELECT on \
+                 `{table}_migrations`; to make or change them, run `session-rocket migrate` as a user that may"
+            );
+            Error::with_source(ErrorKind::Config, context, error)
+        }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explained::<DB>(problem, error),
         error => Error::with_source(ErrorKind::Config, problem, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_in_a_url_shows_nothing_of_it() {
+        let check = |url: &str| check_url(url, "postgres://…", &["sslmode", "user"]);
+        for url in [
+            "postgres://site:99#geheim@host/db",
+            "postgres://site:99?geheim@host/db",
+            "postgres://site:99/geheim@host/db",
+            "postgres://host/db?user=ada@geheim",
+            "postgres://host/db?pass=geheim",
+            "postgres://host/db?sslmode=require&geheim",
+            "postgres://site:geheim",
+            "postgres:site:geheim@host",
+        ] {
+            let error = check(url).expect_err(url);
+            assert!(error.kind() == ErrorKind::Config && !error.to_string().contains("geheim"), "{error}");
+        }
+        for url in [
+            "postgres://host",
+            "postgres://u:p%40@host:5432/db?sslmode=require&user=x&options[a]=b",
+            "postgres://u:p@q@[::1]:5432/db",
+            "postgres://u@[::1]/db",
+            "postgres:///db?sslmode=disable",
+        ] {
+            check(url).expect(url);
+        }
     }
 }

@@ -91,7 +91,7 @@ impl Table {
     }
 
     /// Makes the table in which migrations are recorded.
-    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    #[cfg(feature = "mysql")]
     pub(super) async fn begin<C: Migrate>(&self, connection: &mut C) -> Result<(), MigrateError> {
         connection.ensure_migrations_table(&self.records()).await
     }

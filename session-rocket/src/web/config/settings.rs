@@ -294,7 +294,7 @@ impl fmt::Display for Text {
 /// A store's URL without its secrets: the password, and every parameter that is not known to be harmless.
 ///
 /// A password may hold any character, written as it should be or not: all from the first `:` behind the scheme to the
-/// last `@` is hidden.
+/// last `@` is hidden, and everything where an `@` may as well be one of the parameters'.
 pub(crate) fn masked(url: &str) -> String {
     const HARMLESS: [&str; 8] = ["mode", "cache", "synchronous", "sslmode", "ssl-mode", "charset", "db", "protocol"];
     let (scheme, rest) = match url.split_once("://") {
@@ -302,6 +302,7 @@ pub(crate) fn masked(url: &str) -> String {
         None => (String::new(), url),
     };
     let (user, place) = match rest.rsplit_once('@') {
+        Some((user, _)) if user.contains('?') => return format!("{scheme}***"),
         Some((user, place)) => {
             let name = user.split_once(':').map_or(user, |(name, _)| name);
             (if name.len() < user.len() { format!("{name}:***@") } else { format!("{user}@") }, place)
