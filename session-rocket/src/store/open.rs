@@ -41,7 +41,8 @@ pub struct Options {
     pub migrate: Migrate,
     /// How long one call may wait for the back-end. _Default:_ five seconds.
     pub timeout: Duration,
-    /// How many connections read from a database at once. _Default:_ the back-end's: four for SQLite.
+    /// How many connections to open at most: those that read from SQLite, those to PostgreSQL or MySQL, those to each
+    /// server of Memcached. Redis has one. _Default:_ four for SQLite, ten for PostgreSQL and MySQL, 16 for Memcached.
     pub max_connections: Option<u32>,
     /// How many sessions and tombstones a store in memory holds. _Default:_ 100,000.
     pub capacity: usize,
@@ -99,10 +100,10 @@ impl Options {
         self
     }
 
-    /// Sets how many connections read at once.
+    /// Sets how many connections to open at most, and at least one.
     #[must_use]
     pub fn max_connections(mut self, number: u32) -> Self {
-        self.max_connections = Some(number);
+        self.max_connections = Some(number.max(1));
         self
     }
 

@@ -232,7 +232,8 @@ impl Config {
         self
     }
 
-    /// How many connections a SQL store opens at most. Default: the driver's. Django has none.
+    /// How many connections to open at most: those that read from SQLite, those to PostgreSQL or MySQL, those to each
+    /// server of Memcached; Redis has one. Default: 4, 10 and 16. Django has none.
     pub fn max_connections(mut self, number: u32) -> Self {
         self.max_connections = Some(number);
         self
