@@ -64,8 +64,9 @@ impl MemcachedStore {
     /// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] when a server cannot be reached within `options.timeout`.
     pub async fn open(options: &Options) -> Result<Self> {
         let prefix = options.key_prefix.clone();
-        if prefix.len() > 100 || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let context = "`key_prefix` must be at most 100 printable ASCII characters, and no space";
+        // A cache's own prefix is a little longer than the site's.
+        if prefix.len() > 120 || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let context = "`key_prefix` must be at most 120 printable ASCII characters, and no space";
             return Err(Error::new(ErrorKind::Config, context));
         }
         let connections = options.max_connections.unwrap_or(CONNECTIONS).clamp(1, 1024);

@@ -14,6 +14,8 @@ use tokio::sync::Semaphore;
 
 use crate::error::Error;
 
+/// No item is larger, whatever `-I` the server has.
+const LARGEST: u64 = 1 << 30;
 /// No line that Memcached answers is longer: a key has 250 bytes at most.
 const LONGEST_LINE: usize = 1024;
 /// Firewalls forget connections that are quiet for long, and tell neither end.
@@ -193,7 +195,8 @@ impl Connection {
         }
         let mut value = Vec::new();
         if line.starts_with("VALUE ") {
-            let length = line.split(' ').nth(3).and_then(|length| length.parse().ok()).ok_or(Failure::Garbled)?;
+            let length = line.split(' ').nth(3).and_then(|length| length.parse().ok());
+            let length = length.filter(|length| *length <= LARGEST).ok_or(Failure::Garbled)?;
             (&mut self.0).take(length).read_to_end(&mut value).await?;
             if !self.line().await?.is_empty() || self.line().await? != "END" {
                 return Err(Failure::Garbled);
