@@ -73,7 +73,12 @@ impl Cluster {
                 Trouble::Unreached(_) => self.learn(began).await?,
                 Trouble::Refused(error) => match error.kind() {
                     Kind::Server(ServerErrorKind::Ask) => {
-                        return self.redirected(&node, error)?.call_asking(command).await;
+                        match self.redirected(&node, error)?.call_asking(command).await {
+                            // Meanwhile the slot has moved, or went back.
+                            Err(Trouble::Unreached(_)) => self.learn(began).await?,
+                            Err(Trouble::Refused(error)) if is_passing(&error) => self.learn(began).await?,
+                            answer => return answer,
+                        }
                     }
                     Kind::Server(ServerErrorKind::Moved) => {
                         let owner = self.redirected(&node, error)?;
@@ -81,13 +86,7 @@ impl Cluster {
                         // Who was asked may know less than who redirected.
                         self.set_owner(slot, owner);
                     }
-                    Kind::Server(
-                        ServerErrorKind::TryAgain
-                        | ServerErrorKind::ClusterDown
-                        | ServerErrorKind::MasterDown
-                        | ServerErrorKind::BusyLoading
-                        | ServerErrorKind::ReadOnly,
-                    ) => self.learn(began).await?,
+                    _ if is_passing(error) => self.learn(began).await?,
                     _ => return Err(trouble),
                 },
             }
@@ -205,6 +204,22 @@ impl Cluster {
     }
 }
 
+/// Whether a command was not run for a reason that passes.
+fn is_passing(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Server(
+            ServerErrorKind::Ask
+                | ServerErrorKind::Moved
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::BusyLoading
+                | ServerErrorKind::ReadOnly
+        )
+    )
+}
+
 fn unreached(what: &'static str) -> Trouble {
     Trouble::Unreached(RedisError::from((Kind::Server(ServerErrorKind::ClusterDown), what)))
 }
@@ -236,7 +251,10 @@ fn range(row: Vec<Value>, asked: &str) -> Option<Range> {
         let host = if host.is_empty() { asked.to_owned() } else { host };
         (host != "?").then_some((host, port))
     };
-    Some((first, last, row.filter_map(place).collect()))
+    let mut places = row.map(place);
+    // The primary comes first; where it is not known, its replica is not to be taken for it.
+    let primary = places.next()??;
+    Some((first, last, std::iter::once(primary).chain(places.flatten()).collect()))
 }
 
 /// The slot of a key: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tag>.

@@ -264,7 +264,7 @@ fn names_paths_and_domains_that_a_cookie_cannot_carry() {
 #[test]
 fn the_log_shows_the_policy_and_no_secret() {
     let toml = r#"
-        store = "postgres://school:ge/he?i@m@db.example/school?sslmode=require&sslkey=other"
+        store = "postgres://school:ge/he#i@m@db.example/school?sslmode=require&sslkey=other"
         max_lifetime = "30 days"
         refresh = 0.1
     "#;
