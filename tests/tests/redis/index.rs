@@ -47,6 +47,25 @@ async fn who_logs_in_every_day_and_never_lists_has_no_index_that_grows() {
     assert!(size <= 3, "{size} of 30 sessions, of which none lives, are in the index");
 }
 
+/// Each login and logout of a user leaves nothing behind.
+#[tokio::test]
+async fn who_logs_out_leaves_the_index() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let store = store_at(server.url(), &clock).await;
+    let kept = record(&clock, DAY).with_identity("ada");
+    store.create(&key(), &kept).await.unwrap();
+    for _ in 0..3 {
+        let (key, record) = (key(), record(&clock, DAY).with_identity("ada"));
+        store.create(&key, &record).await.unwrap();
+        let tombstone = Tombstone { fate: Fate::Ended, expires_at: clock.now().plus(HOUR) };
+        assert_eq!(store.retire(&key, None, tombstone).await.unwrap(), Retire::Retired);
+        assert_eq!(number_of(&server, &["ZCARD", &index(&server)]), 1);
+    }
+}
+
 #[tokio::test]
 async fn the_index_outlives_its_sessions() {
     if !is_wanted("redis") {
