@@ -1,7 +1,8 @@
 //! One primary of a cluster is killed under load.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use session_rocket_tests::report::is_wanted;
@@ -31,7 +32,7 @@ impl Visitor {
         Self { cookie, name, promised: 0, gap: Duration::ZERO }
     }
 
-    async fn count(mut self, sites: Arc<[Site; 2]>, is_over: Arc<AtomicBool>) -> Self {
+    async fn count(mut self, sites: Arc<[Site; 2]>, is_over: Arc<AtomicBool>, acknowledged: Arc<AtomicU64>) -> Self {
         let mut last = Instant::now();
         let mut turn = 0;
         // The last answer is one of 200: the cluster is well again.
@@ -40,6 +41,7 @@ impl Visitor {
             let answer = sites[turn % 2].get("/count", &self.cookie).await;
             if answer.status == 200 {
                 self.promised = answer.text.parse().expect("a number");
+                acknowledged.fetch_add(1, Ordering::SeqCst);
                 self.gap = self.gap.max(last.elapsed());
                 last = Instant::now();
                 if is_over.load(Ordering::SeqCst) {
@@ -54,6 +56,26 @@ impl Visitor {
     }
 }
 
+fn site(url: &str, directory: &Path) -> Site {
+    let timeout = TIMEOUT.as_millis().to_string();
+    let variables = [("SITE_STORE", url), ("SITE_TIMEOUT", &timeout)];
+    let server = Server::start_with(env!("CARGO_BIN_EXE_site"), directory, &variables);
+    Site { server, client: reqwest::Client::new() }
+}
+
+/// Waits until another node says that the first one is dead, and that all slots are served again.
+async fn first_is_replaced(cluster: &RedisCluster) {
+    let patience = Instant::now() + PATIENCE;
+    let is_replaced = || {
+        cluster.ask(1, &["CLUSTER", "NODES"]).contains("master,fail ")
+            && cluster.ask(1, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
+    };
+    while !is_replaced() {
+        assert!(Instant::now() < patience, "no replica takes the place of the primary");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_takes_the_place_of_a_primary_that_is_killed_under_load() {
     if !is_wanted("redis-cluster") {
@@ -61,27 +83,20 @@ async fn a_replica_takes_the_place_of_a_primary_that_is_killed_under_load() {
     }
     let mut cluster = RedisCluster::start();
     let directory = tempfile::tempdir().expect("a directory for the sites");
-    let timeout = TIMEOUT.as_millis().to_string();
-    let sites = [(); 2].map(|()| {
-        let variables = [("SITE_STORE", cluster.url()), ("SITE_TIMEOUT", timeout.clone())];
-        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
-        let server = Server::start_with(env!("CARGO_BIN_EXE_site"), directory.path(), &variables);
-        Site { server, client: reqwest::Client::new() }
-    });
-    let sites = Arc::new(sites);
-    let is_over = Arc::new(AtomicBool::new(false));
+    let sites = Arc::new([(); 2].map(|()| site(&cluster.url(), directory.path())));
+    let (is_over, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut tasks = JoinSet::new();
     for number in 0..VISITORS {
         let visitor = Visitor::new(&sites[0], number).await;
-        tasks.spawn(visitor.count(sites.clone(), is_over.clone()));
+        tasks.spawn(visitor.count(sites.clone(), is_over.clone(), acknowledged.clone()));
     }
-    tokio::time::sleep(TIMEOUT).await;
+    let patience = Instant::now() + PATIENCE;
+    while acknowledged.load(Ordering::SeqCst) < 10 * VISITORS as u64 {
+        assert!(Instant::now() < patience, "the sites are too slow to show anything");
+        tokio::task::yield_now().await;
+    }
     cluster.node(0).kill();
-    let killed = Instant::now();
-    while !cluster.ask(1, &["CLUSTER", "INFO"]).contains("cluster_state:ok") || killed.elapsed() < TIMEOUT * 3 {
-        assert!(killed.elapsed() < PATIENCE, "no replica takes the place of the primary");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    first_is_replaced(&cluster).await;
     is_over.store(true, Ordering::SeqCst);
     let visitors = tasks.join_all().await;
 

@@ -75,7 +75,6 @@ pub(super) async fn a_cut_in_mid_reply_gives_nobody_anothers_data(backend: Backe
         use_it(&mut visitors).await;
         proxy.release();
         use_it(&mut visitors).await;
-        tokio::time::sleep(TIMEOUT / 10).await;
     }
     let whole = proxy_is_whole(&site, &mut visitors).await;
     println!("acknowledged, unclear: {whole:?}");

@@ -120,10 +120,8 @@ where
         let first = || async { DB::Connection::connect_with(&connect).await?.close().await };
         let first = patiently(&*options.clock, options.timeout, is_busy::<DB>, first);
         let problem = format!("cannot connect to {} at {place}", DB::NAME);
-        match tokio::time::timeout(options.timeout, first).await {
-            Ok(first) => first.map_err(|e| explained::<DB>(problem, e))?,
-            Err(_) => return Err(Error::new(ErrorKind::Timeout, format!("{problem}: {LATE}"))),
-        }
+        let first = async { first.await.map_err(|e| explained::<DB>(problem.clone(), e)) };
+        Box::pin(in_time(options.timeout, || problem.clone(), first)).await?;
         let settings = settings.acquire_timeout(options.timeout).test_before_acquire(false).before_acquire(
             |connection, PoolConnectionMetadata { idle_for, .. }| Box::pin(is_alive(connection, idle_for)),
         );
@@ -142,7 +140,8 @@ where
     pub async fn from_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
         let table = Table::new(&options.table, DB::WORDS.quote, DB::WORDS.has_schemas)?;
         let statements = Statements::new::<DB>(&table);
-        let largest = prepare(&pool, &table, &statements, options).await?;
+        // Large, and needed once.
+        let largest = Box::pin(prepare(&pool, &table, &statements, options)).await?;
         let driver = Server { pool, timeout: options.timeout, clock: options.clock.clone(), largest };
         Ok(Self::with(driver, Arc::new(statements), options))
     }
@@ -194,16 +193,27 @@ where
     DB::Arguments: IntoArguments<DB>,
 {
     let cannot_use = |e| cannot_use::<DB>(table, e);
+    let problem = || format!("cannot use the table `{}` in {}", table.name(), DB::NAME);
+    let limit = options.timeout;
     // What is locked here is released with the connection, which is the pool's no more.
-    let mut connection = pool.acquire().await.map_err(cannot_use)?.detach();
-    match options.migrate {
-        Migrate::Auto => migrate::<DB>(table, &mut connection, options.timeout).await?,
-        Migrate::Check => {
-            let missing = table.missing(DB::STEPS, &mut connection).await;
-            let missing = missing.map_err(|e| cannot_migrate::<DB>("read which migrations were run", table, e))?;
-            missing.map_or(Ok(()), |step| Err(not_run(step)))?;
+    let acquired = in_time(limit, problem, async { pool.acquire().await.map_err(cannot_use) });
+    let mut connection = acquired.await?.detach();
+    if options.migrate != Migrate::Off {
+        let looked = in_time(limit, problem, async { Ok(table.missing(DB::STEPS, &mut connection).await) }).await?;
+        match (options.migrate, looked) {
+            (_, Ok(None)) => {}
+            (Migrate::Check, Ok(Some(step))) => return Err(not_run(step)),
+            (Migrate::Check, Err(e)) => {
+                return Err(cannot_migrate::<DB>("read which migrations were run", table, e));
+            }
+            // A user that may not look there may serve a table that is there: the probes will tell.
+            (_, Err(MigrateError::Execute(error))) if DB::fault(&error) == Fault::Forbidden => {}
+            // Many may start at once: one migrates, and the others find it done.
+            (_, Ok(Some(_)) | Err(_)) => {
+                let migrated = DB::migrate(&mut connection, table, limit).await;
+                migrated.map_err(|e| cannot_migrate::<DB>("migrate the session table", table, e))?;
+            }
         }
-        Migrate::Off => {}
     }
     let probe = async {
         for probe in &statements.probes {
@@ -212,29 +222,13 @@ where
         let largest = DB::largest(&mut connection).await?;
         connection.close().await.map(|()| largest)
     };
-    match tokio::time::timeout(options.timeout, probe).await {
-        Ok(probed) => probed.map_err(cannot_use),
-        Err(_) => {
-            let context = format!("cannot use the table `{}` in {}: {LATE}", table.name(), DB::NAME);
-            Err(Error::new(ErrorKind::Timeout, context))
-        }
-    }
+    in_time(limit, problem, async { probe.await.map_err(cannot_use) }).await
 }
 
-/// Many may start at once: one migrates, and the others find it done.
-async fn migrate<DB: Served>(table: &Table, connection: &mut DB::Connection, limit: Duration) -> Result<()>
-where
-    DB::Connection: Migrates,
-{
-    match table.missing(DB::STEPS, connection).await {
-        Ok(None) => Ok(()),
-        // A user that may not look there may serve a table that is there: the probes will tell.
-        Err(MigrateError::Execute(error)) if DB::fault(&error) == Fault::Forbidden => Ok(()),
-        _ => {
-            let migrated = DB::migrate(connection, table, limit).await;
-            migrated.map_err(|e| cannot_migrate::<DB>("migrate the session table", table, e))
-        }
-    }
+/// Does a part of a launch for no longer than `limit`.
+async fn in_time<A>(limit: Duration, problem: impl Fn() -> String, part: impl Future<Output = Result<A>>) -> Result<A> {
+    let late = || Err(Error::new(ErrorKind::Timeout, format!("{}: {LATE}", problem())));
+    tokio::time::timeout(limit, part).await.unwrap_or_else(|_| late())
 }
 
 impl<DB: Served> Server<DB>

@@ -71,6 +71,11 @@ pub(super) fn seal(check: &Check<'_>, config: &Config, debug: bool) -> Result<Op
         let fix = "nothing stands behind the colon: write \"cookie+signed:\" or \"cookie+encrypted:\"";
         return check.refuse("store", fix);
     }
+    if config.cache.is_some() {
+        let fix =
+            "a sealed cookie is in no store that a cache could stand before: leave this out, or set another `store`";
+        return check.refuse("cache", fix);
+    }
     if keys.is_empty()
         && let Ok(value) = check.figment.find_value("secret_key")
     {

@@ -282,6 +282,14 @@ fn the_log_shows_the_policy_and_no_secret() {
 }
 
 #[test]
+fn a_cache_stands_before_a_store() {
+    for kind in ["signed", "encrypted"] {
+        let toml = format!("store = \"cookie+{kind}:\"\ncache = \"redis://host\"");
+        refused(&toml, &["`session.cache`", "leave this out"]);
+    }
+}
+
+#[test]
 fn urls_are_masked() {
     for (url, shown) in [
         ("sqlite://sessions.db", "sqlite://sessions.db"),
