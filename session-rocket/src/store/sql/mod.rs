@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use self::statement::{Dialect, Held, Statement, Statements, Value};
+use self::batch::{Batch, Turn};
+use self::calls::{Change, Changes, End, Insert, Loads, Refresh, Save, written};
+use self::statement::{Dialect, Held, Rows, Statement, Value};
+use self::statements::Statements;
 use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, random_bytes};
 use crate::record::{Fate, Record, Tombstone, Version};
 
+mod batch;
+mod calls;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 mod pool;
@@ -23,6 +28,7 @@ mod server;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod statement;
+mod statements;
 mod table;
 
 pub use pool::Pool;
@@ -30,8 +36,19 @@ pub use pool::Pool;
 /// A store in a SQL database.
 ///
 /// One table holds sessions and tombstones. Every call is one statement, or one and a look at why it changed nothing;
-/// each is atomic by itself, so no call needs a transaction.
+/// each is atomic by itself, so no call needs a transaction. Calls that come while others of their kind are under way go
+/// together, as one statement: see [`batch`].
 pub struct SqlStore<D: Driver> {
+    sql: Arc<Sql<D>>,
+    loads: Batch<Loads<D>>,
+    inserts: Batch<Changes<D, Insert<Record>>>,
+    saves: Batch<Changes<D, Save<Record>>>,
+    refreshes: Batch<Changes<D, Refresh>>,
+    ends: Batch<Changes<D, End>>,
+}
+
+/// A database, and what is asked of it.
+struct Sql<D> {
     driver: D,
     statements: Arc<Statements>,
     clock: Arc<dyn Clock>,
@@ -51,6 +68,49 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Runs a statement that reads. `latest` asks for what was just written, too.
     fn read(&self, call: Call<'_>, latest: bool) -> impl Future<Output = Result<Vec<Row<Self>>>> + Send;
+
+    /// Runs a statement that changes many rows, and gives the keys of those that it changed. Waits for nobody who holds
+    /// one of them.
+    fn change_many(&self, group: Group<'_>) -> impl Future<Output = Result<Vec<Key>, Failure>> + Send;
+
+    /// Runs a statement that reads many rows, at a moment.
+    fn read_many(
+        &self,
+        group: Group<'_>,
+        now: Value<'_>,
+    ) -> impl Future<Output = Result<Vec<Row<Self>>, Failure>> + Send;
+}
+
+/// A statement for many calls, and the values of each.
+#[derive(Clone, Copy)]
+pub struct Group<'g> {
+    what: &'static str,
+    statement: &'g Statement,
+    /// What locks the rows first, where a statement cannot pass over those that others hold.
+    lock: Option<&'g Statement>,
+    rows: Rows<'g>,
+}
+
+impl Group<'_> {
+    /// How many bytes all its values take.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    fn length(&self) -> usize {
+        self.rows.iter().flatten().map(Value::len).sum()
+    }
+}
+
+/// Why a group has no answers.
+pub enum Failure {
+    /// It did nothing. Each of its calls may be made alone.
+    Undone,
+    /// It is not known what it did, or alone it would be no better.
+    Unclear(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Unclear(error)
+    }
 }
 
 type Row<D> = <<D as Driver>::Database as sqlx::Database>::Row;
@@ -99,11 +159,7 @@ fn unreadable(error: sqlx::Error) -> Error {
     Error::with_source(ErrorKind::Unavailable, "a row of the session table is not as it should be", error)
 }
 
-impl<D: Driver> SqlStore<D> {
-    fn with(driver: D, statements: Arc<Statements>, options: &Options) -> Self {
-        Self { driver, statements, clock: options.clock.clone() }
-    }
-
+impl<D: Driver> Sql<D> {
     fn now(&self) -> Value<'static> {
         self.clock.now().into()
     }
@@ -124,39 +180,60 @@ impl<D: Driver> SqlStore<D> {
     }
 
     async fn look(&self, key: &Key, latest: bool) -> Result<Lookup> {
-        let held = self.read("load", &self.statements.load, &[key.into(), self.now()], latest).await?;
+        let held = self.read("load", &self.statements.load.alone, &[key.into(), self.now()], latest).await?;
         Ok(held.into_iter().next().map_or(Lookup::Absent, |held| held.what))
     }
 }
 
-/// The values of a record and its key, in the order of the statements that write one, and two more.
-fn values<'v>(key: &'v Key, record: &'v Record, more: [Value<'v>; 2]) -> [Value<'v>; 10] {
-    let [ninth, tenth] = more;
-    [
-        key.into(),
-        Value::Scope(&record.scope),
-        Value::Identity(record.identity.as_deref()),
-        Value::Bytes(Some(&record.payload)),
-        record.version.into(),
-        record.created_at.into(),
-        record.updated_at.into(),
-        record.expires_at.into(),
-        ninth,
-        tenth,
-    ]
+impl<D: Driver> SqlStore<D> {
+    fn with(driver: D, statements: Arc<Statements>, options: &Options) -> Self {
+        let sql = Arc::new(Sql { driver, statements, clock: options.clock.clone() });
+        Self {
+            loads: Batch::new(Loads(sql.clone())),
+            inserts: Batch::new(Changes::new(sql.clone())),
+            saves: Batch::new(Changes::new(sql.clone())),
+            refreshes: Batch::new(Changes::new(sql.clone())),
+            ends: Batch::new(Changes::new(sql.clone())),
+            sql,
+        }
+    }
+
+    /// Whether a change was made, with others or alone.
+    async fn change<'v, C: Change>(
+        &self,
+        batch: &Batch<Changes<D, C>>,
+        change: impl FnOnce() -> C,
+        values: impl FnOnce(Timestamp) -> Vec<Value<'v>>,
+    ) -> Result<bool> {
+        let _lead = match batch.turn(change).await? {
+            Turn::Made(()) => return Ok(true),
+            Turn::Alone(lead) => lead,
+        };
+        let values = values(self.sql.clock.now());
+        Ok(self.sql.write(C::WHAT, &C::statement(&self.sql.statements).alone, &values).await? == 1)
+    }
 }
 
 #[async_trait]
 impl<D: Driver> Store for SqlStore<D> {
     async fn load(&self, key: &Key) -> Result<Lookup> {
-        self.look(key, false).await
+        match self.loads.turn(|| *key).await? {
+            Turn::Made(lookup) => Ok(lookup),
+            Turn::Alone(_lead) => self.sql.look(key, false).await,
+        }
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        let values = values(key, record, [self.now(), self.now()]);
-        // Between the first two, a sweep may remove what was in the way.
-        for statement in [&self.statements.insert, &self.statements.replace_expired, &self.statements.insert] {
-            if self.write("create", statement, &values).await? == 1 {
+        let (key, owned) = (*key, || Insert { key: *key, record: record.clone() });
+        let insert = Insert { key, record };
+        if self.change(&self.inserts, owned, |_| insert.values()).await? {
+            return Ok(Create::Created);
+        }
+        let now = self.sql.now();
+        let values: Vec<_> = written(&key, record).into_iter().chain([now]).collect();
+        // Between the two, a sweep may remove what was in the way.
+        for statement in [&self.sql.statements.replace_expired, &self.sql.statements.insert.alone] {
+            if self.sql.write("create", statement, &values).await? == 1 {
                 return Ok(Create::Created);
             }
         }
@@ -164,11 +241,12 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        let values = values(key, record, [expected.into(), self.now()]);
-        if self.write("save", &self.statements.update, &values).await? == 1 {
+        let owned = || Save { key: *key, expected, record: record.clone() };
+        let save = Save { key: *key, expected, record };
+        if self.change(&self.saves, owned, |now| save.values(now)).await? {
             return Ok(Update::Updated);
         }
-        Ok(match self.look(key, true).await? {
+        Ok(match self.sql.look(key, true).await? {
             Lookup::Found(fresh) => Update::Conflict(fresh),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Update::Moved(to),
             Lookup::Tombstone(_) | Lookup::Absent => Update::Gone,
@@ -176,43 +254,38 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        let values = [key.into(), expires_at.into(), expected.into(), self.now()];
-        if self.write("refresh", &self.statements.touch, &values).await? == 1 {
+        let refresh = Refresh { key: *key, expected, expires_at };
+        if self.change(&self.refreshes, || refresh, |now| refresh.values(now)).await? {
             return Ok(Touch::Touched);
         }
-        Ok(match self.look(key, true).await? {
+        Ok(match self.sql.look(key, true).await? {
             Lookup::Found(_) => Touch::Conflict,
             Lookup::Tombstone(_) | Lookup::Absent => Touch::Gone,
         })
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        let moved_to = match &tombstone.fate {
-            Fate::Moved(to) => Value::from(to),
-            Fate::Ended => Value::Bytes(None),
-        };
-        let expected = expected.map_or(Value::Int(None), Value::from);
-        let values = [self.now(), tombstone.expires_at.into(), moved_to, key.into(), expected];
-        if self.write("end", &self.statements.retire, &values).await? == 1 {
+        let end = End { key: *key, expected, tombstone };
+        if self.change(&self.ends, || end, |now| end.values(now)).await? {
             return Ok(Retire::Retired);
         }
-        Ok(match self.look(key, true).await? {
+        Ok(match self.sql.look(key, true).await? {
             Lookup::Found(fresh) => Retire::Conflict(fresh),
             Lookup::Tombstone(_) | Lookup::Absent => Retire::Gone,
         })
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.write("delete", &self.statements.delete, &[key.into()]).await.map(|_| ())
+        self.sql.write("delete", &self.sql.statements.delete, &[key.into()]).await.map(|_| ())
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
-        self.write("sweep", &self.statements.sweep, &[self.now(), i64::from(limit).into()]).await
+        self.sql.write("sweep", &self.sql.statements.sweep, &[self.sql.now(), i64::from(limit).into()]).await
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
-        let values = [Value::Scope(scope), Value::Identity(Some(identity)), self.now()];
-        let held = self.read("list", &self.statements.list, &values, false).await?;
+        let values = [Value::Scope(scope), Value::Identity(Some(identity)), self.sql.now()];
+        let held = self.sql.read("list", &self.sql.statements.list, &values, false).await?;
         let record = |held: Held| match held {
             Held { key: Some(key), what: Lookup::Found(record) } => Some((key, record)),
             _ => None,
@@ -222,12 +295,12 @@ impl<D: Driver> Store for SqlStore<D> {
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let spared = except.map_or(Value::Bytes(None), Value::from);
-        let values = [self.now(), until.into(), Value::Scope(scope), Value::Identity(Some(identity)), spared];
+        let values = [Value::Scope(scope), self.sql.now(), until.into(), Value::Identity(Some(identity)), spared];
         // A statement does not see what is inserted while it runs: a session may be given a new id meanwhile. As that is
         // there before the old one goes, none was left when one look finds none.
         let mut ended = 0;
         for _ in 0..ROUNDS {
-            ended += self.write("end", &self.statements.retire_all, &values).await?;
+            ended += self.sql.write("end", &self.sql.statements.retire_all, &values).await?;
             let left = self.list(scope, identity).await?;
             if left.iter().all(|(key, _)| Some(key) == except) {
                 return Ok(ended);
@@ -237,8 +310,8 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn stats(&self) -> Result<Stats> {
-        let call = Call { what: "count", statement: &self.statements.stats, values: &[self.now()] };
-        let rows = self.driver.read(call, false).await?;
+        let call = Call { what: "count", statement: &self.sql.statements.stats, values: &[self.sql.now()] };
+        let rows = self.sql.driver.read(call, false).await?;
         rows.first().map_or(Ok(Stats::default()), |row| D::Database::read_stats(row).map_err(unreadable))
     }
 }

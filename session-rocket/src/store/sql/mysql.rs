@@ -9,13 +9,14 @@ use sqlx::mysql::{
     MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow,
 };
 use sqlx::pool::PoolOptions;
-use sqlx::{Arguments, AssertSqlSafe, Executor, MySql};
+use sqlx::{Arguments, AssertSqlSafe, Connection, Executor, MySql};
 
-use super::SqlStore;
 use super::server::{Fault, Served, Server, check_url};
-use super::statement::{self, Dialect, Held, Value, Words};
+use super::statement::{self, Dialect, Held, Rows, Value, Words, in_list};
 use super::table::{Step, Table};
+use super::{Group, SqlStore};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::Key;
 use crate::store::{Options, Stats};
 
 const FORM: &str = "mysql://user:password@host:port/database";
@@ -89,6 +90,10 @@ impl Dialect for MySql {
         integer: "SIGNED",
         // `INSERT IGNORE` would ignore what does not fit as well: the error is looked at instead.
         or_nothing: "",
+        after: "?",
+        telling: "",
+        change_rows: "UPDATE {table}, {rows} SET {set} WHERE {when}",
+        locks: true,
         sweep: "DELETE FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/mysql/0001_create.sql"))];
@@ -113,6 +118,20 @@ impl Dialect for MySql {
 
     fn done(result: &MySqlQueryResult) -> u64 {
         result.rows_affected()
+    }
+
+    fn table_of(rows: Rows<'_>) -> String {
+        let column = |(at, value): (usize, &Value<'_>)| match value {
+            Value::Int(_) => format!("CAST(? AS SIGNED) AS column{}", at + 1),
+            _ => format!("CAST(? AS BINARY) AS column{}", at + 1),
+        };
+        let row = |row: &Vec<Value<'_>>| row.iter().enumerate().map(column).collect::<Vec<_>>().join(", ");
+        let rows: Vec<_> = rows.iter().map(row).collect();
+        format!("(SELECT {}) AS v", rows.join(" UNION ALL SELECT "))
+    }
+
+    fn list_of(rows: Rows<'_>) -> String {
+        in_list(rows)
     }
 }
 
@@ -148,6 +167,22 @@ impl Served for MySql {
         // What was begun and cut off cannot be undone: it is run again.
         connection.execute(AssertSqlSafe(table.forget_unfinished())).await?;
         table.migrate(Self::STEPS, connection).await
+    }
+
+    /// All or none: which rows a statement changed, it does not tell.
+    async fn change_many(connection: &mut MySqlConnection, group: &Group<'_>) -> sqlx::Result<Vec<Key>> {
+        let mut transaction = connection.begin().await?;
+        let keys: Vec<_> = group.rows.iter().map(|row| vec![row[0]]).collect();
+        if let Some(lock) = group.lock {
+            lock.query_rows::<Self>(&keys, &[])?.fetch_all(&mut *transaction).await?;
+        }
+        let done = group.statement.query_rows::<Self>(group.rows, &[])?.execute(&mut *transaction).await?;
+        if usize::try_from(done.rows_affected()) != Ok(group.rows.len()) {
+            transaction.rollback().await?;
+            return Ok(Vec::new());
+        }
+        transaction.commit().await?;
+        Ok(group.rows.iter().filter_map(|row| row[0].key()).collect())
     }
 
     async fn largest(connection: &mut MySqlConnection) -> sqlx::Result<usize> {

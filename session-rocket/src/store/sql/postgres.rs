@@ -9,11 +9,12 @@ use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult, PgRow};
 use sqlx::{Arguments, Connection, Executor, Postgres};
 
-use super::SqlStore;
 use super::server::{Fault, Served, Server, check_url};
-use super::statement::{self, Dialect, Held, Value, Words};
+use super::statement::{self, Dialect, Held, Rows, Value, Words};
 use super::table::{Step, Table};
+use super::{Group, SqlStore};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::Key;
 use crate::store::{Options, Stats};
 
 const FORM: &str = "postgres://user:password@host:port/database";
@@ -75,6 +76,12 @@ impl Dialect for Postgres {
         larger: "GREATEST",
         integer: "BIGINT",
         or_nothing: " ON CONFLICT (key) DO NOTHING",
+        after: "$2",
+        telling: " RETURNING key",
+        // What another statement holds is passed over: it would keep all others of the group waiting.
+        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} AND key = ANY (ARRAY \
+                      (SELECT key FROM {table} WHERE key = ANY ($1) FOR UPDATE SKIP LOCKED)) RETURNING key",
+        locks: false,
         // An array is made once; a set could be asked for again and again.
         sweep: "DELETE FROM {table} WHERE key = ANY (ARRAY \
                 (SELECT key FROM {table} WHERE expires_at <= ?1 LIMIT ?2 FOR UPDATE SKIP LOCKED)) \
@@ -102,6 +109,30 @@ impl Dialect for Postgres {
 
     fn done(result: &PgQueryResult) -> u64 {
         result.rows_affected()
+    }
+
+    fn table_of(rows: Rows<'_>) -> String {
+        let columns = 1..=rows.first().map_or(0, Vec::len);
+        let arrays: Vec<_> = columns.clone().map(|column| format!("${column}")).collect();
+        let names: Vec<_> = columns.map(|column| format!("column{column}")).collect();
+        format!("unnest({}) AS v ({})", arrays.join(", "), names.join(", "))
+    }
+
+    fn list_of(_: Rows<'_>) -> String {
+        "= ANY ($1)".to_owned()
+    }
+
+    /// An array for each column.
+    fn bind_rows(arguments: &mut PgArguments, rows: Rows<'_>) -> Result<(), BoxDynError> {
+        for column in 0..rows.first().map_or(0, Vec::len) {
+            let values = rows.iter().map(|row| row[column]);
+            match rows[0][column] {
+                Value::Int(_) => arguments.add(values.map(Value::int).collect::<Vec<_>>())?,
+                Value::Scope(_) => arguments.add(values.map(Value::text).collect::<Vec<_>>())?,
+                Value::Bytes(_) | Value::Identity(_) => arguments.add(values.map(Value::bytes).collect::<Vec<_>>())?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -135,6 +166,11 @@ impl Served for Postgres {
         sqlx::query(lock).bind(table.name()).execute(&mut *transaction).await?;
         table.migrate(Self::STEPS, &mut *transaction).await?;
         Ok(transaction.commit().await?)
+    }
+
+    async fn change_many(connection: &mut PgConnection, group: &Group<'_>) -> sqlx::Result<Vec<Key>> {
+        let rows = connection.fetch_all(group.statement.query_rows::<Self>(group.rows, &[])?).await?;
+        Ok(rows.iter().filter_map(statement::key).collect())
     }
 
     async fn largest(_: &mut PgConnection) -> sqlx::Result<usize> {

@@ -8,11 +8,13 @@ use sqlx::pool::{PoolConnection, PoolConnectionMetadata, PoolOptions};
 use sqlx::{Connection, Executor, IntoArguments, Pool};
 use tokio::runtime::Handle;
 
-use super::statement::{Dialect, Statements};
+use super::statement::{Dialect, Value};
+use super::statements::Statements;
 use super::table::{Table, not_run};
-use super::{Call, Driver, SqlStore, patiently};
+use super::{Call, Driver, Failure, Group, SqlStore, patiently};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::Key;
 use crate::store::{Migrate, Options};
 
 /// A connection that was idle for longer is asked whether it still stands: the server may have been restarted.
@@ -32,6 +34,13 @@ pub trait Served: Dialect {
         table: &'c Table,
         limit: Duration,
     ) -> impl Future<Output = Result<(), MigrateError>> + Send + 'c;
+
+    /// Runs a statement that changes many rows, all at once or none, and gives the keys of those that it changed. Those
+    /// that others hold are passed over, or it fails.
+    fn change_many<'c>(
+        connection: &'c mut Self::Connection,
+        group: &'c Group<'_>,
+    ) -> impl Future<Output = sqlx::Result<Vec<Key>>> + Send + 'c;
 
     /// The longest value that the server takes, in bytes.
     fn largest(connection: &mut Self::Connection) -> impl Future<Output = sqlx::Result<usize>> + Send + '_;
@@ -260,6 +269,16 @@ where
         rows
     }
 
+    /// Does what many calls ask for, once and within the time limit. What the server refused was not done.
+    async fn once<A>(&self, what: &str, ask: impl Future<Output = sqlx::Result<A>>) -> Result<A, Failure> {
+        match tokio::time::timeout(self.timeout, ask).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(sqlx::Error::Database(_))) => Err(Failure::Undone),
+            Ok(Err(error)) => Err(failed::<DB>(what, error).into()),
+            Err(_) => Err(late::<DB>(what).into()),
+        }
+    }
+
     async fn patiently<A, F>(&self, what: &str, ask: impl Fn() -> F) -> Result<A>
     where
         F: Future<Output = sqlx::Result<A>>,
@@ -267,10 +286,7 @@ where
         let asked = patiently(&*self.clock, self.timeout, is_busy::<DB>, ask);
         match tokio::time::timeout(self.timeout, asked).await {
             Ok(answer) => answer.map_err(|e| failed::<DB>(what, e)),
-            Err(_) => {
-                let context = format!("cannot {what} a session in {}: it did not answer in time", DB::NAME);
-                Err(Error::new(ErrorKind::Timeout, context))
-            }
+            Err(_) => Err(late::<DB>(what)),
         }
     }
 }
@@ -297,6 +313,34 @@ where
     async fn read(&self, call: Call<'_>, _latest: bool) -> Result<Vec<DB::Row>> {
         self.patiently(call.what, || self.read_once(call)).await
     }
+
+    async fn change_many(&self, group: Group<'_>) -> Result<Vec<Key>, Failure> {
+        if group.length() > self.largest {
+            return Err(Failure::Undone);
+        }
+        self.once(group.what, async {
+            let mut borrowed = self.borrow().await?;
+            let changed = DB::change_many(&mut borrowed.connection, &group).await;
+            borrowed.done = true;
+            changed
+        })
+        .await
+    }
+
+    async fn read_many(&self, group: Group<'_>, now: Value<'_>) -> Result<Vec<DB::Row>, Failure> {
+        self.once(group.what, async {
+            let query = group.statement.query_rows::<DB>(group.rows, &[now])?;
+            let mut borrowed = self.borrow().await?;
+            let rows = (&mut *borrowed.connection).fetch_all(query).await;
+            borrowed.done = true;
+            rows
+        })
+        .await
+    }
+}
+
+fn late<DB: Served>(what: &str) -> Error {
+    Error::new(ErrorKind::Timeout, format!("cannot {what} a session in {}: it did not answer in time", DB::NAME))
 }
 
 fn failed<DB: Served>(what: &str, error: sqlx::Error) -> Error {

@@ -14,11 +14,13 @@ use sqlx::sqlite::{SqliteArguments, SqliteQueryResult, SqliteRow};
 use sqlx::{Arguments, Sqlite, SqlitePool};
 
 use self::place::{Opened, Place};
-use super::statement::{self, Dialect, Held, Statements, Value, Words};
+use super::statement::{self, Dialect, Held, Rows, Value, Words, in_list};
+use super::statements::Statements;
 use super::table::{Step, Table, not_run};
-use super::{Call, Driver, SqlStore, patiently};
+use super::{Call, Driver, Failure, Group, SqlStore, patiently};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::Key;
 use crate::store::{Migrate, Options, Stats};
 
 /// A store in a SQLite database.
@@ -62,9 +64,9 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn synchronous(&self) -> Result<i64> {
-        let opened = self.driver.opened().await?;
+        let opened = self.sql.driver.opened().await?;
         let value = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&opened.writer).await;
-        self.driver.confirm(&opened, "look at", value).await
+        self.sql.driver.confirm(&opened, "look at", value).await
     }
 
     async fn at(place: Place, table: Table, options: &Options) -> Result<Self> {
@@ -153,6 +155,14 @@ impl SqliteFile {
         Err(Error::new(ErrorKind::Unavailable, context))
     }
 
+    /// As [`confirm`](Self::confirm): what the database refused was not done, and may be right for some.
+    async fn confirm_many<A>(&self, opened: &Opened, what: &str, answer: sqlx::Result<A>) -> Result<A, Failure> {
+        match answer {
+            Err(sqlx::Error::Database(_)) => Err(Failure::Undone),
+            answer => Ok(self.confirm(opened, what, answer).await?),
+        }
+    }
+
     /// Asks again while another process holds the lock.
     async fn patiently<A, F>(&self, ask: impl Fn() -> F) -> sqlx::Result<A>
     where
@@ -178,6 +188,21 @@ impl Driver for SqliteFile {
         let rows = async { call.statement.query::<Sqlite>(call.values)?.fetch_all(pool).await };
         self.confirm(&opened, call.what, rows.await).await
     }
+
+    async fn change_many(&self, group: Group<'_>) -> Result<Vec<Key>, Failure> {
+        let opened = self.opened().await?;
+        let change =
+            || async { group.statement.query_rows::<Sqlite>(group.rows, &[])?.fetch_all(&opened.writer).await };
+        let rows = self.confirm_many(&opened, group.what, self.patiently(change).await).await?;
+        Ok(rows.iter().filter_map(statement::key).collect())
+    }
+
+    async fn read_many(&self, group: Group<'_>, now: Value<'_>) -> Result<Vec<SqliteRow>, Failure> {
+        let opened = self.opened().await?;
+        let query = group.statement.query_rows::<Sqlite>(group.rows, &[now]);
+        let rows = async { query?.fetch_all(&opened.readers).await };
+        self.confirm_many(&opened, group.what, rows.await).await
+    }
 }
 
 impl Dialect for Sqlite {
@@ -189,6 +214,10 @@ impl Dialect for Sqlite {
         larger: "MAX",
         integer: "INTEGER",
         or_nothing: " ON CONFLICT (key) DO NOTHING",
+        after: "?",
+        telling: " RETURNING key",
+        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} RETURNING key",
+        locks: false,
         sweep: "DELETE FROM {table} WHERE key IN \
                 (SELECT key FROM {table} WHERE expires_at <= ?1 LIMIT ?2) AND expires_at <= ?1",
     };
@@ -213,5 +242,14 @@ impl Dialect for Sqlite {
 
     fn done(result: &SqliteQueryResult) -> u64 {
         result.rows_affected()
+    }
+
+    fn table_of(rows: Rows<'_>) -> String {
+        let row = |row: &Vec<Value<'_>>| format!("({})", vec!["?"; row.len()].join(", "));
+        format!("(VALUES {}) AS v", rows.iter().map(row).collect::<Vec<_>>().join(", "))
+    }
+
+    fn list_of(rows: Rows<'_>) -> String {
+        in_list(rows)
     }
 }

@@ -1,5 +1,7 @@
 //! The statements, and what is bound to them. Each is written once; what databases write differently is a word of theirs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sqlx::error::BoxDynError;
 use sqlx::query::Query;
@@ -29,6 +31,17 @@ pub trait Dialect: Database {
 
     /// How many rows a statement did.
     fn done(result: &Self::QueryResult) -> u64;
+
+    /// The table `v` of some rows, whose columns are `column1`, `column2` and so on.
+    fn table_of(rows: Rows<'_>) -> String;
+
+    /// A list of as many values as there are rows, for the first column to be compared with.
+    fn list_of(rows: Rows<'_>) -> String;
+
+    /// Binds the values of rows.
+    fn bind_rows(arguments: &mut Self::Arguments, rows: Rows<'_>) -> Result<(), BoxDynError> {
+        rows.iter().flatten().try_for_each(|value| Self::bind(arguments, *value))
+    }
 }
 
 /// The words in which databases differ.
@@ -49,6 +62,15 @@ pub struct Words {
     pub or_nothing: &'static str,
     /// Removes up to `?2` rows that expired by `?1`.
     pub sweep: &'static str,
+    /// Changes as `{set}` says the rows for which `{when}` holds with one of `{rows}`, whose first column is the key;
+    /// tells their keys, where it can.
+    pub change_rows: &'static str,
+    /// The parameter behind a list of values.
+    pub after: &'static str,
+    /// Whether rows are locked before many are changed, for that cannot pass over those that others hold.
+    pub locks: bool,
+    /// What makes an insert tell the keys.
+    pub telling: &'static str,
 }
 
 /// A value to bind.
@@ -64,6 +86,28 @@ pub enum Value<'v> {
     Identity(Option<&'v str>),
 }
 
+#[cfg(feature = "postgres")]
+impl<'v> Value<'v> {
+    /// The number, if it is one.
+    pub(super) fn int(self) -> Option<i64> {
+        if let Self::Int(number) = self { number } else { None }
+    }
+
+    /// The scope, if it is one.
+    pub(super) fn text(self) -> Option<&'v str> {
+        if let Self::Scope(scope) = self { Some(scope) } else { None }
+    }
+
+    /// The bytes, if it is some, or the identity.
+    pub(super) fn bytes(self) -> Option<&'v [u8]> {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Identity(identity) => identity.map(str::as_bytes),
+            Self::Int(_) | Self::Scope(_) => None,
+        }
+    }
+}
+
 impl Value<'_> {
     /// How many bytes it takes, roughly.
     #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -74,6 +118,14 @@ impl Value<'_> {
             Self::Scope(text) => text.len(),
             Self::Identity(text) => text.map_or(0, str::len),
         }
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl Value<'_> {
+    /// The key, if it is one.
+    pub(super) fn key(&self) -> Option<Key> {
+        if let Self::Bytes(bytes) = self { bytes.and_then(Key::from_slice) } else { None }
     }
 }
 
@@ -101,6 +153,9 @@ impl<'v> From<&'v Key> for Value<'v> {
     }
 }
 
+/// The values of a group of calls, a row for each, all of one kind in each column.
+pub type Rows<'r> = &'r [Vec<Value<'r>>];
+
 /// What a row holds, and the key it is found at.
 pub struct Held {
     pub key: Option<Key>,
@@ -116,14 +171,16 @@ pub(super) struct Statement {
 }
 
 impl Statement {
+    /// Reads SQL for a group of calls: `{rows}` is the table of their values, `{list}` the list of the first of each, `{after}`
+    /// a parameter behind such a list.
+    pub(super) fn of_rows<DB: Dialect>(table: &Table, text: &str, rows: Rows<'_>) -> Self {
+        let text = words::<DB>(text).replace("{rows}", &DB::table_of(rows)).replace("{list}", &DB::list_of(rows));
+        Self { sql: sql(table, &text), order: Vec::new() }
+    }
+
     /// Reads SQL whose parameters are `?1`, `?2` and so on, `{key}` the column, `{larger}`, `{integer}` and `{or_nothing}` the words.
-    fn new<DB: Dialect>(table: &Table, text: &str) -> Self {
-        let words = DB::WORDS;
-        let text = text
-            .replace("{key}", words.key)
-            .replace("{larger}", words.larger)
-            .replace("{integer}", words.integer)
-            .replace("{or_nothing}", words.or_nothing);
+    pub(super) fn new<DB: Dialect>(table: &Table, text: &str) -> Self {
+        let text = words::<DB>(text);
         let mut order = Vec::new();
         let mut parts = text.split('?');
         let mut sql = parts.next().unwrap_or_default().to_owned();
@@ -131,7 +188,7 @@ impl Statement {
             let digits = part.bytes().take_while(u8::is_ascii_digit).count();
             let (number, rest) = part.split_at(digits);
             let place: usize = number.parse().unwrap_or_default();
-            match words.parameter {
+            match DB::WORDS.parameter {
                 None => {
                     sql.push('?');
                     order.push(place.saturating_sub(1));
@@ -145,8 +202,7 @@ impl Statement {
             }
             sql.push_str(rest);
         }
-        // The table's name is quoted; everything else in these statements is written here.
-        Self { sql: AssertSqlSafe(table.fill(&sql)).into_sql_str(), order }
+        Self { sql: self::sql(table, &sql), order }
     }
 
     /// The statement with its values, numbered from one.
@@ -163,6 +219,55 @@ impl Statement {
         }
         Ok(sqlx::query_with(self.sql.clone(), arguments))
     }
+
+    /// The statement with the values of a group of rows, and more behind them.
+    pub(super) fn query_rows<'q, DB: Dialect>(
+        &self,
+        rows: Rows<'_>,
+        more: &[Value<'_>],
+    ) -> Result<Query<'q, DB, DB::Arguments>, sqlx::Error>
+    where
+        DB::Arguments: sqlx::IntoArguments<DB>,
+    {
+        let mut arguments = DB::Arguments::default();
+        DB::bind_rows(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
+        for value in more {
+            DB::bind(&mut arguments, *value).map_err(sqlx::Error::Encode)?;
+        }
+        Ok(sqlx::query_with(self.sql.clone(), arguments))
+    }
+}
+
+/// Puts the words of a database in.
+fn words<DB: Dialect>(text: &str) -> String {
+    let words = DB::WORDS;
+    text.replace("{key}", words.key)
+        .replace("{larger}", words.larger)
+        .replace("{integer}", words.integer)
+        .replace("{or_nothing}", words.or_nothing)
+        .replace("{after}", words.after)
+        .replace("{telling}", words.telling)
+}
+
+/// The table's name is quoted; everything else in these statements is written here.
+fn sql(table: &Table, text: &str) -> SqlStr {
+    AssertSqlSafe(Arc::<str>::from(table.fill(text))).into_sql_str()
+}
+
+/// A list of question marks.
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub(super) fn in_list(rows: Rows<'_>) -> String {
+    format!("IN ({})", vec!["?"; rows.len()].join(", "))
+}
+
+/// The key in the only column of a row.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(super) fn key<'r, R: Row>(row: &'r R) -> Option<Key>
+where
+    usize: sqlx::ColumnIndex<R>,
+    &'r [u8]: Decode<'r, R::Database> + Type<R::Database>,
+{
+    row.try_get::<&[u8], _>(0).ok().and_then(Key::from_slice)
 }
 
 /// Reads a row of all columns, whatever the database calls their types.
@@ -205,87 +310,4 @@ where
         bytes: number(3)?,
         oldest: oldest.map(Timestamp::from_millis),
     })
-}
-
-/// All statements, with the table's name in them.
-pub(super) struct Statements {
-    pub load: Statement,
-    pub insert: Statement,
-    pub replace_expired: Statement,
-    pub update: Statement,
-    pub touch: Statement,
-    pub retire: Statement,
-    pub delete: Statement,
-    pub sweep: Statement,
-    pub list: Statement,
-    pub retire_all: Statement,
-    pub stats: Statement,
-    /// Each needs a right on the table and changes nothing.
-    pub probes: [Statement; 4],
-}
-
-const COLUMNS: &str = "{key}, scope, identity, payload, version, created_at, updated_at, expires_at";
-const LIVE: &str = "payload IS NOT NULL AND expires_at >";
-const ENDED: &str = "payload = NULL, identity = NULL, updated_at = ?1, expires_at = ?2, version = 0";
-const RECORD: &str = "scope = ?2, identity = ?3, payload = ?4, version = ?5, created_at = ?6, updated_at = ?7, \
-                      expires_at = ?8";
-
-impl Statements {
-    pub(super) fn new<DB: Dialect>(table: &Table) -> Self {
-        let statement = |text: &str| Statement::new::<DB>(table, text);
-        Self {
-            load: statement(&format!(
-                "SELECT {COLUMNS}, moved_to FROM {{table}} WHERE {{key}} = ?1 AND expires_at > ?2"
-            )),
-            insert: statement(&format!(
-                "INSERT INTO {{table}} ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8){{or_nothing}}"
-            )),
-            replace_expired: statement(&format!(
-                "UPDATE {{table}} SET {RECORD}, moved_to = NULL WHERE {{key}} = ?1 AND expires_at <= ?9"
-            )),
-            update: statement(&format!(
-                "UPDATE {{table}} SET {RECORD} WHERE {{key}} = ?1 AND version = ?9 AND {LIVE} ?10"
-            )),
-            touch: statement(&format!(
-                "UPDATE {{table}} SET expires_at = {{larger}}(expires_at, ?2) \
-                 WHERE {{key}} = ?1 AND version = ?3 AND {LIVE} ?4"
-            )),
-            retire: statement(&format!(
-                "UPDATE {{table}} SET {ENDED}, moved_to = ?3 \
-                 WHERE {{key}} = ?4 AND {LIVE} ?1 AND (?5 IS NULL OR version = ?5)"
-            )),
-            delete: statement("DELETE FROM {table} WHERE {key} = ?1"),
-            sweep: statement(DB::WORDS.sweep),
-            list: statement(&format!(
-                "SELECT {COLUMNS}, moved_to FROM {{table}} WHERE scope = ?1 AND identity = ?2 AND {LIVE} ?3"
-            )),
-            retire_all: statement(&format!(
-                "UPDATE {{table}} SET {ENDED}, moved_to = NULL \
-                 WHERE scope = ?3 AND identity = ?4 AND {LIVE} ?1 AND (?5 IS NULL OR {{key}} <> ?5)"
-            )),
-            stats: statement(&counts()),
-            probes: probes().map(|text| statement(&text)),
-        }
-    }
-}
-
-/// Live sessions, tombstones, what expired, bytes of payloads, the oldest live session.
-fn counts() -> String {
-    format!(
-        "SELECT CAST(COUNT(CASE WHEN {LIVE} ?1 THEN 1 END) AS {{integer}}), \
-         CAST(COUNT(CASE WHEN payload IS NULL AND expires_at > ?1 THEN 1 END) AS {{integer}}), \
-         CAST(COUNT(CASE WHEN expires_at <= ?1 THEN 1 END) AS {{integer}}), \
-         CAST(COALESCE(SUM(LENGTH(payload)), 0) AS {{integer}}), \
-         MIN(CASE WHEN {LIVE} ?1 THEN created_at END) FROM {{table}}"
-    )
-}
-
-/// Each needs a right on the table and changes nothing.
-fn probes() -> [String; 4] {
-    [
-        format!("SELECT {COLUMNS}, moved_to FROM {{table}} WHERE 1 = 0"),
-        format!("INSERT INTO {{table}} ({COLUMNS}) SELECT {COLUMNS} FROM {{table}} WHERE 1 = 0"),
-        "UPDATE {table} SET version = 0 WHERE 1 = 0".to_owned(),
-        "DELETE FROM {table} WHERE 1 = 0".to_owned(),
-    ]
 }
