@@ -80,6 +80,11 @@ impl Private {
         self.port
     }
 
+    /// The number of its first process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where it keeps its data.
     pub fn directory(&self) -> &Path {
         self.directory.path()

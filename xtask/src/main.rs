@@ -20,7 +20,9 @@ usage: cargo xtask <command>
   ci      what a change has to pass: format, lints with each feature alone and with all, documentation, tests,
           licences and sources of the dependencies (installs cargo-deny if it is missing)
   fuzz    a million changed sealed cookies, none of which may open; another number may be given behind it
-  bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark";
+  bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark;
+          `--peers` measures beside hand-written code and other libraries, `--growth` with many sessions, many
+          connections and large sessions (see benches/peers/README.md)";
 
 type Outcome = Result<(), String>;
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         (Some("ci"), []) => ci(),
         (Some("fuzz"), []) => fuzz("1000000"),
         (Some("fuzz"), [mutations]) if mutations.parse::<u64>().is_ok() => fuzz(mutations),
+        (Some("bench"), [which, ..]) if matches!(which.as_str(), "--peers" | "--growth") => peers(&rest),
         (Some("bench"), filter) => bench(filter),
         _ => Err(USAGE.to_owned()),
     };
@@ -77,6 +80,11 @@ fn fuzz(mutations: &str) -> Outcome {
 fn bench(filter: &[String]) -> Outcome {
     let args = format!("bench -p session-rocket-benches --benches -- {}", filter.join(" "));
     cargo(args.trim_end(), &[])
+}
+
+/// Servers under load: in a workspace of their own, for what other libraries depend on.
+fn peers(args: &[String]) -> Outcome {
+    cargo(&format!("run --release --locked --manifest-path benches/peers/Cargo.toml -- {}", args.join(" ")), &[])
 }
 
 /// Licences, bans and sources; the advisories need a database from the network, so they are not a matter of CI.

@@ -1,0 +1,96 @@
+//! `tower-sessions`, on axum. `tower PORT STORE`
+
+use std::env;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use fred::prelude::{ClientLike, Config, Pool};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::net::TcpListener;
+use tower_sessions::cookie::time::Duration;
+use tower_sessions::session::Error;
+use tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer, SessionStore};
+use tower_sessions_redis_store::RedisStore;
+use tower_sessions_sqlx_store::{PostgresStore, SqliteStore};
+
+const CONNECTIONS: u32 = 8;
+const WORKERS: usize = 2;
+const NUMBER: &str = "num_visits";
+
+async fn plain() -> &'static str {
+    "hello"
+}
+
+async fn read(session: Session) -> Result<String, StatusCode> {
+    let number: Option<u32> = session.get(NUMBER).await.map_err(failed)?;
+    Ok(number.unwrap_or_default().to_string())
+}
+
+async fn count(session: Session) -> Result<String, StatusCode> {
+    let number: Option<u32> = session.get(NUMBER).await.map_err(failed)?;
+    let number = number.unwrap_or_default() + 1;
+    session.insert(NUMBER, number).await.map_err(failed)?;
+    Ok(number.to_string())
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn failed(_: Error) -> StatusCode {
+    StatusCode::INTERNAL_SERVER_ERROR
+}
+
+fn site<S: SessionStore + Clone>(store: S) -> Router {
+    let sessions = SessionManagerLayer::new(store).with_expiry(Expiry::OnInactivity(Duration::days(14)));
+    Router::new()
+        .route("/plain", get(plain))
+        .route("/get", get(read))
+        .route("/count", get(count))
+        .layer(sessions)
+}
+
+async fn site_on(store: &str) -> Router {
+    match store.split(':').next() {
+        Some("sqlite") => {
+            let (file, synchronous) = store.split_once("?synchronous=").expect("STORE says `synchronous`");
+            let options = SqliteConnectOptions::from_str(file)
+                .expect("STORE is a URL")
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::from_str(synchronous).expect("`synchronous` is a mode"))
+                .busy_timeout(std::time::Duration::from_secs(5));
+            let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
+            let store = SqliteStore::new(pool.connect_with(options).await.expect("STORE opens"));
+            store.migrate().await.expect("a new table");
+            site(store)
+        }
+        Some("postgres") => {
+            let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(store).await.expect("STORE opens");
+            let store = PostgresStore::new(pool);
+            store.migrate().await.expect("a new table");
+            site(store)
+        }
+        Some("redis") => {
+            let config = Config::from_url(store).expect("STORE is a URL");
+            let pool = Pool::new(config, None, None, None, CONNECTIONS as usize).expect("a pool");
+            pool.init().await.expect("STORE opens");
+            site(RedisStore::new(pool))
+        }
+        _ => site(MemoryStore::default()),
+    }
+}
+
+async fn serve(port: u16, store: &str) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a free port");
+    axum::serve(listener, site_on(store).await).await.expect("it serves");
+}
+
+fn main() {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let [port, store] = args.as_slice() else { panic!("usage: tower PORT STORE") };
+    let port: u16 = port.parse().expect("PORT is a number");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    runtime.expect("a runtime").block_on(serve(port, store));
+}

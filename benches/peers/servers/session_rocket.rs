@@ -1,0 +1,47 @@
+//! This library. `session-rocket PORT STORE`, where STORE is a URL as in `Rocket.toml`.
+
+use std::env;
+
+use rocket::{get, launch, routes};
+use session_rocket::{Config, Session};
+
+#[derive(Session)]
+struct Visits {
+    num_visits: u32,
+}
+
+#[get("/plain")]
+fn plain() -> &'static str {
+    "hello"
+}
+
+#[get("/get")]
+fn get(session: Session<Visits>) -> String {
+    session.num_visits().to_string()
+}
+
+#[get("/count")]
+fn count(session: Session<Visits>) -> String {
+    let number = session.update_num_visits(|visits| {
+        *visits += 1;
+        *visits
+    });
+    number.to_string()
+}
+
+#[launch]
+fn rocket() -> _ {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let [port, store] = args.as_slice() else { panic!("usage: session-rocket PORT STORE") };
+    let port: u16 = port.parse().expect("PORT is a number");
+    let mut sessions = Config::new().store(store);
+    if store.starts_with("postgres") || store.starts_with("sqlite") {
+        sessions = sessions.max_connections(8);
+    }
+    if store.starts_with("cookie") {
+        sessions = sessions.secret_keys(["a key of at least 32 bytes, for the benchmark alone"]);
+    }
+    rocket::custom(rocket::Config::figment().merge(("port", port)))
+        .attach(Session::<Visits>::fairing().config(sessions))
+        .mount("/", routes![plain, get, count])
+}

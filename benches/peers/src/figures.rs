@@ -1,0 +1,78 @@
+//! One measurement, and what is made of several.
+
+use serde::{Deserialize, Serialize};
+
+use crate::visitors::Outcome;
+
+/// What one server did for one route, for some seconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Figures {
+    /// Requests a second.
+    pub rate: f64,
+    /// Half of the answers came within so many milliseconds.
+    pub p50: f64,
+    /// All but one in a hundred.
+    pub p99: f64,
+    /// Processor time for a request, in microseconds: the server's, and apart from it the database's.
+    pub cpu: f64,
+    pub database_cpu: f64,
+    /// The share of increments that were answered and are not there.
+    pub lost: f64,
+}
+
+/// Processor time used so far, of the server and of the database.
+pub type Used = [std::time::Duration; 2];
+
+impl Figures {
+    pub fn of(outcome: &Outcome<Used>, lost: u64) -> Self {
+        let requests = outcome.latencies.len() as f64;
+        let [before, after] = outcome.samples;
+        let micros = |which: usize| after[which].saturating_sub(before[which]).as_secs_f64() * 1e6 / requests;
+        Self {
+            rate: requests / outcome.duration.as_secs_f64(),
+            p50: percentile(&outcome.latencies, 0.5),
+            p99: percentile(&outcome.latencies, 0.99),
+            cpu: micros(0),
+            database_cpu: micros(1),
+            lost: lost as f64 / outcome.answered as f64,
+        }
+    }
+}
+
+/// In milliseconds, of sorted nanoseconds.
+pub fn percentile(sorted: &[u32], share: f64) -> f64 {
+    let place = (sorted.len() as f64 * share) as usize;
+    sorted.get(place).map_or(f64::NAN, |nanos| f64::from(*nanos) / 1e6)
+}
+
+/// The middle of several, with the least and the greatest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Median {
+    pub middle: f64,
+    pub least: f64,
+    pub greatest: f64,
+}
+
+impl Median {
+    /// `None` of nothing.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (&least, &greatest) = (values.first()?, values.last()?);
+        let half = values.len() / 2;
+        let middle = if values.len() % 2 == 1 { values[half] } else { f64::midpoint(values[half - 1], values[half]) };
+        Some(Self { middle, least, greatest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_in_the_middle() {
+        assert_eq!(Median::of([]), None);
+        assert_eq!(Median::of([3.0, 1.0, 2.0]), Some(Median { middle: 2.0, least: 1.0, greatest: 3.0 }));
+        assert_eq!(Median::of([4.0, 1.0]).unwrap().middle, 2.5);
+    }
+}

@@ -1,0 +1,152 @@
+//! The servers side by side: rounds in which each has its turn.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cpu;
+use crate::figures::{Figures, Used};
+use crate::places::{Databases, Place, Store};
+use crate::sites::{Server, Site};
+use crate::visitors::{Cookies, Plan, Route, Visitors};
+
+/// So many sessions are there.
+pub const SESSIONS: usize = 2000;
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// What to measure.
+pub struct Wanted {
+    pub stores: Vec<Store>,
+    pub servers: Vec<Server>,
+    pub rounds: u32,
+    pub seconds: f64,
+    pub connections: usize,
+}
+
+/// One measurement of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Measured {
+    pub round: u32,
+    pub store: Store,
+    pub server: Server,
+    /// Without the slash.
+    pub route: String,
+    pub connections: usize,
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Measures all that is wanted, round by round.
+pub fn run(wanted: &Wanted) -> Vec<Measured> {
+    let mut databases = Databases::default();
+    let mut all = Vec::new();
+    for round in 1..=wanted.rounds {
+        for store in &wanted.stores {
+            Turn { wanted, round, store: *store, databases: &mut databases, all: &mut all }.take();
+        }
+    }
+    all
+}
+
+/// One store in one round.
+struct Turn<'a> {
+    wanted: &'a Wanted,
+    round: u32,
+    store: Store,
+    databases: &'a mut Databases,
+    all: &'a mut Vec<Measured>,
+}
+
+impl Turn<'_> {
+    fn take(mut self) {
+        let cookies = self.cookies();
+        self.bare(cookies.clone());
+        let servers: Vec<Server> =
+            self.wanted.servers.iter().copied().filter(|server| server.has(self.store)).collect();
+        for server in servers {
+            if server != Server::Bare {
+                self.server(server);
+            }
+        }
+        self.bare(cookies);
+    }
+
+    /// What a browser sends to our server, for the one without sessions.
+    fn cookies(&mut self) -> Vec<String> {
+        let place = self.databases.place(if self.store.is_cookie() { self.store } else { Store::Memory });
+        let site = Site::start(Server::SessionRocket, &place.url);
+        Visitors::new(site.port, SESSIONS).into_cookies()
+    }
+
+    fn bare(&mut self, cookies: Vec<String>) {
+        if !self.wanted.servers.contains(&Server::Bare) {
+            return;
+        }
+        let site = Site::start(Server::Bare, "");
+        let visitors = &mut Visitors::known(Cookies::Known(cookies), SESSIONS);
+        for path in ["/get", "/count"] {
+            self.measure(Server::Bare, &site, None, visitors, Route::Bare(path), self.wanted.connections);
+        }
+    }
+
+    fn server(&mut self, server: Server) {
+        let place = self.databases.place(self.store);
+        let site = Site::start(server, &place.url);
+        let visitors = &mut Visitors::new(site.port, SESSIONS);
+        let count = if self.store.is_cookie() { Route::CountSealed } else { Route::Count };
+        for route in [Route::Get, count] {
+            self.measure(server, &site, Some(&place), visitors, route, self.wanted.connections);
+        }
+        if server.keeps_updates() && !self.store.is_cookie() {
+            let pair = (server == Server::HandWritten && self.store != Store::Redis).then_some(Route::LoadAndSave);
+            for route in [Route::Get, Route::Count].into_iter().chain(pair) {
+                self.measure(server, &site, Some(&place), visitors, route, 1);
+            }
+        }
+        drop(site);
+        self.databases.remove(place);
+    }
+
+    fn measure(
+        &mut self,
+        server: Server,
+        site: &Site,
+        place: Option<&Place>,
+        visitors: &mut Visitors,
+        route: Route,
+        connections: usize,
+    ) {
+        let plan = Plan { connections, warm_up: WARM_UP, duration: Duration::from_secs_f64(self.wanted.seconds) };
+        let before = visitors.expected();
+        let database = place.and_then(|place| place.database);
+        let used = || -> Used { [cpu::used(site.process()), database.map(cpu::used).unwrap_or_default()] };
+        let outcome = visitors.measure(site.port, route, plan, used);
+        let mut lost = 0;
+        if matches!(route, Route::Count | Route::LoadAndSave) {
+            lost = (before + outcome.answered).saturating_sub(visitors.sum(site.port));
+            let kept = outcome.stale == 0 && lost == 0;
+            assert!(kept || !server.keeps_updates(), "{} lost {lost} updates", server.name());
+        }
+        let measured = Measured {
+            round: self.round,
+            store: self.store,
+            server,
+            route: route.path()[1..].to_owned(),
+            connections,
+            figures: Figures::of(&outcome, lost),
+        };
+        println!("{measured}");
+        self.all.push(measured);
+    }
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { round, store, server, route, connections, figures } = self;
+        let (store, server) = (store.name(), server.name());
+        write!(f, "{round} {store:13} {server:14} {route:13} x{connections:<3}")?;
+        let Figures { rate, p50, p99, cpu, database_cpu, lost } = figures;
+        write!(f, " {rate:8.0}/s  p50 {p50:6.3} ms  p99 {p99:6.3} ms  cpu {cpu:5.1} + {database_cpu:5.1} µs")?;
+        if *lost > 0.0 { write!(f, "  lost {:.2} %", lost * 100.0) } else { Ok(()) }
+    }
+}

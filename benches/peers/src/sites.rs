@@ -1,0 +1,146 @@
+//! The servers under load, each a process of its own.
+
+use std::env;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::places::Store;
+
+/// How many threads serve.
+const WORKERS: &str = "2";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Server {
+    Bare,
+    HandWritten,
+    SessionRocket,
+    Flex,
+    Tower,
+}
+
+impl Server {
+    pub const ALL: [Self; 5] = [Self::Bare, Self::HandWritten, Self::SessionRocket, Self::Flex, Self::Tower];
+
+    /// The name of its program, and in arguments.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::HandWritten => "hand-written",
+            Self::SessionRocket => "session-rocket",
+            Self::Flex => "flex",
+            Self::Tower => "tower",
+        }
+    }
+
+    /// The name readers know it by.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Bare => "Rocket without sessions",
+            Self::HandWritten => "hand-written",
+            Self::SessionRocket => "session-rocket",
+            Self::Flex => "rocket_flex_session",
+            Self::Tower => "tower-sessions (axum)",
+        }
+    }
+
+    /// Whether it has such a store.
+    pub fn has(self, store: Store) -> bool {
+        match self {
+            Self::Bare | Self::SessionRocket => true,
+            Self::HandWritten => !matches!(store, Store::Memory | Store::Signed | Store::Encrypted),
+            Self::Flex => store != Store::Signed,
+            Self::Tower => !matches!(store, Store::Signed | Store::Encrypted),
+        }
+    }
+
+    /// Whether an update must never be lost.
+    pub fn keeps_updates(self) -> bool {
+        matches!(self, Self::HandWritten | Self::SessionRocket)
+    }
+
+    fn is_rival(self) -> bool {
+        matches!(self, Self::Flex | Self::Tower)
+    }
+}
+
+/// Builds the programs of `servers`.
+///
+/// # Panics
+/// When that fails.
+pub fn build(servers: &[Server]) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (ours, rivals) = (here.join("Cargo.toml"), here.join("rivals/Cargo.toml"));
+    for (manifest, are_rivals, target) in [(ours, false, target()), (rivals, true, target().join("rivals"))] {
+        let wanted: Vec<Server> = servers.iter().copied().filter(|server| server.is_rival() == are_rivals).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target);
+        wanted.iter().for_each(|server| _ = cargo.args(["--bin", server.name()]));
+        assert!(cargo.status().expect("cargo runs").success(), "the servers cannot be built");
+    }
+}
+
+/// Where this program was built.
+fn target() -> PathBuf {
+    let program = env::current_exe().expect("a program has a path");
+    program.ancestors().nth(2).expect("it is in a folder of the target directory").to_owned()
+}
+
+/// A server that runs until it is dropped.
+pub struct Site {
+    process: Child,
+    pub port: u16,
+}
+
+impl Site {
+    /// Starts `server` with sessions kept in `store`, and waits until it takes connections.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(server: Server, store: &str) -> Self {
+        let folder = if server.is_rival() { target().join("rivals/release") } else { target().join("release") };
+        let port = free_port();
+        let mut command = Command::new(folder.join(server.name()));
+        command.arg(port.to_string()).args((server != Server::Bare).then_some(store));
+        command
+            .env("ROCKET_WORKERS", WORKERS)
+            .env("ROCKET_LOG_LEVEL", "off")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let process = command.spawn().unwrap_or_else(|error| panic!("cannot run {}: {error}", server.name()));
+        let mut site = Self { process, port };
+        let started = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let ended = site.process.try_wait().expect("a child can be asked after");
+            assert!(ended.is_none() && started.elapsed() < PATIENCE, "{} does not start", server.name());
+            thread::sleep(Duration::from_millis(5));
+        }
+        site
+    }
+
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // It may have ended already: then there is nothing to stop.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound listener has an address").port()
+}
