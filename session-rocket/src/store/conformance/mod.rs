@@ -33,6 +33,7 @@ use crate::record::{Fate, Record, Tombstone, Version};
 mod cancellation;
 mod expiry;
 mod identity;
+mod neighbours;
 mod races;
 mod records;
 
@@ -104,23 +105,28 @@ const CHECKS: &[Check] = checks! {
     1 records::versions_and_moments "versions and moments come back as they were",
     1 records::texts "identities and scopes come back as they were",
     1 records::updated "an update gives back all it was given",
+    1 neighbours::loads "of many loads at once each gets its own answer",
     2 records::create_spares_the_living "create leaves a live record as it is",
     2 records::create_spares_tombstones "create leaves a live tombstone as it is",
     2 races::creates "of concurrent creates one wins",
+    2 neighbours::creates "of many creates at once each gets its own answer",
     3 records::update_swaps "update replaces the expected version only",
     3 records::update_never_creates "update does not create",
     3 records::update_of_the_ended "update tells ended from moved",
     3 races::updates "of concurrent updates one wins",
     3 races::increments "no increment by compare-and-swap is lost",
+    3 neighbours::updates "of many updates at once each gets its own answer",
     4 records::touch_moves_the_expiry_only "touch moves the expiry only",
     4 records::touch_compares "touch compares versions",
     4 records::touch_never_creates "touch does not create",
     4 races::touch_and_update "a touch never undoes an update",
+    4 neighbours::touches "of many touches at once each gets its own answer",
     5 records::retire_leaves_a_tombstone "retire leaves the tombstone it was given",
     5 records::retire_compares "retire compares versions where it was told one",
     5 records::retire_of_nothing "retire leaves what is not live as it is",
     5 identity::retire_forgets "a retired record is listed no more",
     5 races::retires "of concurrent retires and updates one wins",
+    5 neighbours::retires "of many retires at once each gets its own answer",
     6 records::delete_removes "delete removes record and tombstone",
     6 records::delete_of_nothing "delete of what is absent is fine",
     7 expiry::records_end "an expired record is absent in every call",

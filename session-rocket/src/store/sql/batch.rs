@@ -216,3 +216,6 @@ impl<T: Together> Drop for Lead<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::batch::Together;
 use super::statement::{Dialect, Value};
 use super::statements::{Grouped, Statements};
-use super::{Driver, Failure, Group, Sql};
+use super::{Driver, Failure, Sql};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::Key;
@@ -35,13 +35,12 @@ impl<D: Driver> Together for Loads<D> {
     async fn together(&self, keys: &[&Key]) -> Result<Vec<Option<Lookup>>> {
         let sql = &self.0;
         let rows: Vec<_> = keys.iter().map(|key| vec![Value::from(*key)]).collect();
-        let statement = sql.statements.load.of::<D::Database>(&rows);
-        let rows =
-            match sql.driver.read_many(Group { what: "load", statement, lock: None, rows: &rows }, sql.now()).await {
-                Ok(rows) => rows,
-                Err(Failure::Undone) => return Ok(keys.iter().map(|_| None).collect()),
-                Err(Failure::Unclear(error)) => return Err(error),
-            };
+        let group = sql.group("load", &sql.statements.load, &rows);
+        let rows = match sql.driver.read_many(group, sql.now()).await {
+            Ok(rows) => rows,
+            Err(Failure::Undone) => return Ok(keys.iter().map(|_| None).collect()),
+            Err(Failure::Unclear(error)) => return Err(error),
+        };
         let (mut found, mut is_whole) = (HashMap::with_capacity(rows.len()), true);
         for row in &rows {
             match D::Database::read(row) {
@@ -108,9 +107,7 @@ impl<D: Driver, C: Change> Together for Changes<D, C> {
         let sql = &self.0;
         let now = sql.clock.now();
         let rows: Vec<_> = changes.iter().map(|change| change.values(now)).collect();
-        let statement = C::statement(&sql.statements).of::<D::Database>(&rows);
-        let lock = D::Database::WORDS.locks.then(|| sql.statements.lock.of::<D::Database>(&rows));
-        match sql.driver.change_many(Group { what: C::WHAT, statement, lock, rows: &rows }).await {
+        match sql.driver.change_many(sql.group(C::WHAT, C::statement(&sql.statements), &rows)).await {
             Ok(mut changed) => {
                 changed.sort_unstable();
                 Ok(changes.iter().map(|change| changed.binary_search(change.key()).ok().map(drop)).collect())

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use self::batch::{Batch, Turn};
 use self::calls::{Change, Changes, End, Insert, Loads, Refresh, Save, written};
 use self::statement::{Dialect, Held, Rows, Statement, Value};
-use self::statements::Statements;
+use self::statements::{Grouped, Statements};
 use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
@@ -86,9 +86,10 @@ pub trait Driver: Send + Sync + 'static {
 pub struct Group<'g> {
     what: &'static str,
     statement: &'g Statement,
-    /// What locks the rows first, where a statement cannot pass over those that others hold.
-    lock: Option<&'g Statement>,
     rows: Rows<'g>,
+    /// Locks the rows first, for a database that cannot pass over those that others hold.
+    #[cfg(feature = "mysql")]
+    lock: &'g Grouped,
 }
 
 impl Group<'_> {
@@ -177,6 +178,16 @@ impl<D: Driver> Sql<D> {
     ) -> Result<Vec<Held>> {
         let rows = self.driver.read(Call { what, statement, values }, latest).await?;
         rows.iter().map(|row| D::Database::read(row).map_err(unreadable)).collect()
+    }
+
+    fn group<'g>(&'g self, what: &'static str, grouped: &'g Grouped, rows: Rows<'g>) -> Group<'g> {
+        Group {
+            what,
+            statement: grouped.of::<D::Database>(rows),
+            rows,
+            #[cfg(feature = "mysql")]
+            lock: &self.statements.lock,
+        }
     }
 
     async fn look(&self, key: &Key, latest: bool) -> Result<Lookup> {

@@ -93,7 +93,6 @@ impl Dialect for MySql {
         after: "?",
         telling: "",
         change_rows: "UPDATE {table}, {rows} SET {set} WHERE {when}",
-        locks: true,
         sweep: "DELETE FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/mysql/0001_create.sql"))];
@@ -173,9 +172,7 @@ impl Served for MySql {
     async fn change_many(connection: &mut MySqlConnection, group: &Group<'_>) -> sqlx::Result<Vec<Key>> {
         let mut transaction = connection.begin().await?;
         let keys: Vec<_> = group.rows.iter().map(|row| vec![row[0]]).collect();
-        if let Some(lock) = group.lock {
-            lock.query_rows::<Self>(&keys, &[])?.fetch_all(&mut *transaction).await?;
-        }
+        group.lock.of::<Self>(&keys).query_rows::<Self>(&keys, &[])?.fetch_all(&mut *transaction).await?;
         let done = group.statement.query_rows::<Self>(group.rows, &[])?.execute(&mut *transaction).await?;
         if usize::try_from(done.rows_affected()) != Ok(group.rows.len()) {
             transaction.rollback().await?;

@@ -81,7 +81,6 @@ impl Dialect for Postgres {
         // What another statement holds is passed over: it would keep all others of the group waiting.
         change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} AND key = ANY (ARRAY \
                       (SELECT key FROM {table} WHERE key = ANY ($1) FOR UPDATE SKIP LOCKED)) RETURNING key",
-        locks: false,
         // An array is made once; a set could be asked for again and again.
         sweep: "DELETE FROM {table} WHERE key = ANY (ARRAY \
                 (SELECT key FROM {table} WHERE expires_at <= ?1 LIMIT ?2 FOR UPDATE SKIP LOCKED)) \

@@ -217,7 +217,6 @@ impl Dialect for Sqlite {
         after: "?",
         telling: " RETURNING key",
         change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} RETURNING key",
-        locks: false,
         sweep: "DELETE FROM {table} WHERE key IN \
                 (SELECT key FROM {table} WHERE expires_at <= ?1 LIMIT ?2) AND expires_at <= ?1",
     };

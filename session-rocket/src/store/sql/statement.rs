@@ -67,8 +67,6 @@ pub struct Words {
     pub change_rows: &'static str,
     /// The parameter behind a list of values.
     pub after: &'static str,
-    /// Whether rows are locked before many are changed, for that cannot pass over those that others hold.
-    pub locks: bool,
     /// What makes an insert tell the keys.
     pub telling: &'static str,
 }
@@ -154,6 +152,7 @@ impl<'v> From<&'v Key> for Value<'v> {
 }
 
 /// The values of a group of calls, a row for each, all of one kind in each column.
+#[allow(unreachable_pub, reason = "the trait that names it is not in every build")]
 pub type Rows<'r> = &'r [Vec<Value<'r>>];
 
 /// What a row holds, and the key it is found at.

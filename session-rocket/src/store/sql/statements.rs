@@ -15,6 +15,7 @@ pub(super) struct Statements {
     pub touch: Grouped,
     pub retire: Grouped,
     /// Locks the rows of a group, unless somebody else holds one.
+    #[cfg(feature = "mysql")]
     pub lock: Grouped,
     pub delete: Statement,
     pub sweep: Statement,
@@ -89,6 +90,7 @@ impl Statements {
                 &format!("{ENDED}, moved_to = ?4"),
                 &format!("{{key}} = ?1 AND {LIVE} ?2 AND (?5 IS NULL OR version = ?5)"),
             ),
+            #[cfg(feature = "mysql")]
             lock: Grouped::new::<DB>(
                 table,
                 "SELECT {key} FROM {table} WHERE {key} = ?1 FOR UPDATE",

@@ -1,0 +1,238 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+
+/// Notes the groups it is given, and answers each call its number.
+#[derive(Default)]
+struct Noted {
+    groups: Mutex<Vec<Vec<u32>>>,
+}
+
+struct Numbered {
+    key: Key,
+    number: u32,
+    weight: usize,
+}
+
+impl Together for Arc<Noted> {
+    type Call = Numbered;
+    type Answer = u32;
+
+    const MAY_REPEAT: bool = false;
+
+    fn key(call: &Numbered) -> &Key {
+        &call.key
+    }
+
+    fn weight(call: &Numbered) -> usize {
+        call.weight
+    }
+
+    async fn together(&self, calls: &[&Numbered]) -> Result<Vec<Option<u32>>> {
+        assert!(calls.is_sorted_by_key(|call| call.key));
+        let numbers: Vec<u32> = calls.iter().map(|call| call.number).collect();
+        self.groups.lock().unwrap().push(numbers.clone());
+        tokio::task::yield_now().await;
+        assert!(!numbers.contains(&PANICS), "as the test asks for");
+        if numbers.contains(&FAILS) {
+            return Err(Error::new(ErrorKind::Timeout, "as the test asks for"));
+        }
+        Ok(numbers.into_iter().map(|number| (number != LEFT_OUT).then_some(number)).collect())
+    }
+}
+
+const PANICS: u32 = 1001;
+const FAILS: u32 = 1002;
+const LEFT_OUT: u32 = 1003;
+
+type Numbers = Batch<Arc<Noted>>;
+
+fn batch() -> (Arc<Noted>, Arc<Numbers>) {
+    let noted = Arc::new(Noted::default());
+    (noted.clone(), Arc::new(Batch::new(noted)))
+}
+
+fn key(byte: u8) -> Key {
+    Key::from_bytes([byte; 32])
+}
+
+fn call(key: Key, number: u32) -> impl FnOnce() -> Numbered {
+    move || Numbered { key, number, weight: 1 }
+}
+
+async fn lead(batch: &Numbers) -> Lead<Arc<Noted>> {
+    match batch.turn(call(key(0), 0)).await.unwrap() {
+        Turn::Alone(Some(lead)) => lead,
+        _ => panic!("nobody else is there"),
+    }
+}
+
+/// A call in a task of its own, once it waits.
+async fn ask(
+    batch: &Arc<Numbers>,
+    number: u32,
+    key: Key,
+    weight: usize,
+) -> tokio::task::JoinHandle<Result<Option<u32>>> {
+    let waiting = batch.0.queue().waiting.len();
+    let asked = batch.clone();
+    let task = tokio::spawn(async move {
+        Ok(match asked.turn(move || Numbered { key, number, weight }).await? {
+            Turn::Made(number) => Some(number),
+            Turn::Alone(_) => None,
+        })
+    });
+    while batch.0.queue().waiting.len() == waiting {
+        tokio::task::yield_now().await;
+    }
+    task
+}
+
+#[tokio::test]
+async fn who_meets_nobody_goes_at_once_and_alone() {
+    let (noted, batch) = batch();
+    for _ in 0..3 {
+        drop(lead(&batch).await);
+    }
+    assert!(noted.groups.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn who_waits_goes_together_and_gets_an_answer_of_its_own() {
+    let (noted, batch) = batch();
+    let under_way = lead(&batch).await;
+    let mut asked = Vec::new();
+    for (number, byte) in [(1, 7), (2, 3), (LEFT_OUT, 5), (3, 9)] {
+        asked.push(ask(&batch, number, key(byte), 1).await);
+    }
+    drop(under_way);
+    let mut answers = Vec::new();
+    for task in asked {
+        answers.push(task.await.unwrap().unwrap());
+    }
+    assert_eq!(answers, [Some(1), Some(2), None, Some(3)]);
+    assert_eq!(*noted.groups.lock().unwrap(), [[2, LEFT_OUT, 1, 3]]);
+    while batch.0.queue().busy {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_changes_of_one_key_stay_in_order() {
+    let (noted, batch) = batch();
+    let under_way = lead(&batch).await;
+    let mut asked = Vec::new();
+    for (number, byte) in [(1, 7), (2, 3), (3, 7), (4, 7), (5, 1)] {
+        asked.push(ask(&batch, number, key(byte), 1).await);
+    }
+    drop(under_way);
+    for task in asked {
+        assert!(task.await.unwrap().unwrap().is_some());
+    }
+    assert_eq!(*noted.groups.lock().unwrap(), [vec![2, 1], vec![3], vec![5, 4]]);
+}
+
+#[tokio::test]
+async fn groups_are_bounded_in_number_and_weight() {
+    let (noted, batch) = batch();
+    let under_way = lead(&batch).await;
+    let mut asked = Vec::new();
+    for number in 0..300_u32 {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        asked.push(ask(&batch, number, Key::from_bytes(bytes), 1).await);
+    }
+    for (number, weight) in [(300, HEAVIEST), (301, HEAVIEST + 1), (302, 1)] {
+        asked.push(ask(&batch, number, key(u8::try_from(number - 200).unwrap()), weight).await);
+    }
+    drop(under_way);
+    for task in asked {
+        assert!(task.await.unwrap().unwrap().is_some());
+    }
+    let sizes: Vec<usize> = noted.groups.lock().unwrap().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [256, 32, 12, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn no_more_wait_than_there_are_places() {
+    let (_, batch) = batch();
+    let under_way = lead(&batch).await;
+    let places = batch.0.places.clone().acquire_many_owned(1023).await.unwrap();
+    let first = ask(&batch, 1, key(1), 1).await;
+    let asked = batch.clone();
+    let second = tokio::spawn(async move { asked.turn(call(key(2), 2)).await.is_ok() });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(batch.0.queue().waiting.len(), 1);
+    drop((under_way, places));
+    assert_eq!(first.await.unwrap().unwrap(), Some(1));
+    assert!(second.await.unwrap());
+}
+
+#[tokio::test]
+async fn who_goes_away_is_not_asked_for_and_holds_nobody_up() {
+    let (noted, batch) = batch();
+    let under_way = lead(&batch).await;
+    let gone = ask(&batch, 1, key(1), 1).await;
+    let stays = ask(&batch, 2, key(2), 1).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    drop(under_way);
+    assert_eq!(stays.await.unwrap().unwrap(), Some(2));
+    assert_eq!(*noted.groups.lock().unwrap(), [[2]]);
+}
+
+#[tokio::test]
+async fn a_group_that_fails_or_panics_tells_its_own_and_nobody_else() {
+    for (bad, kind) in [(FAILS, ErrorKind::Timeout), (PANICS, ErrorKind::Unavailable)] {
+        let (_, batch) = batch();
+        let under_way = lead(&batch).await;
+        let (one, two) = (ask(&batch, bad, key(1), 1).await, ask(&batch, 2, key(2), 1).await);
+        // Of a key that the group has already: it goes with the next one.
+        let later = ask(&batch, 3, key(2), 1).await;
+        drop(under_way);
+        for told in [one, two] {
+            assert_eq!(told.await.unwrap().unwrap_err().kind(), kind);
+        }
+        assert_eq!(later.await.unwrap().unwrap(), Some(3));
+    }
+}
+
+#[test]
+fn without_a_runtime_those_who_wait_are_told() {
+    let (_, batch) = batch();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let under_way = runtime.block_on(lead(&batch));
+    let told = runtime.block_on(ask(&batch, 1, key(1), 1));
+    // Nobody is there to serve them.
+    drop(under_way);
+    assert_eq!(runtime.block_on(told).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    drop(runtime.block_on(lead(&batch)));
+}
+
+#[test]
+fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
+    let (_, batch) = batch();
+    let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let under_way = dying.block_on(lead(&batch));
+    let living = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let told = living.block_on(async {
+        let mut asked = Vec::new();
+        for number in 1..=100 {
+            asked.push(ask(&batch, number, key(1), 1).await);
+        }
+        asked
+    });
+    // It is dropped with the task that holds it.
+    dying.spawn(async move {
+        let _under_way = under_way;
+        std::future::pending::<()>().await;
+    });
+    dying.shutdown_timeout(Duration::from_secs(10));
+    for task in told {
+        assert_eq!(living.block_on(task).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    drop(living.block_on(lead(&batch)));
+}
