@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask test`, `ci`, `fuzz` and `bench`.
 
 mod backends;
+mod gate;
 mod packages;
 
 use std::env;
@@ -18,11 +19,13 @@ usage: cargo xtask <command>
           installs what is missing of them and of Chromium (on Debian as root) or says what to install;
           `--only postgres,redis` leaves out the other back-ends
   ci      what a change has to pass: format, lints with each feature alone and with all, documentation, tests,
-          licences and sources of the dependencies (installs cargo-deny if it is missing)
+          `bench --gate`, licences and sources of the dependencies (installs cargo-deny if it is missing)
   fuzz    a million changed sealed cookies, none of which may open; another number may be given behind it
   bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark;
           `--peers` measures beside hand-written code and other libraries, `--growth` with many sessions, many
-          connections and large sessions (see benches/peers/README.md)";
+          connections and large sessions (see benches/peers/README.md)
+          `--gate` counts instructions instead (installs Valgrind) and fails where an operation takes over 3 % more of
+          them than kept in `benches/gate`; `--gate --keep` keeps those of now";
 
 type Outcome = Result<(), String>;
 
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
         (Some("fuzz"), []) => fuzz("1000000"),
         (Some("fuzz"), [mutations]) if mutations.parse::<u64>().is_ok() => fuzz(mutations),
         (Some("bench"), [which, ..]) if matches!(which.as_str(), "--peers" | "--growth") => peers(&rest),
+        (Some("bench"), [flag]) if flag == "--gate" => gate::gate(false),
+        (Some("bench"), [flag, keep]) if flag == "--gate" && keep == "--keep" => gate::gate(true),
         (Some("bench"), filter) => bench(filter),
         _ => Err(USAGE.to_owned()),
     };
@@ -68,6 +73,7 @@ fn ci() -> Outcome {
     }
     cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
     test(&Backends::all())?;
+    gate::gate(false)?;
     deny()
 }
 
@@ -125,6 +131,12 @@ fn cargo(args: &str, variables: &[(&str, &str)]) -> Outcome {
     }
     println!("==> done in {:.0?}", start.elapsed());
     Ok(())
+}
+
+/// What a program prints, if it succeeds.
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The cargo that runs this program.
