@@ -37,18 +37,13 @@ async fn count(session: Session) -> Result<String, StatusCode> {
     Ok(number.to_string())
 }
 
-#[allow(clippy::needless_pass_by_value)]
 fn failed(_: Error) -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
 fn site<S: SessionStore + Clone>(store: S) -> Router {
     let sessions = SessionManagerLayer::new(store).with_expiry(Expiry::OnInactivity(Duration::days(14)));
-    Router::new()
-        .route("/plain", get(plain))
-        .route("/get", get(read))
-        .route("/count", get(count))
-        .layer(sessions)
+    Router::new().route("/plain", get(plain)).route("/get", get(read)).route("/count", get(count)).layer(sessions)
 }
 
 async fn site_on(store: &str) -> Router {

@@ -1,5 +1,7 @@
 //! One measurement, and what is made of several.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::visitors::Outcome;
@@ -24,7 +26,7 @@ pub struct Figures {
 pub type Used = [std::time::Duration; 2];
 
 impl Figures {
-    pub fn of(outcome: &Outcome<Used>, lost: u64) -> Self {
+    pub fn of(outcome: &Outcome<Used>) -> Self {
         let requests = outcome.latencies.len() as f64;
         let [before, after] = outcome.samples;
         let micros = |which: usize| after[which].saturating_sub(before[which]).as_secs_f64() * 1e6 / requests;
@@ -34,8 +36,16 @@ impl Figures {
             p99: percentile(&outcome.latencies, 0.99),
             cpu: micros(0),
             database_cpu: micros(1),
-            lost: lost as f64 / outcome.answered as f64,
+            lost: outcome.lost as f64 / outcome.answered as f64,
         }
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rate, p50, p99, cpu, database_cpu, lost } = self;
+        write!(f, "{rate:8.0}/s  p50 {p50:6.3} ms  p99 {p99:6.3} ms  cpu {cpu:5.1} + {database_cpu:5.1} µs")?;
+        if *lost > 0.0 { write!(f, "  lost {:.2} %", lost * 100.0) } else { Ok(()) }
     }
 }
 
@@ -73,6 +83,6 @@ mod tests {
     fn a_median_is_in_the_middle() {
         assert_eq!(Median::of([]), None);
         assert_eq!(Median::of([3.0, 1.0, 2.0]), Some(Median { middle: 2.0, least: 1.0, greatest: 3.0 }));
-        assert_eq!(Median::of([4.0, 1.0]).unwrap().middle, 2.5);
+        assert_eq!(Median::of([4.0, 1.0]), Some(Median { middle: 2.5, least: 1.0, greatest: 4.0 }));
     }
 }

@@ -1,67 +1,53 @@
 //! Sessions under load, beside hand-written code and other libraries. See README.md.
 
+mod args;
+mod chart;
 mod cpu;
 mod figures;
+mod fill;
+mod growth;
 mod load;
+mod page;
 mod peers;
 mod places;
 mod random;
+mod results;
 mod sites;
 mod visitors;
 
 use std::env;
 use std::process::ExitCode;
 
-use peers::Wanted;
-use places::Store;
-use sites::Server;
-
-const USAGE: &str = "\
-usage: cargo xtask bench --peers [--only sqlite,redis] [--servers bare,hand-written,session-rocket]
-                                 [--rounds 3] [--seconds 5] [--connections 32]";
+use args::{Args, USAGE, What};
+use results::{Results, Run};
 
 fn main() -> ExitCode {
-    let args: Vec<String> = env::args().skip(1).collect();
-    match read(&args) {
-        Ok(wanted) => {
-            sites::build(&wanted.servers);
-            peers::run(&wanted);
-            ExitCode::SUCCESS
-        }
+    let given: Vec<String> = env::args().skip(1).collect();
+    let args = match Args::read(&given) {
+        Ok(args) => args,
         Err(problem) => {
             eprintln!("{problem}\n{USAGE}");
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
+    };
+    let mut results = Results::read();
+    if args.what != What::Page {
+        sites::build(&args.servers);
     }
-}
-
-fn read(args: &[String]) -> Result<Wanted, String> {
-    let mut args = args.iter();
-    let mut wanted =
-        Wanted { stores: Store::ALL.to_vec(), servers: Server::ALL.to_vec(), rounds: 3, seconds: 5.0, connections: 32 };
-    if args.next().is_none_or(|what| what != "--peers") {
-        return Err("what to measure?".to_owned());
-    }
-    while let Some(flag) = args.next() {
-        let value = args.next().ok_or_else(|| format!("`{flag}` wants a value"))?;
-        let bad = || format!("`{value}` is no value of `{flag}`");
-        match flag.as_str() {
-            "--only" => wanted.stores = of_names(value, &Store::ALL, Store::name)?,
-            "--servers" => wanted.servers = of_names(value, &Server::ALL, Server::name)?,
-            "--rounds" => wanted.rounds = value.parse().map_err(|_| bad())?,
-            "--seconds" => wanted.seconds = value.parse().map_err(|_| bad())?,
-            "--connections" => wanted.connections = value.parse().map_err(|_| bad())?,
-            _ => return Err(format!("there is no `{flag}`")),
+    match args.what {
+        What::Peers => {
+            let figures = peers::run(&args.peers());
+            results.peers = Some(Run::new(&given, args.seconds, args.rounds, figures));
         }
+        What::Growth => {
+            let figures = growth::run(&args.growth());
+            results.growth = Some(Run::new(&given, args.seconds, args.rounds, figures));
+        }
+        What::Page => {}
     }
-    Ok(wanted)
-}
-
-/// Those of `all` that a list names, by the beginnings of their names.
-fn of_names<T: Copy>(list: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<Vec<T>, String> {
-    let names: Vec<&str> = list.split(',').collect();
-    if let Some(unknown) = names.iter().find(|given| !all.iter().any(|one| name(*one).starts_with(*given))) {
-        return Err(format!("there is no `{unknown}`"));
+    if args.writes {
+        results.write();
+        page::write(&results);
     }
-    Ok(all.iter().copied().filter(|one| names.iter().any(|given| name(*one).starts_with(given))).collect())
+    ExitCode::SUCCESS
 }

@@ -98,7 +98,7 @@ impl Turn<'_> {
             self.measure(server, &site, Some(&place), visitors, route, self.wanted.connections);
         }
         if server.keeps_updates() && !self.store.is_cookie() {
-            let pair = (server == Server::HandWritten && self.store != Store::Redis).then_some(Route::LoadAndSave);
+            let pair = (server == Server::HandWritten).then_some(Route::LoadAndSave);
             for route in [Route::Get, Route::Count].into_iter().chain(pair) {
                 self.measure(server, &site, Some(&place), visitors, route, 1);
             }
@@ -117,15 +117,11 @@ impl Turn<'_> {
         connections: usize,
     ) {
         let plan = Plan { connections, warm_up: WARM_UP, duration: Duration::from_secs_f64(self.wanted.seconds) };
-        let before = visitors.expected();
         let database = place.and_then(|place| place.database);
         let used = || -> Used { [cpu::used(site.process()), database.map(cpu::used).unwrap_or_default()] };
         let outcome = visitors.measure(site.port, route, plan, used);
-        let mut lost = 0;
-        if matches!(route, Route::Count | Route::LoadAndSave) {
-            lost = (before + outcome.answered).saturating_sub(visitors.sum(site.port));
-            let kept = outcome.stale == 0 && lost == 0;
-            assert!(kept || !server.keeps_updates(), "{} lost {lost} updates", server.name());
+        if server.keeps_updates() && route != Route::LoadAndSave {
+            outcome.assert_kept(server);
         }
         let measured = Measured {
             round: self.round,
@@ -133,7 +129,7 @@ impl Turn<'_> {
             server,
             route: route.path()[1..].to_owned(),
             connections,
-            figures: Figures::of(&outcome, lost),
+            figures: Figures::of(&outcome),
         };
         println!("{measured}");
         self.all.push(measured);
@@ -145,8 +141,6 @@ impl std::fmt::Display for Measured {
         let Self { round, store, server, route, connections, figures } = self;
         let (store, server) = (store.name(), server.name());
         write!(f, "{round} {store:13} {server:14} {route:13} x{connections:<3}")?;
-        let Figures { rate, p50, p99, cpu, database_cpu, lost } = figures;
-        write!(f, " {rate:8.0}/s  p50 {p50:6.3} ms  p99 {p99:6.3} ms  cpu {cpu:5.1} + {database_cpu:5.1} µs")?;
-        if *lost > 0.0 { write!(f, "  lost {:.2} %", lost * 100.0) } else { Ok(()) }
+        write!(f, " {figures}")
     }
 }

@@ -75,7 +75,7 @@ pub struct Place {
     /// The database server's first process.
     pub database: Option<u32>,
     /// Removed with the place.
-    pub directory: Option<TempDir>,
+    _directory: Option<TempDir>,
 }
 
 impl Databases {
@@ -100,12 +100,12 @@ impl Databases {
                     runtime().block_on(server.run(sql));
                 }
                 let url = server.url().replace("/postgres", &format!("/{name}"));
-                Place { url, database: Some(server.id()), directory: None }
+                Place { url, database: Some(server.id()), _directory: None }
             }
             Store::Redis => {
                 let server = self.redis.get_or_insert_with(Redis::start);
                 assert_eq!(server.ask(&["FLUSHALL"]), "OK", "Redis can be emptied");
-                Place { url: server.url(), database: Some(server.id()), directory: None }
+                Place { url: server.url(), database: Some(server.id()), _directory: None }
             }
         }
     }
@@ -123,14 +123,14 @@ impl Databases {
 
 impl Place {
     fn without_database(url: String) -> Self {
-        Self { url, database: None, directory: None }
+        Self { url, database: None, _directory: None }
     }
 }
 
 fn sqlite(synchronous: &str) -> Place {
     let directory = tempfile::tempdir().expect("a directory for a database");
     let url = format!("sqlite:{}?synchronous={synchronous}", directory.path().join("sessions.db").display());
-    Place { url, database: None, directory: Some(directory) }
+    Place { url, database: None, _directory: Some(directory) }
 }
 
 pub fn runtime() -> Runtime {

@@ -83,7 +83,13 @@ pub fn build(servers: &[Server]) {
             continue;
         }
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target);
+        cargo.args(["build", "--release", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target);
+        for (name, _) in env::vars_os() {
+            // What cargo tells of this program: some packages are built anew where it differs.
+            if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|told| name.to_string_lossy().starts_with(told)) {
+                cargo.env_remove(name);
+            }
+        }
         wanted.iter().for_each(|server| _ = cargo.args(["--bin", server.name()]));
         assert!(cargo.status().expect("cargo runs").success(), "the servers cannot be built");
     }
@@ -107,6 +113,14 @@ impl Site {
     /// # Panics
     /// When it does not start.
     pub fn start(server: Server, store: &str) -> Self {
+        Self::start_with(server, store, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_with(server: Server, store: &str, variables: &[(&str, &str)]) -> Self {
         let folder = if server.is_rival() { target().join("rivals/release") } else { target().join("release") };
         let port = free_port();
         let mut command = Command::new(folder.join(server.name()));
@@ -114,6 +128,7 @@ impl Site {
         command
             .env("ROCKET_WORKERS", WORKERS)
             .env("ROCKET_LOG_LEVEL", "off")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         let process = command.spawn().unwrap_or_else(|error| panic!("cannot run {}: {error}", server.name()));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::{self, Answer};
 use crate::random::Random;
+use crate::sites::Server;
 
 /// What is asked of a server, and what it has to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +49,38 @@ pub struct Outcome<S> {
     pub samples: [S; 2],
     /// Requests that were answered in all, with those of the warm-up.
     pub answered: u64,
-    /// Answers to `/count` that are not above one that came before the request went out: another update was lost.
+    /// Answers to `/count` that are not above one that came before the request went out.
     pub stale: u64,
+    /// Increments that were answered, and are not there.
+    pub lost: u64,
+}
+
+impl<S> Outcome<S> {
+    /// Goes on with what was measured next.
+    pub fn extend(&mut self, next: Self) {
+        let [_, last] = next.samples;
+        self.samples[1] = last;
+        self.duration += next.duration;
+        self.latencies.extend(next.latencies);
+        self.latencies.sort_unstable();
+        self.answered += next.answered;
+        self.stale += next.stale;
+        self.lost += next.lost;
+    }
+
+    /// # Panics
+    /// When an update was lost.
+    pub fn assert_kept(&self, server: Server) {
+        assert!(self.stale == 0 && self.lost == 0, "{} lost {} updates", server.name(), self.lost);
+    }
 }
 
 pub struct Visitors {
     cookies: Cookies,
+    /// What each session holds, at least: where two requests meet, an answer may be of before the other's update.
     numbers: Vec<u32>,
+    /// Whose numbers have changed since all were read.
+    counted: Vec<usize>,
 }
 
 /// The cookies of all visitors, or how to get at them.
@@ -82,12 +108,26 @@ impl Visitors {
             cookies.push(answer.cookies());
         });
         assert!(cookies.iter().all(|cookie| !cookie.is_empty()), "a first visit without a cookie");
-        Self { cookies: Cookies::Known(cookies), numbers: vec![1; number] }
+        Self::known(Cookies::Known(cookies), number)
     }
 
     /// Visitors whose sessions are there already, each with the number 1.
     pub fn known(cookies: Cookies, number: usize) -> Self {
-        Self { cookies, numbers: vec![1; number] }
+        Self { cookies, numbers: vec![1; number], counted: Vec::new() }
+    }
+
+    /// One without a session.
+    pub fn nobody() -> Self {
+        Self::known(Cookies::Known(vec![String::new()]), 1)
+    }
+
+    /// Adds visitors until there are so many, each with the number 1.
+    pub fn grow(&mut self, number: usize) {
+        self.numbers.resize(number, 1);
+    }
+
+    pub fn number(&self) -> usize {
+        self.numbers.len()
     }
 
     pub fn into_cookies(self) -> Vec<String> {
@@ -98,7 +138,7 @@ impl Visitors {
     }
 
     /// How much all sessions should hold.
-    pub fn expected(&self) -> u64 {
+    fn expected(&self) -> u64 {
         self.numbers.iter().copied().map(u64::from).sum()
     }
 
@@ -113,6 +153,8 @@ impl Visitors {
         let (mut before, mut measured) = (None, None);
         let (mut answered, mut stale, mut latencies) = (0, 0, Vec::new());
         let mut random = Random::new();
+        let held = self.expected();
+        let counted = &mut self.counted;
         let (count, cookies, numbers) = (self.numbers.len(), &self.cookies, RefCell::new(&mut self.numbers));
         let next = |request: &mut Vec<u8>| {
             let now = Instant::now();
@@ -138,19 +180,24 @@ impl Visitors {
             if let (Some(number), Route::Count | Route::LoadAndSave) = (number, route) {
                 let mut numbers = numbers.borrow_mut();
                 numbers[visitor] = numbers[visitor].max(number);
+                counted.push(visitor);
             }
         });
         latencies.sort_unstable();
         let ((from, before), (to, after)) = before.zip(measured).expect("a start comes before an end");
-        Outcome { duration: to - from, latencies, samples: [before, after], answered, stale }
+        let is_kept = matches!(route, Route::Count | Route::LoadAndSave);
+        let lost = if is_kept { (held + answered).saturating_sub(self.sum(port)) } else { 0 };
+        Outcome { duration: to - from, latencies, samples: [before, after], answered, stale, lost }
     }
 
-    /// Reads all sessions, takes over what they hold, and says how much that is in all.
+    /// Reads the sessions that were counted in, takes over what they hold, and says how much all hold.
     ///
     /// # Panics
     /// When the server does not say.
-    pub fn sum(&mut self, port: u16) -> u64 {
-        let (mut visitors, cookies, numbers) = (0..self.numbers.len(), &self.cookies, &mut self.numbers);
+    fn sum(&mut self, port: u16) -> u64 {
+        self.counted.sort_unstable();
+        self.counted.dedup();
+        let (mut visitors, cookies, numbers) = (self.counted.drain(..), &self.cookies, &mut self.numbers);
         let next = |request: &mut Vec<u8>| {
             let visitor = visitors.next()?;
             write(request, "/get", |request| cookies.put(visitor, request));
@@ -160,6 +207,7 @@ impl Visitors {
             assert_eq!(answer.status, "200", "the status of /get");
             numbers[visitor] = answer.body.parse().expect("/get answers a number");
         });
+        drop(visitors);
         self.expected()
     }
 }

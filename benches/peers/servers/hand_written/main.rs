@@ -1,5 +1,5 @@
-//! What a careful developer writes in the handlers, without a session library: the id from a cookie, one statement to read, and
-//! one that adds in the database, so that no update is lost.
+//! What a careful developer writes in the handlers, without a session library: the id from a cookie, one statement to
+//! read, and one that adds in the database, so that no update is lost.
 //!
 //! `hand-written PORT STORE`, where STORE is `sqlite:PATH?synchronous=full`, `postgres://…` or `redis://…`.
 

@@ -6,12 +6,14 @@ use sqlx::types::Json;
 
 use crate::{CONNECTIONS, Outcome, Payload, Visits, now_and_end};
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS session (id TEXT NOT NULL PRIMARY KEY, payload JSONB NOT NULL, expires_at BIGINT NOT NULL)";
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS session \
+     (id TEXT NOT NULL PRIMARY KEY, payload JSONB NOT NULL, expires_at BIGINT NOT NULL)";
 const SELECT: &str = "SELECT payload FROM session WHERE id = $1 AND expires_at > $2";
 const INSERT: &str = "INSERT INTO session (id, payload, expires_at) VALUES ($1, $2, $3)";
 const SAVE: &str = "UPDATE session SET payload = $1, expires_at = $2 WHERE id = $3";
 const COUNT: &str = "UPDATE session \
-     SET payload = jsonb_set(payload, '{num_visits}', to_jsonb((payload->>'num_visits')::integer + 1)), expires_at = $1 \
+     SET payload = jsonb_set(payload, '{num_visits}', to_jsonb((payload->>'num_visits')::integer + 1)), \
+     expires_at = $1 \
      WHERE id = $2 AND expires_at > $3 RETURNING (payload->>'num_visits')::integer";
 
 pub struct Db(PgPool);

@@ -9,7 +9,8 @@ use sqlx::types::Json;
 
 use crate::{CONNECTIONS, Outcome, Payload, Visits, now_and_end};
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS session (id TEXT NOT NULL PRIMARY KEY, payload TEXT NOT NULL, expires_at INTEGER NOT NULL)";
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS session \
+     (id TEXT NOT NULL PRIMARY KEY, payload TEXT NOT NULL, expires_at INTEGER NOT NULL)";
 const SELECT: &str = "SELECT payload FROM session WHERE id = ? AND expires_at > ?";
 const INSERT: &str = "INSERT INTO session (id, payload, expires_at) VALUES (?, ?, ?)";
 const SAVE: &str = "UPDATE session SET payload = ?, expires_at = ? WHERE id = ?";

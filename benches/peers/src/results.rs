@@ -1,0 +1,136 @@
+//! What was measured, when, on what: kept beside the page, so that each half of it can be measured anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rocket::tokio::runtime::Runtime;
+use serde::{Deserialize, Serialize};
+use session_rocket::time::OffsetDateTime;
+use session_rocket_tests::servers::programs;
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::growth::Growth;
+use crate::peers::Measured;
+
+#[derive(Default, Serialize, Deserialize)]
+pub struct Results {
+    pub peers: Option<Run<Vec<Measured>>>,
+    pub growth: Option<Run<Growth>>,
+}
+
+/// One run of the driver.
+#[derive(Serialize, Deserialize)]
+pub struct Run<T> {
+    pub command: String,
+    pub date: String,
+    pub machine: String,
+    pub versions: String,
+    pub seconds: f64,
+    pub rounds: u32,
+    pub figures: T,
+}
+
+impl<T> Run<T> {
+    /// A run that ended now, on this machine.
+    pub fn new(args: &[String], seconds: f64, rounds: u32, figures: T) -> Self {
+        Self {
+            command: format!("cargo xtask bench {}", args.join(" ")),
+            date: OffsetDateTime::now_utc().date().to_string(),
+            machine: machine(),
+            versions: versions(),
+            seconds,
+            rounds,
+            figures,
+        }
+    }
+}
+
+impl Results {
+    /// Those of the last runs.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    pub fn read() -> Self {
+        match fs::read_to_string(path()) {
+            Ok(json) => serde_json::from_str(&json).expect("results.json is as it was written"),
+            Err(_) => Self::default(),
+        }
+    }
+
+    /// Keeps them for the next run.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    pub fn write(&self) {
+        let json = serde_json::to_string_pretty(self).expect("figures have a form in JSON");
+        put(&path(), &(json + "\n"));
+    }
+}
+
+/// Writes a file of the documentation.
+///
+/// # Panics
+/// When that fails.
+pub fn put(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("the folder can be made");
+    fs::write(path, content).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+}
+
+/// The folder of the documentation.
+pub fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+}
+
+fn path() -> PathBuf {
+    docs().join("performance/results.json")
+}
+
+fn machine() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let value = |text: &str, name: &str, separator: char| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_once(separator).map_or("unknown", |(_, value)| value.trim()).trim_matches('"').to_owned()
+    };
+    let processor = value(&read("/proc/cpuinfo"), "model name", ':');
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = value(&read("/proc/meminfo"), "MemTotal", ':');
+    let kilobytes: f64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
+    let system = value(&read("/etc/os-release"), "PRETTY_NAME", '=');
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let gigabytes = kilobytes / 1024.0 / 1024.0;
+    format!("{processor}, {cores} cores, {gigabytes:.0} GiB memory, {system}, Linux {}", kernel.trim())
+}
+
+fn versions() -> String {
+    let mut all = vec![said_by("rustc"), said_by("postgres"), said_by("redis-server"), sqlite()];
+    for (lock, names) in [
+        ("Cargo.lock", &["rocket", "sqlx", "redis"][..]),
+        ("rivals/Cargo.lock", &["rocket_flex_session", "axum", "tower-sessions", "sqlx", "fred"]),
+    ] {
+        let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(lock)).unwrap_or_default();
+        all.extend(names.iter().filter_map(|name| {
+            let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+            Some(format!("{name} {}", rest.split('"').next()?))
+        }));
+    }
+    all.join(", ")
+}
+
+fn said_by(program: &str) -> String {
+    let path = programs::find(program).unwrap_or_else(|_| program.into());
+    let output = Command::new(path).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned();
+    // `postgres (PostgreSQL) 15.1 (…)`, `Redis server v=7.0 sha=…`, `rustc 1.95.0 (…)`.
+    let version = said.split([' ', '=']).find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    format!("{program} {}", version.unwrap_or("unknown"))
+}
+
+fn sqlite() -> String {
+    let version: Result<String, sqlx::Error> = Runtime::new().expect("a runtime can be started").block_on(async {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
+        sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await
+    });
+    format!("SQLite {}", version.as_deref().unwrap_or("unknown"))
+}
