@@ -23,7 +23,7 @@ usage: cargo xtask <command>
   fuzz    a million changed sealed cookies, none of which may open; another number may be given behind it
   bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark;
           `--peers` measures beside hand-written code and other libraries, `--growth` with many sessions, many
-          connections and large sessions (see benches/peers/README.md)
+          connections and large sessions (see benches/peers/README.md);
           `--gate` counts instructions instead (installs Valgrind) and fails where an operation takes over 3 % more of
           them than kept in `benches/gate`; `--gate --keep` keeps those of now";
 

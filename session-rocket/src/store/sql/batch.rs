@@ -5,10 +5,13 @@
 //! none for is made alone, so that no call is worse off for its neighbours.
 
 use std::collections::{HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Key;
@@ -24,6 +27,10 @@ pub(super) const SIZES: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64,
 
 /// How many calls a group has at most.
 const LARGEST: usize = 256;
+
+/// How long others wait for a call or a group that is under way: one that meets a lock, or a connection that went silent,
+/// holds up nobody else for longer.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Calls of one kind, and how they are made together.
 pub(super) trait Together: Send + Sync + 'static {
@@ -71,7 +78,7 @@ struct Waiting<T: Together> {
 
 /// How a call is made.
 pub(super) enum Turn<T: Together> {
-    /// Alone. What comes meanwhile waits until this is dropped.
+    /// Alone, and those who come meanwhile wait if there is a lead.
     Alone(Option<Lead<T>>),
     /// It was made, together with others.
     Made(T::Answer),
@@ -187,9 +194,27 @@ impl<T: Together> Lead<T> {
             if group.is_empty() {
                 return;
             }
-            self.shared.make(group).await;
+            let shared = self.shared.clone();
+            let mut made = pin!(shared.make(group));
+            if timeout(PATIENCE, made.as_mut()).await.is_err() {
+                drop(self);
+                return made.await;
+            }
             // Those that were answered, and others, may have more to ask.
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Makes a call alone, while others wait if there is a lead.
+pub(super) async fn alone<T: Together, A>(lead: Option<Lead<T>>, call: impl Future<Output = A>) -> A {
+    let Some(lead) = lead else { return call.await };
+    let mut call = pin!(call);
+    match timeout(PATIENCE, call.as_mut()).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            drop(lead);
+            call.await
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use self::batch::{Batch, Turn};
+use self::batch::{Batch, Turn, alone};
 use self::calls::{Change, Changes, End, Insert, Loads, Refresh, Save, written};
 use self::statement::{Dialect, Held, Rows, Statement, Value};
 use self::statements::{Grouped, Statements};
@@ -216,12 +216,13 @@ impl<D: Driver> SqlStore<D> {
         change: impl FnOnce() -> C,
         values: impl FnOnce(Timestamp) -> Vec<Value<'v>>,
     ) -> Result<bool> {
-        let _lead = match batch.turn(change).await? {
+        let lead = match batch.turn(change).await? {
             Turn::Made(()) => return Ok(true),
             Turn::Alone(lead) => lead,
         };
         let values = values(self.sql.clock.now());
-        Ok(self.sql.write(C::WHAT, &C::statement(&self.sql.statements).alone, &values).await? == 1)
+        let write = self.sql.write(C::WHAT, &C::statement(&self.sql.statements).alone, &values);
+        Ok(alone(lead, write).await? == 1)
     }
 }
 
@@ -230,7 +231,7 @@ impl<D: Driver> Store for SqlStore<D> {
     async fn load(&self, key: &Key) -> Result<Lookup> {
         match self.loads.turn(|| *key).await? {
             Turn::Made(lookup) => Ok(lookup),
-            Turn::Alone(_lead) => self.sql.look(key, false).await,
+            Turn::Alone(lead) => alone(lead, self.sql.look(key, false)).await,
         }
     }
 

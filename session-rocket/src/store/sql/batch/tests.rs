@@ -34,6 +34,9 @@ impl Together for Arc<Noted> {
         let numbers: Vec<u32> = calls.iter().map(|call| call.number).collect();
         self.groups.lock().unwrap().push(numbers.clone());
         tokio::task::yield_now().await;
+        if numbers.contains(&SLOW) {
+            tokio::time::sleep(PATIENCE * 10).await;
+        }
         assert!(!numbers.contains(&PANICS), "as the test asks for");
         if numbers.contains(&FAILS) {
             return Err(Error::new(ErrorKind::Timeout, "as the test asks for"));
@@ -45,6 +48,7 @@ impl Together for Arc<Noted> {
 const PANICS: u32 = 1001;
 const FAILS: u32 = 1002;
 const LEFT_OUT: u32 = 1003;
+const SLOW: u32 = 1004;
 
 type Numbers = Batch<Arc<Noted>>;
 
@@ -235,4 +239,20 @@ fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
         assert_eq!(living.block_on(task).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     }
     drop(living.block_on(lead(&batch)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_long_holds_nobody_up() {
+    let (noted, batch) = batch();
+    let forever = std::future::pending::<()>();
+    let slow = tokio::spawn(alone(Some(lead(&batch).await), forever));
+    let group = [ask(&batch, SLOW, key(1), 1).await, ask(&batch, 2, key(2), 1).await];
+    let next = ask(&batch, 3, key(2), 1).await;
+    assert_eq!(next.await.unwrap().unwrap(), Some(3));
+    assert_eq!(*noted.groups.lock().unwrap(), [vec![SLOW, 2], vec![3]]);
+    assert!(!slow.is_finished() && !group[0].is_finished());
+    slow.abort();
+    for task in group {
+        assert!(task.await.unwrap().unwrap().is_some(), "a group that takes long is answered all the same");
+    }
 }
