@@ -65,15 +65,23 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// What `call` gives, unless it takes longer than `limit`: then it is dropped.
-pub(crate) async fn within<A>(clock: &dyn Clock, limit: Duration, call: impl Future<Output = A>) -> Option<A> {
+pub(crate) async fn within<A>(
+    clock: &dyn Clock,
+    limit: impl FnOnce() -> Duration,
+    call: impl Future<Output = A>,
+) -> Option<A> {
     let mut call = pin!(call);
+    let mut limit = Some(limit);
     let mut sleep = None;
     std::future::poll_fn(|context| {
         if let Poll::Ready(answer) = call.as_mut().poll(context) {
             return Poll::Ready(Some(answer));
         }
         // Most calls to memory are done at once: only those that wait need a timer.
-        let sleep = sleep.get_or_insert_with(|| clock.sleep(limit));
+        if let Some(limit) = limit.take() {
+            sleep = Some(clock.sleep(limit()));
+        }
+        let Some(sleep) = &mut sleep else { return Poll::Pending };
         sleep.as_mut().poll(context).map(|()| None)
     })
     .await

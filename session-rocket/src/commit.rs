@@ -19,6 +19,9 @@ pub(crate) use self::store::StoreEngine;
 /// How many cookies of one name are looked at: a browser sends one, a prank many.
 pub(crate) const MAX_CANDIDATES: usize = 8;
 
+/// The values of the cookies of one name. Not a type of its own: a future would hold it several times over.
+pub(crate) type CookieValues<'i, 'v> = dyn Iterator<Item = &'v str> + Send + 'i;
+
 /// Keeps all sessions of one type.
 pub(crate) enum Engine {
     Store(StoreEngine),
@@ -40,10 +43,10 @@ impl Engine {
     ///
     /// # Errors
     /// When the store cannot be read: never an empty session.
-    pub(crate) async fn load<'v>(&self, cookies: impl Iterator<Item = &'v str>) -> Result<(Carrier, Values)> {
+    pub(crate) async fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<(Carrier, Values)> {
         match self {
-            Self::Store(engine) => engine.load(&candidates(cookies, SessionId::parse)).await,
-            Self::Cookie(engine) => engine.load(&candidates(cookies, |value| engine.well_formed(value))),
+            Self::Store(engine) => engine.load(cookies).await,
+            Self::Cookie(engine) => engine.load(cookies),
         }
     }
 
@@ -59,7 +62,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
-    pub(crate) async fn commit(&self, job: Job) -> Result<Settled> {
+    pub(crate) async fn commit(&self, job: Box<Job>) -> Result<Settled> {
         match self {
             Self::Store(engine) => engine.commit(job).await,
             Self::Cookie(engine) => engine.commit(job),
@@ -89,19 +92,18 @@ impl Engine {
     }
 }
 
-/// The well-formed of some cookie values, each once.
-pub(crate) fn candidates<'v, C: PartialEq>(
-    cookies: impl Iterator<Item = &'v str>,
+/// The well-formed of some cookie values, each once. One is parsed when it is asked for: mostly the first is the session.
+pub(crate) fn candidates<'v, C: Clone + PartialEq>(
+    values: &mut CookieValues<'_, 'v>,
     parse: impl Fn(&'v str) -> Option<C>,
-) -> Vec<C> {
-    let mut candidates = Vec::new();
-    for candidate in cookies.filter_map(parse) {
-        if !candidates.contains(&candidate) {
-            candidates.push(candidate);
+) -> impl Iterator<Item = C> {
+    let mut seen = Vec::new();
+    let new = move |candidate: &C| {
+        let new = !seen.contains(candidate);
+        if new {
+            seen.push(candidate.clone());
         }
-        if candidates.len() == MAX_CANDIDATES {
-            break;
-        }
-    }
-    candidates
+        new
+    };
+    values.filter_map(parse).filter(new).take(MAX_CANDIDATES)
 }

@@ -84,7 +84,7 @@ pub(crate) struct Sealer {
     first: DerivedKeys,
     /// Open only.
     former: Vec<DerivedKeys>,
-    /// What a cookie is for: authenticated with each.
+    /// What a cookie is for: authenticated with each. The keys that sign have taken it in.
     context: Vec<u8>,
 }
 
@@ -96,8 +96,12 @@ impl Sealer {
             context.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             context.extend_from_slice(part.as_bytes());
         }
-        let former = former.iter().map(DerivedKeys::derive).collect();
-        Self { kind, first: DerivedKeys::derive(first), former, context }
+        let derive = |secret| {
+            let mut keys = DerivedKeys::derive(secret);
+            keys.mac.update(&context);
+            keys
+        };
+        Self { kind, first: derive(first), former: former.iter().map(derive).collect(), context }
     }
 
     /// The cookie value that holds `content`.
@@ -122,7 +126,7 @@ impl Sealer {
         write(content, &mut bytes);
         match self.kind {
             Kind::Signed => {
-                let tag = keys.mac.clone().chain_update(&self.context).chain_update(&bytes).finalize();
+                let tag = keys.mac.clone().chain_update(&bytes).finalize();
                 bytes.extend_from_slice(&tag.into_bytes());
             }
             Kind::Encrypted => {
@@ -149,7 +153,7 @@ impl Sealer {
         let keys = std::iter::once(&self.first).chain(&self.former).find(|keys| keys.id == bytes[1..HEADER])?;
         match self.kind {
             Kind::Signed => {
-                let mac = keys.mac.clone().chain_update(&self.context).chain_update(&bytes[..end]);
+                let mac = keys.mac.clone().chain_update(&bytes[..end]);
                 mac.verify_slice(&bytes[end..]).ok()?;
             }
             Kind::Encrypted => {

@@ -49,16 +49,14 @@ pub(crate) use self::core::{Answer, Core};
 ///     format!("Visit count: {}", session.num_visits())
 /// }
 /// ```
-pub struct Session<T: SessionData>(Arc<Shared<T>>);
-
-struct Shared<T: SessionData> {
+pub struct Session<T: SessionData> {
     fields: T::Fields,
     core: Arc<Core>,
 }
 
 impl<T: SessionData> Clone for Session<T> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self::of(self.core.clone())
     }
 }
 
@@ -66,22 +64,25 @@ impl<T: SessionData> Deref for Session<T> {
     type Target = T::Fields;
 
     fn deref(&self) -> &T::Fields {
-        &self.0.fields
+        &self.fields
     }
 }
 
 impl<T: SessionData> Session<T> {
     pub(crate) fn new(core: Core) -> Self {
-        let fields = T::Fields::new(core.state.clone());
-        Self(Arc::new(Shared { fields, core: Arc::new(core) }))
+        Self::of(Arc::new(core))
+    }
+
+    fn of(core: Arc<Core>) -> Self {
+        Self { fields: T::Fields::new(core.state.clone()), core }
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.0.core
+        &self.core
     }
 
     pub(crate) fn state(&self) -> &State {
-        &self.0.core.state
+        &self.core.state
     }
 
     fn values(&self) -> Values {
@@ -197,13 +198,13 @@ impl<T: SessionData> Session<T> {
 
     /// How long the session lives if it is saved now.
     pub fn expiry_age(&self) -> Duration {
-        let now = self.0.core.engine.rules().now();
+        let now = self.core.engine.rules().now();
         now.until(self.expires_at(now))
     }
 
     /// When the session expires if it is saved now.
     pub fn expiry_date(&self) -> OffsetDateTime {
-        self.expires_at(self.0.core.engine.rules().now()).to_date()
+        self.expires_at(self.core.engine.rules().now()).to_date()
     }
 
     fn expires_at(&self, now: Timestamp) -> Timestamp {
@@ -212,12 +213,12 @@ impl<T: SessionData> Session<T> {
             Carrier::Sealed(sealed) => sealed.created_at,
             Carrier::New { .. } | Carrier::Outside { .. } | Carrier::Ended => now,
         };
-        self.0.core.engine.rules().policy.expires_at(self.values().expiry(), created_at, now)
+        self.core.engine.rules().policy.expires_at(self.values().expiry(), created_at, now)
     }
 
     /// Whether the cookie ends with the browser.
     pub fn expires_at_browser_close(&self) -> bool {
-        self.0.core.engine.rules().policy.at_browser_close(self.values().expiry())
+        self.core.engine.rules().policy.at_browser_close(self.values().expiry())
     }
 
     /// Starts a test of whether the browser takes cookies; ask [`test_cookie_worked`](Self::test_cookie_worked) in the
@@ -317,7 +318,7 @@ impl<T: SessionData> Session<T> {
     /// }
     /// ```
     pub async fn save(&self) -> Result<()> {
-        self.0.core.commit(Scope::Everything).await
+        self.core.commit(Scope::Everything).await
     }
 }
 
@@ -330,7 +331,7 @@ impl<T: SessionData> fmt::Debug for Session<T> {
 /// The declared fields by name, defaults filled in; ready for a template's context.
 impl<T: SessionData> Serialize for Session<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut values = self.values();
+        let values = self.values();
         let fields = T::schema().fields();
         let mut map = serializer.serialize_map(Some(fields.len()))?;
         for field in fields {

@@ -213,19 +213,21 @@ impl State {
     }
 
     /// Takes what there is to commit, if anything.
-    pub(crate) fn take(&self, scope: Scope) -> Option<Job> {
+    pub(crate) fn take(&self, scope: Scope) -> Option<Box<Job>> {
         // Declared first, dropped last: after the lock is released.
         let _dropped;
         let mut inner = self.lock();
         _dropped = (scope == Scope::LifecycleOnly).then(|| inner.drop_changes());
-        let job = inner.is_modified().then(|| Job {
-            carrier: inner.carrier.clone(),
-            base: inner.base.clone(),
-            values: inner.values.clone(),
-            changes: std::mem::take(&mut inner.changes),
-            lifecycle: inner.asked.max(inner.implied),
-            flushed: inner.asked == Lifecycle::End,
-            login: inner.login,
+        let job = inner.is_modified().then(|| {
+            Box::new(Job {
+                carrier: inner.carrier.clone(),
+                base: inner.base.clone(),
+                values: inner.values.clone(),
+                changes: std::mem::take(&mut inner.changes),
+                lifecycle: inner.asked.max(inner.implied),
+                flushed: inner.asked == Lifecycle::End,
+                login: inner.login,
+            })
         });
         inner.asked = Lifecycle::Keep;
         inner.implied = Lifecycle::Keep;
@@ -258,6 +260,9 @@ impl State {
     /// Puts the changes made since the last commit on top of what is stored. They are few and rare: other guards' of
     /// the same request, made while the commit ran.
     fn rebase(&self) {
+        if self.show_base() {
+            return;
+        }
         loop {
             let (mut changes, mut values, started) = {
                 let mut inner = self.lock();
@@ -283,6 +288,19 @@ impl State {
                 return;
             }
         }
+    }
+
+    /// Shows what is stored, unless something was changed since.
+    fn show_base(&self) -> bool {
+        let _dropped;
+        let mut inner = self.lock();
+        if inner.is_modified() {
+            return false;
+        }
+        let base = inner.base.clone();
+        _dropped = std::mem::replace(&mut inner.values, base);
+        inner.revision += 1;
+        true
     }
 
     /// How many commits have come to their end.
@@ -324,11 +342,24 @@ impl State {
         self.lock().cookie = CookieEffect::None;
     }
 
-    /// What the response head has to tell the browser; from now on it is sent.
-    pub(crate) fn send_head(&self) -> (CookieEffect, Carrier, Expiry) {
+    /// What the response head has to tell the browser, if anything; from now on it is sent.
+    pub(crate) fn send_head(&self) -> Option<(CookieEffect, Carrier, Expiry)> {
         let mut inner = self.lock();
         inner.head_sent = true;
-        (std::mem::replace(&mut inner.cookie, CookieEffect::None), inner.carrier.clone(), inner.base.expiry())
+        let effect = std::mem::replace(&mut inner.cookie, CookieEffect::None);
+        (effect != CookieEffect::None).then(|| (effect, inner.carrier.clone(), inner.base.expiry()))
+    }
+
+    /// As [`send_head`](Self::send_head), of a session that was only read: true if there was nothing to save, to tell or to
+    /// seal anew; otherwise nothing is done.
+    pub(crate) fn send_head_unchanged(&self) -> bool {
+        let mut inner = self.lock();
+        let unchanged = !inner.is_modified() && inner.cookie == CookieEffect::None && inner.failure.is_none();
+        if !unchanged || matches!(&inner.carrier, Carrier::Sealed(Sealed { by_former_key: true, .. })) {
+            return false;
+        }
+        inner.head_sent = true;
+        true
     }
 
     /// Whether the response has to tell the browser something already.

@@ -5,7 +5,7 @@ mod present;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde_json::Value as Json;
@@ -27,18 +27,11 @@ const FRAME: usize = 32;
 enum Slot {
     /// Nothing.
     Absent,
-    /// What was loaded, under the name it was loaded from. Written back as it came.
-    Stored { raw: Raw, under: &'static str, seen: Seen },
+    /// What was loaded, under the name it was loaded from. Written back as it came. `seen` is what it decoded to, or that
+    /// it does not, once somebody asked.
+    Stored { raw: Raw, under: &'static str, seen: OnceLock<Option<Value>> },
     /// What this request set; not yet encoded.
     Set(Value),
-}
-
-/// What is known of a stored value.
-#[derive(Clone)]
-enum Seen {
-    Unread,
-    Undecodable,
-    Decoded(Value),
 }
 
 /// What was in a field's place before.
@@ -57,7 +50,7 @@ pub(crate) enum Peek {
 pub(crate) struct Values {
     schema: &'static Schema,
     /// Shared by clones until one is changed.
-    slots: Arc<Vec<Slot>>,
+    slots: Arc<[Slot]>,
     /// Stored keys that no field of this build declares.
     rest: Vec<(String, Raw)>,
     own: Own,
@@ -81,7 +74,7 @@ impl Values {
     pub(crate) fn empty(schema: &'static Schema) -> Self {
         Self {
             schema,
-            slots: Arc::new(vec![Slot::Absent; schema.fields().len()]),
+            slots: schema.fields().iter().map(|_| Slot::Absent).collect(),
             rest: Vec::new(),
             own: Own::default(),
             extra_before: None,
@@ -124,7 +117,7 @@ impl Values {
             Some((other, older)) if other != under => self.rest.push((other.to_owned(), older)),
             _ => {}
         }
-        *self.slot(index) = Slot::Stored { raw, under, seen: Seen::Unread };
+        *self.slot(index) = Slot::Stored { raw, under, seen: OnceLock::new() };
     }
 
     fn place_other(&mut self, name: String, raw: Raw) {
@@ -141,29 +134,32 @@ impl Values {
         self.rest = foreign;
         let own: Vec<(String, Raw)> = own;
         if !own.is_empty() {
-            *self.slot(extra) = Slot::Stored { raw: Raw::Fields(own.into()), under: "", seen: Seen::Unread };
+            *self.slot(extra) = Slot::Stored { raw: Raw::Fields(own.into()), under: "", seen: OnceLock::new() };
         }
     }
 
     pub(crate) fn peek(&self, field: &dyn AnyField) -> Peek {
         match &self.slots[field.spec().index] {
-            Slot::Absent | Slot::Stored { seen: Seen::Undecodable, .. } => Peek::Known(None),
-            Slot::Set(value) | Slot::Stored { seen: Seen::Decoded(value), .. } => Peek::Known(Some(value.clone())),
-            Slot::Stored { raw, seen: Seen::Unread, .. } => Peek::Undecoded(raw.clone()),
+            Slot::Absent => Peek::Known(None),
+            Slot::Set(value) => Peek::Known(Some(value.clone())),
+            Slot::Stored { raw, seen, .. } => {
+                seen.get().map_or_else(|| Peek::Undecoded(raw.clone()), |value| Peek::Known(value.clone()))
+            }
         }
     }
 
-    /// Remembers what `raw` decoded to, if it is still there.
-    pub(crate) fn remember(&mut self, field: &dyn AnyField, raw: &Raw, decoded: Option<Value>) {
-        if let Slot::Stored { raw: stored, seen: seen @ Seen::Unread, .. } = self.slot(field.spec().index)
+    /// Remembers what `raw` decoded to, if it is still there; clones that share it know it as well.
+    pub(crate) fn remember(&self, field: &dyn AnyField, raw: &Raw, decoded: Option<Value>) {
+        if let Slot::Stored { raw: stored, seen, .. } = &self.slots[field.spec().index]
             && stored == raw
         {
-            *seen = decoded.map_or(Seen::Undecodable, Seen::Decoded);
+            // Where another thread came first, its value stays.
+            let _ = seen.set(decoded);
         }
     }
 
     /// The stored value. Runs user code when it was not decoded yet.
-    pub(crate) fn read(&mut self, field: &dyn AnyField) -> Option<Value> {
+    pub(crate) fn read(&self, field: &dyn AnyField) -> Option<Value> {
         match self.peek(field) {
             Peek::Known(value) => value,
             Peek::Undecoded(raw) => {
@@ -271,7 +267,7 @@ impl Values {
                 if field.spec().extra {
                     raw = Raw::Fields(kept_raw(self.schema.extra_keys(*field, &raw)?, self.extra_before.as_deref()));
                 }
-                let seen = Seen::Decoded(value.clone());
+                let seen = OnceLock::from(Some(value.clone()));
                 *slot = Slot::Stored { raw, under: field.spec().stored, seen };
             }
         }

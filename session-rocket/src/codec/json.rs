@@ -62,7 +62,9 @@ fn unencodable(error: serde_json::Error) -> Unencodable {
 }
 
 pub(super) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>) -> Bytes {
-    let mut out = vec![TAG];
+    // Most sessions are small: one piece of memory does.
+    let mut out = Vec::with_capacity(128);
+    out.push(TAG);
     let mut separator = b'{';
     let mut put = |out: &mut Vec<u8>, name: &str, json: &[u8]| {
         out.push(std::mem::replace(&mut separator, b','));

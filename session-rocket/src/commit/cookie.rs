@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::rules::Rules;
+use super::{CookieValues, candidates};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sealed::{Content, Sealer};
@@ -38,9 +39,10 @@ impl CookieEngine {
 
     /// Opens the session that one of the cookie values holds, or an empty one. Where several do, the last one sealed
     /// is the browser's newest.
-    pub(super) fn load(&self, cookies: &[&str]) -> Result<(Carrier, Values)> {
+    pub(super) fn load(&self, values: &mut CookieValues<'_, '_>) -> Result<(Carrier, Values)> {
         let now = self.rules.now();
-        let opened = cookies.iter().filter_map(|value| self.sealer.open(value));
+        let candidates = candidates(values, |value| self.well_formed(value));
+        let opened = candidates.filter_map(|value| self.sealer.open(value));
         let alive = opened.filter(|(content, _)| now < self.ends(content));
         let Some((content, by_former_key)) = alive.max_by_key(|(content, _)| content.issued_at) else {
             return Ok((Carrier::New { replaces: None }, Values::empty(self.rules.schema)));
@@ -63,7 +65,7 @@ impl CookieEngine {
     ///
     /// # Errors
     /// When a change cannot be encoded, or the cookie gets too large: the browser's stays as it is.
-    pub(crate) fn commit(&self, job: Job) -> Result<Settled> {
+    pub(crate) fn commit(&self, job: Box<Job>) -> Result<Settled> {
         let flushed = job.flushed;
         match self.sealed_anew(job) {
             // It has ended, and the browser is told.
@@ -72,8 +74,8 @@ impl CookieEngine {
         }
     }
 
-    fn sealed_anew(&self, job: Job) -> Result<Settled> {
-        let Job { carrier, base, mut values, lifecycle, flushed, login, .. } = job;
+    fn sealed_anew(&self, job: Box<Job>) -> Result<Settled> {
+        let Job { carrier, base, mut values, lifecycle, flushed, login, .. } = *job;
         if values.is_blank() && (flushed || !matches!(carrier, Carrier::Sealed(_))) {
             return Ok(self.forgotten(if flushed { CookieEffect::Remove } else { CookieEffect::None }));
         }

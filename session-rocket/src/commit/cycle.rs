@@ -10,13 +10,13 @@ use crate::store::{Lookup, Retire};
 impl StoreEngine {
     /// Gives a session a new id: the new record first, then the tombstone that points to it. Whoever crashes between
     /// the two leaves a record that nobody knows the id of.
-    pub(super) async fn cycle(&self, live: Live, job: Job, deadline: Deadline) -> Result<Settled> {
+    pub(super) async fn cycle(&self, live: Live, job: Box<Job>, deadline: Deadline) -> Result<Settled> {
         let group = self.groups.enter(live.key);
         let _alone = group.alone().await;
         self.cycle_alone(live, job, deadline).await
     }
 
-    async fn cycle_alone(&self, live: Live, job: Job, deadline: Deadline) -> Result<Settled> {
+    async fn cycle_alone(&self, live: Live, job: Box<Job>, deadline: Deadline) -> Result<Settled> {
         // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2); a cycle for any other reason does not.
         let created_at = if job.login { None } else { Some(live.created_at) };
         let mut values = job.values.clone();
@@ -51,7 +51,7 @@ impl StoreEngine {
     }
 
     /// Another request cycled or ended the session first: a login gets a session of its own, other changes follow.
-    pub(super) async fn overtaken(&self, key: &Key, job: Job, deadline: Deadline) -> Result<Settled> {
+    pub(super) async fn overtaken(&self, key: &Key, job: Box<Job>, deadline: Deadline) -> Result<Settled> {
         if job.login {
             return self.found_apart(&job, deadline).await;
         }
@@ -75,7 +75,7 @@ impl StoreEngine {
     }
 
     /// Ends a session. What was set afterwards makes a new one.
-    pub(super) async fn end(&self, live: Live, mut job: Job, deadline: Deadline) -> Result<Settled> {
+    pub(super) async fn end(&self, live: Live, mut job: Box<Job>, deadline: Deadline) -> Result<Settled> {
         if !job.flushed {
             // One user's session does not end for another's that cannot be saved.
             self.rules.encode(&mut job.values)?;
@@ -101,7 +101,7 @@ impl StoreEngine {
         Err(Error::new(ErrorKind::Timeout, "the session was moved on at every try"))
     }
 
-    async fn after_end(&self, job: Job, followed: bool, deadline: Deadline) -> Result<Settled> {
+    async fn after_end(&self, job: Box<Job>, followed: bool, deadline: Deadline) -> Result<Settled> {
         if job.values.is_blank() && !job.flushed {
             // Nobody is logged in any more, but the visit goes on: with an id that is not the old one.
             return self.found(job.values, None, deadline).await;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hashlink::DefaultHashBuilder;
 use tokio::sync::{Mutex as Turn, MutexGuard};
 
 use super::store::{Deadline, StoreEngine, Stored};
@@ -16,7 +17,7 @@ use crate::values::Values;
 
 /// The groups of all sessions with commits under way in this process.
 #[derive(Default)]
-pub(super) struct Groups(Mutex<HashMap<Key, Arc<Group>>>);
+pub(super) struct Groups(Mutex<HashMap<Key, Arc<Group>, DefaultHashBuilder>>);
 
 impl Groups {
     /// Joins the group of a session; it is gone when the last one has left.
@@ -69,8 +70,8 @@ impl Group {
         turn
     }
 
-    fn join(&self, job: Job, deadline: Deadline) -> Arc<Ticket> {
-        let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Waiting(Box::new(job))), deadline });
+    fn join(&self, job: Box<Job>, deadline: Deadline) -> Arc<Ticket> {
+        let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Waiting(job)), deadline });
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(ticket.clone());
         ticket
     }
@@ -169,7 +170,7 @@ impl Target {
 
 impl StoreEngine {
     /// Commits in the group of the session.
-    pub(super) async fn grouped(&self, live: Live, job: Job, deadline: Deadline) -> Result<Settled> {
+    pub(super) async fn grouped(&self, live: Live, job: Box<Job>, deadline: Deadline) -> Result<Settled> {
         let own = Stored { live: live.clone(), values: job.base.clone() };
         let stage = {
             let group = self.groups.enter(live.key);
@@ -189,16 +190,16 @@ impl StoreEngine {
         match stage {
             Stage::Identifies(mut job) => {
                 job.forget_csrf();
-                self.cycle(live, *job, deadline).await
+                Box::pin(self.cycle(live, job, deadline)).await
             }
             stage => finished(stage),
         }
     }
 
     /// Commits on a session that was moved meanwhile.
-    pub(super) async fn save_moved(&self, at: Stored, job: Job, deadline: Deadline) -> Result<Settled> {
+    pub(super) async fn save_moved(&self, at: Stored, job: Box<Job>, deadline: Deadline) -> Result<Settled> {
         let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Taken), deadline });
-        let mut members = vec![Member { ticket: ticket.clone(), job: Box::new(job), outside: None }];
+        let mut members = vec![Member { ticket: ticket.clone(), job, outside: None }];
         self.follow(&mut members, &at.values);
         self.save(Target { at, followed: true, read: true }, members).await;
         match ticket.replace(Stage::Taken) {
@@ -252,7 +253,7 @@ impl StoreEngine {
                 self.pause(attempt, deadline).await?;
             }
             Update::Moved(_) | Update::Gone => {
-                let Some(stored) = self.moved(&key, deadline).await? else {
+                let Some(stored) = Box::pin(self.moved(&key, deadline)).await? else {
                     members.drain(..).for_each(|member| member.finish(Ok(self.ended())));
                     target.followed = true;
                     return Ok(true);
@@ -307,8 +308,9 @@ impl StoreEngine {
                     members.push(member);
                 }
                 Ok(None) => {
-                    let Member { ticket, job, .. } = member;
-                    ticket.replace(Stage::Identifies(Box::new(Job { login: true, ..*job })));
+                    let Member { ticket, mut job, .. } = member;
+                    job.login = true;
+                    ticket.replace(Stage::Identifies(job));
                 }
                 Err(error) => member.finish(Err(error)),
             }

@@ -30,7 +30,7 @@ impl StoreEngine {
     ) -> Result<Update> {
         let own = |seen: &Lookup| matches!(seen, Lookup::Found(found) if found.version == record.version);
         let untouched = |seen: &Lookup| matches!(seen, Lookup::Found(found) if found.version == expected);
-        let write = || self.store.update(key, expected, record);
+        let write = || self.store().update(key, expected, record);
         self.certain(key, "save", deadline, write, Update::Updated, own, untouched).await
     }
 
@@ -38,7 +38,7 @@ impl StoreEngine {
     pub(super) async fn insert(&self, key: &Key, record: &Record, deadline: Deadline) -> Result<bool> {
         let own = |seen: &Lookup| matches!(seen, Lookup::Found(found) if found.version == record.version);
         let untouched = |seen: &Lookup| matches!(seen, Lookup::Absent);
-        let write = || self.store.create(key, record);
+        let write = || self.store().create(key, record);
         let answer = self.certain(key, "create", deadline, write, Create::Created, own, untouched).await?;
         Ok(answer == Create::Created)
     }
@@ -56,17 +56,19 @@ impl StoreEngine {
             Lookup::Found(found) => expected.is_none_or(|version| found.version == version),
             _ => false,
         };
-        let write = || self.store.retire(key, expected, tombstone);
+        let write = || self.store().retire(key, expected, tombstone);
         self.certain(key, "end", deadline, write, Retire::Retired, own, untouched).await
     }
 
     /// Removes a record that nobody can reach any more; that it stays until it expires does no harm.
     pub(super) async fn discard(&self, key: &Key, expected: Option<Version>, deadline: Deadline) {
         let removed = match expected {
-            None => self.call(deadline.share(), "remove", self.store.delete(key)).await,
+            None => self.call(|| deadline.share(), "remove", self.store().delete(key)).await,
             Some(_) => {
                 let tombstone = self.tombstone(crate::record::Fate::Ended);
-                self.call(deadline.share(), "remove", self.store.retire(key, expected, tombstone)).await.map(|_| ())
+                self.call(|| deadline.share(), "remove", self.store().retire(key, expected, tombstone))
+                    .await
+                    .map(|_| ())
             }
         };
         if let Err(error) = removed {
@@ -79,7 +81,7 @@ impl StoreEngine {
 
     /// What `key` holds, in the midst of a commit.
     pub(super) async fn look(&self, key: &Key, deadline: Deadline) -> Result<Lookup> {
-        self.call(deadline.share(), "load", self.store.load(key)).await
+        self.call(|| deadline.share(), "load", self.store().load(key)).await
     }
 
     /// Writes; without a clear answer, looks whether it is done (`own`), or still to be done (`untouched`): then once
@@ -95,26 +97,25 @@ impl StoreEngine {
         own: impl Fn(&Lookup) -> bool,
         untouched: impl Fn(&Lookup) -> bool,
     ) -> Result<A> {
-        let lost = match self.call(deadline.share(), what, write()).await {
+        let lost = match self.call(|| deadline.share(), what, write()).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        match self.look(key, deadline).await {
-            Ok(seen) if own(&seen) => return Ok(done),
-            Ok(seen) if untouched(&seen) => {}
-            _ => return Err(uncertain(what, lost)),
-        }
-        if let Ok(answer) = self.call(deadline.share(), what, write()).await
-            && answer == done
-        {
-            return Ok(done);
-        }
-        // What was cut off may still be on its way: it is given a little time to arrive.
-        self.rules.clock.sleep(LAST_CHANCE.min(deadline.left() / 2)).await;
-        match self.look(key, deadline).await {
-            Ok(seen) if own(&seen) => Ok(done),
-            _ => Err(uncertain(what, lost)),
-        }
+        // Boxed, or every write would take up the room of the rare one that has to ask.
+        let ask = Box::pin(async {
+            match self.look(key, deadline).await {
+                Ok(seen) if own(&seen) => return true,
+                Ok(seen) if untouched(&seen) => {}
+                _ => return false,
+            }
+            if self.call(|| deadline.share(), what, write()).await.is_ok_and(|answer| answer == done) {
+                return true;
+            }
+            // What was cut off may still be on its way: it is given a little time to arrive.
+            self.rules.clock.sleep(LAST_CHANCE.min(deadline.left() / 2)).await;
+            self.look(key, deadline).await.is_ok_and(|seen| own(&seen))
+        });
+        if ask.await { Ok(done) } else { Err(uncertain(what, lost)) }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::values::Values;
 
 use super::group::Groups;
 use super::rules::Rules;
+use super::{CookieValues, candidates};
 
 /// How long a tombstone stands: longer than a request that still carries the old id takes to arrive.
 const TOMBSTONE: Duration = Duration::from_secs(60);
@@ -27,7 +28,7 @@ pub(super) const TRIES: usize = 8;
 /// Keeps sessions of one type in a store.
 pub(crate) struct StoreEngine {
     pub rules: Rules,
-    pub(super) store: Arc<dyn Store>,
+    store: Arc<dyn Store>,
     timeout: Duration,
     pub(super) groups: Groups,
 }
@@ -54,21 +55,21 @@ impl StoreEngine {
         Self { rules, store, timeout, groups: Groups::default() }
     }
 
-    /// Loads the session that one of `ids` is of, or an empty one. At most one of them is alive; one that ended says that
+    /// Loads the session that one of the cookie values is of, or an empty one. At most one of them is alive; one that ended says that
     /// nothing is to be kept only where none is.
     ///
     /// # Errors
     /// When the store cannot be read: never an empty session.
-    pub(crate) async fn load(&self, ids: &[SessionId]) -> Result<(Carrier, Values)> {
+    pub(crate) async fn load(&self, values: &mut CookieValues<'_, '_>) -> Result<(Carrier, Values)> {
         let deadline = Deadline(Instant::now() + self.timeout);
         let mut fallback = Carrier::New { replaces: None };
-        for id in ids {
+        for id in candidates(values, SessionId::parse) {
             let key = id.key(self.rules.scope);
-            match self.call(deadline.left(), "load", self.store.load(&key)).await? {
+            match self.call(|| deadline.left(), "load", self.store().load(&key)).await? {
                 Lookup::Found(record) => match self.read(key, Some(id.clone()), &record)? {
                     Some(stored) => return Ok((Carrier::Live(stored.live), stored.values)),
                     None => {
-                        self.log_damage(id);
+                        self.log_damage(&id);
                         fallback = Carrier::New { replaces: Some((key, record.version)) };
                     }
                 },
@@ -77,6 +78,11 @@ impl StoreEngine {
             }
         }
         Ok((fallback, Values::empty(self.rules.schema)))
+    }
+
+    /// The store itself: a call by way of its `Arc` would be boxed twice.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     fn log_damage(&self, id: &SessionId) {
@@ -101,23 +107,26 @@ impl StoreEngine {
     ///
     /// # Errors
     /// When the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
-    pub(crate) async fn commit(&self, job: Job) -> Result<Settled> {
+    pub(crate) async fn commit(&self, job: Box<Job>) -> Result<Settled> {
         let deadline = Deadline(Instant::now() + self.timeout);
+        // What is rare is boxed, or each commit would take up the room of the largest.
         match (&job.carrier, job.lifecycle) {
             // Both engines share one type of carrier; a request has one engine.
             (Carrier::Sealed(_), _) => Err(Error::new(ErrorKind::Unsupported, "a sealed session is in no store")),
-            (Carrier::Outside { .. } | Carrier::Ended, _) if job.login => self.found_apart(&job, deadline).await,
+            (Carrier::Outside { .. } | Carrier::Ended, _) if job.login => {
+                Box::pin(self.found_apart(&job, deadline)).await
+            }
             (Carrier::Outside { left }, Lifecycle::Keep | Lifecycle::Cycle) => {
                 let left = *left;
-                self.overtaken(&left, job, deadline).await
+                Box::pin(self.overtaken(&left, job, deadline)).await
             }
             (Carrier::Outside { .. } | Carrier::Ended, _) => Ok(self.ended()),
             (Carrier::Live(live), Lifecycle::Keep) => self.grouped(live.clone(), job, deadline).await,
-            (Carrier::Live(live), Lifecycle::Cycle) => self.cycle(live.clone(), job, deadline).await,
-            (Carrier::Live(live), Lifecycle::End) => self.end(live.clone(), job, deadline).await,
+            (Carrier::Live(live), Lifecycle::Cycle) => Box::pin(self.cycle(live.clone(), job, deadline)).await,
+            (Carrier::Live(live), Lifecycle::End) => Box::pin(self.end(live.clone(), job, deadline)).await,
             (Carrier::New { replaces }, _) => {
                 let replaces = *replaces;
-                self.found_or_forget(job, replaces, deadline).await
+                Box::pin(self.found_or_forget(job, replaces, deadline)).await
             }
         }
     }
@@ -127,8 +136,8 @@ impl StoreEngine {
         let now = self.rules.now();
         let due = self.rules.policy.refreshed(values.expiry(), live.created_at, live.expires_at, now);
         let Some(due) = due else { return Ok(None) };
-        let touch = self.store.touch(&live.key, live.version, due);
-        Ok(match self.call(self.timeout, "refresh", touch).await? {
+        let touch = self.store().touch(&live.key, live.version, due);
+        Ok(match self.call(|| self.timeout, "refresh", touch).await? {
             Touch::Touched => {
                 let carrier = Carrier::Live(Live { expires_at: due, ..live.clone() });
                 Some(Settled::new(carrier, values, CookieEffect::Set))
@@ -140,13 +149,13 @@ impl StoreEngine {
 
     /// Whether a session is still where it was.
     pub(crate) async fn holds(&self, live: &Live) -> bool {
-        matches!(self.call(self.timeout, "load", self.store.load(&live.key)).await, Ok(Lookup::Found(_)))
+        matches!(self.call(|| self.timeout, "load", self.store().load(&live.key)).await, Ok(Lookup::Found(_)))
     }
 
     /// A session without a record, or what `flush` leaves of it.
     pub(super) async fn found_or_forget(
         &self,
-        job: Job,
+        job: Box<Job>,
         replaces: Option<(Key, Version)>,
         deadline: Deadline,
     ) -> Result<Settled> {
@@ -234,7 +243,7 @@ impl StoreEngine {
     /// A store call within `limit`. Dropping it then is safe by the store's contract.
     pub(super) async fn call<A>(
         &self,
-        limit: Duration,
+        limit: impl FnOnce() -> Duration,
         what: &str,
         call: impl Future<Output = Result<A>>,
     ) -> Result<A> {

@@ -129,7 +129,7 @@ fn sealed_raw(sealer: &Sealer, body: &[u8]) -> String {
     let mut bytes = vec![Kind::Signed as u8];
     bytes.extend_from_slice(&keys.id);
     bytes.extend_from_slice(body);
-    let tag = keys.mac.clone().chain_update(&sealer.context).chain_update(&bytes).finalize();
+    let tag = keys.mac.clone().chain_update(&bytes).finalize();
     bytes.extend_from_slice(&tag.into_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }

@@ -11,7 +11,7 @@ use tokio::sync::Mutex as Turn;
 use crate::clock::Timestamp;
 use crate::commit::{CookieEngine, Engine};
 use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::Expiry;
+use crate::expiry::{Expiry, Refresh};
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Scope, Settled, State};
 
 /// A session whatever its type: what it holds and how it is saved.
@@ -90,7 +90,7 @@ impl Core {
     }
 
     /// What there is to commit, unless it comes too late.
-    fn take(&self, scope: Scope) -> Option<Job> {
+    fn take(&self, scope: Scope) -> Option<Box<Job>> {
         let job = self.state.take(scope)?;
         if self.state.head_sent() && needs_cookie(&job) {
             let context = "the response head is sent: the browser can no longer be told a new session id";
@@ -116,6 +116,9 @@ impl Core {
     /// Saves what the request changed, or renews what it read. Whether all was saved, and what to tell the browser: also
     /// of a failure, for what was saved before it, such as a new id, stands.
     pub(crate) async fn respond(self: &Arc<Self>, scope: Scope) -> (Answer, Result<()>) {
+        if self.was_only_read(scope) {
+            return (Answer::Nothing, Ok(()));
+        }
         let earlier = self.state.renewal();
         // There may be a failure of a `save` whose caller went away.
         let saved = self.commit(scope).await.and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
@@ -123,19 +126,28 @@ impl Core {
             // By now, another request may have given the browser a newer id: a renewal must not take that from it. After
             // a failure nobody knows; after a save of a while ago the store does.
             let old = earlier.is_some_and(|earlier| earlier.version == live.version);
-            if saved.is_err() || old && !self.engine.holds(&live).await {
+            if saved.is_err() || old && !Box::pin(self.engine.holds(&live)).await {
                 self.state.withdraw_news();
             }
         }
-        if saved.is_ok() && scope == Scope::Everything {
-            self.refresh().await;
+        if saved.is_ok() && scope == Scope::Everything && !self.state.has_news() {
+            Box::pin(self.refresh()).await;
         }
         (self.news(), saved)
     }
 
+    /// Whether there is nothing to save, to renew or to tell, as with most requests; if so, the response head is sent.
+    fn was_only_read(&self, scope: Scope) -> bool {
+        if scope == Scope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
+            return false;
+        }
+        // While another guard's save runs, nobody knows.
+        self.turn.try_lock().is_ok_and(|_turn| self.state.send_head_unchanged())
+    }
+
     /// What the browser has to be told; from now on nothing more can be.
     fn news(&self) -> Answer {
-        let (effect, carrier, expiry) = self.state.send_head();
+        let Some((effect, carrier, expiry)) = self.state.send_head() else { return Answer::Nothing };
         match (effect, carrier) {
             (CookieEffect::Set, Carrier::Live(live)) => {
                 self.hold(live.id.map(|id| id.expose()), live.expires_at, expiry)

@@ -45,7 +45,7 @@ impl State {
             }
         };
         let decoded = schema.decode(field, &raw);
-        let mut inner = self.lock();
+        let inner = self.lock();
         inner.values.remember(field, &raw, decoded.clone());
         // Another thread may have decoded it first: all readers share one value.
         match inner.values.peek(field) {

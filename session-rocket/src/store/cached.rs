@@ -120,7 +120,7 @@ impl Both {
     /// A writing call to the database. After an error it may still happen: a barrier stands when this is done.
     async fn write<A>(&self, key: &Key, call: impl Future<Output = Result<A>>) -> Result<A> {
         let late = || Err(Error::new(ErrorKind::Timeout, "the database did not answer in time"));
-        let answer = within(&*self.clock, self.timeout, call).await.unwrap_or_else(late);
+        let answer = within(&*self.clock, || self.timeout, call).await.unwrap_or_else(late);
         if answer.is_err() {
             self.cache.bar(key).await;
         }

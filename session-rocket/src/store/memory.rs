@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use hashlink::LruCache;
 
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
@@ -16,21 +17,88 @@ use crate::record::{Fate, Record, Tombstone, Version};
 ///
 /// It holds at most `capacity` sessions and tombstones; the least recently used one makes room for the next.
 pub struct MemoryStore {
-    entries: Mutex<LruCache<Key, Entry>>,
+    held: Mutex<Held>,
     clock: Arc<dyn Clock>,
 }
 
+/// What is in the memory.
+struct Held {
+    entries: LruCache<Key, Entry>,
+    /// As many as there are session types.
+    scopes: Vec<Arc<str>>,
+}
+
+impl Held {
+    fn live(&mut self, record: &Record) -> Live {
+        let known = self.scopes.iter().find(|scope| ***scope == *record.scope).cloned();
+        let scope = known.unwrap_or_else(|| {
+            let scope: Arc<str> = record.scope.as_str().into();
+            self.scopes.push(scope.clone());
+            scope
+        });
+        Live {
+            payload: (&record.payload[..]).into(),
+            version: record.version,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            expires_at: record.expires_at,
+            identity: record.identity.as_deref().map(Box::from),
+            scope,
+        }
+    }
+}
+
 enum Entry {
-    Live(Box<Record>),
-    Ended(Tombstone),
+    Live(Live),
+    Ended(Box<Tombstone>),
 }
 
 impl Entry {
+    fn ended(tombstone: Tombstone) -> Self {
+        Self::Ended(Box::new(tombstone))
+    }
+
     fn expires_at(&self) -> Timestamp {
         match self {
-            Self::Live(record) => record.expires_at,
+            Self::Live(live) => live.expires_at,
             Self::Ended(tombstone) => tombstone.expires_at,
         }
+    }
+
+    fn found(&self) -> Lookup {
+        match self {
+            Self::Live(live) => Lookup::Found(live.record()),
+            Self::Ended(tombstone) => Lookup::Tombstone(**tombstone),
+        }
+    }
+}
+
+/// A [`Record`] in half of its room: sites hold many.
+struct Live {
+    payload: Arc<[u8]>,
+    version: Version,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    expires_at: Timestamp,
+    identity: Option<Box<str>>,
+    scope: Arc<str>,
+}
+
+impl Live {
+    fn record(&self) -> Record {
+        Record {
+            payload: Bytes::from_owner(self.payload.clone()),
+            version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            expires_at: self.expires_at,
+            identity: self.identity.as_deref().map(str::to_owned),
+            scope: self.scope.to_string(),
+        }
+    }
+
+    fn belongs(&self, scope: &str, identity: &str) -> bool {
+        *self.scope == *scope && self.identity.as_deref() == Some(identity)
     }
 }
 
@@ -38,18 +106,19 @@ impl MemoryStore {
     /// An empty store for at most `capacity` sessions and tombstones, and for one at least.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         // One that holds nothing would say that it created what is not there.
-        Self { entries: Mutex::new(LruCache::new(capacity.max(1))), clock }
+        let entries = LruCache::new(capacity.max(1));
+        Self { held: Mutex::new(Held { entries, scopes: Vec::new() }), clock }
     }
 
     /// No call panics with the lock held: a poisoned lock guards whole entries.
-    fn lock(&self) -> MutexGuard<'_, LruCache<Key, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `run` on what `key` holds, the expired left out.
     fn with<R>(&self, key: &Key, run: impl FnOnce(Option<&mut Entry>) -> R) -> R {
         let now = self.clock.now();
-        run(self.lock().get_mut(key).filter(|entry| entry.expires_at() > now))
+        run(self.lock().entries.get_mut(key).filter(|entry| entry.expires_at() > now))
     }
 
     /// Replaces the record of version `expected`, or tells why not.
@@ -61,19 +130,22 @@ impl MemoryStore {
         refuse: impl FnOnce(Refusal<'_>) -> R,
     ) -> R {
         self.with(key, |entry| match entry {
-            Some(Entry::Live(record)) if expected.is_some_and(|version| version != record.version) => {
-                refuse(Refusal::Conflict(record))
+            Some(Entry::Live(live)) if expected.is_some_and(|version| version != live.version) => {
+                refuse(Refusal::Conflict(live))
             }
             Some(entry @ Entry::Live(_)) => swap(entry),
-            Some(Entry::Ended(Tombstone { fate: Fate::Moved(to), .. })) => refuse(Refusal::Moved(*to)),
-            Some(Entry::Ended(_)) | None => refuse(Refusal::Gone),
+            Some(Entry::Ended(tombstone)) => refuse(match tombstone.fate {
+                Fate::Moved(to) => Refusal::Moved(to),
+                Fate::Ended => Refusal::Gone,
+            }),
+            None => refuse(Refusal::Gone),
         })
     }
 }
 
 /// Why a record was not replaced.
 enum Refusal<'a> {
-    Conflict(&'a Record),
+    Conflict(&'a Live),
     Moved(Key),
     Gone,
 }
@@ -81,30 +153,28 @@ enum Refusal<'a> {
 #[async_trait]
 impl Store for MemoryStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
-        Ok(self.with(key, |entry| match entry {
-            Some(Entry::Live(record)) => Lookup::Found((**record).clone()),
-            Some(Entry::Ended(tombstone)) => Lookup::Tombstone(*tombstone),
-            None => Lookup::Absent,
-        }))
+        Ok(self.with(key, |entry| entry.map_or(Lookup::Absent, |entry| entry.found())))
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
         let now = self.clock.now();
-        let mut entries = self.lock();
-        if entries.peek(key).is_some_and(|entry| entry.expires_at() > now) {
+        let mut held = self.lock();
+        if held.entries.peek(key).is_some_and(|entry| entry.expires_at() > now) {
             return Ok(Create::Taken);
         }
-        entries.insert(*key, Entry::Live(Box::new(record.clone())));
+        let live = held.live(record);
+        held.entries.insert(*key, Entry::Live(live));
         Ok(Create::Created)
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        let live = self.lock().live(record);
         let swap = |entry: &mut Entry| {
-            *entry = Entry::Live(Box::new(record.clone()));
+            *entry = Entry::Live(live);
             Update::Updated
         };
         Ok(self.swap(key, Some(expected), swap, |refusal| match refusal {
-            Refusal::Conflict(fresh) => Update::Conflict(fresh.clone()),
+            Refusal::Conflict(fresh) => Update::Conflict(fresh.record()),
             Refusal::Moved(to) => Update::Moved(to),
             Refusal::Gone => Update::Gone,
         }))
@@ -112,8 +182,8 @@ impl Store for MemoryStore {
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         let swap = |entry: &mut Entry| {
-            if let Entry::Live(record) = entry {
-                record.expires_at = record.expires_at.max(expires_at);
+            if let Entry::Live(live) = entry {
+                live.expires_at = live.expires_at.max(expires_at);
             }
             Touch::Touched
         };
@@ -125,23 +195,23 @@ impl Store for MemoryStore {
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         let swap = |entry: &mut Entry| {
-            *entry = Entry::Ended(tombstone);
+            *entry = Entry::ended(tombstone);
             Retire::Retired
         };
         Ok(self.swap(key, expected, swap, |refusal| match refusal {
-            Refusal::Conflict(fresh) => Retire::Conflict(fresh.clone()),
+            Refusal::Conflict(fresh) => Retire::Conflict(fresh.record()),
             Refusal::Moved(_) | Refusal::Gone => Retire::Gone,
         }))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.lock().remove(key);
+        self.lock().entries.remove(key);
         Ok(())
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
         let now = self.clock.now();
-        let mut entries = self.lock();
+        let entries = &mut self.lock().entries;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let expired: Vec<Key> =
             entries.iter().filter(|(_, entry)| entry.expires_at() <= now).map(|(key, _)| *key).take(limit).collect();
@@ -155,10 +225,11 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         Ok(self
             .lock()
+            .entries
             .iter()
             .filter_map(|(key, entry)| match entry {
-                Entry::Live(record) if record.expires_at > now && belongs(record, scope, identity) => {
-                    Some((*key, (**record).clone()))
+                Entry::Live(live) if live.expires_at > now && live.belongs(scope, identity) => {
+                    Some((*key, live.record()))
                 }
                 Entry::Live(_) | Entry::Ended(_) => None,
             })
@@ -168,13 +239,13 @@ impl Store for MemoryStore {
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let now = self.clock.now();
         let mut retired = 0;
-        for (key, entry) in self.lock().iter_mut() {
-            if let Entry::Live(record) = entry
-                && record.expires_at > now
+        for (key, entry) in self.lock().entries.iter_mut() {
+            if let Entry::Live(live) = entry
+                && live.expires_at > now
                 && Some(key) != except
-                && belongs(record, scope, identity)
+                && live.belongs(scope, identity)
             {
-                *entry = Entry::Ended(Tombstone { fate: Fate::Ended, expires_at: until });
+                *entry = Entry::ended(Tombstone { fate: Fate::Ended, expires_at: until });
                 retired += 1;
             }
         }
@@ -184,24 +255,16 @@ impl Store for MemoryStore {
     async fn stats(&self) -> Result<Stats> {
         let now = self.clock.now();
         let mut stats = Stats::default();
-        for (_, entry) in self.lock().iter() {
-            let held = match entry {
-                Entry::Live(record) => Lookup::Found((**record).clone()),
-                Entry::Ended(tombstone) => Lookup::Tombstone(*tombstone),
-            };
-            stats.add(&held, now);
+        for (_, entry) in self.lock().entries.iter() {
+            stats.add(&entry.found(), now);
         }
         Ok(stats)
     }
 }
 
-fn belongs(record: &Record, scope: &str, identity: &str) -> bool {
-    record.scope == scope && record.identity.as_deref() == Some(identity)
-}
-
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("sessions", &self.lock().len()).finish_non_exhaustive()
+        f.debug_struct("MemoryStore").field("sessions", &self.lock().entries.len()).finish_non_exhaustive()
     }
 }
 
@@ -225,8 +288,8 @@ mod tests {
     }
 
     fn held(store: &MemoryStore) -> Vec<u8> {
-        let entries = store.lock();
-        (0..10).filter(|n| entries.peek(&key(*n)).is_some()).collect()
+        let held = store.lock();
+        (0..10).filter(|n| held.entries.peek(&key(*n)).is_some()).collect()
     }
 
     #[tokio::test]

@@ -176,7 +176,7 @@ async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
         USER.set(first.state(), 7);
         let Ok(Answer::Hold { value, .. }) = respond(&first, Scope::Everything).await else { panic!("it is saved") };
         let load = async || {
-            let (carrier, values) = engine.load(std::iter::once(value.as_str())).await.unwrap();
+            let (carrier, values) = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
             Session::<Visitor>::new(crate::session::Core::new(
                 crate::state::State::new(carrier, values),
                 engine.clone(),
@@ -239,7 +239,7 @@ async fn a_sealed_session_of_another_build_is_waited_for_and_a_damaged_one_start
         let [issued_at, created_at, expires_at] = [0, 0, i64::MAX].map(Timestamp::from_millis);
         let content = Content { issued_at, created_at, expires_at, payload: payload.into() };
         let cookie = sealer().seal(&content).unwrap();
-        engine.load(std::iter::once(cookie.as_str())).await.map(|(carrier, values)| (carrier, values.is_blank()))
+        engine.load(&mut std::iter::once(cookie.as_str())).await.map(|(carrier, values)| (carrier, values.is_blank()))
     };
     assert!(matches!(load(r#"j{"count":1}"#).await, Ok((Carrier::Sealed(_), false))));
     assert_eq!(load("z{}").await.err().unwrap().kind(), ErrorKind::Unavailable);

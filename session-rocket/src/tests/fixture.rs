@@ -107,7 +107,7 @@ pub(crate) fn rules(clock: Arc<dyn Clock>, policy: Policy, max_size: usize) -> R
 /// What a request with these cookies loads.
 pub(crate) async fn load(engine: &Engine, ids: impl IntoIterator<Item = &SessionId>) -> Result<(Carrier, Values)> {
     let cookies: Vec<String> = ids.into_iter().map(SessionId::expose).collect();
-    engine.load(cookies.iter().map(String::as_str)).await
+    engine.load(&mut cookies.iter().map(String::as_str)).await
 }
 
 /// The session that a request with this cookie gets.

@@ -9,7 +9,7 @@ use crate::field::AnyField;
 
 impl Values {
     /// The stored names of all that is stored, whether it decodes or not.
-    pub(crate) fn keys(&mut self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         let mut keys = Vec::new();
         for (index, field) in self.schema.fields().iter().enumerate() {
             match &self.slots[index] {
@@ -33,7 +33,7 @@ impl Values {
     }
 
     /// All that is stored, as JSON. What does not encode is left out: saving it is what tells.
-    pub(crate) fn items(mut self) -> Map<String, Json> {
+    pub(crate) fn items(self) -> Map<String, Json> {
         let mut items = Map::new();
         for field in self.schema.fields() {
             let Some(value) = self.read(*field) else { continue };
@@ -53,7 +53,7 @@ impl Values {
     }
 
     /// What `field` reads as, encoded: the default where nothing is stored.
-    pub(crate) fn presented(&mut self, field: &dyn AnyField) -> Option<Raw> {
+    pub(crate) fn presented(&self, field: &dyn AnyField) -> Option<Raw> {
         match self.read(field) {
             Some(value) => field.encode(&value, Format::Json).0.ok(),
             None => field.encode_default(Format::Json)?.0.ok(),
@@ -64,7 +64,7 @@ impl Values {
     ///
     /// # Errors
     /// [`ErrorKind::Encode`] when the value does not encode.
-    pub(crate) fn presented_json(&mut self, field: &dyn AnyField) -> Result<Json> {
+    pub(crate) fn presented_json(&self, field: &dyn AnyField) -> Result<Json> {
         let encoded = match self.read(field) {
             Some(value) => Some(field.encode(&value, Format::Json)),
             None => field.encode_default(Format::Json),

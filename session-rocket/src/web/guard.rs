@@ -62,7 +62,7 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
         Error::new(ErrorKind::NoFairing, format!("attach the fairing: `.attach(Session::<{name}>::fairing())`"))
     })?;
     let engine = &attached.engine;
-    let (carrier, values) = engine.load(attached.cookie.values(request)).await?;
+    let (carrier, values) = engine.load(&mut attached.cookie.values(request)).await?;
     Ok(Session::new(Core::new(State::new(carrier, values), Arc::clone(engine))))
 }
 

@@ -183,7 +183,7 @@ impl Cache {
     /// One call within `limit`. After an error the cache is not trusted for a while.
     async fn call<A>(&self, limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A, ErrorKind> {
         let late = || Err(Error::new(ErrorKind::Timeout, "it did not answer in time"));
-        let answer = within(&*self.clock, limit, call).await.unwrap_or_else(late);
+        let answer = within(&*self.clock, || limit, call).await.unwrap_or_else(late);
         match &answer {
             Ok(_) => self.answered(),
             Err(error) => self.failed(error),

@@ -40,7 +40,7 @@ fn with_cookies<R>(headers: &[String], look: impl FnOnce(&Request<'_>) -> R) -> 
 
 /// The ids that a request carries.
 fn candidates(settings: &CookieSettings, request: &Request<'_>) -> Vec<SessionId> {
-    commit::candidates(settings.values(request), SessionId::parse)
+    commit::candidates(&mut settings.values(request), SessionId::parse).collect()
 }
 
 fn exposed(ids: &[SessionId]) -> Vec<String> {
