@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask test`, `ci`, `fuzz` and `bench`.
 
 mod backends;
+mod gate;
 mod packages;
 
 use std::env;
@@ -18,9 +19,11 @@ usage: cargo xtask <command>
           installs what is missing of them and of Chromium (on Debian as root) or says what to install;
           `--only postgres,redis` leaves out the other back-ends
   ci      what a change has to pass: format, lints with each feature alone and with all, documentation, tests,
-          licences and sources of the dependencies (installs cargo-deny if it is missing)
+          `bench --gate`, licences and sources of the dependencies (installs cargo-deny if it is missing)
   fuzz    a million changed sealed cookies, none of which may open; another number may be given behind it
-  bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark";
+  bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark;
+          `--gate` counts instructions instead (installs Valgrind) and fails where an operation takes over 3 % more of
+          them than kept in `benches/gate`; `--gate --keep` keeps those of now";
 
 type Outcome = Result<(), String>;
 
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
         (Some("ci"), []) => ci(),
         (Some("fuzz"), []) => fuzz("1000000"),
         (Some("fuzz"), [mutations]) if mutations.parse::<u64>().is_ok() => fuzz(mutations),
+        (Some("bench"), [flag]) if flag == "--gate" => gate::gate(false),
+        (Some("bench"), [flag, keep]) if flag == "--gate" && keep == "--keep" => gate::gate(true),
         (Some("bench"), filter) => bench(filter),
         _ => Err(USAGE.to_owned()),
     };
@@ -65,6 +70,7 @@ fn ci() -> Outcome {
     }
     cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
     test(&Backends::all())?;
+    gate::gate(false)?;
     deny()
 }
 
@@ -117,6 +123,12 @@ fn cargo(args: &str, variables: &[(&str, &str)]) -> Outcome {
     }
     println!("==> done in {:.0?}", start.elapsed());
     Ok(())
+}
+
+/// What a program prints, if it succeeds.
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The cargo that runs this program.

@@ -1,4 +1,4 @@
-//! The programs that the tests start, and how they are installed: a browser, and database servers.
+//! The programs that the tests and the gate start, and how they are installed: a browser, database servers, Valgrind.
 
 // The tests look for them in the same way.
 #[path = "../../tests/src/chromium/programs.rs"]
@@ -9,8 +9,8 @@ mod servers;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::Outcome;
 use crate::backends::Backends;
+use crate::{Outcome, output};
 
 /// Makes sure that what the tests of `backends` need is there: installs it where that is possible without asking anybody.
 pub fn ensure(backends: &Backends) -> Outcome {
@@ -18,6 +18,18 @@ pub fn ensure(backends: &Backends) -> Outcome {
     let Some(prefix) = install_prefix() else { return Err(missing) };
     update_and_install(prefix, &packages).map_err(|error| format!("{error}\n{missing}"))?;
     present(backends).map_err(|(_, missing)| missing)
+}
+
+/// Makes sure that Valgrind is there.
+pub fn ensure_valgrind() -> Outcome {
+    let present = || output(Command::new("valgrind").arg("--version")).is_some();
+    if present() {
+        return Ok(());
+    }
+    let missing = "instructions are counted by Valgrind: install the package `valgrind`";
+    let prefix = install_prefix().ok_or(missing)?;
+    update_and_install(prefix, &["valgrind"]).map_err(|error| format!("{error}\n{missing}"))?;
+    if present() { Ok(()) } else { Err(missing.to_owned()) }
 }
 
 /// The packages that are missing, and what to tell whoever has to install them.
@@ -53,20 +65,21 @@ fn update_and_install(prefix: &[&str], packages: &[&str]) -> Outcome {
 fn install(prefix: &[&str], packages: &[&str]) -> Outcome {
     apt_get(prefix, &[&["install", "--yes", "--no-install-recommends"], packages].concat())
 }
+
 /// What stands before `apt-get`, if it may install: nothing for root, `sudo` where it asks for no password.
 fn install_prefix() -> Option<&'static [&'static str]> {
     if !Path::new("/etc/debian_version").exists() {
         return None;
     }
-    if output("id", &["-u"]).is_some_and(|id| id.trim() == "0") {
+    if output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0") {
         return Some(&[]);
     }
-    output("sudo", &["-n", "true"]).map(|_| ["sudo", "-n"].as_slice())
+    output(Command::new("sudo").args(["-n", "true"])).map(|_| ["sudo", "-n"].as_slice())
 }
 
 /// Whether `apt-get update` has ever been run.
 fn packages_known() -> bool {
-    output("apt-cache", &["show", browser::PACKAGES[1]]).is_some_and(|text| !text.is_empty())
+    output(Command::new("apt-cache").args(["show", browser::PACKAGES[1]])).is_some_and(|text| !text.is_empty())
 }
 
 fn apt_get(prefix: &[&str], args: &[&str]) -> Outcome {
@@ -80,10 +93,4 @@ fn apt_get(prefix: &[&str], args: &[&str]) -> Outcome {
         Ok(status) => Err(format!("==> failed with {status}: {}", words.join(" "))),
         Err(error) => Err(format!("cannot run {program}: {error}")),
     }
-}
-
-/// What a program prints, if it succeeds.
-fn output(program: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
