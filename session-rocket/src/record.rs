@@ -1,10 +1,20 @@
 //! What a store keeps.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, random_bytes};
+
+/// How many versions are drawn together: to ask the operating system for each would be a good part of a save. They are
+/// no secrets.
+const AT_ONCE: usize = 32;
+
+thread_local! {
+    static DRAWN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The version of a record: 64 random bits, drawn anew by whoever writes it.
 ///
@@ -24,7 +34,13 @@ impl Version {
     }
 
     pub(crate) fn random() -> Result<Self> {
-        random_bytes().map(|bytes| Self(u64::from_be_bytes(bytes)))
+        DRAWN.with_borrow_mut(|drawn| {
+            if drawn.is_empty() {
+                let bytes = random_bytes::<{ AT_ONCE * size_of::<u64>() }>()?;
+                drawn.extend(bytes.as_chunks().0.iter().map(|eight| u64::from_be_bytes(*eight)));
+            }
+            drawn.pop().map(Self).ok_or_else(|| Error::new(ErrorKind::Random, "no version was drawn"))
+        })
     }
 }
 

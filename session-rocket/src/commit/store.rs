@@ -38,6 +38,10 @@ pub(crate) struct StoreEngine {
 pub(super) struct Deadline(Instant);
 
 impl Deadline {
+    fn after(timeout: Duration) -> Self {
+        Self(Instant::now() + timeout)
+    }
+
     pub(super) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
@@ -55,17 +59,19 @@ impl StoreEngine {
         Self { rules, store, timeout, groups: Groups::default() }
     }
 
-    /// Loads the session that one of the cookie values is of, or an empty one. At most one of them is alive; one that ended says that
-    /// nothing is to be kept only where none is.
+    /// Loads the session that one of the cookie values is of, or an empty one. At most one of them is alive; one that
+    /// ended says that nothing is to be kept only where none is.
     ///
     /// # Errors
     /// When the store cannot be read: never an empty session.
     pub(crate) async fn load(&self, values: &mut CookieValues<'_, '_>) -> Result<(Carrier, Values)> {
-        let deadline = Deadline(Instant::now() + self.timeout);
+        // Where no call has to wait, nobody looks at the clock.
+        let mut deadline = None;
         let mut fallback = Carrier::New { replaces: None };
         for id in candidates(values, SessionId::parse) {
             let key = id.key(self.rules.scope);
-            match self.call(|| deadline.left(), "load", self.store().load(&key)).await? {
+            let left = || deadline.get_or_insert_with(|| Deadline::after(self.timeout)).left();
+            match self.call(left, "load", self.store().load(&key)).await? {
                 Lookup::Found(record) => match self.read(key, Some(id.clone()), &record)? {
                     Some(stored) => return Ok((Carrier::Live(stored.live), stored.values)),
                     None => {
@@ -108,7 +114,7 @@ impl StoreEngine {
     /// # Errors
     /// When the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
     pub(crate) async fn commit(&self, job: Box<Job>) -> Result<Settled> {
-        let deadline = Deadline(Instant::now() + self.timeout);
+        let deadline = Deadline::after(self.timeout);
         // What is rare is boxed, or each commit would take up the room of the largest.
         match (&job.carrier, job.lifecycle) {
             // Both engines share one type of carrier; a request has one engine.

@@ -28,7 +28,9 @@ pub(crate) enum Answer {
     /// Hold this for so long; `None`: until the browser is closed.
     Hold {
         value: String,
+        /// From `now` on.
         age: Option<Duration>,
+        now: Timestamp,
     },
     /// Forget what it holds.
     Forget,
@@ -161,13 +163,14 @@ impl Core {
     }
 
     fn hold(&self, value: Option<String>, expires_at: Timestamp, expiry: Expiry) -> Answer {
-        let left = self.engine.rules().now().until(expires_at);
+        let now = self.engine.rules().now();
+        let left = now.until(expires_at);
         // Cookies count in seconds; the few milliseconds since the save are not to cost one.
         let whole = left + Duration::from_millis(999);
         let age =
             (!self.engine.rules().policy.at_browser_close(expiry)).then_some(Duration::from_secs(whole.as_secs()));
         match value {
-            Some(value) if !left.is_zero() => Answer::Hold { value, age },
+            Some(value) if !left.is_zero() => Answer::Hold { value, age, now },
             _ => Answer::Nothing,
         }
     }

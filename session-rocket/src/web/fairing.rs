@@ -201,10 +201,7 @@ async fn respond<T: SessionData>(
     }
     match answer {
         Answer::Nothing => {}
-        Answer::Hold { value, age } => {
-            let now = session.core().engine.rules().now().to_date();
-            cookie::set(response, settings.hold(&value, age, now));
-        }
+        Answer::Hold { value, age, now } => cookie::set(response, settings.hold(&value, age, now.to_date())),
         Answer::Forget if settings.presented(request) => cookie::set(response, settings.forget()),
         Answer::Forget => {}
     }
