@@ -239,7 +239,7 @@ impl Store for MemoryStore {
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let now = self.clock.now();
         let mut retired = 0;
-        for (key, entry) in self.lock().entries.iter_mut() {
+        for (key, entry) in &mut self.lock().entries {
             if let Entry::Live(live) = entry
                 && live.expires_at > now
                 && Some(key) != except
@@ -255,7 +255,7 @@ impl Store for MemoryStore {
     async fn stats(&self) -> Result<Stats> {
         let now = self.clock.now();
         let mut stats = Stats::default();
-        for (_, entry) in self.lock().entries.iter() {
+        for (_, entry) in &self.lock().entries {
             stats.add(&entry.found(), now);
         }
         Ok(stats)
