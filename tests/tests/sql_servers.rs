@@ -126,8 +126,38 @@ async fn postgres_locks_are_waited_for(server: &Postgres, pool: &PgPool) {
     let took = started.elapsed();
     assert!(took >= TIMEOUT / 2 && took < TIMEOUT * 4, "{took:?} with a timeout of {TIMEOUT:?}");
     assert_eq!(store.load(&key).await.expect("readers do not wait"), Lookup::Found(first.clone()));
+    neighbours_of_a_locked_row(&store, &key, TIMEOUT).await;
     other.rollback().await.expect("a release");
     assert_eq!(store.update(&key, first.version, &second).await.expect("an update"), Update::Updated);
+}
+
+/// Changes that go to the server together with one of a row that somebody else has locked: that one waits in vain, and the
+/// others are not held up by it.
+async fn neighbours_of_a_locked_row(store: &Arc<dyn Store>, locked: &Key, timeout: Duration) {
+    let first = record(1);
+    for key in 100..200 {
+        store.create(&Key::from_bytes([key; 32]), &first).await.expect("a create");
+    }
+    let calls = (100..200_u8).map(|key| {
+        let (store, locked, first) = (store.clone(), *locked, first.clone());
+        let key = Key::from_bytes([key; 32]);
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let expected = first.version;
+            // Each of these takes a connection for as long as it waits.
+            if key.as_bytes()[0] % 40 == 0 {
+                let error = store.update(&locked, expected, &record(2)).await.expect_err("a locked row");
+                assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+                return Duration::ZERO;
+            }
+            assert_eq!(store.update(&key, expected, &record(2)).await.expect("an update"), Update::Updated);
+            started.elapsed()
+        })
+    });
+    for call in join_all(calls).await {
+        let took = call.expect("a call");
+        assert!(took < timeout / 2, "a neighbour of a locked row took {took:?} with a timeout of {timeout:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,6 +231,7 @@ async fn mysql_locks_are_waited_for(server: &MySql) {
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     assert!(started.elapsed() < timeout * 3, "{:?} with a timeout of {timeout:?}", started.elapsed());
     assert_eq!(store.load(&key).await.expect("readers do not wait"), Lookup::Found(first.clone()));
+    neighbours_of_a_locked_row(&store, &key, timeout).await;
     other.rollback().await.expect("a release");
     assert_eq!(store.update(&key, first.version, &second).await.expect("an update"), Update::Updated);
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rocket::tokio::task::JoinSet;
@@ -216,4 +217,48 @@ async fn a_lock_that_is_not_released_is_a_timeout() {
         query("ROLLBACK").execute(&mut *other).await.expect("a release");
     }
     assert_eq!(store.update(&key, first.version, &second).await.expect("an update"), Update::Updated);
+}
+
+/// What one call cannot do, those that are sent to the database with it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn neighbours_of_a_poisoned_row() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("sessions.db");
+    let store = Arc::new(SqliteStore::open(&options(&path)).await.expect("a store"));
+    for key in 0..60 {
+        works(&store, key).await;
+    }
+    let theirs = pool(&path).await;
+    // A version that is no number, a row that cannot be changed, and a key that cannot be inserted.
+    for sql in [
+        "UPDATE rocket_session SET version = 'x' WHERE substr(key, 1, 1) = x'07'",
+        "CREATE TRIGGER frozen BEFORE UPDATE ON rocket_session WHEN substr(OLD.key, 1, 1) = x'08' \
+         BEGIN SELECT RAISE(ABORT, 'poisoned'); END",
+        "CREATE TRIGGER barred BEFORE INSERT ON rocket_session WHEN substr(NEW.key, 1, 1) = x'89' \
+         BEGIN SELECT RAISE(ABORT, 'poisoned'); END",
+    ] {
+        query(sql).execute(&theirs).await.expect("a statement");
+    }
+    let mut calls = JoinSet::new();
+    for byte in 0..60_u8 {
+        let store = store.clone();
+        calls.spawn(async move {
+            let (key, new) = (Key::from_bytes([byte; 32]), Key::from_bytes([byte + 128; 32]));
+            let poisoned = |poison: u8, failed: bool| assert_eq!(failed, byte == poison, "call {byte}");
+            let loaded = store.load(&key).await;
+            poisoned(7, loaded.is_err());
+            if byte != 7 {
+                assert!(matches!(loaded, Ok(Lookup::Found(found)) if found.version == Version::from_bits(1)));
+                let updated = store.update(&key, Version::from_bits(1), &record(2)).await;
+                poisoned(8, updated.is_err());
+                assert!(byte == 8 || updated.expect("an update") == Update::Updated);
+            }
+            let created = store.create(&new, &record(1)).await;
+            poisoned(9, created.is_err());
+            assert!(byte == 9 || created.expect("a create") == Create::Created);
+        });
+    }
+    while let Some(call) = calls.join_next().await {
+        call.expect("a call");
+    }
 }

@@ -158,7 +158,8 @@ impl SqliteFile {
     /// As [`confirm`](Self::confirm): what the database refused was not done, and may be right for some.
     async fn confirm_many<A>(&self, opened: &Opened, what: &str, answer: sqlx::Result<A>) -> Result<A, Failure> {
         match answer {
-            Err(sqlx::Error::Database(_)) => Err(Failure::Undone),
+            // Whoever holds the lock holds it against each of them.
+            Err(error @ sqlx::Error::Database(_)) if !fault::is_busy(&error) => Err(Failure::Undone),
             answer => Ok(self.confirm(opened, what, answer).await?),
         }
     }
