@@ -5,6 +5,8 @@ use std::env;
 use rocket::{get, launch, routes};
 use session_rocket::{Config, Session};
 
+const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
 #[derive(Session)]
 struct Visits {
     num_visits: u32,
@@ -39,7 +41,7 @@ fn rocket() -> _ {
         sessions = sessions.max_connections(8);
     }
     if store.starts_with("cookie") {
-        sessions = sessions.secret_keys(["a key of at least 32 bytes, for the benchmark alone"]);
+        sessions = sessions.secret_keys([SECRET]);
     }
     rocket::custom(rocket::Config::figment().merge(("port", port)))
         .attach(Session::<Visits>::fairing().config(sessions))

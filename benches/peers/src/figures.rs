@@ -20,6 +20,8 @@ pub struct Figures {
     pub database_cpu: f64,
     /// The share of increments that were answered and are not there.
     pub lost: f64,
+    /// The share of requests whose answer said that the server failed.
+    pub failed: f64,
 }
 
 /// Processor time used so far, of the server and of the database.
@@ -27,32 +29,41 @@ pub type Used = [std::time::Duration; 2];
 
 impl Figures {
     pub fn of(outcome: &Outcome<Used>) -> Self {
-        let requests = outcome.latencies.len() as f64;
+        let tally = &outcome.tally;
+        let requests = tally.latencies.len() as f64;
         let [before, after] = outcome.samples;
-        let micros = |which: usize| after[which].saturating_sub(before[which]).as_secs_f64() * 1e6 / requests;
+        let micros = |which: usize| after[which].saturating_sub(before[which]).as_secs_f64() * 1e6 / requests.max(1.0);
         Self {
             rate: requests / outcome.duration.as_secs_f64(),
-            p50: percentile(&outcome.latencies, 0.5),
-            p99: percentile(&outcome.latencies, 0.99),
+            p50: percentile(&tally.latencies, 0.5),
+            p99: percentile(&tally.latencies, 0.99),
             cpu: micros(0),
             database_cpu: micros(1),
-            lost: outcome.lost as f64 / outcome.answered as f64,
+            lost: share(tally.lost, tally.answered),
+            failed: share(tally.failed, tally.answered + tally.failed),
         }
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rate, p50, p99, cpu, database_cpu, lost } = self;
+        let Self { rate, p50, p99, cpu, database_cpu, lost, failed } = self;
         write!(f, "{rate:8.0}/s  p50 {p50:6.3} ms  p99 {p99:6.3} ms  cpu {cpu:5.1} + {database_cpu:5.1} µs")?;
-        if *lost > 0.0 { write!(f, "  lost {:.2} %", lost * 100.0) } else { Ok(()) }
+        for (share, what) in [(lost, "lost"), (failed, "failed")].into_iter().filter(|(share, _)| **share > 0.0) {
+            write!(f, "  {what} {:.2} %", share * 100.0)?;
+        }
+        Ok(())
     }
 }
 
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
 /// In milliseconds, of sorted nanoseconds.
-pub fn percentile(sorted: &[u32], share: f64) -> f64 {
+fn percentile(sorted: &[u32], share: f64) -> f64 {
     let place = (sorted.len() as f64 * share) as usize;
-    sorted.get(place).map_or(f64::NAN, |nanos| f64::from(*nanos) / 1e6)
+    sorted.get(place).map_or(0.0, |nanos| f64::from(*nanos) / 1e6)
 }
 
 /// The middle of several, with the least and the greatest.

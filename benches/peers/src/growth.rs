@@ -223,10 +223,10 @@ fn sweep(wanted: &Wanted, databases: &mut Databases, store: Store) -> Vec<Swept>
 /// The growth of the process by so many sessions.
 fn held(server: Server, sessions: usize) -> Held {
     let site = Site::start(server, "memory:");
-    // What the first requests take has nothing to do with sessions.
-    let plan = Plan { connections: USUAL, warm_up: Duration::ZERO, duration: WARM_UP };
-    Visitors::nobody().measure(site.port, Route::Bare("/get"), plan, || ());
+    // What the first requests take has nothing to do with the number of sessions.
+    Visitors::new(site.port, 1000);
     let before = cpu::memory(site.process());
+    let sessions = sessions - 1000;
     Visitors::new(site.port, sessions);
     let bytes = cpu::memory(site.process()).saturating_sub(before);
     let held = Held { server, sessions, bytes_each: bytes as f64 / sessions as f64 };

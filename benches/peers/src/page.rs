@@ -44,7 +44,8 @@ fn put_chart(name: &str, svg: &str) {
 fn run<T>(run: &Run<T>) -> String {
     let Run { command, date, machine, versions, seconds, rounds, .. } = run;
     format!(
-        "`{command}`, {date}: {rounds} rounds, {seconds} seconds for each figure after 1 second of warm-up.\n\n\
+        "`{command}`, {date}.\n\
+         Rounds: {rounds}. Seconds for each figure: {seconds}, after 1 of warm-up.\n\n\
          - Machine: {machine}\n- Versions: {versions}\n\n"
     )
 }
@@ -58,10 +59,14 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     table + "\n"
 }
 
-/// Requests a second: the median, the least and the greatest.
-fn rate(median: Option<Median>) -> String {
+/// Requests a second: the median, the least and the greatest; and how many failed, if any did.
+fn rate(median: Option<Median>, failed: Option<Median>) -> String {
     let Some(Median { middle, least, greatest }) = median else { return "–".to_owned() };
-    format!("**{}** ({}–{})", thousands(middle), thousands(least), thousands(greatest))
+    let rate = format!("**{}** ({}–{})", thousands(middle), thousands(least), thousands(greatest));
+    match failed.filter(|failed| failed.greatest > 0.0) {
+        Some(failed) => format!("{rate}, up to {:.2} % failed", failed.greatest * 100.0),
+        None => rate,
+    }
 }
 
 /// Requests a second: the median alone.

@@ -99,6 +99,7 @@ fn machine() -> String {
     let kilobytes: f64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
     let system = value(&read("/etc/os-release"), "PRETTY_NAME", '=');
     let kernel = read("/proc/sys/kernel/osrelease");
+    let kernel = kernel.split('-').next().unwrap_or_default();
     let gigabytes = kilobytes / 1024.0 / 1024.0;
     format!("{processor}, {cores} cores, {gigabytes:.0} GiB memory, {system}, Linux {}", kernel.trim())
 }

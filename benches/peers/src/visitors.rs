@@ -1,6 +1,6 @@
 //! Visitors with a session each: their cookies, and the number that each session should hold.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use crate::load::{self, Answer};
@@ -41,16 +41,23 @@ pub struct Plan {
     pub duration: Duration,
 }
 
-/// What came of it, while it was measured. `S` is a sample that was taken at its start and at its end.
+/// What came of it. `S` is a sample that was taken at the start and at the end of what was measured.
 pub struct Outcome<S> {
     pub duration: Duration,
-    /// In nanoseconds, sorted.
-    pub latencies: Vec<u32>,
     pub samples: [S; 2],
-    /// Requests that were answered in all, with those of the warm-up.
+    pub tally: Tally,
+}
+
+/// What was answered in all, with the warm-up.
+#[derive(Default)]
+pub struct Tally {
+    /// Of the requests that were measured and succeeded: in nanoseconds, sorted.
+    pub latencies: Vec<u32>,
     pub answered: u64,
+    /// Answers that said the server failed, such as 503.
+    pub failed: u64,
     /// Answers to `/count` that are not above one that came before the request went out.
-    pub stale: u64,
+    stale: u64,
     /// Increments that were answered, and are not there.
     pub lost: u64,
 }
@@ -61,17 +68,20 @@ impl<S> Outcome<S> {
         let [_, last] = next.samples;
         self.samples[1] = last;
         self.duration += next.duration;
-        self.latencies.extend(next.latencies);
-        self.latencies.sort_unstable();
-        self.answered += next.answered;
-        self.stale += next.stale;
-        self.lost += next.lost;
+        let (tally, next) = (&mut self.tally, next.tally);
+        tally.latencies.extend(next.latencies);
+        tally.latencies.sort_unstable();
+        tally.answered += next.answered;
+        tally.failed += next.failed;
+        tally.stale += next.stale;
+        tally.lost += next.lost;
     }
 
     /// # Panics
     /// When an update was lost.
     pub fn assert_kept(&self, server: Server) {
-        assert!(self.stale == 0 && self.lost == 0, "{} lost {} updates", server.name(), self.lost);
+        let Tally { stale, lost, .. } = self.tally;
+        assert!(stale == 0 && lost == 0, "{} lost {lost} updates", server.name());
     }
 }
 
@@ -116,11 +126,6 @@ impl Visitors {
         Self { cookies, numbers: vec![1; number], counted: Vec::new() }
     }
 
-    /// One without a session.
-    pub fn nobody() -> Self {
-        Self::known(Cookies::Known(vec![String::new()]), 1)
-    }
-
     /// Adds visitors until there are so many, each with the number 1.
     pub fn grow(&mut self, number: usize) {
         self.numbers.resize(number, 1);
@@ -150,19 +155,19 @@ impl Visitors {
     pub fn measure<S>(&mut self, port: u16, route: Route, plan: Plan, sample: impl Fn() -> S) -> Outcome<S> {
         let start = Instant::now() + plan.warm_up;
         let end = start + plan.duration;
-        let (mut before, mut measured) = (None, None);
-        let (mut answered, mut stale, mut latencies) = (0, 0, Vec::new());
-        let mut random = Random::new();
-        let held = self.expected();
+        let (mut samples, is_measured) = (Vec::new(), Cell::new(false));
+        let (mut tally, mut random) = (Tally::default(), Random::new());
+        let (held, counts) = (self.expected(), matches!(route, Route::Count | Route::LoadAndSave));
         let counted = &mut self.counted;
         let (count, cookies, numbers) = (self.numbers.len(), &self.cookies, RefCell::new(&mut self.numbers));
         let next = |request: &mut Vec<u8>| {
             let now = Instant::now();
-            if now >= start && before.is_none() {
-                before = Some((now, sample()));
+            // Where answers are rare, the time to measure ends with one.
+            if samples.is_empty() && now >= start || samples.len() == 1 && now >= end {
+                samples.push((now, sample()));
+                is_measured.set(samples.len() == 1);
             }
-            if now >= end {
-                measured.get_or_insert_with(|| (now, sample()));
+            if samples.len() == 2 {
                 return None;
             }
             let visitor = random.below(count);
@@ -170,24 +175,18 @@ impl Visitors {
             Some((visitor, numbers.borrow()[visitor]))
         };
         load::drive(port, plan.connections, next, |(visitor, known), answer, latency| {
-            let now = Instant::now();
-            answered += 1;
-            if now >= start && now < end {
-                latencies.push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
-            }
-            let number = check(route, known, answer);
-            stale += u64::from(number.is_none());
-            if let (Some(number), Route::Count | Route::LoadAndSave) = (number, route) {
+            let number = tally.take(route, known, answer, is_measured.get().then_some(latency));
+            if counts {
                 let mut numbers = numbers.borrow_mut();
-                numbers[visitor] = numbers[visitor].max(number);
+                numbers[visitor] = numbers[visitor].max(number.unwrap_or_default());
                 counted.push(visitor);
             }
         });
-        latencies.sort_unstable();
-        let ((from, before), (to, after)) = before.zip(measured).expect("a start comes before an end");
-        let is_kept = matches!(route, Route::Count | Route::LoadAndSave);
-        let lost = if is_kept { (held + answered).saturating_sub(self.sum(port)) } else { 0 };
-        Outcome { duration: to - from, latencies, samples: [before, after], answered, stale, lost }
+        let [(from, before), (to, after)] = samples.try_into().ok().expect("a start and an end");
+        let is_lost = |kept: u64| (held + tally.answered).saturating_sub(kept);
+        tally.lost = if counts { is_lost(self.sum(port)) } else { 0 };
+        tally.latencies.sort_unstable();
+        Outcome { duration: to - from, samples: [before, after], tally }
     }
 
     /// Reads the sessions that were counted in, takes over what they hold, and says how much all hold.
@@ -231,17 +230,26 @@ fn write(request: &mut Vec<u8>, path: &str, header: impl FnOnce(&mut Vec<u8>)) {
     request.extend_from_slice(b"\r\n");
 }
 
-/// The number in an answer, where `known` was there before; `None` for a count that did not rise.
-fn check(route: Route, known: u32, answer: &Answer<'_>) -> Option<u32> {
-    assert_eq!(answer.status, "200", "the status of {}, which says {:?}", route.path(), answer.body);
-    if let Route::Bare(_) = route {
-        return Some(known);
+impl Tally {
+    /// Checks an answer, where the session held `known` before; says which number it has.
+    fn take(&mut self, route: Route, known: u32, answer: &Answer<'_>, latency: Option<Duration>) -> Option<u32> {
+        if answer.status != "200" {
+            assert!(answer.status.starts_with('5'), "the status of {} is {}", route.path(), answer.status);
+            self.failed += 1;
+            return None;
+        }
+        self.answered += 1;
+        self.latencies.extend(latency.map(|latency| u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX)));
+        if let Route::Bare(_) = route {
+            return None;
+        }
+        let number = answer.body.parse().unwrap_or_else(|_| panic!("{} answers {:?}", route.path(), answer.body));
+        match route {
+            Route::Get => assert_eq!(number, known, "the answer of /get"),
+            Route::CountSealed => assert_eq!(number, known + 1, "the answer of /count"),
+            Route::Count | Route::LoadAndSave => self.stale += u64::from(number <= known),
+            Route::Bare(_) => {}
+        }
+        Some(number)
     }
-    let number: u32 = answer.body.parse().unwrap_or_else(|_| panic!("{} answers {:?}", route.path(), answer.body));
-    match route {
-        Route::Get => assert_eq!(number, known, "the answer of /get"),
-        Route::CountSealed => assert_eq!(number, known + 1, "the answer of /count"),
-        Route::Bare(_) | Route::Count | Route::LoadAndSave => {}
-    }
-    (number > known || route == Route::Get).then_some(number)
 }

@@ -93,7 +93,7 @@ impl Axis {
             });
             let mut row = vec![store.title().to_owned(), format!("`/{route}`"), thousands(place as f64)];
             for server in SERVERS {
-                row.push(rate(at(server, None, |figures| figures.rate)));
+                row.push(rate(at(server, None, |figures| figures.rate), at(server, None, |figures| figures.failed)));
                 row.push(number(at(server, None, |figures| figures.p99), 2));
             }
             row.push(number(Median::of(ratios), 2));

@@ -86,12 +86,12 @@ impl Table<'_> {
             let lost = median(|figures| figures.lost * 100.0).filter(|_| route == "count" && !store.is_cookie());
             vec![
                 if server == Server::SessionRocket { format!("**{name}**") } else { name.to_owned() },
-                rate(median(|figures| figures.rate)),
+                rate(median(|figures| figures.rate), median(|figures| figures.failed)),
                 number(median(|figures| figures.p50), 2),
                 number(median(|figures| figures.p99), 2),
                 format!("{} + {}", number(median(|f| f.cpu), 0), number(median(|f| f.database_cpu), 0)),
                 number(ratio(Server::Bare), 2),
-                number(ratio(Server::HandWritten), 2),
+                number(ratio(Server::HandWritten).filter(|_| server != Server::Bare), 2),
                 lost.filter(|_| server != Server::Bare).map_or("–".into(), |_| number(lost, 2) + " %"),
             ]
         });
