@@ -83,7 +83,11 @@ impl Place {
         }
         // One looks for all who come meanwhile.
         let _turn = opened.looking.lock().await;
-        let Sight::Written(stamp) = watch.look() else { return matches!(watch.look(), Sight::Same) };
+        let stamp = match watch.look() {
+            Sight::Same => return true,
+            Sight::Other => return false,
+            Sight::Written(stamp) => stamp,
+        };
         match recipe.peek().await {
             Ok(()) => {
                 watch.accept(stamp);
