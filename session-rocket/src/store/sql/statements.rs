@@ -65,19 +65,8 @@ impl Statements {
         let statement = |text: &str| Statement::new::<DB>(table, text);
         let change = |set: &str, when: &str| Grouped::change::<DB>(table, set, when);
         Self {
-            load: Grouped::new::<DB>(
-                table,
-                &format!("SELECT {COLUMNS}, moved_to FROM {{table}} WHERE {{key}} = ?1 AND expires_at > ?2"),
-                format!("SELECT {COLUMNS}, moved_to FROM {{table}} WHERE {{key}} {{list}} AND expires_at > {{after}}"),
-            ),
-            insert: Grouped::new::<DB>(
-                table,
-                &format!("INSERT INTO {{table}} ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8){{or_nothing}}"),
-                format!(
-                    "INSERT INTO {{table}} ({COLUMNS}) SELECT v.column1, v.column2, v.column3, v.column4, v.column5, \
-                     v.column6, v.column7, v.column8 FROM {{rows}} WHERE 1 = 1{{or_nothing}}{{telling}}"
-                ),
-            ),
+            load: load::<DB>(table),
+            insert: insert::<DB>(table),
             replace_expired: statement(&format!(
                 "UPDATE {{table}} SET {RECORD}, moved_to = NULL WHERE {{key}} = ?1 AND expires_at <= ?9"
             )),
@@ -109,6 +98,20 @@ impl Statements {
             probes: probes().map(|text| statement(&text)),
         }
     }
+}
+
+fn load<DB: Dialect>(table: &Table) -> Grouped {
+    let load = format!("SELECT {COLUMNS}, moved_to FROM {{table}} WHERE {{key}}");
+    let alone = format!("{load} = ?1 AND expires_at > ?2");
+    Grouped::new::<DB>(table, &alone, format!("{load} {{list}} AND expires_at > {{after}}"))
+}
+
+fn insert<DB: Dialect>(table: &Table) -> Grouped {
+    let insert = format!("INSERT INTO {{table}} ({COLUMNS})");
+    let alone = format!("{insert} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8){{or_nothing}}");
+    let values = "v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, v.column7, v.column8";
+    let together = format!("{insert} SELECT {values} FROM {{rows}} WHERE 1 = 1{{or_nothing}}{{telling}}");
+    Grouped::new::<DB>(table, &alone, together)
 }
 
 /// Live sessions, tombstones, what expired, bytes of payloads, the oldest live session.
