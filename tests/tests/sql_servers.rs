@@ -145,7 +145,7 @@ async fn neighbours_of_a_locked_row(store: &Arc<dyn Store>, locked: &Key, timeou
             let started = Instant::now();
             let expected = first.version;
             // Each of these takes a connection for as long as it waits.
-            if key.as_bytes()[0] % 40 == 0 {
+            if key.as_bytes()[0].is_multiple_of(40) {
                 let error = store.update(&locked, expected, &record(2)).await.expect_err("a locked row");
                 assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
                 return Duration::ZERO;

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::sync::oneshot::{self, error::RecvError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Key;
@@ -66,8 +67,10 @@ struct Shared<T: Together> {
 
 struct Queue<T: Together> {
     waiting: VecDeque<Waiting<T>>,
-    /// Whether a call, or a group, is under way.
-    busy: bool,
+    /// Since when a call, or a group, is under way.
+    busy_since: Option<Instant>,
+    /// Whose turn it is. One that takes too long loses it.
+    turn: u64,
 }
 
 struct Waiting<T: Together> {
@@ -87,13 +90,24 @@ pub(super) enum Turn<T: Together> {
 /// The right to be under way. Whoever waits when it is dropped goes next.
 pub(super) struct Lead<T: Together> {
     shared: Arc<Shared<T>>,
-    /// Whether it waits for a task that did not start yet.
-    handed_over: bool,
+    turn: u64,
+    /// Whether it is in a task that did not start yet.
+    is_fresh: bool,
+}
+
+/// What became of a call that was put into the queue.
+enum Place<T: Together> {
+    /// Nobody is under way.
+    Lead(Lead<T>),
+    /// It is the first that waits.
+    First,
+    /// Others wait before it.
+    Behind,
 }
 
 impl<T: Together> Batch<T> {
     pub(super) fn new(together: T) -> Self {
-        let queue = Mutex::new(Queue { waiting: VecDeque::new(), busy: false });
+        let queue = Mutex::new(Queue { waiting: VecDeque::new(), busy_since: None, turn: 0 });
         Self(Arc::new(Shared { together, queue, places: Arc::new(Semaphore::new(PLACES)) }))
     }
 
@@ -107,13 +121,12 @@ impl<T: Together> Batch<T> {
         }
         let place = self.0.places.clone().acquire_owned().await.map_err(|_| lost())?;
         let (answer, answered) = oneshot::channel();
-        if let Some(lead) = self.0.lead_or_wait(Waiting { call: call(), answer, _place: place }) {
-            return Ok(Turn::Alone(Some(lead)));
-        }
-        Ok(match answered.await.map_err(|_| lost())?? {
-            Some(answer) => Turn::Made(answer),
-            None => Turn::Alone(None),
-        })
+        let answer = match self.0.lead_or_wait(Waiting { call: call(), answer, _place: place }) {
+            Place::Lead(lead) => return Ok(Turn::Alone(Some(lead))),
+            Place::First => self.0.watch(answered).await,
+            Place::Behind => answered.await,
+        };
+        Ok(answer.map_err(|_| lost())??.map_or(Turn::Alone(None), Turn::Made))
     }
 }
 
@@ -127,29 +140,51 @@ impl<T: Together> Shared<T> {
     }
 
     fn lead(self: &Arc<Self>) -> Option<Lead<T>> {
-        let is_free = !std::mem::replace(&mut self.queue().busy, true);
-        is_free.then(|| Lead { shared: self.clone(), handed_over: false })
+        let mut queue = self.queue();
+        queue.busy_since.is_none().then(|| self.take_over(&mut queue))
     }
 
-    fn lead_or_wait(self: &Arc<Self>, waiting: Waiting<T>) -> Option<Lead<T>> {
+    fn lead_or_wait(self: &Arc<Self>, waiting: Waiting<T>) -> Place<T> {
         let mut queue = self.queue();
-        if std::mem::replace(&mut queue.busy, true) {
-            queue.waiting.push_back(waiting);
-            return None;
+        if queue.busy_since.is_none() {
+            return Place::Lead(self.take_over(&mut queue));
         }
-        Some(Lead { shared: self.clone(), handed_over: false })
+        queue.waiting.push_back(waiting);
+        let is_first = queue.waiting.len() == 1;
+        drop(queue);
+        if is_first {
+            return Place::First;
+        }
+        // The first may have gone away.
+        self.overtake();
+        Place::Behind
     }
 
-    /// Takes the next group out of the queue, sorted.
-    fn next(&self) -> Vec<Waiting<T>> {
+    /// Whoever has the turn loses it.
+    fn take_over(self: &Arc<Self>, queue: &mut Queue<T>) -> Lead<T> {
+        queue.turn += 1;
+        queue.busy_since = Some(Instant::now());
+        Lead { shared: self.clone(), turn: queue.turn, is_fresh: false }
+    }
+
+    /// Takes the turn from one that has had it for too long.
+    fn overtake(self: &Arc<Self>) {
         let mut queue = self.queue();
-        // Whoever went away is not asked for any more.
-        queue.waiting.retain(|waiting| !waiting.answer.is_closed());
-        let size = size(&queue.waiting);
-        let mut group: Vec<Waiting<T>> = queue.waiting.drain(..size).collect();
-        drop(queue);
-        group.sort_by(|a, b| T::key(&a.call).cmp(T::key(&b.call)));
-        group
+        let is_late = queue.busy_since.is_some_and(|since| since.elapsed() >= PATIENCE);
+        if is_late && !queue.waiting.is_empty() {
+            let lead = self.take_over(&mut queue);
+            drop(queue);
+            lead.hand_over();
+        }
+    }
+
+    /// Waits for an answer, and sees to it that nobody waits for one whose turn takes too long.
+    async fn watch<A>(self: &Arc<Self>, mut answered: oneshot::Receiver<A>) -> Result<A, RecvError> {
+        if let Ok(answer) = timeout(PATIENCE, &mut answered).await {
+            return answer;
+        }
+        self.overtake();
+        answered.await
     }
 
     async fn make(&self, group: Vec<Waiting<T>>) {
@@ -186,11 +221,35 @@ fn size<T: Together>(waiting: &VecDeque<Waiting<T>>) -> usize {
 }
 
 impl<T: Together> Lead<T> {
-    /// Makes groups as long as somebody waits.
+    /// Goes on in a task of its own.
+    fn hand_over(mut self) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.is_fresh = true;
+            runtime.spawn(self.serve());
+        }
+    }
+
+    /// Takes the next group out of the queue, sorted, unless somebody else has the turn.
+    fn next(&self) -> Vec<Waiting<T>> {
+        let mut queue = self.shared.queue();
+        if queue.turn != self.turn {
+            return Vec::new();
+        }
+        queue.busy_since = Some(Instant::now());
+        // Whoever went away is not asked for any more.
+        queue.waiting.retain(|waiting| !waiting.answer.is_closed());
+        let size = size(&queue.waiting);
+        let mut group: Vec<Waiting<T>> = queue.waiting.drain(..size).collect();
+        drop(queue);
+        group.sort_by(|a, b| T::key(&a.call).cmp(T::key(&b.call)));
+        group
+    }
+
+    /// Makes groups as long as somebody waits and it has the turn.
     async fn serve(mut self) {
-        self.handed_over = false;
+        self.is_fresh = false;
         loop {
-            let group = self.shared.next();
+            let group = self.next();
             if group.is_empty() {
                 return;
             }
@@ -206,38 +265,24 @@ impl<T: Together> Lead<T> {
     }
 }
 
-/// Makes a call alone, while others wait if there is a lead.
-pub(super) async fn alone<T: Together, A>(lead: Option<Lead<T>>, call: impl Future<Output = A>) -> A {
-    let Some(lead) = lead else { return call.await };
-    let mut call = pin!(call);
-    match timeout(PATIENCE, call.as_mut()).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            drop(lead);
-            call.await
-        }
-    }
-}
-
 impl<T: Together> Drop for Lead<T> {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
-        if queue.waiting.is_empty() {
-            queue.busy = false;
+        if queue.turn != self.turn {
             return;
         }
-        match Handle::try_current() {
-            Ok(runtime) if !self.handed_over => {
-                drop(queue);
-                runtime.spawn(Lead { shared: self.shared.clone(), handed_over: true }.serve());
-            }
-            // No runtime is there to serve them, or it is shutting down: they are told.
-            _ => {
-                queue.busy = false;
-                let waiting = std::mem::take(&mut queue.waiting);
-                drop(queue);
-                drop(waiting);
-            }
+        if queue.waiting.is_empty() {
+            queue.busy_since = None;
+        } else if self.is_fresh || Handle::try_current().is_err() {
+            // No runtime is there to serve those who wait, or it is shutting down: they are told.
+            queue.busy_since = None;
+            let waiting = std::mem::take(&mut queue.waiting);
+            drop(queue);
+            drop(waiting);
+        } else {
+            let lead = self.shared.take_over(&mut queue);
+            drop(queue);
+            lead.hand_over();
         }
     }
 }

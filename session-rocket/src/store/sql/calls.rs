@@ -35,7 +35,7 @@ impl<D: Driver> Together for Loads<D> {
     async fn together(&self, keys: &[&Key]) -> Result<Vec<Option<Lookup>>> {
         let sql = &self.0;
         let rows: Vec<_> = keys.iter().map(|key| vec![Value::from(*key)]).collect();
-        let group = sql.group("load", &sql.statements.load, &rows);
+        let group = sql.group("load", |statements| &statements.load, &rows);
         let rows = match sql.driver.read_many(group, sql.now()).await {
             Ok(rows) => rows,
             Err(Failure::Undone) => return Ok(keys.iter().map(|_| None).collect()),
@@ -107,7 +107,7 @@ impl<D: Driver, C: Change> Together for Changes<D, C> {
         let sql = &self.0;
         let now = sql.clock.now();
         let rows: Vec<_> = changes.iter().map(|change| change.values(now)).collect();
-        match sql.driver.change_many(sql.group(C::WHAT, C::statement(&sql.statements), &rows)).await {
+        match sql.driver.change_many(sql.group(C::WHAT, C::statement, &rows)).await {
             Ok(mut changed) => {
                 changed.sort_unstable();
                 Ok(changes.iter().map(|change| changed.binary_search(change.key()).ok().map(drop)).collect())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use self::batch::{Batch, Turn, alone};
+use self::batch::{Batch, Turn};
 use self::calls::{Change, Changes, End, Insert, Loads, Refresh, Save, written};
 use self::statement::{Dialect, Held, Rows, Statement, Value};
 use self::statements::{Grouped, Statements};
@@ -37,7 +37,7 @@ pub use pool::Pool;
 ///
 /// One table holds sessions and tombstones. Every call is one statement, or one and a look at why it changed nothing;
 /// each is atomic by itself, so no call needs a transaction. Calls that come while others of their kind are under way go
-/// together, as one statement: see [`batch`].
+/// together, as one statement.
 pub struct SqlStore<D: Driver> {
     sql: Arc<Sql<D>>,
     loads: Batch<Loads<D>>,
@@ -180,10 +180,10 @@ impl<D: Driver> Sql<D> {
         rows.iter().map(|row| D::Database::read(row).map_err(unreadable)).collect()
     }
 
-    fn group<'g>(&'g self, what: &'static str, grouped: &'g Grouped, rows: Rows<'g>) -> Group<'g> {
+    fn group<'g>(&'g self, what: &'static str, grouped: fn(&Statements) -> &Grouped, rows: Rows<'g>) -> Group<'g> {
         Group {
             what,
-            statement: grouped.of::<D::Database>(rows),
+            statement: grouped(&self.statements).of::<D::Database>(rows),
             rows,
             #[cfg(feature = "mysql")]
             lock: &self.statements.lock,
@@ -221,8 +221,9 @@ impl<D: Driver> SqlStore<D> {
             Turn::Alone(lead) => lead,
         };
         let values = values(self.sql.clock.now());
-        let write = self.sql.write(C::WHAT, &C::statement(&self.sql.statements).alone, &values);
-        Ok(alone(lead, write).await? == 1)
+        let done = self.sql.write(C::WHAT, &C::statement(&self.sql.statements).alone, &values).await? == 1;
+        drop(lead);
+        Ok(done)
     }
 }
 
@@ -231,7 +232,7 @@ impl<D: Driver> Store for SqlStore<D> {
     async fn load(&self, key: &Key) -> Result<Lookup> {
         match self.loads.turn(|| *key).await? {
             Turn::Made(lookup) => Ok(lookup),
-            Turn::Alone(lead) => alone(lead, self.sql.look(key, false)).await,
+            Turn::Alone(_lead) => self.sql.look(key, false).await,
         }
     }
 

@@ -1,6 +1,8 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::*;
 
 /// Notes the groups it is given, and answers each call its number.
@@ -72,21 +74,21 @@ async fn lead(batch: &Numbers) -> Lead<Arc<Noted>> {
     }
 }
 
-/// A call in a task of its own, once it waits.
-async fn ask(
-    batch: &Arc<Numbers>,
-    number: u32,
-    key: Key,
-    weight: usize,
-) -> tokio::task::JoinHandle<Result<Option<u32>>> {
-    let waiting = batch.0.queue().waiting.len();
+/// A call in a task of its own.
+fn ask_at_once(batch: &Arc<Numbers>, number: u32, key: Key, weight: usize) -> JoinHandle<Result<Option<u32>>> {
     let asked = batch.clone();
-    let task = tokio::spawn(async move {
+    tokio::spawn(async move {
         Ok(match asked.turn(move || Numbered { key, number, weight }).await? {
             Turn::Made(number) => Some(number),
             Turn::Alone(_) => None,
         })
-    });
+    })
+}
+
+/// The same, once it waits.
+async fn ask(batch: &Arc<Numbers>, number: u32, key: Key, weight: usize) -> JoinHandle<Result<Option<u32>>> {
+    let waiting = batch.0.queue().waiting.len();
+    let task = ask_at_once(batch, number, key, weight);
     while batch.0.queue().waiting.len() == waiting {
         tokio::task::yield_now().await;
     }
@@ -117,7 +119,7 @@ async fn who_waits_goes_together_and_gets_an_answer_of_its_own() {
     }
     assert_eq!(answers, [Some(1), Some(2), None, Some(3)]);
     assert_eq!(*noted.groups.lock().unwrap(), [[2, LEFT_OUT, 1, 3]]);
-    while batch.0.queue().busy {
+    while batch.0.queue().busy_since.is_some() {
         tokio::task::yield_now().await;
     }
 }
@@ -207,7 +209,7 @@ async fn a_group_that_fails_or_panics_tells_its_own_and_nobody_else() {
 #[test]
 fn without_a_runtime_those_who_wait_are_told() {
     let (_, batch) = batch();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let under_way = runtime.block_on(lead(&batch));
     let told = runtime.block_on(ask(&batch, 1, key(1), 1));
     // Nobody is there to serve them.
@@ -221,7 +223,7 @@ fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
     let (_, batch) = batch();
     let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let under_way = dying.block_on(lead(&batch));
-    let living = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let living = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let told = living.block_on(async {
         let mut asked = Vec::new();
         for number in 1..=100 {
@@ -244,15 +246,34 @@ fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
 #[tokio::test(start_paused = true)]
 async fn who_takes_long_holds_nobody_up() {
     let (noted, batch) = batch();
-    let forever = std::future::pending::<()>();
-    let slow = tokio::spawn(alone(Some(lead(&batch).await), forever));
+    let slow = lead(&batch).await;
     let group = [ask(&batch, SLOW, key(1), 1).await, ask(&batch, 2, key(2), 1).await];
+    // Of a key that the group has already: it goes with the next one.
     let next = ask(&batch, 3, key(2), 1).await;
+    let started = Instant::now();
     assert_eq!(next.await.unwrap().unwrap(), Some(3));
+    assert!(started.elapsed() < PATIENCE * 3, "{:?}", started.elapsed());
     assert_eq!(*noted.groups.lock().unwrap(), [vec![SLOW, 2], vec![3]]);
-    assert!(!slow.is_finished() && !group[0].is_finished());
-    slow.abort();
+    assert!(!group[0].is_finished());
     for task in group {
         assert!(task.await.unwrap().unwrap().is_some(), "a group that takes long is answered all the same");
     }
+    // It lost its turn: nobody waits for it, and its end is nobody's turn.
+    let other = lead(&batch).await;
+    drop(slow);
+    let waits = ask(&batch, 4, key(1), 1).await;
+    drop(other);
+    assert_eq!(waits.await.unwrap().unwrap(), Some(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_late_overtakes_where_the_first_has_gone() {
+    let (_, batch) = batch();
+    let _slow = lead(&batch).await;
+    let (first, second) = (ask(&batch, 1, key(1), 1).await, ask(&batch, 2, key(2), 1).await);
+    first.abort();
+    tokio::time::advance(PATIENCE * 2).await;
+    let third = ask_at_once(&batch, 3, key(3), 1);
+    assert_eq!(second.await.unwrap().unwrap(), Some(2));
+    assert_eq!(third.await.unwrap().unwrap(), Some(3));
 }
