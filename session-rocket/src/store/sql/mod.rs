@@ -18,6 +18,7 @@ use crate::record::{Fate, Record, Tombstone, Version};
 
 mod batch;
 mod calls;
+mod kept;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 mod pool;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate as Migrates, MigrateError};
-use sqlx::pool::{PoolConnection, PoolConnectionMetadata, PoolOptions};
+use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
 use sqlx::{Connection, Executor, IntoArguments, Pool};
-use tokio::runtime::Handle;
 
+use super::kept::{Kept, Uses};
 use super::statement::{Dialect, Value};
 use super::statements::Statements;
 use super::table::{Table, not_run};
@@ -74,34 +74,11 @@ pub enum Fault {
 /// Connections to a server.
 #[doc(hidden)]
 pub struct Server<DB: Served> {
-    pool: Pool<DB>,
+    connections: Kept<DB>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
     /// The longest value that the server takes, in bytes.
     largest: usize,
-}
-
-/// A connection that goes back to the pool only if its statement came to its end.
-struct Borrowed<DB: sqlx::Database> {
-    connection: PoolConnection<DB>,
-    done: bool,
-    limit: Duration,
-}
-
-impl<DB: sqlx::Database> Drop for Borrowed<DB> {
-    fn drop(&mut self) {
-        match Handle::try_current() {
-            // The pool asks it first whether it still stands, and would wait for that for ever: behind a connection that
-            // went silent, its place would be lost.
-            Ok(runtime) if self.done => {
-                let limit = self.limit;
-                let back = self.connection.return_to_pool();
-                runtime.spawn(async move { tokio::time::timeout(limit, back).await });
-            }
-            // Whoever was to read the answer is gone: nobody else is to read it.
-            _ => self.connection.close_on_drop(),
-        }
-    }
 }
 
 /// Whether a connection of the pool still stands. Asked only of one that was idle: it takes as long as a statement.
@@ -138,7 +115,7 @@ where
             Some(number) => settings.max_connections(number),
             None => settings,
         };
-        Self::from_pool(settings.connect_lazy_with(connect), options).await
+        Self::on(settings.connect_lazy_with(connect), true, options).await
     }
 
     /// Keeps sessions in the database of an application's own pool; `options.url` and `options.max_connections` are
@@ -147,11 +124,16 @@ where
     /// # Errors
     /// When the database cannot be reached, migrated or written to, or the table's name is wrong.
     pub async fn from_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
+        Self::on(pool, false, options).await
+    }
+
+    async fn on(pool: Pool<DB>, alone: bool, options: &Options) -> Result<Self> {
         let table = Table::new(&options.table, DB::WORDS.quote, DB::WORDS.has_schemas)?;
         let statements = Statements::new::<DB>(&table);
         // Large, and needed once.
         let largest = Box::pin(prepare(&pool, &table, &statements, options)).await?;
-        let driver = Server { pool, timeout: options.timeout, clock: options.clock.clone(), largest };
+        let connections = Kept::new(pool, Uses { alone, served: true }, options.timeout);
+        let driver = Server { connections, timeout: options.timeout, clock: options.clock.clone(), largest };
         Ok(Self::with(driver, Arc::new(statements), options))
     }
 }
@@ -245,16 +227,11 @@ where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     DB::Arguments: IntoArguments<DB>,
 {
-    async fn borrow(&self) -> sqlx::Result<Borrowed<DB>> {
-        Ok(Borrowed { connection: self.pool.acquire().await?, done: false, limit: self.timeout })
-    }
-
     async fn write_once(&self, call: Call<'_>) -> sqlx::Result<u64> {
         let query = call.statement.query::<DB>(call.values)?;
-        let mut borrowed = self.borrow().await?;
-        let done = (&mut *borrowed.connection).execute(query).await;
-        borrowed.done = true;
-        match done {
+        let mut borrowed = self.connections.borrow().await?;
+        let done = (&mut *borrowed).execute(query).await;
+        match borrowed.ended(done) {
             Ok(done) => Ok(DB::done(&done)),
             Err(error) if DB::fault(&error) == Fault::Taken => Ok(0),
             Err(error) => Err(error),
@@ -263,10 +240,9 @@ where
 
     async fn read_once(&self, call: Call<'_>) -> sqlx::Result<Vec<DB::Row>> {
         let query = call.statement.query::<DB>(call.values)?;
-        let mut borrowed = self.borrow().await?;
-        let rows = (&mut *borrowed.connection).fetch_all(query).await;
-        borrowed.done = true;
-        rows
+        let mut borrowed = self.connections.borrow().await?;
+        let rows = (&mut *borrowed).fetch_all(query).await;
+        borrowed.ended(rows)
     }
 
     /// Does what many calls ask for, once and within the time limit. What the server refused was not done.
@@ -319,10 +295,9 @@ where
             return Err(Failure::Undone);
         }
         self.once(group.what, async {
-            let mut borrowed = self.borrow().await?;
-            let changed = DB::change_many(&mut borrowed.connection, &group).await;
-            borrowed.done = true;
-            changed
+            let mut borrowed = self.connections.borrow().await?;
+            let changed = DB::change_many(&mut borrowed, &group).await;
+            borrowed.ended(changed)
         })
         .await
     }
@@ -330,10 +305,9 @@ where
     async fn read_many(&self, group: Group<'_>, now: Value<'_>) -> Result<Vec<DB::Row>, Failure> {
         self.once(group.what, async {
             let query = group.statement.query_rows::<DB>(group.rows, &[now])?;
-            let mut borrowed = self.borrow().await?;
-            let rows = (&mut *borrowed.connection).fetch_all(query).await;
-            borrowed.done = true;
-            rows
+            let mut borrowed = self.connections.borrow().await?;
+            let rows = (&mut *borrowed).fetch_all(query).await;
+            borrowed.ended(rows)
         })
         .await
     }

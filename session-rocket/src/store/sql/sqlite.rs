@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use sqlx::error::BoxDynError;
 use sqlx::migrate::MigrateError;
+use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteQueryResult, SqliteRow};
 use sqlx::{Arguments, Sqlite, SqlitePool};
 
 use self::place::{Opened, Place};
+use super::kept::Kept;
 use super::statement::{self, Dialect, Held, Rows, Value, Words, in_list};
 use super::statements::Statements;
 use super::table::{Step, Table, not_run};
@@ -56,7 +58,7 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be migrated, or the table's name is wrong.
     pub async fn from_pool(pool: SqlitePool, options: &Options) -> Result<Self> {
-        Self::at(Place::of_pool(pool), table(options)?, options).await
+        Self::at(Place::of_pool(pool, options.timeout), table(options)?, options).await
     }
 
     /// What `PRAGMA synchronous` is on the connection that writes: 2 is `FULL`, 1 `NORMAL`.
@@ -65,7 +67,12 @@ impl SqliteStore {
     /// When the database cannot be reached.
     pub async fn synchronous(&self) -> Result<i64> {
         let opened = self.sql.driver.opened().await?;
-        let value = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&opened.writer).await;
+        let value = async {
+            let mut writer = opened.writer.borrow().await?;
+            let value = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *writer).await;
+            writer.ended(value)
+        };
+        let value = value.await;
         self.sql.driver.confirm(&opened, "look at", value).await
     }
 
@@ -92,7 +99,7 @@ impl SqliteFile {
             Migrate::Off => Ok(()),
         }?;
         for probe in &self.statements.probes {
-            let probed = self.patiently(|| async { probe.query::<Sqlite>(&[])?.execute(&opened.writer).await });
+            let probed = self.patiently(|| async { probe.query::<Sqlite>(&[])?.execute(opened.writer.pool()).await });
             probed.await.map_err(|e| self.cannot_use(e))?;
         }
         Ok(())
@@ -101,7 +108,7 @@ impl SqliteFile {
     /// Several processes may start at once: whoever has the write lock migrates, and the others find it done.
     async fn run_migrations(&self, opened: &Opened) -> Result<()> {
         let run = async {
-            let mut transaction = self.patiently(|| opened.writer.begin_with("BEGIN IMMEDIATE")).await?;
+            let mut transaction = self.patiently(|| opened.writer.pool().begin_with("BEGIN IMMEDIATE")).await?;
             self.table.migrate(Sqlite::STEPS, &mut *transaction).await?;
             Ok(transaction.commit().await?)
         };
@@ -115,7 +122,7 @@ impl SqliteFile {
                            `session-rocket migrate`, or by a launch with `migrate = \"auto\"`";
             Error::with_source(fault::migration_kind(&e), context, e)
         };
-        let mut connection = opened.writer.acquire().await.map_err(|e| cannot_check(e.into()))?;
+        let mut connection = opened.writer.pool().acquire().await.map_err(|e| cannot_check(e.into()))?;
         let missing = self.table.missing(Sqlite::STEPS, &mut *connection).await.map_err(cannot_check)?;
         missing.map_or(Ok(()), |step| Err(not_run(step)))
     }
@@ -155,15 +162,6 @@ impl SqliteFile {
         Err(Error::new(ErrorKind::Unavailable, context))
     }
 
-    /// As [`confirm`](Self::confirm): what the database refused was not done, and may be right for some.
-    async fn confirm_many<A>(&self, opened: &Opened, what: &str, answer: sqlx::Result<A>) -> Result<A, Failure> {
-        match answer {
-            // Whoever holds the lock holds it against each of them.
-            Err(error @ sqlx::Error::Database(_)) if !fault::is_busy(&error) => Err(Failure::Undone),
-            answer => Ok(self.confirm(opened, what, answer).await?),
-        }
-    }
-
     /// Asks again while another process holds the lock.
     async fn patiently<A, F>(&self, ask: impl Fn() -> F) -> sqlx::Result<A>
     where
@@ -173,37 +171,62 @@ impl SqliteFile {
     }
 }
 
+async fn fetch(
+    connections: &Kept<Sqlite>,
+    query: sqlx::Result<Query<'_, Sqlite, SqliteArguments>>,
+) -> sqlx::Result<Vec<SqliteRow>> {
+    let query = query?;
+    let mut connection = connections.borrow().await?;
+    let rows = query.fetch_all(&mut *connection).await;
+    connection.ended(rows)
+}
+
 impl Driver for SqliteFile {
     type Database = Sqlite;
 
     async fn write(&self, call: Call<'_>) -> Result<u64> {
         let opened = self.opened().await?;
-        let write = || async { call.statement.query::<Sqlite>(call.values)?.execute(&opened.writer).await };
+        let write = || async {
+            let query = call.statement.query::<Sqlite>(call.values)?;
+            let mut writer = opened.writer.borrow().await?;
+            let done = query.execute(&mut *writer).await;
+            writer.ended(done)
+        };
         let done = self.patiently(write).await;
         self.confirm(&opened, call.what, done).await.map(|done| done.rows_affected())
     }
 
     async fn read(&self, call: Call<'_>, latest: bool) -> Result<Vec<SqliteRow>> {
         let opened = self.opened().await?;
-        let pool = if latest { &opened.writer } else { &opened.readers };
-        let rows = async { call.statement.query::<Sqlite>(call.values)?.fetch_all(pool).await };
-        self.confirm(&opened, call.what, rows.await).await
+        let connections = if latest { &opened.writer } else { &opened.readers };
+        let rows = fetch(connections, call.statement.query(call.values)).await;
+        self.confirm(&opened, call.what, rows).await
     }
 
     async fn change_many(&self, group: Group<'_>) -> Result<Vec<Key>, Failure> {
         let opened = self.opened().await?;
-        let change =
-            || async { group.statement.query_rows::<Sqlite>(group.rows, &[])?.fetch_all(&opened.writer).await };
-        let rows = self.confirm_many(&opened, group.what, self.patiently(change).await).await?;
+        let change = || fetch(&opened.writer, group.statement.query_rows(group.rows, &[]));
+        let rows = self.patiently(change).await;
+        if is_undone(&rows) {
+            return Err(Failure::Undone);
+        }
+        let rows = self.confirm(&opened, group.what, rows).await?;
         Ok(rows.iter().filter_map(statement::key).collect())
     }
 
     async fn read_many(&self, group: Group<'_>, now: Value<'_>) -> Result<Vec<SqliteRow>, Failure> {
         let opened = self.opened().await?;
-        let query = group.statement.query_rows::<Sqlite>(group.rows, &[now]);
-        let rows = async { query?.fetch_all(&opened.readers).await };
-        self.confirm_many(&opened, group.what, rows.await).await
+        let rows = fetch(&opened.readers, group.statement.query_rows(group.rows, &[now])).await;
+        if is_undone(&rows) {
+            return Err(Failure::Undone);
+        }
+        Ok(self.confirm(&opened, group.what, rows).await?)
     }
+}
+
+/// Whether the database refused what may be right for some. Whoever holds the lock holds it against each of them.
+fn is_undone<A>(answer: &sqlx::Result<A>) -> bool {
+    matches!(answer, Err(error @ sqlx::Error::Database(_)) if !fault::is_busy(error))
 }
 
 impl Dialect for Sqlite {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use sqlx::SqlitePool;
+use sqlx::{Sqlite, SqlitePool};
 use tokio::sync::{Mutex, RwLock};
 
+use super::super::kept::{Kept, Uses};
 use super::recipe::Recipe;
 use super::watch::{Sight, Watch};
 use super::{fault, recipe};
@@ -14,8 +16,8 @@ use crate::store::Options;
 
 /// The connections to one database: a writer, for SQLite has one at a time, and readers beside it.
 pub(super) struct Opened {
-    pub writer: SqlitePool,
-    pub readers: SqlitePool,
+    pub writer: Kept<Sqlite>,
+    pub readers: Kept<Sqlite>,
     watch: Option<Watch>,
     broken: AtomicBool,
     looking: Mutex<()>,
@@ -28,7 +30,11 @@ pub(super) struct Place {
 }
 
 impl Opened {
-    fn new(recipe::Pools { writer, readers, watch }: recipe::Pools) -> Arc<Self> {
+    /// `alone` says that nobody else uses the connections.
+    fn new(recipe::Pools { writer, readers, watch }: recipe::Pools, alone: bool, limit: Duration) -> Arc<Self> {
+        let kept = |pool| Kept::new(pool, Uses { alone, served: false }, limit);
+        let writer = kept(writer);
+        let readers = readers.map_or_else(|| writer.clone(), kept);
         Arc::new(Self { writer, readers, watch, broken: AtomicBool::new(false), looking: Mutex::new(()) })
     }
 
@@ -46,18 +52,19 @@ impl Place {
     /// Opens the database of a `sqlite:` URL.
     pub(super) async fn open(options: &Options) -> Result<Self> {
         let recipe = Recipe::new(options)?;
-        let opened = Opened::new(recipe.open().await?);
+        let opened = Opened::new(recipe.open().await?, true, options.timeout);
         Ok(Self { recipe: recipe.can_reopen().then_some(recipe), opened: RwLock::new(opened) })
     }
 
     /// The database of an application's pool.
-    pub(super) fn of_pool(pool: SqlitePool) -> Self {
-        let opened = Opened::new(recipe::Pools { writer: pool.clone(), readers: pool, watch: None });
+    pub(super) fn of_pool(pool: SqlitePool, limit: Duration) -> Self {
+        let opened = Opened::new(recipe::Pools { writer: pool, readers: None, watch: None }, false, limit);
         Self { recipe: None, opened: RwLock::new(opened) }
     }
 
     /// The connections, opened anew where the database was damaged, moved or replaced. `prepare` then makes the table
-    /// if it is missing.
+    /// if it is missing. To be asked before each call: a connection that the pool makes would play the old log into a new
+    /// file.
     pub(super) async fn current(&self, prepare: impl AsyncFnOnce(&Opened) -> Result<()>) -> Result<Arc<Opened>> {
         let opened = self.opened.read().await.clone();
         if self.is_sound(&opened).await { Ok(opened) } else { self.reopen(prepare).await }
@@ -123,7 +130,7 @@ impl Place {
         current.watch.as_ref().map_or(Ok(()), Watch::remove_stray_log).map_err(|e| {
             Error::with_source(ErrorKind::Unavailable, "the log of a replaced SQLite database cannot be removed", e)
         })?;
-        let opened = Opened::new(recipe.open().await.map_err(unusable)?);
+        let opened = Opened::new(recipe.open().await.map_err(unusable)?, true, recipe.timeout());
         if let Err(error) = prepare(&opened).await {
             opened.close().await;
             return Err(unusable(error));

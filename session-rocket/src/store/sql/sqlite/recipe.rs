@@ -37,7 +37,8 @@ pub(super) struct Recipe {
 /// The connections to a database, and what its path led to when they were opened.
 pub(super) struct Pools {
     pub writer: SqlitePool,
-    pub readers: SqlitePool,
+    /// `None` where the writer reads as well.
+    pub readers: Option<SqlitePool>,
     pub watch: Option<Watch>,
 }
 
@@ -119,13 +120,14 @@ impl Recipe {
         };
         let writer = pool(1).connect_with(self.connect.clone()).await?;
         let Some(path) = &self.path else {
-            return Ok(Pools { readers: writer.clone(), writer, watch: None });
+            return Ok(Pools { writer, readers: None, watch: None });
         };
         // The log is there from the first read on.
         sqlx::query(PEEK).execute(&writer).await?;
         let watch = self.watched.then(|| Watch::of(path.clone()));
         let reader = self.connect.clone().create_if_missing(false).pragma("query_only", "on");
-        Ok(Pools { writer, readers: pool(self.readers).connect_lazy_with(reader), watch })
+        let readers = Some(pool(self.readers).connect_lazy_with(reader));
+        Ok(Pools { writer, readers, watch })
     }
 
     /// Looks at the database through a connection that remembers nothing of it.
