@@ -105,11 +105,13 @@ impl<DB: Database> Kept<DB> {
     }
 
     /// The pool, for a time when no connection is kept.
+    #[cfg(feature = "sqlite")]
     pub(super) fn pool(&self) -> &Pool<DB> {
         &self.0.pool
     }
 
     /// Closes all connections, once the last one has come back.
+    #[cfg(feature = "sqlite")]
     pub(super) async fn close(&self) {
         let kept = {
             let mut idle = self.0.idle();
