@@ -128,7 +128,12 @@ async fn postgres_locks_are_waited_for(server: &Postgres, pool: &PgPool) {
     assert_eq!(store.load(&key).await.expect("readers do not wait"), Lookup::Found(first.clone()));
     neighbours_of_a_locked_row(&store, &key, TIMEOUT).await;
     other.rollback().await.expect("a release");
-    assert_eq!(store.update(&key, first.version, &second).await.expect("an update"), Update::Updated);
+    // One that was given up may have been done all the same.
+    let updated = store.update(&key, first.version, &second).await.expect("an update");
+    assert!(
+        matches!(&updated, Update::Updated)
+            || matches!(&updated, Update::Conflict(held) if held.version == second.version)
+    );
 }
 
 /// Changes that go to the server together with one of a row that somebody else has locked: that one waits in vain, and the
@@ -233,7 +238,12 @@ async fn mysql_locks_are_waited_for(server: &MySql) {
     assert_eq!(store.load(&key).await.expect("readers do not wait"), Lookup::Found(first.clone()));
     neighbours_of_a_locked_row(&store, &key, timeout).await;
     other.rollback().await.expect("a release");
-    assert_eq!(store.update(&key, first.version, &second).await.expect("an update"), Update::Updated);
+    // One that was given up may have been done all the same.
+    let updated = store.update(&key, first.version, &second).await.expect("an update");
+    assert!(
+        matches!(&updated, Update::Updated)
+            || matches!(&updated, Update::Conflict(held) if held.version == second.version)
+    );
 }
 
 /// Nothing comes back any more on the connections there are, and nobody says so: behind a firewall that forgot them. Calls

@@ -1,10 +1,13 @@
 //! What the SQLite store does beyond the contract: migrations, names, settings, locks.
 
+use std::future::poll_fn;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use rocket::tokio::runtime::Runtime;
 use rocket::tokio::task::JoinSet;
 use session_rocket::sqlx::migrate::{Migration, MigrationType, Migrator};
 use session_rocket::sqlx::sqlite::SqliteConnectOptions;
@@ -260,5 +263,26 @@ async fn neighbours_of_a_poisoned_row() {
     }
     while let Some(call) = calls.join_next().await {
         call.expect("a call");
+    }
+}
+
+/// Sites drop their stores after the runtime has ended.
+#[test]
+fn a_store_outlives_its_runtime() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for options in [Options::new("sqlite::memory:"), options(&directory.path().join("sessions.db"))] {
+        let runtime = Runtime::new().expect("a runtime");
+        let store = runtime.block_on(async {
+            let store = SqliteStore::open(&options).await.expect("a store");
+            works(&store, 1).await;
+            store
+        });
+        let key = Key::from_bytes([1; 32]);
+        let mut cut_off = store.load(&key);
+        let polled = runtime.block_on(poll_fn(|context| Poll::Ready(cut_off.as_mut().poll(context).is_ready())));
+        assert!(!polled, "it is cut off");
+        drop(runtime);
+        drop(cut_off);
+        drop(store);
     }
 }

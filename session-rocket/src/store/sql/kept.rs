@@ -23,6 +23,7 @@ pub(super) struct Kept<DB: Database>(Arc<Shared<DB>>);
 struct Shared<DB: Database> {
     pool: Pool<DB>,
     uses: Uses,
+    runtime: Handle,
     /// How long giving a connection back may take.
     limit: Duration,
     idle: Mutex<IdleOnes<DB>>,
@@ -73,9 +74,10 @@ enum End {
 struct Wanted<'k, DB: Database>(&'k Shared<DB>);
 
 impl<DB: Database> Kept<DB> {
+    /// To be called within a runtime.
     pub(super) fn new(pool: Pool<DB>, uses: Uses, limit: Duration) -> Self {
         let idle = Mutex::new(IdleOnes { kept: Vec::new(), wanted: 0, is_closed: false });
-        Self(Arc::new(Shared { pool, uses, limit, idle }))
+        Self(Arc::new(Shared { pool, uses, runtime: Handle::current(), limit, idle }))
     }
 
     pub(super) async fn borrow(&self) -> sqlx::Result<Borrowed<DB>> {
@@ -134,26 +136,30 @@ impl<DB: Database> Shared<DB> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a connection for the next call, unless the pool is to have it.
-    fn keep(&self, connection: PoolConnection<DB>, lent_at: Instant) -> Option<PoolConnection<DB>> {
+    /// Keeps a connection for the next call, unless the pool is to have it. So are those that nobody took for long.
+    fn keep(&self, connection: PoolConnection<DB>, lent_at: Instant) -> Vec<PoolConnection<DB>> {
         let mut idle = self.idle();
         if !self.uses.alone || idle.wanted > 0 || idle.is_closed || lent_at.elapsed() > KEPT {
-            return Some(connection);
+            return vec![connection];
         }
+        // The last that came is the first that goes: the stale ones are in front.
+        let stale = idle.kept.iter().take_while(|kept| kept.since.elapsed() >= IDLE).count();
+        let stale = idle.kept.drain(..stale).map(|kept| kept.connection).collect();
         idle.kept.push(Idle { connection, since: Instant::now(), lent_at });
-        None
+        stale
     }
 
-    /// Gives a connection back to the pool, which asks it whether it still stands and would wait for that for ever: behind a
-    /// connection that went silent, its place would be lost.
+    /// Gives a connection back to the pool, which asks it whether it still stands. Behind a connection to a server that went
+    /// silent, it would wait for that for ever, and its place would be lost.
     fn give_back(&self, mut connection: PoolConnection<DB>) {
-        match Handle::try_current() {
-            Ok(runtime) => {
-                let (limit, back) = (self.limit, connection.return_to_pool());
-                runtime.spawn(async move { tokio::time::timeout(limit, back).await });
-            }
-            // A pool does nothing outside of a runtime.
-            Err(_) => drop(connection.detach()),
+        // A pool needs a runtime, even one that has ended.
+        let _inside = self.runtime.enter();
+        let (limit, back) = (self.limit, connection.return_to_pool());
+        drop(connection);
+        if self.uses.served {
+            self.runtime.spawn(async move { tokio::time::timeout(limit, back).await });
+        } else {
+            self.runtime.spawn(back);
         }
     }
 }
@@ -171,10 +177,14 @@ impl<DB: Database> Drop for Borrowed<DB> {
         let Some(mut connection) = self.connection.take() else { return };
         match self.end {
             // Whoever was to read the answer is gone: nobody else is to read it.
-            End::CutOff if self.shared.uses.served && Handle::try_current().is_ok() => connection.close_on_drop(),
+            End::CutOff if self.shared.uses.served => {
+                let _inside = self.shared.runtime.enter();
+                connection.close_on_drop();
+                drop(connection);
+            }
             End::CutOff | End::Failed => self.shared.give_back(connection),
             End::Answered => {
-                if let Some(unwanted) = self.shared.keep(connection, self.lent_at) {
+                for unwanted in self.shared.keep(connection, self.lent_at) {
                     self.shared.give_back(unwanted);
                 }
             }

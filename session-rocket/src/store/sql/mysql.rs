@@ -154,6 +154,12 @@ impl Served for MySql {
         }
     }
 
+    fn is_refusal(error: &sqlx::Error) -> bool {
+        let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+        // A server that stops or kills the connection, and proxies that lost it, may have committed.
+        database.is_some_and(|error| !matches!(error.number(), 1053 | 1152 | 1184 | 1927 | 2006 | 2013 | 9000..))
+    }
+
     async fn migrate(connection: &mut MySqlConnection, table: &Table, limit: Duration) -> Result<(), MigrateError> {
         // Released with the connection. Names of locks are the server's, and at most 64 characters long.
         let lock = "SELECT COALESCE(GET_LOCK(SHA2(CONCAT('session-rocket ', DATABASE(), '.', ?), 256), ?), 0)";

@@ -154,6 +154,12 @@ impl Served for Postgres {
         }
     }
 
+    fn is_refusal(error: &sqlx::Error) -> bool {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        // A pooler reports in these classes that it lost the server, which may have committed; so does a server that stops.
+        code.is_some_and(|code| !["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)))
+    }
+
     async fn migrate(connection: &mut PgConnection, table: &Table, limit: Duration) -> Result<(), MigrateError> {
         let mut transaction = connection.begin().await?;
         // All for this transaction alone: behind a pooler, the next one is somebody else's. A large table takes longer to

@@ -28,6 +28,9 @@ pub trait Served: Dialect {
     /// What an error means.
     fn fault(error: &sqlx::Error) -> Fault;
 
+    /// Whether the server, and nobody in between, says that it did not do what it was asked.
+    fn is_refusal(error: &sqlx::Error) -> bool;
+
     /// Makes the table, or brings it up to date, while others that would do the same wait for no longer than `limit`.
     fn migrate<'c>(
         connection: &'c mut Self::Connection,
@@ -249,7 +252,7 @@ where
     async fn once<A>(&self, what: &str, ask: impl Future<Output = sqlx::Result<A>>) -> Result<A, Failure> {
         match tokio::time::timeout(self.timeout, ask).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(sqlx::Error::Database(_))) => Err(Failure::Undone),
+            Ok(Err(error)) if DB::is_refusal(&error) => Err(Failure::Undone),
             Ok(Err(error)) => Err(failed::<DB>(what, error).into()),
             Err(_) => Err(late::<DB>(what).into()),
         }
