@@ -1,6 +1,6 @@
 //! A MariaDB server.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use session_rocket::sqlx::mysql::MySqlPoolOptions;
 use session_rocket::sqlx::{AssertSqlSafe, MySqlPool};
@@ -35,8 +35,9 @@ impl MySql {
         if rustix::process::geteuid().is_root() {
             make.arg("--user=root");
         }
-        let made = make.stdout(Stdio::null()).status().expect("mariadb-install-db can be run");
-        assert!(made.success(), "mariadb-install-db failed");
+        let made = make.output().expect("mariadb-install-db can be run");
+        let told = [made.stdout, made.stderr].map(|told| String::from_utf8_lossy(&told).into_owned()).concat();
+        assert!(made.status.success(), "mariadb-install-db failed: {told}");
         let start = directory.path().join("start.sql");
         let sql = format!(
             "CREATE DATABASE IF NOT EXISTS site;\n\
