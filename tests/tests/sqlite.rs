@@ -279,8 +279,11 @@ fn a_store_outlives_its_runtime() {
         });
         let key = Key::from_bytes([1; 32]);
         let mut cut_off = store.load(&key);
-        let polled = runtime.block_on(poll_fn(|context| Poll::Ready(cut_off.as_mut().poll(context).is_ready())));
-        assert!(!polled, "it is cut off");
+        // Begun, and as a rule not at its end.
+        runtime.block_on(poll_fn(|context| {
+            let _ = cut_off.as_mut().poll(context);
+            Poll::Ready(())
+        }));
         drop(runtime);
         drop(cut_off);
         drop(store);
