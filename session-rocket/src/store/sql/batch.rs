@@ -24,7 +24,7 @@ const PLACES: usize = 1024;
 const HEAVIEST: usize = 1024 * 1024;
 
 /// How large groups are. Each connection keeps a statement for each size that it met, so they are few.
-pub(super) const SIZES: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, LARGEST];
+pub(super) const SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, LARGEST];
 
 /// How many calls a group has at most.
 const LARGEST: usize = 256;

@@ -90,14 +90,15 @@ pub struct Group<'g> {
     rows: Rows<'g>,
     /// Locks the rows first, for a database that cannot pass over those that others hold.
     #[cfg(feature = "mysql")]
-    lock: &'g Grouped,
+    lock: Option<&'g Grouped>,
 }
 
 impl Group<'_> {
     /// How many bytes all its values take.
     #[cfg(any(feature = "postgres", feature = "mysql"))]
     fn length(&self) -> usize {
-        self.rows.iter().flatten().map(Value::len).sum()
+        // Each has a type and a length before it.
+        self.rows.iter().flatten().map(|value| value.len() + 16).sum()
     }
 }
 
@@ -182,12 +183,13 @@ impl<D: Driver> Sql<D> {
     }
 
     fn group<'g>(&'g self, what: &'static str, grouped: fn(&Statements) -> &Grouped, rows: Rows<'g>) -> Group<'g> {
+        let grouped = grouped(&self.statements);
         Group {
             what,
-            statement: grouped(&self.statements).of::<D::Database>(rows),
+            statement: grouped.of::<D::Database>(rows),
             rows,
             #[cfg(feature = "mysql")]
-            lock: &self.statements.lock,
+            lock: grouped.changes.then_some(&self.statements.lock),
         }
     }
 
@@ -261,6 +263,8 @@ impl<D: Driver> Store for SqlStore<D> {
             return Ok(Update::Updated);
         }
         Ok(match self.sql.look(key, true).await? {
+            // A group did it, and the answer was lost on the way.
+            Lookup::Found(fresh) if fresh.version == record.version => Update::Updated,
             Lookup::Found(fresh) => Update::Conflict(fresh),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Update::Moved(to),
             Lookup::Tombstone(_) | Lookup::Absent => Update::Gone,

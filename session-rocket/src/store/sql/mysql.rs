@@ -176,16 +176,26 @@ impl Served for MySql {
 
     /// All or none: which rows a statement changed, it does not tell.
     async fn change_many(connection: &mut MySqlConnection, group: &Group<'_>) -> sqlx::Result<Vec<Key>> {
+        let change = group.statement.query_rows::<Self>(group.rows, &[])?;
+        let keys = || group.rows.iter().filter_map(|row| row[0].key()).collect();
+        let Some(lock) = group.lock else {
+            // It inserts all of them, or fails.
+            change.execute(&mut *connection).await?;
+            return Ok(keys());
+        };
+        // For the next transaction. Otherwise a key that is not there would be locked as well, and all between its
+        // neighbours, which keeps others from inserting.
+        connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
         let mut transaction = connection.begin().await?;
-        let keys: Vec<_> = group.rows.iter().map(|row| vec![row[0]]).collect();
-        group.lock.of::<Self>(&keys).query_rows::<Self>(&keys, &[])?.fetch_all(&mut *transaction).await?;
-        let done = group.statement.query_rows::<Self>(group.rows, &[])?.execute(&mut *transaction).await?;
+        let rows: Vec<_> = group.rows.iter().map(|row| vec![row[0]]).collect();
+        lock.of::<Self>(&rows).query_rows::<Self>(&rows, &[])?.fetch_all(&mut *transaction).await?;
+        let done = change.execute(&mut *transaction).await?;
         if usize::try_from(done.rows_affected()) != Ok(group.rows.len()) {
             transaction.rollback().await?;
             return Ok(Vec::new());
         }
         transaction.commit().await?;
-        Ok(group.rows.iter().filter_map(|row| row[0].key()).collect())
+        Ok(keys())
     }
 
     async fn largest(connection: &mut MySqlConnection) -> sqlx::Result<usize> {

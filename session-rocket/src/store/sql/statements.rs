@@ -29,6 +29,9 @@ pub(super) struct Statements {
 /// A statement for one call, and for groups of calls.
 pub(super) struct Grouped {
     pub alone: Statement,
+    /// Whether it changes rows that are there.
+    #[cfg(feature = "mysql")]
+    pub changes: bool,
     table: Table,
     text: String,
     sizes: [OnceLock<Statement>; SIZES.len()],
@@ -37,14 +40,25 @@ pub(super) struct Grouped {
 impl Grouped {
     fn new<DB: Dialect>(table: &Table, alone: &str, text: String) -> Self {
         let alone = Statement::new::<DB>(table, alone);
-        Self { alone, table: table.clone(), text, sizes: [const { OnceLock::new() }; SIZES.len()] }
+        Self {
+            #[cfg(feature = "mysql")]
+            changes: false,
+            alone,
+            table: table.clone(),
+            text,
+            sizes: [const { OnceLock::new() }; SIZES.len()],
+        }
     }
 
     /// A change of the row where `when` holds, whose parameters are those of one call.
     fn change<DB: Dialect>(table: &Table, set: &str, when: &str) -> Self {
         let alone = format!("UPDATE {{table}} SET {set} WHERE {when}");
         let text = DB::WORDS.change_rows.replace("{set}", set).replace("{when}", when).replace('?', "v.column");
-        Self::new::<DB>(table, &alone, text)
+        Self {
+            #[cfg(feature = "mysql")]
+            changes: true,
+            ..Self::new::<DB>(table, &alone, text)
+        }
     }
 
     /// The statement for a group as large as `rows`.

@@ -157,7 +157,7 @@ async fn groups_are_bounded_in_number_and_weight() {
         assert!(task.await.unwrap().unwrap().is_some());
     }
     let sizes: Vec<usize> = noted.groups.lock().unwrap().iter().map(Vec::len).collect();
-    assert_eq!(sizes, [256, 32, 12, 1, 1, 1]);
+    assert_eq!(sizes, [256, 32, 8, 4, 1, 1, 1]);
 }
 
 #[tokio::test]
