@@ -54,6 +54,10 @@ async fn a_process_killed_while_it_writes_loses_nothing_it_has_told() {
         let lines = BufReader::new(process.0.stdout.take().expect("its output")).lines();
         let mut written = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("written ")?.parse().ok());
         let first: u64 = written.nth(round % 5).expect("a write");
+        // It writes on and on: the kill is to meet it while a file is half made.
+        while temporaries(&path).is_empty() {
+            assert_eq!(process.0.try_wait().expect("a process"), None, "it ended by itself");
+        }
         process.0.kill().expect("a process to kill");
         let last = written.last().unwrap_or(first);
         process.0.wait().expect("an end");
