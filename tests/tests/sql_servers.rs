@@ -197,8 +197,11 @@ async fn on_mysql() {
     mysql_mends_what_was_cut_off(&server).await;
     mysql_locks_are_waited_for(&server).await;
     let pool = server.pool().await;
-    let pooled = Pool::from(pool.clone()).into_store(&Options::default().table("pooled")).await.expect("a store");
-    works(&*pooled, 1).await;
+    conformance::run(async |clock: Arc<ManualClock>| {
+        let options = Options::default().table("pooled").clock(clock);
+        Pool::from(pool.clone()).into_store(&options).await.expect("a store")
+    })
+    .await;
     drop(pool);
     let store = open(&options(server.url()).timeout(TIMEOUT)).await.expect("a store");
     dead_servers_give_no_answers(store, || server.kill()).await;

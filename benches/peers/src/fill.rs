@@ -130,8 +130,8 @@ impl Filled {
 
     /// Whether expired sessions are left, of this library's.
     pub fn has_expired(&self) -> bool {
-        let postgres = "SELECT EXISTS (SELECT FROM rocket_session WHERE expires_at <= $1)";
-        let sqlite = "SELECT EXISTS (SELECT 1 FROM rocket_session WHERE expires_at <= ?)";
+        let postgres = "SELECT EXISTS (SELECT FROM rocket_session WHERE sweep_at <= $1 AND expires_at <= $1)";
+        let sqlite = "SELECT EXISTS (SELECT 1 FROM rocket_session WHERE sweep_at <= ?1 AND expires_at <= ?1)";
         let found: Result<bool, sqlx::Error> = self.runtime.block_on(async {
             if self.store == Store::Postgres {
                 let mut connection = PgConnection::connect(&self.url).await?;

@@ -102,6 +102,42 @@ pub(super) async fn sweep_removes_the_expired(on: Subject) {
     }
 }
 
+pub(super) async fn sweep_follows_updates(on: Subject) {
+    const OF_EACH: u64 = 4;
+    on.sweep(1000).await;
+    let (now, later) = (on.clock.now(), on.in_an_hour());
+    let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    for _ in 0..OF_EACH {
+        let mut brief = on.record("brief");
+        brief.expires_at = now.plus(TICK);
+        gone.push(on.stored(&brief).await);
+        let key = on.stored(&brief).await;
+        assert_eq!(on.touch(&key, brief.version, later).await, Touch::Touched);
+        kept.push(key);
+        let key = on.stored(&brief).await;
+        assert_eq!(on.update(&key, brief.version, &on.record("longer")).await, Update::Updated);
+        kept.push(key);
+        let long = on.record("long");
+        let key = on.stored(&long).await;
+        brief.version = version();
+        assert_eq!(on.update(&key, long.version, &brief).await, Update::Updated);
+        gone.push(key);
+    }
+    on.clock.advance(TICK);
+    for (keys, live) in [(&gone, true), (&kept, false)] {
+        let swept = on.sweep(3).await;
+        // What other checks left expires as well; or the back-end removes what expired by itself.
+        assert!(swept == 0 || swept >= OF_EACH * 2, "{} expired, {swept} were swept", OF_EACH * 2);
+        for key in keys {
+            assert_eq!(on.load(key).await, Lookup::Absent);
+        }
+        for key in &kept {
+            assert_eq!(matches!(on.load(key).await, Lookup::Found(_)), live);
+        }
+        on.clock.advance(HOUR);
+    }
+}
+
 pub(super) async fn sweep_spares_the_living(on: Subject) {
     let mut record = on.record("live");
     record.expires_at = on.clock.now().plus(TICK * 2);

@@ -134,6 +134,7 @@ const CHECKS: &[Check] = checks! {
     7 expiry::keys_are_free_again "an expired key can be created anew",
     7 expiry::touched_records_live_on "a touched record expires when the touch said",
     8 expiry::sweep_removes_the_expired "a sweep removes what expired, within its limit",
+    8 expiry::sweep_follows_updates "a sweep keeps to the expiry of the last update or touch",
     8 expiry::sweep_spares_the_living "a sweep removes nothing live",
     9 identity::list "list gives the live records of one identity in one scope",
     9 identity::list_follows "list follows updates, deletes and expiry",

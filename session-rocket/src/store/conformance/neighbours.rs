@@ -4,12 +4,14 @@
 use tokio::task::JoinSet;
 
 use super::{
-    Create, HOUR, Key, Lookup, Record, Retire, Subject, Tombstone, Touch, Update, Version, random_key, version,
+    Clock, Create, HOUR, Key, Lookup, Record, Retire, Subject, Tombstone, Touch, Update, Version, random_key, version,
 };
 
 /// So many calls at once.
 const CROWD: usize = 64;
 const ROUNDS: usize = 3;
+/// Larger than some columns and packets.
+const LARGE: usize = 70_000;
 
 /// What a key holds.
 #[derive(Clone)]
@@ -105,7 +107,18 @@ pub(super) async fn creates(on: Subject) {
 
 pub(super) async fn updates(on: Subject) {
     crowd(&on, |on, key, case, number| async move {
-        let record = on.record(&format!("new {number}")).with_identity(format!("other {number}"));
+        let mut record = on.record(&format!("new {number}"));
+        record.identity = match number % 3 {
+            0 => None,
+            1 => Some(format!("user {number}")),
+            _ => Some(format!("other {number}")),
+        };
+        if number % 7 == 0 {
+            record.expires_at = on.clock.now().plus(HOUR / 2);
+        }
+        if number % 16 == 4 {
+            record.payload = vec![7; LARGE].into();
+        }
         let expected = match &case {
             Case::Live(_) => Update::Updated,
             Case::Stale(held) => Update::Conflict(held.clone()),

@@ -88,9 +88,9 @@ pub struct Group<'g> {
     what: &'static str,
     statement: &'g Statement,
     rows: Rows<'g>,
-    /// Locks the rows first, for a database that cannot pass over those that others hold.
+    /// Locks the rows that it is going to change, and gives their keys, for a database that does not tell them.
     #[cfg(feature = "mysql")]
-    lock: Option<&'g Grouped>,
+    lock: Option<&'g Statement>,
 }
 
 impl Group<'_> {
@@ -168,7 +168,8 @@ impl<D: Driver> Sql<D> {
     }
 
     async fn write(&self, what: &'static str, statement: &Statement, values: &[Value<'_>]) -> Result<u64> {
-        self.driver.write(Call { what, statement, values }).await
+        // Large: whoever goes with a group is to have no room for it.
+        Box::pin(self.driver.write(Call { what, statement, values })).await
     }
 
     async fn read(
@@ -178,7 +179,7 @@ impl<D: Driver> Sql<D> {
         values: &[Value<'_>],
         latest: bool,
     ) -> Result<Vec<Held>> {
-        let rows = self.driver.read(Call { what, statement, values }, latest).await?;
+        let rows = Box::pin(self.driver.read(Call { what, statement, values }, latest)).await?;
         rows.iter().map(|row| D::Database::read(row).map_err(unreadable)).collect()
     }
 
@@ -186,10 +187,10 @@ impl<D: Driver> Sql<D> {
         let grouped = grouped(&self.statements);
         Group {
             what,
-            statement: grouped.of::<D::Database>(rows),
+            statement: grouped.together.of::<D::Database>(rows),
             rows,
             #[cfg(feature = "mysql")]
-            lock: grouped.changes.then_some(&self.statements.lock),
+            lock: grouped.lock.as_ref().map(|lock| lock.of::<D::Database>(rows)),
         }
     }
 
@@ -262,7 +263,15 @@ impl<D: Driver> Store for SqlStore<D> {
         if self.change(&self.saves, owned, |now| save.values(now)).await? {
             return Ok(Update::Updated);
         }
-        Ok(match self.sql.look(key, true).await? {
+        let mut there = self.sql.look(key, true).await?;
+        if matches!(&there, Lookup::Found(fresh) if fresh.version == expected) {
+            // It is to expire sooner, or is somebody else's now.
+            if self.sql.write("save", &self.sql.statements.overwrite, &save.values(self.sql.clock.now())).await? == 1 {
+                return Ok(Update::Updated);
+            }
+            there = self.sql.look(key, true).await?;
+        }
+        Ok(match there {
             // A group did it, and the answer was lost on the way.
             Lookup::Found(fresh) if fresh.version == record.version => Update::Updated,
             Lookup::Found(fresh) => Update::Conflict(fresh),
@@ -298,7 +307,17 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
-        self.sql.write("sweep", &self.sql.statements.sweep, &[self.sql.now(), i64::from(limit).into()]).await
+        let (now, limit) = (self.sql.now(), u64::from(limit));
+        let mut removed = 0;
+        loop {
+            let values = [now, i64::try_from(limit - removed).unwrap_or(i64::MAX).into()];
+            let put_off = self.sql.write("sweep", &self.sql.statements.put_off, &values).await?;
+            removed += self.sql.write("sweep", &self.sql.statements.sweep, &values).await?;
+            // Those that were put off may have hidden others that expired.
+            if put_off == 0 || removed >= limit {
+                return Ok(removed);
+            }
+        }
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {

@@ -12,7 +12,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::{Arguments, AssertSqlSafe, Connection, Executor, MySql};
 
 use super::server::{Fault, Served, Server, check_url};
-use super::statement::{self, Dialect, Held, Rows, Value, Words, in_list};
+use super::statement::{self, Dialect, Held, Rows, Value, Words};
 use super::table::{Step, Table};
 use super::{Group, SqlStore};
 use crate::error::{Error, ErrorKind, Result};
@@ -87,13 +87,21 @@ impl Dialect for MySql {
         parameter: None,
         key: "`key`",
         larger: "GREATEST",
+        smaller: "LEAST",
+        same: "<=>",
         integer: "SIGNED",
         // `INSERT IGNORE` would ignore what does not fit as well: the error is looked at instead.
         or_nothing: "",
-        after: "?",
+        load_rows: "SELECT {columns} FROM {table} WHERE `key` {list} AND expires_at > ?",
         telling: "",
         change_rows: "UPDATE {table}, {rows} SET {set} WHERE {when}",
-        sweep: "DELETE FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+        // It does not take a limit in a subquery.
+        sweep: "DELETE {table} FROM {table} INNER JOIN \
+                (SELECT `key` FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AS due USING (`key`) \
+                WHERE expires_at <= ?1",
+        put_off: "UPDATE {table} INNER JOIN \
+                  (SELECT `key` FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AS due USING (`key`) \
+                  SET sweep_at = expires_at WHERE expires_at > ?1",
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/mysql/0001_create.sql"))];
 
@@ -127,10 +135,6 @@ impl Dialect for MySql {
         let row = |row: &Vec<Value<'_>>| row.iter().enumerate().map(column).collect::<Vec<_>>().join(", ");
         let rows: Vec<_> = rows.iter().map(row).collect();
         format!("(SELECT {}) AS v", rows.join(" UNION ALL SELECT "))
-    }
-
-    fn list_of(rows: Rows<'_>) -> String {
-        in_list(rows)
     }
 }
 
@@ -174,28 +178,29 @@ impl Served for MySql {
         table.migrate(Self::STEPS, connection).await
     }
 
-    /// All or none: which rows a statement changed, it does not tell.
     async fn change_many(connection: &mut MySqlConnection, group: &Group<'_>) -> sqlx::Result<Vec<Key>> {
         let change = group.statement.query_rows::<Self>(group.rows, &[])?;
-        let keys = || group.rows.iter().filter_map(|row| row[0].key()).collect();
         let Some(lock) = group.lock else {
             // It inserts all of them, or fails.
             change.execute(&mut *connection).await?;
-            return Ok(keys());
+            return Ok(group.rows.iter().filter_map(|row| row[0].key()).collect());
         };
+        if group.rows.len() == 1 {
+            // Alone, it takes one statement.
+            return Ok(Vec::new());
+        }
         // For the next transaction. Otherwise a key that is not there would be locked as well, and all between its
         // neighbours, which keeps others from inserting.
         connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
         let mut transaction = connection.begin().await?;
-        let rows: Vec<_> = group.rows.iter().map(|row| vec![row[0]]).collect();
-        lock.of::<Self>(&rows).query_rows::<Self>(&rows, &[])?.fetch_all(&mut *transaction).await?;
+        let locked = lock.query_rows::<Self>(group.rows, &[])?.fetch_all(&mut *transaction).await?;
         let done = change.execute(&mut *transaction).await?;
-        if usize::try_from(done.rows_affected()) != Ok(group.rows.len()) {
+        if usize::try_from(done.rows_affected()) != Ok(locked.len()) {
             transaction.rollback().await?;
             return Ok(Vec::new());
         }
         transaction.commit().await?;
-        Ok(keys())
+        Ok(locked.iter().filter_map(statement::key).collect())
     }
 
     async fn largest(connection: &mut MySqlConnection) -> sqlx::Result<usize> {

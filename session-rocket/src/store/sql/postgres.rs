@@ -74,17 +74,25 @@ impl Dialect for Postgres {
         parameter: Some('$'),
         key: "key",
         larger: "GREATEST",
+        smaller: "LEAST",
+        same: "IS NOT DISTINCT FROM",
         integer: "BIGINT",
         or_nothing: " ON CONFLICT (key) DO NOTHING",
-        after: "$2",
+        // One look into the index for each, also where the planner would rather read the whole table.
+        load_rows: "SELECT {columns} FROM unnest($1) AS wanted (place) CROSS JOIN LATERAL \
+                    (SELECT {columns} FROM {table} WHERE key = place AND expires_at > $2 OFFSET 0) AS found",
         telling: " RETURNING key",
         // What another statement holds is passed over: it would keep all others of the group waiting.
-        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} AND key = ANY (ARRAY \
-                      (SELECT key FROM {table} WHERE key = ANY ($1) FOR UPDATE SKIP LOCKED)) RETURNING key",
+        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} AND ctid = ANY (ARRAY \
+                      (SELECT place FROM unnest($1) AS wanted (wish) CROSS JOIN LATERAL \
+                      (SELECT ctid AS place FROM {table} WHERE key = wish FOR UPDATE SKIP LOCKED) AS free)){telling}",
         // An array is made once; a set could be asked for again and again.
         sweep: "DELETE FROM {table} WHERE key = ANY (ARRAY \
-                (SELECT key FROM {table} WHERE expires_at <= ?1 LIMIT ?2 FOR UPDATE SKIP LOCKED)) \
+                (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED)) \
                 AND expires_at <= ?1",
+        put_off: "UPDATE {table} SET sweep_at = expires_at WHERE key = ANY (ARRAY \
+                  (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED)) \
+                  AND expires_at > ?1",
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/postgres/0001_create.sql"))];
 
@@ -115,10 +123,6 @@ impl Dialect for Postgres {
         let arrays: Vec<_> = columns.clone().map(|column| format!("${column}")).collect();
         let names: Vec<_> = columns.map(|column| format!("column{column}")).collect();
         format!("unnest({}) AS v ({})", arrays.join(", "), names.join(", "))
-    }
-
-    fn list_of(_: Rows<'_>) -> String {
-        "= ANY ($1)".to_owned()
     }
 
     /// An array for each column.

@@ -16,7 +16,7 @@ use sqlx::{Arguments, Sqlite, SqlitePool};
 
 use self::place::{Opened, Place};
 use super::kept::Kept;
-use super::statement::{self, Dialect, Held, Rows, Value, Words, in_list};
+use super::statement::{self, Dialect, Held, Rows, Value, Words};
 use super::statements::Statements;
 use super::table::{Step, Table, not_run};
 use super::{Call, Driver, Failure, Group, SqlStore, patiently};
@@ -236,13 +236,17 @@ impl Dialect for Sqlite {
         parameter: Some('?'),
         key: "key",
         larger: "MAX",
+        smaller: "MIN",
+        same: "IS",
         integer: "INTEGER",
         or_nothing: " ON CONFLICT (key) DO NOTHING",
-        after: "?",
+        load_rows: "SELECT {columns} FROM {table} WHERE key {list} AND expires_at > ?",
         telling: " RETURNING key",
-        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} RETURNING key",
+        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when}{telling}",
         sweep: "DELETE FROM {table} WHERE key IN \
-                (SELECT key FROM {table} WHERE expires_at <= ?1 LIMIT ?2) AND expires_at <= ?1",
+                (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AND expires_at <= ?1",
+        put_off: "UPDATE {table} SET sweep_at = expires_at WHERE key IN \
+                  (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AND expires_at > ?1",
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/sqlite/0001_create.sql"))];
 
@@ -270,9 +274,5 @@ impl Dialect for Sqlite {
     fn table_of(rows: Rows<'_>) -> String {
         let row = |row: &Vec<Value<'_>>| format!("({})", vec!["?"; row.len()].join(", "));
         format!("(VALUES {}) AS v", rows.iter().map(row).collect::<Vec<_>>().join(", "))
-    }
-
-    fn list_of(rows: Rows<'_>) -> String {
-        in_list(rows)
     }
 }

@@ -35,8 +35,10 @@ pub trait Dialect: Database {
     /// The table `v` of some rows, whose columns are `column1`, `column2` and so on.
     fn table_of(rows: Rows<'_>) -> String;
 
-    /// A list of as many values as there are rows, for the first column to be compared with.
-    fn list_of(rows: Rows<'_>) -> String;
+    /// What the column of keys is compared with to be one of those of some rows.
+    fn list_of(rows: Rows<'_>) -> String {
+        format!("IN ({})", vec!["?"; rows.len()].join(", "))
+    }
 
     /// Binds the values of rows.
     fn bind_rows(arguments: &mut Self::Arguments, rows: Rows<'_>) -> Result<(), BoxDynError> {
@@ -56,18 +58,23 @@ pub struct Words {
     pub key: &'static str,
     /// The larger of two numbers.
     pub larger: &'static str,
+    /// The smaller of two numbers.
+    pub smaller: &'static str,
+    /// Whether two values are the same, be it nothing.
+    pub same: &'static str,
     /// The type of whole numbers, in a cast.
     pub integer: &'static str,
     /// What an insert says of a key that is there.
     pub or_nothing: &'static str,
-    /// Removes up to `?2` rows that expired by `?1`.
+    /// Of the first `?2` rows that are to be swept by `?1`, removes those that expired.
     pub sweep: &'static str,
-    /// Changes as `{set}` says the rows for which `{when}` holds with one of `{rows}`, whose first column is the key;
-    /// tells their keys, where it can.
+    /// Of the first `?2` rows that are to be swept by `?1`, puts off those that did not expire.
+    pub put_off: &'static str,
+    /// Loads `{columns}` of the rows whose key is in the `{list}`, and that did not expire.
+    pub load_rows: &'static str,
+    /// Changes as `{set}` says the rows for which `{when}` holds with one of `{rows}`, whose first column is the key.
     pub change_rows: &'static str,
-    /// The parameter behind a list of values.
-    pub after: &'static str,
-    /// What makes an insert tell the keys.
+    /// What makes a statement tell the keys of the rows it did, where anything does.
     pub telling: &'static str,
 }
 
@@ -170,14 +177,13 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// Reads SQL for a group of calls: `{rows}` is the table of their values, `{list}` the list of the first of each, `{after}`
-    /// a parameter behind such a list.
+    /// Reads SQL for a group of calls: `{rows}` is the table of their values, `{list}` the list of their keys.
     pub(super) fn of_rows<DB: Dialect>(table: &Table, text: &str, rows: Rows<'_>) -> Self {
         let text = words::<DB>(text).replace("{rows}", &DB::table_of(rows)).replace("{list}", &DB::list_of(rows));
         Self { sql: sql(table, &text), order: Vec::new() }
     }
 
-    /// Reads SQL whose parameters are `?1`, `?2` and so on, `{key}` the column, `{larger}`, `{integer}` and `{or_nothing}` the words.
+    /// Reads SQL whose parameters are `?1`, `?2` and so on, and words in braces those of the database.
     pub(super) fn new<DB: Dialect>(table: &Table, text: &str) -> Self {
         let text = words::<DB>(text);
         let mut order = Vec::new();
@@ -242,9 +248,10 @@ fn words<DB: Dialect>(text: &str) -> String {
     let words = DB::WORDS;
     text.replace("{key}", words.key)
         .replace("{larger}", words.larger)
+        .replace("{smaller}", words.smaller)
+        .replace("{same}", words.same)
         .replace("{integer}", words.integer)
         .replace("{or_nothing}", words.or_nothing)
-        .replace("{after}", words.after)
         .replace("{telling}", words.telling)
 }
 
@@ -253,14 +260,7 @@ fn sql(table: &Table, text: &str) -> SqlStr {
     AssertSqlSafe(Arc::<str>::from(table.fill(text))).into_sql_str()
 }
 
-/// A list of question marks.
-#[cfg(any(feature = "sqlite", feature = "mysql"))]
-pub(super) fn in_list(rows: Rows<'_>) -> String {
-    format!("IN ({})", vec!["?"; rows.len()].join(", "))
-}
-
 /// The key in the only column of a row.
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(super) fn key<'r, R: Row>(row: &'r R) -> Option<Key>
 where
     usize: sqlx::ColumnIndex<R>,

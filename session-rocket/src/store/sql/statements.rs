@@ -11,14 +11,15 @@ pub(super) struct Statements {
     pub load: Grouped,
     pub insert: Grouped,
     pub replace_expired: Statement,
+    /// Leaves all columns with an index as they are, and does nothing where they would have to change.
     pub update: Grouped,
+    /// Changes them as well.
+    pub overwrite: Statement,
     pub touch: Grouped,
     pub retire: Grouped,
-    /// Locks the rows of a group, unless somebody else holds one.
-    #[cfg(feature = "mysql")]
-    pub lock: Grouped,
     pub delete: Statement,
     pub sweep: Statement,
+    pub put_off: Statement,
     pub list: Statement,
     pub retire_all: Statement,
     pub stats: Statement,
@@ -29,36 +30,22 @@ pub(super) struct Statements {
 /// A statement for one call, and for groups of calls.
 pub(super) struct Grouped {
     pub alone: Statement,
-    /// Whether it changes rows that are there.
+    pub together: BySize,
+    /// Locks the rows that it is going to change, unless somebody else holds one, and gives their keys.
     #[cfg(feature = "mysql")]
-    pub changes: bool,
+    pub lock: Option<BySize>,
+}
+
+/// A statement for groups of calls, of each size.
+pub(super) struct BySize {
     table: Table,
     text: String,
     sizes: [OnceLock<Statement>; SIZES.len()],
 }
 
-impl Grouped {
-    fn new<DB: Dialect>(table: &Table, alone: &str, text: String) -> Self {
-        let alone = Statement::new::<DB>(table, alone);
-        Self {
-            #[cfg(feature = "mysql")]
-            changes: false,
-            alone,
-            table: table.clone(),
-            text,
-            sizes: [const { OnceLock::new() }; SIZES.len()],
-        }
-    }
-
-    /// A change of the row where `when` holds, whose parameters are those of one call.
-    fn change<DB: Dialect>(table: &Table, set: &str, when: &str) -> Self {
-        let alone = format!("UPDATE {{table}} SET {set} WHERE {when}");
-        let text = DB::WORDS.change_rows.replace("{set}", set).replace("{when}", when).replace('?', "v.column");
-        Self {
-            #[cfg(feature = "mysql")]
-            changes: true,
-            ..Self::new::<DB>(table, &alone, text)
-        }
+impl BySize {
+    fn new(table: &Table, text: String) -> Self {
+        Self { table: table.clone(), text, sizes: [const { OnceLock::new() }; SIZES.len()] }
     }
 
     /// The statement for a group as large as `rows`.
@@ -68,11 +55,33 @@ impl Grouped {
     }
 }
 
+impl Grouped {
+    fn new<DB: Dialect>(table: &Table, alone: &str, together: String) -> Self {
+        Self {
+            alone: Statement::new::<DB>(table, alone),
+            together: BySize::new(table, together),
+            #[cfg(feature = "mysql")]
+            lock: None,
+        }
+    }
+
+    /// A change of the row where `when` holds, whose parameters are those of one call.
+    fn change<DB: Dialect>(table: &Table, set: &str, when: &str) -> Self {
+        let alone = format!("UPDATE {{table}} SET {set} WHERE {when}");
+        let of_rows = |text: &str| text.replace("{set}", set).replace("{when}", when).replace('?', "v.column");
+        Self {
+            #[cfg(feature = "mysql")]
+            lock: Some(BySize::new(table, of_rows("SELECT {key} FROM {table}, {rows} WHERE {when} FOR UPDATE NOWAIT"))),
+            ..Self::new::<DB>(table, &alone, of_rows(DB::WORDS.change_rows))
+        }
+    }
+}
+
 const COLUMNS: &str = "{key}, scope, identity, payload, version, created_at, updated_at, expires_at";
 const LIVE: &str = "payload IS NOT NULL AND expires_at >";
-const ENDED: &str = "payload = NULL, identity = NULL, updated_at = ?2, expires_at = ?3, version = 0";
-const RECORD: &str = "scope = ?2, identity = ?3, payload = ?4, version = ?5, created_at = ?6, updated_at = ?7, \
-                      expires_at = ?8";
+const ENDED: &str = "payload = NULL, identity = NULL, updated_at = ?2, expires_at = ?3, sweep_at = ?3, version = 0";
+/// What no index has.
+const CONTENT: &str = "payload = ?4, version = ?5, created_at = ?6, updated_at = ?7, expires_at = ?8";
 
 impl Statements {
     pub(super) fn new<DB: Dialect>(table: &Table) -> Self {
@@ -82,9 +91,14 @@ impl Statements {
             load: load::<DB>(table),
             insert: insert::<DB>(table),
             replace_expired: statement(&format!(
-                "UPDATE {{table}} SET {RECORD}, moved_to = NULL WHERE {{key}} = ?1 AND expires_at <= ?9"
+                "UPDATE {{table}} SET scope = ?2, identity = ?3, {CONTENT}, sweep_at = ?8, moved_to = NULL \
+                 WHERE {{key}} = ?1 AND expires_at <= ?9"
             )),
-            update: change(RECORD, &format!("{{key}} = ?1 AND version = ?9 AND {LIVE} ?10")),
+            update: update::<DB>(table),
+            overwrite: statement(&format!(
+                "UPDATE {{table}} SET scope = ?2, identity = ?3, {CONTENT}, sweep_at = {{smaller}}(sweep_at, ?8) \
+                 WHERE {{key}} = ?1 AND version = ?9 AND {LIVE} ?10"
+            )),
             touch: change(
                 "expires_at = {larger}(expires_at, ?2)",
                 &format!("{{key}} = ?1 AND version = ?3 AND {LIVE} ?4"),
@@ -93,14 +107,9 @@ impl Statements {
                 &format!("{ENDED}, moved_to = ?4"),
                 &format!("{{key}} = ?1 AND {LIVE} ?2 AND (?5 IS NULL OR version = ?5)"),
             ),
-            #[cfg(feature = "mysql")]
-            lock: Grouped::new::<DB>(
-                table,
-                "SELECT {key} FROM {table} WHERE {key} = ?1 FOR UPDATE",
-                "SELECT {key} FROM {table} WHERE {key} {list} FOR UPDATE NOWAIT".to_owned(),
-            ),
             delete: statement("DELETE FROM {table} WHERE {key} = ?1"),
             sweep: statement(DB::WORDS.sweep),
+            put_off: statement(DB::WORDS.put_off),
             list: statement(&format!(
                 "SELECT {COLUMNS}, moved_to FROM {{table}} WHERE scope = ?1 AND identity = ?2 AND {LIVE} ?3"
             )),
@@ -114,16 +123,23 @@ impl Statements {
     }
 }
 
+fn update<DB: Dialect>(table: &Table) -> Grouped {
+    let is_same = format!("{{key}} = ?1 AND version = ?9 AND {LIVE} ?10");
+    let keeps = "scope = ?2 AND identity {same} ?3 AND sweep_at <= ?8";
+    Grouped::change::<DB>(table, CONTENT, &format!("{is_same} AND {keeps}"))
+}
+
 fn load<DB: Dialect>(table: &Table) -> Grouped {
-    let load = format!("SELECT {COLUMNS}, moved_to FROM {{table}} WHERE {{key}}");
-    let alone = format!("{load} = ?1 AND expires_at > ?2");
-    Grouped::new::<DB>(table, &alone, format!("{load} {{list}} AND expires_at > {{after}}"))
+    let columns = format!("{COLUMNS}, moved_to");
+    let alone = format!("SELECT {columns} FROM {{table}} WHERE {{key}} = ?1 AND expires_at > ?2");
+    Grouped::new::<DB>(table, &alone, DB::WORDS.load_rows.replace("{columns}", &columns))
 }
 
 fn insert<DB: Dialect>(table: &Table) -> Grouped {
-    let insert = format!("INSERT INTO {{table}} ({COLUMNS})");
-    let alone = format!("{insert} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8){{or_nothing}}");
-    let values = "v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, v.column7, v.column8";
+    let insert = format!("INSERT INTO {{table}} ({COLUMNS}, sweep_at)");
+    let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8";
+    let alone = format!("{insert} VALUES ({values}){{or_nothing}}");
+    let values = values.replace('?', "v.column");
     let together = format!("{insert} SELECT {values} FROM {{rows}} WHERE 1 = 1{{or_nothing}}{{telling}}");
     Grouped::new::<DB>(table, &alone, together)
 }
@@ -143,7 +159,7 @@ fn counts() -> String {
 fn probes() -> [String; 4] {
     [
         format!("SELECT {COLUMNS}, moved_to FROM {{table}} WHERE 1 = 0"),
-        format!("INSERT INTO {{table}} ({COLUMNS}) SELECT {COLUMNS} FROM {{table}} WHERE 1 = 0"),
+        format!("INSERT INTO {{table}} ({COLUMNS}, sweep_at) SELECT {COLUMNS}, sweep_at FROM {{table}} WHERE 1 = 0"),
         "UPDATE {table} SET version = 0 WHERE 1 = 0".to_owned(),
         "DELETE FROM {table} WHERE 1 = 0".to_owned(),
     ]
