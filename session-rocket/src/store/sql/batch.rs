@@ -155,7 +155,7 @@ impl<T: Together> Shared<T> {
         if is_first {
             return Place::First;
         }
-        // The first may have gone away.
+        // The first may be held up itself.
         self.overtake();
         Place::Behind
     }
@@ -180,7 +180,10 @@ impl<T: Together> Shared<T> {
 
     /// Waits for an answer, and sees to it that nobody waits for one whose turn takes too long.
     async fn watch<A>(self: &Arc<Self>, mut answered: oneshot::Receiver<A>) -> Result<A, RecvError> {
-        if let Ok(answer) = timeout(PATIENCE, &mut answered).await {
+        let mut watch = Watch(Some(self));
+        let early = timeout(PATIENCE, &mut answered).await;
+        watch.0 = None;
+        if let Ok(answer) = early {
             return answer;
         }
         self.overtake();
@@ -201,6 +204,21 @@ impl<T: Together> Shared<T> {
                     let _ = to.send(Err(error.clone()));
                 }
             }
+        }
+    }
+}
+
+/// The watch of the first that waits. If that one goes away, a task keeps it for those behind.
+struct Watch<'s, T: Together>(Option<&'s Arc<Shared<T>>>);
+
+impl<T: Together> Drop for Watch<'_, T> {
+    fn drop(&mut self) {
+        if let (Some(shared), Ok(runtime)) = (self.0, Handle::try_current()) {
+            let shared = shared.clone();
+            runtime.spawn(async move {
+                tokio::time::sleep(PATIENCE).await;
+                shared.overtake();
+            });
         }
     }
 }

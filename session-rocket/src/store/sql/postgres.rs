@@ -40,27 +40,33 @@ const PARAMETERS: &[&str] = &[
     "options",
 ];
 
+const UNCACHED: &str = "the `store` URL says `statement-cache-capacity=0`, with which each call leaves a prepared statement in \
+                        the server: leave it out, and have a pooler in between pool by session, or keep track of prepared \
+                        statements (PgBouncer from 1.21 on, with `max_prepared_statements`)";
+
 /// A store in a PostgreSQL database.
 pub type PostgresStore = SqlStore<Server<Postgres>>;
 
 impl PostgresStore {
     /// Opens the database that `options.url` names: `postgres://user:password@host:port/database?sslmode=verify-full`.
     ///
-    /// The server is told to give up a statement after `options.timeout`, unless the URL's `options` say otherwise, or
-    /// `statement-cache-capacity=0` says that a pooler is in between, which would refuse that or tell others.
+    /// The server is told to give up a statement after `options.timeout`, unless the URL's `options` say otherwise.
     ///
     /// # Errors
     /// When the database cannot be reached, migrated or written to, or the URL or the table's name is wrong: within
-    /// `options.timeout`.
+    /// `options.timeout`. [`ErrorKind::Config`] for `statement-cache-capacity=0`, with which sqlx leaves a prepared
+    /// statement in the server for each call.
     pub async fn open(options: &Options) -> Result<Self> {
         check_url(&options.url, FORM, PARAMETERS)?;
+        if options.url.contains("statement-cache-capacity=0") {
+            return Err(Error::new(ErrorKind::Config, UNCACHED));
+        }
         let wrong = || Error::new(ErrorKind::Config, format!("`store` is not a PostgreSQL URL: write `{FORM}`"));
         let connect = PgConnectOptions::from_str(&options.url).map_err(|_| wrong())?;
         let place = format!("{}:{}", connect.get_host(), connect.get_port());
         let limit = options.timeout.as_millis().to_string();
         let connect = match connect.get_options() {
             Some(given) if given.contains("statement_timeout") => connect,
-            _ if options.url.contains("statement-cache-capacity=0") => connect,
             _ => connect.options([("statement_timeout", limit)]),
         };
         Self::connect(connect, &place, PoolOptions::new(), options).await
@@ -185,5 +191,17 @@ impl Served for Postgres {
     async fn largest(_: &mut PgConnection) -> sqlx::Result<usize> {
         // https://www.postgresql.org/docs/current/limits.html
         Ok(1 << 30)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn statements_that_would_pile_up_in_the_server_are_refused() {
+        let options = Options::new("postgres://127.0.0.1:1/site?sslmode=disable&statement-cache-capacity=0");
+        let error = PostgresStore::open(&options).await.err().unwrap();
+        assert!(error.kind() == ErrorKind::Config && error.to_string().contains("PgBouncer"), "{error}");
     }
 }
