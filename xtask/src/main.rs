@@ -23,7 +23,7 @@ usage: cargo xtask <command>
   fuzz    a million changed sealed cookies, none of which may open; another number may be given behind it
   bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark;
           `--peers` measures beside hand-written code and other libraries, `--growth` with many sessions, many
-          connections and large sessions (see benches/peers/README.md);
+          connections and large sessions, `--page` writes docs/performance.md anew (see benches/peers/README.md);
           `--gate` counts instructions instead (installs Valgrind) and fails where an operation takes over 3 % more of
           them than kept in `benches/gate`; `--gate --keep` keeps those of now";
 
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         (Some("ci"), []) => ci(),
         (Some("fuzz"), []) => fuzz("1000000"),
         (Some("fuzz"), [mutations]) if mutations.parse::<u64>().is_ok() => fuzz(mutations),
-        (Some("bench"), [which, ..]) if matches!(which.as_str(), "--peers" | "--growth") => peers(&rest),
+        (Some("bench"), [which, ..]) if matches!(which.as_str(), "--peers" | "--growth" | "--page") => peers(&rest),
         (Some("bench"), [flag]) if flag == "--gate" => gate::gate(false),
         (Some("bench"), [flag, keep]) if flag == "--gate" && keep == "--keep" => gate::gate(true),
         (Some("bench"), filter) => bench(filter),
