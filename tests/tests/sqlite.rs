@@ -13,7 +13,7 @@ use session_rocket::sqlx::migrate::{Migration, MigrationType, Migrator};
 use session_rocket::sqlx::sqlite::SqliteConnectOptions;
 use session_rocket::sqlx::{AssertSqlSafe, SqlSafeStr, SqlitePool, query, query_scalar};
 use session_rocket::store::sql::sqlite::SqliteStore;
-use session_rocket::store::{Create, Lookup, Migrate, Options, Store, Update};
+use session_rocket::store::{Create, Lookup, Migrate, Options, Store, Touch, Update};
 use session_rocket::{Clock, Error, ErrorKind, Key, ManualClock, Record, Version};
 
 fn options(path: &Path) -> Options {
@@ -288,4 +288,29 @@ fn a_store_outlives_its_runtime() {
         drop(cut_off);
         drop(store);
     }
+}
+
+#[tokio::test]
+async fn a_sweep_finds_what_expired_behind_what_was_prolonged() {
+    const TICK: Duration = Duration::from_millis(1);
+    let folder = tempfile::tempdir().expect("a directory");
+    let clock = Arc::new(ManualClock::default());
+    let store = SqliteStore::open(&options(&folder.path().join("a.db")).clock(clock.clone())).await.expect("a store");
+    let (now, later) = (clock.now(), clock.now().plus(Duration::from_secs(60)));
+    for number in 0..15 {
+        let (key, mut brief) = (Key::from_bytes([number; 32]), record(1));
+        brief.expires_at = now.plus(TICK * (1 + u32::from(number) / 10));
+        assert_eq!(store.create(&key, &brief).await.expect("a create"), Create::Created);
+        if number < 10 {
+            assert_eq!(store.touch(&key, brief.version, later).await.expect("a touch"), Touch::Touched);
+        }
+    }
+    clock.advance(TICK * 2);
+    let mut removed = Vec::new();
+    for _ in 0..4 {
+        removed.push(store.delete_expired(2).await.expect("a sweep"));
+    }
+    assert_eq!(removed, [2, 2, 1, 0]);
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(store.delete_expired(100).await.expect("a sweep"), 10);
 }

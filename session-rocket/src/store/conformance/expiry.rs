@@ -125,9 +125,12 @@ pub(super) async fn sweep_follows_updates(on: Subject) {
     }
     on.clock.advance(TICK);
     for (keys, live) in [(&gone, true), (&kept, false)] {
-        let swept = on.sweep(3).await;
-        // What other checks left expires as well; or the back-end removes what expired by itself.
-        assert!(swept == 0 || swept >= OF_EACH * 2, "{} expired, {swept} were swept", OF_EACH * 2);
+        // Where the back-end removes what expired by itself, nothing is left to sweep.
+        if on.sweep(3).await > 0
+            && let Ok(stats) = on.store.stats().await
+        {
+            assert_eq!(stats.expired, 0, "a sweep left something that expired");
+        }
         for key in keys {
             assert_eq!(on.load(key).await, Lookup::Absent);
         }

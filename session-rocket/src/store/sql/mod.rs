@@ -36,9 +36,9 @@ pub use pool::Pool;
 
 /// A store in a SQL database.
 ///
-/// One table holds sessions and tombstones. Every call is one statement, or one and a look at why it changed nothing;
-/// each is atomic by itself, so no call needs a transaction. Calls that come while others of their kind are under way go
-/// together, as one statement.
+/// One table holds sessions and tombstones. A call for a session is one statement, or several of which at most one changes
+/// anything: it is atomic without a transaction. Calls that come while others of their kind are under way go together, as
+/// one statement (in MySQL, one transaction).
 pub struct SqlStore<D: Driver> {
     sql: Arc<Sql<D>>,
     loads: Batch<Loads<D>>,
@@ -54,6 +54,9 @@ struct Sql<D> {
     statements: Arc<Statements>,
     clock: Arc<dyn Clock>,
 }
+
+/// How many sessions that were prolonged one statement of a sweep puts off.
+const PUT_OFF: u32 = 1000;
 
 /// How often the sessions of an identity are ended again that came meanwhile.
 const ROUNDS: usize = 8;
@@ -307,14 +310,15 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
-        let (now, limit) = (self.sql.now(), u64::from(limit));
-        let mut removed = 0;
+        let (statements, now) = (&self.sql.statements, self.sql.now());
         loop {
-            let values = [now, i64::try_from(limit - removed).unwrap_or(i64::MAX).into()];
-            let put_off = self.sql.write("sweep", &self.sql.statements.put_off, &values).await?;
-            removed += self.sql.write("sweep", &self.sql.statements.sweep, &values).await?;
-            // Those that were put off may have hidden others that expired.
-            if put_off == 0 || removed >= limit {
+            let removed = self.sql.write("sweep", &statements.sweep, &[now, limit.into()]).await?;
+            if removed >= u64::from(limit) {
+                return Ok(removed);
+            }
+            // Those that were prolonged hide others that expired. However few are to be removed, all in front are put off.
+            let put_off = self.sql.write("sweep", &statements.put_off, &[now, PUT_OFF.max(limit).into()]).await;
+            if removed > 0 || put_off? == 0 {
                 return Ok(removed);
             }
         }

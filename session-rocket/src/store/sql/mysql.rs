@@ -94,13 +94,14 @@ impl Dialect for MySql {
         or_nothing: "",
         load_rows: "SELECT {columns} FROM {table} WHERE `key` {list} AND expires_at > ?",
         telling: "",
-        change_rows: "UPDATE {table}, {rows} SET {set} WHERE {when}",
-        // It does not take a limit in a subquery.
-        sweep: "DELETE {table} FROM {table} INNER JOIN \
-                (SELECT `key` FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AS due USING (`key`) \
+        // In this order: of a small table, it would rather read all rows, also those that others hold.
+        change_rows: "UPDATE {rows} STRAIGHT_JOIN {table} SET {set} WHERE {when}",
+        // It takes no limit in a condition. What is locked at once is not locked by two sweeps, each in part.
+        sweep: "DELETE {table} FROM (SELECT `key` AS place FROM {table} WHERE sweep_at <= ?1 \
+                ORDER BY sweep_at LIMIT ?2 FOR UPDATE) AS due STRAIGHT_JOIN {table} ON `key` = place \
                 WHERE expires_at <= ?1",
-        put_off: "UPDATE {table} INNER JOIN \
-                  (SELECT `key` FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AS due USING (`key`) \
+        put_off: "UPDATE (SELECT `key` AS place FROM {table} WHERE sweep_at <= ?1 \
+                  ORDER BY sweep_at LIMIT ?2 FOR UPDATE) AS due STRAIGHT_JOIN {table} ON `key` = place \
                   SET sweep_at = expires_at WHERE expires_at > ?1",
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/mysql/0001_create.sql"))];
@@ -179,10 +180,9 @@ impl Served for MySql {
     }
 
     async fn change_many(connection: &mut MySqlConnection, group: &Group<'_>) -> sqlx::Result<Vec<Key>> {
-        let change = group.statement.query_rows::<Self>(group.rows, &[])?;
         let Some(lock) = group.lock else {
             // It inserts all of them, or fails.
-            change.execute(&mut *connection).await?;
+            group.statement.query_rows::<Self>(group.rows, &[])?.execute(&mut *connection).await?;
             return Ok(group.rows.iter().filter_map(|row| row[0].key()).collect());
         };
         if group.rows.len() == 1 {
@@ -193,18 +193,36 @@ impl Served for MySql {
         // neighbours, which keeps others from inserting.
         connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
         let mut transaction = connection.begin().await?;
-        let locked = lock.query_rows::<Self>(group.rows, &[])?.fetch_all(&mut *transaction).await?;
-        let done = change.execute(&mut *transaction).await?;
+        let rows: Vec<_> = group.rows.iter().map(|row| without_content(row)).collect();
+        let locked = lock.query_rows::<Self>(&rows, &[])?.fetch_all(&mut *transaction).await?;
+        let locked: Vec<Key> = locked.iter().filter_map(statement::key).collect();
+        let rows: Vec<_> = group.rows.iter().map(|row| only_of(&locked, row)).collect();
+        let done = group.statement.query_rows::<Self>(&rows, &[])?.execute(&mut *transaction).await?;
         if usize::try_from(done.rows_affected()) != Ok(locked.len()) {
             transaction.rollback().await?;
             return Ok(Vec::new());
         }
         transaction.commit().await?;
-        Ok(locked.iter().filter_map(statement::key).collect())
+        Ok(locked)
     }
 
     async fn largest(connection: &mut MySqlConnection) -> sqlx::Result<usize> {
         let packet: u64 = sqlx::query_scalar("SELECT @@max_allowed_packet").fetch_one(connection).await?;
         Ok(usize::try_from(packet).unwrap_or(usize::MAX).saturating_sub(OVERHEAD))
     }
+}
+
+/// The values of a change but for what it writes, which need not be sent to lock its row.
+fn without_content<'v>(row: &[Value<'v>]) -> Vec<Value<'v>> {
+    let is_content = |at: usize, value: &Value<'_>| at > 0 && matches!(value, Value::Bytes(_));
+    row.iter().enumerate().map(|(at, value)| if is_content(at, value) { Value::Bytes(None) } else { *value }).collect()
+}
+
+/// The values of a change, or of one that finds no row if that is not locked: it would wait for whoever holds it.
+fn only_of<'v>(locked: &[Key], row: &[Value<'v>]) -> Vec<Value<'v>> {
+    let mut row = row.to_vec();
+    if !row[0].key().is_some_and(|key| locked.contains(&key)) {
+        row[0] = Value::Bytes(None);
+    }
+    row
 }

@@ -58,7 +58,7 @@ impl PostgresStore {
     /// statement in the server for each call.
     pub async fn open(options: &Options) -> Result<Self> {
         check_url(&options.url, FORM, PARAMETERS)?;
-        if options.url.contains("statement-cache-capacity=0") {
+        if options.url.split(['?', '&']).any(|pair| pair == "statement-cache-capacity=0") {
             return Err(Error::new(ErrorKind::Config, UNCACHED));
         }
         let wrong = || Error::new(ErrorKind::Config, format!("`store` is not a PostgreSQL URL: write `{FORM}`"));
@@ -85,7 +85,7 @@ impl Dialect for Postgres {
         integer: "BIGINT",
         or_nothing: " ON CONFLICT (key) DO NOTHING",
         // One look into the index for each, also where the planner would rather read the whole table.
-        load_rows: "SELECT {columns} FROM unnest($1) AS wanted (place) CROSS JOIN LATERAL \
+        load_rows: "SELECT {columns} FROM (SELECT DISTINCT unnest($1)) AS wanted (place) CROSS JOIN LATERAL \
                     (SELECT {columns} FROM {table} WHERE key = place AND expires_at > $2 OFFSET 0) AS found",
         telling: " RETURNING key",
         // What another statement holds is passed over: it would keep all others of the group waiting.

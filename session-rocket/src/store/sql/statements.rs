@@ -71,7 +71,10 @@ impl Grouped {
         let of_rows = |text: &str| text.replace("{set}", set).replace("{when}", when).replace('?', "v.column");
         Self {
             #[cfg(feature = "mysql")]
-            lock: Some(BySize::new(table, of_rows("SELECT {key} FROM {table}, {rows} WHERE {when} FOR UPDATE NOWAIT"))),
+            lock: Some(BySize::new(
+                table,
+                of_rows("SELECT {key} FROM {rows} STRAIGHT_JOIN {table} WHERE {when} FOR UPDATE NOWAIT"),
+            )),
             ..Self::new::<DB>(table, &alone, of_rows(DB::WORDS.change_rows))
         }
     }
