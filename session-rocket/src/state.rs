@@ -3,127 +3,20 @@
 //! A pure state machine, without I/O and without a clock. No lock is held while user code runs.
 
 mod access;
+mod job;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::change::Change;
-use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::expiry::Expiry;
-use crate::id::{Key, SessionId};
-use crate::record::Version;
+use crate::id::Key;
 use crate::values::Values;
 
 pub(crate) use access::replay;
-
-/// Where a session is kept.
-#[derive(Clone)]
-pub(crate) enum Carrier {
-    /// Nowhere yet. A damaged record that the browser's id led to is removed once there is a new one.
-    New { replaces: Option<(Key, Version)> },
-    /// In the store.
-    Live(Live),
-    /// In its own cookie.
-    Sealed(Sealed),
-    /// Somebody logged in, and the session moved from this key on. As long as the tombstone there tells where to, what
-    /// this request sets follows; nothing of the user is for its eyes.
-    Outside { left: Key },
-    /// It was ended, or moved out of this request's reach: nothing is kept.
-    Ended,
-}
-
-/// A session in the store.
-#[derive(Clone)]
-pub(crate) struct Live {
-    /// Unknown when another request cycled the id meanwhile.
-    pub id: Option<SessionId>,
-    pub key: Key,
-    pub version: Version,
-    pub created_at: Timestamp,
-    pub expires_at: Timestamp,
-}
-
-/// A session in its own cookie.
-#[derive(Clone)]
-pub(crate) struct Sealed {
-    pub created_at: Timestamp,
-    pub expires_at: Timestamp,
-    /// What the browser is to hold from now on.
-    pub cookie: Option<Arc<str>>,
-    /// A former key sealed it.
-    pub by_former_key: bool,
-}
-
-/// What is to become of a session's id, the stronger the greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lifecycle {
-    Keep,
-    /// A new id, the same session.
-    Cycle,
-    /// The session ends; what is set afterwards makes a new one.
-    End,
-}
-
-/// What the response has to tell the browser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CookieEffect {
-    None,
-    Set,
-    Remove,
-}
-
-/// What a commit takes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    Everything,
-    /// `flush` and `cycle_id` alone; all other changes are dropped.
-    LifecycleOnly,
-}
-
-/// The changes of one commit.
-pub(crate) struct Job {
-    pub carrier: Carrier,
-    /// As loaded.
-    pub base: Values,
-    /// As changed.
-    pub values: Values,
-    pub changes: Vec<Change>,
-    pub lifecycle: Lifecycle,
-    /// `flush` was called: the browser is to forget the id.
-    pub flushed: bool,
-    /// The identity was set: whatever became of the session meanwhile, the user gets one.
-    pub login: bool,
-}
-
-impl Job {
-    /// For a commit on a session that somebody logged in to meanwhile: its lifetime and its tokens are that user's.
-    pub(crate) fn stay_outside(&mut self) {
-        self.changes.retain(|change| !change.is_of_session());
-    }
-
-    /// For a commit under another id than the request knew: a form token that was made for that one is not valid there.
-    pub(crate) fn forget_csrf(&mut self) {
-        self.changes.retain(|change| !matches!(change, Change::Csrf(_)));
-        self.values.set_csrf(None);
-    }
-}
-
-/// What came of a commit.
-pub(crate) struct Settled {
-    pub carrier: Carrier,
-    pub values: Values,
-    pub cookie: CookieEffect,
-    /// The session was ended as asked; what was set after that could not be saved.
-    pub failure: Option<Error>,
-}
-
-impl Settled {
-    pub(crate) fn new(carrier: Carrier, values: Values, cookie: CookieEffect) -> Self {
-        Self { carrier, values, cookie, failure: None }
-    }
-}
+pub(crate) use job::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled};
 
 /// The session of one request; clones are the same session.
 #[derive(Clone)]

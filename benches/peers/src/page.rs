@@ -21,12 +21,15 @@ the limit, and ratios there are closer to 1 than they would be.
 
 ";
 
+/// What a reader of the figures may ask.
+const NOTES: &str = include_str!("../notes.md");
+
 /// Writes the page, and the charts it shows.
 ///
 /// # Panics
 /// When they cannot be written.
 pub fn write(results: &Results) {
-    let mut page = HEAD.to_owned();
+    let mut page = HEAD.to_owned() + NOTES;
     if let Some(run) = &results.peers {
         page += &peers::section(run);
     }
