@@ -66,19 +66,28 @@ impl Folder {
         }
     }
 
-    /// The folder of this name, made where it is missing.
+    /// The folder of this name, made where it is missing. That it outlasts a power cut, `sync` sees to.
     pub(super) fn make(&self, name: &str) -> Result<Self> {
         for _ in 0..TRIES {
             if let Some(folder) = self.find(name)? {
                 return Ok(folder);
             }
             match mkdirat(&self.0, name, Mode::RWXU) {
-                Ok(()) => self.sync()?,
-                Err(Errno::EXIST) => {}
+                Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(cannot("make a folder")(error)),
             }
         }
         Err(vanishes())
+    }
+
+    /// The folder of this name; where it is missing, made, through to the disk.
+    pub(super) fn make_lasting(&self, name: &str) -> Result<Self> {
+        if let Some(folder) = self.find(name)? {
+            return Ok(folder);
+        }
+        let folder = self.make(name)?;
+        self.sync()?;
+        Ok(folder)
     }
 
     /// Removes the folder of this name, if it is empty.

@@ -32,7 +32,8 @@ pub(super) fn home_of(record: &Record) -> Option<String> {
 /// Lists the key; if it may not be listed yet, through to the disk.
 pub(super) fn mark(root: &Folder, home: &str, key: &Key, is_listed: bool) -> Result<()> {
     for _ in 0..TRIES {
-        let all = root.make(FOLDER)?;
+        let all = root.make_lasting(FOLDER)?;
+        // Not through to the disk before the mark is in it: while it is empty, a sweep may remove it.
         let folder = all.make(home)?;
         if folder.open_or_make(&key.to_hex())?.is_none() {
             continue;

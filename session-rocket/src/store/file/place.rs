@@ -41,7 +41,7 @@ pub(super) fn prepare(path: &Path) -> Result<()> {
         Error::with_source(launch_kind(&e), context, e)
     };
     root.make(lock::FOLDER).map_err(unusable)?;
-    let part = root.make("00").map_err(unusable)?;
+    let part = root.make_lasting("00").map_err(unusable)?;
     drop(part.write_new(b"probe").map_err(unusable)?);
     part.sync().map_err(unusable)?;
     // Whether it is free now does not matter.

@@ -184,7 +184,7 @@ impl Held {
     }
 
     fn put(&self, key: &Key, bytes: &[u8]) -> Result<()> {
-        self.root.make(&part_name(part_of(key)))?.put(&key.to_hex(), bytes)
+        self.root.make_lasting(&part_name(part_of(key)))?.put(&key.to_hex(), bytes)
     }
 
     /// The call has happened whether this does or not: who reads the list next sees that the record is not of it.
