@@ -1,5 +1,8 @@
 //! Databases with many sessions, whose ids are made of their numbers: nobody has to keep them.
 
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -144,9 +147,37 @@ impl Filled {
         found.expect("the database says what it holds")
     }
 
-    async fn sqlite(&self) -> SqliteConnection {
+    /// Reads the files of the database once: a system that was given other things to do may have forgotten them.
+    pub fn remind(&self) {
+        let files = if self.store == Store::Postgres {
+            self.runtime.block_on(self.relations())
+        } else {
+            vec![self.file().into()]
+        };
+        for file in files {
+            let mut file = File::open(file).expect("the files of the database can be read");
+            io::copy(&mut file, &mut io::sink()).expect("the files of the database can be read");
+        }
+    }
+
+    /// All files of its PostgreSQL database.
+    async fn relations(&self) -> Vec<PathBuf> {
+        let sql = "SELECT current_setting('data_directory') || '/' || pg_relation_filepath('pg_class')";
+        let mut connection = PgConnection::connect(&self.url).await.expect("PostgreSQL opens");
+        let one: String = sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("PostgreSQL tells its files");
+        let folder = Path::new(&one).parent().expect("a file in a folder");
+        let entries = folder.read_dir().expect("the folder of a database");
+        entries.map(|entry| entry.expect("the folder of a database").path()).collect()
+    }
+
+    /// The file of its SQLite database.
+    fn file(&self) -> &str {
         let file = self.url.split('?').next().unwrap_or_default();
-        let options = SqliteConnectOptions::from_str(file).expect("a URL of SQLite");
+        file.strip_prefix("sqlite:").unwrap_or(file)
+    }
+
+    async fn sqlite(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::from_str(self.file()).expect("a URL of SQLite");
         let options = options.synchronous(SqliteSynchronous::Normal).busy_timeout(Duration::from_secs(5));
         options.connect().await.expect("SQLite opens")
     }

@@ -151,6 +151,7 @@ impl Pair {
 impl Half {
     fn measure(&mut self, wanted: &Wanted, round: u32, connections: &[usize], grown: &mut Vec<Grown>) {
         let site = Site::start(self.server, &self.place.url);
+        self.filled.remind();
         for connections in connections {
             for route in [Route::Get, Route::Count] {
                 let plan = wanted.plan(*connections);
