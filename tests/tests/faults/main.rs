@@ -8,6 +8,7 @@ mod cut;
 mod load;
 mod logins;
 mod outage;
+mod storm;
 
 use std::ops::DerefMut;
 use std::time::{Duration, Instant};
@@ -152,6 +153,39 @@ impl Site {
     }
 }
 
+/// What became of the increments of one session, asked for one after the other.
+#[derive(Default)]
+struct Tally {
+    /// How many were acknowledged, and how many more asked for.
+    promised: u64,
+    unclear: u64,
+    /// The count that was known last.
+    count: u64,
+}
+
+impl Tally {
+    /// One more was acknowledged, with this count.
+    #[track_caller]
+    fn acknowledged(&mut self, count: &str) {
+        self.promised += 1;
+        self.check(count, self.count + 1);
+    }
+
+    /// This is the count that is stored.
+    #[track_caller]
+    fn stored(&mut self, count: &str) {
+        self.check(count, self.count);
+    }
+
+    /// What was acknowledged is there, and nothing twice.
+    #[track_caller]
+    fn check(&mut self, count: &str, least: u64) {
+        let most = self.promised + self.unclear;
+        self.count = count.parse().expect("a number");
+        assert!((least..=most).contains(&self.count), "{count}, and not {least} to {most} increments");
+    }
+}
+
 macro_rules! backends {
     ($($name:ident)*) => {
         $(mod $name {
@@ -163,6 +197,7 @@ macro_rules! backends {
                 outage::a_server_that_is_stopped_or_killed_is_503_until_it_is_back
                 cut::a_cut_in_mid_reply_gives_nobody_anothers_data
                 crash::what_was_acknowledged_survives_a_kill_of_the_site
+                storm::what_was_acknowledged_survives_kills_of_the_server
             }
         })*
     };
