@@ -84,6 +84,7 @@ async fn on_postgres() {
     a_silent_connection_is_given_up(&server.url(), server.port()).await;
     an_applications_pool(&pool).await;
     postgres_locks_are_waited_for(&server, &pool).await;
+    a_broken_connection_fails_one_load(&server, &pool).await;
     let store = open(&options(server.url()).timeout(TIMEOUT)).await.expect("a store");
     drop(pool);
     dead_servers_give_no_answers(store, || server.kill()).await;
@@ -163,6 +164,34 @@ async fn neighbours_of_a_locked_row(store: &Arc<dyn Store>, locked: &Key, timeou
         let took = call.expect("a call");
         assert!(took < timeout / 2, "a neighbour of a locked row took {took:?} with a timeout of {timeout:?}");
     }
+}
+
+/// Loads that were under way together on a connection that broke are made again: none of them is worse off for it.
+async fn a_broken_connection_fails_one_load(server: &Postgres, pool: &PgPool) {
+    const STUCK: &str = "FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    let store = open(&options(server.url()).table("cut_off")).await.expect("a store");
+    works(&*store, 1).await;
+    let mut other = pool.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE cut_off IN ACCESS EXCLUSIVE MODE").execute(&mut *other).await.expect("a lock");
+    let loads = (0..17).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.load(&Key::from_bytes([1; 32])).await })
+    });
+    let loads: Vec<_> = loads.collect();
+    let number = |what: &str| {
+        let sql = format!("SELECT count({what}) {STUCK}");
+        async move { sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql)).fetch_one(pool).await.expect("a count") }
+    };
+    let started = Instant::now();
+    // The first goes alone, and the others together.
+    while number("pid").await < 2 {
+        assert!(started.elapsed() < TIMEOUT, "they do not wait for the lock");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(number("pg_terminate_backend(pid)").await, 2);
+    other.rollback().await.expect("a release");
+    let answers = join_all(loads).await.into_iter().map(|load| load.expect("a load"));
+    assert_eq!(answers.filter(Result::is_err).count(), 1, "as many as were alone on a connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,14 +25,14 @@ pub struct MemoryStore {
 struct Held {
     entries: LruCache<Key, Entry>,
     /// As many as there are session types.
-    scopes: Vec<Arc<str>>,
+    scopes: Vec<Arc<String>>,
 }
 
 impl Held {
     fn live(&mut self, record: &Record) -> Live {
-        let known = self.scopes.iter().find(|scope| ***scope == *record.scope).cloned();
+        let known = self.scopes.iter().find(|scope| ***scope == record.scope).cloned();
         let scope = known.unwrap_or_else(|| {
-            let scope: Arc<str> = record.scope.as_str().into();
+            let scope = Arc::new(record.scope.clone());
             self.scopes.push(scope.clone());
             scope
         });
@@ -81,7 +81,8 @@ struct Live {
     updated_at: Timestamp,
     expires_at: Timestamp,
     identity: Option<Box<str>>,
-    scope: Arc<str>,
+    /// All of a session type share one, and its length.
+    scope: Arc<String>,
 }
 
 impl Live {
@@ -93,12 +94,12 @@ impl Live {
             updated_at: self.updated_at,
             expires_at: self.expires_at,
             identity: self.identity.as_deref().map(str::to_owned),
-            scope: self.scope.to_string(),
+            scope: (*self.scope).clone(),
         }
     }
 
     fn belongs(&self, scope: &str, identity: &str) -> bool {
-        *self.scope == *scope && self.identity.as_deref() == Some(identity)
+        *self.scope == scope && self.identity.as_deref() == Some(identity)
     }
 }
 

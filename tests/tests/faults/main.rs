@@ -57,7 +57,7 @@ impl Backend {
     }
 
     fn redis() -> Self {
-        let server = Redis::start();
+        let server = Redis::durable();
         Self::new(server.url(), server)
     }
 

@@ -26,7 +26,8 @@ const AXES: [Axis; 3] = [
     Axis {
         heading: "Sessions stored",
         column: "sessions",
-        text: "Each holds a payload of 200 bytes; requests are for any of them.",
+        text: "Each holds a payload of 200 bytes; requests are for any of them. The files of the database are read once\n\
+               before each turn, for a system that was given other things to do forgets them.",
         place: |one| one.sessions,
         belongs: |one, usual| (one.payload, one.connections) == (usual.payload, usual.connections),
     },

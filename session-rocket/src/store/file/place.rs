@@ -44,6 +44,8 @@ pub(super) fn prepare(path: &Path) -> Result<()> {
     let part = root.make_lasting("00").map_err(unusable)?;
     drop(part.write_new(b"probe").map_err(unusable)?);
     part.sync().map_err(unusable)?;
+    // A process that was killed may have made a folder that is not on the disk yet.
+    root.sync().map_err(unusable)?;
     // Whether it is free now does not matter.
     lock::Queue::default().pass(&root, 0).map(|_| ()).map_err(unusable)
 }

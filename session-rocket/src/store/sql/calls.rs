@@ -10,7 +10,7 @@ use super::statement::{Dialect, Value};
 use super::statements::{Grouped, Statements};
 use super::{Driver, Failure, Sql};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::id::Key;
 use crate::record::{Fate, Record, Tombstone, Version};
 use crate::store::Lookup;
@@ -38,8 +38,9 @@ impl<D: Driver> Together for Loads<D> {
         let group = sql.group("load", |statements| &statements.load, &rows);
         let rows = match sql.driver.read_many(group, sql.now()).await {
             Ok(rows) => rows,
-            Err(Failure::Undone) => return Ok(keys.iter().map(|_| None).collect()),
-            Err(Failure::Unclear(error)) => return Err(error),
+            Err(Failure::Unclear(error)) if error.kind() == ErrorKind::Timeout => return Err(error),
+            // A connection broke: reading again does no harm.
+            Err(_) => return Ok(keys.iter().map(|_| None).collect()),
         };
         let (mut found, mut is_whole) = (HashMap::with_capacity(rows.len()), true);
         for row in &rows {

@@ -138,7 +138,7 @@ impl Call<'_> {
 }
 
 /// Asks again and again while another statement is in the way of this one. What is cut off in between leaves no statement
-/// behind that is still to come.
+/// behind that is still to come; a group goes on without those who gave it up.
 async fn patiently<A, F>(
     clock: &dyn Clock,
     limit: Duration,
