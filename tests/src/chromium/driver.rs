@@ -2,9 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-#[cfg(test)]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -17,6 +15,9 @@ use crate::processes;
 
 /// How long it may take to start, on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is started, if the port that it chose is taken.
+const TRIES: usize = 5;
 
 /// A driver that runs until it is dropped, which ends its browsers too.
 pub(super) struct Driver {
@@ -33,11 +34,19 @@ impl Driver {
     /// When it is missing or does not start.
     pub fn start() -> Result<Self, String> {
         let program = programs::chromedriver()?;
+        let is_taken = |message: &String| message.contains("Address already in use");
+        // It takes a free port of IPv4, and then the same one of IPv6, which somebody may have.
+        let mut tries = (1..TRIES).map(|_| Self::try_start(&program));
+        let done = tries.find(|tried| !tried.as_ref().is_err_and(is_taken));
+        done.unwrap_or_else(|| Self::try_start(&program))
+    }
+
+    fn try_start(program: &Path) -> Result<Self, String> {
         let directory = tempfile::Builder::new().prefix("session-rocket-browser-").tempdir().map_err(text)?;
         let log = File::create(directory.path().join("chromedriver.log")).map_err(text)?;
         // In the process group of the tests, so that a Ctrl-C at the terminal ends them all. The driver chooses the
         // port itself, since one that is found free here can be taken when the driver gets to it.
-        let process = Command::new(&program)
+        let process = Command::new(program)
             .arg("--port=0")
             .env("TMPDIR", directory.path())
             .stdin(Stdio::null())
