@@ -183,15 +183,15 @@ async fn a_broken_connection_fails_one_load(server: &Postgres, pool: &PgPool) {
         async move { sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql)).fetch_one(pool).await.expect("a count") }
     };
     let started = Instant::now();
-    // The first goes alone, and the others together.
+    // The first goes alone, and the others together: on a busy machine, in more than one group.
     while number("pid").await < 2 {
         assert!(started.elapsed() < TIMEOUT, "they do not wait for the lock");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(number("pg_terminate_backend(pid)").await, 2);
+    assert!(number("pg_terminate_backend(pid)").await >= 2, "they waited for the lock");
     other.rollback().await.expect("a release");
     let answers = join_all(loads).await.into_iter().map(|load| load.expect("a load"));
-    assert_eq!(answers.filter(Result::is_err).count(), 1, "as many as were alone on a connection");
+    assert_eq!(answers.filter(Result::is_err).count(), 1, "the one that was alone on its connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]

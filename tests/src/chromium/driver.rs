@@ -34,11 +34,14 @@ impl Driver {
     /// When it is missing or does not start.
     pub fn start() -> Result<Self, String> {
         let program = programs::chromedriver()?;
-        let is_taken = |message: &String| message.contains("Address already in use");
-        // It takes a free port of IPv4, and then the same one of IPv6, which somebody may have.
-        let mut tries = (1..TRIES).map(|_| Self::try_start(&program));
-        let done = tries.find(|tried| !tried.as_ref().is_err_and(is_taken));
-        done.unwrap_or_else(|| Self::try_start(&program))
+        for _ in 1..TRIES {
+            match Self::try_start(&program) {
+                // It takes a free port of IPv4, and then the same one of IPv6, which somebody may have.
+                Err(message) if message.contains("Address already in use") => {}
+                started => return started,
+            }
+        }
+        Self::try_start(&program)
     }
 
     fn try_start(program: &Path) -> Result<Self, String> {
