@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 pub use cookie::Cookie;
 use driver::Driver;
-use session::Session;
+use session::{Preferences, Session};
 pub use tab::Tab;
 
 /// A browser with a profile and a cookie jar of its own, which runs until it is dropped.
@@ -47,7 +47,7 @@ impl Chromium {
     /// When there is none, with what to install.
     #[track_caller]
     pub fn start() -> Self {
-        Self::launch(false)
+        Self::launch(&Preferences::default())
     }
 
     /// Starts a browser whose user refuses all cookies.
@@ -56,13 +56,22 @@ impl Chromium {
     /// When there is none, with what to install.
     #[track_caller]
     pub fn refusing_cookies() -> Self {
-        Self::launch(true)
+        Self::launch(&Preferences { refuse_cookies: true, ..Preferences::default() })
+    }
+
+    /// Starts a browser for which `https://HOST` is a port of this machine, and which accepts every certificate.
+    ///
+    /// # Panics
+    /// If Chromium is missing, with what to install.
+    #[track_caller]
+    pub fn with_hosts(hosts: &[(&'static str, u16)]) -> Self {
+        Self::launch(&Preferences { hosts: hosts.to_vec(), ..Preferences::default() })
     }
 
     #[track_caller]
-    fn launch(refuse_cookies: bool) -> Self {
+    fn launch(preferences: &Preferences) -> Self {
         let started = Driver::start().and_then(|driver| {
-            let (session, window) = Session::start(&driver, refuse_cookies)?;
+            let (session, window) = Session::start(&driver, preferences)?;
             Ok(Self { tab: Tab::new(Arc::new(session), window), driver })
         });
         started.unwrap_or_else(|message| panic!("{message}"))
@@ -90,15 +99,15 @@ impl Drop for Chromium {
     }
 }
 
-/// Waits until a condition holds, for at most twenty seconds: for what the browser does in its own time.
+/// Waits until a condition holds, for at most a minute: for what the browser does in its own time.
 ///
 /// # Panics
 /// When it does not hold by then.
 #[track_caller]
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(Instant::now() < deadline, "after twenty seconds it is still not so that {what}");
+        assert!(Instant::now() < deadline, "after a minute it is still not so that {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }

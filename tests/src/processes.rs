@@ -37,7 +37,7 @@ pub(crate) fn family(root: u32, mark: &Path) -> BTreeSet<u32> {
 
 /// Kills the family and whatever else has the mark, and waits until they are gone.
 pub(crate) fn end(family: &BTreeSet<u32>, mark: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let mut rest = running(mark);
         rest.retain(|process| process.marked || family.contains(&process.id));

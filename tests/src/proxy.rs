@@ -37,6 +37,10 @@ struct State {
     cuts: usize,
     /// Of the connections made so far, so many are holes.
     holes: usize,
+    /// The next request is to be held back.
+    holds_next: bool,
+    /// A request is held back.
+    has_request: bool,
 }
 
 impl Proxy {
@@ -94,6 +98,22 @@ impl Proxy {
         self.wire.0.send_modify(|state| state.hold_at = None);
     }
 
+    /// Keeps the next request back, and what follows it on its connection, until
+    /// [`deliver`](Self::deliver). Other connections pass.
+    pub fn hold_request(&self) {
+        self.wire.0.send_modify(|state| state.holds_next = true);
+    }
+
+    /// Whether a request is held back.
+    pub fn has_request(&self) -> bool {
+        self.wire.0.borrow().has_request
+    }
+
+    /// Sends the request on that was held back, also if its client is gone.
+    pub fn deliver(&self) {
+        self.wire.0.send_modify(|state| state.has_request = false);
+    }
+
     /// Nothing comes through any more on the connections that there are, and none of them ends. New ones are sound.
     pub fn swallow(&self) {
         self.wire.0.send_modify(|state| state.holes = state.connections);
@@ -113,6 +133,18 @@ impl Wire {
             state.cut_at = None;
             state.cuts += 1;
         });
+    }
+
+    /// Waits if this is the request that is to be held back.
+    async fn pass_request(&self) {
+        let is_held = self.0.send_if_modified(|state| {
+            state.has_request |= state.holds_next;
+            std::mem::take(&mut state.holds_next)
+        });
+        if is_held {
+            // Woken in any case: `self` has the other end.
+            let _ = self.0.subscribe().wait_for(|state| !state.has_request).await;
+        }
     }
 
     /// Waits until some of `bytes` bytes may pass, and says how many; none if everything is to be cut.
@@ -162,7 +194,7 @@ async fn pass(client: TcpStream, server: SocketAddr, wire: Arc<Wire>, number: us
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let mut both = pin!(async {
         select! {
-            () = requests(from_client, to_server) => {}
+            () = requests(from_client, to_server, &wire) => {}
             () = answers(from_server, to_client, &wire) => {}
         }
     });
@@ -177,9 +209,14 @@ async fn pass(client: TcpStream, server: SocketAddr, wire: Arc<Wire>, number: us
     let _ = states.wait_for(|state| state.cuts > cuts).await;
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
-    // However it ends, the connection does.
-    let _ = tokio::io::copy(&mut from, &mut to).await;
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, wire: &Wire) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
+        wire.pass_request().await;
+        if to.write_all(&buffer[..bytes]).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, wire: &Wire) {

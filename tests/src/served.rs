@@ -42,7 +42,8 @@ impl Served {
     pub fn configured(rocket: Rocket<Build>, settings: impl Provider) -> Self {
         let directory = tempfile::tempdir().expect("a folder for the sessions can be made");
         let store = format!("sqlite://{}", directory.path().join("sessions.db").display());
-        let settings = Figment::from(("session.store", store)).merge(settings);
+        // A busy machine can take longer than the default of a site.
+        let settings = Figment::from(("session.store", store)).merge(("session.timeout", "1 minute")).merge(settings);
         let mut site = Self { running: None, port: 0, settings, directory };
         site.launch(rocket);
         site
@@ -51,6 +52,11 @@ impl Served {
     /// The address of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The folder that its database `sessions.db` is in.
@@ -79,12 +85,12 @@ impl Served {
         let figment = self.figment(&rocket);
         let rocket = rocket.configure(figment).attach(liftoff);
         let thread = thread::spawn(move || serve(rocket));
-        match ready.recv_timeout(Duration::from_secs(60)) {
+        match ready.recv_timeout(Duration::from_secs(180)) {
             Ok((port, shutdown)) => {
                 self.port = port;
                 self.running = Some(Running { shutdown, thread });
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the site does not start within a minute"),
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the site does not start within three minutes"),
             Err(mpsc::RecvTimeoutError::Disconnected) => panic!("the site does not start: {:?}", thread.join()),
         }
     }

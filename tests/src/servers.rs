@@ -4,6 +4,7 @@
 
 mod memcached;
 mod mysql;
+mod port;
 mod postgres;
 pub mod programs;
 mod redis;
@@ -15,7 +16,7 @@ pub use redis::{Redis, RedisCluster};
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -25,9 +26,10 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::processes;
+use port::Port;
 
-/// A server that does not start within this has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A server that does not start within this time has failed. A busy machine needs a large part of it.
+const PATIENCE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How to start a server in a directory, on a port.
@@ -39,7 +41,7 @@ type Ready = fn(u16) -> bool;
 /// A server that runs until it is dropped.
 pub struct Private {
     process: Child,
-    port: u16,
+    port: Port,
     directory: TempDir,
     start: Start,
     ready: Ready,
@@ -63,12 +65,12 @@ impl Private {
         start: impl Fn(&Path, u16) -> Command + Send + Sync + 'static,
         ready: Ready,
     ) -> Self {
-        // Another program may take the port meanwhile.
+        // A program other than these tests may take the port before the server listens on it.
         const TRIES: usize = 5;
         for _ in 0..TRIES {
-            let port = free_port();
-            let mut process = spawn(start(directory.path(), port), directory.path());
-            if is_ready(&mut process, port, ready) {
+            let port = Port::claim();
+            let mut process = spawn(start(directory.path(), port.number()), directory.path());
+            if is_ready(&mut process, port.number(), ready) {
                 return Self { process, port, directory, start: Box::new(start), ready };
             }
         }
@@ -77,7 +79,7 @@ impl Private {
 
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The number of its first process.
@@ -114,8 +116,8 @@ impl Private {
     /// # Panics
     /// When it does not start: with the end of its log.
     pub fn restart(&mut self) {
-        self.process = spawn((self.start)(self.directory.path(), self.port), self.directory.path());
-        let ready = is_ready(&mut self.process, self.port, self.ready);
+        self.process = spawn((self.start)(self.directory.path(), self.port()), self.directory.path());
+        let ready = is_ready(&mut self.process, self.port.number(), self.ready);
         assert!(ready, "a server does not start again: {}", log_in(self.directory.path()));
     }
 
@@ -136,21 +138,22 @@ impl Drop for Private {
     }
 }
 
-/// A port that nobody listens on now.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("a bound listener has an address").port()
-}
-
 /// A directory in the place for temporary files that only this user can read.
 fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory for a server")
 }
 
+/// Makes `directory` the only place where the program of a server writes temporary and user files: servers that share a
+/// directory for temporary files delete one another's. The variables also mark all its processes as this server's.
+fn confine<'c>(command: &'c mut Command, directory: &Path) -> &'c mut Command {
+    command.current_dir(directory);
+    command.envs(["TMPDIR", "TMP", "TEMP", "HOME", "XDG_RUNTIME_DIR"].map(|variable| (variable, directory)))
+}
+
 fn spawn(mut command: Command, directory: &Path) -> Child {
     let log = File::options().create(true).append(true).open(directory.join("log")).expect("a log can be written");
     let also = log.try_clone().expect("a file has a second handle");
-    command.stdin(Stdio::null()).stdout(log).stderr(also);
+    confine(&mut command, directory).stdin(Stdio::null()).stdout(log).stderr(also);
     command.spawn().unwrap_or_else(|error| panic!("cannot run {}: {error}", command.get_program().display()))
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rocket::local::asynchronous::Client;
+use rocket::tokio::sync::Mutex;
 use rocket::{get, routes};
 use session_rocket::store::cached::CachedStore;
 use session_rocket::store::memory::MemoryStore;
@@ -15,6 +16,11 @@ use session_rocket::{
 };
 use session_rocket_tests::browser::Browser;
 use session_rocket_tests::logs;
+use session_rocket_tests::report::is_wanted;
+use session_rocket_tests::servers::Redis;
+
+/// One test at a time: there is one log.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 #[derive(Session)]
 struct Visitor {
@@ -54,11 +60,73 @@ async fn a_site_counts_with_a_cache_and_says_that_it_is_its_own() {
 }
 
 #[rocket::async_test]
-async fn a_cache_that_cannot_be_reached_ends_the_launch() {
-    let cache = "sqlite:///nowhere/at/all.db";
-    let error = launch(Config::new().store("memory:").cache(cache)).await.map(|_| ()).expect_err("there is no cache");
-    assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)), "{error}");
-    assert_eq!(logs::with("the cache cannot be used").len(), 1);
+async fn a_cache_that_is_down_does_not_stop_a_launch_and_is_reported_once() {
+    let _turn = TURN.lock().await;
+    for (cache, why) in [
+        ("redis://:hunter2@127.0.0.1:1", "Redis does not answer"),
+        ("redis+cluster://:hunter2@127.0.0.1:1", "Redis does not answer"),
+        ("memcached://127.0.0.1:1", "no Memcached server answers at `127.0.0.1:1`"),
+        ("postgres://me:hunter2@127.0.0.1:1/x", "cannot connect to PostgreSQL at 127.0.0.1:1"),
+        ("mysql://me:hunter2@127.0.0.1:1/x", "cannot connect to MySQL at 127.0.0.1:1"),
+        ("sqlite:///nowhere/at/all.db", "the directory `/nowhere/at` of the SQLite file is missing"),
+        #[cfg(unix)]
+        ("file:/dev/full/sessions", "`/dev/full` is not a directory"),
+    ] {
+        let told = || logs::with("cache failed; reading sessions from the store alone").len();
+        let before = told();
+        let config = Config::new().store("memory:").cache(cache).timeout(Duration::from_secs(2));
+        let client = launch(config).await;
+        if cache.starts_with("file:") {
+            // The path is a mistake in the configuration, which does not go away.
+            let error = client.map(|_| ()).expect_err("the URL is invalid");
+            assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)), "{error}");
+            assert_eq!(logs::with("cannot open `cache`: cannot create `/dev/full/sessions`").len(), 1);
+            continue;
+        }
+        let client = client.unwrap_or_else(|error| panic!("{cache}: {error}"));
+        assert_eq!(told(), before + 1, "the launch says nothing: {cache}");
+        let mut browser = Browser::default();
+        for number in 1..4 {
+            assert_eq!(browser.get(&client, "/count").await.body, number.to_string());
+        }
+        assert_eq!(told(), before + 1, "{cache}");
+        let last = logs::with("cache failed").pop().expect("a warning");
+        assert!(last.starts_with("WARN") && last.contains(&format!("cannot open `cache`: {why}")), "{last}");
+    }
+    assert_eq!(logs::with("hunter2"), Vec::<String>::new());
+    assert_eq!(logs::with("cannot open `store`"), Vec::<String>::new());
+}
+
+#[rocket::async_test]
+async fn a_cache_that_starts_after_the_site_is_used() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let _turn = TURN.lock().await;
+    let mut redis = Redis::start();
+    redis.kill();
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = format!("sqlite://{}", directory.path().join("sessions.db").display());
+    let config = Config::new().store(database).cache(redis.url()).cache_ttl(Duration::from_secs(1));
+    let client = launch(config).await.expect("the site launches");
+    let (mut browser, mut count) = (Browser::default(), 0);
+    let mut visit = async || {
+        count += 1;
+        assert_eq!(browser.get(&client, "/count").await.body, count.to_string());
+    };
+    for _ in 0..10 {
+        visit().await;
+    }
+    redis.restart();
+    let recovered = || logs::with("cache recovered; reading sessions from it again").len();
+    let (before, started) = (recovered(), Instant::now());
+    while recovered() == before {
+        assert!(started.elapsed() < Duration::from_secs(30), "the cache is not used");
+        visit().await;
+    }
+    visit().await;
+    let entries = redis.ask(&["KEYS", "session:cache:*"]);
+    assert_eq!(entries.lines().count(), 1, "{entries}");
 }
 
 /// A store in memory that can be out of order.
@@ -115,6 +183,7 @@ impl Store for Fragile {
 #[tokio::test]
 async fn the_log_tells_once_that_the_cache_fails_and_once_that_it_is_well() {
     const TTL: Duration = Duration::from_secs(60);
+    let _turn = TURN.lock().await;
     logs::keep();
     let clock = Arc::new(ManualClock::default());
     let memory = || MemoryStore::new(1000, clock.clone());
@@ -122,7 +191,12 @@ async fn the_log_tells_once_that_the_cache_fails_and_once_that_it_is_well() {
     let (timeout, database) = (Duration::from_secs(5), Arc::new(memory()));
     let store = CachedStore::new(database, cache.clone(), TTL, timeout, clock.clone());
     let key = Key::from_bytes([1; 32]);
-    let told = || (logs::with("the cache fails").len(), logs::with("the cache is well again").len());
+    let told = || {
+        let lines = |text| logs::with(text).iter().filter(|line| !line.contains("cannot open")).count();
+        (lines("cache failed"), lines("cache recovered"))
+    };
+    let (failed, recovered) = told();
+    let told = || (told().0 - failed, told().1 - recovered);
     for round in 1..3 {
         cache.is_broken.store(true, Ordering::SeqCst);
         for _ in 0..10 {

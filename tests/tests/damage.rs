@@ -67,7 +67,7 @@ impl Bed {
 }
 
 fn options(path: &Path) -> Options {
-    Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(1))
+    Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(10))
 }
 
 /// The same for the same key.

@@ -12,7 +12,7 @@ use session_rocket::{Config, Session};
 use session_rocket_tests::browser::{Answer, Browser};
 use session_rocket_tests::logs;
 
-const TIMEOUT: Duration = Duration::from_millis(600);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Session)]
 struct Visitor {

@@ -10,9 +10,9 @@ use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::RedisCluster;
 
 const DAY: Duration = Duration::from_hours(24);
-const TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(8);
 /// A second until a node is taken for dead, and as long again to agree on its successor.
-const FAILOVER: Duration = Duration::from_secs(15);
+const FAILOVER: Duration = Duration::from_secs(90);
 
 fn key(number: u8) -> Key {
     Key::from_bytes([number; 32])

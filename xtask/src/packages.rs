@@ -83,8 +83,10 @@ fn packages_known() -> bool {
 }
 
 fn apt_get(prefix: &[&str], args: &[&str]) -> Outcome {
-    let environment = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"];
-    let words = [prefix, &environment, args].concat();
+    // Another `apt-get` may be running: wait for its lock.
+    let wait = ["-o", "DPkg::Lock::Timeout=600"];
+    let environment = [&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"], &wait[..]].concat();
+    let words = [prefix, &environment[..], args].concat();
     println!("==> {}", words.join(" "));
     let (program, args) = words.split_first().ok_or("no command")?;
     let status = Command::new(program).args(args).stdin(Stdio::null()).status();

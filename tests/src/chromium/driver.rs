@@ -14,7 +14,11 @@ use super::programs;
 use crate::processes;
 
 /// How long it may take to start, on a machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The variables that say where a program keeps files.
+const DIRECTORIES: [&str; 6] =
+    ["TMPDIR", "HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"];
 
 /// How often it is started, if the port that it chose is taken.
 const TRIES: usize = 5;
@@ -51,7 +55,8 @@ impl Driver {
         // port itself, since one that is found free here can be taken when the driver gets to it.
         let process = Command::new(program)
             .arg("--port=0")
-            .env("TMPDIR", directory.path())
+            // A browser that shares one of these directories with another browser can meet its files and locks.
+            .envs(DIRECTORIES.map(|variable| (variable, directory.path())))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 use thirtyfour::error::WebDriverResult;
 use thirtyfour::{
-    ChromeCapabilities, ChromiumLikeCapabilities, DesiredCapabilities, TimeoutConfiguration, WebDriver, WindowHandle,
+    CapabilitiesHelper, ChromeCapabilities, ChromiumLikeCapabilities, DesiredCapabilities, TimeoutConfiguration,
+    WebDriver, WindowHandle,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -15,9 +16,9 @@ use super::driver::Driver;
 use super::programs;
 
 /// Whatever takes longer has failed; generous, for a machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 13] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -28,12 +29,18 @@ const FLAGS: [&str; 14] = [
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--disable-breakpad",
-    // Whatever a page asks for, nothing leaves this machine.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     "--no-proxy-server",
     "--lang=en-US",
     "--window-size=800,600",
 ];
+
+/// How a browser differs from one with default settings.
+#[derive(Default)]
+pub(super) struct Preferences {
+    pub refuse_cookies: bool,
+    /// Host names, each with the port of 127.0.0.1 that the browser connects to instead of the host's port 443.
+    pub hosts: Vec<(&'static str, u16)>,
+}
 
 /// A browser's WebDriver session.
 pub(super) struct Session {
@@ -48,11 +55,11 @@ impl Session {
     ///
     /// # Errors
     /// When it is missing or does not start.
-    pub fn start(process: &Driver, refuse_cookies: bool) -> Result<(Self, WindowHandle), String> {
+    pub fn start(process: &Driver, preferences: &Preferences) -> Result<(Self, WindowHandle), String> {
         let program = programs::chromium()?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
         let connected = runtime.block_on(async {
-            let wanted = wanted(&program, &process.profile(), refuse_cookies)?;
+            let wanted = wanted(&program, &process.profile(), preferences)?;
             let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE * 2).build();
             let http = http.expect("a client without TLS can be built");
             let driver = WebDriver::builder(process.url(), wanted).client(http).connect().await?;
@@ -97,16 +104,24 @@ impl Session {
     }
 }
 
-fn wanted(program: &Path, profile: &Path, refuse_cookies: bool) -> WebDriverResult<ChromeCapabilities> {
+fn wanted(program: &Path, profile: &Path, preferences: &Preferences) -> WebDriverResult<ChromeCapabilities> {
     let mut wanted = DesiredCapabilities::chrome();
     wanted.set_binary(&program.to_string_lossy())?;
     for flag in FLAGS {
         wanted.add_arg(flag)?;
     }
     wanted.add_arg(&format!("--user-data-dir={}", profile.display()))?;
-    if refuse_cookies {
+    wanted.add_arg(&resolver_rules(&preferences.hosts))?;
+    wanted.accept_insecure_certs(!preferences.hosts.is_empty())?;
+    if preferences.refuse_cookies {
         // 2 is Chromium's "block".
         wanted.add_experimental_option("prefs", json!({ "profile.default_content_setting_values.cookies": 2 }))?;
     }
     Ok(wanted)
+}
+
+/// Rules under which the browser connects to no other machine, whatever a page asks for.
+fn resolver_rules(hosts: &[(&str, u16)]) -> String {
+    let hosts = hosts.iter().map(|(host, port)| format!("MAP {host}:443 127.0.0.1:{port}, "));
+    format!("--host-resolver-rules={}MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", hosts.collect::<String>())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{env, fs};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use thirtyfour::error::WebDriverResult;
 use thirtyfour::{By, WebElement, WindowHandle};
 
@@ -144,7 +144,21 @@ impl Tab {
         self.cookies().into_iter().find(|cookie| cookie.name == name)
     }
 
-    /// What a script in the page returns.
+    /// Deletes all cookies of the browser, those of other hosts too.
+    #[track_caller]
+    pub fn delete_cookies(&self) {
+        let cdp = self.session.driver().cdp();
+        self.run("delete the cookies", cdp.send_raw("Network.clearBrowserCookies", json!({})));
+    }
+
+    /// Adds a host-only cookie for the host of the page.
+    #[track_caller]
+    pub fn add_cookie(&self, name: &str, value: &str) {
+        let cookie = thirtyfour::Cookie::new(name, value);
+        self.run("add a cookie", self.session.driver().add_cookie(cookie));
+    }
+
+    /// What a script in the page returns, or what the promise that it returns becomes.
     #[track_caller]
     pub fn script(&self, script: &str) -> Value {
         self.run("run a script", self.session.driver().execute(script, [])).json().clone()

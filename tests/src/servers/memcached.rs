@@ -22,13 +22,11 @@ impl Memcached {
     /// When it does not start.
     pub fn with(arguments: &'static [&'static str]) -> Self {
         let program = programs::find("memcached").unwrap_or_else(|missing| panic!("{missing}"));
-        Self(Private::start(directory(), move |directory, port| {
+        Self(Private::start(directory(), move |_, port| {
             let mut command = Command::new(&program);
             // It refuses to be run by root, unless it is told to.
             command.args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string()]);
             command.args(arguments);
-            // Its directory is how its processes are known.
-            command.env("SESSION_ROCKET_SERVER", directory);
             command
         }))
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use session_rocket::sqlx::mysql::MySqlPoolOptions;
 use session_rocket::sqlx::{AssertSqlSafe, MySqlPool};
 
-use super::{Private, directory, programs};
+use super::{Private, confine, directory, programs};
 
 const PASSWORD: &str = "secret-of-the-tests";
 
@@ -31,11 +31,12 @@ impl MySql {
         let data = format!("--datadir={}", directory.path().join("data").display());
         let mut make = Command::new(programs::find("mariadb-install-db").unwrap_or_else(|missing| panic!("{missing}")));
         make.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &data]);
+        make.arg(format!("--tmpdir={}", directory.path().display()));
         // It refuses to be run by root, unless it is told to.
         if rustix::process::geteuid().is_root() {
             make.arg("--user=root");
         }
-        let made = make.output().expect("mariadb-install-db can be run");
+        let made = confine(&mut make, directory.path()).output().expect("mariadb-install-db can be run");
         let told = [made.stdout, made.stderr].map(|told| String::from_utf8_lossy(&told).into_owned()).concat();
         assert!(made.status.success(), "mariadb-install-db failed: {told}");
         let start = directory.path().join("start.sql");
@@ -49,9 +50,8 @@ impl MySql {
             let mut command = Command::new(&program);
             command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"]);
             command.arg(format!("--port={port}"));
-            for (setting, file) in
-                [("datadir", "data"), ("socket", "socket"), ("pid-file", "pid"), ("init-file", "start.sql")]
-            {
+            let files = [("datadir", "data"), ("tmpdir", ""), ("socket", "socket"), ("pid-file", "pid")];
+            for (setting, file) in files.into_iter().chain([("init-file", "start.sql")]) {
                 command.arg(format!("--{setting}={}", directory.join(file).display()));
             }
             if rustix::process::geteuid().is_root() {

@@ -3,12 +3,12 @@
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use session_rocket::sqlx::postgres::PgPoolOptions;
 use session_rocket::sqlx::{AssertSqlSafe, PgPool};
 
-use super::{Private, directory, programs};
+use super::{Private, confine, directory, programs};
 
 const PASSWORD: &str = "secret-of-the-tests";
 
@@ -32,17 +32,14 @@ impl Postgres {
         std::fs::write(&password, PASSWORD).expect("the password can be written");
         let mut make = Command::new(program.canonicalize().expect("a program has a path").with_file_name("initdb"));
         make.args(["--no-sync", "--auth=scram-sha-256", "--username=site", "--encoding=UTF8", "--locale=C.UTF-8"]);
-        make.arg("--pwfile")
-            .arg(&password)
-            .arg("--pgdata")
-            .arg(&data)
-            .stdout(Stdio::null())
-            .current_dir(directory.path());
-        let made = as_user(&mut make, user).status().expect("initdb can be run");
-        assert!(made.success(), "initdb failed");
+        make.arg("--pwfile").arg(&password).arg("--pgdata").arg(&data);
+        let made = as_user(confine(&mut make, directory.path()), user).output().expect("initdb can be run");
+        assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
         let start = move |directory: &Path, port: u16| {
             let mut command = Command::new(&program);
-            command.current_dir(directory).arg("-D").arg(directory.join("data")).args(["-p", &port.to_string()]);
+            command.arg("-D").arg(directory.join("data")).args(["-p", &port.to_string()]);
+            // Shared memory in the data directory: other kinds outlive a server that is killed.
+            command.args(["-c", "dynamic_shared_memory_type=mmap"]);
             command.args(["-c", "listen_addresses=127.0.0.1", "-c"]);
             command.arg(format!("unix_socket_directories={}", directory.display()));
             as_user(&mut command, user);

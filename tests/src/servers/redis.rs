@@ -5,6 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
+use super::port::Port;
 use super::{PATIENCE, PAUSE, Private, directory, programs};
 
 fn program(name: &str) -> PathBuf {
@@ -147,9 +148,10 @@ impl RedisCluster {
         let nodes = (0..2 * Self::PRIMARIES).map(|_| {
             // Not the usual port plus 10,000, which may be none. It has to stay when a node starts again: nodes that
             // all have new ones do not find each other.
-            let bus = super::free_port().to_string();
+            let bus = Port::claim();
             Private::start(directory(), move |directory, port| {
-                let mut more = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+                let bus = bus.number().to_string();
+                let mut more = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
                 more.extend(["--cluster-port", &bus]);
                 // However old its copy is, a replica may take the place of its primary.
                 more.extend(["--cluster-replica-validity-factor", "0"]);

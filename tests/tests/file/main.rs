@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// How long a call waits in tests in which it waits in vain.
-const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// What a process that a test starts is told: the session directory.
 const DIRECTORY: &str = "SESSION_ROCKET_TEST_DIRECTORY";
 const KEY: Key = Key::from_bytes([0xAB; 32]);
@@ -32,7 +32,7 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 fn options(path: &Path) -> Options {
-    Options::new(format!("file://{}", path.display()))
+    Options::new(format!("file://{}", path.display())).timeout(Duration::from_secs(60))
 }
 
 async fn open(path: &Path) -> FileStore {

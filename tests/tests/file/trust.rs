@@ -101,18 +101,20 @@ async fn what_is_no_directory_or_has_no_parent_is_refused() {
     let parent = folder.path().join("missing");
     assert_config(&refused(&parent.join("sessions")).await, &format!("run `mkdir -p {}`", parent.display()));
     assert!(!parent.exists());
+    assert_config(&refused(&path.join("sessions")).await, &format!("`{}` is not a directory", path.display()));
 }
 
 /// Not even root writes there.
 #[tokio::test]
 async fn a_directory_that_cannot_be_written_is_refused() {
     if is_root() {
-        assert_config(&refused(Path::new("/proc/sessions")).await, "cannot be made");
+        let why = "cannot create `/proc/sessions`: the file system of `/proc` does not allow new directories";
+        assert_config(&refused(Path::new("/proc/sessions")).await, why);
     } else {
         let (_folder, path) = place();
         fs::create_dir(&path).expect("a directory");
         fs::set_permissions(&path, Permissions::from_mode(0o500)).expect("a mode");
-        assert_config(&refused(&path).await, "cannot be written to");
+        assert_config(&refused(&path).await, "cannot write to");
     }
 }
 

@@ -8,7 +8,7 @@ async fn while_the_server_is_dead_calls_fail_at_once_and_it_recovers_by_itself()
         return;
     }
     let (mut server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let store = store_at(server.url(), &clock).await;
+    let store = impatient_store_at(server.url(), &clock).await;
     let (key, first) = (key(), record(&clock, DAY));
     store.create(&key, &first).await.unwrap();
     for _ in 0..3 {
@@ -45,7 +45,7 @@ async fn while_the_server_stands_still_calls_end_in_time_and_later_ones_get_thei
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let store = store_at(server.url(), &clock).await;
+    let store = impatient_store_at(server.url(), &clock).await;
     let mut kept = Vec::new();
     for _ in 0..20 {
         let (key, record) = (key(), record(&clock, DAY));
@@ -79,7 +79,7 @@ async fn a_connection_on_which_nothing_comes_back_is_replaced() {
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let wire = Proxy::to(server.port()).await;
-    let store = store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
+    let store = impatient_store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
     let (key, first) = (key(), record(&clock, DAY));
     store.create(&key, &first).await.unwrap();
     for is_dropped in [false, true] {
@@ -103,12 +103,12 @@ async fn a_silent_connection_is_replaced_though_no_call_waits_for_long() {
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let wire = Proxy::to(server.port()).await;
-    let store = store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
+    let store = impatient_store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
     let (key, first) = (key(), record(&clock, DAY));
     store.create(&key, &first).await.unwrap();
     wire.swallow();
     until("the connection is replaced", async || {
-        let loaded = tokio::time::timeout(TIMEOUT / 20, store.load(&key)).await;
+        let loaded = tokio::time::timeout(TIMEOUT / 30, store.load(&key)).await;
         matches!(loaded, Ok(Ok(Lookup::Found(_))))
     })
     .await;
