@@ -6,12 +6,13 @@ use syn::parse::ParseStream;
 use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, MacroDelimiter, Meta, Path, Token, token};
 
 use crate::errors::Errors;
-use crate::names::{self, ALIAS, CONFIG, CRATE, DEFAULT, EXTRA, FIELDS, IDENTITY, RENAME, SESSION};
+use crate::names::{self, ALIAS, CONFIG, CRATE, DEFAULT, EXTRA, FIELDS, IDENTITY, RENAME, SCOPE, SESSION, SKIP, WITH};
 
 /// `#[session(…)]` on the struct.
 #[derive(Default)]
 pub struct ContainerAttrs {
     pub config: Option<LitStr>,
+    pub scope: Option<LitStr>,
     pub fields: Option<Ident>,
     pub krate: Option<Path>,
 }
@@ -22,6 +23,8 @@ pub struct FieldAttrs {
     pub default: Option<DefaultAttr>,
     pub rename: Option<LitStr>,
     pub aliases: Vec<LitStr>,
+    pub with: Option<Path>,
+    pub skip: Option<Ident>,
     pub identity: Option<Ident>,
     pub extra: Option<Ident>,
 }
@@ -38,6 +41,7 @@ impl ContainerAttrs {
         for item in items(attrs, errors) {
             match item.key.to_string().as_str() {
                 CONFIG => set_once(&mut parsed.config, &item.key, item.text("\"admin\"", errors), errors),
+                SCOPE => set_once(&mut parsed.scope, &item.key, item.text("\"shop visitors\"", errors), errors),
                 FIELDS => set_once(&mut parsed.fields, &item.key, item.type_name(errors), errors),
                 CRATE => set_once(&mut parsed.krate, &item.key, item.path(errors), errors),
                 word if names::FIELD_ATTRIBUTES.contains(&word) => {
@@ -61,14 +65,10 @@ impl FieldAttrs {
                 }
                 RENAME => set_once(&mut parsed.rename, &item.key, item.text("\"name_in_the_store\"", errors), errors),
                 ALIAS => parsed.aliases.extend(item.text("\"former_name\"", errors)),
-                IDENTITY => {
-                    let key = item.bare(errors);
-                    set_once(&mut parsed.identity, &key.clone(), Some(key), errors);
-                }
-                EXTRA => {
-                    let key = item.bare(errors);
-                    set_once(&mut parsed.extra, &key.clone(), Some(key), errors);
-                }
+                WITH => set_once(&mut parsed.with, &item.key, item.module(errors), errors),
+                SKIP => set_bare(&mut parsed.skip, item, errors),
+                IDENTITY => set_bare(&mut parsed.identity, item, errors),
+                EXTRA => set_bare(&mut parsed.extra, item, errors),
                 word if names::CONTAINER_ATTRIBUTES.contains(&word) => {
                     errors.at(&item.key, format!("`{word}` belongs on the struct, not on a field"));
                 }
@@ -86,6 +86,11 @@ fn set_once<T>(slot: &mut Option<T>, key: &Ident, value: Option<T>, errors: &mut
     } else {
         *slot = value;
     }
+}
+
+fn set_bare(slot: &mut Option<Ident>, item: Item, errors: &mut Errors) {
+    let key = item.bare(errors);
+    set_once(slot, &key.clone(), Some(key), errors);
 }
 
 fn unknown(word: &str, place: &str, known: &[&str]) -> String {
@@ -128,6 +133,17 @@ impl Item {
         let parsed = text.parse().ok();
         if parsed.is_none() {
             let message = format!("`{}` is not a name for a type: write one, as in `\"StudentFields\"`", text.value());
+            errors.at(&text, message);
+        }
+        parsed
+    }
+
+    /// The value as the path of a module, in quotes as serde takes it.
+    fn module(&self, errors: &mut Errors) -> Option<Path> {
+        let text = self.text("\"my_module\"", errors)?;
+        let parsed = text.parse_with(Path::parse_mod_style).ok();
+        if parsed.is_none() {
+            let message = format!("`{}` is not the path of a module: write one, as in `\"my_module\"`", text.value());
             errors.at(&text, message);
         }
         parsed

@@ -4,16 +4,23 @@ use std::collections::HashMap;
 
 use proc_macro2::Ident;
 use quote::ToTokens;
-use syn::LitStr;
+use syn::ext::IdentExt;
+use syn::{LitStr, Type};
 
 use crate::errors::Errors;
-use crate::model::{Field, Input, option_of};
+use crate::model::{Field, Input, option_of, reference_in};
 use crate::names::{self, ACCESSOR_PREFIXES};
+
+/// The longest scope in bytes that every store must accept.
+const MAX_SCOPE: usize = 200;
 
 /// Judges the whole struct. Every rule runs, whatever the others found.
 pub fn check(input: &Input, errors: &mut Errors) {
     check_generated_name(input, errors);
-    for field in &input.fields {
+    check_scope(input, errors);
+    input.fields.iter().for_each(|field| check_skip(field, errors));
+    for field in input.stored() {
+        check_references(input, field, errors);
         check_nested_option(field, errors);
         check_default(field, errors);
         check_identity(field, errors);
@@ -33,6 +40,63 @@ fn check_generated_name(input: &Input, errors: &mut Errors) {
         let message = format!("`{0}` is the struct itself: write another name, as in `\"{0}Fields\"`", input.ident);
         errors.at(&input.fields_ident, message);
     }
+}
+
+/// Stores need not accept a longer scope, and a control character in a scope is a slip.
+fn check_scope(input: &Input, errors: &mut Errors) {
+    let Some(scope) = &input.scope else { return check_default_scope(input, errors) };
+    let text = scope.value();
+    if text.len() > MAX_SCOPE {
+        let message = format!("the scope has {} bytes: write a scope of at most {MAX_SCOPE} bytes", text.len());
+        errors.at(scope, message);
+    }
+    if text.contains(char::is_control) {
+        errors.at(scope, "the scope contains a control character, such as a line break: remove it");
+    }
+}
+
+fn check_default_scope(input: &Input, errors: &mut Errors) {
+    // rustc reports a missing `CARGO_PKG_NAME` where the generated code reads it.
+    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let scope = format!("{package}::{}", input.ident.unraw());
+    if scope.len() > MAX_SCOPE {
+        let message = format!(
+            "the default scope, the names of package and struct, has {} bytes, more than {MAX_SCOPE}: write a shorter \
+             one, as in `#[session(scope = \"shop visitors\")]`",
+            scope.len()
+        );
+        errors.at(&input.ident, message);
+    }
+}
+
+/// The value of a skipped field is never encoded, so only `default` has a meaning beside it.
+fn check_skip(field: &Field, errors: &mut Errors) {
+    let attrs = &field.attrs;
+    let Some(skip) = &attrs.skip else { return };
+    let mut conflict = |at: &dyn ToTokens, word: &str| {
+        errors.at(at, format!("a field with `{skip}` is not stored, so it takes no `{word}`: remove one of the two"));
+    };
+    attrs.rename.iter().for_each(|rename| conflict(rename, names::RENAME));
+    attrs.with.iter().for_each(|with| conflict(with, names::WITH));
+    attrs.aliases.iter().for_each(|alias| conflict(alias, names::ALIAS));
+    attrs.identity.iter().for_each(|identity| conflict(identity, names::IDENTITY));
+    attrs.extra.iter().for_each(|extra| conflict(extra, names::EXTRA));
+}
+
+/// A value is decoded from the store's bytes, which no field can borrow. A `with` module may return any reference.
+fn check_references(input: &Input, field: &Field, errors: &mut Errors) {
+    // A lifetime of the struct has been reported with the same advice.
+    if field.attrs.with.is_some() || input.generics.lifetimes().next().is_some() {
+        return;
+    }
+    let Some(reference) = reference_in(&field.ty) else { return };
+    let owned = match &*reference.elem {
+        Type::Path(path) if path.path.is_ident("str") => "`String`".to_owned(),
+        Type::Slice(slice) => format!("`Vec<{}>`", slice.elem.to_token_stream()),
+        other => format!("`{}`", other.to_token_stream()),
+    };
+    let message = format!("a session is decoded from the store, so a field cannot borrow its value: write {owned}");
+    errors.at(reference, message);
 }
 
 /// The outer `None` is «not stored» and the inner one would be a stored null, which no setter could tell apart.
@@ -81,6 +145,9 @@ fn check_extra(field: &Field, errors: &mut Errors) {
     if let Some(identity) = &field.attrs.identity {
         errors.at(identity, conflict(names::IDENTITY));
     }
+    if let Some(with) = &field.attrs.with {
+        errors.at(with, conflict(names::WITH));
+    }
     if let (Some(default), false) = (&field.attrs.default, field.optional) {
         errors.at(&default.key, conflict(names::DEFAULT));
     }
@@ -99,8 +166,8 @@ fn check_hidden_accessors(field: &Field, errors: &mut Errors) {
         let accessor = format!("{prefix}{name}");
         if names::is_session_method(&accessor) {
             let message = format!(
-                "`Session` has a method `{accessor}`, which would hide the accessor of this field: choose another name \
-                 for it; `#[session(rename = \"{name}\")]` keeps the stored one"
+                "`Session` has a method `{accessor}`, which hides the accessor of this field: rename the field; \
+                 `#[session(rename = \"{name}\")]` keeps its stored name"
             );
             errors.at(&field.ident, message);
             return;
@@ -111,8 +178,7 @@ fn check_hidden_accessors(field: &Field, errors: &mut Errors) {
 /// `a` and `set_a` would both have an accessor `set_a`.
 fn check_accessor_clashes(input: &Input, errors: &mut Errors) {
     let mut owners: HashMap<String, &Ident> = HashMap::new();
-    for (prefix, field) in
-        ACCESSOR_PREFIXES.iter().flat_map(|prefix| input.fields.iter().map(move |field| (prefix, field)))
+    for (prefix, field) in ACCESSOR_PREFIXES.iter().flat_map(|prefix| input.stored().map(move |field| (prefix, field)))
     {
         let accessor = format!("{prefix}{}", field.name());
         match owners.get(&accessor) {
@@ -150,7 +216,7 @@ fn check_reserved_names(field: &Field, errors: &mut Errors) {
 
 /// Each name in the store belongs to one field: two that read or write it would overwrite each other.
 fn check_stored_names(input: &Input, errors: &mut Errors) {
-    let stored: Vec<&Field> = input.fields.iter().filter(|field| field.attrs.extra.is_none()).collect();
+    let stored: Vec<&Field> = input.stored().filter(|field| field.attrs.extra.is_none()).collect();
     let mut owners: HashMap<String, &Ident> = HashMap::new();
     for field in &stored {
         let name = field.stored_name();

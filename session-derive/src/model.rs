@@ -2,12 +2,13 @@
 
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericArgument, GenericParam, Generics, Ident, Lit, Path,
-    PathArguments, Type, Visibility, parse_quote,
+    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericArgument, GenericParam, Generics, Ident, Lit, LitStr,
+    Path, PathArguments, Type, TypeReference, Visibility, parse_quote,
 };
 
 use crate::attr::{ContainerAttrs, FieldAttrs};
 use crate::errors::Errors;
+use crate::serde;
 
 /// A struct with `#[derive(Session)]`.
 pub struct Input {
@@ -20,6 +21,8 @@ pub struct Input {
     /// The name of the generated struct that has the accessors.
     pub fields_ident: Ident,
     pub config: String,
+    /// The scope that `#[session(scope = "…")]` pins.
+    pub scope: Option<LitStr>,
     pub fields: Vec<Field>,
 }
 
@@ -32,7 +35,8 @@ pub struct Field {
     pub deprecated: Option<Attribute>,
     /// The type as declared.
     pub ty: Type,
-    /// The type of a stored value: `T` if the field is an `Option<T>`.
+    /// The type of a stored value: `T` if the field is an `Option<T>`. A skipped field stores nothing, and its value is
+    /// all of it.
     pub value: Type,
     pub optional: bool,
     pub attrs: FieldAttrs,
@@ -50,9 +54,15 @@ impl Input {
             krate: attrs.krate.unwrap_or_else(|| parse_quote!(::session_rocket)),
             fields_ident,
             config: attrs.config.map_or_else(|| "session".to_owned(), |config| config.value()),
+            scope: attrs.scope,
             fields: fields.into_iter().filter_map(|field| Field::from_syn(field, errors)).collect(),
             ident: input.ident,
         }
+    }
+
+    /// The fields that are stored, in the order of their descriptions.
+    pub fn stored(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| field.attrs.skip.is_none())
     }
 }
 
@@ -60,7 +70,8 @@ impl Field {
     /// `None` for a field without a name, which `named_fields` has reported.
     fn from_syn(field: syn::Field, errors: &mut Errors) -> Option<Self> {
         let attrs = FieldAttrs::from_syn(&field.attrs, errors);
-        let inner = option_of(&field.ty).cloned();
+        serde::refuse(&field.attrs, errors);
+        let inner = option_of(&field.ty).filter(|_| attrs.skip.is_none()).cloned();
         Some(Self {
             ident: field.ident?,
             vis: field.vis,
@@ -105,6 +116,25 @@ impl Field {
         plain_path(&self.value).is_some_and(|path| {
             paths.contains(&spell(path).as_str()) && path.segments.iter().all(|segment| segment.arguments.is_none())
         })
+    }
+}
+
+/// A reference in a type, also inside of other types, such as that in `Option<&'static str>`.
+pub fn reference_in(ty: &Type) -> Option<&TypeReference> {
+    match ty {
+        Type::Reference(reference) => Some(reference),
+        Type::Group(group) => reference_in(&group.elem),
+        Type::Paren(paren) => reference_in(&paren.elem),
+        Type::Array(array) => reference_in(&array.elem),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(reference_in),
+        Type::Path(path) => path.path.segments.iter().find_map(|segment| {
+            let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
+            arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::Type(ty) => reference_in(ty),
+                _ => None,
+            })
+        }),
+        _ => None,
     }
 }
 

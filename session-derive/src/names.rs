@@ -9,25 +9,28 @@ pub const RENAME: &str = "rename";
 pub const ALIAS: &str = "alias";
 pub const IDENTITY: &str = "identity";
 pub const EXTRA: &str = "extra";
+pub const WITH: &str = "with";
+pub const SKIP: &str = "skip";
 /// What `#[session(…)]` takes on a field, in the order in which the documentation lists it.
-pub const FIELD_ATTRIBUTES: &[&str] = &[DEFAULT, RENAME, ALIAS, IDENTITY, EXTRA];
+pub const FIELD_ATTRIBUTES: &[&str] = &[DEFAULT, RENAME, ALIAS, WITH, SKIP, IDENTITY, EXTRA];
 
 pub const CONFIG: &str = "config";
+pub const SCOPE: &str = "scope";
 pub const FIELDS: &str = "fields";
 pub const CRATE: &str = "crate";
 /// What `#[session(…)]` takes on the struct.
-pub const CONTAINER_ATTRIBUTES: &[&str] = &[CONFIG, FIELDS, CRATE];
+pub const CONTAINER_ATTRIBUTES: &[&str] = &[CONFIG, SCOPE, FIELDS, CRATE];
 
 /// The prefixes that, with the field's name, make the names of its accessors; the getter has none.
 pub const ACCESSOR_PREFIXES: &[&str] = &["", "set_", "setdefault_", "update_", "with_", "has_", "delete_"];
 
-/// The method names of `Session<T>`. `Session<T>` dereferences to the accessors, so a method of its own hides an
-/// accessor of the same name.
+/// The inherent methods of `Session<T>`, all of them. `Session<T>` dereferences to the accessors, so a method of its
+/// own hides an accessor of the same name.
 const SESSION_METHODS: &[&str] = &[
-    // There now.
     "get",
     "replace",
     "update",
+    "transact",
     "keys",
     "items",
     "clear",
@@ -36,41 +39,31 @@ const SESSION_METHODS: &[&str] = &[
     "set_expiry",
     "expiry_age",
     "expiry_date",
+    "time_left",
+    "set_max_lifetime",
     "expires_at_browser_close",
     "set_test_cookie",
     "test_cookie_worked",
     "delete_test_cookie",
     "id",
+    "handle",
     "is_empty",
     "is_new",
     "is_modified",
     "save",
+    "reload",
     "csrf_token",
     "verify_csrf_token",
+    "fields",
     "fairing",
-    // Planned.
-    "flash",
-    "csrf",
-    "user",
-    "login",
-    "logout",
-    "revoke",
-    "list",
-    "label",
-    "touch",
-    // From the traits it implements.
-    "clone",
-    "into",
-    "try_into",
-    "to_owned",
-    "fmt",
-    "deref",
-    "serialize",
 ];
 
-/// Whether `Session<T>` has, or will have, a method of this name.
+/// The methods of the traits that `Session<T>` implements.
+const TRAIT_METHODS: &[&str] = &["clone", "into", "try_into", "to_owned", "fmt", "deref", "serialize"];
+
+/// Whether `Session<T>` has a method of this name.
 pub fn is_session_method(name: &str) -> bool {
-    SESSION_METHODS.contains(&name)
+    SESSION_METHODS.contains(&name) || TRAIT_METHODS.contains(&name)
 }
 
 /// The one of `known` that is `word` but for a slip or two of the keyboard.
@@ -97,7 +90,48 @@ fn distance(from: &str, to: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use syn::{ImplItem, Item, ItemImpl, Type, Visibility};
+
     use super::*;
+
+    /// The names of the public inherent methods of `Session<T>` in the files below `folder`.
+    fn methods_of_session(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).expect("the folder of the library's sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                methods_of_session(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = fs::read_to_string(&path).expect("a source file");
+                let items = syn::parse_file(&source).expect("valid Rust").items;
+                found.extend(items.iter().flat_map(public_methods));
+            }
+        }
+    }
+
+    fn public_methods(item: &Item) -> Vec<String> {
+        let Item::Impl(ItemImpl { trait_: None, self_ty, items, .. }) = item else { return Vec::new() };
+        let Type::Path(ty) = &**self_ty else { return Vec::new() };
+        if ty.path.segments.last().is_none_or(|segment| segment.ident != "Session") {
+            return Vec::new();
+        }
+        let public = items.iter().filter_map(|item| match item {
+            ImplItem::Fn(method) if matches!(method.vis, Visibility::Public(_)) => Some(method.sig.ident.to_string()),
+            _ => None,
+        });
+        public.collect()
+    }
+
+    #[test]
+    fn the_reserved_names_are_the_methods_of_session() {
+        let mut found = BTreeSet::new();
+        methods_of_session(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../session-rocket/src"), &mut found);
+        let listed: BTreeSet<String> = SESSION_METHODS.iter().map(ToString::to_string).collect();
+        assert_eq!(listed, found);
+    }
 
     #[test]
     fn distances() {
@@ -112,7 +146,7 @@ mod tests {
         assert_eq!(nearest("defualt", FIELD_ATTRIBUTES), Some("default"));
         assert_eq!(nearest("aliases", FIELD_ATTRIBUTES), Some("alias"));
         assert_eq!(nearest("field", CONTAINER_ATTRIBUTES), Some("fields"));
-        assert_eq!(nearest("skip", FIELD_ATTRIBUTES), None);
+        assert_eq!(nearest("flatten", FIELD_ATTRIBUTES), None);
         assert_eq!(nearest("", FIELD_ATTRIBUTES), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What the derive tells about a session type.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::change::{Edit, View};
 use crate::codec::{Fields, Raw, Unencodable};
@@ -24,9 +25,14 @@ pub trait SessionData: Sized + Send + Sync + 'static {
     #[doc(hidden)]
     const NAME: &'static str;
 
-    /// The configuration table, and the scope that sessions of this type are kept under.
+    /// The configuration table.
     #[doc(hidden)]
     const CONFIG: &'static str;
+
+    /// The scope: part of each store key, of each record and of what authenticates a sealed cookie. Sessions of two
+    /// scopes are never the same, even in one store.
+    #[doc(hidden)]
+    const SCOPE: &'static str;
 
     #[doc(hidden)]
     fn schema() -> &'static Schema;
@@ -51,12 +57,14 @@ pub trait SessionFields: Send + Sync + 'static {
 pub struct Schema {
     type_name: &'static str,
     fields: &'static [&'static dyn AnyField],
+    /// The index of the identity, once somebody asked for it.
+    identity: OnceLock<Option<usize>>,
 }
 
 impl Schema {
     /// The schema of a type.
     pub const fn new(type_name: &'static str, fields: &'static [&'static dyn AnyField]) -> Self {
-        Self { type_name, fields }
+        Self { type_name, fields, identity: OnceLock::new() }
     }
 
     pub(crate) fn type_name(&self) -> &'static str {
@@ -94,7 +102,8 @@ impl Schema {
     }
 
     pub(crate) fn identity(&self) -> Option<&'static dyn AnyField> {
-        self.fields.iter().copied().find(|field| field.spec().identity)
+        let index = self.identity.get_or_init(|| self.fields.iter().position(|field| field.spec().identity));
+        index.map(|index| self.fields[index])
     }
 
     /// Decodes a stored value; logs once per field that one did not, never the value.

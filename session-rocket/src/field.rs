@@ -1,5 +1,7 @@
 //! One field of a session type: its name, its default, and how it is read and written.
 
+mod encoding;
+
 use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,6 +14,9 @@ use serde_json::{Map, Value as Json};
 use crate::change::{Edit, View};
 use crate::codec::{Format, Raw, Unencodable};
 use crate::state::State;
+
+pub use self::encoding::Encoding;
+use self::encoding::{ByType, Encoded};
 
 /// A decoded value of some field. Behind an `Arc`, so that user code runs on it with no lock held.
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;
@@ -128,24 +133,28 @@ struct Ops<V> {
     identity: Option<fn(&V) -> String>,
 }
 
-impl<V: FieldValue> Ops<V> {
-    const OPS: Self = Self {
-        wrap: |value| Arc::new(value),
-        peek: |value| {
-            value.downcast_ref().expect("a slot holds values of its own field only: both come from one index")
-        },
-        clone: V::clone,
-        decode: |raw| raw.decode::<V>().map(|value| Arc::new(value) as Value),
-        encode: |value, format| Raw::encode(value, format),
-        encode_to_keep: |value, format| Raw::encode_to_keep(value, format),
-        identity: None,
-    };
+impl<V: Clone + Send + Sync + 'static> Ops<V> {
+    const fn of<E: Encoding<V>>() -> Self {
+        Self {
+            wrap: |value| Arc::new(value),
+            peek: |value| {
+                value.downcast_ref().expect("a slot holds values of its own field only: both come from one index")
+            },
+            clone: V::clone,
+            decode: |raw| raw.decode::<Encoded<V, V, E>>().map(|value| Arc::new(value.into_inner()) as Value),
+            encode: |value, format| Raw::encode(&Encoded::<&V, V, E>::new(value), format),
+            encode_to_keep: |value, format| {
+                Raw::encode_to_keep::<Encoded<V, V, E>>(&Encoded::<&V, V, E>::new(value), format)
+            },
+            identity: None,
+        }
+    }
 }
 
 impl<V, K> Field<V, K> {
-    const fn new(index: usize, name: &'static str, default: Option<fn() -> V>) -> Self
+    const fn new<E: Encoding<V>>(index: usize, name: &'static str, default: Option<fn() -> V>) -> Self
     where
-        V: FieldValue,
+        V: Clone + Send + Sync + 'static,
     {
         let spec = Spec {
             index,
@@ -157,7 +166,7 @@ impl<V, K> Field<V, K> {
             undecodable: AtomicBool::new(false),
             overwritten: AtomicBool::new(false),
         };
-        Self { spec, ops: Ops::OPS, default, kind: PhantomData }
+        Self { spec, ops: Ops::of::<E>(), default, kind: PhantomData }
     }
 
     /// The same field, stored under another name.
@@ -181,7 +190,15 @@ impl<V> Field<V, Optional> {
     where
         V: FieldValue,
     {
-        Self::new(index, name, None)
+        Self::new::<ByType>(index, name, None)
+    }
+
+    /// The same, encoded by `E`.
+    pub const fn optional_with<E: Encoding<V>>(index: usize, name: &'static str) -> Self
+    where
+        V: Clone + Send + Sync + 'static,
+    {
+        Self::new::<E>(index, name, None)
     }
 
     /// The same field, as the user's id.
@@ -202,7 +219,15 @@ impl<V> Field<V, Defaulted> {
     where
         V: FieldValue,
     {
-        Self::new(index, name, Some(default))
+        Self::new::<ByType>(index, name, Some(default))
+    }
+
+    /// The same, encoded by `E`.
+    pub const fn defaulted_with<E: Encoding<V>>(index: usize, name: &'static str, default: fn() -> V) -> Self
+    where
+        V: Clone + Send + Sync + 'static,
+    {
+        Self::new::<E>(index, name, Some(default))
     }
 
     /// The field that holds all stored keys that are not declared.
@@ -210,7 +235,7 @@ impl<V> Field<V, Defaulted> {
     where
         V: ExtraKeys + Default + FieldValue,
     {
-        let mut field = Self::new(index, name, Some(V::default as fn() -> V));
+        let mut field = Self::new::<ByType>(index, name, Some(V::default as fn() -> V));
         field.spec.extra = true;
         field
     }

@@ -3,7 +3,7 @@
 use rocket::local::blocking::{Client, LocalResponse};
 use rocket::{get, routes};
 use serde::{Deserialize, Serialize};
-use session_rocket::{Config, Session, SessionData};
+use session_rocket::{Config, Format, Session, SessionData};
 
 /// A client of a site with `routes` and one session type.
 fn client<T: SessionData>(routes: Vec<rocket::Route>) -> Client {
@@ -86,7 +86,7 @@ fn every_accessor_does_what_it_says() {
 
 /// Names in the store.
 #[derive(Session)]
-#[session(config = "shop", fields = "Remembered")]
+#[session(config = "shop", scope = "former::Shop", fields = "Remembered")]
 struct Shop {
     #[session(rename = "basket")]
     cart: Vec<u32>,
@@ -113,7 +113,7 @@ fn container_and_field_attributes_are_kept_to() {
     let client = client::<Shop>(routes![fill_cart]);
     let items: serde_json::Value = text(client.get("/fill").dispatch()).parse().expect("JSON");
     assert_eq!(items, serde_json::json!({ "basket": [1], "account": 5, "colour": "red" }));
-    assert_eq!((Shop::NAME, Shop::CONFIG), ("Shop", "shop"));
+    assert_eq!((Shop::NAME, Shop::CONFIG, Shop::SCOPE), ("Shop", "shop", "former::Shop"));
 }
 
 /// Types that come through a macro are wrapped in invisible groups.
@@ -165,6 +165,148 @@ fn visits(session: Session<inner::Visits>) {
     assert_eq!(inner::keep(&session).as_deref(), Some("kept"));
 }
 
+/// A type without serde's traits.
+#[derive(Debug, Clone, PartialEq)]
+struct Grade(u8);
+
+/// Encodes a grade as a letter.
+mod letter {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Grade;
+
+    pub fn serialize<S: Serializer>(grade: &Grade, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_char(char::from(b'A' + grade.0))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Grade, D::Error> {
+        let letter = char::deserialize(deserializer)?;
+        let grade = u8::try_from(letter).ok().and_then(|letter| letter.checked_sub(b'A'));
+        grade.map(Grade).ok_or_else(|| D::Error::custom("no letter"))
+    }
+}
+
+#[derive(Session)]
+struct Graded {
+    #[session(with = "letter")]
+    oral: Option<Grade>,
+    #[session(with = "self::letter", default = Grade(5))]
+    written: Grade,
+}
+
+#[get("/grade")]
+fn grade(session: Session<Graded>) -> String {
+    assert_eq!((session.oral(), session.written()), (None, Grade(5)));
+    session.set_oral(Grade(0));
+    session.update_written(|grade| grade.0 -= 1);
+    serde_json::to_string(&session.items()).expect("a map of JSON is JSON")
+}
+
+#[get("/graded")]
+fn graded(session: Session<Graded>, snapshot: &Graded) -> String {
+    assert_eq!((session.oral(), session.written()), (Some(Grade(0)), Grade(4)));
+    assert_eq!((&snapshot.oral, &snapshot.written), (&Some(Grade(0)), &Grade(4)));
+    serde_json::to_string(&session).expect("a session is JSON for templates")
+}
+
+#[test]
+fn a_module_encodes_and_decodes_a_field_with_a_with_attribute() {
+    let expected = r#"{"oral":"A","written":"E"}"#;
+    for format in [Format::Json, Format::MessagePack] {
+        let config = Config::new().store("memory:").format(format);
+        let rocket = rocket::build().attach(Session::<Graded>::fairing().config(config));
+        let client = Client::tracked(rocket.mount("/", routes![grade, graded])).expect("the site launches");
+        assert_eq!(text(client.get("/grade").dispatch()), expected);
+        assert_eq!(text(client.get("/graded").dispatch()), expected);
+    }
+}
+
+/// Not `Clone`, and without serde's traits.
+#[derive(Debug, Default, PartialEq)]
+struct Scratch(u8);
+
+#[derive(Session)]
+struct Skipping {
+    #[session(skip)]
+    secret: Option<String>,
+    shown: u8,
+    #[session(skip, default = Some(7))]
+    answer: Option<u8>,
+    #[session(skip)]
+    scratch: Scratch,
+    name: Option<String>,
+}
+
+#[get("/fill")]
+fn fill_skipping(session: Session<Skipping>) -> String {
+    session.set_shown(1);
+    session.update(|data| {
+        data.secret = Some("hunter2".into());
+        data.scratch.0 += 1;
+        data.name = Some("rajat".into());
+    });
+    let data = session.get();
+    assert_eq!((data.secret, data.answer, data.scratch), (None, Some(7), Scratch(0)));
+    session.replace(Skipping { secret: Some("hunter2".into()), answer: None, shown: 2, ..session.get() });
+    assert_eq!(session.items().len(), 2);
+    session.keys().join(" ")
+}
+
+#[get("/skipped")]
+fn skipped(data: &Skipping) -> String {
+    format!("{:?} {:?} {:?} {} {:?}", data.secret, data.answer, data.scratch, data.shown, data.name)
+}
+
+#[test]
+fn a_skipped_field_has_its_default_in_each_snapshot_and_is_not_stored() {
+    let fairing = Session::<Skipping>::fairing().config(Config::new().store("memory:"));
+    let rocket = rocket::build().attach(fairing).mount("/", routes![fill_skipping, skipped]);
+    let client = Client::tracked(rocket).expect("the site launches");
+    assert_eq!(text(client.get("/fill").dispatch()), "shown name");
+    assert_eq!(text(client.get("/skipped").dispatch()), r#"None Some(7) Scratch(0) 2 Some("rajat")"#);
+}
+
+/// No method of `Session` has one of these names.
+#[derive(Session)]
+struct PlainNames {
+    user: Option<String>,
+    login: Option<String>,
+    list: Vec<u8>,
+}
+
+#[get("/names")]
+fn plain_names(session: Session<PlainNames>) -> String {
+    session.set_user("rajat");
+    session.set_login("today");
+    session.update_list(|list| list.push(1));
+    format!("{:?} {:?} {:?}", session.user(), session.login(), session.list())
+}
+
+#[test]
+fn a_field_may_have_any_name_that_is_no_method_of_session() {
+    let client = client::<PlainNames>(routes![plain_names]);
+    assert_eq!(text(client.get("/names").dispatch()), r#"Some("rajat") Some("today") [1]"#);
+}
+
+#[derive(Session)]
+struct Account {
+    #[session(identity)]
+    name: Option<String>,
+}
+
+#[get("/name/<length>")]
+async fn long_name(session: Session<Account>, length: usize) -> String {
+    session.set_name("x".repeat(length));
+    format!("{:?}", session.save().await.map_err(|error| error.kind()))
+}
+
+#[test]
+fn an_identity_over_255_bytes_is_an_error() {
+    let client = client::<Account>(routes![long_name]);
+    assert_eq!(text(client.get("/name/255").dispatch()), "Ok(())");
+    assert_eq!(client.get("/name/256").dispatch().into_string().as_deref(), Some("Err(Encode)"));
+}
+
 #[test]
 fn accessors_have_the_visibility_of_their_fields() {
     text(client::<inner::Visits>(routes![visits]).get("/visits").dispatch());
@@ -207,7 +349,7 @@ fn nothing(session: Session<Nothing>, _snapshot: &Nothing) -> String {
 #[test]
 fn a_struct_may_have_no_fields() {
     assert_eq!(text(client::<Nothing>(routes![nothing]).get("/nothing").dispatch()), "0");
-    assert_eq!(Unit::CONFIG, "unit");
+    assert_eq!((Unit::CONFIG, Unit::SCOPE), ("unit", "session-rocket-tests::Unit"));
 }
 
 /// The user's own type of the guard's name, in a module of its own.

@@ -2,7 +2,7 @@ use session_rocket::Session;
 
 #[derive(Session)]
 struct Student {
-    #[session(skip)]
+    #[session(secret)]
     name: Option<String>,
 }
 

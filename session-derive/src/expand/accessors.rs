@@ -24,7 +24,7 @@ pub enum Bodies {
 pub fn accessors(input: &Input, bodies: Bodies) -> TokenStream {
     let ident = &input.fields_ident;
     let mut seen = HashSet::new();
-    let methods = input.fields.iter().enumerate().flat_map(|(index, field)| Accessor::all(index, field));
+    let methods = input.stored().enumerate().flat_map(|(index, field)| Accessor::all(index, field));
     // After a mistake there may be two of one name, and the mistake has been reported.
     let methods = methods.filter(|method| bodies == Bodies::Calls || seen.insert(method.ident().to_string()));
     let methods: Vec<_> = methods.map(|method| method.tokens(input, bodies)).collect();
@@ -158,7 +158,29 @@ impl<'a> Accessor<'a> {
             "has_" => format!("Whether `{name}` is stored."),
             _ => format!("Deletes `{name}` and returns what was stored."),
         };
+        let effects = self.field.attrs.identity.as_ref().map_or_else(String::new, |_| self.effects(&name));
+        let text = text + &effects;
         quote! { #[doc = #text] }
+    }
+
+    /// What a change of the identity does besides.
+    fn effects(&self, name: &str) -> String {
+        match self.prefix {
+            "set_" => format!(
+                "\n\nThis logs a user in. Each call gives the session a new id, starts a new `max_lifetime` and makes \
+                 earlier CSRF tokens invalid. The data that a visitor stored before the login stays. If another user \
+                 is logged in, the session is emptied first: `{name}` and what is set after this call are all that is \
+                 left."
+            ),
+            "setdefault_" => format!("\n\nStoring `value` logs a user in, as `set_{name}` does."),
+            "update_" => {
+                format!("\n\nThe change has the effects of `set_{name}` or, if it leaves `None`, of `delete_{name}`.")
+            }
+            "delete_" => "\n\nThis logs the user out: the session is emptied, gets a new id if anything is set \
+                          afterwards, and earlier CSRF tokens become invalid."
+                .to_owned(),
+            _ => String::new(),
+        }
     }
 }
 

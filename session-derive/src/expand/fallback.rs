@@ -35,6 +35,7 @@ fn data_impl(input: &Input) -> TokenStream {
             type Fields = #fields_ident;
             const NAME: &'static str = "";
             const CONFIG: &'static str = "";
+            const SCOPE: &'static str = "";
 
             fn schema() -> &'static __session::Schema {
                 loop {}

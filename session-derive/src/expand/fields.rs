@@ -28,15 +28,19 @@ pub fn static_ident(index: usize, field: &Field) -> Ident {
 
 /// One `static` per field, and one for the struct.
 pub fn statics(input: &Input) -> TokenStream {
-    let statics = input.fields.iter().enumerate().map(|(index, field)| {
+    let statics = input.stored().enumerate().map(|(index, field)| {
+        let with = encoding(index, field);
         let ident = static_ident(index, field);
         let value = &field.value;
         let kind = kind(field);
         let description = description(index, field);
-        quote! { static #ident: __session::Field<#value, __session::#kind> = #description; }
+        quote! {
+            #with
+            static #ident: __session::Field<#value, __session::#kind> = #description;
+        }
     });
     let name = input.ident.unraw().to_string();
-    let idents = input.fields.iter().enumerate().map(|(index, field)| static_ident(index, field));
+    let idents = input.stored().enumerate().map(|(index, field)| static_ident(index, field));
     quote! {
         #(#statics)*
         static __SESSION_SCHEMA: __session::Schema = __session::Schema::new(#name, &[#(&#idents),*]);
@@ -53,13 +57,20 @@ fn description(index: usize, field: &Field) -> TokenStream {
     let (value, kind, name) = (&field.value, kind(field), field.name());
     let at = value.span();
     let path = quote_spanned! {at=> __session::Field::<#value, __session::#kind> };
+    let with = field.attrs.with.as_ref().map(|_| encoding_ident(index));
     let mut made = if field.optional {
-        quote_spanned! {at=> #path::optional(#index, #name) }
+        match with {
+            Some(with) => quote_spanned! {at=> #path::optional_with::<#with>(#index, #name) },
+            None => quote_spanned! {at=> #path::optional(#index, #name) },
+        }
     } else if field.attrs.extra.is_some() {
         quote_spanned! {at=> #path::extra(#index, #name) }
     } else {
         let default = default(field);
-        quote_spanned! {at=> #path::defaulted(#index, #name, #default) }
+        match with {
+            Some(with) => quote_spanned! {at=> #path::defaulted_with::<#with>(#index, #name, #default) },
+            None => quote_spanned! {at=> #path::defaulted(#index, #name, #default) },
+        }
     };
     if let Some(rename) = &field.attrs.rename {
         made.extend(quote! { .rename(#rename) });
@@ -72,6 +83,37 @@ fn description(index: usize, field: &Field) -> TokenStream {
         made.extend(quote_spanned! {identity.span()=> .identity() });
     }
     made
+}
+
+/// The type that stands for the module of `#[session(with = "…")]`.
+fn encoding_ident(index: usize) -> Ident {
+    format_ident!("__SessionEncoding{index}", span = Span::call_site())
+}
+
+/// The type that calls the functions of the module that `with` names.
+fn encoding(index: usize, field: &Field) -> Option<TokenStream> {
+    let module = field.attrs.with.as_ref()?;
+    let (ident, value) = (encoding_ident(index), &field.value);
+    let serialize = quote_spanned! {module.span()=> #module::serialize(value, serializer) };
+    let deserialize = quote_spanned! {module.span()=> #module::deserialize(deserializer) };
+    Some(quote! {
+        struct #ident;
+
+        impl __session::Encoding<#value> for #ident {
+            fn serialize<__SessionS: __session::Serializer>(
+                value: &#value,
+                serializer: __SessionS,
+            ) -> ::core::result::Result<__SessionS::Ok, __SessionS::Error> {
+                #serialize
+            }
+
+            fn deserialize<'__session_de, __SessionD: __session::Deserializer<'__session_de>>(
+                deserializer: __SessionD,
+            ) -> ::core::result::Result<#value, __SessionD::Error> {
+                #deserialize
+            }
+        }
+    })
 }
 
 /// The function that makes a field's default.
@@ -99,9 +141,14 @@ fn default_value(field: &Field, expr: &Expr) -> TokenStream {
 pub fn data_impls(input: &Input) -> TokenStream {
     let Input { ident, fields_ident, config, .. } = input;
     let name = ident.unraw().to_string();
-    let fields: Vec<_> = input.fields.iter().map(|field| &field.ident).collect();
-    let statics: Vec<_> = input.fields.iter().enumerate().map(|(index, field)| static_ident(index, field)).collect();
+    let fields: Vec<_> = input.stored().map(|field| &field.ident).collect();
+    let statics: Vec<_> = input.stored().enumerate().map(|(index, field)| static_ident(index, field)).collect();
+    let skipped = input.fields.iter().filter(|field| field.attrs.skip.is_some()).map(|field| {
+        let (ident, default) = (&field.ident, default(field));
+        quote! { #ident: (#default)() }
+    });
     let fields_impl = fields_impl(fields_ident);
+    let scope = scope(input);
     quote! {
         #fields_impl
 
@@ -110,6 +157,7 @@ pub fn data_impls(input: &Input) -> TokenStream {
             type Fields = #fields_ident;
             const NAME: &'static str = #name;
             const CONFIG: &'static str = #config;
+            const SCOPE: &'static str = #scope;
 
             fn schema() -> &'static __session::Schema {
                 &__SESSION_SCHEMA
@@ -117,7 +165,7 @@ pub fn data_impls(input: &Input) -> TokenStream {
 
             #[allow(unused_variables)]
             fn snapshot(view: &mut __session::View) -> Self {
-                Self { #(#fields: #statics.read(view)),* }
+                Self { #(#fields: #statics.read(view),)* #(#skipped),* }
             }
 
             #[allow(unused_variables)]
@@ -125,6 +173,15 @@ pub fn data_impls(input: &Input) -> TokenStream {
                 #(#statics.write(edit, self.#fields);)*
             }
         }
+    }
+}
+
+/// The scope that keeps these sessions apart from those of other types: the pinned one, or the package and the struct.
+fn scope(input: &Input) -> TokenStream {
+    let name = input.ident.unraw().to_string();
+    match &input.scope {
+        Some(scope) => quote! { #scope },
+        None => quote! { ::core::concat!(::core::env!("CARGO_PKG_NAME"), "::", #name) },
     }
 }
 

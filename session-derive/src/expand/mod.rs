@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn all_attributes() {
         insta::assert_snapshot!(formatted(quote! {
-            #[session(config = "shop", crate = crate::renamed, fields = "Remembered")]
+            #[session(config = "shop", scope = "former::Shop", crate = crate::renamed, fields = "Remembered")]
             pub(crate) struct Shop {
                 #[session(identity)]
                 pub account: Option<u64>,

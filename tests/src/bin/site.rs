@@ -20,7 +20,7 @@ struct Hot {
     num_visits: u64,
     first: Option<String>,
     #[session(extra)]
-    fields: serde_json::Map<String, serde_json::Value>,
+    others: serde_json::Map<String, serde_json::Value>,
     #[session(identity)]
     user_id: Option<String>,
 }
@@ -41,12 +41,12 @@ fn get_count(session: Session<Hot>) -> String {
 
 #[get("/field/<name>")]
 fn field(session: Session<Hot>, name: String) {
-    session.update_fields(move |fields| _ = fields.insert(name, true.into()));
+    session.update_others(move |fields| _ = fields.insert(name, true.into()));
 }
 
 #[get("/fields")]
 fn fields(session: Session<Hot>) -> String {
-    session.with_fields(serde_json::Map::len).to_string()
+    session.with_others(serde_json::Map::len).to_string()
 }
 
 #[get("/first/<value>")]
@@ -81,7 +81,7 @@ struct Gate {
 /// Reads the session and sets a field, then is held back before it answers.
 #[get("/held/<name>")]
 async fn held(session: Session<Hot>, name: String, gate: &State<Gate>) {
-    session.update_fields(move |fields| _ = fields.insert(name, true.into()));
+    session.update_others(move |fields| _ = fields.insert(name, true.into()));
     let opened = gate.opened.notified();
     gate.waiting.fetch_add(1, Ordering::SeqCst);
     opened.await;
@@ -145,7 +145,7 @@ impl Store for Counting {
 async fn rocket() -> _ {
     let url = std::env::var("SITE_STORE").expect("the test sets where sessions are kept");
     let timeout = std::env::var("SITE_TIMEOUT").ok().map(|millis| millis.parse().expect("a number"));
-    let timeout = Duration::from_millis(timeout.unwrap_or(5000));
+    let timeout = Duration::from_millis(timeout.unwrap_or(60_000));
     let mut options = store::Options::new(url).timeout(timeout);
     options.cache = std::env::var("SITE_CACHE").ok().filter(|url| !url.is_empty());
     let store = store::open(&options).await.expect("the test's store opens");

@@ -1,0 +1,60 @@
+//! How the values of a field are encoded and decoded.
+
+use std::borrow::Borrow;
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How the values of a field are encoded: by their type, or by the module that `#[session(with = "…")]` names.
+pub trait Encoding<V>: 'static {
+    /// Encodes a value.
+    ///
+    /// # Errors
+    /// When the serializer's format cannot represent the value.
+    fn serialize<S: Serializer>(value: &V, serializer: S) -> Result<S::Ok, S::Error>;
+
+    /// Decodes a value.
+    ///
+    /// # Errors
+    /// When the stored value does not decode as a `V`.
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V, D::Error>;
+}
+
+/// The encoding of a field without `with`.
+pub(super) struct ByType;
+
+impl<V: Serialize + DeserializeOwned> Encoding<V> for ByType {
+    fn serialize<S: Serializer>(value: &V, serializer: S) -> Result<S::Ok, S::Error> {
+        value.serialize(serializer)
+    }
+
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V, D::Error> {
+        V::deserialize(deserializer)
+    }
+}
+
+/// A value, borrowed or owned (`B`), with its encoding.
+pub(super) struct Encoded<B, V, E>(B, PhantomData<(V, E)>);
+
+impl<B, V, E> Encoded<B, V, E> {
+    pub(super) fn new(value: B) -> Self {
+        Self(value, PhantomData)
+    }
+
+    pub(super) fn into_inner(self) -> B {
+        self.0
+    }
+}
+
+impl<B: Borrow<V>, V, E: Encoding<V>> Serialize for Encoded<B, V, E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        E::serialize(self.0.borrow(), serializer)
+    }
+}
+
+impl<'de, T, E: Encoding<T>> Deserialize<'de> for Encoded<T, T, E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        E::deserialize(deserializer).map(Self::new)
+    }
+}
