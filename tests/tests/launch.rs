@@ -8,13 +8,15 @@ use rocket::error::ErrorKind;
 use rocket::local::asynchronous::Client;
 use rocket::tokio::sync::Mutex;
 use rocket::{get, routes};
+use session_rocket::sqlx::{MySqlPool, PgPool};
 use session_rocket::store::Migrate;
-use session_rocket::{Config, Session};
+use session_rocket::{Config, Session, SessionFairing};
 use session_rocket_tests::logs;
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::{MySql, Postgres};
+use tokio::net::TcpSocket;
 
-const TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// One launch at a time: there is one log.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -38,11 +40,14 @@ fn config(url: &str) -> Config {
 
 /// Launches a site that must not start, and looks for `advice` in its log.
 async fn refused(config: Config, advice: &str) {
+    refused_with(Session::<Visitor>::fairing().config(config), advice).await;
+}
+
+async fn refused_with(fairing: SessionFairing<Visitor>, advice: &str) {
     let _turn = TURN.lock().await;
     // Before the first Rocket, which would log by itself; and after, for it sets how much is logged.
     logs::keep();
     let figment = rocket::Config::figment().merge(("log_level", "normal"));
-    let fairing = Session::<Visitor>::fairing().config(config);
     let rocket = rocket::custom(figment).mount("/", routes![index]).attach(fairing);
     let told = || logs::with(advice).iter().filter(|line| line.contains("cannot be attached")).count();
     let (before, started) = (told(), Instant::now());
@@ -51,7 +56,7 @@ async fn refused(config: Config, advice: &str) {
     // Rocket's error is a panic unless somebody looks at it.
     assert!(matches!(error.kind(), ErrorKind::FailedFairings(_)), "{error}");
     logs::keep();
-    assert!(took < TIMEOUT + Duration::from_secs(1), "it took {took:?}: {advice}");
+    assert!(took < TIMEOUT + TIMEOUT / 2, "it took {took:?}: {advice}");
     assert!(told() > before, "no advice: {advice}: {:?}", logs::with("cannot be attached"));
     assert!(logs::with(SECRET).is_empty(), "a password was logged");
 }
@@ -63,12 +68,15 @@ fn silent() -> (TcpListener, u16) {
     (listener, port)
 }
 
-/// Nobody listens, no such host, and somebody who says nothing.
+/// A host that answers nothing, a port that refuses connections, and an unknown host.
 async fn wrong_hosts(scheme: &str, rest: &str) {
-    let (listener, port) = silent();
+    let (_listener, port) = silent();
     let url = |place: &str| format!("{scheme}://site:{SECRET}@{place}{rest}");
     refused(config(&url(&format!("127.0.0.1:{port}"))), "did not answer in time").await;
-    drop(listener);
+    // No other program listens on the port, because this socket has it and does not listen.
+    let closed = TcpSocket::new_v4().expect("a socket");
+    closed.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let port = closed.local_addr().expect("a bound socket has an address").port();
     for place in [format!("127.0.0.1:{port}"), format!("nowhere.invalid:{port}")] {
         refused(config(&url(&place)), &format!("at {place}: is the server running")).await;
     }
@@ -81,7 +89,10 @@ async fn on_postgres() {
     }
     wrong_hosts("postgres", "/postgres").await;
     let server = Postgres::start();
-    refused(config(&server.url_of("site", SECRET)), "the user name or the password in `store` is wrong").await;
+    refused(config(&server.url_of("site", SECRET)), "the user name or the password is wrong").await;
+    let pool = PgPool::connect_lazy(&server.url_of("site", SECRET)).expect("a URL");
+    let fairing = Session::<Visitor>::fairing().config(Config::new().timeout(TIMEOUT));
+    refused_with(fairing.pool(pool), &format!(":{}: the user name or the password is wrong", server.port())).await;
     refused(config(&server.url().replace("/postgres", "/nothing")), "create the database").await;
     for migrate in [Migrate::Off, Migrate::Check] {
         refused(config(&server.url()).migrate(migrate), "set `migrate = \"auto\"`").await;
@@ -114,7 +125,10 @@ async fn on_mysql() {
     }
     wrong_hosts("mysql", "/site").await;
     let server = MySql::start();
-    refused(config(&server.url_of("site", SECRET)), "the user name or the password in `store` is wrong").await;
+    refused(config(&server.url_of("site", SECRET)), "the user name or the password is wrong").await;
+    let pool = MySqlPool::connect_lazy(&server.url_of("site", SECRET)).expect("a URL");
+    let fairing = Session::<Visitor>::fairing().config(Config::new().timeout(TIMEOUT));
+    refused_with(fairing.pool(pool), &format!(":{}: the user name or the password is wrong", server.port())).await;
     let without = server.url().strip_suffix("/site").expect("its database").to_owned();
     refused(config(&format!("{without}/nothing")), "create the database").await;
     refused(config(&without), "names no database").await;

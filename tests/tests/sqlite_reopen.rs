@@ -13,7 +13,7 @@ use session_rocket::{ErrorKind, Key, Record, Timestamp, Version};
 const KEY: Key = Key::from_bytes([7; 32]);
 
 fn options(path: &Path) -> Options {
-    Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(1))
+    Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(10))
 }
 
 /// So that no connection is opened when files have changed, which would meet the change by itself.
@@ -173,7 +173,7 @@ async fn with_mode_rw_no_database_is_made() {
     let path = data.join("sessions.db");
     drop(SqliteStore::open(&options(&path)).await.expect("a store that makes its table"));
     let url = format!("sqlite://{}?mode=rw", path.display());
-    let store = SqliteStore::open(&Options::new(url).timeout(Duration::from_secs(1))).await.expect("a store");
+    let store = SqliteStore::open(&Options::new(url).timeout(Duration::from_secs(10))).await.expect("a store");
     fs::remove_file(&path).expect("a removal");
     // The readers are opened when they are first wanted.
     conformance::errors_are_not_answers(&store).await;
@@ -182,7 +182,7 @@ async fn with_mode_rw_no_database_is_made() {
 
 /// Opening it anew is the application's affair; all the store can do is to use it again once it works.
 #[tokio::test]
-async fn an_applications_pool_is_used_again_once_it_works() {
+async fn a_shared_pool_is_used_again_once_it_works() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("application.db");
     let connect = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
@@ -194,16 +194,32 @@ async fn an_applications_pool_is_used_again_once_it_works() {
         .connect_with(connect)
         .await
         .expect("a pool");
-    let store = SqliteStore::from_pool(pool.clone(), &options(&path)).await.expect("a store");
-    store.create(&KEY, &record(1)).await.expect("a create");
-    let content = fs::read(&path).expect("a file");
-    fs::write(&path, vec![0x5A; content.len()]).expect("a write");
-    conformance::errors_are_not_answers(&store).await;
-    fs::write(&path, &content).expect("a write");
-    assert!(recovers(&store).await);
-    assert_eq!(store.load(&KEY).await.expect("a load"), Lookup::Found(record(1)));
+    let store = SqliteStore::from_shared_pool(pool.clone(), &options(&path)).await.expect("a store");
+    outlives_damage(&store, &path).await;
     pool.close().await;
     conformance::errors_are_not_answers(&store).await;
+}
+
+#[tokio::test]
+async fn a_store_beside_a_pool_outlives_damage_and_the_pool() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("application.db");
+    let connect = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().connect_with(connect).await.expect("a pool");
+    let store = SqliteStore::from_pool(pool.clone(), &options(&path)).await.expect("a store");
+    pool.close().await;
+    outlives_damage(&store, &path).await;
+}
+
+/// While the file is damaged, calls are errors; once the file is restored, the store is as before.
+async fn outlives_damage(store: &SqliteStore, path: &Path) {
+    store.create(&KEY, &record(1)).await.expect("a create");
+    let content = fs::read(path).expect("a file");
+    fs::write(path, vec![0x5A; content.len()]).expect("a write");
+    conformance::errors_are_not_answers(store).await;
+    fs::write(path, &content).expect("a write");
+    assert!(recovers(store).await);
+    assert_eq!(store.load(&KEY).await.expect("a load"), Lookup::Found(record(1)));
 }
 
 #[tokio::test]

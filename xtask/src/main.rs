@@ -1,6 +1,7 @@
-//! The project's own commands: `cargo xtask test`, `ci`, `fuzz` and `bench`.
+//! The project's own commands: `cargo xtask test`, `ci`, `fuzz`, `bench` and `database-crates`.
 
 mod backends;
+mod database_crates;
 mod gate;
 mod packages;
 
@@ -19,13 +20,17 @@ usage: cargo xtask <command>
           installs what is missing of them and of Chromium (on Debian as root) or says what to install;
           `--only postgres,redis` leaves out the other back-ends
   ci      what a change has to pass: format, lints with each feature alone and with all, documentation, tests,
-          `bench --gate`, licences and sources of the dependencies (installs cargo-deny if it is missing)
+          `bench --gate`, licences and sources of the dependencies (installs cargo-deny if it is missing),
+          `database-crates --check`
   fuzz    a million changed sealed cookies, none of which may open; another number may be given behind it
   bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark;
           `--peers` measures beside hand-written code and other libraries, `--growth` with many sessions, many
           connections and large sessions, `--page` writes docs/performance.md anew (see benches/peers/README.md);
           `--gate` counts instructions instead (installs Valgrind) and fails where an operation takes over 3 % more of
-          them than kept in `benches/gate`; `--gate --keep` keeps those of now";
+          them than kept in `benches/gate`; `--gate --keep` keeps those of now
+  database-crates
+          writes the table in docs/stores.md of the database crates that resolve beside session-rocket; `--check` says
+          whether the table is up to date";
 
 type Outcome = Result<(), String>;
 
@@ -39,6 +44,8 @@ fn main() -> ExitCode {
         (Some("ci"), []) => ci(),
         (Some("fuzz"), []) => fuzz("1000000"),
         (Some("fuzz"), [mutations]) if mutations.parse::<u64>().is_ok() => fuzz(mutations),
+        (Some("database-crates"), []) => database_crates::database_crates(false),
+        (Some("database-crates"), [flag]) if flag == "--check" => database_crates::database_crates(true),
         (Some("bench"), [which, ..]) if matches!(which.as_str(), "--peers" | "--growth" | "--page") => peers(&rest),
         (Some("bench"), [flag]) if flag == "--gate" => gate::gate(false),
         (Some("bench"), [flag, keep]) if flag == "--gate" && keep == "--keep" => gate::gate(true),
@@ -72,6 +79,7 @@ fn ci() -> Outcome {
         cargo(&format!("clippy -p session-rocket --all-targets {alone} -- -D warnings"), &[])?;
     }
     cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
+    database_crates::database_crates(true)?;
     test(&Backends::all())?;
     gate::gate(false)?;
     deny()

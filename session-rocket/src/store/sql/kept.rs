@@ -106,8 +106,7 @@ impl<DB: Database> Kept<DB> {
         Ok(Borrowed { shared: shared.clone(), connection, lent_at, end: End::CutOff })
     }
 
-    /// The pool, for a time when no connection is kept.
-    #[cfg(feature = "sqlite")]
+    /// The pool, whose connections may be in use or kept.
     pub(super) fn pool(&self) -> &Pool<DB> {
         &self.0.pool
     }

@@ -32,7 +32,7 @@ mod statement;
 mod statements;
 mod table;
 
-pub use pool::Pool;
+pub use pool::{IntoPool, Pool};
 
 /// A store in a SQL database.
 ///

@@ -4,7 +4,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
-use sqlx::migrate::MigrateError;
 use sqlx::mysql::{
     MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow,
 };
@@ -60,23 +59,12 @@ impl MySqlStore {
             _ => options.url.clone(),
         };
         check_url(&url, FORM, PARAMETERS)?;
-        let wrong = || Error::new(ErrorKind::Config, format!("`store` is not a MySQL URL: write `{FORM}`"));
+        let wrong = || Error::new(ErrorKind::Config, format!("invalid MySQL URL: write `{FORM}`"));
         let connect = MySqlConnectOptions::from_str(&url).map_err(|_| wrong())?;
         if connect.get_database().is_none() {
-            return Err(Error::new(ErrorKind::Config, "the `store` URL names no database: write `mysql://…/database`"));
+            return Err(Error::new(ErrorKind::Config, "the URL names no database: write `mysql://…/database`"));
         }
-        let place = format!("{}:{}", connect.get_host(), connect.get_port());
-        let seconds = options.timeout.as_secs().max(1);
-        // The first of the two waits for a row, the second for a table.
-        let settings = format!(
-            "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), innodb_lock_wait_timeout = {seconds}, \
-             lock_wait_timeout = {seconds}"
-        );
-        let pool = PoolOptions::new().after_connect(move |connection: &mut MySqlConnection, _| {
-            let settings = AssertSqlSafe(settings.clone());
-            Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
-        });
-        Self::connect(connect, &place, pool, options).await
+        Self::connect(connect, options).await
     }
 }
 
@@ -140,6 +128,31 @@ impl Dialect for MySql {
 }
 
 impl Served for MySql {
+    fn place(connect: &MySqlConnectOptions) -> String {
+        match connect.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", connect.get_host(), connect.get_port()),
+        }
+    }
+
+    /// The pool options limit the time that a statement waits.
+    fn with_limit(connect: MySqlConnectOptions, _: Duration) -> MySqlConnectOptions {
+        connect
+    }
+
+    fn pool_options(limit: Duration) -> PoolOptions<Self> {
+        let seconds = limit.as_secs().max(1);
+        // The first of the two waits for a row, the second for a table.
+        let settings = format!(
+            "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), innodb_lock_wait_timeout = {seconds}, \
+             lock_wait_timeout = {seconds}"
+        );
+        PoolOptions::new().after_connect(move |connection: &mut MySqlConnection, _| {
+            let settings = AssertSqlSafe(settings.clone());
+            Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
+        })
+    }
+
     // https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
     fn fault(error: &sqlx::Error) -> Fault {
         let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
@@ -165,17 +178,14 @@ impl Served for MySql {
         database.is_some_and(|error| !matches!(error.number(), 1053 | 1152 | 1184 | 1927 | 2006 | 2013 | 9000..))
     }
 
-    async fn migrate(connection: &mut MySqlConnection, table: &Table, limit: Duration) -> Result<(), MigrateError> {
+    async fn migrate(connection: &mut MySqlConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
         // Released with the connection. Names of locks are the server's, and at most 64 characters long.
         let lock = "SELECT COALESCE(GET_LOCK(SHA2(CONCAT('session-rocket ', DATABASE(), '.', ?), 256), ?), 0)";
         let limit = limit.as_secs().max(1).cast_signed();
         let got: i64 = sqlx::query_scalar(lock).bind(table.name()).bind(limit).fetch_one(&mut *connection).await?;
         if got != 1 {
-            return Err(sqlx::Error::PoolTimedOut.into());
+            return Err(sqlx::Error::PoolTimedOut);
         }
-        table.begin(connection).await?;
-        // What was begun and cut off cannot be undone: it is run again.
-        connection.execute(AssertSqlSafe(table.forget_unfinished())).await?;
         table.migrate(Self::STEPS, connection).await
     }
 

@@ -1,4 +1,4 @@
-//! The pools that applications hand over.
+//! The pools of applications.
 
 use std::sync::Arc;
 
@@ -11,27 +11,30 @@ use super::sqlite::SqliteStore;
 use crate::error::Result;
 use crate::store::{Options, Store};
 
-/// An application's own connections to its database.
+/// A pool of an application, of any database that this build knows.
 #[non_exhaustive]
 #[derive(Debug, Clone)]
 pub enum Pool {
-    /// To SQLite.
+    /// A pool of SQLite.
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::SqlitePool),
-    /// To PostgreSQL.
+    /// A pool of PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool),
-    /// To MySQL or MariaDB.
+    /// A pool of MySQL or MariaDB.
     #[cfg(feature = "mysql")]
     MySql(sqlx::MySqlPool),
 }
 
 impl Pool {
-    /// A store in the database of the pool.
+    /// Opens a store in the pool's database, on connections of the store's own.
+    ///
+    /// The connections use the pool's connect options. `options.url` is not used. An in-memory SQLite database is shared
+    /// as [`share`](Self::share) does, because only the pool's own connections reach its data.
     ///
     /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the table's name is wrong.
-    pub async fn into_store(self, options: &Options) -> Result<Arc<dyn Store>> {
+    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
+    pub async fn open(self, options: &Options) -> Result<Arc<dyn Store>> {
         Ok(match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(pool) => Arc::new(SqliteStore::from_pool(pool, options).await?),
@@ -41,25 +44,62 @@ impl Pool {
             Self::MySql(pool) => Arc::new(MySqlStore::from_pool(pool, options).await?),
         })
     }
+
+    /// Opens a store that borrows the pool's connections.
+    ///
+    /// `options.url` and `options.max_connections` are not used. A task that holds a connection of the pool while it calls
+    /// the store can wait for itself; see [`SessionFairing::shared_pool`](crate::SessionFairing::shared_pool).
+    ///
+    /// # Errors
+    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
+    pub async fn share(self, options: &Options) -> Result<Arc<dyn Store>> {
+        Ok(match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => Arc::new(SqliteStore::from_shared_pool(pool, options).await?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => Arc::new(PostgresStore::from_shared_pool(pool, options).await?),
+            #[cfg(feature = "mysql")]
+            Self::MySql(pool) => Arc::new(MySqlStore::from_shared_pool(pool, options).await?),
+        })
+    }
+}
+
+/// A value that is a pool of an application: `SqlitePool`, `PgPool` or `MySqlPool` of [`sqlx`](crate::sqlx).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a pool that session-rocket can use",
+    label = "expected a `SqlitePool`, `PgPool` or `MySqlPool` of sqlx 0.9",
+    note = "the pools of another version of sqlx are other types: `cargo tree -i sqlx` shows which versions are in use, and \
+            `session_rocket::sqlx` is the version that session-rocket uses",
+    note = "session-rocket takes the pools of the databases whose cargo feature is enabled: `sqlite`, `postgres`, `mysql`"
+)]
+pub trait IntoPool {
+    /// The pool.
+    fn into_pool(self) -> Pool;
+}
+
+impl IntoPool for Pool {
+    fn into_pool(self) -> Pool {
+        self
+    }
 }
 
 #[cfg(feature = "sqlite")]
-impl From<sqlx::SqlitePool> for Pool {
-    fn from(pool: sqlx::SqlitePool) -> Self {
-        Self::Sqlite(pool)
+impl IntoPool for sqlx::SqlitePool {
+    fn into_pool(self) -> Pool {
+        Pool::Sqlite(self)
     }
 }
 
 #[cfg(feature = "postgres")]
-impl From<sqlx::PgPool> for Pool {
-    fn from(pool: sqlx::PgPool) -> Self {
-        Self::Postgres(pool)
+impl IntoPool for sqlx::PgPool {
+    fn into_pool(self) -> Pool {
+        Pool::Postgres(self)
     }
 }
 
 #[cfg(feature = "mysql")]
-impl From<sqlx::MySqlPool> for Pool {
-    fn from(pool: sqlx::MySqlPool) -> Self {
-        Self::MySql(pool)
+impl IntoPool for sqlx::MySqlPool {
+    fn into_pool(self) -> Pool {
+        Pool::MySql(self)
     }
 }

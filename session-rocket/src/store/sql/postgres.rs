@@ -4,7 +4,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
-use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult, PgRow};
 use sqlx::{Arguments, Connection, Executor, Postgres};
@@ -40,7 +39,7 @@ const PARAMETERS: &[&str] = &[
     "options",
 ];
 
-const UNCACHED: &str = "the `store` URL says `statement-cache-capacity=0`, with which each call leaves a prepared statement in \
+const UNCACHED: &str = "the URL says `statement-cache-capacity=0`, with which each call leaves a prepared statement in \
                         the server: leave it out, and have a pooler in between pool by session, or keep track of prepared \
                         statements (PgBouncer from 1.21 on, with `max_prepared_statements`)";
 
@@ -61,15 +60,9 @@ impl PostgresStore {
         if options.url.split(['?', '&']).any(|pair| pair == "statement-cache-capacity=0") {
             return Err(Error::new(ErrorKind::Config, UNCACHED));
         }
-        let wrong = || Error::new(ErrorKind::Config, format!("`store` is not a PostgreSQL URL: write `{FORM}`"));
+        let wrong = || Error::new(ErrorKind::Config, format!("invalid PostgreSQL URL: write `{FORM}`"));
         let connect = PgConnectOptions::from_str(&options.url).map_err(|_| wrong())?;
-        let place = format!("{}:{}", connect.get_host(), connect.get_port());
-        let limit = options.timeout.as_millis().to_string();
-        let connect = match connect.get_options() {
-            Some(given) if given.contains("statement_timeout") => connect,
-            _ => connect.options([("statement_timeout", limit)]),
-        };
-        Self::connect(connect, &place, PoolOptions::new(), options).await
+        Self::connect(Postgres::with_limit(connect, options.timeout), options).await
     }
 }
 
@@ -146,6 +139,24 @@ impl Dialect for Postgres {
 }
 
 impl Served for Postgres {
+    fn place(connect: &PgConnectOptions) -> String {
+        match connect.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", connect.get_host(), connect.get_port()),
+        }
+    }
+
+    fn with_limit(connect: PgConnectOptions, limit: Duration) -> PgConnectOptions {
+        match connect.get_options() {
+            Some(given) if given.contains("statement_timeout") => connect,
+            _ => connect.options([("statement_timeout", limit.as_millis().to_string())]),
+        }
+    }
+
+    fn pool_options(_: Duration) -> PoolOptions<Self> {
+        PoolOptions::new()
+    }
+
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
     fn fault(error: &sqlx::Error) -> Fault {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
@@ -170,7 +181,7 @@ impl Served for Postgres {
         code.is_some_and(|code| !["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)))
     }
 
-    async fn migrate(connection: &mut PgConnection, table: &Table, limit: Duration) -> Result<(), MigrateError> {
+    async fn migrate(connection: &mut PgConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
         let mut transaction = connection.begin().await?;
         // All for this transaction alone: behind a pooler, the next one is somebody else's. A large table takes longer to
         // change than a session to save.
@@ -180,7 +191,7 @@ impl Served for Postgres {
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended('session-rocket ' || $1, 0))";
         sqlx::query(lock).bind(table.name()).execute(&mut *transaction).await?;
         table.migrate(Self::STEPS, &mut *transaction).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     async fn change_many(connection: &mut PgConnection, group: &Group<'_>) -> sqlx::Result<Vec<Key>> {

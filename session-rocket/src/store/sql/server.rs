@@ -1,16 +1,17 @@
 //! A database in a server of its own.
 
 mod launch;
+mod source;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate as Migrates, MigrateError};
 use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
-use sqlx::{Connection, Executor, IntoArguments, Pool};
+use sqlx::{Connection, Database, Executor, IntoArguments, Pool};
 
 use self::launch::{explained, in_time, prepare};
-use super::kept::{Kept, Uses};
+use self::source::Source;
+use super::kept::{Borrowed, Kept, Uses};
 use super::statement::{Dialect, Value};
 use super::statements::Statements;
 use super::table::Table;
@@ -25,8 +26,20 @@ pub(super) use self::launch::check_url;
 /// A connection that was idle for longer is asked whether it still stands: the server may have been restarted.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How to connect to a database.
+type ConnectOptions<DB> = <<DB as Database>::Connection as Connection>::Options;
+
 /// A database that is reached over the network.
 pub trait Served: Dialect {
+    /// The host and the port, or the socket, for errors: without a user name or a password.
+    fn place(connect: &ConnectOptions<Self>) -> String;
+
+    /// Tells the server to give up the statements of a connection after `limit`, if the connect options can say so.
+    fn with_limit(connect: ConnectOptions<Self>, limit: Duration) -> ConnectOptions<Self>;
+
+    /// The settings of a pool of the store's own, whose connections wait no longer than `limit` for a lock.
+    fn pool_options(limit: Duration) -> PoolOptions<Self>;
+
     /// What an error means.
     fn fault(error: &sqlx::Error) -> Fault;
 
@@ -38,7 +51,7 @@ pub trait Served: Dialect {
         connection: &'c mut Self::Connection,
         table: &'c Table,
         limit: Duration,
-    ) -> impl Future<Output = Result<(), MigrateError>> + Send + 'c;
+    ) -> impl Future<Output = sqlx::Result<()>> + Send + 'c;
 
     /// Runs a statement that changes many rows, all at once or none, and gives the keys of those that it changed. Those
     /// that others hold are passed over, or it fails.
@@ -80,6 +93,8 @@ pub enum Fault {
 #[doc(hidden)]
 pub struct Server<DB: Served> {
     connections: Kept<DB>,
+    /// The application's pool whose connect options the connections use, if there is one.
+    source: Option<Source<DB>>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
     /// The longest value that the server takes, in bytes.
@@ -97,48 +112,61 @@ async fn is_alive<C: Connection>(connection: &mut C, idle: Duration) -> sqlx::Re
 impl<DB: Served> SqlStore<Server<DB>>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-    DB::Connection: Migrates,
     DB::Arguments: IntoArguments<DB>,
 {
-    /// On connections of its own, to `place`.
-    pub(super) async fn connect(
-        connect: <DB::Connection as Connection>::Options,
-        place: &str,
-        settings: PoolOptions<DB>,
-        options: &Options,
-    ) -> Result<Self> {
+    /// Opens a store on connections of its own.
+    pub(super) async fn connect(connect: ConnectOptions<DB>, options: &Options) -> Result<Self> {
+        let pool = Self::own_pool(connect, options).await?;
+        Self::on(pool, Uses { alone: true, served: true }, None, options).await
+    }
+
+    /// Opens a store in the database of an application's pool, on connections of its own, which use the pool's connect
+    /// options. `options.url` is not used.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
+    pub async fn from_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
+        let source = Source::new(pool, options.timeout);
+        let pool = Self::own_pool(source.connect_options(), options).await?;
+        Self::on(pool, Uses { alone: true, served: true }, Some(source), options).await
+    }
+
+    /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
+    /// are not used, and the pool's settings stay as they are.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
+    pub async fn from_shared_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
+        Self::on(pool, Uses { alone: false, served: true }, None, options).await
+    }
+
+    async fn own_pool(connect: ConnectOptions<DB>, options: &Options) -> Result<Pool<DB>> {
         // Before there is a pool, which would try again and again where nobody listens.
         let first = || async { DB::Connection::connect_with(&connect).await?.close().await };
         let first = patiently(&*options.clock, options.timeout, is_busy::<DB>, first);
-        let problem = format!("cannot connect to {} at {place}", DB::NAME);
+        let problem = format!("cannot connect to {} at {}", DB::NAME, DB::place(&connect));
         let first = async { first.await.map_err(|e| explained::<DB>(problem.clone(), e)) };
         Box::pin(in_time(options.timeout, || problem.clone(), first)).await?;
-        let settings = settings.acquire_timeout(options.timeout).test_before_acquire(false).before_acquire(
-            |connection, PoolConnectionMetadata { idle_for, .. }| Box::pin(is_alive(connection, idle_for)),
-        );
+        let settings = DB::pool_options(options.timeout)
+            .acquire_timeout(options.timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, PoolConnectionMetadata { idle_for, .. }| {
+                Box::pin(is_alive(connection, idle_for))
+            });
         let settings = match options.max_connections {
             Some(number) => settings.max_connections(number),
             None => settings,
         };
-        Self::on(settings.connect_lazy_with(connect), true, options).await
+        Ok(settings.connect_lazy_with(connect))
     }
 
-    /// Keeps sessions in the database of an application's own pool; `options.url` and `options.max_connections` are
-    /// not used, and the pool's settings stay as they are.
-    ///
-    /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the table's name is wrong.
-    pub async fn from_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
-        Self::on(pool, false, options).await
-    }
-
-    async fn on(pool: Pool<DB>, alone: bool, options: &Options) -> Result<Self> {
+    async fn on(pool: Pool<DB>, uses: Uses, source: Option<Source<DB>>, options: &Options) -> Result<Self> {
         let table = Table::new(&options.table, DB::WORDS.quote, DB::WORDS.has_schemas)?;
         let statements = Statements::new::<DB>(&table);
         // Large, and needed once.
         let largest = Box::pin(prepare(&pool, &table, &statements, options)).await?;
-        let connections = Kept::new(pool, Uses { alone, served: true }, options.timeout);
-        let driver = Server { connections, timeout: options.timeout, clock: options.clock.clone(), largest };
+        let connections = Kept::new(pool, uses, options.timeout);
+        let driver = Server { connections, source, timeout: options.timeout, clock: options.clock.clone(), largest };
         Ok(Self::with(driver, Arc::new(statements), options))
     }
 }
@@ -152,9 +180,16 @@ where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     DB::Arguments: IntoArguments<DB>,
 {
+    async fn borrow(&self) -> sqlx::Result<Borrowed<DB>> {
+        if let Some(source) = &self.source {
+            source.update(self.connections.pool());
+        }
+        self.connections.borrow().await
+    }
+
     async fn write_once(&self, call: Call<'_>) -> sqlx::Result<u64> {
         let query = call.statement.query::<DB>(call.values)?;
-        let mut borrowed = self.connections.borrow().await?;
+        let mut borrowed = self.borrow().await?;
         let done = (&mut *borrowed).execute(query).await;
         match borrowed.ended(done) {
             Ok(done) => Ok(DB::done(&done)),
@@ -165,7 +200,7 @@ where
 
     async fn read_once(&self, call: Call<'_>) -> sqlx::Result<Vec<DB::Row>> {
         let query = call.statement.query::<DB>(call.values)?;
-        let mut borrowed = self.connections.borrow().await?;
+        let mut borrowed = self.borrow().await?;
         let rows = (&mut *borrowed).fetch_all(query).await;
         borrowed.ended(rows)
     }
@@ -220,7 +255,7 @@ where
             return Err(Failure::Undone);
         }
         self.once(group.what, async {
-            let mut borrowed = self.connections.borrow().await?;
+            let mut borrowed = self.borrow().await?;
             let changed = DB::change_many(&mut borrowed, &group).await;
             borrowed.ended(changed)
         })
@@ -230,7 +265,7 @@ where
     async fn read_many(&self, group: Group<'_>, now: Value<'_>) -> Result<Vec<DB::Row>, Failure> {
         self.once(group.what, async {
             let query = group.statement.query_rows::<DB>(group.rows, &[now])?;
-            let mut borrowed = self.connections.borrow().await?;
+            let mut borrowed = self.borrow().await?;
             let rows = (&mut *borrowed).fetch_all(query).await;
             borrowed.ended(rows)
         })

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
-use sqlx::migrate::MigrateError;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteQueryResult, SqliteRow};
 use sqlx::{Arguments, Sqlite, SqlitePool};
 
 use self::place::{Opened, Place};
+use self::recipe::Recipe;
 use super::kept::Kept;
 use super::statement::{self, Dialect, Held, Rows, Value, Words};
 use super::statements::Statements;
@@ -49,16 +49,36 @@ impl SqliteStore {
     /// When the database cannot be opened or migrated, or the URL or the table's name is wrong.
     pub async fn open(options: &Options) -> Result<Self> {
         let table = table(options)?;
-        Self::at(Place::open(options).await?, table, options).await
+        Self::at(Place::open(Recipe::new(options)?, options.timeout).await?, table, options).await
     }
 
-    /// Keeps sessions in the database of an application's own pool; `options.url` and `options.max_connections` are
-    /// not used, and the pool's settings stay as they are.
+    /// Opens a store in the database of an application's pool, on connections of its own, which use the pool's connect
+    /// options: its file name, journal mode, `synchronous`, encryption key and other pragmas. `options.url` is not used.
+    ///
+    /// The store borrows the pool's connections, as [`from_shared_pool`](Self::from_shared_pool) does, if the database is in
+    /// memory: its data belongs to the pool's connections.
     ///
     /// # Errors
-    /// When the database cannot be migrated, or the table's name is wrong.
+    /// When the database cannot be opened or migrated, or the table's name is invalid.
     pub async fn from_pool(pool: SqlitePool, options: &Options) -> Result<Self> {
-        Self::at(Place::of_pool(pool, options.timeout), table(options)?, options).await
+        let table = table(options)?;
+        let place = match recipe::file_of(&pool, options.timeout).await? {
+            Some(file) => Place::open(Recipe::of_pool(&pool, file, options), options.timeout).await?,
+            None => Place::of_pool(pool, options.timeout),
+        };
+        Self::at(place, table, options).await
+    }
+
+    /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
+    /// are not used, and the pool's settings stay as they are.
+    ///
+    /// # Errors
+    /// When the database cannot be migrated, or the table's name is invalid.
+    pub async fn from_shared_pool(pool: SqlitePool, options: &Options) -> Result<Self> {
+        let table = table(options)?;
+        // Fails the launch within `timeout`, although the pool may wait longer for a free connection.
+        recipe::file_of(&pool, options.timeout).await?;
+        Self::at(Place::of_pool(pool, options.timeout), table, options).await
     }
 
     /// What `PRAGMA synchronous` is on the connection that writes: 2 is `FULL`, 1 `NORMAL`.
@@ -110,19 +130,19 @@ impl SqliteFile {
         let run = async {
             let mut transaction = self.patiently(|| opened.writer.pool().begin_with("BEGIN IMMEDIATE")).await?;
             self.table.migrate(Sqlite::STEPS, &mut *transaction).await?;
-            Ok(transaction.commit().await?)
+            transaction.commit().await
         };
-        let cannot = |e| Error::with_source(fault::migration_kind(&e), "cannot migrate the session table", e);
+        let cannot = |e| Error::with_source(fault::launch_kind(&e), "cannot migrate the session table", e);
         run.await.map_err(cannot)
     }
 
     async fn check_migrations(&self, opened: &Opened) -> Result<()> {
-        let cannot_check = |e: MigrateError| {
+        let cannot_check = |e: sqlx::Error| {
             let context = "cannot read which migrations of the session table were run: run them with \
                            `session-rocket migrate`, or by a launch with `migrate = \"auto\"`";
-            Error::with_source(fault::migration_kind(&e), context, e)
+            Error::with_source(fault::launch_kind(&e), context, e)
         };
-        let mut connection = opened.writer.pool().acquire().await.map_err(|e| cannot_check(e.into()))?;
+        let mut connection = opened.writer.pool().acquire().await.map_err(cannot_check)?;
         let missing = self.table.missing(Sqlite::STEPS, &mut *connection).await.map_err(cannot_check)?;
         missing.map_or(Ok(()), |step| Err(not_run(step)))
     }
@@ -199,7 +219,8 @@ impl Driver for SqliteFile {
     async fn read(&self, call: Call<'_>, latest: bool) -> Result<Vec<SqliteRow>> {
         let opened = self.opened().await?;
         let connections = if latest { &opened.writer } else { &opened.readers };
-        let rows = fetch(connections, call.statement.query(call.values)).await;
+        // Without a write-ahead log, a reader waits for a writer.
+        let rows = self.patiently(|| fetch(connections, call.statement.query(call.values))).await;
         self.confirm(&opened, call.what, rows).await
     }
 
@@ -216,7 +237,8 @@ impl Driver for SqliteFile {
 
     async fn read_many(&self, group: Group<'_>, now: Value<'_>) -> Result<Vec<SqliteRow>, Failure> {
         let opened = self.opened().await?;
-        let rows = fetch(&opened.readers, group.statement.query_rows(group.rows, &[now])).await;
+        let read = || fetch(&opened.readers, group.statement.query_rows(group.rows, &[now]));
+        let rows = self.patiently(read).await;
         if is_undone(&rows) {
             return Err(Failure::Undone);
         }

@@ -1,14 +1,16 @@
 //! The session table's name, and its migrations.
+//!
+//! The migrations are our own because sqlx's feature `migrate` refers to every driver: it would put SQLite's into the lock
+//! file of a site that only uses PostgreSQL or MySQL, and only one crate of a lock file may link SQLite.
 
-use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{AssertSqlSafe, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest table name: with what is added to name indices, every database still takes it.
 const LONGEST_NAME: usize = 48;
 
-/// A migration: its number, its name, and its SQL, in which `{table}` is the table.
+/// A migration: its number, its name without quotes, and its SQL, in which `{table}` is the table.
 pub(super) type Step = (i64, &'static str, &'static str);
 
 /// A table's name, as it stands in statements.
@@ -75,44 +77,51 @@ impl Table {
         filled
     }
 
-    /// Runs what is missing of `steps`. Whoever calls this has locked out all others.
-    pub(super) async fn migrate<C: Migrate>(&self, steps: &[Step], connection: &mut C) -> Result<(), MigrateError> {
-        let migrations = steps.iter().map(|(version, name, sql)| {
-            let sql = AssertSqlSafe(self.fill(sql)).into_sql_str();
-            Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
-        });
-        let mut migrator = Migrator::with_migrations(migrations.collect());
-        migrator.dangerous_set_table_name(self.records());
-        // A newer release may have been here: its tables serve this one as well, or its migrations would not be ours.
-        migrator.set_ignore_missing(true);
-        migrator.set_locking(false);
-        // `run` does the same, but its future is not `Send` for every lifetime.
-        migrator.run_direct(None, connection, false).await
+    /// Runs the `steps` that were not run. The caller holds a lock against other launches. A step that is interrupted
+    /// before its record is written runs again, so a step must have the same effect when it runs twice.
+    pub(super) async fn migrate<C: Connection>(&self, steps: &[Step], connection: &mut C) -> sqlx::Result<()>
+    where
+        for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+    {
+        let records = self.records();
+        let create = format!(
+            "CREATE TABLE IF NOT EXISTS {records} (version BIGINT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL)"
+        );
+        connection.execute(AssertSqlSafe(create)).await?;
+        for step @ (version, name, sql) in steps {
+            if self.was_run(step, connection).await? {
+                continue;
+            }
+            connection.execute(AssertSqlSafe(self.fill(sql))).await?;
+            let record = format!("INSERT INTO {records} (version, name) VALUES ({version}, '{name}')");
+            connection.execute(AssertSqlSafe(record)).await?;
+        }
+        Ok(())
     }
 
-    /// Makes the table in which migrations are recorded.
-    #[cfg(feature = "mysql")]
-    pub(super) async fn begin<C: Migrate>(&self, connection: &mut C) -> Result<(), MigrateError> {
-        connection.ensure_migrations_table(&self.records()).await
-    }
-
-    /// The first of `steps` that was not run, or not to its end.
-    pub(super) async fn missing<'s, C: Migrate>(
+    /// The first of `steps` that was not run.
+    pub(super) async fn missing<'s, C: Connection>(
         &self,
         steps: &'s [Step],
         connection: &mut C,
-    ) -> Result<Option<&'s Step>, MigrateError> {
-        let records = self.records();
-        let applied = connection.list_applied_migrations(&records).await?;
-        let unfinished = connection.dirty_version(&records).await?;
-        let done = |wanted: i64| unfinished != Some(wanted) && applied.iter().any(|done| done.version == wanted);
-        Ok(steps.iter().find(|(version, ..)| !done(*version)))
+    ) -> sqlx::Result<Option<&'s Step>>
+    where
+        for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+    {
+        for step in steps {
+            if !self.was_run(step, connection).await? {
+                return Ok(Some(step));
+            }
+        }
+        Ok(None)
     }
 
-    /// SQL that forgets what was begun and not ended, where a database cannot undo it by itself.
-    #[cfg(feature = "mysql")]
-    pub(super) fn forget_unfinished(&self) -> String {
-        format!("DELETE FROM {} WHERE success = FALSE", self.records())
+    async fn was_run<C: Connection>(&self, (version, ..): &Step, connection: &mut C) -> sqlx::Result<bool>
+    where
+        for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+    {
+        let record = format!("SELECT version FROM {} WHERE version = {version}", self.records());
+        Ok(connection.fetch_optional(AssertSqlSafe(record)).await?.is_some())
     }
 }
 

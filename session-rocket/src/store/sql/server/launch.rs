@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate as Migrates, MigrateError};
 use sqlx::{Connection, Executor, IntoArguments, Pool};
 
 use super::super::statements::Statements;
@@ -20,8 +19,7 @@ const LATE: &str = "it did not answer in time: is it overloaded, or behind a fir
 /// # Errors
 /// [`ErrorKind::Config`], which shows no value.
 pub(in super::super) fn check_url(url: &str, form: &str, parameters: &[&str]) -> Result<()> {
-    let wrong =
-        |problem: &str| Err(Error::new(ErrorKind::Config, format!("the `store` URL {problem}: write `{form}`")));
+    let wrong = |problem: &str| Err(Error::new(ErrorKind::Config, format!("the URL {problem}: write `{form}`")));
     let Some((_, rest)) = url.split_once("://") else { return wrong("has no `//`") };
     let (place, more) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if more.contains('@') {
@@ -52,7 +50,6 @@ pub(super) async fn prepare<DB: Served>(
 ) -> Result<usize>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-    DB::Connection: Migrates,
     DB::Arguments: IntoArguments<DB>,
 {
     let cannot_use = |e| cannot_use::<DB>(table, e);
@@ -70,7 +67,7 @@ where
                 return Err(cannot_migrate::<DB>("read which migrations were run", table, e));
             }
             // A user that may not look there may serve a table that is there: the probes will tell.
-            (_, Err(MigrateError::Execute(error))) if DB::fault(&error) == Fault::Forbidden => {}
+            (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => {}
             // Many may start at once: one migrates, and the others find it done.
             (_, Ok(Some(_)) | Err(_)) => {
                 let migrated = DB::migrate(&mut connection, table, limit).await;
@@ -101,20 +98,20 @@ pub(super) async fn in_time<A>(
 /// What to tell a launch: whether waiting helps or another configuration, and what to do.
 pub(super) fn explained<DB: Served>(problem: String, error: sqlx::Error) -> Error {
     let (kind, advice) = match DB::fault(&error) {
-        Fault::Login => (ErrorKind::Config, "the user name or the password in `store` is wrong"),
-        Fault::NoDatabase => (ErrorKind::Config, "create the database, or name another in `store`"),
+        Fault::Login => (ErrorKind::Config, "the user name or the password is wrong"),
+        Fault::NoDatabase => (ErrorKind::Config, "create the database, or connect to another one"),
         Fault::NoTable => {
             (ErrorKind::Config, "run `session-rocket migrate`, set `migrate = \"auto\"`, or another `table`")
         }
         Fault::NoSchema => (ErrorKind::Config, "create the schema, or set another `table`"),
         Fault::Forbidden => (
             ErrorKind::Config,
-            "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or give one in `store` that may write (to \
+            "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or connect as a user that may write (to \
              make the table, it must be allowed to create tables as well)",
         ),
         Fault::Busy | Fault::Late => (ErrorKind::Timeout, LATE),
         Fault::TooLarge | Fault::Taken | Fault::Other => {
-            (ErrorKind::Unavailable, "is the server running, and is the address in `store` right?")
+            (ErrorKind::Unavailable, "is the server running, and is its address right?")
         }
     };
     Error::with_source(kind, format!("{problem}: {advice}"), error)
@@ -124,20 +121,17 @@ fn cannot_use<DB: Served>(table: &Table, error: sqlx::Error) -> Error {
     explained::<DB>(format!("cannot use the table `{}` in {}", table.name(), DB::NAME), error)
 }
 
-fn cannot_migrate<DB: Served>(what: &str, table: &Table, error: MigrateError) -> Error {
+fn cannot_migrate<DB: Served>(what: &str, table: &Table, error: sqlx::Error) -> Error {
     let problem = format!("cannot {what} in {}", DB::NAME);
-    match error {
-        MigrateError::Execute(error) if DB::fault(&error) == Fault::Forbidden => {
-            let table = table.name();
-            let context = format!(
-                "{problem}: grant its user SELECT, INSERT, UPDATE and DELETE on the table `{table}`, and SELECT on \
-                 `{table}_migrations`; to make or change them, run `session-rocket migrate` as a user that may"
-            );
-            Error::with_source(ErrorKind::Config, context, error)
-        }
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explained::<DB>(problem, error),
-        error => Error::with_source(ErrorKind::Config, problem, error),
+    if DB::fault(&error) != Fault::Forbidden {
+        return explained::<DB>(problem, error);
     }
+    let table = table.name();
+    let context = format!(
+        "{problem}: grant its user SELECT, INSERT, UPDATE and DELETE on the table `{table}`, and SELECT on \
+         `{table}_migrations`; to make or change them, run `session-rocket migrate` as a user that may"
+    );
+    Error::with_source(ErrorKind::Config, context, error)
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What SQLite's errors mean to a store.
 
-use sqlx::migrate::MigrateError;
-
 use crate::error::ErrorKind;
 
 // https://www.sqlite.org/rescode.html
@@ -46,12 +44,4 @@ pub(super) fn kind(error: &sqlx::Error) -> ErrorKind {
 /// What to answer to a launch: it is told apart whether waiting helps or another configuration.
 pub(super) fn launch_kind(error: &sqlx::Error) -> ErrorKind {
     if code(error) == Some(ERROR) { ErrorKind::Config } else { kind(error) }
-}
-
-/// The same, of a migration.
-pub(super) fn migration_kind(error: &MigrateError) -> ErrorKind {
-    match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => launch_kind(error),
-        _ => ErrorKind::Config,
-    }
 }

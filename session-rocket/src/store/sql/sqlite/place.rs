@@ -12,7 +12,6 @@ use super::recipe::Recipe;
 use super::watch::{Sight, Watch};
 use super::{fault, recipe};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Options;
 
 /// The connections to one database: a writer, for SQLite has one at a time, and readers beside it.
 pub(super) struct Opened {
@@ -49,14 +48,13 @@ impl Opened {
 }
 
 impl Place {
-    /// Opens the database of a `sqlite:` URL.
-    pub(super) async fn open(options: &Options) -> Result<Self> {
-        let recipe = Recipe::new(options)?;
-        let opened = Opened::new(recipe.open().await?, true, options.timeout);
+    /// Opens a database on connections of its own.
+    pub(super) async fn open(recipe: Recipe, limit: Duration) -> Result<Self> {
+        let opened = Opened::new(recipe.open().await?, true, limit);
         Ok(Self { recipe: recipe.can_reopen().then_some(recipe), opened: RwLock::new(opened) })
     }
 
-    /// The database of an application's pool.
+    /// The database of an application's pool, on the connections of that pool.
     pub(super) fn of_pool(pool: SqlitePool, limit: Duration) -> Self {
         let opened = Opened::new(recipe::Pools { writer: pool, readers: None, watch: None }, false, limit);
         Self { recipe: None, opened: RwLock::new(opened) }

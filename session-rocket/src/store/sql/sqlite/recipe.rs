@@ -1,6 +1,6 @@
 //! From a `sqlite:` URL to connections.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Reads the first page and the schema.
 const PEEK: &str = "SELECT count(*) FROM sqlite_schema";
+
+/// The absolute path of the database's file; empty for a database in memory.
+const MAIN_FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'main'";
 
 /// How to open a database.
 pub(super) struct Recipe {
@@ -46,26 +49,36 @@ impl Recipe {
     pub(super) fn new(options: &Options) -> Result<Self> {
         let url = Url::read(&options.url)?;
         let connect = SqliteConnectOptions::from_str(&url.rest)
-            .map_err(|e| Error::with_source(ErrorKind::Config, "`store` is not a SQLite URL", e))?
-            .busy_timeout(BUSY_TIMEOUT.min(options.timeout));
-        let readers = options.max_connections.unwrap_or(4).max(1);
-        let recipe =
-            Self { connect, path: None, makes: true, watched: !url.has_vfs, timeout: options.timeout, readers };
+            .map_err(|e| Error::with_source(ErrorKind::Config, "invalid SQLite URL", e))?;
+        let recipe = Self { watched: !url.has_vfs, ..Self::of(connect, options) };
         if url.in_memory {
             return Ok(recipe);
         }
         // The application may change its directory; SQLite does not follow it there, and neither do we.
         let path = std::path::absolute(recipe.connect.get_filename()).map_err(|e| {
-            Error::with_source(ErrorKind::Config, "`store` names no file: write `sqlite://sessions.db`", e)
+            Error::with_source(ErrorKind::Config, "the URL names no file: write `sqlite://sessions.db`", e)
         })?;
         let mut connect =
             recipe.connect.filename(&path).journal_mode(SqliteJournalMode::Wal).synchronous(url.synchronous);
         // One that is not to be migrated has a table, or is of no use: an empty file would only hide a wrong path.
-        let makes = options.migrate == Migrate::Auto;
+        let makes = options.migrate == Migrate::Auto && options.creates;
         if !makes || !url.has_mode {
             connect = connect.create_if_missing(makes);
         }
         Ok(Self { connect, path: Some(path), makes, ..recipe })
+    }
+
+    /// How to open more connections to the database file of an application's pool.
+    pub(super) fn of_pool(pool: &SqlitePool, file: PathBuf, options: &Options) -> Self {
+        // With a shared cache, table locks of the application's connections would block these connections.
+        let connect = (*pool.connect_options()).clone().filename(&file).shared_cache(false);
+        Self { path: Some(file), ..Self::of(connect, options) }
+    }
+
+    fn of(connect: SqliteConnectOptions, options: &Options) -> Self {
+        let readers = options.max_connections.unwrap_or(4).max(1);
+        let connect = connect.busy_timeout(BUSY_TIMEOUT.min(options.timeout));
+        Self { connect, path: None, makes: true, watched: true, timeout: options.timeout, readers }
     }
 
     /// Whether there is something to open again: a database in memory is gone with its connection.
@@ -95,12 +108,14 @@ impl Recipe {
         let directory = self.path.as_ref().and_then(|path| path.parent()).filter(|path| !path.as_os_str().is_empty());
         let context = match directory {
             Some(directory) if !directory.is_dir() => {
-                format!("cannot open the SQLite database: create its directory `{}`", directory.display())
+                format!("the directory `{}` of the SQLite file is missing: create the directory", directory.display())
             }
             _ if !self.makes && self.path.as_ref().is_some_and(|path| !path.exists()) => {
-                let context = "cannot open the SQLite database: there is no such file: make it with `session-rocket \
-                               migrate`, or by a launch with `migrate = \"auto\"`";
-                return Error::with_source(ErrorKind::Config, context, error);
+                let path = self.path.as_deref().unwrap_or(Path::new("")).display();
+                format!(
+                    "the SQLite file `{path}` is missing: create it with `session-rocket migrate`, or by a launch \
+                         with `migrate = \"auto\"`"
+                )
             }
             _ => "cannot open the SQLite database".to_owned(),
         };
@@ -138,6 +153,21 @@ impl Recipe {
     }
 }
 
+/// The file of an application's pool. `None` if only the pool's own connections reach its data: a database in memory, or in
+/// a temporary file.
+///
+/// # Errors
+/// When the pool has no connection within `limit`, or its database cannot be opened.
+pub(super) async fn file_of(pool: &SqlitePool, limit: Duration) -> Result<Option<PathBuf>> {
+    let context = "the application's pool does not reach its SQLite database";
+    let asked = sqlx::query_scalar::<_, Option<String>>(MAIN_FILE).fetch_one(pool);
+    let file = match tokio::time::timeout(limit, asked).await {
+        Ok(file) => file.map_err(|e| Error::with_source(fault::kind(&e), context, e))?,
+        Err(_) => return Err(Error::new(ErrorKind::Timeout, format!("{context}: all its connections are in use"))),
+    };
+    Ok(file.map(PathBuf::from).filter(|path| path.is_file()))
+}
+
 /// A `sqlite:` URL. SQLite's own know no `synchronous`: sites that would rather lose the last commits in a power cut
 /// say so there.
 struct Url {
@@ -168,7 +198,7 @@ impl Url {
                 "mode" | "cache" | "immutable" | "vfs" => rest.push(pair),
                 _ => {
                     let context = format!(
-                        "the `store` URL has a parameter `{name}`: SQLite's are `synchronous`, `mode`, `cache`, \
+                        "unknown parameter `{name}` in the URL: SQLite's are `synchronous`, `mode`, `cache`, \
                          `immutable` and `vfs`"
                     );
                     return Err(Error::new(ErrorKind::Config, context));
@@ -179,7 +209,7 @@ impl Url {
             read.has_vfs |= name == "vfs";
         }
         if path.is_empty() && !read.in_memory {
-            let context = "the `store` URL names no file: write `sqlite://sessions.db`, or `sqlite::memory:`";
+            let context = "the URL names no file: write `sqlite://sessions.db`, or `sqlite::memory:`";
             return Err(Error::new(ErrorKind::Config, context));
         }
         if !rest.is_empty() {
@@ -195,7 +225,7 @@ fn synchronous(value: &str) -> Result<SqliteSynchronous> {
         "normal" => Ok(SqliteSynchronous::Normal),
         "extra" => Ok(SqliteSynchronous::Extra),
         _ => {
-            let context = "`synchronous` in the `store` URL is none of `full`, `normal` and `extra`";
+            let context = "invalid value for `synchronous` in the URL: expected `full`, `normal` or `extra`";
             Err(Error::new(ErrorKind::Config, context))
         }
     }
