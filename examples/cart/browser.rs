@@ -81,7 +81,9 @@ fn preferences_are_kept_and_used() {
     assert!(browser.text().contains("$5.50"), "{}", browser.text());
     assert_eq!(browser.script("return document.documentElement.dataset.theme"), "dark");
     browser.screenshot("cart-dark");
-    browser.resize(390, 844);
+    browser.resize(380, 844);
+    let is_one_line = "return [...document.querySelectorAll('td:first-child')].every(name => name.clientHeight < 50)";
+    assert_eq!(browser.script(is_one_line), true, "an article's name is broken");
     browser.screenshot("cart-phone");
 }
 

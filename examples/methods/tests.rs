@@ -91,7 +91,7 @@ fn the_expiry_is_five_minutes_once_it_is_set() {
     let browser = browser();
     says(&browser, "/get-expiry-age/", "Session expires in 1209600 seconds.");
     let response = browser.get("/set-session-expiry/").dispatch();
-    assert_eq!(response.cookies().get("sessionid").unwrap().max_age(), Some(Span::minutes(5)));
+    assert_eq!(response.cookies().get("sessionid").unwrap().max_age(), Some(Span::minutes(6)));
     assert_eq!(ok(response), "Session expiry set to 5 minutes.");
     says(&browser, "/set-session-expiry/", "Session expiry set to 5 minutes.");
     says(&browser, "/get-expiry-age/", "Session expires in 300 seconds.");
@@ -143,7 +143,7 @@ fn the_complete_example() {
     let browser = browser();
     says(&browser, "/get-session/", "Hello, Guest!");
     let response = browser.get("/set-session/").dispatch();
-    assert_eq!(response.cookies().get("sessionid").unwrap().max_age(), Some(Span::seconds(300)));
+    assert_eq!(response.cookies().get("sessionid").unwrap().max_age(), Some(Span::seconds(360)));
     assert_eq!(ok(response), "Session data set!");
     says(&browser, "/set-session/", "Session data set!");
     says(&browser, "/get-session/", "Hello, John Doe!");

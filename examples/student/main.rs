@@ -42,10 +42,20 @@ fn index(session: Session<Student>) -> RawHtml<String> {
         *visits
     });
     RawHtml(format!(
-        "<p>Visits of this page: {visits}</p>
+        "{HEAD}
+         <p>Visits of this page: {visits}</p>
          <p><a href='/student/ssession'>Set the session</a>, then <a href='/student/gsession'>read it</a></p>"
     ))
 }
+
+const HEAD: &str = "<!doctype html><html lang='en'><title>School</title>
+<meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>
+<style>
+  html { padding: 1rem; color-scheme: light dark; background: light-dark(#f4f5f8, #13161d); font: 1.1rem/1.6 system-ui, sans-serif }
+  body { max-width: 28rem; margin: 2rem auto; padding: .5rem 2rem; background: light-dark(#fff, #1c212b);
+    border: 1px solid light-dark(#dfe3ea, #303746); border-radius: .9rem; box-shadow: 0 8px 24px rgb(0 0 0 / .05) }
+  a { color: light-dark(#b3261e, #ff8a7a) }
+</style>";
 
 #[launch]
 fn rocket() -> _ {

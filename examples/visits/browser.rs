@@ -63,7 +63,7 @@ fn the_start_page_leads_everywhere() {
 
 #[test]
 fn both_profiles_as_the_browser_sees_them() {
-    for (profile, minutes) in [("thirty_minutes", Some(30)), ("browser_close", None)] {
+    for (profile, minutes) in [("thirty_minutes", Some(36)), ("browser_close", None)] {
         let site = Served::configured(super::rocket(), rocket::figment::Figment::new().select(profile));
         let browser = Chromium::start();
         browser.open(site.url("/"));

@@ -52,9 +52,9 @@ fn about_is_html_and_gives_a_stranger_no_cookie() {
 }
 
 #[test]
-fn thirty_minutes_are_1800_seconds() {
+fn thirty_minutes_and_a_fifth_are_how_long_the_browser_keeps_the_cookie() {
     let cookie = cookie("thirty_minutes");
-    assert_eq!(cookie.max_age(), Some(Duration::seconds(1800)));
+    assert_eq!(cookie.max_age(), Some(Duration::minutes(36)));
     assert_eq!((cookie.secure(), cookie.http_only(), cookie.path()), (None, Some(true), Some("/")));
 }
 
@@ -65,8 +65,8 @@ fn at_browser_close_the_cookie_has_no_end_of_its_own() {
 }
 
 #[test]
-fn without_a_profile_it_is_two_weeks() {
-    assert_eq!(cookie("debug").max_age(), Some(Duration::days(14)));
+fn without_a_profile_it_is_two_weeks_and_a_fifth() {
+    assert_eq!(cookie("debug").max_age(), Some(Duration::seconds(1_451_520)));
 }
 
 #[test]

@@ -77,9 +77,8 @@ async fn fill(store: &dyn Store, first: u32, number: u32, created_at: Timestamp,
 fn a_table_is_made_checked_and_left_as_it_is() {
     let site = site();
     let ran = run(site.path(), "", &["check"]);
-    ran.is(2, "session-rocket migrate");
+    ran.is(1, "session-rocket migrate");
     assert!(ran.out.is_empty());
-    assert!(!site.path().join("site.db").exists(), "a check made a file");
     run(site.path(), "", &["migrate"]).is(0, "the table `school` in sqlite://site.db is now up to date");
     run(site.path(), "", &["migrate"]).is(0, "was up to date: nothing to do");
     run(site.path(), "", &["check"]).is(0, "ready: cookie `sessionid`");
@@ -93,6 +92,59 @@ fn a_table_is_made_checked_and_left_as_it_is() {
     assert_eq!(run(site.path(), "", &["--json", "migrate", "--table", "other"]).json(), migrated);
     let migrated = json!({ "store": "sqlite://site.db", "table": "other", "migrated": false });
     assert_eq!(run(site.path(), "", &["--json", "migrate", "--table", "other"]).json(), migrated);
+}
+
+/// The names of everything in the directory of a site.
+fn names(site: &TempDir) -> Vec<String> {
+    let entries = std::fs::read_dir(site.path()).expect("a directory");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_missing_sqlite_file_is_reported_and_not_created() {
+    let site = site();
+    for url in ["sqlite://mistyped.db", "sqlite:mistyped.db?mode=rwc", "sqlite://mistyped/site.db"] {
+        for command in ["check", "clear-expired", "stats"] {
+            run(site.path(), "{migrate=\"auto\"}", &[command, "--store", url]).is(1, "is missing");
+            let ran = run(site.path(), "", &[command, "--store", url, "--json"]);
+            assert_eq!((ran.code, &ran.json()["error"]["kind"]), (Some(1), &json!("unavailable")));
+            assert_eq!(names(&site), ["Rocket.toml"], "{command} {url}");
+        }
+    }
+    run(site.path(), "{cache=\"sqlite://cache.db\"}", &["migrate"]).is(0, "now up to date");
+    let ran = run(site.path(), "{cache=\"sqlite://cache.db\"}", &["check"]);
+    ran.is(0, "ready");
+    assert!(ran.err.contains("cannot open `cache`") && ran.err.contains("cache.db` is missing"), "{}", ran.err);
+    assert!(!names(&site).contains(&"cache.db".to_owned()));
+}
+
+#[cfg(all(feature = "file", unix))]
+#[test]
+fn a_missing_session_directory_is_reported_and_not_created() {
+    use std::os::unix::fs::DirBuilderExt;
+
+    let site = site();
+    let within = |words: &[&str]| run(site.path(), "", &[words, &["--store", "file:sessions"]].concat());
+    for command in ["check", "clear-expired", "stats"] {
+        within(&[command]).is(1, "sessions` is missing: create it with `session-rocket migrate`");
+        assert_eq!(within(&[command, "--json"]).json()["error"]["kind"], json!("unavailable"));
+        assert_eq!(names(&site), ["Rocket.toml"], "{command}");
+    }
+    within(&["migrate"]).is(0, "created the session directory of file:sessions");
+    within(&["migrate"]).is(0, "nothing to do");
+    let sessions = site.path().join("sessions");
+    within(&["check"]).is(0, "ready");
+    within(&["stats"]).is(0, "live        0");
+    // An empty directory, which only a launch prepares.
+    std::fs::remove_dir_all(&sessions).expect("a directory");
+    std::fs::DirBuilder::new().mode(0o700).create(&sessions).expect("a directory");
+    for command in ["check", "clear-expired", "stats"] {
+        assert_eq!(within(&[command]).code, Some(0), "{command}");
+        assert_eq!(std::fs::read_dir(&sessions).expect("a directory").count(), 0, "{command}");
+    }
 }
 
 #[test]
@@ -188,7 +240,7 @@ fn what_is_said_wrongly_is_told_with_its_exit_code() {
     let site = site();
     run(site.path(), "", &[]).is(2, "Usage");
     run(site.path(), "", &["clear-expired", "--limit", "0"]).is(2, "--limit");
-    run(site.path(), "", &["migrate", "--store", "sqlit://x"]).is(2, "`sqlit:` is no store");
+    run(site.path(), "", &["migrate", "--store", "sqlit://x"]).is(2, "unknown store `sqlit:`; did you mean `sqlite:`?");
     run(site.path(), "", &["stats", "--timeout", "soon"]).is(2, "`session.timeout` (in the command line)");
     run(site.path(), "{expires=\"1 hour\"}", &["migrate"]).is(2, "did you mean `expiry`?");
     run(site.path(), "", &["--help"]).is(0, "Exit codes:");
@@ -198,7 +250,7 @@ fn what_is_said_wrongly_is_told_with_its_exit_code() {
         ran.json()["error"]["kind"].as_str().expect("a kind").to_owned()
     };
     assert_eq!(kind(&["--json", "clear"], 2), "usage");
-    assert_eq!(kind(&["check", "--json"], 2), "config");
+    assert_eq!(kind(&["check", "--json", "--store", "sqlit://x"], 2), "config");
     std::fs::write(site.path().join("site.db"), "this is no database, but long enough to be taken for one".repeat(99))
         .expect("a file");
     assert_eq!(kind(&["check", "--json"], 1), "unavailable");

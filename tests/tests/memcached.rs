@@ -15,14 +15,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-const TIMEOUT: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_secs(2);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// What does not come true within this will not.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn options(url: &str) -> Options {
-    Options::new(url).timeout(TIMEOUT)
+    Options::new(url).timeout(PATIENCE)
 }
 
 async fn opened(server: &Memcached) -> Arc<dyn Store> {
@@ -158,7 +158,7 @@ async fn a_server_without_memory_refuses_and_keeps_what_it_has() {
 /// The kind and the text of what `open` says, within the timeout.
 async fn refused(url: &str) -> (ErrorKind, String) {
     let started = Instant::now();
-    let error = open(&options(url)).await.err().expect("nothing that can be opened");
+    let error = open(&options(url).timeout(TIMEOUT)).await.err().expect("nothing that can be opened");
     assert!(started.elapsed() < TIMEOUT * 2, "it took {:?}", started.elapsed());
     (error.kind(), error.to_string())
 }
@@ -169,7 +169,7 @@ async fn a_wrong_host_says_what_to_do() {
         return;
     }
     let (kind, text) = refused("memcached://127.0.0.1:1").await;
-    assert!(kind == ErrorKind::Unavailable && text.contains("`127.0.0.1:1`: start it, or name another"), "{text}");
+    assert!(kind == ErrorKind::Unavailable && text.contains("`127.0.0.1:1`: start it, or change the URL"), "{text}");
     let (kind, text) = refused("memcached://nowhere.invalid").await;
     assert!(
         matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout) && text.contains("`nowhere.invalid:11211`"),
@@ -182,7 +182,7 @@ async fn a_wrong_host_says_what_to_do() {
     assert_eq!(kind, ErrorKind::Unavailable);
     server.pause();
     let (kind, text) = refused(&server.url()).await;
-    assert!(kind == ErrorKind::Timeout && text.contains("start it, or name another"), "{text}");
+    assert!(kind == ErrorKind::Timeout && text.contains("start it, or change the URL"), "{text}");
 
     // Something else that answers, and one that wants a password.
     for answer in [
@@ -201,7 +201,7 @@ async fn a_wrong_host_says_what_to_do() {
             let _ = stream.read_to_end(&mut Vec::new()).await;
         });
         let (kind, text) = refused(&url).await;
-        assert!(kind == ErrorKind::Config && text.contains("is no Memcached server"), "{text}");
+        assert!(kind == ErrorKind::Config && text.contains("is not a Memcached server"), "{text}");
         other.await.unwrap();
     }
 }
@@ -212,7 +212,7 @@ async fn outages_are_errors_and_end_without_a_restart() {
         return;
     }
     let mut server = Memcached::start();
-    let store = opened(&server).await;
+    let store = open(&options(&server.url()).timeout(TIMEOUT)).await.expect("a server that runs");
     let first = record("first", 1, HOUR);
     store.create(&key(1), &first).await.unwrap();
 
@@ -279,7 +279,7 @@ async fn an_answer_cut_off_at_any_byte_is_nobody_elses() {
     let proxy = Proxy::to(server.port()).await;
     let url = format!("memcached://127.0.0.1:{}", proxy.port());
     // One connection: whatever is left on it, the next one would read.
-    let store = open(&options(&url).timeout(PATIENCE).max_connections(1)).await.unwrap();
+    let store = open(&options(&url).max_connections(1)).await.unwrap();
     let (alice, bob) = (record("alice", 1, HOUR), record("bob, of another length", 2, HOUR));
     store.create(&key(1), &alice).await.unwrap();
     store.create(&key(2), &bob).await.unwrap();
@@ -352,7 +352,7 @@ async fn updates_through_two_stores_lose_nothing() {
     const WRITERS: u64 = 16;
     const EACH: u64 = 10;
     let server = Memcached::start();
-    let patient = options(&server.url()).timeout(PATIENCE);
+    let patient = options(&server.url());
     let stores = [open(&patient).await.unwrap(), open(&patient).await.unwrap()];
     stores[0].create(&key(1), &record("0", 1, HOUR)).await.unwrap();
     let mut writers = JoinSet::new();

@@ -7,12 +7,12 @@ use crate::web::config::{Beside, Settings};
 
 const AFTER: &str = "\
 The configuration is the site's: Rocket.toml and the environment, such as
-ROCKET_SESSION='{store=\"sqlite://sessions.db\"}'. What the site gives in code is not seen here: say it with
---store and --table. A password belongs into the environment: a command line is seen by all on the machine.
+ROCKET_SESSION='{store=\"sqlite://sessions.db\"}'. This program does not see what the site configures in code: pass
+--store and --table. Put passwords into the environment: everybody on the machine can read a command line.
 
 Exit codes:
   0  done
-  1  the store failed, or could not be reached
+  1  the store failed, is missing, or could not be reached
   2  a wrong command line or configuration; a table that is missing or out of date
   3  the store cannot do this";
 
@@ -28,19 +28,19 @@ pub(super) struct Args {
 
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// The store, in the place of the configuration's
+    /// The store, instead of the configured one
     #[arg(long, global = true, value_name = "URL")]
     store: Option<String>,
-    /// The table of a SQL database, in the place of the configuration's
+    /// The table of a SQL database, instead of the configured one
     #[arg(long, global = true, value_name = "NAME")]
     table: Option<String>,
     /// The table of the configuration; `session`, unless `#[session(config = "…")]` names another
     #[arg(long, global = true, value_name = "NAME")]
     config: Option<String>,
-    /// Rocket's profile, in the place of `ROCKET_PROFILE`; `release`, if there is neither, for an optimized program
+    /// Rocket's profile, instead of `ROCKET_PROFILE`. Default: `release`, if this program is optimized
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
-    /// How long a call may wait for the store, such as "30 s", in the place of the configuration's
+    /// How long a call may wait for the store, such as "30 s", instead of the configured time
     #[arg(long, global = true, value_name = "DURATION")]
     timeout: Option<String>,
     /// Print one JSON object on standard output, also for errors
@@ -53,7 +53,7 @@ pub(super) struct Options {
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make the session table, or bring it up to date
+    /// Create the session table, or bring it up to date
     Migrate,
     /// See that a launch will find its sessions: a right configuration, an up-to-date table, a store that answers
     Check,

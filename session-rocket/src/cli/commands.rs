@@ -11,6 +11,7 @@ use super::args::Command;
 use crate::clock::Timestamp;
 use crate::error::{Chain, Error, ErrorKind, Result};
 use crate::id::{Key, random_bytes};
+use crate::store::scheme::{Scheme, is_in_memory};
 use crate::store::{self, Migrate, Stats, Store, sweep};
 use crate::web::config::{Settings, Text, masked};
 
@@ -22,36 +23,29 @@ pub(super) struct Answer {
 
 pub(super) async fn run(command: &Command, settings: &Settings, talkative: bool) -> Result<Answer> {
     if is_in_memory(&settings.store.url) {
-        let context = "this store is in the memory of the site's process, and gone with it: no other program can look \
-                       after it";
+        let context = "this store is in the memory of the site's process, and lost when the process ends: no other \
+                       program can access it";
         return Err(Error::new(ErrorKind::Unsupported, context));
     }
+    let mut settings = settings.clone();
+    // A mistyped path is to be reported, and a directory or file under it would hide the mistake.
+    settings.store.creates = matches!(command, Command::Migrate);
     match command {
-        Command::Migrate => migrate(settings).await,
-        Command::Check => check(settings).await,
-        Command::ClearExpired { limit } => clear_expired(settings, limit.unwrap_or(u64::MAX), talkative).await,
-        Command::Stats => stats(settings).await,
+        Command::Migrate => migrate(&settings).await,
+        Command::Check => check(&settings).await,
+        Command::ClearExpired { limit } => clear_expired(&settings, limit.unwrap_or(u64::MAX), talkative).await,
+        Command::Stats => stats(&settings).await,
     }
-}
-
-fn is_in_memory(url: &str) -> bool {
-    let url = url.to_ascii_lowercase();
-    let in_sqlite = url.starts_with("sqlite:") && (url.contains(":memory:") || url.contains("mode=memory"));
-    url.starts_with("memory:") || in_sqlite
 }
 
 async fn migrate(settings: &Settings) -> Result<Answer> {
     if settings.seal.is_some() || !settings.has_table() {
-        if settings.seal.is_none() {
-            store::open(&settings.store).await?;
-        }
-        let facts = json!({ "store": place(settings), "table": null, "migrated": false });
-        return Ok(Answer { text: format!("{} has no table: nothing to do", place(settings)), facts });
+        return prepare(settings).await;
     }
     let migrated = match open(settings, Migrate::Check).await {
         Ok(_) => false,
-        // A store that cannot be reached will not be so now.
-        Err(error) if error.kind() != ErrorKind::Config => return Err(error),
+        // A server that does not answer is not asked twice.
+        Err(error) if error.kind() == ErrorKind::Timeout => return Err(error),
         Err(_) => {
             open(settings, Migrate::Auto).await?;
             true
@@ -61,6 +55,24 @@ async fn migrate(settings: &Settings) -> Result<Answer> {
     let done = if migrated { "is now up to date" } else { "was up to date: nothing to do" };
     let text = format!("the table `{table}` in {} {done}", place(settings));
     Ok(Answer { text, facts: json!({ "store": place(settings), "table": table, "migrated": migrated }) })
+}
+
+/// Opens a store without a table, which creates a missing session directory.
+async fn prepare(settings: &Settings) -> Result<Answer> {
+    let mut existing = settings.clone();
+    existing.store.creates = false;
+    let is_directory = Scheme::of(&settings.store.url) == Some(Scheme::File);
+    let created = is_directory && open(&existing, Migrate::Off).await.is_err();
+    if settings.seal.is_none() {
+        open(settings, Migrate::Auto).await?;
+    }
+    let store = place(settings);
+    let text = if created {
+        format!("created the session directory of {store}")
+    } else {
+        format!("{store} has no table: nothing to do")
+    };
+    Ok(Answer { text, facts: json!({ "store": store, "table": null, "migrated": created }) })
 }
 
 async fn check(settings: &Settings) -> Result<Answer> {
@@ -222,13 +234,5 @@ mod tests {
         let error = after(2000, &cause);
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(error.to_string(), "cannot sweep: it is gone (2000 were removed before)");
-    }
-
-    #[test]
-    fn a_store_that_is_gone_with_its_process_is_known_by_all_its_names() {
-        for url in ["memory:", "Memory:", "sqlite::memory:", "sqlite://:memory:", "sqlite://x?mode=memory"] {
-            assert!(is_in_memory(url), "{url}");
-        }
-        assert!(!is_in_memory("sqlite://memory.db") && !is_in_memory("postgres://host/memory:"));
     }
 }

@@ -6,7 +6,9 @@
 //! - As long as every process reaches the cache, no load that begins after a write was answered gives what was there
 //!   before the write: no older record, and none that was ended.
 //! - A cache that is down, hangs, forgets or refuses costs time, never an error and never a wrong answer in the
-//!   process that sees it: after a failed call a process reads from the database alone, for one `ttl`.
+//!   process that sees it: after a failed call a process reads from the database alone, for one `ttl`. A process that
+//!   starts while the cache is down is in the same state: its launch counts as a failed call, and every further call
+//!   tries to open the cache, until it answers.
 //! - Whatever else goes wrong, nobody is shown a record later than one `ttl` after it was the current one, as far as
 //!   the machines' clocks agree. This is all that is left where a process cannot tell the cache of its write, for it
 //!   does not reach it or is killed at this moment, or where the cache itself forgets a write that it confirmed: it
@@ -64,6 +66,7 @@ use cache::{Cache, Sight};
 use whole::Unfinished;
 
 mod cache;
+pub(crate) mod late;
 mod whole;
 
 #[cfg(test)]
@@ -96,6 +99,12 @@ impl CachedStore {
     ) -> Self {
         let cache = Cache::new(cache, ttl, timeout, clock.clone());
         Self(Arc::new(Both { database, cache, timeout, clock, unfinished: Unfinished::default() }))
+    }
+
+    /// Says in the log that the cache could not be opened, because of `error`. What the cache holds is not read for one
+    /// `ttl`, or longer if its calls still fail, because an earlier process may have changed sessions without reaching the cache.
+    pub(crate) fn begin_without_cache(&self, error: &Error) {
+        self.0.cache.failed(error);
     }
 
     /// Changes the database, then clears the place in the cache: to its end, even if the caller goes away.

@@ -52,7 +52,7 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// Opens the directory that `options.url` names, making it where it is missing.
+    /// Opens the directory that `options.url` names, creating it if it is missing.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when it cannot be made, read, written or locked, or others own or may enter it, saying what
@@ -66,8 +66,8 @@ impl FileStore {
             threads: Arc::new(Semaphore::new(THREADS)),
             next: walk::start_of(0).into(),
         };
-        let path = store.path.clone();
-        store.in_time(store.aside(move || place::prepare(&path))).await?;
+        let (path, creates) = (store.path.clone(), options.creates);
+        store.in_time(store.aside(move || place::prepare(&path, creates))).await?;
         Ok(store)
     }
 

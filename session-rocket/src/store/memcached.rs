@@ -241,9 +241,7 @@ fn addresses(url: &str) -> Result<Vec<String>> {
             None => "names no servers: write",
         }
     };
-    let context = format!(
-        "`store`: the URL of Memcached {problem} `memcached://host:port`, or several hosts with commas between"
-    );
+    let context = format!("the Memcached URL {problem} `memcached://host:port`, or several hosts separated by commas");
     Err(Error::new(ErrorKind::Config, context))
 }
 
@@ -280,13 +278,13 @@ async fn bounded<R>(limit: Duration, call: impl Future<Output = Result<R, Failur
 fn cannot_open(address: &str, failure: Failure) -> Error {
     if let Failure::Garbled = failure {
         let context = format!(
-            "what answers at `{address}` is no Memcached server, or one that wants a password, which this store \
-             cannot give: name another one in `store`"
+            "`{address}` is not a Memcached server, or requires a password, which this client cannot send: change the \
+             URL"
         );
         return Error::new(ErrorKind::Config, context);
     }
     let cause = explain("open", failure);
-    let context = format!("no Memcached server answers at `{address}`: start it, or name another one in `store`");
+    let context = format!("no Memcached server answers at `{address}`: start it, or change the URL");
     Error::with_source(cause.kind(), context, cause)
 }
 

@@ -5,7 +5,8 @@
 //! public for authors of further stores.
 //!
 //! 1. **Round trip.** What [`create`](Store::create) or [`update`](Store::update) was given, [`load`](Store::load)
-//!    gives back, to the bit: payload (any bytes), version, moments, identity (any text up to 255 bytes), scope.
+//!    gives back, to the bit: payload (any bytes), version, moments, identity (any text up to 255 bytes), scope (any
+//!    text up to 200 bytes).
 //! 2. **Create inserts only.** A key that holds a live record or a live tombstone is [`Create::Taken`], and what it
 //!    holds is untouched. Of any number of concurrent creates of one key, exactly one is [`Create::Created`].
 //! 3. **Update compares and swaps, atomically.** Only the version that was expected is replaced. Another version gives
@@ -65,6 +66,7 @@ pub(crate) use open::with_cache;
 pub use open::{Migrate, Options, open};
 
 mod open;
+pub(crate) mod scheme;
 
 /// What a key holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::Store;
 use super::cached::CachedStore;
+use super::cached::late::{LateStore, Opening};
 use super::memory::MemoryStore;
+use super::scheme::{Scheme, is_in_memory, refusal};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -54,6 +56,8 @@ pub struct Options {
     pub key_prefix: String,
     /// Where the time comes from. _Default:_ [`SystemClock`].
     pub clock: Arc<dyn Clock>,
+    /// Whether opening creates a directory or a SQLite file that is missing.
+    pub(crate) creates: bool,
 }
 
 impl Default for Options {
@@ -69,6 +73,7 @@ impl Default for Options {
             cache_ttl: Duration::from_secs(60),
             key_prefix: "session:".to_owned(),
             clock: Arc::new(SystemClock),
+            creates: true,
         }
     }
 }
@@ -144,8 +149,19 @@ impl Options {
 
     /// Whether both name one store, opened in one way.
     pub(crate) fn same_place(&self, other: &Self) -> bool {
-        let Self { url, table, migrate, timeout, max_connections, capacity, cache, cache_ttl, key_prefix, clock } =
-            self;
+        let Self {
+            url,
+            table,
+            migrate,
+            timeout,
+            max_connections,
+            capacity,
+            cache,
+            cache_ttl,
+            key_prefix,
+            clock,
+            creates,
+        } = self;
         *url == other.url
             && *table == other.table
             && *migrate == other.migrate
@@ -155,6 +171,7 @@ impl Options {
             && *cache == other.cache
             && *cache_ttl == other.cache_ttl
             && *key_prefix == other.key_prefix
+            && *creates == other.creates
             && std::ptr::addr_eq(Arc::as_ptr(clock), Arc::as_ptr(&other.clock))
     }
 }
@@ -166,27 +183,14 @@ impl fmt::Debug for Options {
     }
 }
 
-/// The schemes of all back-ends, and the cargo feature that each needs.
-const SCHEMES: &[(&str, &str)] = &[
-    ("sqlite", "sqlite"),
-    ("postgres", "postgres"),
-    ("postgresql", "postgres"),
-    ("mysql", "mysql"),
-    ("mariadb", "mysql"),
-    ("redis", "redis"),
-    ("rediss", "redis"),
-    ("redis+cluster", "redis"),
-    ("rediss+cluster", "redis"),
-    ("memcached", "memcached"),
-    ("file", "file"),
-];
-
 /// Opens the store that `options.url` names, and puts the cache that `options.cache` names, if any, in front of it.
 ///
+/// A cache that cannot be reached is not an error: `open` logs a warning, and the store works without the cache until the
+/// cache answers.
+///
 /// # Errors
-/// [`ErrorKind::Config`] for a URL that no back-end of this build takes, saying what to change;
-/// [`ErrorKind::Unavailable`] when the back-end cannot be reached. The same goes for the cache: one that cannot be
-/// reached when a site is launched is more often a slip in its URL than an outage.
+/// [`ErrorKind::Config`] for a store or cache URL that no back-end of this build takes, saying what to change;
+/// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] when the store cannot be reached.
 pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
     with_cache(open_as("store", options).await?, options).await
 }
@@ -196,64 +200,63 @@ pub(crate) async fn with_cache(store: Arc<dyn Store>, options: &Options) -> Resu
     let Some(url) = &options.cache else { return Ok(store) };
     let key_prefix = format!("{}cache:", options.key_prefix);
     let own = Options { url: url.clone(), cache: None, key_prefix, ..options.clone() };
-    let unusable = |error: Error| Error::with_source(error.kind(), "the cache cannot be used", error);
-    let cache = open_as("cache", &own).await.map_err(unusable)?;
-    if url.starts_with("memory:") || url.contains(":memory:") || url.contains("mode=memory") {
+    if is_in_memory(url) {
         log::warn!(
             target: "session_rocket",
-            "`cache` is in the memory of this process: if another one keeps sessions in the same store, each serves \
+            "`cache` is in the memory of this process: if another process keeps sessions in the same store, each serves \
              for up to {:?} what the other has changed or ended",
             options.cache_ttl,
         );
     }
-    let Options { cache_ttl, timeout, clock, .. } = own;
-    Ok(Arc::new(CachedStore::new(store, cache, cache_ttl, timeout, clock)))
+    let Options { cache_ttl, timeout, clock, .. } = own.clone();
+    let (cache, failure): (Arc<dyn Store>, _) = match open_as("cache", &own).await {
+        Ok(cache) => (cache, None),
+        Err(error) if error.kind().is_transient() => (Arc::new(late(own, error.clone())), Some(error)),
+        Err(error) => return Err(error),
+    };
+    let cached = CachedStore::new(store, cache, cache_ttl, timeout, clock);
+    if let Some(error) = failure {
+        cached.begin_without_cache(&error);
+    }
+    Ok(Arc::new(cached))
 }
 
-/// Opens the store that `options.url` names; `key` is what the URL is called in the configuration.
-#[allow(clippy::unused_async, reason = "memory is not waited for, and some builds have nothing else")]
-async fn open_as(key: &str, options: &Options) -> Result<Arc<dyn Store>> {
-    let scheme = options.url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-    Ok(match scheme.as_deref() {
-        Some("memory") => Arc::new(MemoryStore::new(options.capacity, options.clock.clone())),
-        #[cfg(feature = "sqlite")]
-        Some("sqlite") => Arc::new(super::sql::sqlite::SqliteStore::open(options).await?),
-        #[cfg(feature = "postgres")]
-        Some("postgres" | "postgresql") => Arc::new(super::sql::postgres::PostgresStore::open(options).await?),
-        #[cfg(feature = "mysql")]
-        Some("mysql" | "mariadb") => Arc::new(super::sql::mysql::MySqlStore::open(options).await?),
-        #[cfg(feature = "memcached")]
-        Some("memcached") => Arc::new(super::memcached::MemcachedStore::open(options).await?),
-        #[cfg(feature = "redis")]
-        Some("redis" | "rediss" | "redis+cluster" | "rediss+cluster") => {
-            Arc::new(super::redis::RedisStore::open(options).await?)
-        }
-        #[cfg(all(feature = "file", unix))]
-        Some("file") => Arc::new(super::file::FileStore::open(options).await?),
-        scheme => return Err(refusal(key, scheme)),
+/// The cache that could not be opened because of `error`.
+fn late(options: Options, error: Error) -> LateStore {
+    let clock = options.clock.clone();
+    let open = move || -> Opening {
+        let options = options.clone();
+        Box::pin(async move { open_as("cache", &options).await })
+    };
+    LateStore::new(open, error, clock)
+}
+
+/// Opens the store that `options.url` names; `setting` is the URL's name in the configuration.
+async fn open_as(setting: &str, options: &Options) -> Result<Arc<dyn Store>> {
+    open_alone(options).await.map_err(|error| {
+        let context = format!("cannot open `{setting}`: {error}");
+        Error::with_source(error.kind(), context, error)
     })
 }
 
-/// What to change in a URL that no back-end of this build takes.
-fn refusal(key: &str, scheme: Option<&str>) -> Error {
-    let needs = |scheme: &str| SCHEMES.iter().find(|(known, _)| *known == scheme).map(|(_, feature)| *feature);
-    let problem = match scheme {
-        None => "it has no scheme".to_owned(),
-        Some(sealed @ ("cookie+signed" | "cookie+encrypted")) => {
-            format!("`{sealed}:` is no store: with it, each session of the site lives in its own cookie")
-        }
-        Some("file") if cfg!(not(unix)) => "a `file:` store needs a Unix system".to_owned(),
-        Some(scheme) => match needs(scheme) {
-            Some(feature) => {
-                format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
-            }
-            None => format!("`{scheme}:` is no store"),
-        },
-    };
-    let mut known: Vec<String> = SCHEMES.iter().map(|(scheme, _)| format!("`{scheme}:`")).collect();
-    known.push("`memory:`".to_owned());
-    let context = format!("`{key}` cannot be opened: {problem}; a URL begins with {}", known.join(", "));
-    Error::new(ErrorKind::Config, context)
+#[allow(clippy::unused_async, reason = "memory is not waited for, and some builds have nothing else")]
+async fn open_alone(options: &Options) -> Result<Arc<dyn Store>> {
+    Ok(match Scheme::of(&options.url) {
+        Some(Scheme::Memory) => Arc::new(MemoryStore::new(options.capacity, options.clock.clone())),
+        #[cfg(feature = "sqlite")]
+        Some(Scheme::Sqlite) => Arc::new(super::sql::sqlite::SqliteStore::open(options).await?),
+        #[cfg(feature = "postgres")]
+        Some(Scheme::Postgres) => Arc::new(super::sql::postgres::PostgresStore::open(options).await?),
+        #[cfg(feature = "mysql")]
+        Some(Scheme::MySql) => Arc::new(super::sql::mysql::MySqlStore::open(options).await?),
+        #[cfg(feature = "memcached")]
+        Some(Scheme::Memcached) => Arc::new(super::memcached::MemcachedStore::open(options).await?),
+        #[cfg(feature = "redis")]
+        Some(Scheme::Redis) => Arc::new(super::redis::RedisStore::open(options).await?),
+        #[cfg(all(feature = "file", unix))]
+        Some(Scheme::File) => Arc::new(super::file::FileStore::open(options).await?),
+        _ => return Err(Error::new(ErrorKind::Config, refusal(&options.url))),
+    })
 }
 
 #[cfg(test)]
@@ -261,36 +264,41 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_url_that_no_store_takes_says_what_to_write() {
+    async fn an_invalid_url_names_its_setting() {
         for (url, says) in [
-            ("redus://:secret@host", "`redus:` is no store"),
-            ("sqlit://x", "`sqlit:` is no store"),
-            ("sessions.db", "it has no scheme"),
+            ("redus://:secret@host", "unknown store `redus:`; did you mean `redis:`?"),
+            ("cookie+signed:", "`cookie+signed:` is not a store"),
+            ("sessions.db", "the URL has no scheme"),
+            #[cfg(feature = "redis")]
+            ("redis://:secret@", "invalid Redis URL"),
+            #[cfg(feature = "memcached")]
+            ("memcached://:secret@host", "the Memcached URL takes no user"),
+            #[cfg(feature = "postgres")]
+            ("postgres://:secret@host:port", "a port that is no number"),
+            #[cfg(feature = "mysql")]
+            ("mysql://:secret@host", "the URL names no database"),
+            #[cfg(feature = "sqlite")]
+            ("sqlite:x.db?key=secret", "unknown parameter `key`"),
+            #[cfg(all(feature = "file", unix))]
+            ("file:", "names no directory"),
         ] {
-            let options = Options { url: url.to_owned(), ..Options::default() };
-            let error = open(&options).await.err().unwrap();
-            assert_eq!(error.kind(), ErrorKind::Config);
-            let text = error.to_string();
-            assert!(text.contains(says) && text.contains("`memory:`") && !text.contains("secret"), "{text}");
+            for (options, setting) in [(Options::new(url), "store"), (Options::new("memory:").cache(url), "cache")] {
+                let error = open(&options).await.err().unwrap_or_else(|| panic!("accepted: {url}"));
+                assert_eq!(error.kind(), ErrorKind::Config, "{url}");
+                let text = crate::error::Chain(&error).to_string();
+                assert!(text.starts_with(&format!("cannot open `{setting}`: ")) && text.contains(says), "{text}");
+                assert!(!text.contains("secret") && text.matches("cannot open `").count() == 1, "{text}");
+            }
         }
-    }
-    #[test]
-    fn a_back_end_that_is_left_out_names_its_feature() {
-        let text = refusal("store", Some("rediss+cluster")).to_string();
-        assert!(text.contains("lacks the cargo feature `redis`"), "{text}");
     }
 
+    #[cfg(feature = "redis")]
     #[tokio::test]
-    async fn a_cache_that_cannot_be_used_ends_the_launch() {
-        for (url, says) in [
-            ("redus://:secret@host", "`cache` cannot be opened: `redus:` is no store"),
-            ("cookie+signed:", "`cache` cannot be opened: `cookie+signed:` is no store"),
-        ] {
-            let error = open(&Options::new("memory:").cache(url)).await.err().unwrap();
-            assert_eq!(error.kind(), ErrorKind::Config);
-            let text = crate::error::Chain(&error).to_string();
-            assert!(text.starts_with("the cache cannot be used") && text.contains(says), "{text}");
-            assert!(!text.contains("secret"), "{text}");
-        }
+    async fn a_store_that_cannot_be_reached_names_its_setting() {
+        let options = Options::new("redis://:secret@127.0.0.1:1").timeout(Duration::from_secs(1));
+        let error = open(&options).await.err().unwrap();
+        assert!(error.kind().is_transient());
+        let text = crate::error::Chain(&error).to_string();
+        assert!(text.starts_with("cannot open `store`: Redis does not answer") && !text.contains("secret"), "{text}");
     }
 }

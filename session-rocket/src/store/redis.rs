@@ -76,7 +76,7 @@ impl RedisStore {
             // The application may have chosen another; then that is the one to use.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let wrong = || Error::new(ErrorKind::Config, "`store` cannot be opened: the URL names no Redis server");
+        let wrong = || Error::new(ErrorKind::Config, "the URL names no Redis server");
         let place = if target.is_cluster {
             Place::Many(Box::new(Cluster::new(&target.nodes, options.timeout).ok_or_else(wrong)?))
         } else {
@@ -120,8 +120,7 @@ impl RedisStore {
             let info: String = from_redis_value(answer).unwrap_or_default();
             let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             if value("cluster_enabled") == Some("1") && matches!(self.place, Place::One(_)) {
-                let context = format!("`store` cannot be opened: {}", fault::PART_OF_CLUSTER);
-                return Err(Error::new(ErrorKind::Config, context));
+                return Err(Error::new(ErrorKind::Config, fault::PART_OF_CLUSTER));
             }
             let policy = value("maxmemory_policy").unwrap_or("noeviction");
             if policy != "noeviction" && value("maxmemory").is_some_and(|limit| limit != "0") {

@@ -4,6 +4,7 @@
 mod beside;
 mod given;
 mod keys;
+mod names;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,8 @@ const DAY: Duration = Duration::from_hours(24);
 /// Configuration given in code: what `Rocket.toml` and the environment say wins over it.
 ///
 /// Each method sets one key of the table `[default.session]`, and says its default and Django's name for it. In
-/// `Rocket.toml` durations are text (`"14 days"`, `"30 minutes"`) or a whole number of seconds, and sizes text
-/// (`"256 KiB"`) or a number of bytes. A key that does not exist, or a value that cannot work, aborts the launch.
+/// `Rocket.toml` durations are strings (`"14 days"`, `"30 minutes"`) or a whole number of seconds, and sizes are strings
+/// (`"256 KiB"`) or a number of bytes. An unknown key or an invalid value aborts the launch.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,6 +52,7 @@ pub struct Config {
     http_only: bool,
     same_site: SameSite,
     expiry: Duration,
+    anonymous_expiry: Option<Duration>,
     expire_at_browser_close: bool,
     max_lifetime: Option<Duration>,
     refresh: Refresh,
@@ -79,6 +81,7 @@ impl Default for Config {
             http_only: true,
             same_site: SameSite::Lax,
             expiry: 14 * DAY,
+            anonymous_expiry: None,
             expire_at_browser_close: false,
             max_lifetime: None,
             refresh: Refresh::OnSave,
@@ -126,7 +129,7 @@ impl Config {
         self
     }
 
-    /// The domain that the browser sends the cookie to, with all its subdomains. Default: none, the very host only.
+    /// The domain that the browser sends the cookie to, with all its subdomains. Default: none (a host-only cookie).
     /// Django: `SESSION_COOKIE_DOMAIN`.
     pub fn cookie_domain(mut self, domain: impl Into<String>) -> Self {
         self.cookie_domain = Some(domain.into());
@@ -148,6 +151,10 @@ impl Config {
 
     /// Whether the browser sends the cookie with requests that other sites start; `None` needs `secure`. Default:
     /// `Lax`. Django: `SESSION_COOKIE_SAMESITE`.
+    ///
+    /// The attribute cannot be left out, as Django's `False` does: browsers treat a cookie without it as `Lax`, with
+    /// exceptions that differ between browsers (Chromium sends a new cookie with cross-site `POST` requests for two
+    /// minutes; Safari sends it with every request). Use `Lax`.
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
@@ -160,6 +167,16 @@ impl Config {
         self
     }
 
+    /// How long a session lives after its last save while nobody is logged in, in a session type with an identity: 1
+    /// second to 400 days. Default: `expiry`. Django has none.
+    ///
+    /// A short value also ends the forms that these visitors have open, the login form included, because the session holds
+    /// the secret of their tokens.
+    pub fn anonymous_expiry(mut self, duration: Duration) -> Self {
+        self.anonymous_expiry = Some(duration);
+        self
+    }
+
     /// Whether the cookie ends with the browser; the record still lives for `expiry`. Default: `false`. Django:
     /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`.
     pub fn expire_at_browser_close(mut self, on: bool) -> Self {
@@ -167,15 +184,16 @@ impl Config {
         self
     }
 
-    /// How long a session lives after its creation, whatever happens in it: at least `expiry`, at most 400 days.
-    /// Default: no such limit. Django has none.
+    /// How long a session lives after its creation or the last login, whatever happens in it: at least `expiry`, at most 400
+    /// days. Default: no limit. Django has none.
     pub fn max_lifetime(mut self, duration: Duration) -> Self {
         self.max_lifetime = Some(duration);
         self
     }
 
-    /// When a session that is used, but not changed, is renewed: `"on save"`, `"always"`, or a share between 0 and 1
-    /// in `Rocket.toml`. Default: [`Refresh::OnSave`]. Django: `SESSION_SAVE_EVERY_REQUEST`.
+    /// When a session that is used, but not changed, is renewed. In `Rocket.toml`: `"on save"`, `"always"`, or a share
+    /// between 0 and 1. Requests for parts of a page, and responses that caches may store, renew nothing. Default:
+    /// [`Refresh::OnSave`]. Django: `SESSION_SAVE_EVERY_REQUEST`.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.refresh = refresh;
         self
@@ -199,7 +217,8 @@ impl Config {
     ///
     /// Without a key, the launch ends; in the profile `debug` it goes on with a random one, for as long as the process
     /// runs. What a former key sealed is sealed anew when it is read: see the [guide](crate::guide#sealed-cookies) for what a
-    /// read can then undo. Keys belong into the environment, not into code: `ROCKET_SESSION={secret_keys=["…", "…"]}`.
+    /// read can then undo. Put keys into the environment, not into code. In a shell:
+    /// `ROCKET_SESSION='{secret_keys=["…", "…"]}'`.
     pub fn secret_keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.secret_keys = keys.into_iter().map(Into::into).collect();
         self
@@ -211,8 +230,8 @@ impl Config {
         self
     }
 
-    /// What a SQL store does about its table at launch: `"auto"`, `"check"` or `"off"` in `Rocket.toml`. With the latter two,
-    /// no SQLite file is made either. Default: [`Migrate::Auto`]. Django: the command `migrate`.
+    /// What a SQL store does about its table at launch: `"auto"`, `"check"` or `"off"` in `Rocket.toml`. With `"check"` and
+    /// `"off"`, no SQLite file is created either. Default: [`Migrate::Auto`]. Django: the command `migrate`.
     pub fn migrate(mut self, migrate: Migrate) -> Self {
         self.migrate = migrate;
         self
@@ -239,7 +258,7 @@ impl Config {
         self
     }
 
-    /// How many bytes one encoded session may take; a larger one is not saved, and the request fails. Default:
+    /// How many bytes one encoded session may take; a larger one is not saved, and the response is 422. Default:
     /// 262,144 (256 KiB). A sealed cookie has room for less: 4,096 bytes, the whole line counted, compressed. Django has none.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes;
@@ -254,7 +273,8 @@ impl Config {
     }
 
     /// The URL of a cache in front of the store. Every change goes to the store first; see [`store`](crate::store) for
-    /// what a cache that cannot be reached may show. Default: none. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
+    /// what a cache that cannot be reached may show. A cache that is down does not stop a launch: the launch logs a
+    /// warning, and the site uses the cache when it answers. Default: none. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
     pub fn cache(mut self, url: impl Into<String>) -> Self {
         self.cache = Some(url.into());
         self

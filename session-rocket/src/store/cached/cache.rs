@@ -191,12 +191,13 @@ impl Cache {
         answer.map_err(|error| error.kind())
     }
 
-    fn failed(&self, error: &Error) {
+    pub(super) fn failed(&self, error: &Error) {
         self.distrust();
         if !self.is_reported.swap(true, Ordering::SeqCst) {
             log::warn!(
                 target: "session_rocket",
-                "the cache fails: sessions are read from the database alone until it has answered well for {:?}: {}",
+                "cache failed; reading sessions from the store alone until the cache has answered without errors for \
+                 {:?}: {}",
                 self.ttl, Chain(error),
             );
         }
@@ -205,7 +206,7 @@ impl Cache {
     fn answered(&self) {
         let is_over = self.is_reported.load(Ordering::SeqCst) && self.is_trusted();
         if is_over && self.is_reported.swap(false, Ordering::SeqCst) {
-            log::warn!(target: "session_rocket", "the cache is well again: sessions are read from it");
+            log::warn!(target: "session_rocket", "cache recovered; reading sessions from it again");
         }
     }
 }

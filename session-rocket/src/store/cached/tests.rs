@@ -14,6 +14,7 @@ use wire::Wire;
 
 mod cuts;
 mod faults;
+mod late;
 mod schedules;
 mod wire;
 

@@ -40,7 +40,7 @@ pub(super) async fn texts(on: Subject) {
         let key = on.stored(&record).await;
         on.holds(&key, &record).await;
     }
-    for scope in ["s", "a b:c/d", "Größe"] {
+    for scope in ["s", "a b:c/d", "Größe", &"ü".repeat(100)] {
         let mut record = on.record("scope");
         scope.clone_into(&mut record.scope);
         let key = on.stored(&record).await;

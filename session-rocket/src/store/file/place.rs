@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The directory that a `file:` URL names, from the root on: the application may change its own directory.
 pub(super) fn path_of(url: &str) -> Result<PathBuf> {
     let wrong = |why: &str| {
-        let context = format!("`store` {why}: write `file:///var/lib/site/sessions`, or `file:sessions`");
+        let context = format!("the URL {why}: write `file:///var/lib/site/sessions`, or `file:sessions`");
         Error::new(ErrorKind::Config, context)
     };
     let (_, rest) = url.split_once(':').ok_or_else(|| wrong("has no scheme"))?;
@@ -22,7 +22,7 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf> {
         return Err(wrong("names no directory"));
     }
     if path.contains(['?', '#', '\0']) {
-        return Err(wrong("takes no `?`, no `#` and no NUL"));
+        return Err(wrong("contains a `?`, a `#` or a NUL"));
     }
     let path = std::path::absolute(path)
         .map_err(|e| Error::with_source(ErrorKind::Config, "the working directory is not known", e))?;
@@ -30,16 +30,14 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf> {
     Ok(path.components().collect())
 }
 
-/// Makes the directory where it is missing, and sees that it can be used.
-pub(super) fn prepare(path: &Path) -> Result<()> {
-    make(path)?;
+/// Creates the directory if it is missing and `creates` allows it, and checks that it can be used.
+pub(super) fn prepare(path: &Path, creates: bool) -> Result<()> {
+    if !creates {
+        return inspect(path);
+    }
+    create(path)?;
     let root = examine(path).map_err(|why| Error::new(ErrorKind::Config, why))?;
-    let unusable = |e: Error| {
-        let shown = path.display();
-        let context =
-            format!("`{shown}` cannot be written to: let this process write and lock there, or change `store`");
-        Error::with_source(launch_kind(&e), context, e)
-    };
+    let unusable = |e| unusable(path, e);
     root.make(lock::FOLDER).map_err(unusable)?;
     let part = root.make_lasting("00").map_err(unusable)?;
     drop(part.write_new(b"probe").map_err(unusable)?);
@@ -55,25 +53,61 @@ pub(super) fn enter(path: &Path) -> Result<Folder> {
     examine(path).map_err(|why| Error::new(ErrorKind::Unavailable, why))
 }
 
-fn make(path: &Path) -> Result<()> {
+/// Checks that the directory exists and can be used, and leaves nothing in it.
+fn inspect(path: &Path) -> Result<()> {
+    if let Err(error) = path.symlink_metadata()
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        let context = format!(
+            "the session directory `{}` is missing: create it with `session-rocket migrate`, or by launching the site",
+            path.display()
+        );
+        return Err(Error::with_source(ErrorKind::Unavailable, context, error));
+    }
+    let root = examine(path).map_err(|why| Error::new(ErrorKind::Config, why))?;
+    root.write_new(b"probe").map(drop).map_err(|e| unusable(path, e))
+}
+
+fn unusable(path: &Path, error: Error) -> Error {
     let shown = path.display();
-    let context = match DirBuilder::new().mode(0o700).create(path) {
+    let context =
+        format!("cannot write to `{shown}`: let this process write and lock there, or choose another directory");
+    Error::with_source(launch_kind(&error), context, error)
+}
+
+fn create(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {
             // Where this may not be done, the directory outlasts a power cut a little later.
             let _ = path.parent().map(|parent| std::fs::File::open(parent).and_then(|parent| parent.sync_all()));
-            return Ok(());
+            Ok(())
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let parent = path.parent().unwrap_or(path).display();
-            format!("`{shown}` cannot be made, for `{parent}` is missing: run `mkdir -p {parent}`, or change `store`")
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => {
-            let user = user();
-            format!("`{shown}` cannot be made: {error}; make it, let user {user} have it, or change `store`")
+            let context = format!("cannot create `{}`: {}", path.display(), obstacle(path, &error));
+            Err(Error::with_source(ErrorKind::Config, context, error))
         }
-    };
-    Err(Error::new(ErrorKind::Config, context))
+    }
+}
+
+/// Why a directory cannot be created, and what to do.
+fn obstacle(path: &Path, error: &io::Error) -> String {
+    let parent = path.parent().unwrap_or(path);
+    let (shown, user) = (parent.display(), user());
+    match error.kind() {
+        io::ErrorKind::NotFound if parent.is_dir() => {
+            // `/proc` and the like.
+            format!("the file system of `{shown}` does not allow new directories: choose another directory")
+        }
+        io::ErrorKind::NotFound => {
+            format!("`{shown}` is missing: run `mkdir -p {shown}`, or choose another directory")
+        }
+        io::ErrorKind::NotADirectory => format!("`{shown}` is not a directory: choose another directory"),
+        io::ErrorKind::PermissionDenied => {
+            format!("user {user} may not write to `{shown}`: create the directory for that user, or choose another one")
+        }
+        _ => format!("create it for user {user}, or choose another directory"),
+    }
 }
 
 /// The directory, or what is wrong with it and what to do.
@@ -81,9 +115,11 @@ fn examine(path: &Path) -> Result<Folder, String> {
     let shown = path.display();
     let folder = Folder::at(path).map_err(|error| match path.symlink_metadata() {
         Ok(found) if found.is_symlink() => {
-            format!("`{shown}` is a symbolic link, and those are not followed: let `store` name where it leads")
+            format!("`{shown}` is a symbolic link, which is not followed: name the directory that it leads to")
         }
-        Ok(found) if !found.is_dir() => format!("`{shown}` is not a directory: move it away, or change `store`"),
+        Ok(found) if !found.is_dir() => {
+            format!("`{shown}` is not a directory: move it away, or choose another directory")
+        }
         _ => format!("the session directory `{shown}` cannot be opened: {error}"),
     })?;
     let found = folder.metadata().map_err(|error| format!("`{shown}` cannot be looked at: {error}"))?;

@@ -61,13 +61,11 @@ pub(super) fn at_launch(error: Error) -> Error {
     let told = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Told>());
     match told {
         _ if error.kind() == ErrorKind::Config => error,
-        Some(Told { text, advice: Some(advice), .. }) => {
-            Error::with_source(ErrorKind::Config, format!("`store` cannot be opened: {advice}"), text.clone())
-        }
-        Some(Told { is_there: true, .. }) => Error::with_source(error.kind(), "`store` cannot be opened", error),
+        Some(Told { text, advice: Some(advice), .. }) => Error::with_source(ErrorKind::Config, *advice, text.clone()),
+        Some(Told { is_there: true, .. }) => error,
         _ => {
-            let context = "`store` cannot be opened: Redis does not answer: is it running, and are host, port and \
-                           scheme of the URL right (`rediss:` for TLS)?";
+            let context = "Redis does not answer: is it running, and are host, port and scheme of the URL right \
+                           (`rediss:` for TLS)?";
             Error::with_source(error.kind(), context, error)
         }
     }

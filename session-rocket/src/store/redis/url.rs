@@ -66,7 +66,7 @@ fn settled(info: ConnectionInfo, may_choose: bool, timeout: Duration) -> Connect
 }
 
 fn wrong(fix: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("`store` cannot be opened: {fix}"))
+    Error::new(ErrorKind::Config, format!("invalid Redis URL: {fix}"))
 }
 
 #[cfg(test)]

@@ -44,8 +44,9 @@ impl Beside<'_> {
             return Err(Error::new(ErrorKind::Config, context));
         }
         let debug = figment.profile() == rocket::Config::DEBUG_PROFILE;
-        // This program does no TLS, so Rocket does not say here whether the site does.
-        let code = if figment.contains("tls") { Config::new().secure(true) } else { Config::new() };
+        // This program may lack Rocket's TLS, so the table is looked up here. With it, Rocket has an empty default.
+        let has_tls = figment.find_value("tls").is_ok_and(|table| table.as_dict().is_some());
+        let code = if has_tls { Config::new().secure(true) } else { Config::new() };
         resolve(&figment.merge(self), self.config.unwrap_or(TABLE), &code, debug, true)
     }
 }

@@ -11,6 +11,7 @@ use serde::de::{self, Deserializer, Unexpected, Visitor};
 
 use super::Config;
 use super::keys::KeyTexts;
+use super::names::meant;
 use crate::codec::Format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Refresh;
@@ -31,6 +32,8 @@ struct Given {
     same_site: Option<Site>,
     #[serde(deserialize_with = "given")]
     expiry: Option<Span>,
+    #[serde(deserialize_with = "given")]
+    anonymous_expiry: Option<Span>,
     expire_at_browser_close: Option<bool>,
     #[serde(deserialize_with = "given")]
     max_lifetime: Option<Span>,
@@ -64,12 +67,12 @@ pub(super) fn read(figment: &Figment, table: &str, code: &Config) -> Result<Conf
     let Ok(value) = figment.find_value(table) else { return Ok(code.clone()) };
     if value.as_dict().is_none() {
         let source = figment.get_metadata(value.tag()).map(origin).unwrap_or_default();
-        // A text may be a table with a slip in it, secrets and all: it is not shown.
-        let found = value.as_str().map_or("a value that is none", |_| "a text");
+        // A string may be a malformed table that contains secrets: it is not shown.
+        let found = value.as_str().map_or("another value", |_| "a string");
         let variable = table.to_uppercase();
         let fix = format!(
-            "found {found}, expected a table: write `[default.{table}]`, or \
-             `ROCKET_{variable}={{expiry=\"1 hour\",max_size=65536}}`, texts between double quotes"
+            "found {found}, expected a table: write `[default.{table}]`, or in a shell \
+             `ROCKET_{variable}='{{expiry=\"1 hour\",max_size=65536}}'`, with strings in double quotes"
         );
         return Err(Error::new(ErrorKind::Config, format!("`{table}`{source}: {fix}")));
     }
@@ -90,6 +93,7 @@ impl Given {
             http_only: self.http_only.unwrap_or(code.http_only),
             same_site: self.same_site.map_or(code.same_site, |Site(site)| site),
             expiry: self.expiry.map_or(code.expiry, |Span(span)| span),
+            anonymous_expiry: self.anonymous_expiry.map(|Span(span)| span).or(code.anonymous_expiry),
             expire_at_browser_close: self.expire_at_browser_close.unwrap_or(code.expire_at_browser_close),
             max_lifetime: self.max_lifetime.map(|Span(span)| span).or(code.max_lifetime),
             refresh: self.refresh.map_or(code.refresh, |When(refresh)| refresh),
@@ -114,7 +118,7 @@ fn explain(error: figment::Error, table: &str) -> String {
     let lines = error.into_iter().map(|error| {
         let source = error.metadata.as_ref().map(origin).unwrap_or_default();
         if let figment::error::Kind::UnknownField(name, known) = &error.kind {
-            let hint = nearest(name, known)
+            let hint = meant(name, known)
                 .map_or_else(|| format!("the keys are {}", known.join(", ")), |key| format!("did you mean `{key}`?"));
             return format!("`{table}.{name}`{source}: unknown key; {hint}");
         }
@@ -129,28 +133,6 @@ pub(super) fn origin(metadata: &figment::Metadata) -> String {
         Some(source) => format!(" (in {source})"),
         None => format!(" (in {})", metadata.name),
     }
-}
-
-/// The known key that `name` is a slip of, if it is near to one.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let name = name.to_lowercase().replace('-', "_");
-    let holds = |key: &str| key.contains(&name) || name.contains(key);
-    let (apart, distance, key) = known.iter().map(|key| (!holds(key), distance(&name, key), *key)).min()?;
-    (!apart || distance <= key.len() / 3).then_some(key)
-}
-
-/// How many letters have to be inserted, removed or replaced to make one of the other.
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.bytes().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 /// A value that is given at all.
@@ -245,7 +227,8 @@ impl Word for Secure {
 }
 
 impl Word for Site {
-    const EXPECTED: &'static str = "\"Strict\", \"Lax\" or \"None\"";
+    const EXPECTED: &'static str = "\"Strict\", \"Lax\" or \"None\"; the attribute cannot be left out, because browsers treat \
+                                    a missing one as `Lax` with exceptions: write \"Lax\"";
 
     fn from_text(text: &str) -> Option<Self> {
         Some(Self(match text.to_ascii_lowercase().as_str() {

@@ -10,8 +10,9 @@ use super::Config;
 use super::settings::Check;
 use crate::error::Result;
 use crate::sealed::{Kind, SecretKey};
+use crate::store::scheme::Scheme;
 
-/// Keys as they are given: a list of texts, or one. Errors do not show what was given instead.
+/// Keys as they are given: a list of strings, or one string. Errors do not show what was given instead.
 #[derive(Default)]
 pub(super) struct KeyTexts(pub(super) Vec<String>);
 
@@ -23,7 +24,7 @@ impl<'de> Deserialize<'de> for KeyTexts {
             Value::Array(_, keys) => keys.into_iter().map(Value::into_string).collect(),
             _ => None,
         };
-        keys.map(Self).ok_or_else(|| de::Error::custom("expected a list of keys, each of them a text"))
+        keys.map(Self).ok_or_else(|| de::Error::custom("expected a list of keys, each of them a string"))
     }
 }
 
@@ -61,19 +62,18 @@ const FORM: &str = "at least 32 random bytes in base64 or hexadecimal digits, su
 /// When a key is none, or none is set where there has to be one: names it, and does not show it.
 pub(super) fn seal(check: &Check<'_>, config: &Config, debug: bool) -> Result<Option<SealSettings>> {
     let mut keys = own_keys(check, config)?;
-    let url = config.store.to_ascii_lowercase();
-    let (kind, rest) = match url.split_once(':') {
-        Some(("cookie+signed", rest)) => (Kind::Signed, rest),
-        Some(("cookie+encrypted", rest)) => (Kind::Encrypted, rest),
+    let kind = match Scheme::of(&config.store) {
+        Some(Scheme::SignedCookie) => Kind::Signed,
+        Some(Scheme::EncryptedCookie) => Kind::Encrypted,
         _ => return Ok(None),
     };
-    if !rest.is_empty() {
-        let fix = "nothing stands behind the colon: write \"cookie+signed:\" or \"cookie+encrypted:\"";
+    if config.store.split_once(':').is_none_or(|(_, rest)| !rest.is_empty()) {
+        let fix = "remove everything after the colon: write \"cookie+signed:\" or \"cookie+encrypted:\"";
         return check.refuse("store", fix);
     }
     if config.cache.is_some() {
         let fix =
-            "a sealed cookie is in no store that a cache could stand before: leave this out, or set another `store`";
+            "sealed cookies need no cache, because they are not in a store: remove `cache`, or set another `store`";
         return check.refuse("cache", fix);
     }
     if keys.is_empty()
@@ -81,7 +81,7 @@ pub(super) fn seal(check: &Check<'_>, config: &Config, debug: bool) -> Result<Op
     {
         match rockets(&value) {
             Some(key) => keys.push(key),
-            None => return check.refuse_path("secret_key", &format!("it is no key: write {FORM}")),
+            None => return check.refuse_path("secret_key", &format!("invalid key: write {FORM}")),
         }
     }
     let mut keys = keys.into_iter().filter(|key| !key.is_zero());
@@ -92,7 +92,8 @@ pub(super) fn seal(check: &Check<'_>, config: &Config, debug: bool) -> Result<Op
             Ok(Some(SealSettings { kind, first, former: Vec::new(), random: true }))
         }
         None => {
-            let fix = format!("a sealed cookie needs a key: set this, or Rocket's own `secret_key`, to {FORM}");
+            let fix =
+                format!("a sealed cookie needs a key: set `secret_keys`, or Rocket's own `secret_key`, to {FORM}");
             check.refuse("secret_keys", &fix)
         }
     }
@@ -101,7 +102,7 @@ pub(super) fn seal(check: &Check<'_>, config: &Config, debug: bool) -> Result<Op
 fn own_keys(check: &Check<'_>, config: &Config) -> Result<Vec<SecretKey>> {
     let keys = config.secret_keys.iter().enumerate().map(|(place, text)| match SecretKey::from_text(text) {
         Some(key) => Ok(key),
-        None => check.refuse("secret_keys", &format!("key {} is none: write {FORM}", place + 1)),
+        None => check.refuse("secret_keys", &format!("key {} is invalid: write {FORM}", place + 1)),
     });
     keys.collect()
 }

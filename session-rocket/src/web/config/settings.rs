@@ -1,7 +1,6 @@
 //! What the configuration comes to: checked, and in the form the other modules take it in.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use humantime::format_duration;
@@ -12,12 +11,12 @@ use rocket::http::SameSite;
 use super::given::{origin, read};
 use super::keys::{self, SealSettings};
 use super::{Config, DAY};
-use crate::clock::SystemClock;
 use crate::codec::Format;
 use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::{Policy, Refresh};
+use crate::expiry::{MAX_AGE, Policy, Refresh};
+use crate::store::scheme::Scheme;
 use crate::store::{self, Migrate};
-use crate::web::cookie::{CookieSettings, MAX_AGE};
+use crate::web::cookie::CookieSettings;
 
 /// A request that waits for longer has lost its client.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
@@ -63,6 +62,7 @@ pub(crate) fn resolve(figment: &Figment, table: &str, code: &Config, debug: bool
         format: config.format,
         policy: Policy {
             lifetime: config.expiry,
+            anonymous_lifetime: config.anonymous_expiry.unwrap_or(config.expiry),
             browser_close: config.expire_at_browser_close,
             max_lifetime: config.max_lifetime,
             refresh: config.refresh,
@@ -77,7 +77,7 @@ pub(crate) fn resolve(figment: &Figment, table: &str, code: &Config, debug: bool
             cache: config.cache,
             cache_ttl: config.cache_ttl,
             key_prefix: config.key_prefix,
-            clock: Arc::new(SystemClock),
+            ..store::Options::default()
         },
         sweep_interval: config.sweep_interval,
         max_size: usize::try_from(config.max_size).unwrap_or(usize::MAX),
@@ -117,10 +117,15 @@ impl Check<'_> {
 
     fn lifetimes(&self, config: &Config) -> Result<()> {
         let expiry = config.expiry;
-        for (key, duration) in [("expiry", Some(expiry)), ("max_lifetime", config.max_lifetime)] {
+        let durations = [
+            ("expiry", Some(expiry)),
+            ("anonymous_expiry", config.anonymous_expiry),
+            ("max_lifetime", config.max_lifetime),
+        ];
+        for (key, duration) in durations {
             let Some(duration) = duration else { continue };
             if duration < SECOND {
-                return self.refuse(key, "must be at least 1 second, for cookies count in seconds");
+                return self.refuse(key, "must be at least 1 second, because cookies count in seconds");
             }
             if duration > MAX_AGE {
                 return self.refuse(key, "browsers keep no cookie longer than 400 days: write \"400 days\" or less");
@@ -186,8 +191,8 @@ impl Check<'_> {
             domain.len() <= 253 && domain.split('.').all(label)
         };
         if domain.as_deref().is_some_and(|domain| !is_host(domain)) {
-            let fix = "must be a host name such as \"example.com\", without scheme and port; leave it out for the \
-                       very host only";
+            let fix = "must be a host name such as \"example.com\", without scheme and port; leave it out for a \
+                       host-only cookie";
             return self.refuse("cookie_domain", fix);
         }
         if *same_site == SameSite::None && !secure {
@@ -231,11 +236,14 @@ impl Check<'_> {
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, expires {} after the last save", self.cookie, Text(self.policy.lifetime))?;
+        if self.policy.anonymous_lifetime != self.policy.lifetime {
+            write!(f, " ({} while nobody is logged in)", Text(self.policy.anonymous_lifetime))?;
+        }
         if self.policy.browser_close {
             f.write_str(" and when the browser is closed")?;
         }
         if let Some(limit) = self.policy.max_lifetime {
-            write!(f, ", and {} after its creation", Text(limit))?;
+            write!(f, ", and {} after its creation or login", Text(limit))?;
         }
         match self.policy.refresh {
             Refresh::OnSave => f.write_str("; renewed on save")?,
@@ -252,8 +260,7 @@ impl fmt::Display for Settings {
 impl Settings {
     /// Whether sessions are in a table, which has to be made.
     pub(crate) fn has_table(&self) -> bool {
-        let scheme = self.store.url.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        matches!(scheme.as_str(), "sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb")
+        Scheme::of(&self.store.url).is_some_and(Scheme::has_table)
     }
 
     fn write_store(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

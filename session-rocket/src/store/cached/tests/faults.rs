@@ -123,7 +123,7 @@ async fn a_cache_that_hangs_is_waited_for_once() {
     for _ in 0..1000 {
         process.load().await;
     }
-    assert!(started.elapsed() < TIMEOUT, "1000 loads took {:?}", started.elapsed());
+    assert!(started.elapsed() < TIMEOUT * 10, "1000 loads took {:?}", started.elapsed());
     assert_eq!(process.cache.calls(), 1);
 }
 

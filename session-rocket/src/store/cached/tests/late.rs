@@ -1,0 +1,124 @@
+//! Processes that start while they cannot reach the cache.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::*;
+use crate::error::{Error, ErrorKind};
+use crate::store::Retire;
+use crate::store::cached::late::{LateStore, Opening};
+
+/// A process that could not open its cache at launch.
+struct Late {
+    store: CachedStore,
+    /// Whether the cache can be opened by now.
+    is_up: Arc<AtomicBool>,
+    attempts: Arc<AtomicUsize>,
+}
+
+fn down() -> Error {
+    Error::new(ErrorKind::Unavailable, "the cache is down")
+}
+
+impl Late {
+    fn start(world: &World) -> Self {
+        let (is_up, attempts) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let (cache, up, counted) = (world.cache.clone(), is_up.clone(), attempts.clone());
+        let open = move || -> Opening {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let opened: crate::error::Result<Arc<dyn Store>> =
+                if up.load(Ordering::SeqCst) { Ok(cache.clone()) } else { Err(down()) };
+            Box::pin(std::future::ready(opened))
+        };
+        let cache = Arc::new(LateStore::new(open, down(), world.clock.clone()));
+        let store = CachedStore::new(world.database.clone(), cache, TTL, world.timeout, world.clock.clone());
+        store.begin_without_cache(&down());
+        Self { store, is_up, attempts }
+    }
+
+    async fn version(&self) -> u64 {
+        match self.store.load(&KEY).await.expect("no fault of the cache is an error") {
+            Lookup::Found(record) => record.version.bits(),
+            Lookup::Tombstone(_) | Lookup::Absent => 0,
+        }
+    }
+
+    async fn update(&self, from: u64, to: u64) {
+        let updated = self.store.update(&KEY, Version::from_bits(from), &record(to)).await;
+        assert_eq!(updated.expect("no fault of the cache is an error"), crate::store::Update::Updated);
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_without_the_cache_is_never_read_from_it() {
+    let (world, clock) = world();
+    world.begin().await;
+    let other = world.process();
+    assert_eq!(other.version().await, 1);
+    let late = Late::start(&world);
+    clock.advance(TTL / 2);
+    late.update(1, 2).await;
+    // The cache still holds version 1.
+    late.is_up.store(true, Ordering::SeqCst);
+    for _ in 0..8 {
+        assert_eq!(late.version().await, 2);
+        clock.advance(TTL / 4);
+    }
+    assert_eq!(other.version().await, 2);
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_changed_without_the_cache_is_never_read_from_it() {
+    let (world, clock) = world();
+    world.begin().await;
+    assert_eq!(world.process().version().await, 1);
+    Late::start(&world).update(1, 2).await;
+    let next = Late::start(&world);
+    next.is_up.store(true, Ordering::SeqCst);
+    for _ in 0..8 {
+        clock.advance(TTL / 4);
+        assert_eq!(next.version().await, 2);
+    }
+}
+
+#[tokio::test]
+async fn the_cache_is_used_once_it_answers() {
+    let (world, clock) = world();
+    world.begin().await;
+    let late = Late::start(&world);
+    // Reads do not ask the cache before one `ttl` is over.
+    assert_eq!((late.version().await, late.attempts.load(Ordering::SeqCst)), (1, 0));
+    for attempts in 1..4 {
+        clock.advance(TTL);
+        for _ in 0..10 {
+            assert_eq!(late.version().await, 1);
+        }
+        assert_eq!(late.attempts.load(Ordering::SeqCst), attempts);
+    }
+    late.is_up.store(true, Ordering::SeqCst);
+    clock.advance(TTL);
+    assert_eq!(late.version().await, 1);
+    assert_eq!(late.attempts.load(Ordering::SeqCst), 4);
+    late.update(1, 2).await;
+    let place = super::super::cache::place(&KEY);
+    assert!(matches!(world.cache.load(&place).await, Ok(Lookup::Found(entry)) if entry.version.bits() == 2));
+    assert_eq!((late.version().await, late.attempts.load(Ordering::SeqCst)), (2, 4));
+}
+
+#[tokio::test]
+async fn a_write_tells_the_cache_also_in_the_pause_after_a_failed_attempt() {
+    let (world, clock) = world();
+    world.begin().await;
+    let late = Late::start(&world);
+    // Some other write fails to reach the cache.
+    let _ = late.store.delete(&Key::from_bytes([8; 32])).await;
+    clock.advance(Duration::from_secs(1));
+    let _ = late.store.delete(&Key::from_bytes([8; 32])).await;
+    // The cache is back.
+    late.is_up.store(true, Ordering::SeqCst);
+    let other = world.process();
+    assert_eq!(other.version().await, 1, "and holds the session");
+    clock.advance(Duration::from_millis(100));
+    let tombstone = Tombstone { fate: Fate::Ended, expires_at: clock.now().plus(TTL) };
+    assert_eq!(late.store.retire(&KEY, None, tombstone).await.unwrap(), Retire::Retired);
+    assert_eq!(other.version().await, 0, "a session is served after its logout was acknowledged");
+}
