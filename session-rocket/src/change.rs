@@ -1,6 +1,7 @@
 //! Changes of a session as they are kept for replay, and what snapshots are read from and written back to.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::codec::Format;
 use crate::csrf::CsrfSecret;
@@ -44,6 +45,8 @@ pub(crate) enum Change {
     Clear,
     /// Set when the session expires.
     Expiry(Expiry),
+    /// Set the session's own absolute timeout.
+    MaxLifetime(Option<Duration>),
     /// Set or delete the test cookie.
     TestCookie(bool),
     /// Keep this secret if there is none.
@@ -79,15 +82,11 @@ impl Change {
             Self::Struct(_)
             | Self::Clear
             | Self::Expiry(_)
+            | Self::MaxLifetime(_)
             | Self::TestCookie(_)
             | Self::Csrf(_)
             | Self::ForgetCsrf => false,
         }
-    }
-
-    /// Whether it is of the session itself, not of what it holds.
-    pub(crate) fn is_of_session(&self) -> bool {
-        matches!(self, Self::Expiry(_) | Self::TestCookie(_) | Self::Csrf(_) | Self::ForgetCsrf)
     }
 
     /// Makes the change. Runs user code.
@@ -111,6 +110,7 @@ impl Change {
             }
             Self::Clear => values.clear(),
             Self::Expiry(expiry) => values.set_expiry(*expiry),
+            Self::MaxLifetime(limit) => values.set_max_lifetime(*limit),
             Self::TestCookie(set) => values.set_test_cookie(*set),
             Self::Csrf(secret) if values.csrf().is_none() => values.set_csrf(Some(*secret)),
             Self::Csrf(_) => {}

@@ -70,10 +70,10 @@ impl Raw {
         Self::encode_checked(value, format)
     }
 
-    /// As [`encode`](Self::encode), of a value that is to be read again: what its type's `Deserialize` does not take would be missing in the next
-    /// request.
+    /// As [`encode`](Self::encode), of a value that is to be read again as a `T`: what `T` does not take would be missing
+    /// in the next request.
     pub(crate) fn encode_to_keep<T: Serialize + DeserializeOwned>(
-        value: &T,
+        value: &impl Serialize,
         format: Format,
     ) -> Result<Self, Unencodable> {
         let checked = faithful::check(value).map_err(|e| Unencodable(e.to_string()))?;
@@ -81,8 +81,8 @@ impl Raw {
         let read = raw.decode::<T>().ok_or_else(|| Unencodable(UNREADABLE.to_owned()))?;
         if checked.wide && format != Format::Json {
             // Written as bytes, which a type that takes several forms may read as something else.
-            let [read, value] = [&read, value].map(|value| Self::encode_checked(value, Format::Json));
-            if !read?.same_json(&value?) {
+            let read = Self::encode_checked(&read, Format::Json)?;
+            if !read.same_json(&Self::encode_checked(value, Format::Json)?) {
                 return Err(Unencodable(UNREADABLE.to_owned()));
             }
         }
@@ -152,7 +152,7 @@ pub(crate) fn name_at_most(name: &str) -> usize {
 /// Why a payload could not be cut into fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// Its format byte is not one this build knows.
+    /// Its format byte is reserved for formats of this library, and this build does not know it.
     UnknownFormat,
     /// It is damaged.
     Corrupt,
@@ -164,8 +164,9 @@ pub(crate) fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, Unreadable> {
         Some(&json::TAG) => json::split(&payload.slice(1..)),
         #[cfg(feature = "messagepack")]
         Some(&messagepack::TAG) => messagepack::split(&payload.slice(1..)),
-        Some(_) => return Err(Unreadable::UnknownFormat),
-        None => None,
+        // Lower-case letters name formats of this library, also those of later releases.
+        Some(b'a'..=b'z') => return Err(Unreadable::UnknownFormat),
+        Some(_) | None => None,
     };
     let fields = fields.ok_or(Unreadable::Corrupt)?;
     #[cfg(feature = "messagepack")]
@@ -245,7 +246,12 @@ mod tests {
         for corrupt in ["", "j", "j[]", "j{", "j{}x", "j{\"a\":}", "jnull", "j{\"a\":\u{0}1}"] {
             assert_eq!(split(&Bytes::from(corrupt)).err(), Some(Unreadable::Corrupt), "{corrupt:?}");
         }
-        assert_eq!(split(&Bytes::from("z\u{1}")).err(), Some(Unreadable::UnknownFormat));
+        for unknown in ["z", "z\u{1}", "a{}"] {
+            assert_eq!(split(&Bytes::from(unknown)).err(), Some(Unreadable::UnknownFormat), "{unknown:?}");
+        }
+        for foreign in ["{}", "\0", "J{}", "\u{80}", "1", " j{}"] {
+            assert_eq!(split(&Bytes::from(foreign)).err(), Some(Unreadable::Corrupt), "{foreign:?}");
+        }
         assert_eq!(split(&Bytes::from_static(b"j{\"\xff\":1}")).err(), Some(Unreadable::Corrupt));
     }
 
@@ -279,15 +285,15 @@ mod tests {
             (Untagged::Named { number: 5 }, false, false),
         ] {
             for (format, comes_back) in FORMATS.iter().zip([in_json, in_messagepack]) {
-                let raw = Raw::encode_to_keep(&value, *format).ok();
+                let raw = Raw::encode_to_keep::<Untagged>(&value, *format).ok();
                 assert_eq!(raw.is_some(), comes_back, "{value:?} {format:?}");
                 assert!(raw.is_none_or(|raw| raw.decode() == Some(value.clone())), "{value:?} {format:?}");
             }
         }
         for format in FORMATS {
-            assert!(Raw::encode_to_keep(&u128::MAX, *format).is_ok());
+            assert!(Raw::encode_to_keep::<u128>(&u128::MAX, *format).is_ok());
             let short = Short(BTreeMap::from([("a".to_owned(), 1)]));
-            assert_eq!(Raw::encode_to_keep(&short, *format).is_ok(), *format == Format::Json);
+            assert_eq!(Raw::encode_to_keep::<Short>(&short, *format).is_ok(), *format == Format::Json);
         }
     }
 

@@ -7,20 +7,28 @@ mod rules;
 mod settle;
 mod store;
 
-use crate::error::{Chain, Result};
-use crate::id::SessionId;
-use crate::state::{Carrier, Job, Live, Settled};
+use crate::error::{Chain, Error, ErrorKind, Result};
+use crate::id::{Key, SessionId};
+use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
 use crate::values::Values;
 
 pub(crate) use self::cookie::{CookieEngine, Line};
 pub(crate) use self::rules::Rules;
 pub(crate) use self::store::StoreEngine;
 
-/// How many cookies of one name are looked at: a browser sends one, a prank many.
+/// The most cookies of one name that are considered. A browser sends one or a few; an attacker may send many.
 pub(crate) const MAX_CANDIDATES: usize = 8;
 
 /// The values of the cookies of one name. Not a type of its own: a future would hold it several times over.
 pub(crate) type CookieValues<'i, 'v> = dyn Iterator<Item = &'v str> + Send + 'i;
+
+/// What a request's cookies led to.
+pub(crate) struct Loaded {
+    pub carrier: Carrier,
+    pub values: Values,
+    /// The keys of the other ids presented, which may be live sessions too.
+    pub others: Vec<Key>,
+}
 
 /// Keeps all sessions of one type.
 pub(crate) enum Engine {
@@ -36,18 +44,23 @@ impl Engine {
         }
     }
 
-    /// Loads the session that one of the cookie values is of, or an empty one.
+    /// Loads the session of the first cookie value that names a live one, or an empty session.
     ///
-    /// There may be several: a cookie set for a parent domain or another path has the same name, and the order is not
-    /// reliable.
+    /// There may be several values: a cookie set for a parent domain or another path has the same name. Browsers send
+    /// the older cookie first, and a planted one is younger.
     ///
     /// # Errors
     /// When the store cannot be read: never an empty session.
-    pub(crate) async fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<(Carrier, Values)> {
+    pub(crate) async fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<Loaded> {
         match self {
             Self::Store(engine) => engine.load(cookies).await,
             Self::Cookie(engine) => engine.load(cookies),
         }
+    }
+
+    /// The empty session of a request whose session cookie the browser withheld.
+    pub(crate) fn withheld(&self) -> Loaded {
+        Loaded { carrier: Carrier::Withheld, values: Values::empty(self.rules().schema), others: Vec::new() }
     }
 
     /// Whether one of the cookie values could be a session's.
@@ -62,10 +75,39 @@ impl Engine {
     ///
     /// # Errors
     /// When the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
-    pub(crate) async fn commit(&self, job: Box<Job>) -> Result<Settled> {
+    pub(crate) async fn commit(&self, mut job: Box<Job>) -> Result<Settled> {
+        if matches!(job.carrier, Carrier::Withheld) {
+            if !job.login {
+                return Ok(self.dropped());
+            }
+            job.carrier = Carrier::New { replaces: None };
+        }
         match self {
             Self::Store(engine) => engine.commit(job).await,
             Self::Cookie(engine) => engine.commit(job),
+        }
+    }
+
+    /// Whether former keys are configured, so that a read may seal a session again with the current key.
+    pub(crate) fn has_former_keys(&self) -> bool {
+        matches!(self, Self::Cookie(engine) if engine.has_former_keys())
+    }
+
+    /// Drops the changes of a request whose session cookie the browser withheld.
+    fn dropped(&self) -> Settled {
+        let Loaded { carrier, values, .. } = self.withheld();
+        Settled { failure: Some(withheld()), ..Settled::new(carrier, values, CookieEffect::None) }
+    }
+
+    /// The session as it is stored now; `None` when it has ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Settled>> {
+        match self {
+            Self::Store(engine) => engine.reload(live, base).await,
+            // Both engines share one type of carrier; a request has one engine.
+            Self::Cookie(_) => Ok(None),
         }
     }
 
@@ -92,7 +134,13 @@ impl Engine {
     }
 }
 
-/// The well-formed of some cookie values, each once. One is parsed when it is asked for: mostly the first is the session.
+/// The error of changes that no session may take, because the browser withheld its cookie.
+pub(crate) fn withheld() -> Error {
+    let context = "the browser did not send its session cookie with this cross-site request, because of `SameSite`";
+    Error::new(ErrorKind::Withheld, context)
+}
+
+/// The well-formed cookie values without duplicates. Values are parsed lazily, because the first is usually the session.
 pub(crate) fn candidates<'v, C: Clone + PartialEq>(
     values: &mut CookieValues<'_, 'v>,
     parse: impl Fn(&'v str) -> Option<C>,

@@ -4,7 +4,16 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// What went wrong, in one word: the part of an [`Error`] to match on.
+/// What went wrong: the part of an [`Error`] to match on.
+///
+/// A handler that returns the [`Error`] with `?` answers with a status that depends on the kind:
+///
+/// | status | kinds |
+/// |---|---|
+/// | 422 Unprocessable Entity | [`Encode`](Self::Encode), [`TooLarge`](Self::TooLarge) |
+/// | 409 Conflict | [`Ended`](Self::Ended), [`Withheld`](Self::Withheld) |
+/// | 503 Service Unavailable | [`Unavailable`](Self::Unavailable), [`Timeout`](Self::Timeout), [`Uncertain`](Self::Uncertain), [`Random`](Self::Random) |
+/// | 500 Internal Server Error | all others |
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -12,11 +21,21 @@ pub enum ErrorKind {
     Unavailable,
     /// The store did not answer within the configured `timeout`, or a record was contended for that long.
     Timeout,
-    /// A write was sent and its outcome could not be found out; its changes are closed and never sent again.
+    /// A write was sent and its outcome is unknown. Its changes are dropped and never sent again.
     Uncertain,
+    /// Another request logged out, or somebody logged in on the session after this request had loaded it, or the session
+    /// expired. The changes are dropped.
+    ///
+    /// A login of the visitor in another tab is such a login, unless it is another login of the same user.
+    Ended,
+    /// The browser did not send its session cookie with this cross-site request, because of the cookie's `SameSite`
+    /// attribute. The changes are dropped, because a new session would replace the visitor's own. The store was asked
+    /// nothing, so a `flush` ends no session either.
+    Withheld,
     /// A value does not encode faithfully.
     Encode,
-    /// The encoded session is larger than the configured `max_size`, or the line of its sealed cookie than 4,096 bytes.
+    /// The encoded session is larger than the configured `max_size`, or the `Set-Cookie` line of a sealed cookie is longer
+    /// than 4,096 bytes.
     TooLarge,
     /// An `update` closure or a serializer panicked while a change was replayed.
     Panicked,
@@ -24,7 +43,7 @@ pub enum ErrorKind {
     TooLate,
     /// The back-end cannot do this.
     Unsupported,
-    /// A configuration value is wrong; only ever seen at launch.
+    /// A configuration value is invalid. Occurs only at launch.
     Config,
     /// The session's fairing is not attached.
     NoFairing,
@@ -36,6 +55,11 @@ impl ErrorKind {
     /// Whether trying again later may help: the store was at fault, not the application.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unavailable | Self::Timeout | Self::Uncertain | Self::Random)
+    }
+
+    /// Whether the changes were dropped on purpose: nothing failed, and the response stands.
+    pub(crate) fn is_drop(self) -> bool {
+        matches!(self, Self::Ended | Self::Withheld)
     }
 }
 

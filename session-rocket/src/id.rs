@@ -10,11 +10,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 const ID_BYTES: usize = 32;
 const ID_CHARS: usize = 43;
+const HANDLE_BYTES: usize = 16;
 
 /// A session id: 256 bits from the operating system's generator, the secret that the session cookie carries.
 ///
-/// It has no `Display`, and its `Debug` shows no more than its [`label`](Self::label): to hand out the secret one has
-/// to ask for it with [`expose`](Self::expose). Length and source follow OWASP ASVS 5.0, 7.2.3 (at least 128 bits).
+/// It has no `Display`, and its `Debug` shows nothing of it: only [`expose`](Self::expose) hands out the secret. In logs
+/// and URLs a session is named by its [`SessionHandle`]. Length and source follow OWASP ASVS 5.0, 7.2.3 (at least 128 bits).
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionId([u8; ID_BYTES]);
 
@@ -42,12 +43,6 @@ impl SessionId {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// Twelve hexadecimal digits that are safe to log: they tell sessions apart, and neither the id nor the store's
-    /// key can be computed from them.
-    pub fn label(&self) -> String {
-        hex(&self.digest("label")[..6])
-    }
-
     /// A digest of the id for `purpose`, from which neither the id nor the digest for another purpose can be computed.
     pub(crate) fn digest(&self, purpose: &str) -> [u8; 32] {
         Sha256::new()
@@ -58,18 +53,37 @@ impl SessionId {
             .finalize()
             .into()
     }
+}
 
-    /// The key this session has in a store: SHA-256 over the scope and the id.
-    pub(crate) fn key(&self, scope: &str) -> Key {
+/// Makes the keys of one scope: SHA-256 over the scope, padded to whole blocks and hashed once, and the id.
+pub(crate) struct ScopeHash(Sha256);
+
+impl ScopeHash {
+    pub(crate) fn new(scope: &str) -> Self {
+        const BLOCK: usize = 64;
         let length = u64::try_from(scope.len()).unwrap_or(u64::MAX).to_be_bytes();
-        let digest = Sha256::new().chain_update(length).chain_update(scope).chain_update(self.0).finalize();
-        Key(digest.into())
+        let mut bytes = [length.as_slice(), scope.as_bytes()].concat();
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        Self(Sha256::new_with_prefix(bytes))
+    }
+
+    /// The key that a session has in a store.
+    pub(crate) fn key(&self, id: &SessionId) -> Key {
+        Key(self.0.clone().chain_update(id.0).finalize().into())
+    }
+}
+
+#[cfg(test)]
+impl SessionId {
+    /// The key of this id in a scope.
+    pub(crate) fn key(&self, scope: &str) -> Key {
+        ScopeHash::new(scope).key(self)
     }
 }
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({}…)", self.label())
+        f.write_str("SessionId(…)")
     }
 }
 
@@ -93,6 +107,14 @@ impl Key {
         &self.0
     }
 
+    /// The public name of the session under this key.
+    pub fn handle(&self) -> SessionHandle {
+        let digest = Sha256::new().chain_update(b"session-rocket handle\0").chain_update(self.0).finalize();
+        let mut handle = [0; HANDLE_BYTES];
+        handle.copy_from_slice(&digest[..HANDLE_BYTES]);
+        SessionHandle(handle)
+    }
+
     /// The key as 64 hexadecimal digits, for back-ends whose keys are text. Not for logs.
     pub fn to_hex(&self) -> String {
         hex(&self.0)
@@ -102,6 +124,25 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(…)")
+    }
+}
+
+/// A public name of a session: safe in URLs, pages and logs. Neither the session id nor the store's key can be computed
+/// from it.
+///
+/// It prints as 22 characters of base64url. It changes whenever the session gets a new id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionHandle([u8; HANDLE_BYTES]);
+
+impl fmt::Display for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionHandle({self})")
     }
 }
 
@@ -140,7 +181,9 @@ mod tests {
         let key = id.key("session");
         let shown = format!("{id:?} {key:?}");
         assert!(!shown.contains(&id.expose()) && !shown.contains(&key.to_hex()));
-        assert!(!key.to_hex().contains(&id.label()));
+        let handle = key.handle().to_string();
+        assert_eq!((handle.len(), handle == id.key("session").handle().to_string()), (22, true));
+        assert!(!key.to_hex().contains(&handle) && !id.expose().contains(&handle));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Typed sessions for [Rocket](https://rocket.rs), without lost updates.
 //!
-//! A site declares what it remembers about a visitor as a plain struct. `#[derive(Session)]` turns each field into
-//! typed accessors; a fairing and a request guard load the session and save it.
+//! A site declares what it remembers about a visitor as a plain struct. `#[derive(Session)]` gives each field typed
+//! accessors. A fairing and a request guard load the session and save it.
 //!
 //! ```no_run
 //! use rocket::{get, launch, routes};
@@ -33,8 +33,8 @@
 //! }
 //! ```
 //!
-//! The [guide] goes from an empty folder to production: accessors, saving, configuration, expiry, login, forms, sealed
-//! cookies, tests.
+//! The [guide] goes from an empty folder to production: accessors, saving, configuration, lifetimes, the cookie, login,
+//! forms, sealed cookies, tests.
 //!
 //! | to | see |
 //! |---|---|
@@ -43,7 +43,7 @@
 //! | configure it | [`Config`], [`SessionFairing`] |
 //! | take forms | [`CsrfForm`] |
 //! | handle errors | [`Error`], [`ErrorKind`] |
-//! | keep sessions elsewhere | [`store`], whose contract is a public test suite |
+//! | write a store | [`store`], whose contract is a public test suite |
 //!
 //! # Guards
 //!
@@ -54,27 +54,27 @@
 //! | `Result<Session<T>, session_rocket::Error>` | either | the error |
 //! | `Option<Session<T>>` | the session or nothing | `None`: an outage looks like any other failure, so prefer `Result` |
 //!
-//! All guards of a request share one session, and so do catchers and fairings by `request.guard()`. A mounted route
-//! that takes one without its fairing aborts the launch.
+//! All guards of a request share one session. Catchers and fairings get the same session by `request.guard()`. If a mounted
+//! route takes a session whose fairing is not attached, the launch aborts.
 //!
 //! # Where sessions live
 //!
 //! | `store` | back-end | cargo feature |
 //! |---|---|---|
-//! | `sqlite:` | a SQLite database; `?synchronous=normal` gives up the last commits in a power cut for speed | `sqlite` (default) |
+//! | `sqlite:` | a SQLite database; with `?synchronous=normal`, saves are faster and a power cut may lose the last ones | `sqlite` (default) |
 //! | `postgres:` | a PostgreSQL database | `postgres` |
 //! | `mysql:` `mariadb:` | a MySQL or MariaDB database | `mysql` |
 //! | `redis:` `rediss:` `redis+cluster:` `rediss+cluster:` | Redis or Valkey: one server or a cluster, with TLS or without | `redis` |
 //! | `memcached:` | Memcached: an eviction is a logout | `memcached` |
-//! | `file:` | a directory, a file for each session | `file` |
-//! | `memory:` | the memory of this process | always in |
-//! | `cookie+encrypted:` `cookie+signed:` | the session's own cookie; what it cannot do is in the [guide](guide#sealed-cookies) | always in |
+//! | `file:` | a directory, with one file for each session | `file` |
+//! | `memory:` | the memory of this process | none |
+//! | `cookie+encrypted:` `cookie+signed:` | the session's own cookie; the [guide](guide#sealed-cookies) lists its limits | none |
 //!
-//! `cache = "redis://…"` puts a cache in front of any of them but the cookies: [`store::cached`]. What each back-end
-//! promises, and when to take which, is in `docs/stores.md` of the repository. The feature `cli` brings the program
-//! `session-rocket`.
+//! `cache = "redis://…"` puts a cache in front of any store except the cookies: [`store::cached`]. In code, the fairing takes
+//! an application's pool or any store. `docs/stores.md` of the repository says what each store promises, and which one to
+//! choose.
 //!
-//! The feature `messagepack` brings `format = "messagepack"`, for all of them.
+//! The feature `messagepack` adds `format = "messagepack"`, for all stores. The feature `cli` adds the program `session-rocket`.
 #![forbid(unsafe_code)]
 // An `expect` may stay: its text says why it cannot fail.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
@@ -94,6 +94,7 @@ mod faithful;
 mod field;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
+mod hint;
 mod id;
 #[doc(hidden)]
 pub mod private;
@@ -111,7 +112,7 @@ pub use csrf::CsrfToken;
 pub use data::SessionData;
 pub use error::{Error, ErrorKind, Result};
 pub use expiry::{Expiry, Refresh};
-pub use id::{Key, SessionId};
+pub use id::{Key, SessionHandle, SessionId};
 pub use record::{Fate, Record, Tombstone, Version};
 pub use session::Session;
 pub use session_derive::Session;

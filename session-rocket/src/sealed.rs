@@ -104,6 +104,11 @@ impl Sealer {
         Self { kind, first: derive(first), former: former.iter().map(derive).collect(), context }
     }
 
+    /// Whether there are keys besides the one that seals.
+    pub(crate) fn has_former_keys(&self) -> bool {
+        !self.former.is_empty()
+    }
+
     /// The cookie value that holds `content`.
     ///
     /// # Errors

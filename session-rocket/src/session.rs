@@ -1,27 +1,22 @@
 //! The live session of a request.
 
 mod core;
+mod lifetime;
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::ser::{Error as _, SerializeMap};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
-use time::OffsetDateTime;
 
 use crate::change::{Edit, View};
-use crate::clock::Timestamp;
 use crate::csrf::{CsrfSecret, CsrfToken};
 use crate::data::{SessionData, SessionFields};
-#[cfg(doc)]
-use crate::error::ErrorKind;
-use crate::error::Result;
-use crate::expiry::Expiry;
-use crate::id::SessionId;
-use crate::state::{Carrier, Scope, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{SessionHandle, SessionId};
+use crate::state::{Carrier, Live, Scope, State};
 use crate::values::Values;
 
 pub(crate) use self::core::{Answer, Core};
@@ -29,11 +24,11 @@ pub(crate) use self::core::{Answer, Core};
 /// The live session of a request, with the accessors that `#[derive(Session)]` made for the fields of `T`.
 ///
 /// It is a cheap handle: clones, and all guards of one request, are the same session. Changes are saved when the
-/// response is made, before its head is sent, unless its status is 5xx; what happens after that, in a stream or a
-/// task, must call [`save`](Self::save).
+/// response is made, before its head is sent, unless its status is 5xx. Code that runs after that, in a stream or a task,
+/// must call [`save`](Self::save).
 ///
 /// As a request guard it fails with 503 when the store cannot be read. Take `Result<Session<T>, session_rocket::Error>`
-/// to handle that; `Option<Session<T>>` hides an outage, for Rocket makes every failure of a guard `None`.
+/// to handle that. `Option<Session<T>>` hides an outage, because Rocket makes every failure of a guard `None`.
 ///
 /// ```
 /// use session_rocket::Session;
@@ -94,8 +89,8 @@ impl<T: SessionData> Session<T> {
         T::snapshot(&mut View::new(self.values()))
     }
 
-    /// Sets the fields that differ from `data`, and deletes those that are `None` in it. Where `data` is another user's,
-    /// all of them: nothing of the former user's is left.
+    /// Sets the fields that differ from `data`, and deletes those that are `None` in it. If `data` has another user's
+    /// identity, sets all fields: nothing of the former user is left.
     ///
     /// As with a setter, another request's change of a field set here is overwritten; [`update`](Self::update) loses
     /// nothing.
@@ -106,9 +101,9 @@ impl<T: SessionData> Session<T> {
 
     /// Changes several fields at once, by a rule that holds across them.
     ///
-    /// `op` may run again, as a clone, on fresher data, when another request changed the session meanwhile: so it is
-    /// never lost and counts once. The result is that of the first run; after [`save`](Self::save) the getters give
-    /// what was committed, unless somebody logged in meanwhile: what is theirs is not for this request. Where `op` changes one user into another, only what it sets besides is left.
+    /// `op` may run again, as a clone, on fresher data, when another request changed the session meanwhile. So the change
+    /// is never lost and counts once. The result is that of the first run; [`transact`](Self::transact) returns the result
+    /// of the run that was committed. If `op` changes one user into another, only the fields that `op` sets are left.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -136,19 +131,80 @@ impl<T: SessionData> Session<T> {
         })
     }
 
+    /// Runs `op` on the session as it is stored, saves, and gives the result of the run that was committed.
+    ///
+    /// `op` may run again, as a clone, when another request changed the session meanwhile; the result is then that of
+    /// the last run. So a value that `op` takes is taken once, by one of all concurrent requests: a one-time message, an
+    /// OAuth state, a coupon. Changes made before are saved as well. Use [`update`](Self::update) if you do not need the
+    /// committed result: it saves with the response. `op` runs at the call; if the future is not awaited, the response
+    /// saves the change.
+    ///
+    /// A run that changes nothing also writes to the store, to prove that it saw the stored session. This renews the
+    /// session, so on a page with many requests check first whether there is a value to take.
+    ///
+    /// With a sealed cookie, nothing is taken once: each request changes its own copy.
+    ///
+    /// # Errors
+    /// Those of [`save`](Self::save). The changes are not saved then, and the result of `op` is lost.
+    /// [`ErrorKind::Ended`] also if another guard of the same request empties the session, by a logout or a login as somebody
+    /// else, before `op` is committed. [`ErrorKind::Timeout`] also if `op` logs out a user, or replaces the user by another,
+    /// and another request changed the session meanwhile.
+    ///
+    /// ```
+    /// # use session_rocket::{Error, Session};
+    /// #[derive(Session)]
+    /// struct Visitor {
+    ///     oauth_state: Option<String>,
+    /// }
+    ///
+    /// async fn is_expected(session: &Session<Visitor>, state: String) -> Result<bool, Error> {
+    ///     let expected = session.transact(|visitor| visitor.oauth_state.take()).await?;
+    ///     Ok(expected == Some(state))
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn transact<R: Send + 'static>(
+        &self,
+        op: impl FnOnce(&mut T) -> R + Clone + Send + 'static,
+    ) -> impl Future<Output = Result<R>> + Send {
+        let completed = self.state().completed();
+        let last = Arc::new(Mutex::new(None));
+        let slot = last.clone();
+        self.state().transact(move |edit: &mut Edit| {
+            let mut data = T::snapshot(&mut edit.view);
+            let result = op.clone()(&mut data);
+            data.replace(edit);
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        });
+        let emptied = self.state().emptied();
+        let core = self.core.clone();
+        async move {
+            core.commit_since(completed, Scope::Everything).await?;
+            // Another guard of this request may have dropped the change, with a logout or a login as somebody else.
+            let is_kept = core.state.emptied() == emptied;
+            let result = last.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|_| is_kept);
+            result.ok_or_else(|| Error::new(ErrorKind::Ended, "the session was emptied before the closure was saved"))
+        }
+    }
+
+    /// The accessors of the fields, which `Session<T>` dereferences to. Use this for a field whose getter is hidden by a
+    /// method of `Session` with the same name.
+    pub fn fields(&self) -> &T::Fields {
+        &self.fields
+    }
+
     /// The stored names of all that is stored, undeclared ones included.
     pub fn keys(&self) -> Vec<String> {
         self.values().keys()
     }
 
-    /// All that is stored, by stored name, undeclared keys included; in the order that `serde_json`'s maps have. That of
-    /// [`keys`](Self::keys) is the struct's.
+    /// All that is stored, by stored name, undeclared keys included, in the order of `serde_json`'s maps.
+    /// [`keys`](Self::keys) has the order of the struct.
     pub fn items(&self) -> Map<String, Json> {
         self.values().items()
     }
 
-    /// Removes all data. The session and its id stay, but for one with an identity: nobody is logged in any more, so it
-    /// gets a new id.
+    /// Removes all data. The session keeps its id, unless somebody was logged in: then it gets a new id.
     #[track_caller]
     pub fn clear(&self) {
         self.state().clear();
@@ -156,9 +212,12 @@ impl<T: SessionData> Session<T> {
 
     /// Ends the session: its data, its record and its cookie. This is how to log out.
     ///
-    /// What is set afterwards in the same request makes a new session. A session that somebody logged in to meanwhile is
-    /// left to them. Carried out whatever the response's status. Of a
-    /// session in a sealed cookie only the browser's copy goes: there is no record to end.
+    /// Values set afterwards in the same request make a new session. Every session whose id the request presented ends,
+    /// in case the browser sent several cookies of the name. If another user logged in on the session after this request
+    /// loaded it, or somebody where nobody was logged in, `flush` does not end their login. `flush` takes effect whatever
+    /// the response's status.
+    ///
+    /// With sealed cookies, only the browser's copy is removed: there is no record to end.
     #[track_caller]
     pub fn flush(&self) {
         self.state().flush();
@@ -167,61 +226,13 @@ impl<T: SessionData> Session<T> {
     /// Gives the session a new id and keeps its data. Call it where privileges change; setting the identity does so by
     /// itself. A sealed cookie, which has no id, is sealed anew.
     ///
-    /// Carried out whatever the response's status. Form tokens of before are not valid after.
+    /// `cycle_id` takes effect whatever the response's status. Earlier CSRF tokens become invalid.
     #[track_caller]
     pub fn cycle_id(&self) {
         self.state().cycle_id();
     }
 
-    /// Sets when this session expires: a [`Duration`] after the last save (zero: when the browser is closed), an
-    /// [`OffsetDateTime`], or as configured (`None`).
-    ///
-    /// ```
-    /// # use session_rocket::{Expiry, Session};
-    /// # use std::time::Duration;
-    /// # #[derive(Session)]
-    /// # struct Visitor {}
-    /// fn remember_me(session: &Session<Visitor>, remember: bool) {
-    ///     session.set_expiry(if remember { Expiry::After(Duration::from_secs(30 * 86_400)) } else { Expiry::BrowserClose });
-    ///     session.set_expiry(Duration::from_secs(300));
-    ///     session.set_expiry(None);
-    /// }
-    /// ```
-    #[track_caller]
-    pub fn set_expiry(&self, expiry: impl Into<Expiry>) {
-        let expiry = match expiry.into() {
-            Expiry::After(duration) => Expiry::from(duration),
-            other => other,
-        };
-        self.state().set_expiry(expiry);
-    }
-
-    /// How long the session lives if it is saved now.
-    pub fn expiry_age(&self) -> Duration {
-        let now = self.core.engine.rules().now();
-        now.until(self.expires_at(now))
-    }
-
-    /// When the session expires if it is saved now.
-    pub fn expiry_date(&self) -> OffsetDateTime {
-        self.expires_at(self.core.engine.rules().now()).to_date()
-    }
-
-    fn expires_at(&self, now: Timestamp) -> Timestamp {
-        let created_at = match self.state().carrier() {
-            Carrier::Live(live) => live.created_at,
-            Carrier::Sealed(sealed) => sealed.created_at,
-            Carrier::New { .. } | Carrier::Outside { .. } | Carrier::Ended => now,
-        };
-        self.core.engine.rules().policy.expires_at(self.values().expiry(), created_at, now)
-    }
-
-    /// Whether the cookie ends with the browser.
-    pub fn expires_at_browser_close(&self) -> bool {
-        self.core.engine.rules().policy.at_browser_close(self.values().expiry())
-    }
-
-    /// Starts a test of whether the browser takes cookies; ask [`test_cookie_worked`](Self::test_cookie_worked) in the
+    /// Starts a test of whether the browser accepts cookies. Call [`test_cookie_worked`](Self::test_cookie_worked) in the
     /// next request.
     #[track_caller]
     pub fn set_test_cookie(&self) {
@@ -233,18 +244,18 @@ impl<T: SessionData> Session<T> {
         self.values().test_cookie()
     }
 
-    /// Ends the test of whether the browser takes cookies.
+    /// Ends the test of whether the browser accepts cookies.
     #[track_caller]
     pub fn delete_test_cookie(&self) {
         self.state().set_test_cookie(false);
     }
 
-    /// A token for this session's forms: put it into a hidden field named `csrf_token`, and take the form by
-    /// [`CsrfForm`](crate::CsrfForm), which refuses what another site posted.
+    /// A token for this session's forms. Put it into a hidden field named `csrf_token`, and take the form as a
+    /// [`CsrfForm`](crate::CsrfForm), which refuses forms that another site posted.
     ///
-    /// Every call gives another text; all are valid until the session gets a new id, as a login gives it, or ends. The
-    /// first call stores a secret in the session. Should the operating system give no random bytes, the token is empty
-    /// and the request fails with 503.
+    /// Every call returns another string. All are valid until the session ends or gets a new id, for example at a login.
+    /// The first call stores a secret in the session, so for a visitor without a session it starts one. If the operating
+    /// system has no random bytes, the token is empty and the request fails with 503.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -264,18 +275,30 @@ impl<T: SessionData> Session<T> {
         })
     }
 
-    /// Whether `token` is one of this session's, compared in constant time: for requests that are no forms and carry it
-    /// in a header. Stores nothing.
+    /// Whether `token` is one of this session's, compared in constant time. For requests that are not forms and carry the
+    /// token in a header. Stores nothing.
     pub fn verify_csrf_token(&self, token: &str) -> bool {
         self.state().csrf_secret().is_some_and(|secret| secret.verifies(token))
     }
 
-    /// The session's id; `None` while it has none that the browser could hold, and for a session in a sealed cookie,
-    /// which needs none.
+    /// The session's id. `None` while the session has no id that this request knows: before the first save, after
+    /// [`cycle_id`](Self::cycle_id), a login or [`flush`](Self::flush) until the next save, after another request gave
+    /// the session a new id, and in a sealed cookie, which needs none.
     pub fn id(&self) -> Option<SessionId> {
+        self.live().and_then(|live| live.id)
+    }
+
+    /// The public name of this session, which is safe in pages, URLs and logs. `None` before the first save, after
+    /// [`cycle_id`](Self::cycle_id), a login or [`flush`](Self::flush) until the next save, and in a sealed cookie.
+    pub fn handle(&self) -> Option<SessionHandle> {
+        self.live().map(|live| live.key.handle())
+    }
+
+    /// Where the session is stored, if it keeps that place.
+    fn live(&self) -> Option<Live> {
         match self.state().carrier() {
-            Carrier::Live(live) => live.id,
-            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Outside { .. } | Carrier::Ended => None,
+            Carrier::Live(live) if self.state().keeps_id() => Some(live),
+            _ => None,
         }
     }
 
@@ -286,7 +309,7 @@ impl<T: SessionData> Session<T> {
 
     /// Whether it is not saved anywhere yet.
     pub fn is_new(&self) -> bool {
-        matches!(self.state().carrier(), Carrier::New { .. } | Carrier::Ended)
+        !matches!(self.state().carrier(), Carrier::Live(_) | Carrier::Sealed(_))
     }
 
     /// Whether there are changes that are not saved yet.
@@ -297,15 +320,17 @@ impl<T: SessionData> Session<T> {
     /// Saves now. For streams, WebSockets and tasks, which change the session after the response is made, and for
     /// handlers that want to see the error themselves.
     ///
-    /// Dropping the future does not take the save back: it goes on by itself, and if it fails then, so does the
-    /// response.
+    /// Dropping the future does not cancel the save. If the save fails then, the response fails as well.
     ///
-    /// A session that expired, or was ended by another request, takes the changes with it: that is no error. A session in a
-    /// sealed cookie is saved when the response reaches the browser; here it is only sealed.
+    /// Without changes, `save` asks the store whether the session is still alive, and does not renew it. A session in a
+    /// sealed cookie is saved when the response reaches the browser; `save` only seals it.
     ///
     /// # Errors
-    /// When the store did not confirm, or a value could not be encoded; the changes are closed then and are not saved
-    /// later. [`ErrorKind::TooLate`] when the response head is sent and the browser would need a new cookie.
+    /// If the store did not confirm, or a value could not be encoded. The changes are dropped then and are not saved
+    /// later. [`ErrorKind::Ended`] if another request ended the session or logged in somebody else, or if the session
+    /// expired. [`ErrorKind::Withheld`] if the browser did not send its cookie with this cross-site request; this includes
+    /// `flush` and `save` together. [`ErrorKind::TooLate`] if the response head is sent and the browser would need a new
+    /// cookie. [`ErrorKind`] lists the status of each kind for handlers that return the error with `?`.
     ///
     /// ```
     /// # use session_rocket::{Error, Session};
@@ -318,13 +343,30 @@ impl<T: SessionData> Session<T> {
     /// }
     /// ```
     pub async fn save(&self) -> Result<()> {
-        self.core.commit(Scope::Everything).await
+        self.core.save().await
+    }
+
+    /// Reads the session again, and returns whether it still exists.
+    ///
+    /// For streams and WebSockets. Returns `false` after a logout, after the session expired, or if somebody logged in on
+    /// it after this request had loaded it, the visitor of the stream included. The session then reads as empty, and the
+    /// page has to open the stream again (`EventSource` reconnects by itself). After another login of the same user,
+    /// `reload` returns `true`.
+    ///
+    /// `reload` does not renew the session. Changes that are not saved yet stay on top. If another request of the same user
+    /// gave the session a new id, `reload` follows it, and [`handle`](Self::handle) differs. For a sealed cookie, `reload`
+    /// reads nothing and returns `true`.
+    ///
+    /// # Errors
+    /// If the store cannot be read. The session stays as it is then.
+    pub async fn reload(&self) -> Result<bool> {
+        self.core.reload().await
     }
 }
 
 impl<T: SessionData> fmt::Debug for Session<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("type", &T::NAME).field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("Session").field("type", &T::NAME).field("handle", &self.handle()).finish_non_exhaustive()
     }
 }
 

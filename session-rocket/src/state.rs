@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::change::Change;
 use crate::error::{Error, ErrorKind};
-use crate::expiry::Expiry;
+use crate::expiry::Lifetime;
 use crate::id::Key;
 use crate::values::Values;
 
@@ -26,6 +26,8 @@ struct Inner {
     carrier: Carrier,
     /// The key of the id that the browser sent.
     loaded: Option<Key>,
+    /// The keys of the other ids that the browser sent.
+    others: Vec<Key>,
     base: Values,
     values: Values,
     changes: Vec<Change>,
@@ -34,6 +36,7 @@ struct Inner {
     /// What setting the identity brings about.
     implied: Lifecycle,
     login: bool,
+    transacts: bool,
     /// Which fields were read, by index.
     read: Vec<bool>,
     changed_at: Option<&'static Location<'static>>,
@@ -42,9 +45,11 @@ struct Inner {
     /// Counts how often all changes were dropped.
     emptied: u64,
     cookie: CookieEffect,
-    /// How many commits have come to their end.
+    /// The number of finished commits.
     completed: u64,
     failure: Option<Failure>,
+    /// The last failure before it that nobody was told of.
+    untold: Option<Failure>,
     head_sent: bool,
 }
 
@@ -57,18 +62,20 @@ struct Failure {
 }
 
 impl State {
-    pub(crate) fn new(carrier: Carrier, values: Values) -> Self {
+    pub(crate) fn new(carrier: Carrier, values: Values, others: Vec<Key>) -> Self {
         let fields = values.schema().fields().len();
         let loaded = if let Carrier::Live(live) = &carrier { Some(live.key) } else { None };
         Self(Arc::new(Mutex::new(Inner {
             carrier,
             loaded,
+            others,
             base: values.clone(),
             values,
             changes: Vec::new(),
             asked: Lifecycle::Keep,
             implied: Lifecycle::Keep,
             login: false,
+            transacts: false,
             read: vec![false; fields],
             changed_at: None,
             revision: 0,
@@ -76,6 +83,7 @@ impl State {
             cookie: CookieEffect::None,
             completed: 0,
             failure: None,
+            untold: None,
             head_sent: false,
         })))
     }
@@ -112,34 +120,44 @@ impl State {
         let mut inner = self.lock();
         _dropped = (scope == Scope::LifecycleOnly).then(|| inner.drop_changes());
         let job = inner.is_modified().then(|| {
+            let flushed = inner.asked == Lifecycle::End;
             Box::new(Job {
                 carrier: inner.carrier.clone(),
                 base: inner.base.clone(),
                 values: inner.values.clone(),
                 changes: std::mem::take(&mut inner.changes),
                 lifecycle: inner.asked.max(inner.implied),
-                flushed: inner.asked == Lifecycle::End,
+                flushed,
                 login: inner.login,
+                transacts: inner.transacts,
+                is_late: inner.head_sent,
+                others: if flushed { inner.others.clone() } else { Vec::new() },
             })
         });
         inner.asked = Lifecycle::Keep;
         inner.implied = Lifecycle::Keep;
         inner.login = false;
+        inner.transacts = false;
         inner.changed_at = None;
         job
     }
 
     /// Goes on from what a commit came to; changes made meanwhile are kept.
     pub(crate) fn settle(&self, settled: Settled) {
+        self.lock().completed += 1;
+        self.refresh(settled);
+    }
+
+    /// Replaces the loaded session with the stored one; unsaved changes stay on top.
+    pub(crate) fn refresh(&self, found: Settled) {
         let _dropped;
         {
             let mut inner = self.lock();
-            inner.carrier = settled.carrier;
-            if settled.cookie != CookieEffect::None {
-                inner.cookie = settled.cookie;
+            inner.carrier = found.carrier;
+            if found.cookie != CookieEffect::None {
+                inner.cookie = found.cookie;
             }
-            _dropped = std::mem::replace(&mut inner.base, settled.values);
-            inner.completed += 1;
+            _dropped = std::mem::replace(&mut inner.base, found.values);
         }
         self.rebase();
     }
@@ -196,7 +214,12 @@ impl State {
         true
     }
 
-    /// How many commits have come to their end.
+    /// How often all changes were dropped.
+    pub(crate) fn emptied(&self) -> u64 {
+        self.lock().emptied
+    }
+
+    /// The number of finished commits.
     pub(crate) fn completed(&self) -> u64 {
         self.lock().completed
     }
@@ -204,6 +227,7 @@ impl State {
     /// The error of a commit that ended after so many others; whoever asks tells it to the caller.
     pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
         let mut inner = self.lock();
+        inner.untold.take_if(|failure| failure.number > completed);
         let failure = inner.failure.as_mut().filter(|failure| failure.number > completed)?;
         failure.seen = true;
         Some(failure.error.clone())
@@ -211,7 +235,9 @@ impl State {
 
     /// The error of a commit that nobody has been told of.
     pub(crate) fn unseen_failure(&self) -> Option<Error> {
-        self.lock().failure.as_ref().filter(|failure| !failure.seen).map(|failure| failure.error.clone())
+        let inner = self.lock();
+        let last = inner.failure.as_ref().filter(|failure| !failure.seen);
+        inner.untold.as_ref().or(last).map(|failure| failure.error.clone())
     }
 
     /// The error of the last commit that failed.
@@ -236,11 +262,11 @@ impl State {
     }
 
     /// What the response head has to tell the browser, if anything; from now on it is sent.
-    pub(crate) fn send_head(&self) -> Option<(CookieEffect, Carrier, Expiry)> {
+    pub(crate) fn send_head(&self) -> Option<(CookieEffect, Carrier, Lifetime)> {
         let mut inner = self.lock();
         inner.head_sent = true;
         let effect = std::mem::replace(&mut inner.cookie, CookieEffect::None);
-        (effect != CookieEffect::None).then(|| (effect, inner.carrier.clone(), inner.base.expiry()))
+        (effect != CookieEffect::None).then(|| (effect, inner.carrier.clone(), inner.base.lifetime()))
     }
 
     /// As [`send_head`](Self::send_head), of a session that was only read: true if there was nothing to save, to tell or to
@@ -298,6 +324,7 @@ impl Inner {
         let dropped = self.empty();
         self.implied = Lifecycle::Keep;
         self.login = false;
+        self.transacts = false;
         self.revision += 1;
         if self.asked != Lifecycle::End {
             self.values = self.base.clone();
@@ -313,7 +340,10 @@ impl Inner {
 
     fn note_failure(&mut self, error: Error) {
         self.completed += 1;
-        self.failure = Some(Failure { number: self.completed, error, seen: false });
+        let before = self.failure.replace(Failure { number: self.completed, error, seen: false });
+        if let Some(before) = before.filter(|before| !before.seen && !before.error.kind().is_drop()) {
+            self.untold = Some(before);
+        }
     }
 }
 
@@ -332,7 +362,8 @@ impl Drop for Inner {
         if let Some(at) = self.changed_at.filter(|_| self.is_modified()) {
             log::error!(
                 target: "session_rocket",
-                "a session of type `{}` was changed at {at} and never saved: after the response, call `save().await`",
+                "a session of type `{}` was changed at {at} and never saved: after the response, call `save().await`; \
+                 for a visitor without a session, save in the handler, before the response",
                 self.base.schema().type_name(),
             );
         }

@@ -65,8 +65,8 @@ pub(crate) struct Values {
 pub(crate) enum Owner {
     Nobody,
     User(String),
-    /// Somebody whose id does not decode.
-    Unknown,
+    /// Somebody whose id does not decode, and the identity of the record.
+    Unknown(Option<String>),
 }
 
 impl Values {
@@ -223,7 +223,7 @@ impl Values {
         match value.and_then(|value| field.identity(&value)) {
             Some(user) => Owner::User(user),
             None if matches!(self.slots[field.spec().index], Slot::Absent) => Owner::Nobody,
-            None => Owner::Unknown,
+            None => Owner::Unknown(self.loaded_identity.clone()),
         }
     }
 
@@ -235,7 +235,7 @@ impl Values {
         match self.owner() {
             Owner::User(user) => Some(user),
             Owner::Nobody => None,
-            Owner::Unknown => self.loaded_identity.clone(),
+            Owner::Unknown(identity) => identity,
         }
     }
 

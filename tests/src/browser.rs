@@ -30,9 +30,14 @@ impl Answer {
         all.first().copied()
     }
 
-    /// The `Set-Cookie` line.
+    /// The `Set-Cookie` line of the session. Lines behind it may remove cookies of the same name in other forms.
+    ///
+    /// # Panics
+    /// When another line sets a cookie.
     pub fn set_cookie(&self) -> Option<&str> {
-        self.one("set-cookie")
+        let all = self.all("set-cookie");
+        assert!(all.iter().skip(1).all(|line| line.contains("Max-Age=0;")), "set twice: {all:?}");
+        all.first().copied()
     }
 
     async fn of(response: LocalResponse<'_>) -> Self {

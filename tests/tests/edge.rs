@@ -131,16 +131,29 @@ async fn a_launch_says_where_users_cannot_be_logged_out_everywhere() {
 }
 
 #[rocket::async_test]
-async fn two_session_types_with_one_cookie_or_one_table_abort_the_launch() {
+async fn two_session_types_with_one_cookie_one_table_or_one_scope_abort_the_launch() {
+    mod elsewhere {
+        /// Has the name of another session type of this package.
+        #[derive(session_rocket::Session)]
+        #[session(config = "elsewhere")]
+        pub struct Visitor {
+            pub count: u32,
+        }
+    }
+
     let same_table = site(routes![])
         .attach(Session::<Visitor>::fairing().store(spy()))
         .attach(Session::<Rival>::fairing().store(spy()));
     let same_cookie = site(routes![])
         .attach(Session::<Visitor>::fairing().store(spy()))
         .attach(Session::<Admin>::fairing().store(spy()));
+    let same_scope = site(routes![])
+        .attach(Session::<Visitor>::fairing().store(spy()))
+        .attach(Session::<elsewhere::Visitor>::fairing().config(Config::new().cookie_name("elsewhere")).store(spy()));
     for (rocket, says) in [
         (same_table, "`Visitor` and `Rival` both use the configuration table `session`"),
         (same_cookie, "`Visitor` and `Admin` both use the cookie `sessionid`: set another `cookie_name` in `admin`"),
+        (same_scope, "`Visitor` and `Visitor` have the same scope `session-rocket-tests::Visitor`: give one of them"),
     ] {
         logs::keep();
         let error = Client::untracked(rocket).await.expect_err("the launch is aborted");
@@ -206,7 +219,7 @@ async fn a_release_profile_sends_a_secure_host_cookie_and_so_does_its_removal() 
     let mut browser = Browser::default();
     let set = browser.get(&client, "/count").await;
     let removed = browser.get(&client, "/logout").await;
-    for (answer, age) in [(set, "Max-Age=1209600"), (removed, "Max-Age=0")] {
+    for (answer, age) in [(set, "Max-Age=1451520"), (removed, "Max-Age=0")] {
         let line = answer.set_cookie().unwrap();
         assert!(line.starts_with("__Host-sessionid="), "{line}");
         for attribute in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/", age] {
@@ -330,7 +343,7 @@ async fn no_log_line_at_any_level_holds_an_id_or_a_value() {
     let mut browser = Browser::default();
     browser.get(&client, "/count").await;
     let answer = browser.get(&client, "/secret").await;
-    assert_eq!(browser.get(&client, "/fails").await.status, Status::InternalServerError);
+    assert_eq!(browser.get(&client, "/fails").await.status, Status::UnprocessableEntity);
     store.fail_writes(true);
     browser.get(&client, "/count").await;
     store.fail_loads(true);
@@ -409,7 +422,7 @@ async fn a_configuration_that_cannot_work_aborts_the_launch_and_says_what_to_cha
     for (key, value, says) in [
         ("sotre", "x".to_owned(), "store"),
         ("same_site", "None".to_owned(), "secure"),
-        ("store", "redus://:hunter2@localhost".to_owned(), "`redus:` is no store"),
+        ("store", "redus://:hunter2@localhost".to_owned(), "unknown store `redus:`; did you mean `redis:`?"),
         ("expiry", "soon".to_owned(), "expiry"),
     ] {
         let figment = rocket::Config::figment().merge(("log_level", "debug")).merge((format!("session.{key}"), value));

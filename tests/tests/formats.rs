@@ -34,6 +34,7 @@ struct Visitor {
 
 /// Another release of it: `count` is a text by now, and some fields are not known yet.
 #[derive(Session)]
+#[session(scope = "session-rocket-tests::Visitor")]
 struct Older {
     name: Option<String>,
     #[session(rename = "count")]

@@ -25,8 +25,28 @@ struct Session {
     number: ::std::option::Option<u64>,
     #[session(rename = "basket", alias = "cart")]
     things: ::std::vec::Vec<::std::string::String>,
+    #[session(with = "as_text")]
+    grade: ::core::option::Option<u8>,
+    #[session(skip)]
+    scratch: ::core::option::Option<u8>,
     #[session(extra)]
     rest: ::serde_json::Map<::std::string::String, ::serde_json::Value>,
+}
+
+/// As serde calls it: the value by reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+mod as_text {
+    use ::core::result::Result;
+    use ::serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+        let text = <::std::string::String as Deserialize>::deserialize(deserializer)?;
+        text.parse().map_err(::serde::de::Error::custom)
+    }
 }
 
 /// Names that the expansion uses too, as the user's own.
@@ -79,6 +99,8 @@ fn uses(session: &renamed::Session<Session>, visitor: &renamed::Session<shadows:
     let _: ::std::string::String = session.username();
     session.update_things(|things| things.push(::core::convert::Into::into("pen")));
     let _: usize = session.with_rest(::serde_json::Map::len);
+    session.set_grade(2);
+    let _: ::core::option::Option<u8> = session.get().scratch;
     let _ = shadows::named(visitor);
     visitor.set_new(visitor.state());
 }

@@ -37,6 +37,24 @@ pub struct Remembered {
     /// Documented.
     pub city: Option<String>,
     private: Option<Private>,
+    #[session(with = "as_text")]
+    grade: u8,
+    #[session(skip)]
+    scratch: u8,
+}
+
+// serde's interface, and two lints that ask for opposite visibilities.
+#[allow(clippy::trivially_copy_pass_by_ref, clippy::redundant_pub_crate)]
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

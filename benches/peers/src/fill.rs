@@ -27,6 +27,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// So many sessions are made at once.
 const CALLS: usize = 512;
 const ROWS: usize = 1000;
+/// The scope of the sessions of `servers/session_rocket.rs`.
+const SCOPE: &str = concat!(env!("CARGO_PKG_NAME"), "::Visits");
 /// The number of the first session that is expired.
 const EXPIRED: u64 = 1 << 40;
 
@@ -96,7 +98,7 @@ impl Filled {
         let add = async |number: u64| {
             let [now, end] = [now(), end].map(Timestamp::from_millis);
             let version = Version::from_bits(mix(number));
-            let record = Record::new("session", payload.to_vec(), version, now, end);
+            let record = Record::new(SCOPE, payload.to_vec(), version, now, end);
             let created = store.create(&key(number), &record).await.expect("the store takes a session");
             assert_eq!(created, Create::Created, "a session that is there already");
         };
@@ -214,11 +216,11 @@ fn texts(rows: &[(u64, u64)]) -> Vec<String> {
     rows.iter().map(|(_, number)| text(*number)).collect()
 }
 
-/// What the library's stores have for an id: its digest with the scope.
+/// The library's key of an id: its digest with the scope, which is padded to a block of 64 bytes.
 fn key(number: u64) -> Key {
-    const SCOPE: &str = "session";
-    let digest = Sha256::new().chain_update((SCOPE.len() as u64).to_be_bytes()).chain_update(SCOPE);
-    Key::from_bytes(digest.chain_update(id(number)).finalize().into())
+    let mut scope = [(SCOPE.len() as u64).to_be_bytes().as_slice(), SCOPE.as_bytes()].concat();
+    scope.resize(scope.len().next_multiple_of(64), 0);
+    Key::from_bytes(Sha256::new().chain_update(scope).chain_update(id(number)).finalize().into())
 }
 
 /// What sorts by the first bytes.

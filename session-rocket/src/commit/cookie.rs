@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rules::Rules;
-use super::{CookieValues, candidates};
+use super::{CookieValues, Loaded, candidates};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sealed::{Content, Sealer};
@@ -32,33 +32,43 @@ impl CookieEngine {
         Self { rules, sealer, line }
     }
 
+    pub(super) fn has_former_keys(&self) -> bool {
+        self.sealer.has_former_keys()
+    }
+
     /// A cookie value that could be a sealed session, by its length.
     pub(super) fn well_formed<'v>(&self, value: &'v str) -> Option<&'v str> {
         (!value.is_empty() && value.len() <= self.line.limit).then_some(value)
     }
 
-    /// Opens the session that one of the cookie values holds, or an empty one. Where several do, the last one sealed
-    /// is the browser's newest.
-    pub(super) fn load(&self, values: &mut CookieValues<'_, '_>) -> Result<(Carrier, Values)> {
+    /// Opens the session of the first cookie value that holds a live one, or an empty session.
+    pub(super) fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<Loaded> {
         let now = self.rules.now();
-        let candidates = candidates(values, |value| self.well_formed(value));
-        let opened = candidates.filter_map(|value| self.sealer.open(value));
-        let alive = opened.filter(|(content, _)| now < self.ends(content));
-        let Some((content, by_former_key)) = alive.max_by_key(|(content, _)| content.issued_at) else {
-            return Ok((Carrier::New { replaces: None }, Values::empty(self.rules.schema)));
-        };
-        let Some(values) = self.rules.read(&content.payload, None)? else {
-            let name = self.rules.schema.type_name();
-            log::error!(target: "session_rocket", "a sealed session of type `{name}` is damaged: it starts anew");
-            return Ok((Carrier::New { replaces: None }, Values::empty(self.rules.schema)));
-        };
-        let Content { created_at, expires_at, .. } = content;
-        Ok((Carrier::Sealed(Sealed { created_at, expires_at, cookie: None, by_former_key }), values))
+        let mut loaded = (Carrier::New { replaces: None }, Values::empty(self.rules.schema));
+        for cookie in candidates(cookies, |value| self.well_formed(value)) {
+            let Some((content, by_former_key)) = self.sealer.open(cookie) else { continue };
+            let Some(values) = self.read(&content)? else { continue };
+            let Content { created_at, issued_at, .. } = content;
+            // Limits that were lowered after the session was sealed apply as well.
+            let limit = self.rules.policy.expires_at(&values.lifetime(), created_at, issued_at);
+            let expires_at = content.expires_at.min(limit);
+            if now < expires_at {
+                loaded = (Carrier::Sealed(Sealed { created_at, expires_at, cookie: None, by_former_key }), values);
+                break;
+            }
+        }
+        let (carrier, values) = loaded;
+        Ok(Loaded { carrier, values, others: Vec::new() })
     }
 
-    /// When a sealed session ends, whatever lifetime the browser gives its cookie: a limit that was lowered since holds.
-    fn ends(&self, content: &Content) -> Timestamp {
-        self.rules.policy.limited(content.expires_at, content.created_at)
+    /// What a sealed session holds; `None` when it is damaged.
+    fn read(&self, content: &Content) -> Result<Option<Values>> {
+        let values = self.rules.read(&content.payload, None)?;
+        if values.is_none() {
+            let name = self.rules.schema.type_name();
+            log::error!(target: "session_rocket", "a sealed session of type `{name}` is damaged: it starts anew");
+        }
+        Ok(values)
     }
 
     /// What a request changed, in a new cookie.
@@ -82,7 +92,9 @@ impl CookieEngine {
         self.rules.encode(&mut values)?;
         let now = self.rules.now();
         let created_at = match (&carrier, lifecycle) {
-            (Carrier::Sealed(_), Lifecycle::Keep) if values.same_as(&base) => {
+            (Carrier::Sealed(sealed), Lifecycle::Keep)
+                if values.same_as(&base) && !self.is_due(sealed, &values, now) =>
+            {
                 return Ok(Settled::new(carrier, values, CookieEffect::None));
             }
             (Carrier::Sealed(sealed), Lifecycle::Keep) => sealed.created_at,
@@ -90,7 +102,7 @@ impl CookieEngine {
             (Carrier::Sealed(sealed), Lifecycle::Cycle) if !login => sealed.created_at,
             _ => now,
         };
-        let expires_at = self.rules.policy.expires_at(values.expiry(), created_at, now);
+        let expires_at = self.rules.expires_at(&values, created_at, now);
         if expires_at <= now {
             // Nothing would take the browser's older cookie from it.
             return Ok(self.forgotten(CookieEffect::Remove));
@@ -98,11 +110,19 @@ impl CookieEngine {
         self.seal(values, now, created_at, expires_at)
     }
 
+    /// Whether a save moves the expiry into another cookie period, so that the browser needs a new cookie.
+    fn is_due(&self, sealed: &Sealed, values: &Values, now: Timestamp) -> bool {
+        let Sealed { created_at, expires_at, .. } = *sealed;
+        let end = |expires_at| self.rules.policy.period_end(&values.lifetime(), created_at, expires_at);
+        let renewed = self.rules.expires_at(values, created_at, now);
+        renewed > expires_at && end(renewed) != end(expires_at)
+    }
+
     /// Seals a session that was only read: one that a former key sealed, or that is due to be renewed.
     pub(super) fn refresh(&self, sealed: &Sealed, values: Values) -> Result<Option<Settled>> {
         let Sealed { created_at, expires_at, by_former_key, .. } = *sealed;
         let now = self.rules.now();
-        let due = self.rules.policy.refreshed(values.expiry(), created_at, expires_at, now);
+        let due = self.rules.policy.refreshed(&values.lifetime(), created_at, expires_at, now);
         if due.is_none() && !by_former_key {
             return Ok(None);
         }

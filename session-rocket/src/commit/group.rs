@@ -11,8 +11,9 @@ use super::store::{Deadline, StoreEngine, Stored};
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, SessionId};
+use crate::record::Record;
 use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
-use crate::store::Update;
+use crate::store::{Lookup, Touch, Update};
 use crate::values::Values;
 
 /// The groups of all sessions with commits under way in this process.
@@ -112,22 +113,12 @@ impl Ticket {
 struct Member {
     ticket: Arc<Ticket>,
     job: Box<Job>,
-    /// Set when somebody logged in and the session moved.
-    outside: Option<Outside>,
-}
-
-/// What a request goes on with whose changes follow a session into somebody's login.
-struct Outside {
-    /// Where its session was.
-    left: Key,
-    /// What it loaded and set itself.
-    view: Values,
 }
 
 impl Member {
     fn take(ticket: Arc<Ticket>) -> Option<Self> {
         match ticket.replace(Stage::Taken) {
-            Stage::Waiting(job) => Some(Self { ticket, job, outside: None }),
+            Stage::Waiting(job) => Some(Self { ticket, job }),
             Stage::Taken | Stage::Done(_) | Stage::Identifies(_) => None,
         }
     }
@@ -143,7 +134,7 @@ impl Member {
     fn live(&self) -> Option<&Live> {
         match &self.job.carrier {
             Carrier::Live(live) => Some(live),
-            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Outside { .. } | Carrier::Ended => None,
+            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Ended | Carrier::Withheld => None,
         }
     }
 }
@@ -153,18 +144,22 @@ struct Target {
     at: Stored,
     /// The session was moved meanwhile: its new id is not ours to tell.
     followed: bool,
-    /// It was read from the store for this save, and not left over from the one before.
-    read: bool,
+}
+
+/// The outcome of one attempt to store a group's values.
+enum Attempt {
+    Stored(Live),
+    /// The store has another version, which this is.
+    Stale(Record),
+    /// The session was moved or ended.
+    Gone,
 }
 
 impl Target {
     fn settled(&self, member: &Member, cookie: CookieEffect) -> Settled {
         let id: Option<SessionId> = member.live().filter(|_| !self.followed).and_then(|live| live.id.clone());
         let cookie = if self.followed { CookieEffect::None } else { cookie };
-        match &member.outside {
-            Some(Outside { left, view }) => Settled::new(Carrier::Outside { left: *left }, view.clone(), cookie),
-            None => Settled::new(Carrier::Live(Live { id, ..self.at.live.clone() }), self.at.values.clone(), cookie),
-        }
+        Settled::new(Carrier::Live(Live { id, ..self.at.live.clone() }), self.at.values.clone(), cookie)
     }
 }
 
@@ -182,13 +177,21 @@ impl StoreEngine {
                     ticket.replace(Stage::Done(Box::new(Err(late))));
                 } else {
                     let at = turn.take().unwrap_or(own);
-                    *turn = self.save(Target { at, followed: false, read: false }, group.take()).await;
+                    *turn = self.save(Target { at, followed: false }, group.take()).await;
                 }
             }
             ticket.replace(Stage::Taken)
         };
         match stage {
+            Stage::Identifies(job) if job.is_late => {
+                let context = "the response head is sent: the browser can no longer be told a new session id";
+                Err(Error::new(ErrorKind::TooLate, context))
+            }
             Stage::Identifies(mut job) => {
+                // Its changes were made last on other members' values, whose write may have failed.
+                let mut values = job.base.clone();
+                self.rules.replay(&job.changes, &mut values)?;
+                job.values = values;
                 job.forget_csrf();
                 Box::pin(self.cycle(live, job, deadline)).await
             }
@@ -199,9 +202,9 @@ impl StoreEngine {
     /// Commits on a session that was moved meanwhile.
     pub(super) async fn save_moved(&self, at: Stored, job: Box<Job>, deadline: Deadline) -> Result<Settled> {
         let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Taken), deadline });
-        let mut members = vec![Member { ticket: ticket.clone(), job, outside: None }];
+        let mut members = vec![Member { ticket: ticket.clone(), job }];
         self.follow(&mut members, &at.values);
-        self.save(Target { at, followed: true, read: true }, members).await;
+        self.save(Target { at, followed: true }, members).await;
         match ticket.replace(Stage::Taken) {
             Stage::Identifies(job) => self.found_apart(&job, deadline).await,
             stage => finished(stage),
@@ -233,61 +236,72 @@ impl StoreEngine {
         deadline: Deadline,
     ) -> Result<bool> {
         let values = self.merge(&target.at, members);
-        // What the last save left over may not be what the store holds by now: only the store can tell.
-        let known = target.read || members.iter().all(|member| member.is_current(&target.at));
-        if members.is_empty() || known && values.same_as(&target.at.values) {
-            finish_all(target, members, CookieEffect::None);
+        if members.is_empty() {
             return Ok(true);
         }
-        let Live { id, key, version, created_at, .. } = target.at.live.clone();
-        let (record, live) = self.record(key, id, &values, Some(created_at))?;
-        match self.swap(&key, version, &record, deadline).await? {
-            Update::Updated => {
+        let key = target.at.live.key;
+        match self.store_values(&target.at, &values, deadline).await? {
+            Attempt::Stored(live) => {
+                let cookie = self.cookie_after(&target.at.live, &target.at.values, &live, &values);
                 target.at = Stored { live, values };
-                finish_all(target, members, CookieEffect::Set);
+                finish_all(target, members, cookie);
                 return Ok(true);
             }
-            Update::Conflict(fresh) => {
-                target.at = self.reread(key, target.at.live.id.clone(), &fresh)?;
-                target.read = true;
-                self.pause(attempt, deadline).await?;
-            }
-            Update::Moved(_) | Update::Gone => {
+            Attempt::Stale(fresh) => target.at = self.reread(key, target.at.live.id.clone(), &fresh)?,
+            Attempt::Gone => {
                 let Some(stored) = Box::pin(self.moved(&key, deadline)).await? else {
-                    members.drain(..).for_each(|member| member.finish(Ok(self.ended())));
+                    for member in members.drain(..) {
+                        let ended = self.ended(&member.job);
+                        member.finish(Ok(ended));
+                    }
                     target.followed = true;
                     return Ok(true);
                 };
                 self.follow(members, &stored.values);
-                *target = Target { at: stored, followed: true, read: true };
-                self.pause(attempt, deadline).await?;
+                *target = Target { at: stored, followed: true };
             }
         }
+        self.pause(attempt, deadline).await?;
         Ok(false)
     }
 
-    /// Prepares members for a session that was moved meanwhile. One that fails drops out.
+    /// Replaces the version that the values were computed from. If the values are equal, touches the record instead: a
+    /// touch renews the session and also proves that nobody changed it.
+    async fn store_values(&self, at: &Stored, values: &Values, deadline: Deadline) -> Result<Attempt> {
+        let Live { id, key, version, created_at, expires_at, is_cut } = at.live.clone();
+        if values.same_as(&at.values) && !is_cut {
+            let renewed = self.rules.expires_at(values, created_at, self.rules.now());
+            return Ok(match self.touch(&key, version, renewed, deadline).await? {
+                Touch::Touched => {
+                    Attempt::Stored(Live { id, key, version, created_at, expires_at: renewed.max(expires_at), is_cut })
+                }
+                Touch::Conflict | Touch::Gone => match self.look(&key, deadline).await? {
+                    Lookup::Found(fresh) => Attempt::Stale(fresh),
+                    Lookup::Tombstone(_) | Lookup::Absent => Attempt::Gone,
+                },
+            });
+        }
+        let (record, live) = self.record(key, id, values, Some(created_at))?;
+        Ok(match self.swap(&key, version, &record, deadline).await? {
+            Update::Updated => Attempt::Stored(live),
+            Update::Conflict(fresh) => Attempt::Stale(fresh),
+            Update::Moved(_) | Update::Gone => Attempt::Gone,
+        })
+    }
+
+    /// Prepares members for a session that was moved meanwhile. Changes of anybody but its user are dropped.
     fn follow(&self, members: &mut Vec<Member>, to: &Values) {
         for mut member in std::mem::take(members) {
-            match self.outside(&mut member.job, to) {
-                Ok(outside) => members.push(Member { outside, ..member }),
+            member.job.forget_csrf();
+            match self.rules.same_owner(&member.job.base, to) {
+                Ok(true) => members.push(member),
+                Ok(false) => {
+                    let ended = self.ended(&member.job);
+                    member.finish(Ok(ended));
+                }
                 Err(error) => member.finish(Err(error)),
             }
         }
-    }
-
-    /// What is left to a job whose session was moved to `to` by somebody's login; nothing to be said of any other.
-    fn outside(&self, job: &mut Job, to: &Values) -> Result<Option<Outside>> {
-        job.forget_csrf();
-        let left = match &job.carrier {
-            Carrier::Live(live) if !self.rules.same_owner(&job.base, to)? => live.key,
-            Carrier::Outside { left } => *left,
-            _ => return Ok(None),
-        };
-        job.stay_outside();
-        let mut view = job.values.clone();
-        self.rules.settle(&mut view)?;
-        Ok(Some(Outside { left, view }))
     }
 
     /// What is to be stored: the changes of all members, in order, on top of what is. A member that fails drops out.
@@ -333,10 +347,6 @@ impl StoreEngine {
 
     /// Tells, once per field, of a value that was read, set, and meanwhile changed by another request.
     fn warn_of_overwrites(&self, job: &Job, fresh: &Values) {
-        if matches!(job.carrier, Carrier::Outside { .. }) {
-            // What it read was its own.
-            return;
-        }
         for change in &job.changes {
             if let Change::Set { field, after_read: true, .. } = change
                 && !job.base.same_field(fresh, *field)

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -11,11 +12,15 @@ use crate::codec::{Format, Unreadable};
 use crate::data::Schema;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Policy;
+use crate::record::Record;
 use crate::state::replay;
 use crate::values::Values;
 
 /// In bytes; every store takes so much.
 const LONGEST_IDENTITY: usize = 255;
+
+/// Whether it was logged that the absolute timeout cuts an expiry.
+static CUT_EXPIRY: AtomicBool = AtomicBool::new(false);
 
 /// What all sessions of one type have in common.
 pub(crate) struct Rules {
@@ -32,6 +37,26 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// When a session that is saved now expires. Warns once if `max_lifetime` cuts an expiry that `set_expiry` asked for.
+    pub(super) fn expires_at(&self, values: &Values, created_at: Timestamp, now: Timestamp) -> Timestamp {
+        let lifetime = values.lifetime();
+        if self.policy.cuts(&lifetime, created_at) && !CUT_EXPIRY.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                target: "session_rocket",
+                "`set_expiry` asked for a longer life of a session of type `{}` than `max_lifetime` allows: \
+                 raise `max_lifetime`, or call `set_max_lifetime` for this session",
+                self.schema.type_name(),
+            );
+        }
+        self.policy.expires_at(&lifetime, created_at, now)
+    }
+
+    /// When a stored session expires.
+    pub(super) fn expires_at_load(&self, values: &Values, record: &Record) -> Timestamp {
+        let Record { created_at, updated_at, expires_at, .. } = *record;
+        self.policy.expires_at_load(&values.lifetime(), (created_at, updated_at, expires_at), || self.now())
     }
 
     /// What a payload says; `None` when it is damaged.

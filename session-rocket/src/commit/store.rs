@@ -9,18 +9,22 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{Timestamp, within};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Key, SessionId, random_bytes};
+use crate::id::{Key, ScopeHash, SessionId, random_bytes};
 use crate::record::{Fate, Record, Tombstone, Version};
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Settled};
-use crate::store::{Lookup, Store, Touch};
+use crate::store::{Lookup, Store, Touch, Update};
 use crate::values::Values;
 
 use super::group::Groups;
 use super::rules::Rules;
-use super::{CookieValues, candidates};
+use super::{CookieValues, Loaded, candidates};
 
 /// How long a tombstone stands: longer than a request that still carries the old id takes to arrive.
 const TOMBSTONE: Duration = Duration::from_secs(60);
+
+/// The time after a session's end in which a request with its id may still have been sent before the browser received a
+/// newer cookie. Such a request stores nothing. A later request starts a new session, because its browser has no newer id.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// How often an id that is already taken is drawn anew, and how many moves of one session are followed.
 pub(super) const TRIES: usize = 8;
@@ -28,8 +32,9 @@ pub(super) const TRIES: usize = 8;
 /// Keeps sessions of one type in a store.
 pub(crate) struct StoreEngine {
     pub rules: Rules,
+    keys: ScopeHash,
     store: Arc<dyn Store>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     pub(super) groups: Groups,
 }
 
@@ -38,7 +43,7 @@ pub(crate) struct StoreEngine {
 pub(super) struct Deadline(Instant);
 
 impl Deadline {
-    fn after(timeout: Duration) -> Self {
+    pub(super) fn after(timeout: Duration) -> Self {
         Self(Instant::now() + timeout)
     }
 
@@ -56,34 +61,71 @@ pub(super) struct Stored {
 
 impl StoreEngine {
     pub(crate) fn new(rules: Rules, store: Arc<dyn Store>, timeout: Duration) -> Self {
-        Self { rules, store, timeout, groups: Groups::default() }
+        Self { keys: ScopeHash::new(rules.scope), rules, store, timeout, groups: Groups::default() }
     }
 
-    /// Loads the session that one of the cookie values is of, or an empty one. At most one of them is alive; one that
-    /// ended says that nothing is to be kept only where none is.
+    /// Loads the session of the first cookie value that names a live one, or an empty session. If no session is live and
+    /// one ended within [`GRACE`], the request stores nothing.
     ///
     /// # Errors
     /// When the store cannot be read: never an empty session.
-    pub(crate) async fn load(&self, values: &mut CookieValues<'_, '_>) -> Result<(Carrier, Values)> {
+    pub(crate) async fn load(&self, values: &mut CookieValues<'_, '_>) -> Result<Loaded> {
         // Where no call has to wait, nobody looks at the clock.
         let mut deadline = None;
         let mut fallback = Carrier::New { replaces: None };
-        for id in candidates(values, SessionId::parse) {
-            let key = id.key(self.rules.scope);
+        let mut ids = candidates(values, SessionId::parse);
+        while let Some(id) = ids.next() {
+            let key = self.keys.key(&id);
             let left = || deadline.get_or_insert_with(|| Deadline::after(self.timeout)).left();
             match self.call(left, "load", self.store().load(&key)).await? {
-                Lookup::Found(record) => match self.read(key, Some(id.clone()), &record)? {
-                    Some(stored) => return Ok((Carrier::Live(stored.live), stored.values)),
-                    None => {
-                        self.log_damage(&id);
-                        fallback = Carrier::New { replaces: Some((key, record.version)) };
+                Lookup::Found(record) => match self.live(key, Some(id), &record)? {
+                    Some(Stored { live, values }) => {
+                        let others = ids.map(|id| self.keys.key(&id)).collect();
+                        return Ok(Loaded { carrier: Carrier::Live(live), values, others });
                     }
+                    None if matches!(fallback, Carrier::Ended) => {}
+                    None => fallback = Carrier::New { replaces: Some((key, record.version)) },
                 },
-                Lookup::Tombstone(_) => fallback = Carrier::Ended,
-                Lookup::Absent => {}
+                Lookup::Tombstone(tombstone) if self.is_recent(&tombstone) => fallback = Carrier::Ended,
+                Lookup::Tombstone(_) | Lookup::Absent => {}
             }
         }
-        Ok((fallback, Values::empty(self.rules.schema)))
+        Ok(Loaded { carrier: fallback, values: Values::empty(self.rules.schema), others: Vec::new() })
+    }
+
+    /// The session of a record; `None` when it is damaged or past a limit that was lowered since it was saved.
+    fn live(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
+        let Some(stored) = self.read(key, id, record)? else {
+            let (handle, name) = (key.handle(), self.rules.schema.type_name());
+            log::error!(target: "session_rocket", "the record of session {handle} of type `{name}` is damaged: it starts anew");
+            return Ok(None);
+        };
+        Ok((!stored.live.is_cut || self.rules.now() < stored.live.expires_at).then_some(stored))
+    }
+
+    /// Whether a request with the old id may have been sent before the browser knew that the session ended.
+    fn is_recent(&self, tombstone: &Tombstone) -> bool {
+        self.rules.now().plus(TOMBSTONE) <= tombstone.expires_at.plus(GRACE)
+    }
+
+    /// The session as it is stored now, also under an id that another request gave it; `None` when it has ended, or
+    /// somebody else logged in to it.
+    pub(crate) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Settled>> {
+        let deadline = Deadline::after(self.timeout);
+        let stored = match self.look(&live.key, deadline).await? {
+            Lookup::Found(record) => self.live(live.key, live.id.clone(), &record)?,
+            Lookup::Tombstone(Tombstone { fate: Fate::Moved(next), .. }) => match self.moved(&next, deadline).await? {
+                Some(stored) if self.rules.same_owner(base, &stored.values)? => Some(stored),
+                _ => None,
+            },
+            Lookup::Tombstone(_) | Lookup::Absent => None,
+        };
+        Ok(stored.map(|Stored { live, values }| Settled::new(Carrier::Live(live), values, CookieEffect::None)))
+    }
+
+    /// The store, for a task of its own.
+    pub(super) fn shared_store(&self) -> Arc<dyn Store> {
+        self.store.clone()
     }
 
     /// The store itself: a call by way of its `Arc` would be boxed twice.
@@ -91,16 +133,13 @@ impl StoreEngine {
         &*self.store
     }
 
-    fn log_damage(&self, id: &SessionId) {
-        let (label, name) = (id.label(), self.rules.schema.type_name());
-        log::error!(target: "session_rocket", "the record of session {label} of type `{name}` is damaged: it starts anew");
-    }
-
     /// What a record says; `None` when it is damaged.
     fn read(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
         let Some(values) = self.rules.read(&record.payload, record.identity.clone())? else { return Ok(None) };
-        let Record { version, created_at, expires_at, .. } = *record;
-        Ok(Some(Stored { live: Live { id, key, version, created_at, expires_at }, values }))
+        let Record { version, created_at, .. } = *record;
+        let expires_at = self.rules.expires_at_load(&values, record);
+        let is_cut = expires_at < record.expires_at;
+        Ok(Some(Stored { live: Live { id, key, version, created_at, expires_at, is_cut }, values }))
     }
 
     /// As [`read`](Self::read) in the midst of a commit, where damage is an error.
@@ -113,20 +152,23 @@ impl StoreEngine {
     ///
     /// # Errors
     /// When the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
-    pub(crate) async fn commit(&self, job: Box<Job>) -> Result<Settled> {
+    pub(crate) async fn commit(&self, mut job: Box<Job>) -> Result<Settled> {
         let deadline = Deadline::after(self.timeout);
+        let others = std::mem::take(&mut job.others);
+        let mut settled = self.commit_one(job, deadline).await?;
+        if !others.is_empty() {
+            Box::pin(self.end_others(&mut settled, others, deadline)).await;
+        }
+        Ok(settled)
+    }
+
+    async fn commit_one(&self, job: Box<Job>, deadline: Deadline) -> Result<Settled> {
         // What is rare is boxed, or each commit would take up the room of the largest.
         match (&job.carrier, job.lifecycle) {
             // Both engines share one type of carrier; a request has one engine.
             (Carrier::Sealed(_), _) => Err(Error::new(ErrorKind::Unsupported, "a sealed session is in no store")),
-            (Carrier::Outside { .. } | Carrier::Ended, _) if job.login => {
-                Box::pin(self.found_apart(&job, deadline)).await
-            }
-            (Carrier::Outside { left }, Lifecycle::Keep | Lifecycle::Cycle) => {
-                let left = *left;
-                Box::pin(self.overtaken(&left, job, deadline)).await
-            }
-            (Carrier::Outside { .. } | Carrier::Ended, _) => Ok(self.ended()),
+            (Carrier::Ended, _) if job.login && !job.transacts => Box::pin(self.found_apart(&job, deadline)).await,
+            (Carrier::Ended | Carrier::Withheld, _) => Ok(self.ended(&job)),
             (Carrier::Live(live), Lifecycle::Keep) => self.grouped(live.clone(), job, deadline).await,
             (Carrier::Live(live), Lifecycle::Cycle) => Box::pin(self.cycle(live.clone(), job, deadline)).await,
             (Carrier::Live(live), Lifecycle::End) => Box::pin(self.end(live.clone(), job, deadline)).await,
@@ -140,16 +182,33 @@ impl StoreEngine {
     /// Renews a session that was only read, where that is due.
     pub(crate) async fn refresh(&self, live: &Live, values: Values) -> Result<Option<Settled>> {
         let now = self.rules.now();
-        let due = self.rules.policy.refreshed(values.expiry(), live.created_at, live.expires_at, now);
+        let due = self.rules.policy.refreshed(&values.lifetime(), live.created_at, live.expires_at, now);
         let Some(due) = due else { return Ok(None) };
+        if live.is_cut {
+            return self.rewrite(live, values).await;
+        }
         let touch = self.store().touch(&live.key, live.version, due);
         Ok(match self.call(|| self.timeout, "refresh", touch).await? {
             Touch::Touched => {
-                let carrier = Carrier::Live(Live { expires_at: due, ..live.clone() });
-                Some(Settled::new(carrier, values, CookieEffect::Set))
+                let renewed = Live { expires_at: due, ..live.clone() };
+                let cookie = self.cookie_after(live, &values, &renewed, &values);
+                Some(Settled::new(Carrier::Live(renewed), values, cookie))
             }
             // Whoever changed it meanwhile renewed it, or ended it.
             Touch::Conflict | Touch::Gone => None,
+        })
+    }
+
+    /// Renews a session that was saved under a longer limit: a touch would leave its expiry, and its last save, as they are.
+    async fn rewrite(&self, live: &Live, values: Values) -> Result<Option<Settled>> {
+        let Live { id, key, version, created_at, .. } = live.clone();
+        let (record, renewed) = self.record(key, id, &values, Some(created_at))?;
+        Ok(match self.swap(&key, version, &record, Deadline::after(self.timeout)).await? {
+            Update::Updated => {
+                let cookie = self.cookie_after(live, &values, &renewed, &values);
+                Some(Settled::new(Carrier::Live(renewed), values, cookie))
+            }
+            Update::Conflict(_) | Update::Moved(_) | Update::Gone => None,
         })
     }
 
@@ -206,7 +265,7 @@ impl StoreEngine {
         self.rules.encode(&mut values)?;
         for _ in 0..TRIES {
             let id = SessionId::random()?;
-            let key = id.key(self.rules.scope);
+            let key = self.keys.key(&id);
             let (record, live) = self.record(key, Some(id), &values, created_at)?;
             if self.insert(&key, &record, deadline).await? {
                 return Ok(Settled::new(Carrier::Live(live), values, CookieEffect::Set));
@@ -215,8 +274,20 @@ impl StoreEngine {
         Err(Error::new(ErrorKind::Random, "every new session id drawn was already taken"))
     }
 
-    pub(super) fn ended(&self) -> Settled {
-        Settled::new(Carrier::Ended, Values::empty(self.rules.schema), CookieEffect::None)
+    /// Drops the changes to a session that has ended.
+    pub(super) fn ended(&self, job: &Job) -> Settled {
+        let context = "another request ended the session, so this one's changes are dropped";
+        let failure = (!job.only_ends()).then(|| Error::new(ErrorKind::Ended, context));
+        let settled = Settled::new(Carrier::Ended, Values::empty(self.rules.schema), CookieEffect::None);
+        Settled { failure, ..settled }
+    }
+
+    /// Whether the browser needs its cookie again, because it would lose it before the session expires.
+    pub(super) fn cookie_after(&self, old: &Live, was: &Values, new: &Live, is: &Values) -> CookieEffect {
+        let until = |live: &Live, values: &Values| {
+            self.rules.policy.cookie_expires_at(&values.lifetime(), live.created_at, live.expires_at)
+        };
+        if until(old, was) == until(new, is) { CookieEffect::None } else { CookieEffect::Set }
     }
 
     /// Nothing is left, and the browser is to forget its cookie.
@@ -234,12 +305,12 @@ impl StoreEngine {
     ) -> Result<(Record, Live)> {
         let now = self.rules.now();
         let created_at = created_at.unwrap_or(now);
-        let expires_at = self.rules.policy.expires_at(values.expiry(), created_at, now);
+        let expires_at = self.rules.expires_at(values, created_at, now);
         let version = Version::random()?;
         let mut record = Record::new(self.rules.scope, values.payload(self.rules.format), version, now, expires_at);
         record.created_at = created_at;
         record.identity = self.rules.identity(values)?;
-        Ok((record, Live { id, key, version, created_at, expires_at }))
+        Ok((record, Live { id, key, version, created_at, expires_at, is_cut: false }))
     }
 
     pub(super) fn tombstone(&self, fate: Fate) -> Tombstone {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::sync::Mutex as Turn;
 
 use crate::clock::Timestamp;
-use crate::commit::{CookieEngine, Engine};
+use crate::commit::{CookieEngine, Engine, withheld};
 use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::{Expiry, Refresh};
-use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Scope, Settled, State};
+use crate::expiry::{Lifetime, Refresh};
+use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled, State};
+use crate::values::Values;
 
 /// A session whatever its type: what it holds and how it is saved.
 pub(crate) struct Core {
@@ -43,8 +44,12 @@ impl Core {
 
     /// Saves what was changed. An error of a commit that another caller started, and that may have carried this caller's
     /// changes, is told to both.
-    pub(super) async fn commit(self: &Arc<Self>, scope: Scope) -> Result<()> {
-        let completed = self.state.completed();
+    async fn commit(self: &Arc<Self>, scope: Scope) -> Result<()> {
+        self.commit_since(self.state.completed(), scope).await
+    }
+
+    /// As [`commit`](Self::commit), for a caller that read the number of finished commits before it made its changes.
+    pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: Scope) -> Result<()> {
         let running = self.turn.lock().await;
         let modified = self.state.is_modified();
         drop(running);
@@ -115,15 +120,47 @@ impl Core {
         }
     }
 
-    /// Saves what the request changed, or renews what it read. Whether all was saved, and what to tell the browser: also
-    /// of a failure, for what was saved before it, such as a new id, stands.
-    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope) -> (Answer, Result<()>) {
-        if self.was_only_read(scope) {
+    /// Saves now. Without changes, makes sure that the session is still there.
+    pub(super) async fn save(self: &Arc<Self>) -> Result<()> {
+        let completed = self.state.completed();
+        self.commit(Scope::Everything).await?;
+        if matches!(self.state.carrier(), Carrier::Withheld) {
+            return Err(withheld());
+        }
+        if self.state.completed() > completed || self.reload().await? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Ended, "another request ended the session"))
+    }
+
+    /// Reads the stored session again, keeps unsaved changes on top, and returns whether the session still exists.
+    pub(super) async fn reload(&self) -> Result<bool> {
+        let _turn = self.turn.lock().await;
+        let (carrier, base) = self.state.stored();
+        let live = match carrier {
+            Carrier::Live(live) => live,
+            Carrier::Ended => return Ok(false),
+            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Withheld => return Ok(true),
+        };
+        let found = self.engine.reload(&live, &base).await?;
+        let exists = found.is_some();
+        let ended = || Settled::new(Carrier::Ended, Values::empty(base.schema()), CookieEffect::None);
+        self.state.refresh(found.unwrap_or_else(ended));
+        Ok(exists)
+    }
+
+    /// Saves what the request changed, or renews what it read if `renews`. Returns the cookie to send and whether the save
+    /// succeeded. After a failure there may be a cookie too, because an earlier `save` may have given the session a new id.
+    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope, renews: bool) -> (Answer, Result<()>) {
+        if self.was_only_read(scope, renews) {
             return (Answer::Nothing, Ok(()));
         }
         let earlier = self.state.renewal();
         // There may be a failure of a `save` whose caller went away.
-        let saved = self.commit(scope).await.and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
+        let saved = self
+            .commit_since(self.state.completed(), scope)
+            .await
+            .and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
         if let Some(live) = self.state.renewal() {
             // By now, another request may have given the browser a newer id: a renewal must not take that from it. After
             // a failure nobody knows; after a save of a while ago the store does.
@@ -132,15 +169,17 @@ impl Core {
                 self.state.withdraw_news();
             }
         }
-        if saved.is_ok() && scope == Scope::Everything && !self.state.has_news() {
+        if saved.is_ok() && renews && scope == Scope::Everything && !self.state.has_news() {
             Box::pin(self.refresh()).await;
         }
+        // A commit that another task has begun may have news; one that begins later is told that the head is sent.
+        let _turn = self.turn.lock().await;
         (self.news(), saved)
     }
 
     /// Whether there is nothing to save, to renew or to tell, as with most requests; if so, the response head is sent.
-    fn was_only_read(&self, scope: Scope) -> bool {
-        if scope == Scope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
+    fn was_only_read(&self, scope: Scope, renews: bool) -> bool {
+        if renews && scope == Scope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
             return false;
         }
         // While another guard's save runs, nobody knows.
@@ -149,28 +188,24 @@ impl Core {
 
     /// What the browser has to be told; from now on nothing more can be.
     fn news(&self) -> Answer {
-        let Some((effect, carrier, expiry)) = self.state.send_head() else { return Answer::Nothing };
+        let Some((effect, carrier, lifetime)) = self.state.send_head() else { return Answer::Nothing };
         match (effect, carrier) {
-            (CookieEffect::Set, Carrier::Live(live)) => {
-                self.hold(live.id.map(|id| id.expose()), live.expires_at, expiry)
+            (CookieEffect::Set, Carrier::Live(Live { id, created_at, expires_at, .. })) => {
+                self.hold(id.map(|id| id.expose()), &lifetime, created_at, expires_at)
             }
-            (CookieEffect::Set, Carrier::Sealed(sealed)) => {
-                self.hold(sealed.cookie.map(|cookie| cookie.to_string()), sealed.expires_at, expiry)
+            (CookieEffect::Set, Carrier::Sealed(Sealed { cookie, created_at, expires_at, .. })) => {
+                self.hold(cookie.map(|cookie| cookie.to_string()), &lifetime, created_at, expires_at)
             }
             (CookieEffect::Remove, Carrier::New { .. }) => Answer::Forget,
             _ => Answer::Nothing,
         }
     }
 
-    fn hold(&self, value: Option<String>, expires_at: Timestamp, expiry: Expiry) -> Answer {
+    fn hold(&self, value: Option<String>, lifetime: &Lifetime, created_at: Timestamp, expires_at: Timestamp) -> Answer {
         let now = self.engine.rules().now();
-        let left = now.until(expires_at);
-        // Cookies count in seconds; the few milliseconds since the save are not to cost one.
-        let whole = left + Duration::from_millis(999);
-        let age =
-            (!self.engine.rules().policy.at_browser_close(expiry)).then_some(Duration::from_secs(whole.as_secs()));
+        let until = self.engine.rules().policy.cookie_expires_at(lifetime, created_at, expires_at);
         match value {
-            Some(value) if !left.is_zero() => Answer::Hold { value, age, now },
+            Some(value) if now < expires_at => Answer::Hold { value, age: until.map(|until| now.until(until)), now },
             _ => Answer::Nothing,
         }
     }
@@ -181,7 +216,12 @@ impl Core {
             return;
         }
         let (carrier, stored) = self.state.stored();
-        if let Some(settled) = self.engine.refresh(&carrier, stored).await {
+        let mut refresh = Box::pin(self.engine.refresh(&carrier, stored));
+        let caught = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| refresh.as_mut().poll(context))) {
+            Ok(polled) => polled,
+            Err(_) => Poll::Ready(None),
+        });
+        if let Some(settled) = caught.await {
             self.state.settle(settled);
         }
     }
@@ -199,6 +239,6 @@ fn needs_cookie(job: &Job) -> bool {
         (Carrier::Live(_), Lifecycle::End) => !job.flushed || !job.values.is_blank(),
         (Carrier::Sealed(_), _) => true,
         (Carrier::New { .. }, _) => !job.values.is_blank(),
-        (Carrier::Outside { .. } | Carrier::Ended, _) => job.login,
+        (Carrier::Ended | Carrier::Withheld, _) => job.login,
     }
 }

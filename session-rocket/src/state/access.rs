@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Carrier, Inner, Lifecycle, Live, State};
 use crate::change::{Change, Edit, Operation};
@@ -97,7 +98,8 @@ impl State {
         let at = Location::caller();
         loop {
             let stored = self.current(field);
-            if REPLAYING.get() {
+            let is_absent = stored.is_none() && !self.lock().values.is_stored(field);
+            if is_absent || REPLAYING.get() {
                 return stored;
             }
             if field.spec().identity {
@@ -165,6 +167,18 @@ impl State {
     /// Computes new values from all values by `op`, which runs again when another thread came between.
     #[track_caller]
     pub(crate) fn edit<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static) -> R {
+        self.run(op, false)
+    }
+
+    /// As [`edit`](Self::edit), for a caller that uses the result of the committed run. A run that changes nothing is
+    /// committed as well, to prove that it saw the stored session.
+    #[track_caller]
+    pub(crate) fn transact(&self, op: impl Fn(&mut Edit) + Send + 'static) {
+        self.run(op, true);
+    }
+
+    #[track_caller]
+    fn run<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static, transacts: bool) -> R {
         let at = Location::caller();
         let mut seen = self.snapshot();
         let mut edit = Edit::new(seen.1.clone());
@@ -172,11 +186,12 @@ impl State {
         if REPLAYING.get() {
             return result;
         }
-        while !edit.changes.is_empty() {
+        while transacts || !edit.changes.is_empty() {
             let identity_changes = edit.changes.iter().any(Change::is_of_identity);
             if identity_changes && seen.1.owner() != Owner::Nobody {
                 // Another user, or nobody: what the closure set is to stay, what was there before is not.
                 self.write_changes(edit.changes, at);
+                self.lock().transacts |= transacts;
                 break;
             }
             let mut inner = self.lock();
@@ -186,6 +201,7 @@ impl State {
                     inner.imply(Lifecycle::Cycle, true);
                 }
                 inner.push(Change::Struct(Operation::new(Box::new(move |edit| _ = op(edit)))), at);
+                inner.transacts |= transacts;
                 drop(inner);
                 drop(replaced);
                 break;
@@ -356,6 +372,11 @@ impl State {
     }
 
     #[track_caller]
+    pub(crate) fn set_max_lifetime(&self, limit: Option<Duration>) {
+        self.write(Change::MaxLifetime(limit));
+    }
+
+    #[track_caller]
     pub(crate) fn set_test_cookie(&self, set: bool) {
         self.write(Change::TestCookie(set));
     }
@@ -366,6 +387,11 @@ impl State {
         if !REPLAYING.get() {
             self.lock().write(change, Location::caller());
         }
+    }
+
+    /// Whether the session has the id that it was loaded with, and keeps it.
+    pub(crate) fn keeps_id(&self) -> bool {
+        self.lock().keeps_id()
     }
 }
 

@@ -18,11 +18,11 @@ pub(crate) enum Carrier {
     Live(Live),
     /// In its own cookie.
     Sealed(Sealed),
-    /// Somebody logged in, and the session moved from this key on. As long as the tombstone there tells where to, what
-    /// this request sets follows; nothing of the user is for its eyes.
-    Outside { left: Key },
-    /// It was ended, or moved out of this request's reach: nothing is kept.
+    /// Another request ended it, or somebody else logged in to it: nothing is kept.
     Ended,
+    /// The browser has a cookie that it did not send with this cross-site request. Nothing is kept unless the request
+    /// logs somebody in, because a new session would replace the visitor's own.
+    Withheld,
 }
 
 /// A session in the store.
@@ -34,6 +34,8 @@ pub(crate) struct Live {
     pub version: Version,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
+    /// The record says a later expiry: it was saved under a longer limit.
+    pub is_cut: bool,
 }
 
 /// A session in its own cookie.
@@ -86,12 +88,18 @@ pub(crate) struct Job {
     pub flushed: bool,
     /// The identity was set: whatever became of the session meanwhile, the user gets one.
     pub login: bool,
+    /// The caller waits for the result of its closure, which must have run on what is stored.
+    pub transacts: bool,
+    /// The response head is sent: the browser can be told nothing.
+    pub is_late: bool,
+    /// The other sessions whose ids the request presented: `flush` ends them too.
+    pub others: Vec<Key>,
 }
 
 impl Job {
-    /// For a commit on a session that somebody logged in to meanwhile: its lifetime and its tokens are that user's.
-    pub(crate) fn stay_outside(&mut self) {
-        self.changes.retain(|change| !change.is_of_session());
+    /// Whether the job only ends the session and sets nothing afterwards.
+    pub(crate) fn only_ends(&self) -> bool {
+        self.flushed && self.values.is_blank()
     }
 
     /// For a commit under another id than the request knew: a form token that was made for that one is not valid there.
@@ -106,7 +114,7 @@ pub(crate) struct Settled {
     pub carrier: Carrier,
     pub values: Values,
     pub cookie: CookieEffect,
-    /// The session was ended as asked; what was set after that could not be saved.
+    /// Why some changes were dropped or not saved, although the rest was committed.
     pub failure: Option<Error>,
 }
 

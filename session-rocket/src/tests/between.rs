@@ -146,7 +146,7 @@ async fn an_outage_after_an_early_save_is_told_without_a_renewal() {
     session.save().await.unwrap();
     slow.fail.store(true, Ordering::SeqCst);
     COUNT.set(session.state(), 7);
-    assert!(matches!(session.core().respond(Scope::Everything).await, (Answer::Nothing, Err(_))));
+    assert!(matches!(session.core().respond(Scope::Everything, true).await, (Answer::Nothing, Err(_))));
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn what_was_saved_before_a_failure_is_told_to_the_browser() {
     USER.set(session.state(), 7);
     session.save().await.unwrap();
     NAME.set(session.state(), "x".repeat(300_000));
-    let (Answer::Hold { value, .. }, Err(error)) = session.core().respond(Scope::Everything).await else {
+    let (Answer::Hold { value, .. }, Err(error)) = session.core().respond(Scope::Everything, true).await else {
         panic!("the failure is told, and the id");
     };
     assert_eq!((error.kind(), Some(value)), (ErrorKind::TooLarge, session.id().map(|id| id.expose())));
@@ -176,16 +176,16 @@ async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
         USER.set(first.state(), 7);
         let Ok(Answer::Hold { value, .. }) = respond(&first, Scope::Everything).await else { panic!("it is saved") };
         let load = async || {
-            let (carrier, values) = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
+            let loaded = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
             Session::<Visitor>::new(crate::session::Core::new(
-                crate::state::State::new(carrier, values),
+                crate::state::State::new(loaded.carrier, loaded.values, loaded.others),
                 engine.clone(),
             ))
         };
         let session = load().await;
         session.flush();
         NAME.set(session.state(), "x".repeat(300_000));
-        let (Answer::Forget, Err(error)) = session.core().respond(Scope::Everything).await else {
+        let (Answer::Forget, Err(error)) = session.core().respond(Scope::Everything, true).await else {
             panic!("the failure is told, and the end");
         };
         assert_eq!(error.kind(), ErrorKind::TooLarge);
@@ -209,7 +209,7 @@ fn a_struct_without_a_user_empties_a_session_of_somebody_unknown() {
     let payload = bytes::Bytes::from_static(br#"j{"user":"ada","name":"ada's","count":3}"#);
     let schema = <Visitor as crate::SessionData>::schema();
     let values = crate::values::Values::load(schema, &payload, Some("ada".into())).ok().unwrap();
-    let state = crate::state::State::new(Carrier::New { replaces: None }, values);
+    let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
     let visitor = Visitor { name: None, count: 5, greeting: "hello".into(), tags: Vec::new(), user: None };
     state.replace(|edit| crate::SessionData::replace(visitor, edit));
     assert_eq!((NAME.get(&state), COUNT.get(&state)), (None, 5));
@@ -222,7 +222,7 @@ fn a_struct_of_another_user_is_written_whole() {
         |user| Visitor { name: Some("same".into()), count: 5, greeting: "hello".into(), tags: Vec::new(), user };
     for (first, second) in [(Some(1), Some(2)), (Some(1), None), (None, Some(1)), (Some(1), Some(1))] {
         let values = crate::values::Values::empty(<Visitor as crate::SessionData>::schema());
-        let state = crate::state::State::new(Carrier::New { replaces: None }, values);
+        let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
         for user in [first, second] {
             state.replace(|edit| crate::SessionData::replace(visitor(user), edit));
             assert_eq!((NAME.get(&state), COUNT.get(&state), USER.get(&state)), (Some("same".into()), 5, user));
@@ -239,7 +239,10 @@ async fn a_sealed_session_of_another_build_is_waited_for_and_a_damaged_one_start
         let [issued_at, created_at, expires_at] = [0, 0, i64::MAX].map(Timestamp::from_millis);
         let content = Content { issued_at, created_at, expires_at, payload: payload.into() };
         let cookie = sealer().seal(&content).unwrap();
-        engine.load(&mut std::iter::once(cookie.as_str())).await.map(|(carrier, values)| (carrier, values.is_blank()))
+        engine
+            .load(&mut std::iter::once(cookie.as_str()))
+            .await
+            .map(|loaded| (loaded.carrier, loaded.values.is_blank()))
     };
     assert!(matches!(load(r#"j{"count":1}"#).await, Ok((Carrier::Sealed(_), false))));
     assert_eq!(load("z{}").await.err().unwrap().kind(), ErrorKind::Unavailable);
@@ -288,7 +291,7 @@ async fn a_replay_that_logs_in_changes_the_id() {
 fn of_two_threads_that_set_a_default_one_wins_for_both() {
     for _ in 0..2000 {
         let values = crate::values::Values::empty(<Visitor as crate::SessionData>::schema());
-        let state = crate::state::State::new(Carrier::New { replaces: None }, values);
+        let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
         let given = std::thread::scope(|scope| {
             ["a", "b"]
                 .map(|name| scope.spawn(|| NAME.setdefault(&state, name.into())))
@@ -365,6 +368,6 @@ async fn of_several_ids_the_living_one_counts() {
     let session = open(&engine, Some(&ids[0])).await;
     session.flush();
     session.save().await.unwrap();
-    assert!(matches!(load(&engine, &ids).await.unwrap().0, Carrier::Live(_)));
-    assert!(matches!(load(&engine, &ids[..1]).await.unwrap().0, Carrier::Ended));
+    assert!(matches!(load(&engine, &ids).await.unwrap().carrier, Carrier::Live(_)));
+    assert!(matches!(load(&engine, &ids[..1]).await.unwrap().carrier, Carrier::Ended));
 }

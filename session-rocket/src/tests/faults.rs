@@ -43,8 +43,14 @@ struct Faulty {
     store: Arc<MemoryStore>,
     writes: Mutex<VecDeque<Fault>>,
     loads: Mutex<VecDeque<Fault>>,
-    late: Mutex<Option<(Key, Version, Record)>>,
+    late: Mutex<Option<Late>>,
     calls: AtomicUsize,
+}
+
+/// A write that arrives after its caller gave up.
+enum Late {
+    Update(Key, Version, Record),
+    Retire(Key, Option<Version>, Tombstone),
 }
 
 fn lost() -> Error {
@@ -69,8 +75,12 @@ impl Faulty {
     /// Lets a write that came too late happen.
     async fn arrive(&self) {
         let late = self.late.lock().unwrap().take();
-        if let Some((key, expected, record)) = late {
-            self.store.update(&key, expected, &record).await.unwrap();
+        match late {
+            Some(Late::Update(key, expected, record)) => _ = self.store.update(&key, expected, &record).await.unwrap(),
+            Some(Late::Retire(key, expected, tombstone)) => {
+                self.store.retire(&key, expected, tombstone).await.unwrap();
+            }
+            None => {}
         }
     }
 }
@@ -88,9 +98,11 @@ impl Store for Faulty {
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         let is_late = self.writes.lock().unwrap().front() == Some(&Fault::Late);
         let answer = self.call(&self.writes, self.store.update(key, expected, record)).await;
-        self.arrive().await;
+        if matches!(&*self.late.lock().unwrap(), Some(Late::Update(..))) {
+            self.arrive().await;
+        }
         if is_late {
-            *self.late.lock().unwrap() = Some((*key, expected, record.clone()));
+            *self.late.lock().unwrap() = Some(Late::Update(*key, expected, record.clone()));
         }
         answer
     }
@@ -100,7 +112,12 @@ impl Store for Faulty {
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        self.call(&self.writes, self.store.retire(key, expected, tombstone)).await
+        let is_late = self.writes.lock().unwrap().front() == Some(&Fault::Late);
+        let answer = self.call(&self.writes, self.store.retire(key, expected, tombstone)).await;
+        if is_late {
+            *self.late.lock().unwrap() = Some(Late::Retire(*key, expected, tombstone));
+        }
+        answer
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -209,7 +226,7 @@ async fn an_uncertain_increment_is_shown_and_never_replayed() {
         site.fail(&[], &[]);
         // The handler has seen the error and answers 200: the response stands, and nothing is sent again.
         NAME.set(session.state(), "after".into());
-        assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Hold { .. })));
+        assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Nothing)));
         assert!(site.count(&id).await <= 1);
         assert_eq!(NAME.get(site.open(&id).await.state()).as_deref(), Some("after"));
     }
@@ -280,10 +297,53 @@ async fn a_cycle_that_cannot_end_the_old_record_leaves_it_as_it_was() {
     let session = site.open(&old).await;
     session.cycle_id();
     increment(&session);
-    site.fail(&[Fault::Pass, Fault::Refuse, Fault::Refuse], &[]);
+    let never = [Fault::Refuse; 200];
+    site.fail(&[&[Fault::Pass], &never[..]].concat(), &[]);
     assert!(session.save().await.is_err());
     assert_eq!(site.count(&old).await, 0);
-    assert_eq!(format!("{:?}", site.faulty.store), "MemoryStore { sessions: 1, .. }");
+}
+
+#[tokio::test]
+async fn a_rotation_or_login_that_failed_never_ends_the_session_later() {
+    // The new record is created; the retire is cut off, and arrives when the answer was 503.
+    for (faults, logs_in, switches) in [
+        (&[Fault::Pass, Fault::Late][..], false, false),
+        (&[Fault::Pass, Fault::Late], true, false),
+        (&[Fault::Late], true, true),
+        (&[Fault::Pass, Fault::Late, Fault::Refuse, Fault::LoseAnswer], false, false),
+    ] {
+        let site = Site::new();
+        let mut id = site.session().await;
+        if switches {
+            let session = site.open(&id).await;
+            USER.set(session.state(), 1);
+            session.save().await.unwrap();
+            id = session.id().unwrap();
+        }
+        let session = site.open(&id).await;
+        if logs_in {
+            USER.set(session.state(), 2);
+        } else {
+            session.cycle_id();
+        }
+        site.fail(faults, &[]);
+        let saved = session.save().await;
+        site.faulty.arrive().await;
+        let current = if saved.is_ok() { session.id().unwrap() } else { id };
+        let found = site.open(&current).await;
+        assert!(!found.is_new(), "{faults:?} {logs_in} {switches}: {saved:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_retire_that_was_done_although_its_answer_is_lost_is_a_success() {
+    let site = Site::new();
+    let old = site.session().await;
+    let session = site.open(&old).await;
+    session.cycle_id();
+    site.fail(&[Fault::Pass, Fault::LoseAnswer], &[]);
+    session.save().await.unwrap();
+    assert!(!site.open(&session.id().unwrap()).await.is_new());
 }
 
 #[tokio::test]
@@ -352,18 +412,6 @@ async fn the_size_limit_is_exact() {
 }
 
 #[tokio::test]
-async fn an_identity_over_255_bytes_is_an_error() {
-    // The fixture's identity is a number; its record is checked where every identity passes.
-    let site = Site::new();
-    let session = open(&site.engine, None).await;
-    USER.set(session.state(), 7);
-    session.save().await.unwrap();
-    let key = session.id().unwrap().key("session");
-    let Lookup::Found(record) = site.faulty.store.load(&key).await.unwrap() else { panic!("the record is there") };
-    assert_eq!(record.identity.as_deref(), Some("7"));
-}
-
-#[tokio::test]
 async fn a_damaged_record_starts_anew_under_a_new_id_and_is_removed() {
     let site = Site::new();
     let id = site.session().await;
@@ -379,7 +427,8 @@ async fn a_damaged_record_starts_anew_under_a_new_id_and_is_removed() {
     assert!(session.id().unwrap() != id);
     assert!(matches!(site.faulty.store.load(&key).await.unwrap(), Lookup::Tombstone(_)));
 
-    record.payload = "?{}".into();
+    // A format of a later release is waited for; bytes that no release writes are damage.
+    record.payload = "z{}".into();
     let other = site.session().await;
     let Lookup::Found(found) = site.faulty.store.load(&other.key("session")).await.unwrap() else { panic!() };
     site.faulty.store.update(&other.key("session"), found.version, &record).await.unwrap();
@@ -415,7 +464,7 @@ async fn nothing_for_nobody() {
     COUNT.set(session.state(), 0);
     TAGS.get(session.state());
     assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), Answer::Nothing));
-    assert_eq!(site.calls(), 1, "a load; nothing differs, so nothing is saved");
+    assert_eq!(site.calls(), 2, "a load, and a touch that proves that nobody changed the session");
 }
 
 #[tokio::test]
@@ -428,7 +477,7 @@ async fn a_refresh_renews_record_and_cookie_and_yields_to_other_changes() {
     };
     assert!(matches!(read().await, Answer::Nothing));
     site.clock.advance(DAY * 2);
-    assert!(matches!(read().await, Answer::Hold { age: Some(age), .. } if age == DAY * 14));
+    assert!(matches!(read().await, Answer::Hold { age: Some(age), .. } if age > DAY * 14 && age <= DAY * 168 / 10));
     assert!(matches!(read().await, Answer::Nothing));
 
     site.clock.advance(DAY * 2);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::change::{Edit, View};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::codec::Format;
-use crate::commit::{Engine, Rules, StoreEngine};
+use crate::commit::{Engine, Loaded, Rules, StoreEngine};
 use crate::data::{Schema, SessionData, SessionFields};
 use crate::error::Result;
 use crate::expiry::{Policy, Refresh};
@@ -15,7 +15,6 @@ use crate::id::SessionId;
 use crate::session::{Answer, Core, Session};
 use crate::state::{Carrier, Scope, State};
 use crate::store::Store;
-use crate::values::Values;
 
 /// What the tests keep in a session.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +51,7 @@ impl SessionData for Visitor {
     type Fields = VisitorFields;
     const NAME: &'static str = "Visitor";
     const CONFIG: &'static str = "session";
+    const SCOPE: &'static str = "session";
 
     fn schema() -> &'static Schema {
         static SCHEMA: Schema = Schema::new("Visitor", &[&NAME, &COUNT, &GREETING, &TAGS, &USER]);
@@ -80,7 +80,14 @@ impl SessionData for Visitor {
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn policy() -> Policy {
-    Policy { lifetime: DAY * 14, browser_close: false, max_lifetime: None, refresh: Refresh::OnSave }
+    let lifetime = DAY * 14;
+    Policy {
+        lifetime,
+        anonymous_lifetime: lifetime,
+        browser_close: false,
+        max_lifetime: None,
+        refresh: Refresh::OnSave,
+    }
 }
 
 pub(crate) fn clock() -> Arc<ManualClock> {
@@ -105,24 +112,29 @@ pub(crate) fn rules(clock: Arc<dyn Clock>, policy: Policy, max_size: usize) -> R
 }
 
 /// What a request with these cookies loads.
-pub(crate) async fn load(engine: &Engine, ids: impl IntoIterator<Item = &SessionId>) -> Result<(Carrier, Values)> {
+pub(crate) async fn load(engine: &Engine, ids: impl IntoIterator<Item = &SessionId>) -> Result<Loaded> {
     let cookies: Vec<String> = ids.into_iter().map(SessionId::expose).collect();
     engine.load(&mut cookies.iter().map(String::as_str)).await
 }
 
 /// The session that a request with this cookie gets.
 pub(crate) async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visitor> {
-    let (carrier, values) = load(engine, id).await.unwrap();
-    Session::new(Core::new(State::new(carrier, values), engine.clone()))
+    open_all(engine, id).await
+}
+
+/// The session that a request with these cookies gets.
+pub(crate) async fn open_all(engine: &Arc<Engine>, ids: impl IntoIterator<Item = &SessionId>) -> Session<Visitor> {
+    let Loaded { carrier, values, others } = load(engine, ids).await.unwrap();
+    Session::new(Core::new(State::new(carrier, values, others), engine.clone()))
 }
 
 /// What the browser is told when all could be saved.
 pub(crate) async fn respond(session: &Session<Visitor>, scope: Scope) -> Result<Answer> {
-    let (answer, saved) = session.core().respond(scope).await;
+    let (answer, saved) = session.core().respond(scope, true).await;
     saved.map(|()| answer)
 }
 
 /// Whether the store knows nothing of an id any more.
 pub(crate) async fn is_unknown(engine: &Arc<Engine>, id: &SessionId) -> bool {
-    matches!(load(engine, Some(id)).await.unwrap().0, Carrier::New { .. })
+    matches!(load(engine, Some(id)).await.unwrap().carrier, Carrier::New { .. })
 }

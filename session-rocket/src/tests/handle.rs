@@ -78,6 +78,6 @@ async fn get_update_and_replace_work_on_the_whole_struct() {
 async fn debug_shows_no_id_and_no_value() {
     let session = opened().await;
     let shown = format!("{session:?}");
-    assert!(shown.contains("Visitor") && shown.contains(&session.id().unwrap().label()));
+    assert!(shown.contains("Visitor") && shown.contains(&session.handle().unwrap().to_string()));
     assert!(!shown.contains("Ada") && !shown.contains(&session.id().unwrap().expose()));
 }

@@ -2,85 +2,56 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::fixture::{COUNT, DAY, NAME, TAGS, USER, clock, engine, open, respond};
+use super::fixture::{
+    COUNT, DAY, NAME, TAGS, USER, Visitor, clock, engine, engine_with, open, open_all, policy, respond,
+};
 use super::slow::{Slow, spawn_save};
-use crate::clock::Timestamp;
-use crate::session::Answer;
-use crate::state::{Carrier, Scope};
+use crate::commit::Loaded;
+use crate::error::ErrorKind;
+use crate::expiry::Policy;
+use crate::session::{Answer, Core, Session};
+use crate::state::{Carrier, Scope, State};
 use crate::store::memory::MemoryStore;
 
 #[tokio::test]
-async fn who_held_the_id_before_a_login_writes_to_the_session_but_sees_nothing_of_it() {
+async fn changes_of_a_request_that_held_the_id_before_a_login_are_dropped() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
     COUNT.set(session.state(), 5);
     session.save().await.unwrap();
-    let planted = session.id().unwrap();
-    let [held, flushes, cycles] = [open(&engine, Some(&planted)).await, open(&engine, Some(&planted)).await, session];
-    let victim = open(&engine, Some(&planted)).await;
+    let planted = session.id();
+    let victim = open(&engine, planted.as_ref()).await;
+    let held = async || open(&engine, planted.as_ref()).await;
+    let [counts, cycles, clears, expires, flushes, reads] =
+        [held().await, held().await, held().await, held().await, held().await, held().await];
     USER.set(victim.state(), 7);
     NAME.set(victim.state(), "secret".into());
     victim.save().await.unwrap();
     let token = victim.csrf_token();
     victim.save().await.unwrap();
 
-    for (held, count) in [(&held, 6), (&cycles, 7), (&held, 8)] {
-        if count == 7 {
-            held.cycle_id();
-        }
-        COUNT.update(held.state(), |count| *count += 1);
+    COUNT.update(counts.state(), |count| *count += 1);
+    cycles.cycle_id();
+    clears.clear();
+    expires.set_expiry(1);
+    for held in [&counts, &cycles, &clears, &expires] {
+        assert_eq!(held.save().await.unwrap_err().kind(), ErrorKind::Ended);
         assert!(matches!(respond(held, Scope::Everything).await, Ok(Answer::Nothing)));
-        assert_eq!((USER.get(held.state()), NAME.get(held.state()), held.id()), (None, None, None));
-        assert!(!held.verify_csrf_token(token.as_str()));
-        let session = open(&engine, victim.id().as_ref()).await;
-        assert_eq!(session.get().count, count, "no update is lost");
-        assert!(!session.verify_csrf_token(held.csrf_token().as_str()));
+        assert!(matches!(held.core().state.carrier(), Carrier::Ended) && held.is_empty());
     }
     flushes.flush();
     assert!(matches!(respond(&flushes, Scope::Everything).await, Ok(Answer::Nothing)));
+    assert!(!reads.reload().await.unwrap() && reads.is_empty() && reads.id().is_none());
     let session = open(&engine, victim.id().as_ref()).await;
     assert_eq!((USER.get(session.state()), NAME.get(session.state())), (Some(7), Some("secret".into())));
+    assert!(session.verify_csrf_token(token.as_str()));
+    assert_eq!(COUNT.get(session.state()), 5);
 }
 
 #[tokio::test]
-async fn who_held_the_id_before_a_login_has_a_minute_and_no_say_in_its_lifetime() {
-    let now = clock();
-    let engine = engine(Arc::new(MemoryStore::new(100, now.clone())), now.clone());
-    let session = open(&engine, None).await;
-    COUNT.set(session.state(), 5);
-    session.save().await.unwrap();
-    let planted = session.id();
-    let held = open(&engine, planted.as_ref()).await;
-    let victim = open(&engine, planted.as_ref()).await;
-    USER.set(victim.state(), 7);
-    victim.save().await.unwrap();
-    let token = victim.csrf_token();
-    victim.save().await.unwrap();
-    let found = async || open(&engine, victim.id().as_ref()).await;
-
-    for step in 0..2 {
-        held.set_expiry(Timestamp::from_millis(0).to_date());
-        held.set_test_cookie();
-        held.cycle_id();
-        if step == 1 {
-            COUNT.update(held.state(), |count| *count += 1);
-        }
-        held.save().await.unwrap();
-        let session = found().await;
-        assert!(session.verify_csrf_token(token.as_str()) && !session.test_cookie_worked());
-        assert_eq!((session.get().user, session.get().count), (Some(7), 5 + step));
-        assert_eq!(session.expiry_age(), DAY * 14);
-    }
-    now.advance(std::time::Duration::from_secs(60));
-    COUNT.update(held.state(), |count| *count += 1);
-    held.save().await.unwrap();
-    assert!(matches!(held.core().state.carrier(), Carrier::Ended) && held.is_empty());
-    assert_eq!(found().await.get().count, 6);
-}
-
-#[tokio::test]
-async fn two_who_held_the_id_before_a_login_see_nothing_of_each_other_either() {
+async fn a_group_that_a_login_overtakes_is_dropped_whole() {
     let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
     let engine = engine(slow.clone(), clock());
     let session = open(&engine, None).await;
@@ -91,30 +62,23 @@ async fn two_who_held_the_id_before_a_login_see_nothing_of_each_other_either() {
     let [turn, one, other, login] = [opened().await, opened().await, opened().await, opened().await];
     USER.set(login.state(), 7);
     login.save().await.unwrap();
-    NAME.set(one.state(), "x".into());
-    TAGS.set(one.state(), vec!["of one".into()]);
-    one.save().await.unwrap();
-    let login = open(&engine, login.id().as_ref()).await;
-    NAME.set(login.state(), "of the user".into());
-    login.save().await.unwrap();
 
-    COUNT.update(turn.state(), |count| *count += 1);
     slow.hold.store(true, Ordering::SeqCst);
-    let first = spawn_save(&turn);
-    slow.is_held().await;
-    let mut saves = vec![first];
-    for queued in [&one, &other] {
+    let mut saves = Vec::new();
+    for queued in [&turn, &one, &other] {
         NAME.set(queued.state(), "x".into());
         saves.push(spawn_save(queued));
+        if saves.len() == 1 {
+            slow.is_held().await;
+        }
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
     }
     slow.release.add_permits(1);
     for save in saves {
-        save.await.unwrap().unwrap();
+        assert_eq!(save.await.unwrap().unwrap_err().kind(), ErrorKind::Ended);
     }
-    assert_eq!(NAME.get(open(&engine, login.id().as_ref()).await.state()).as_deref(), Some("x"));
-    assert_eq!((TAGS.get(other.state()), COUNT.get(other.state())), (Vec::<String>::new(), 5));
+    assert_eq!(NAME.get(open(&engine, login.id().as_ref()).await.state()), None);
 }
 
 #[tokio::test]
@@ -133,12 +97,12 @@ async fn an_early_save_does_not_take_a_newer_id_from_the_browser() {
         if let Some(text) = late_change {
             TAGS.set(early.state(), vec![text]);
         }
-        assert!(matches!(early.core().respond(Scope::Everything).await.0, Answer::Nothing));
+        assert!(matches!(early.core().respond(Scope::Everything, true).await.0, Answer::Nothing));
     }
 }
 
 #[tokio::test]
-async fn a_visitors_clear_does_not_log_out_whoever_logged_in_meanwhile() {
+async fn a_visitors_clear_changes_nothing_of_the_user_who_logged_in_meanwhile() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
     NAME.set(session.state(), "cart".into());
@@ -149,7 +113,245 @@ async fn a_visitors_clear_does_not_log_out_whoever_logged_in_meanwhile() {
     USER.set(login.state(), 1);
     login.save().await.unwrap();
     clears.clear();
-    clears.save().await.unwrap();
+    assert_eq!(clears.save().await.unwrap_err().kind(), ErrorKind::Ended);
     let session = open(&engine, login.id().as_ref()).await;
-    assert_eq!((USER.get(session.state()), NAME.get(session.state())), (Some(1), None));
+    assert_eq!((USER.get(session.state()), NAME.get(session.state())), (Some(1), Some("cart".into())));
+}
+
+#[tokio::test]
+async fn a_logout_ends_every_session_the_request_presented() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let mut ids = Vec::new();
+    for user in [1, 1, 2] {
+        let session = open(&engine, None).await;
+        USER.set(session.state(), user);
+        session.save().await.unwrap();
+        ids.push(session.id().unwrap());
+    }
+    let session = open_all(&engine, &ids).await;
+    assert_eq!(session.id(), Some(ids[0].clone()), "the first that names a live session");
+    session.flush();
+    session.save().await.unwrap();
+    for id in &ids {
+        assert!(open(&engine, Some(id)).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_ended_long_ago_starts_a_new_session_and_one_that_just_ended_keeps_nothing() {
+    let time = clock();
+    let engine = engine(Arc::new(MemoryStore::new(100, time.clone())), time.clone());
+    for rotates in [false, true] {
+        let session = open(&engine, None).await;
+        USER.set(session.state(), 1);
+        session.save().await.unwrap();
+        let old = session.id();
+        if rotates {
+            session.cycle_id();
+        } else {
+            session.flush();
+        }
+        session.save().await.unwrap();
+        time.advance(Duration::from_secs(10));
+        let early = open(&engine, old.as_ref()).await;
+        NAME.set(early.state(), "dropped".into());
+        assert_eq!(early.save().await.unwrap_err().kind(), ErrorKind::Ended);
+        time.advance(Duration::from_millis(1));
+        let late = open(&engine, old.as_ref()).await;
+        NAME.set(late.state(), "kept".into());
+        late.save().await.unwrap();
+        assert!(late.id().is_some_and(|id| Some(id) != old));
+        // A stuck browser can also be told to forget its id.
+        let flushes = open(&engine, old.as_ref()).await;
+        flushes.flush();
+        assert!(matches!(respond(&flushes, Scope::Everything).await, Ok(Answer::Forget)));
+        time.advance(Duration::from_secs(120));
+    }
+}
+
+#[tokio::test]
+async fn a_save_sends_the_cookie_when_a_tenth_of_its_life_has_passed() {
+    let time = clock();
+    let engine = engine(Arc::new(MemoryStore::new(100, time.clone())), time.clone());
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 0);
+    assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Hold { .. })));
+    let id = session.id();
+    let mut sent = 0;
+    for _ in 0..14 {
+        for _ in 0..10 {
+            time.advance(DAY / 10);
+            let session = open(&engine, id.as_ref()).await;
+            COUNT.update(session.state(), |count| *count += 1);
+            sent += u32::from(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Hold { .. })));
+        }
+    }
+    assert_eq!(sent, 10, "once for each tenth of 14 days");
+    let session = open(&engine, id.as_ref()).await;
+    session.set_expiry(0);
+    assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Hold { age: None, .. })));
+    time.advance(DAY * 13);
+    let session = open(&engine, id.as_ref()).await;
+    COUNT.update(session.state(), |count| *count += 1);
+    assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Nothing)), "it ends with the browser");
+}
+
+#[tokio::test]
+async fn a_value_that_two_requests_take_is_given_to_one() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "state".into());
+    session.save().await.unwrap();
+    let id = session.id();
+    let requests =
+        [open(&engine, id.as_ref()).await, open(&engine, id.as_ref()).await, open(&engine, id.as_ref()).await];
+    let mut taken = Vec::new();
+    for request in &requests {
+        taken.push(request.transact(|visitor| visitor.name.take()).await.unwrap());
+    }
+    assert_eq!(taken, [Some("state".into()), None, None]);
+    // One that finds nothing to change has looked at what is stored, too.
+    let stale = open(&engine, id.as_ref()).await;
+    NAME.set(session.state(), "fresh".into());
+    session.save().await.unwrap();
+    assert_eq!(stale.transact(|visitor| visitor.name.clone()).await.unwrap().as_deref(), Some("fresh"));
+}
+
+#[tokio::test]
+async fn a_state_that_two_logins_take_logs_in_one() {
+    for first in [None, Some(1)] {
+        let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+        let session = open(&engine, None).await;
+        if let Some(user) = first {
+            USER.set(session.state(), user);
+        }
+        NAME.set(session.state(), "state".into());
+        session.save().await.unwrap();
+        let id = session.id();
+        let [one, other] = [open(&engine, id.as_ref()).await, open(&engine, id.as_ref()).await];
+        let login = |visitor: &mut Visitor| {
+            let state = visitor.name.take()?;
+            visitor.user = Some(2);
+            Some(state)
+        };
+        assert_eq!(one.transact(login).await.unwrap().as_deref(), Some("state"));
+        assert!(!other.transact(login).await.is_ok_and(|state| state.is_some()), "{first:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_set_again_is_confirmed_and_renews() {
+    let time = clock();
+    let engine = engine(Arc::new(MemoryStore::new(100, time.clone())), time.clone());
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 5);
+    session.save().await.unwrap();
+    let id = session.id();
+    // The handle saw 5; another request sets 7; 5 set again is what is stored.
+    let other = open(&engine, id.as_ref()).await;
+    COUNT.set(other.state(), 7);
+    other.save().await.unwrap();
+    COUNT.set(session.state(), 5);
+    session.save().await.unwrap();
+    assert_eq!(COUNT.get(open(&engine, id.as_ref()).await.state()), 5);
+    time.advance(DAY * 10);
+    let again = open(&engine, id.as_ref()).await;
+    COUNT.set(again.state(), 5);
+    again.save().await.unwrap();
+    assert_eq!(again.time_left(), Some(DAY * 14));
+    time.advance(DAY * 10);
+    assert_eq!(open(&engine, id.as_ref()).await.time_left(), Some(DAY * 4));
+}
+
+#[tokio::test]
+async fn a_save_without_changes_tells_whether_the_session_is_alive() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    session.save().await.unwrap();
+    assert!(session.reload().await.unwrap(), "nothing is stored, and nothing has ended");
+    USER.set(session.state(), 1);
+    session.save().await.unwrap();
+    let stream = open(&engine, session.id().as_ref()).await;
+    stream.save().await.unwrap();
+    session.cycle_id();
+    session.save().await.unwrap();
+    NAME.set(stream.state(), "on top".into());
+    assert!(stream.reload().await.unwrap());
+    assert_eq!((NAME.get(stream.state()).as_deref(), stream.id()), (Some("on top"), None));
+    assert_eq!(stream.handle(), session.handle());
+    stream.save().await.unwrap();
+    session.flush();
+    session.save().await.unwrap();
+    assert_eq!(stream.save().await.unwrap_err().kind(), ErrorKind::Ended);
+    assert!(!stream.reload().await.unwrap() && USER.get(stream.state()).is_none());
+}
+
+#[tokio::test]
+async fn a_new_id_is_none_until_it_is_saved() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    for rotate in [
+        (|session| session.cycle_id()) as fn(&Session<Visitor>),
+        |session| USER.set(session.state(), 1),
+        |session| session.flush(),
+    ] {
+        let session = open(&engine, None).await;
+        COUNT.set(session.state(), 1);
+        session.save().await.unwrap();
+        assert!(session.id().is_some() && session.handle().is_some());
+        rotate(&session);
+        assert_eq!((session.id(), session.handle()), (None, None));
+    }
+    let session = open(&engine, None).await;
+    NAME.delete(session.state());
+    USER.delete(session.state());
+    assert!(!session.is_modified(), "nothing was there to delete");
+}
+
+#[tokio::test]
+async fn a_request_without_its_withheld_cookie_keeps_nothing_unless_it_logs_in() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let opened = || {
+        let Loaded { carrier, values, others } = engine.withheld();
+        Session::<Visitor>::new(Core::new(State::new(carrier, values, others), engine.clone()))
+    };
+    let session = opened();
+    COUNT.set(session.state(), 1);
+    let (answer, saved) = session.core().respond(Scope::Everything, true).await;
+    assert!(matches!(answer, Answer::Nothing));
+    assert_eq!(saved.unwrap_err().kind(), ErrorKind::Withheld);
+    let session = opened();
+    session.flush();
+    let (answer, saved) = session.core().respond(Scope::Everything, true).await;
+    assert!(matches!(answer, Answer::Nothing) && saved.is_err(), "nobody was logged out");
+    let session = opened();
+    COUNT.set(session.state(), 1);
+    USER.set(session.state(), 7);
+    assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Hold { .. })));
+    assert_eq!(COUNT.get(open(&engine, session.id().as_ref()).await.state()), 1);
+}
+
+#[tokio::test]
+async fn limits_lowered_since_the_save_hold_and_one_session_may_have_its_own() {
+    let time = clock();
+    let store = Arc::new(MemoryStore::new(100, time.clone()));
+    let before = engine(store.clone(), time.clone());
+    let policy = Policy { max_lifetime: Some(DAY), ..policy() };
+    let after = engine_with(store, time.clone(), policy, (Duration::from_secs(5), 1000));
+    let [ordinary, remembered] = [open(&before, None).await, open(&before, None).await];
+    for session in [&ordinary, &remembered] {
+        USER.set(session.state(), 1);
+    }
+    remembered.set_max_lifetime(Some(DAY * 30));
+    for session in [&ordinary, &remembered] {
+        session.save().await.unwrap();
+    }
+    time.advance(DAY);
+    let late = open(&after, ordinary.id().as_ref()).await;
+    assert!(late.is_new() && late.is_empty());
+    assert!(!open(&after, remembered.id().as_ref()).await.is_new());
+    NAME.set(late.state(), "anew".into());
+    late.save().await.unwrap();
+    assert!(late.id() != ordinary.id());
+    assert!(open(&before, ordinary.id().as_ref()).await.is_empty(), "the old record ends with the new session");
 }

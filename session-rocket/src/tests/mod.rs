@@ -6,6 +6,7 @@ pub(crate) mod fixture;
 mod handle;
 mod logins;
 mod model;
+mod neighbours;
 pub(crate) mod schedules;
 mod slow;
 mod state;

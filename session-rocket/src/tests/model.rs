@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open, respond};
+use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open};
 use crate::change::View;
 use crate::commit::Engine;
+use crate::error::ErrorKind;
 use crate::id::SessionId;
 use crate::session::{Answer, Session};
 use crate::state::{Carrier, Scope};
@@ -195,38 +196,55 @@ impl World {
         }
     }
 
-    /// Commits what the request changed, if it makes a difference to what was loaded.
-    fn commit(&mut self, request: &mut Request) {
-        let lifecycle = request.flush || request.ends || request.cycle || request.moves;
-        let stored = matches!(request.place, Place::At { .. });
-        let differs = !stored || with(&request.base, &request.log) != request.base;
-        if lifecycle || differs && !request.log.is_empty() {
-            let outside = self.outside(request);
+    /// Commits what the request changed. Whether nothing was dropped.
+    fn commit(&mut self, request: &mut Request) -> bool {
+        let mut kept = true;
+        if request.is_modified() {
+            let only_ends = request.flush && request.view == Data::default();
             let (place, told) = self.settle(request);
+            kept = place != Place::Dead || only_ends;
             request.place = place;
             if told != Told::Nothing {
                 request.told = told;
             }
-            request.base = match place {
-                Place::At { known: false, .. } if outside => request.view.clone(),
-                Place::At { session, .. } => self.sessions[session].0.clone(),
-                Place::Nowhere | Place::Dead => Data::default(),
-            };
         }
-        request.view = request.base.clone();
+        self.show(request);
         request.log.clear();
         (request.flush, request.cycle, request.ends, request.moves, request.login) =
             (false, false, false, false, false);
+        kept
     }
 
-    /// Whether somebody logged in meanwhile: the request's changes follow, its eyes do not.
-    fn outside(&self, request: &Request) -> bool {
+    /// A save without changes: whether the session is still there.
+    fn verify(&mut self, request: &mut Request) -> bool {
+        if let Place::At { session, known } = request.place {
+            request.place = match self.live(session) {
+                Some(live) if live == session => Place::At { session, known },
+                Some(live) if !self.overtaken(request) => Place::At { session: live, known: false },
+                _ => Place::Dead,
+            };
+        }
+        self.show(request);
+        request.place != Place::Dead
+    }
+
+    fn show(&self, request: &mut Request) {
+        if let Place::At { session, .. } = request.place {
+            request.base = self.sessions[session].0.clone();
+        } else {
+            request.base = Data::default();
+        }
+        request.view = request.base.clone();
+    }
+
+    /// Whether somebody else logged in meanwhile: the request's changes are dropped.
+    fn overtaken(&self, request: &Request) -> bool {
         let Place::At { session, .. } = request.place else { return false };
         self.live(session).is_some_and(|live| live != session && self.sessions[live].0.user != request.base.user)
     }
 
     fn settle(&mut self, request: &Request) -> (Place, Told) {
-        let outside = self.outside(request);
+        let overtaken = self.overtaken(request);
         let own = with(&Data::default(), &request.log);
         match request.place {
             Place::Dead if request.login => self.create(own),
@@ -237,18 +255,14 @@ impl World {
             Place::At { session, known } => match self.live(session) {
                 None if request.login => self.create(own),
                 None => (Place::Dead, Told::Nothing),
-                Some(live) if live != session && request.login && outside => self.create(own),
-                Some(_) if outside && (request.flush || request.ends) => (Place::Dead, Told::Nothing),
+                Some(_) if overtaken && request.login => self.create(own),
+                Some(_) if overtaken => (Place::Dead, Told::Nothing),
                 Some(live) if request.flush || request.ends => self.end(request, live, live == session, own),
                 Some(live) if live != session && request.login => self.create(own),
                 Some(live) if live == session && (request.cycle || request.moves) => {
                     let cycled = self.create(with(&self.sessions[live].0, &request.log));
                     self.sessions[live].1 = Fate::Moved(self.sessions.len() - 1);
                     cycled
-                }
-                Some(live) if outside => {
-                    self.change(request, live, false);
-                    (Place::At { session, known: false }, Told::Nothing)
                 }
                 Some(live) => self.change(request, live, known && live == session),
             },
@@ -267,11 +281,9 @@ impl World {
     }
 
     fn change(&mut self, request: &Request, live: usize, known: bool) -> (Place, Told) {
-        let data = with(&self.sessions[live].0, &request.log);
-        let changed = self.sessions[live].0 != data;
-        self.sessions[live].0 = data;
-        let told = if changed && known { Told::Hold(live) } else { Told::Nothing };
-        (Place::At { session: live, known }, told)
+        self.sessions[live].0 = with(&self.sessions[live].0, &request.log);
+        // The browser holds this id already.
+        (Place::At { session: live, known }, Told::Nothing)
     }
 }
 
@@ -283,6 +295,10 @@ fn with(data: &Data, log: &[Op]) -> Data {
 }
 
 impl Request {
+    fn is_modified(&self) -> bool {
+        !self.log.is_empty() || self.flush || self.ends || self.cycle || self.moves
+    }
+
     fn empty(&mut self) {
         self.view = Data::default();
         self.log.clear();
@@ -300,6 +316,9 @@ impl Request {
                 (self.flush, self.ends, self.moves, self.login) = (true, false, false, false);
             }
             Op::Cycle => self.cycle = true,
+            Op::Logout if self.view.user.is_none() => {}
+            Op::DeleteName if self.view.name.is_none() => {}
+            Op::DeleteCount if self.view.count.is_none() => {}
             Op::Login(_) | Op::Logout => {
                 let user = if let Op::Login(n) = op { Some(n.into()) } else { None };
                 if self.view.user.is_some() && self.view.user != user {
@@ -308,9 +327,7 @@ impl Request {
                 }
                 self.moves = true;
                 self.login = user.is_some();
-                if self.view.user.is_some() || user.is_some() {
-                    self.change(op);
-                }
+                self.change(op);
             }
             Op::Clear if self.view.user.is_some() => self.run(Op::Logout),
             Op::Replace(n) if self.view.count.unwrap_or(0) != u32::from(n) => self.change(Op::SetCount(n)),
@@ -406,8 +423,8 @@ impl Run {
             }
             Step::Save { request } => {
                 if let Some((model, session)) = &mut self.requests[request] {
-                    self.world.commit(model);
-                    session.save().await.unwrap();
+                    let kept = if model.is_modified() { self.world.commit(model) } else { self.world.verify(model) };
+                    assert_eq!(session.save().await.is_ok(), kept, "{:?}", model.place);
                     assert_eq!(data(session), model.view, "after a save");
                     learn(&mut self.ids, model, session);
                     self.check().await;
@@ -426,9 +443,10 @@ impl Run {
         if !ok {
             model.drop_changes();
         }
-        self.world.commit(model);
+        let kept = self.world.commit(model);
         let scope = if ok { Scope::Everything } else { Scope::LifecycleOnly };
-        let answer = respond(session, scope).await.unwrap();
+        let (answer, saved) = session.core().respond(scope, true).await;
+        assert_eq!(saved.map_err(|error| error.kind()), if kept { Ok(()) } else { Err(ErrorKind::Ended) });
         learn(&mut self.ids, model, session);
         match (model.told(&self.world), answer) {
             (Told::Nothing, Answer::Nothing) => {}

@@ -12,7 +12,7 @@ use super::fixture::{COUNT, NAME, USER, Visitor, engine, open};
 use crate::change::View;
 use crate::clock::{Clock, Sleep, Timestamp};
 use crate::commit::Engine;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::id::{Key, SessionId};
 use crate::record::{Record, Tombstone, Version};
 use crate::session::Session;
@@ -84,12 +84,17 @@ fn processes() -> [Arc<Engine>; 2] {
     [engine(store.clone(), Arc::new(Still)), engine(store, Arc::new(Still))]
 }
 
-/// Commits as a request does, in a task that nobody aborts.
-async fn commit(session: &Session<Visitor>) -> Result<()> {
-    let Some(job) = session.state().take(Scope::Everything) else { return Ok(()) };
-    let settled: Settled = session.core().engine.commit(job).await?;
+/// Commits as a request does, in a task that nobody aborts. Whether the changes were kept.
+async fn commit(session: &Session<Visitor>) -> Result<bool> {
+    let Some(job) = session.state().take(Scope::Everything) else { return Ok(true) };
+    let mut settled: Settled = session.core().engine.commit(job).await?;
+    let failure = settled.failure.take();
     session.state().settle(settled);
-    Ok(())
+    match failure {
+        Some(error) if error.kind() == ErrorKind::Ended => Ok(false),
+        Some(error) => Err(error),
+        None => Ok(true),
+    }
 }
 
 async fn a_session(engine: &Arc<Engine>) -> SessionId {
@@ -151,11 +156,10 @@ fn no_schedule_lets_a_writer_undo_a_cycle_or_lose_to_it() {
                     let (engine, id, acknowledged) = (engines[n % 2].clone(), old.clone(), acknowledged.clone());
                     future::spawn(async move {
                         let session = open(&engine, Some(&id)).await;
-                        // A request that comes too late finds nothing, and nothing of it is kept.
-                        let kept = !is_dead(&session);
                         for _ in 0..2 {
                             COUNT.update(session.state(), |count| *count += 1);
-                            commit(&session).await.unwrap();
+                            // A request that the login overtakes is told that nothing of it is kept.
+                            let kept = commit(&session).await.unwrap();
                             assert_eq!(NAME.get(session.state()), None, "it was there before the login");
                             acknowledged.fetch_add(u32::from(kept), Ordering::SeqCst);
                         }

@@ -12,7 +12,7 @@ use crate::values::Values;
 
 fn loaded(payload: &'static str) -> State {
     let values = Values::load(Visitor::schema(), &Bytes::from_static(payload.as_bytes()), None).unwrap();
-    State::new(Carrier::New { replaces: None }, values)
+    State::new(Carrier::New { replaces: None }, values, Vec::new())
 }
 
 /// The payload that would be stored now.

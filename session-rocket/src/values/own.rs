@@ -1,21 +1,25 @@
 //! What the library itself keeps in a session, under names that no field can have.
 
+use std::time::Duration;
+
 use super::Values;
 use crate::codec::{Format, Raw};
 use crate::csrf::CsrfSecret;
-use crate::expiry::{Expiry, StoredExpiry};
+use crate::expiry::{Expiry, Lifetime, StoredExpiry};
 
 const EXPIRY: &str = "_expiry";
+const MAX_LIFETIME: &str = "_max_lifetime";
 const TEST_COOKIE: &str = "_test_cookie";
 const CSRF: &str = "_csrf";
 
 /// As many bytes as these fields take together, at most.
-pub(super) const AT_MOST: usize = 192;
+pub(super) const AT_MOST: usize = 256;
 
 /// The library's own fields.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Own {
     expiry: Expiry,
+    max_lifetime: Option<Duration>,
     test_cookie: bool,
     csrf: Option<CsrfSecret>,
 }
@@ -31,6 +35,10 @@ impl Own {
                     log::warn!(target: "session_rocket", "a session's own expiry does not decode: the default holds");
                     return false;
                 }
+            },
+            MAX_LIFETIME => match raw.decode::<u64>() {
+                Some(millis) => self.max_lifetime = Some(Duration::from_millis(millis)),
+                None => return false,
             },
             TEST_COOKIE => self.test_cookie = true,
             CSRF => match raw.decode::<String>().and_then(|text| CsrfSecret::from_text(&text)) {
@@ -50,6 +58,9 @@ impl Own {
         if let Some(expiry) = StoredExpiry::of(self.expiry) {
             put(EXPIRY, Raw::encode(&expiry, format));
         }
+        if let Some(limit) = self.max_lifetime {
+            put(MAX_LIFETIME, Raw::encode(&u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), format));
+        }
         if self.test_cookie {
             put(TEST_COOKIE, Raw::encode("worked", format));
         }
@@ -61,8 +72,15 @@ impl Own {
 }
 
 impl Values {
-    pub(crate) fn expiry(&self) -> Expiry {
-        self.own.expiry
+    /// What the session says about its lifetime.
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        let is_anonymous = self.schema.identity().is_some_and(|field| !self.is_stored(field));
+        Lifetime { expiry: self.own.expiry, max: self.own.max_lifetime, is_anonymous }
+    }
+
+    pub(crate) fn set_max_lifetime(&mut self, limit: Option<Duration>) {
+        self.rest.retain(|(name, _)| name != MAX_LIFETIME);
+        self.own.max_lifetime = limit;
     }
 
     pub(crate) fn set_expiry(&mut self, expiry: Expiry) {

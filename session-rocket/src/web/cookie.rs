@@ -3,16 +3,18 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use rocket::http::{Cookie, Header, SameSite, Status};
+use rocket::http::{Cookie, Header, Method, SameSite, Status};
 use rocket::{Request, Response};
 use time::OffsetDateTime;
 
-/// The longest lifetime that browsers grant a cookie: 400 days (RFC 6265bis).
-pub(crate) const MAX_AGE: Duration = Duration::from_hours(400 * 24);
+use crate::expiry::MAX_AGE;
 
 /// How many bytes a whole `Set-Cookie` line may take. Browsers take 4,096 for name and value (RFC 6265bis); RFC 6265
 /// counted the attributes as well, and there are proxies that still do.
 pub(crate) const MAX_LINE: usize = 4096;
+
+/// The most domains, from the request's host upwards, for which a removal with `Domain` is sent.
+const MOST_PARENTS: usize = 4;
 
 /// The session cookie's name and attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +28,21 @@ pub(crate) struct CookieSettings {
 }
 
 impl CookieSettings {
-    /// The values that a request carries: the jar's, then those of the raw headers.
+    /// The values that a request carries, in the order of its `Cookie` header. Of a `__Host-` cookie a browser has one.
     ///
-    /// There may be several: a cookie set for a parent domain or another path has the same name, and the order is not
-    /// reliable.
+    /// Rocket's jar decodes `%` in names and trims any white space, so that other cookies of a neighbouring host pass for
+    /// the session cookie. It is asked only in a local client, whose requests have no such header.
     pub(crate) fn values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
-        let jar = request.cookies().get(&self.name).map(Cookie::value);
-        jar.into_iter().chain(self.raw_values(request))
+        let mut headers = request.headers().get("cookie").peekable();
+        let is_local = headers.peek().is_none();
+        let jar = is_local.then(|| request.cookies().get(&self.name).map(Cookie::value)).flatten();
+        let pairs = headers.flat_map(|header| header.split(';'));
+        let values = pairs.filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            (name.trim_matches([' ', '\t']) == self.name).then(|| value.trim_matches([' ', '\t']))
+        });
+        let most = if self.is_host_only_by_name() { 1 } else { usize::MAX };
+        jar.into_iter().chain(values).take(most)
     }
 
     /// How many bytes a line that [`hold`](Self::hold)s takes at most, but for the value.
@@ -40,26 +50,44 @@ impl CookieSettings {
         self.hold("", Some(MAX_AGE), OffsetDateTime::UNIX_EPOCH).len()
     }
 
-    /// Whether a request carries a cookie of this name, whatever its value.
-    pub(crate) fn presented(&self, request: &Request<'_>) -> bool {
-        self.values(request).next().is_some()
+    /// How many cookies of this name a request carries, whatever their values.
+    pub(crate) fn presented(&self, request: &Request<'_>) -> usize {
+        self.values(request).count()
     }
 
-    fn raw_values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
-        let pairs = request.headers().get("cookie").flat_map(|header| header.split(';'));
-        pairs.filter_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            (name.trim() == self.name).then(|| value.trim())
-        })
+    /// Whether the browser withholds the cookie from such a request, because of `SameSite`: from any that another site
+    /// started if the cookie is `Strict`, and from all but plain links to a page if it is `Lax`.
+    pub(crate) fn is_withheld_from(&self, request: &Request<'_>) -> bool {
+        let header = |name| request.headers().get_one(name);
+        if header("Sec-Fetch-Site") != Some("cross-site") {
+            return false;
+        }
+        // Rocket's `_method` field can turn a posted form into a GET; a body shows that it was a POST.
+        let is_safe = matches!(request.method(), Method::Get | Method::Head | Method::Options)
+            && header("Content-Type").is_none();
+        let is_page = matches!(header("Sec-Fetch-Dest"), None | Some("document"));
+        match self.same_site {
+            SameSite::Strict => true,
+            SameSite::Lax => !(is_safe && is_page && header("Sec-Fetch-Mode") == Some("navigate")),
+            SameSite::None => false,
+        }
+    }
+
+    /// Whether the prefix of the name makes browsers refuse the cookie from any other host.
+    fn is_host_only_by_name(&self) -> bool {
+        self.name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("__Host-"))
     }
 
     /// The line that makes the browser hold `value` for `age`, or until it is closed.
     ///
     /// `age` counts from `now`, and is cut to whole seconds and to 400 days.
     pub(crate) fn hold(&self, value: &str, age: Option<Duration>, now: OffsetDateTime) -> String {
-        let mut line = self.bare(value);
+        let mut line = self.bare(value, self.domain.as_deref());
         if let Some(age) = age {
-            let seconds = i64::try_from(age.min(MAX_AGE).as_secs()).unwrap_or(i64::MAX);
+            // Rounded up: the cookie is not to end before the session.
+            let age = age.min(MAX_AGE);
+            let seconds = age.as_secs() + u64::from(age.subsec_nanos() > 0);
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
             keep(&mut line, seconds, now.saturating_add(time::Duration::seconds(seconds)));
         }
         line
@@ -68,14 +96,36 @@ impl CookieSettings {
     /// The line that makes the browser forget what it holds. Its attributes are those of [`hold`](Self::hold): a browser
     /// takes no other for the same cookie, and refuses a `__Host-` cookie without `Secure` even as a removal.
     pub(crate) fn forget(&self) -> String {
-        let mut line = self.bare("");
+        self.forget_in(self.domain.as_deref())
+    }
+
+    /// The lines that make the browser forget cookies of the same name in other forms, which it may hold since the
+    /// configuration had another `cookie_domain`: without `Domain`, or with that of the request's host or a parent.
+    pub(crate) fn forget_other_forms(&self, request: &Request<'_>) -> Vec<String> {
+        if self.is_host_only_by_name() {
+            return Vec::new();
+        }
+        if self.domain.is_some() {
+            return vec![self.forget_in(None)];
+        }
+        let host = request.host().map(|host| host.domain().as_str()).filter(|host| is_domain(host));
+        let parents = std::iter::successors(host, |name| name.split_once('.').map(|(_, parent)| parent));
+        parents
+            .take_while(|name| name.contains('.'))
+            .take(MOST_PARENTS)
+            .map(|name| self.forget_in(Some(name)))
+            .collect()
+    }
+
+    fn forget_in(&self, domain: Option<&str>) -> String {
+        let mut line = self.bare("", domain);
         keep(&mut line, 0, OffsetDateTime::UNIX_EPOCH);
         line
     }
 
     /// The cookie and its attributes, but for its lifetime. No name or attribute needs an escape: the configuration
     /// refuses those that would.
-    fn bare(&self, value: &str) -> String {
+    fn bare(&self, value: &str, domain: Option<&str>) -> String {
         let mut line = String::with_capacity(self.name.len() + value.len() + self.path.len() + 128);
         line.extend([&self.name, "=", value]);
         if self.http_only {
@@ -90,11 +140,30 @@ impl CookieSettings {
             line.push_str("; Secure");
         }
         line.extend(["; Path=", &self.path]);
-        if let Some(domain) = &self.domain {
+        if let Some(domain) = domain {
             line.extend(["; Domain=", domain]);
         }
         line
     }
+}
+
+/// Whether a request's host is a domain name, and no address.
+fn is_domain(host: &str) -> bool {
+    let is_letter = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    host.bytes().all(is_letter)
+        && host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_alphabetic()))
+}
+
+/// Whether the browser asks for a part of a page: a style sheet, a script, an image, a font, a sound or a film.
+pub(crate) fn is_subresource(request: &Request<'_>) -> bool {
+    const PARTS: [&str; 7] = ["script", "style", "image", "font", "audio", "video", "track"];
+    request.headers().get_one("Sec-Fetch-Dest").is_some_and(|destination| PARTS.contains(&destination))
+}
+
+/// Whether a response says itself that caches may keep it.
+pub(crate) fn is_cacheable(response: &Response<'_>) -> bool {
+    let mut directives = tokens(response, "Cache-Control").peekable();
+    directives.peek().is_some() && !directives.any(|token| is_private(token) || token.eq_ignore_ascii_case("no-cache"))
 }
 
 /// Adds a lifetime, for browsers of today and, as a date, for those that know no other.
@@ -137,9 +206,9 @@ impl fmt::Display for CookieSettings {
     }
 }
 
-/// Puts the line of a cookie into a response, in the place of any other of its name, and keeps caches from storing the
-/// response.
-pub(crate) fn set(response: &mut Response<'_>, line: String) {
+/// Puts the line of a cookie into a response, instead of any other of its name, and keeps caches from storing the
+/// response. The lines of `further` follow.
+pub(crate) fn set(response: &mut Response<'_>, line: String, further: Vec<String>) {
     let name = name_of(&line);
     if response.headers().get("Set-Cookie").any(|other| name_of(other) == name) {
         let others = response.headers().get("Set-Cookie").filter(|other| name_of(other) != name);
@@ -149,7 +218,9 @@ pub(crate) fn set(response: &mut Response<'_>, line: String) {
             response.adjoin_raw_header("Set-Cookie", other);
         }
     }
-    response.adjoin_raw_header("Set-Cookie", line);
+    for line in std::iter::once(line).chain(further) {
+        response.adjoin_raw_header("Set-Cookie", line);
+    }
     if !tokens(response, "Cache-Control").any(is_private) {
         response.set_raw_header("Cache-Control", "no-store");
     }

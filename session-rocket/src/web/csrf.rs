@@ -110,8 +110,28 @@ impl<'v> FromForm<'v> for NoFields {
 
 /// Why a [`CsrfForm`] was refused.
 ///
-/// Neither `Display` nor `Debug` shows a value that was posted, for Rocket writes it to the log; the names of wrong fields
-/// they do.
+/// A handler that takes a `Result` answers a refused form itself; otherwise the catcher of the status does.
+///
+/// Neither `Display` nor `Debug` shows a value that was posted, because Rocket writes them to the log. They show the names of
+/// invalid fields.
+///
+/// ```
+/// # use rocket::{FromForm, http::Status, post};
+/// # use session_rocket::{CsrfError, CsrfForm, Session};
+/// # #[derive(Session)]
+/// # struct Visitor {}
+/// # #[derive(FromForm)]
+/// # struct Naming { nickname: String }
+/// #[post("/", data = "<form>")]
+/// fn name(form: Result<CsrfForm<Visitor, Naming>, CsrfError<'_>>) -> (Status, &'static str) {
+///     match form {
+///         Ok(_) => (Status::Ok, "thank you"),
+///         Err(CsrfError::Token) => (Status::Forbidden, "this page is too old: load it again"),
+///         Err(CsrfError::Form(_)) => (Status::UnprocessableEntity, "the nickname is missing"),
+///         Err(_) => (Status::ServiceUnavailable, "try again later"),
+///     }
+/// }
+/// ```
 #[non_exhaustive]
 pub enum CsrfError<'v> {
     /// The token is missing or not of this session: 403.
@@ -153,8 +173,20 @@ impl std::error::Error for CsrfError<'_> {
     }
 }
 
+/// A session type, as the first parameter of [`CsrfForm`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a session type",
+    note = "if `{Self}` is the form, write `CsrfForm<YourSession, {Self}>`: the session type comes first",
+    note = "declare a session type with `#[derive(session_rocket::Session)]`"
+)]
+pub trait FormSession: SessionData {}
+
+// Otherwise rustc reports the missing `SessionData`, without these notes.
+#[diagnostic::do_not_recommend]
+impl<T: SessionData> FormSession for T {}
+
 #[rocket::async_trait]
-impl<'r, S: SessionData, F: FromForm<'r>> FromData<'r> for CsrfForm<S, F> {
+impl<'r, S: FormSession, F: FromForm<'r>> FromData<'r> for CsrfForm<S, F> {
     type Error = CsrfError<'r>;
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {

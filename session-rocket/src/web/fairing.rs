@@ -2,8 +2,8 @@
 //! head is sent.
 
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocket::fairing::{self, Fairing, Info, Kind};
 use rocket::http::Status;
@@ -12,6 +12,8 @@ use rocket::{Build, Orbit, Request, Response, Rocket};
 use super::config::{Config, SealSettings, Settings, resolve};
 use super::cookie::{self, CookieSettings};
 use super::guard::{Cached, status};
+use super::plain_http::PlainHttp;
+use super::registry::{Entry, Registry};
 use crate::clock::{Clock, SystemClock};
 use crate::commit::{CookieEngine, Engine, Line, Rules, StoreEngine};
 use crate::data::SessionData;
@@ -28,13 +30,18 @@ enum Source {
     /// The configuration's `store` URL.
     Url,
     Object(Arc<dyn Store>),
+    /// A pool whose connect options the store's own connections use.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     Pool(store::sql::Pool),
+    /// A pool whose connections the store borrows.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    SharedPool(store::sql::Pool),
 }
 
 /// The fairing that loads and saves sessions of type `T`; see [`Session::fairing`].
 ///
-/// Attach it last: a fairing that runs later can still read a session, but what it changes is not saved any more.
+/// Attach session fairings after all other fairings: a fairing that runs later can still read a session, but its changes are
+/// not saved. If two fairings of one session type are attached, Rocket keeps the last one, so a test can replace the site's.
 pub struct SessionFairing<T> {
     config: Config,
     source: Source,
@@ -44,7 +51,7 @@ pub struct SessionFairing<T> {
 
 impl<T: SessionData> Session<T> {
     /// The fairing to attach: configured by the table `[default.session]` in `Rocket.toml`, or the one named with
-    /// `#[session(config = "…")]`, and by `ROCKET_SESSION={…}`.
+    /// `#[session(config = "…")]`, and by the environment variable `ROCKET_SESSION`.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -70,19 +77,48 @@ impl<T> SessionFairing<T> {
         self
     }
 
-    /// Keeps sessions in this store, whatever the configuration's `store` says.
+    /// Keeps sessions in this store, whatever the configuration's `store` says. A configured `cache` is put in front of it.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         self.source = Source::Object(Arc::new(store));
         self
     }
 
-    /// Keeps sessions in the database of the application's own pool, of SQLite, PostgreSQL or MySQL, whatever the
-    /// configuration's `store` says. The pool's settings stay as they are.
+    /// Keeps sessions in the database of the application's pool, whatever the configuration's `store` says.
+    ///
+    /// The pool is a `SqlitePool`, `PgPool` or `MySqlPool` of [`sqlx`](crate::sqlx). The fairing opens connections of its
+    /// own with the pool's connect options, at most `max_connections` of the configuration (10 by default; for SQLite, 4 that
+    /// read and one that writes). A handler that holds a connection of the pool therefore never waits for its own session.
+    /// If the application changes the connect options of a PostgreSQL or MySQL pool, for example because its password
+    /// rotates, new connections of the fairing use the changed options.
+    ///
+    /// Hooks of the pool (`after_connect`, `before_acquire`, `after_release`) do not run on these connections. Put what
+    /// sessions need into the connect options, such as `PgConnectOptions::options([("search_path", "app")])` or
+    /// `SqliteConnectOptions::pragma`, or use [`shared_pool`](Self::shared_pool).
+    ///
+    /// The fairing shares the connections of an in-memory SQLite pool, because the data of an in-memory database belongs to
+    /// the connections that created it. The hazard of [`shared_pool`](Self::shared_pool) applies to such a pool.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
-    pub fn pool(mut self, pool: impl Into<store::sql::Pool>) -> Self {
-        self.source = Source::Pool(pool.into());
+    pub fn pool(mut self, pool: impl store::sql::IntoPool) -> Self {
+        self.source = Source::Pool(pool.into_pool());
+        self
+    }
+
+    /// Keeps sessions in the database of the application's pool, and borrows the pool's connections.
+    ///
+    /// For applications that set up connections in hooks of the pool, such as a search path, a role or an encryption key in
+    /// `after_connect`. The pool's settings stay as they are, and `max_connections` of the configuration has no effect.
+    ///
+    /// # Hazard
+    /// A request needs a second connection of the pool if its handler or a guard holds one while the session loads or
+    /// [`save`](Session::save) runs. If as many requests as the pool has connections do this at once, all of them wait until
+    /// the pool gives up (`acquire_timeout`), or the session does (`timeout`) and the request ends with 503. Release the
+    /// connection before you use the session, or use [`pool`](Self::pool).
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    #[must_use]
+    pub fn shared_pool(mut self, pool: impl store::sql::IntoPool) -> Self {
+        self.source = Source::SharedPool(pool.into_pool());
         self
     }
 
@@ -98,6 +134,7 @@ impl<T> SessionFairing<T> {
 pub(super) struct Attached<T> {
     pub engine: Arc<Engine>,
     pub cookie: CookieSettings,
+    plain_http: PlainHttp,
     sweep: Option<Sweep>,
     data: PhantomData<fn() -> T>,
 }
@@ -107,28 +144,6 @@ struct Sweep {
     store: Arc<dyn Store>,
     interval: std::time::Duration,
     clock: Arc<dyn Clock>,
-}
-
-/// What the fairings of several session types have in common.
-#[derive(Default)]
-struct Registry(Mutex<Vec<Entry>>);
-
-struct Entry {
-    type_name: &'static str,
-    scope: &'static str,
-    cookie_name: String,
-    opened: Option<(store::Options, Arc<dyn Store>)>,
-    swept: bool,
-}
-
-impl Registry {
-    /// The store that another session type has opened with the same options, and whether it is swept.
-    fn opened(&self, options: &store::Options) -> Option<(Arc<dyn Store>, bool)> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |entry: &&Entry| entry.opened.as_ref().is_some_and(|(other, _)| other.same_place(options));
-        let (_, store) = entries.iter().find(same)?.opened.as_ref()?;
-        Some((store.clone(), entries.iter().filter(same).any(|entry| entry.swept)))
-    }
 }
 
 #[rocket::async_trait]
@@ -159,22 +174,29 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
         let Some(attached) = request.rocket().state::<Attached<T>>() else { return };
         let cached = Cached::<T>::of(request);
         cached.responded.store(true, Ordering::SeqCst);
-        if cached.loaded().is_none() && !attached.renews(request, response.status()) {
+        let renews = attached.renews() && !cookie::is_subresource(request) && !cookie::is_cacheable(response);
+        if cached.loaded().is_none() && !(renews && attached.renews_unread(request, response.status())) {
             return;
         }
-        respond(cached, &attached.cookie, request, response).await;
+        respond(cached, attached, request, response, renews).await;
     }
 }
 
 /// Commits the session of a request and tells the browser.
 async fn respond<T: SessionData>(
     cached: &Cached<T>,
-    settings: &CookieSettings,
+    attached: &Attached<T>,
     request: &Request<'_>,
     response: &mut Response<'_>,
+    renews: bool,
 ) {
     let scope = if response.status().code < 500 { Scope::Everything } else { Scope::LifecycleOnly };
-    let session = match cached.session(request).await {
+    // What is rare is boxed, or each response would take up the room of a load.
+    let session = match cached.loaded() {
+        Some(session) => session,
+        None => Box::pin(cached.session(request)).await,
+    };
+    let session = match session {
         Ok(session) => session,
         Err(error) => {
             cookie::vary(response);
@@ -184,8 +206,12 @@ async fn respond<T: SessionData>(
             return;
         }
     };
-    let (answer, saved) = session.core().respond(scope).await;
+    let (answer, saved) = session.core().respond(scope, renews).await;
     match saved {
+        Err(error) if error.kind().is_drop() => {
+            cookie::vary(response);
+            log_drop::<T>(&error);
+        }
         Ok(()) => {
             cookie::vary(response);
             let failed = session.core().state.failed_with();
@@ -199,17 +225,54 @@ async fn respond<T: SessionData>(
             cookie::fail(response, status(&error));
         }
     }
+    tell(answer, attached, request, response);
+}
+
+/// Logs that changes are not saved. A site can do something about a withheld cookie, once: any other site can cause more.
+fn log_drop<T: SessionData>(error: &Error) {
+    static CURE_TOLD: AtomicBool = AtomicBool::new(false);
+    let (name, error) = (T::NAME, Chain(error));
+    if error.0.kind() != ErrorKind::Withheld {
+        log::warn!(target: "session_rocket", "changes of a session of type `{name}` are not saved: {error}");
+    } else if CURE_TOLD.swap(true, Ordering::Relaxed) {
+        log::debug!(target: "session_rocket", "changes of a session of type `{name}` are not saved: {error}");
+    } else {
+        log::warn!(
+            target: "session_rocket",
+            "changes of a session of type `{name}` are not saved: {error}. If such requests need a session, answer them \
+             with a page that loads the real one, or give them a session type of its own with `same_site = \"None\"`",
+        );
+    }
+}
+
+/// Sets or removes the session cookie. If the request had several cookies of the name, the others are removed.
+fn tell<T>(answer: Answer, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
+    let settings = &attached.cookie;
     match answer {
         Answer::Nothing => {}
-        Answer::Hold { value, age, now } => cookie::set(response, settings.hold(&value, age, now.to_date())),
-        Answer::Forget if settings.presented(request) => cookie::set(response, settings.forget()),
+        Answer::Hold { value, age, now } => {
+            let presented = settings.presented(request);
+            if presented == 0 {
+                attached.plain_http.note(request);
+            }
+            let others = if presented > 1 { settings.forget_other_forms(request) } else { Vec::new() };
+            cookie::set(response, settings.hold(&value, age, now.to_date()), others);
+        }
+        Answer::Forget if settings.presented(request) > 0 => {
+            cookie::set(response, settings.forget(), settings.forget_other_forms(request));
+        }
         Answer::Forget => {}
     }
 }
 
 impl<T> Attached<T> {
+    /// Whether a request that only reads its session may renew it.
+    fn renews(&self) -> bool {
+        self.engine.rules().policy.refresh != Refresh::OnSave || self.engine.has_former_keys()
+    }
+
     /// Whether a request that never looked at its session renews it all the same.
-    fn renews(&self, request: &Request<'_>, status: Status) -> bool {
+    fn renews_unread(&self, request: &Request<'_>, status: Status) -> bool {
         self.engine.rules().policy.refresh == Refresh::Always
             && status.code < 500
             && self.engine.accepts(self.cookie.values(request))
@@ -222,20 +285,15 @@ impl<T: SessionData> SessionFairing<T> {
         let debug = figment.profile() == rocket::Config::DEBUG_PROFILE;
         let by_url = matches!(self.source, Source::Url);
         let mut settings = resolve(figment, T::CONFIG, &self.config, debug, by_url)?;
+        refuse_anonymous_expiry::<T>(&settings)?;
         if !by_url {
             "given in code".clone_into(&mut settings.store.url);
         }
         let registry = rocket
             .state::<Registry>()
             .ok_or_else(|| Error::new(ErrorKind::Config, "the registry of session types is not managed"))?;
-        Self::refuse_clashes(registry, &settings)?;
-        let mut entry = Entry {
-            type_name: T::NAME,
-            scope: T::CONFIG,
-            cookie_name: settings.cookie.name.clone(),
-            opened: None,
-            swept: false,
-        };
+        let mut entry = Entry::of::<T>(&settings.cookie.name);
+        registry.refuse_clashes(&entry)?;
         let rules = self.rules(&settings);
         let (engine, sweep) = match &settings.seal {
             Some(seal) => (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None),
@@ -246,15 +304,16 @@ impl<T: SessionData> SessionFairing<T> {
             }
         };
         log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
-        registry.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-        Ok(Attached { engine: Arc::new(engine), cookie: settings.cookie, sweep, data: PhantomData })
+        let plain_http = PlainHttp::at_launch(T::NAME, settings.cookie.secure, figment);
+        registry.add(entry);
+        Ok(Attached { engine: Arc::new(engine), cookie: settings.cookie, plain_http, sweep, data: PhantomData })
     }
 
     fn rules(&self, settings: &Settings) -> Rules {
         Rules {
             clock: self.clock.clone(),
             schema: T::schema(),
-            scope: T::CONFIG,
+            scope: T::SCOPE,
             policy: settings.policy,
             format: settings.format,
             max_size: settings.max_size,
@@ -280,37 +339,18 @@ impl<T: SessionData> SessionFairing<T> {
         Ok((store, sweep))
     }
 
-    /// Two session types with one cookie or one scope would read each other's sessions.
-    fn refuse_clashes(registry: &Registry, settings: &Settings) -> Result<()> {
-        let entries = registry.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for Entry { type_name, scope, cookie_name, .. } in entries.iter() {
-            if *scope == T::CONFIG {
-                let context = format!(
-                    "`{type_name}` and `{}` both use the configuration table `{scope}`: give one of them a table of \
-                     its own with `#[session(config = \"…\")]`",
-                    T::NAME
-                );
-                return Err(Error::new(ErrorKind::Config, context));
-            }
-            if *cookie_name == settings.cookie.name {
-                let context = format!(
-                    "`{type_name}` and `{}` both use the cookie `{cookie_name}`: set another `cookie_name` in `{}`",
-                    T::NAME,
-                    T::CONFIG
-                );
-                return Err(Error::new(ErrorKind::Config, context));
-            }
-        }
-        Ok(())
-    }
-
     /// The store, and whether it is swept already, for another session type.
     async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
         match &self.source {
             Source::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
             Source::Pool(pool) => {
-                let store = pool.clone().into_store(options).await?;
+                let store = pool.clone().open(options).await?;
+                Ok((store::with_cache(store, options).await?, false))
+            }
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+            Source::SharedPool(pool) => {
+                let store = pool.clone().share(options).await?;
                 Ok((store::with_cache(store, options).await?, false))
             }
             Source::Url => {
@@ -324,17 +364,29 @@ impl<T: SessionData> SessionFairing<T> {
     }
 }
 
+/// Refuses a setting that has no effect on a session type without identity.
+fn refuse_anonymous_expiry<T: SessionData>(settings: &Settings) -> Result<()> {
+    if settings.policy.anonymous_lifetime == settings.policy.lifetime || T::schema().identity().is_some() {
+        return Ok(());
+    }
+    let (table, name) = (T::CONFIG, T::NAME);
+    let context = format!(
+        "`{table}.anonymous_expiry` has no effect on session type `{name}`, which has no identity: set `expiry` instead"
+    );
+    Err(Error::new(ErrorKind::Config, context))
+}
+
 /// Says so at launch if users cannot be logged out everywhere: a site would find out when it has to.
 async fn warn_without_index<T: SessionData>(store: &dyn Store, timeout: std::time::Duration) {
     if T::schema().identity().is_none() {
         return;
     }
-    let listed = tokio::time::timeout(timeout, store.list(T::CONFIG, "")).await;
+    let listed = tokio::time::timeout(timeout, store.list(T::SCOPE, "")).await;
     if matches!(listed, Ok(Err(error)) if error.kind() == ErrorKind::Unsupported) {
         log::warn!(
             target: "session_rocket",
-            "session type `{}` has an identity, but this store keeps no index of identities: to list or revoke all \
-             sessions of a user will not work",
+            "session type `{}` has an identity, but this store keeps no index of identities: it can neither list \
+             nor revoke all sessions of a user",
             T::NAME,
         );
     }

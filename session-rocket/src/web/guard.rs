@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::fairing::Attached;
 use crate::change::View;
+use crate::commit::Loaded;
 use crate::data::SessionData;
 use crate::error::{Chain, Error, ErrorKind, Result};
 use crate::session::{Core, Session};
@@ -62,17 +63,30 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
         Error::new(ErrorKind::NoFairing, format!("attach the fairing: `.attach(Session::<{name}>::fairing())`"))
     })?;
     let engine = &attached.engine;
-    let (carrier, values) = engine.load(&mut attached.cookie.values(request)).await?;
-    Ok(Session::new(Core::new(State::new(carrier, values), Arc::clone(engine))))
+    let mut cookies = attached.cookie.values(request).peekable();
+    let Loaded { carrier, values, others } = if cookies.peek().is_none() && attached.cookie.is_withheld_from(request) {
+        engine.withheld()
+    } else {
+        engine.load(&mut cookies).await?
+    };
+    Ok(Session::new(Core::new(State::new(carrier, values, others), Arc::clone(engine))))
 }
 
 /// The status of a response that an error made.
 pub(super) fn status(error: &Error) -> Status {
-    if error.kind().is_transient() { Status::ServiceUnavailable } else { Status::InternalServerError }
+    match error.kind() {
+        // A value that a visitor chose may cause these: it is nested too deeply, or the session is full.
+        ErrorKind::Encode | ErrorKind::TooLarge => Status::UnprocessableEntity,
+        kind if kind.is_drop() => Status::Conflict,
+        kind if kind.is_transient() => Status::ServiceUnavailable,
+        _ => Status::InternalServerError,
+    }
 }
 
-/// For handlers that pass it on with `?`: logged, and answered by the catcher of 503 where the store is at fault, of
-/// 500 where the application is.
+/// For handlers that return the error with `?`: the error is logged, and the catcher of its status answers. The status
+/// is 422 for a value that cannot be saved ([`ErrorKind::Encode`], [`ErrorKind::TooLarge`]), 409 for changes that were
+/// dropped ([`ErrorKind::Ended`], [`ErrorKind::Withheld`]), 503 for an error of the
+/// store that may be over soon ([`ErrorKind::is_transient`]), and 500 for a mistake of the application.
 impl<'r> Responder<'r, 'static> for Error {
     fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
         log::error!(target: "session_rocket", "a handler returned a session's error: {}", Chain(&self));

@@ -5,3 +5,5 @@ pub(crate) mod cookie;
 pub(crate) mod csrf;
 pub(crate) mod fairing;
 pub(crate) mod guard;
+mod plain_http;
+mod registry;

@@ -81,8 +81,8 @@ pub(super) async fn a_cut_in_mid_reply_gives_nobody_anothers_data(backend: Backe
 async fn proxy_is_whole(site: &Arc<Site>, visitors: &mut [Visitor; 2]) -> [(u64, u64); 2] {
     for visitor in visitors.iter_mut() {
         site.recovered("/get", &visitor.cookie).await;
-        assert_eq!(site.text("/whoami", &visitor.cookie).await, visitor.name);
-        let stored = site.text("/get", &visitor.cookie).await;
+        assert_eq!(site.recovered("/whoami", &visitor.cookie).await.0.text, visitor.name);
+        let stored = site.recovered("/get", &visitor.cookie).await.0.text;
         visitor.tally.stored(&stored);
     }
     visitors.each_ref().map(|visitor| (visitor.tally.promised, visitor.tally.unclear))

@@ -10,6 +10,7 @@ use rocket::local::asynchronous::Client;
 use session_rocket::store::{Create, Lookup, Retire, Store, Touch, Update};
 use session_rocket::{Config, Error, Key, ManualClock, Record, Refresh, Timestamp, Tombstone, Version};
 use session_rocket_tests::browser::Browser;
+use session_rocket_tests::server::Server;
 use session_rocket_tests::spy::Spy;
 
 use super::site::{DAY, STRANGER, Site, launch, sealed, value};
@@ -243,6 +244,33 @@ async fn b_14_an_id_comes_from_the_cookie_alone() {
         assert_eq!(site.with_header(Method::Get, "/show", header).await, (Status::Ok, None), "{name}");
     }
     assert_eq!(site.spy.loads(), 0);
+}
+
+#[rocket::async_test]
+async fn b_20_a_session_of_one_package_is_none_of_another() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = format!("sqlite://{}/sessions.db", directory.path().display());
+    let [site, replica, office] =
+        [env!("CARGO_BIN_EXE_site"), env!("CARGO_BIN_EXE_site"), env!("CARGO_BIN_EXE_office")]
+            .map(|program| Server::start(program, directory.path(), &store));
+    let (customer, clerk) = (login_at(&site).await, login_at(&office).await);
+    let mut answers = Vec::new();
+    for (server, cookie) in [(&replica, &customer), (&office, &customer), (&site, &clerk), (&office, &clerk)] {
+        answers.push(ask(server, "/whoami", cookie).await.text().await.expect("a text"));
+    }
+    assert_eq!(answers, ["ada", "nobody", "nobody", "ada"]);
+}
+
+async fn ask(server: &Server, path: &str, cookie: &str) -> reqwest::Response {
+    let request = reqwest::Client::new().get(server.url(path)).header("cookie", cookie);
+    request.send().await.expect("the site answers").error_for_status().expect("the site answers with 200")
+}
+
+/// The cookie of a browser that logs in as ada.
+async fn login_at(server: &Server) -> String {
+    let response = ask(server, "/login/ada", "").await;
+    let line = response.headers()["set-cookie"].to_str().expect("a cookie is ASCII");
+    line.split(';').next().expect("a pair").to_owned()
 }
 
 #[rocket::async_test]

@@ -4,5 +4,6 @@
 mod cookies;
 mod ids;
 mod leaks;
+mod page;
 mod sealed;
 mod site;

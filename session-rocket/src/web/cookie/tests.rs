@@ -55,11 +55,11 @@ fn all<'r>(response: &'r Response<'_>, name: &str) -> Vec<&'r str> {
 fn no_cookie_is_no_candidate() {
     with_cookies(&[], |request| {
         assert!(candidates(&settings(), request).is_empty());
-        assert!(!settings().presented(request));
+        assert!(settings().presented(request) == 0);
     });
     with_cookies(&[format!("other={}; SESSIONID={}", id().expose(), id().expose())], |request| {
         assert!(candidates(&settings(), request).is_empty());
-        assert!(!settings().presented(request));
+        assert!(settings().presented(request) == 0);
     });
 }
 
@@ -68,7 +68,7 @@ fn malformed_values_are_presented_and_are_no_candidates() {
     for bad in ["", "x", "../../etc/passwd", "a\"b", "%00", &"A".repeat(10_000), &format!("{}=", id().expose())] {
         with_cookies(&[format!("sessionid={bad}")], |request| {
             assert!(candidates(&settings(), request).is_empty(), "{bad}");
-            assert!(settings().presented(request), "{bad}");
+            assert!(settings().presented(request) > 0, "{bad}");
         });
     }
 }
@@ -88,13 +88,112 @@ fn every_well_formed_value_of_all_headers_is_a_candidate_once() {
 }
 
 #[test]
-fn the_jars_value_comes_first() {
+fn the_jar_is_asked_only_without_a_header() {
     let (own, header) = (id().expose(), id().expose());
     let client = client();
-    let request = client.get("/").header(Header::new("Cookie", format!("sessionid={header}")));
-    let request = request.cookie(("sessionid", own.clone()));
-    let found = exposed(&candidates(&settings(), request.inner()));
-    assert_eq!(found[0], own);
+    let request = client.get("/").cookie(("sessionid", own.clone()));
+    assert_eq!(exposed(&candidates(&settings(), request.inner())), [own]);
+    let request = request.header(Header::new("Cookie", format!("sessionid={header}")));
+    assert_eq!(exposed(&candidates(&settings(), request.inner())), [header]);
+}
+
+#[test]
+fn only_the_exact_bytes_of_the_name_count() {
+    let settings = CookieSettings { name: "__Host-sessionid".into(), secure: true, ..settings() };
+    let (own, other) = (id().expose(), id().expose());
+    for name in [
+        "%5F_Host-sessionid",
+        "_%5FHost-sessionid",
+        "__Host%2Dsessionid",
+        "__Host-%73essionid",
+        "__host-sessionid",
+        "__Host-sessionid\u{a0}",
+        "\u{a0}__Host-sessionid",
+        "\u{85}__Host-sessionid",
+        "__Host-sessionid\u{85}",
+        "\u{2000}__Host-sessionid",
+        "__Host-sessionid\u{2003}",
+        "\u{b}__Host-sessionid",
+        "\"__Host-sessionid\"",
+    ] {
+        for header in [format!("{name}={other}"), format!("{name}={other}; \t__Host-sessionid\t={own}; {name}={other}")]
+        {
+            let expected = if header.contains(&own) { vec![own.clone()] } else { Vec::new() };
+            with_cookies(&[header], |request| {
+                assert_eq!(exposed(&candidates(&settings, request)), expected, "{name:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_second_cookie_of_a_host_only_name_is_never_the_browsers() {
+    let settings = CookieSettings { name: "__Host-sessionid".into(), secure: true, ..settings() };
+    let ids = [id().expose(), id().expose()];
+    with_cookies(&[format!("__Host-sessionid={}; __Host-sessionid={}", ids[0], ids[1])], |request| {
+        assert_eq!(exposed(&candidates(&settings, request)), ids[..1]);
+    });
+}
+
+/// Whether the settings call the cookie of a request with these headers withheld.
+fn is_withheld(settings: &CookieSettings, method: Method, headers: &[(&'static str, &'static str)]) -> bool {
+    let client = client();
+    let request = headers
+        .iter()
+        .fold(client.req(method, "/"), |request, (name, value)| request.header(Header::new(*name, *value)));
+    settings.is_withheld_from(request.inner())
+}
+
+#[test]
+fn a_cookie_is_withheld_where_same_site_explains_that_it_is_missing() {
+    let cross = ("Sec-Fetch-Site", "cross-site");
+    let link = [cross, ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
+    let frame = [cross, ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")];
+    let fetch = [cross, ("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty")];
+    let overridden = [link[0], link[1], link[2], ("Content-Type", "application/x-www-form-urlencoded")];
+    let own = [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "cors")];
+    let sibling = [("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "cors")];
+    let cases = [
+        (&link[..], Method::Get, [true, false, false]),
+        (&link, Method::Head, [true, false, false]),
+        (&link, Method::Post, [true, true, false]),
+        (&overridden, Method::Get, [true, true, false]),
+        (&frame, Method::Get, [true, true, false]),
+        (&fetch, Method::Get, [true, true, false]),
+        (&own, Method::Post, [false; 3]),
+        (&sibling, Method::Post, [false; 3]),
+        (&[], Method::Post, [false; 3]),
+    ];
+    for (headers, method, expected) in cases {
+        for (same_site, expected) in [SameSite::Strict, SameSite::Lax, SameSite::None].into_iter().zip(expected) {
+            let settings = CookieSettings { same_site, ..settings() };
+            assert_eq!(is_withheld(&settings, method, headers), expected, "{same_site} {method} {headers:?}");
+        }
+    }
+}
+
+#[test]
+fn other_forms_are_those_that_another_cookie_domain_left() {
+    let lines = |settings: &CookieSettings, host: &'static str| {
+        let client = client();
+        let request = client.get("/").header(Header::new("Host", host));
+        let mut request = request;
+        request.inner_mut().set_host(rocket::http::uri::Host::from(rocket::http::uri::Authority::parse(host).unwrap()));
+        settings.forget_other_forms(request.inner())
+    };
+    let domains = |settings: &CookieSettings, host| -> Vec<String> {
+        lines(settings, host)
+            .iter()
+            .map(|line| line.split_once("Domain=").map_or("", |(_, rest)| rest.split(';').next().unwrap()).to_owned())
+            .collect()
+    };
+    assert_eq!(domains(&settings(), "www.shop.test:8000"), ["www.shop.test", "shop.test"]);
+    assert_eq!(domains(&settings(), "localhost"), [""; 0]);
+    assert_eq!(domains(&settings(), "127.0.0.1:8000"), [""; 0]);
+    let wide = CookieSettings { domain: Some("shop.test".into()), ..settings() };
+    assert_eq!(domains(&wide, "www.shop.test"), [""]);
+    let host = CookieSettings { name: "__Host-sessionid".into(), secure: true, ..settings() };
+    assert_eq!(domains(&host, "www.shop.test"), [""; 0]);
 }
 
 #[test]
@@ -108,9 +207,9 @@ fn a_persistent_cookie_has_max_age_and_expires() {
     let id = id();
     let text = settings().hold(&id.expose(), Some(Duration::from_millis(90_900)), now());
     let cookie = Cookie::parse(text.as_str()).unwrap();
-    assert!(text.starts_with(&format!("sessionid={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=90; ", id.expose())));
+    assert!(text.starts_with(&format!("sessionid={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=91; ", id.expose())));
     let left = cookie.expires_datetime().unwrap() - OffsetDateTime::now_utc();
-    assert!(left > time::Duration::seconds(80) && left <= time::Duration::seconds(90), "{left}");
+    assert!(left > time::Duration::seconds(80) && left <= time::Duration::seconds(91), "{left}");
 }
 
 #[test]
@@ -164,9 +263,9 @@ fn one_set_cookie_per_name() {
     response.adjoin_raw_header("Set-Cookie", "theme=dark; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid=old; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid2=other");
-    set(&mut response, settings().hold(&id().expose(), None, now()));
+    set(&mut response, settings().hold(&id().expose(), None, now()), Vec::new());
     let last = settings().forget();
-    set(&mut response, last.clone());
+    set(&mut response, last.clone(), Vec::new());
     assert_eq!(all(&response, "Set-Cookie"), ["theme=dark; Path=/", "sessionid2=other", &last]);
 }
 
@@ -175,7 +274,7 @@ fn an_unusual_name_is_written_as_it_is_read() {
     let settings = CookieSettings { name: "a|b^c`d~".into(), ..settings() };
     let id = id();
     let mut response = Response::new();
-    set(&mut response, settings.hold(&id.expose(), None, now()));
+    set(&mut response, settings.hold(&id.expose(), None, now()), Vec::new());
     let header = all(&response, "Set-Cookie")[0].split(';').next().unwrap().to_owned();
     with_cookies(&[header], |request| assert_eq!(exposed(&candidates(&settings, request)), [id.expose()]));
 }
@@ -193,7 +292,7 @@ fn a_response_that_sets_the_cookie_is_not_stored() {
         if let Some(before) = before {
             response.set_raw_header("Cache-Control", before);
         }
-        set(&mut response, settings().forget());
+        set(&mut response, settings().forget(), Vec::new());
         assert_eq!(all(&response, "Cache-Control"), [after]);
     }
 }

@@ -1,0 +1,103 @@
+//! How long a session lives.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::Session;
+use crate::clock::Timestamp;
+use crate::data::SessionData;
+use crate::expiry::Expiry;
+use crate::state::Carrier;
+
+impl<T: SessionData> Session<T> {
+    /// Sets when this session expires: a [`Duration`] or a number of seconds after the last save (zero: when the browser
+    /// is closed), an [`OffsetDateTime`], or as configured (`None`).
+    ///
+    /// The configured `max_lifetime` still ends the session; [`set_max_lifetime`](Self::set_max_lifetime) changes it for
+    /// this session.
+    ///
+    /// The session keeps both settings when its user logs in again, so a login sets or resets both.
+    ///
+    /// ```
+    /// # use session_rocket::{Expiry, Session};
+    /// # use std::time::Duration;
+    /// # #[derive(Session)]
+    /// # struct Visitor {}
+    /// fn remember_me(session: &Session<Visitor>, remember: bool) {
+    ///     let month = Duration::from_secs(30 * 86_400);
+    ///     session.set_expiry(if remember { Expiry::After(month) } else { Expiry::BrowserClose });
+    ///     session.set_max_lifetime(remember.then_some(month));
+    /// }
+    ///
+    /// fn other_forms(session: &Session<Visitor>) {
+    ///     session.set_expiry(300);
+    ///     session.set_expiry(Duration::from_secs(300));
+    ///     session.set_expiry(None);
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn set_expiry(&self, expiry: impl Into<Expiry>) {
+        let expiry = match expiry.into() {
+            Expiry::After(duration) => Expiry::from(duration),
+            other => other,
+        };
+        self.state().set_expiry(expiry);
+    }
+
+    /// Sets how long this session lives at most after its creation or login, instead of the configured `max_lifetime`.
+    ///
+    /// `None` means as configured. `Some(Duration::MAX)` means without limit: the session then ends only by its idle
+    /// timeout. The session keeps the setting when its user logs in again.
+    ///
+    /// ```
+    /// # use session_rocket::Session;
+    /// # use std::time::Duration;
+    /// # #[derive(Session)]
+    /// # struct Visitor {}
+    /// fn remember_me(session: &Session<Visitor>) {
+    ///     let month = Duration::from_secs(30 * 86_400);
+    ///     session.set_expiry(month);
+    ///     session.set_max_lifetime(Some(month));
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn set_max_lifetime(&self, limit: Option<Duration>) {
+        self.state().set_max_lifetime(limit);
+    }
+
+    /// How long the session still lives, as this request loaded or last saved it; `None` if it is not stored.
+    pub fn time_left(&self) -> Option<Duration> {
+        let expires_at = match self.state().carrier() {
+            Carrier::Live(live) => live.expires_at,
+            Carrier::Sealed(sealed) => sealed.expires_at,
+            Carrier::New { .. } | Carrier::Ended | Carrier::Withheld => return None,
+        };
+        Some(self.core.engine.rules().now().until(expires_at))
+    }
+
+    /// How long the session lives if it is saved now.
+    pub fn expiry_age(&self) -> Duration {
+        let now = self.core.engine.rules().now();
+        now.until(self.expires_at(now))
+    }
+
+    /// When the session expires if it is saved now.
+    pub fn expiry_date(&self) -> OffsetDateTime {
+        self.expires_at(self.core.engine.rules().now()).to_date()
+    }
+
+    fn expires_at(&self, now: Timestamp) -> Timestamp {
+        let created_at = match self.state().carrier() {
+            Carrier::Live(live) => live.created_at,
+            Carrier::Sealed(sealed) => sealed.created_at,
+            Carrier::New { .. } | Carrier::Ended | Carrier::Withheld => now,
+        };
+        self.core.engine.rules().policy.expires_at(&self.values().lifetime(), created_at, now)
+    }
+
+    /// Whether the cookie ends with the browser.
+    pub fn expires_at_browser_close(&self) -> bool {
+        self.core.engine.rules().policy.at_browser_close(self.values().lifetime().expiry)
+    }
+}

@@ -1,0 +1,221 @@
+//! Sessions beside other requests, tasks and releases: who takes a value once, and what of a session stands.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::fixture::*;
+use super::slow::Slow;
+use crate::codec;
+use crate::commit::{CookieEngine, Engine, Line};
+use crate::error::{Error, ErrorKind};
+use crate::expiry::{Policy, Refresh};
+use crate::record::{Record, Version};
+use crate::sealed::{Kind, Sealer, SecretKey};
+use crate::session::{Answer, Core, Session};
+use crate::state::{Scope, State};
+use crate::store::memory::MemoryStore;
+use crate::store::{Lookup, Store, Update};
+
+fn sealed(clock: Arc<crate::ManualClock>, policy: Policy) -> Arc<Engine> {
+    let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
+    let rules = rules(clock, policy, 4000);
+    Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, Line { frame: 100, limit: 4096 })))
+}
+
+#[tokio::test]
+async fn an_equal_value_renews_a_sealed_session_of_a_browser_that_is_not_closed() {
+    let time = clock();
+    let engine = sealed(time.clone(), Policy { browser_close: true, ..policy() });
+    let first = open(&engine, None).await;
+    COUNT.set(first.state(), 5);
+    let Ok(Answer::Hold { mut value, .. }) = respond(&first, Scope::Everything).await else { panic!() };
+    for _ in 0..4 {
+        time.advance(DAY * 5);
+        let l = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
+        let s = Session::<Visitor>::new(Core::new(State::new(l.carrier, l.values, l.others), engine.clone()));
+        assert!(!s.is_empty(), "the session has ended although it is saved every five days");
+        COUNT.set(s.state(), 5);
+        if let Ok(Answer::Hold { value: v, .. }) = respond(&s, Scope::Everything).await {
+            value = v;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_value_taken_by_a_logout_is_taken_once() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    USER.set(session.state(), 1);
+    NAME.set(session.state(), "coupon".into());
+    session.save().await.unwrap();
+    let id = session.id();
+    let a = open(&engine, id.as_ref()).await;
+    let b = open(&engine, id.as_ref()).await;
+    let one = a.transact(|v| v.name.take()).await.unwrap();
+    let two = b
+        .transact(|v| {
+            v.user = None;
+            v.name.take()
+        })
+        .await;
+    assert!(!(one.is_some() && matches!(two, Ok(Some(_)))), "taken twice: {one:?} {two:?}");
+}
+
+#[tokio::test]
+async fn a_transact_whose_change_another_guard_drops_is_an_error() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    USER.set(session.state(), 1);
+    NAME.set(session.state(), "coupon".into());
+    session.save().await.unwrap();
+    let id = session.id();
+    let a = open(&engine, id.as_ref()).await;
+    let b = open(&engine, id.as_ref()).await;
+    let one = a.transact(|v| v.name.take()).await.unwrap();
+    let two = b.transact(|v| v.name.take());
+    USER.set(b.state(), 2);
+    let two = two.await;
+    assert!(!(one.is_some() && matches!(two, Ok(Some(_)))), "taken twice: {one:?} {two:?}");
+}
+
+#[tokio::test]
+async fn a_reader_keeps_a_session_under_a_lowered_expiry() {
+    let time = clock();
+    let store = Arc::new(MemoryStore::new(100, time.clone()));
+    let old = engine(store.clone(), time.clone());
+    let s = open(&old, None).await;
+    COUNT.set(s.state(), 5);
+    s.save().await.unwrap();
+    let id = s.id();
+    let lowered = Policy { lifetime: DAY, anonymous_lifetime: DAY, refresh: Refresh::Always, ..policy() };
+    let new = engine_with(store, time.clone(), lowered, (Duration::from_secs(5), 256 * 1024));
+    for hour in 0..30 {
+        time.advance(DAY / 24);
+        let s = open(&new, id.as_ref()).await;
+        assert!(!s.is_empty(), "ended after {hour} hours although read every hour");
+        let a = respond(&s, Scope::Everything).await;
+        assert!(a.is_ok());
+        assert!(s.time_left().unwrap() > DAY / 24 * 23, "{hour}");
+    }
+}
+
+#[tokio::test]
+async fn a_logout_that_is_tried_again_ends_the_other_sessions_too() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let mut ids = Vec::new();
+    for user in [1, 2] {
+        let s = open(&engine, None).await;
+        USER.set(s.state(), user);
+        s.save().await.unwrap();
+        ids.push(s.id().unwrap());
+    }
+    let s = open_all(&engine, &ids).await;
+    s.flush();
+    slow.fail.store(true, Ordering::SeqCst);
+    assert!(s.save().await.is_err());
+    slow.fail.store(false, Ordering::SeqCst);
+    s.flush();
+    s.save().await.unwrap();
+    for id in &ids {
+        assert!(open(&engine, Some(id)).await.is_empty(), "{:?}", ids.iter().position(|i| i == id));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_a_success_for_a_request_whose_cookie_was_withheld() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let open = || {
+        let l = engine.withheld();
+        Session::<Visitor>::new(Core::new(State::new(l.carrier, l.values, l.others), engine.clone()))
+    };
+    let s = open();
+    s.flush();
+    let flush = s.save().await.map_err(|e| e.kind());
+    let s = open();
+    let taken = s.transact(|v| v.name.take()).await.map_err(|e| e.kind());
+    let s = open();
+    let plain = s.save().await.map_err(|e| e.kind());
+    let s = open();
+    let cycle = {
+        s.cycle_id();
+        s.save().await.map_err(|e| e.kind())
+    };
+    assert_eq!(
+        (flush, taken, plain, cycle),
+        (Err(ErrorKind::Withheld), Err(ErrorKind::Withheld), Err(ErrorKind::Withheld), Err(ErrorKind::Withheld))
+    );
+}
+
+async fn plant(memory: &MemoryStore, key: &crate::id::Key, change: impl FnOnce(&mut Record)) {
+    let Lookup::Found(mut record) = memory.load(key).await.unwrap() else { panic!("the record is there") };
+    let expected = record.version;
+    change(&mut record);
+    record.version = Version::random().unwrap();
+    assert_eq!(memory.update(key, expected, &record).await.unwrap(), Update::Updated);
+}
+
+fn payload(user: &str) -> bytes::Bytes {
+    let fields = [("user", codec::Raw::encode(user, codec::Format::Json).unwrap())];
+    codec::join(fields.iter().map(|(name, raw)| (*name, raw)), codec::Format::Json)
+}
+
+/// A newer release keeps users as text; this one reads none of them. Ada's late request must not write to Bob's session.
+#[tokio::test]
+async fn two_users_that_do_not_decode_are_not_one() {
+    let memory = Arc::new(MemoryStore::new(100, clock()));
+    let engine = engine(memory.clone(), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "cart".into());
+    session.save().await.unwrap();
+    let id = session.id().unwrap();
+    plant(&memory, &id.key("session"), |record| {
+        record.payload = payload("ada");
+        record.identity = Some("ada".into());
+    })
+    .await;
+    let late = open(&engine, Some(&id)).await;
+    // The newer release: bob logs in with that browser, which moves the session.
+    let moves = open(&engine, Some(&id)).await;
+    moves.cycle_id();
+    moves.save().await.unwrap();
+    let new = moves.id().unwrap();
+    plant(&memory, &new.key("session"), |record| {
+        record.payload = payload("bob");
+        record.identity = Some("bob".into());
+    })
+    .await;
+    NAME.set(late.state(), "of ada".into());
+    let saved = late.save().await.map_err(|e: Error| e.kind());
+    let bobs = open(&engine, Some(&new)).await;
+    assert_eq!((saved, NAME.get(bobs.state())), (Err(ErrorKind::Ended), None));
+}
+
+/// After the head, a replay that logs in needs a cookie that nobody can send.
+#[tokio::test]
+async fn after_the_head_a_replay_that_logs_in_is_an_error() {
+    let engine = engine(Slow::new(Arc::new(MemoryStore::new(100, clock()))), clock());
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 5);
+    session.save().await.unwrap();
+    let old = session.id().unwrap();
+    let stream: Session<Visitor> = open(&engine, Some(&old)).await;
+    respond(&stream, Scope::Everything).await.unwrap();
+    stream.update(|visitor| {
+        visitor.tags.push("seen".into());
+        if visitor.count == 6 {
+            visitor.user = Some(1);
+        }
+    });
+    let other = open(&engine, Some(&old)).await;
+    COUNT.set(other.state(), 6);
+    other.save().await.unwrap();
+    let saved = stream.save().await.map_err(|e| e.kind());
+    let exists = COUNT.get(open(&engine, Some(&old)).await.state());
+    assert_eq!(
+        (saved, exists),
+        (Err(ErrorKind::TooLate), 6),
+        "the browser holds an ended id and is never told the new one"
+    );
+}

@@ -1,0 +1,201 @@
+//! What a request presents, and what the browser is left with.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+use rocket::fairing::AdHoc;
+use rocket::http::uri::Host;
+use rocket::http::{Header, SameSite};
+use rocket::local::asynchronous;
+use rocket::local::blocking::{Client, LocalResponse};
+use rocket::tokio;
+use rocket::{get, routes, uri};
+use session_rocket::store::memory::MemoryStore;
+use session_rocket::{Config, ErrorKind, Session, SystemClock};
+
+/// Names that Rocket's jar takes for `__Host-sessionid`.
+const JUNK: [&str; 5] = [
+    "%5F_Host-sessionid",
+    "\u{a0}__Host-sessionid",
+    "__Host-sessionid\u{2003}",
+    "__Host-sessionid\u{85}",
+    "__Host%2Dsessionid",
+];
+
+#[derive(Session)]
+struct Visitor {
+    #[session(identity)]
+    user_id: Option<u64>,
+    note: Option<String>,
+}
+
+#[get("/")]
+fn who(session: Session<Visitor>) -> String {
+    format!("{:?}", session.user_id())
+}
+
+#[get("/login/<user>")]
+fn login(session: Session<Visitor>, user: u64) {
+    session.set_user_id(user);
+}
+
+#[get("/logout")]
+fn logout(session: Session<Visitor>) {
+    session.flush();
+}
+
+#[get("/note")]
+fn note(session: Session<Visitor>) {
+    session.set_note("remember");
+}
+
+#[get("/form")]
+fn form(session: Session<Visitor>) -> String {
+    session.csrf_token().to_string()
+}
+
+#[get("/saved")]
+async fn saved(session: Session<Visitor>) -> String {
+    session.set_note("remember");
+    format!("{:?}", session.save().await.map_err(|error| error.kind()))
+}
+
+fn rocket(config: Config) -> rocket::Rocket<rocket::Build> {
+    let figment = rocket::Config::figment().merge(("log_level", "off"));
+    let fairing = Session::<Visitor>::fairing().config(config.store("memory:"));
+    rocket::custom(figment).attach(fairing).mount("/", routes![who, login, logout, note, form, saved])
+}
+
+fn site(config: Config) -> Client {
+    Client::untracked(rocket(config)).expect("the site launches")
+}
+
+fn get<'c>(client: &'c Client, path: &'c str, headers: &[(&'static str, &str)]) -> LocalResponse<'c> {
+    let mut request = headers
+        .iter()
+        .fold(client.get(path), |request, (name, value)| request.header(Header::new(*name, (*value).to_owned())));
+    // A local client reads no host from a header.
+    request.inner_mut().set_host(Host::new(uri!("www.shop.test")));
+    request.dispatch()
+}
+
+fn lines<'r>(response: &'r LocalResponse<'_>) -> Vec<&'r str> {
+    response.headers().get("Set-Cookie").collect()
+}
+
+/// The cookie of a login.
+fn logged_in(client: &Client, user: u64) -> String {
+    let response = client.get(format!("/login/{user}")).dispatch();
+    lines(&response)[0].split(';').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_logout_ends_every_session_the_request_presented() {
+    let client = site(Config::new());
+    let cookies = [logged_in(&client, 1), logged_in(&client, 1), logged_in(&client, 2)];
+    get(&client, "/logout", &[("Cookie", &cookies.join("; "))]);
+    for cookie in &cookies {
+        assert_eq!(get(&client, "/", &[("Cookie", cookie)]).into_string().as_deref(), Some("None"));
+    }
+}
+
+#[test]
+fn a_response_leaves_the_browser_with_one_cookie() {
+    for (config, removed) in [
+        (Config::new().cookie_domain("shop.test"), vec![None]),
+        (Config::new(), vec![Some("www.shop.test"), Some("shop.test")]),
+    ] {
+        let client = site(config);
+        let both = [logged_in(&client, 1), logged_in(&client, 1)].join("; ");
+        let login = get(&client, "/login/1", &[("Cookie", &both)]);
+        let found = lines(&login);
+        assert_eq!(found.len(), 1 + removed.len(), "{found:?}");
+        for (line, domain) in found[1..].iter().zip(&removed) {
+            assert!(line.starts_with("sessionid=;") && line.contains("Max-Age=0"), "{line}");
+            assert_eq!(line.split("Domain=").nth(1).map(|rest| rest.split(';').next().unwrap_or_default()), *domain);
+        }
+        // One cookie is in one form only: nothing has to be removed beside a new one.
+        let one = logged_in(&client, 1);
+        assert_eq!(lines(&get(&client, "/login/1", &[("Cookie", &one)])).len(), 1);
+        let one = logged_in(&client, 1);
+        assert_eq!(lines(&get(&client, "/logout", &[("Cookie", &one)])).len(), 1 + removed.len());
+    }
+}
+
+#[test]
+fn a_host_only_cookie_is_removed_in_one_form() {
+    let client = site(Config::new().secure(true));
+    let cookie = logged_in(&client, 1);
+    let logout = get(&client, "/logout", &[("Cookie", &cookie)]);
+    assert_eq!(lines(&logout).len(), 1);
+}
+
+#[test]
+fn a_cookie_that_the_browser_withheld_is_not_replaced() {
+    let link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
+    let client = site(Config::new().same_site(SameSite::Strict));
+    for path in ["/form", "/note", "/", "/logout"] {
+        assert_eq!(lines(&get(&client, path, &link)), [""; 0], "{path}");
+    }
+    let saved = get(&client, "/saved", &link).into_string();
+    assert_eq!(saved, Some(format!("Err({:?})", ErrorKind::Withheld)));
+    assert_eq!(lines(&get(&client, "/login/1", &link)).len(), 1, "a login starts a session of its own");
+    // A plain link brings a `Lax` cookie along: who has none is a new visitor.
+    let client = site(Config::new());
+    assert_eq!(lines(&get(&client, "/note", &link)).len(), 1);
+}
+
+/// The body of a response to a request with this `Cookie` header, over a real connection.
+fn ask(port: u16, cookie: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the site listens");
+    let mut request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: ".to_vec();
+    request.extend_from_slice(cookie);
+    request.extend_from_slice(b"\r\n\r\n");
+    stream.write_all(&request).expect("the site reads");
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).expect("the site answers");
+    String::from_utf8_lossy(&response).rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
+}
+
+/// A site in this process that listens, and its port.
+async fn listening(rocket: rocket::Rocket<rocket::Build>) -> u16 {
+    let (sent, port) = tokio::sync::oneshot::channel();
+    let sent = Mutex::new(Some(sent));
+    let tell = AdHoc::on_liftoff("port", move |rocket| {
+        let sent = sent.lock().expect("never poisoned").take();
+        let port = rocket.config().port;
+        Box::pin(async move { sent.into_iter().for_each(|sent| sent.send(port).expect("the test waits")) })
+    });
+    tokio::spawn(rocket.attach(tell).launch());
+    port.await.expect("the site launches")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_and_the_local_client_choose_the_same_of_several_cookies() {
+    let store = Arc::new(MemoryStore::new(100, Arc::new(SystemClock)));
+    let build = || {
+        let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("port", 0));
+        let fairing = Session::<Visitor>::fairing().config(Config::new().secure(true)).store(store.clone());
+        rocket::custom(figment).attach(fairing).mount("/", routes![who, login])
+    };
+    let local = asynchronous::Client::untracked(build()).await.expect("the site launches");
+    let mut ids = Vec::new();
+    for user in [1, 2] {
+        let response = local.get(format!("/login/{user}")).dispatch().await;
+        let line = response.headers().get_one("Set-Cookie").expect("a login has a cookie").to_owned();
+        ids.push(line.split([';', '=']).nth(1).unwrap_or_default().to_owned());
+    }
+    let port = listening(build()).await;
+    let real = format!("__Host-sessionid={}", ids[0]);
+    for junk in JUNK {
+        let planted = format!("{junk}={}", ids[1]);
+        let (before, after) = (format!("{planted}; {real}"), format!("{real}; {planted}"));
+        for (header, expected) in [(before, "Some(1)"), (after, "Some(1)"), (planted, "None")] {
+            let locally = local.get("/").header(Header::new("Cookie", header.clone())).dispatch().await;
+            assert_eq!(locally.into_string().await.as_deref(), Some(expected), "{header:?}");
+            let over_http = tokio::task::spawn_blocking(move || ask(port, header.as_bytes())).await.expect("no panic");
+            assert_eq!(over_http, expected, "{junk:?}");
+        }
+    }
+}
