@@ -94,7 +94,7 @@ fn a_form_that_was_open_during_the_login_in_another_tab_is_refused() {
 }
 
 #[test]
-fn remember_me_is_a_cookie_for_thirty_days_and_else_until_the_browser_is_closed() {
+fn remember_me_is_a_cookie_for_over_thirty_days_and_else_until_the_browser_is_closed() {
     let site = Site::start();
     let browser = Chromium::start();
     site.log_in(&browser);
@@ -107,7 +107,7 @@ fn remember_me_is_a_cookie_for_thirty_days_and_else_until_the_browser_is_closed(
     browser.fill("password", "rajat-learns-rocket");
     browser.submit();
     let days = browser.cookie("sessionid").unwrap().lasts().unwrap().as_secs().div_ceil(86_400);
-    assert_eq!(days, 30);
+    assert_eq!(days, 36, "a little longer than the session");
     browser.resize(390, 844);
     browser.screenshot("login-dashboard-phone");
 }

@@ -147,7 +147,7 @@ fn forms_without_a_token_of_this_session_are_refused() {
 #[test]
 fn a_visitor_is_remembered_who_wants_to_be() {
     let dir = tempfile::tempdir().unwrap();
-    for (remember, says, days) in [("", "until you close the browser", None), ("&remember=on", "for 30 days", Some(30))]
+    for (remember, says, days) in [("", "until you close the browser", None), ("&remember=on", "for 30 days", Some(36))]
     {
         let browser = browser(dir.path());
         log_in(&browser, &format!("{RIGHT}{remember}"));

@@ -115,8 +115,9 @@ impl Config {
         self
     }
 
-    /// The session cookie's name, used as it stands. Default: `"sessionid"`, or `"__Host-sessionid"` where `secure` is
-    /// on, `cookie_path` is `/` and there is no `cookie_domain`. Django: `SESSION_COOKIE_NAME`.
+    /// The session cookie's name, used as it stands. Default: `"sessionid"`, or `"__Host-sessionid"` if `secure` is on,
+    /// `cookie_path` is `/` and there is no `cookie_domain`. With the prefix `__Host-Http-`, new browsers also refuse a cookie
+    /// of this name that a script sets. Django: `SESSION_COOKIE_NAME`.
     pub fn cookie_name(mut self, name: impl Into<String>) -> Self {
         self.cookie_name = Some(name.into());
         self
@@ -192,8 +193,9 @@ impl Config {
     }
 
     /// When a session that is used, but not changed, is renewed. In `Rocket.toml`: `"on save"`, `"always"`, or a share
-    /// between 0 and 1. Requests for parts of a page, and responses that caches may store, renew nothing. Default:
-    /// [`Refresh::OnSave`]. Django: `SESSION_SAVE_EVERY_REQUEST`.
+    /// between 0 and 1. Requests for parts of a page, and responses that caches may store, renew nothing. A share also sets
+    /// after which part of its life the cookie is sent again; otherwise this is a tenth. Default: [`Refresh::OnSave`].
+    /// Django: `SESSION_SAVE_EVERY_REQUEST`.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.refresh = refresh;
         self
