@@ -253,3 +253,14 @@ fn ungroup(mut expr: &Expr) -> &Expr {
     }
     expr
 }
+
+/// The string literal that an expression is, if it is one.
+pub fn string_literal(mut expr: &Expr) -> Option<&syn::LitStr> {
+    while let Expr::Group(group) = expr {
+        expr = &group.expr;
+    }
+    match expr {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
+        _ => None,
+    }
+}

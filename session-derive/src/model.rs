@@ -2,8 +2,8 @@
 
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericArgument, GenericParam, Generics, Ident, Lit, LitStr,
-    Path, PathArguments, Type, TypeReference, Visibility, parse_quote,
+    Attribute, Data, DeriveInput, Fields, GenericArgument, GenericParam, Generics, Ident, LitStr, Path, PathArguments,
+    Type, TypeReference, Visibility, parse_quote,
 };
 
 use crate::attr::{ContainerAttrs, FieldAttrs};
@@ -147,17 +147,6 @@ pub fn option_of(ty: &Type) -> Option<&Type> {
     let PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else { return None };
     match arguments.args.first()? {
         GenericArgument::Type(inner) if arguments.args.len() == 1 => Some(inner),
-        _ => None,
-    }
-}
-
-/// The string literal that an expression is, if it is one.
-pub fn string_literal(mut expr: &Expr) -> Option<&syn::LitStr> {
-    while let Expr::Group(group) = expr {
-        expr = &group.expr;
-    }
-    match expr {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
         _ => None,
     }
 }

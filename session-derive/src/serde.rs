@@ -5,8 +5,8 @@
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Ident, Meta, Token};
 
+use crate::attr::string_literal;
 use crate::errors::Errors;
-use crate::model::string_literal;
 
 pub fn refuse(attrs: &[Attribute], errors: &mut Errors) {
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("serde")) {

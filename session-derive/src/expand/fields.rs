@@ -6,7 +6,8 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Expr, Ident};
 
-use crate::model::{Field, Input, string_literal};
+use crate::attr::string_literal;
+use crate::model::{Field, Input};
 
 /// The struct that has the accessors. It stands outside of the `const` so that users can name it.
 pub fn fields_struct(input: &Input) -> TokenStream {
