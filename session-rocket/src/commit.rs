@@ -134,6 +134,12 @@ impl Engine {
     }
 }
 
+/// The error of a commit that needs a new session id after the response head is sent.
+pub(crate) fn too_late() -> Error {
+    let context = "the response head is sent, so the browser cannot receive a new session id";
+    Error::new(ErrorKind::TooLate, context)
+}
+
 /// The error of changes that no session may take, because the browser withheld its cookie.
 pub(crate) fn withheld() -> Error {
     let context = "the browser did not send its session cookie with this cross-site request, because of `SameSite`";

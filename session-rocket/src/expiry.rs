@@ -212,7 +212,7 @@ impl Policy {
 
     /// The later expiry that a request which only read the session gives it, if a refresh is due.
     ///
-    /// A gain of less than one second is no reason for a write.
+    /// A gain of less than one second does not justify a write.
     pub(crate) fn refreshed(
         &self,
         lifetime: &Lifetime,

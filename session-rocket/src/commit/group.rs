@@ -8,6 +8,7 @@ use hashlink::DefaultHashBuilder;
 use tokio::sync::{Mutex as Turn, MutexGuard};
 
 use super::store::{Deadline, StoreEngine, Stored};
+use super::too_late;
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, SessionId};
@@ -183,10 +184,7 @@ impl StoreEngine {
             ticket.replace(Stage::Taken)
         };
         match stage {
-            Stage::Identifies(job) if job.is_late => {
-                let context = "the response head is sent: the browser can no longer be told a new session id";
-                Err(Error::new(ErrorKind::TooLate, context))
-            }
+            Stage::Identifies(job) if job.is_late => Err(too_late()),
             Stage::Identifies(mut job) => {
                 // Its changes were made last on other members' values, whose write may have failed.
                 let mut values = job.base.clone();

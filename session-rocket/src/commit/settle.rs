@@ -100,7 +100,7 @@ impl StoreEngine {
         Ok(None)
     }
 
-    /// Goes on with a fence for as long as a lost retire may be under way. Nobody waits for it.
+    /// Continues a fence in a task of its own, for as long as a lost retire may still arrive. No response waits for it.
     fn fence_in_background(&self, key: Key, version: Version, record: Record) {
         let (store, clock, limit) = (self.shared_store(), self.rules.clock.clone(), self.timeout);
         tokio::spawn(async move {

@@ -123,7 +123,7 @@ impl StoreEngine {
         Ok(stored.map(|Stored { live, values }| Settled::new(Carrier::Live(live), values, CookieEffect::None)))
     }
 
-    /// The store, for a task of its own.
+    /// The store, for a task that outlives the commit.
     pub(super) fn shared_store(&self) -> Arc<dyn Store> {
         self.store.clone()
     }
@@ -199,7 +199,7 @@ impl StoreEngine {
         })
     }
 
-    /// Renews a session that was saved under a longer limit: a touch would leave its expiry, and its last save, as they are.
+    /// Renews a session that was saved under a longer limit. A touch would change neither its expiry nor its last save.
     async fn rewrite(&self, live: &Live, values: Values) -> Result<Option<Settled>> {
         let Live { id, key, version, created_at, .. } = live.clone();
         let (record, renewed) = self.record(key, id, &values, Some(created_at))?;

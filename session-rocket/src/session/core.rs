@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Mutex as Turn;
 
 use crate::clock::Timestamp;
-use crate::commit::{CookieEngine, Engine, withheld};
+use crate::commit::{CookieEngine, Engine, too_late, withheld};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::{Lifetime, Refresh};
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled, State};
@@ -100,8 +100,7 @@ impl Core {
     fn take(&self, scope: Scope) -> Option<Box<Job>> {
         let job = self.state.take(scope)?;
         if self.state.head_sent() && needs_cookie(&job) {
-            let context = "the response head is sent: the browser can no longer be told a new session id";
-            self.state.fail(Error::new(ErrorKind::TooLate, context));
+            self.state.fail(too_late());
             return None;
         }
         Some(job)

@@ -90,7 +90,7 @@ pub(crate) struct Job {
     pub login: bool,
     /// The caller waits for the result of its closure, which must have run on what is stored.
     pub transacts: bool,
-    /// The response head is sent: the browser can be told nothing.
+    /// The response head is sent, so the browser cannot receive a new cookie.
     pub is_late: bool,
     /// The other sessions whose ids the request presented: `flush` ends them too.
     pub others: Vec<Key>,

@@ -228,13 +228,14 @@ async fn respond<T: SessionData>(
     tell(answer, attached, request, response);
 }
 
-/// Logs that changes are not saved. A site can do something about a withheld cookie, once: any other site can cause more.
+/// Logs that changes are not saved. For a withheld cookie, only the first line is a warning, because any other site can
+/// cause such requests.
 fn log_drop<T: SessionData>(error: &Error) {
-    static CURE_TOLD: AtomicBool = AtomicBool::new(false);
+    static CURE_LOGGED: AtomicBool = AtomicBool::new(false);
     let (name, error) = (T::NAME, Chain(error));
     if error.0.kind() != ErrorKind::Withheld {
         log::warn!(target: "session_rocket", "changes of a session of type `{name}` are not saved: {error}");
-    } else if CURE_TOLD.swap(true, Ordering::Relaxed) {
+    } else if CURE_LOGGED.swap(true, Ordering::Relaxed) {
         log::debug!(target: "session_rocket", "changes of a session of type `{name}` are not saved: {error}");
     } else {
         log::warn!(
