@@ -94,6 +94,7 @@ impl StoreEngine {
     }
 
     /// The session of a record; `None` when it is damaged or past a limit that was lowered since it was saved.
+    #[inline]
     fn live(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
         let Some(stored) = self.read(key, id, record)? else {
             let (handle, name) = (key.handle(), self.rules.schema.type_name());
@@ -134,6 +135,7 @@ impl StoreEngine {
     }
 
     /// What a record says; `None` when it is damaged.
+    #[inline]
     fn read(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
         let Some(values) = self.rules.read(&record.payload, record.identity.clone())? else { return Ok(None) };
         let Record { version, created_at, .. } = *record;

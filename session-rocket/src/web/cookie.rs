@@ -16,6 +16,9 @@ pub(crate) const MAX_LINE: usize = 4096;
 /// The most domains, from the request's host upwards, for which a removal with `Domain` is sent.
 const MOST_PARENTS: usize = 4;
 
+/// What may stand around the names and values of a `Cookie` header.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// The session cookie's name and attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CookieSettings {
@@ -38,8 +41,8 @@ impl CookieSettings {
         let jar = is_local.then(|| request.cookies().get(&self.name).map(Cookie::value)).flatten();
         let pairs = headers.flat_map(|header| header.split(';'));
         let values = pairs.filter_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            (name.trim_matches([' ', '\t']) == self.name).then(|| value.trim_matches([' ', '\t']))
+            let rest = pair.trim_start_matches(BLANKS).strip_prefix(self.name.as_str())?;
+            rest.trim_start_matches(BLANKS).strip_prefix('=').map(|value| value.trim_matches(BLANKS))
         });
         let most = if self.is_host_only_by_name() { 1 } else { usize::MAX };
         jar.into_iter().chain(values).take(most)
