@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::Args;
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 
 /// Does what the arguments of this process say. Its exit code is told in `--help`.
 pub fn main() -> ExitCode {

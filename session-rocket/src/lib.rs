@@ -79,45 +79,32 @@
 // An `expect` may stay: its text says why it cannot fail.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
-mod change;
+#[doc(hidden)]
+pub mod __private;
+mod base;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-mod clock;
-mod codec;
 mod commit;
-mod csrf;
 mod data;
-mod error;
-mod expiry;
-mod faithful;
-mod field;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
-mod hint;
-mod id;
-#[doc(hidden)]
-pub mod private;
-mod record;
-mod sealed;
 mod session;
 mod state;
 pub mod store;
-mod values;
 mod web;
 
-pub use clock::{Clock, ManualClock, Sleep, SystemClock, Timestamp};
-pub use codec::Format;
-pub use csrf::CsrfToken;
-pub use data::SessionData;
-pub use error::{Error, ErrorKind, Result};
-pub use expiry::{Expiry, Refresh};
-pub use id::{Key, SessionHandle, SessionId};
-pub use record::{Fate, Record, Tombstone, Version};
-pub use session::Session;
+pub use base::clock::{Clock, ManualClock, Sleep, SystemClock, Timestamp};
+pub use base::error::{Error, ErrorKind, Result};
+pub use base::expiry::{Expiry, Refresh};
+pub use base::id::{Key, SessionHandle, SessionId};
+pub use data::codec::Format;
+pub use data::csrf::CsrfToken;
+pub use session::{Session, SessionData};
 pub use session_derive::Session;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use sqlx;
+pub use store::record::{Fate, Record, Tombstone, Version};
 pub use time;
 pub use web::config::Config;
 pub use web::csrf::{CsrfError, CsrfForm, NoFields};

@@ -17,7 +17,7 @@ pub fn fields_struct(input: &Input) -> TokenStream {
         #[doc = #doc]
         #[allow(missing_debug_implementations)]
         #vis struct #fields_ident {
-            __session_state: #krate::private::State,
+            __session_state: #krate::__private::State,
         }
     }
 }

@@ -45,7 +45,7 @@ fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> Toke
         // Accessors exist whether used or not, and their names and types are the user's: no lint can be about this code.
         #[allow(dead_code, deprecated, private_interfaces, unused_qualifications, clippy::all, clippy::pedantic)]
         const _: () = {
-            use #krate::private as __session;
+            use #krate::__private as __session;
             #items
         };
     }

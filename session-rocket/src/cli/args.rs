@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::web::config::{Beside, Settings};
 
 const AFTER: &str = "\

@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::args::Command;
-use crate::clock::Timestamp;
-use crate::error::{Chain, Error, ErrorKind, Result};
-use crate::id::{Key, random_bytes};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::id::{Key, random_bytes};
 use crate::store::scheme::{Scheme, is_in_memory};
 use crate::store::{self, Migrate, Stats, Store, sweep};
 use crate::web::config::{Settings, Text, masked};

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::Options;
 use super::commands::Answer;
-use crate::error::{Chain, ErrorKind, Result};
+use crate::base::error::{Chain, ErrorKind, Result};
 use crate::web::config::masked;
 
 const FAILED: u8 = 1;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::rules::Rules;
 use super::{CookieValues, Loaded, candidates};
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
-use crate::sealed::{Content, Sealer};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::commit::sealed::{Content, Sealer};
+use crate::data::values::Values;
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Sealed, Settled};
-use crate::values::Values;
 
 /// Keeps sessions of one type in their cookies.
 pub(crate) struct CookieEngine {

@@ -1,10 +1,10 @@
 //! Commits that change the id: cycling and ending a session. They go singly.
 
 use super::store::{Deadline, StoreEngine, Stored, TRIES};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Fate, Tombstone};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
+use crate::store::record::{Fate, Tombstone};
 use crate::store::{Lookup, Retire};
 
 impl StoreEngine {

@@ -9,13 +9,13 @@ use tokio::sync::{Mutex as Turn, MutexGuard};
 
 use super::store::{Deadline, StoreEngine, Stored};
 use super::too_late;
-use crate::change::Change;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Key, SessionId};
-use crate::record::Record;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{Key, SessionId};
+use crate::data::values::Values;
+use crate::state::change::Change;
 use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
+use crate::store::record::Record;
 use crate::store::{Lookup, Touch, Update};
-use crate::values::Values;
 
 /// The groups of all sessions with commits under way in this process.
 #[derive(Default)]

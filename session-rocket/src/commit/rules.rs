@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::change::Change;
-use crate::clock::{Clock, Timestamp};
-use crate::codec::{Format, Unreadable};
-use crate::data::Schema;
-use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::Policy;
-use crate::record::Record;
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::expiry::Policy;
+use crate::data::codec::{Format, Unreadable};
+use crate::data::schema::Schema;
+use crate::data::values::Values;
+use crate::state::change::Change;
 use crate::state::replay;
-use crate::values::Values;
+use crate::store::record::Record;
 
 /// In bytes; every store takes so much.
 const LONGEST_IDENTITY: usize = 255;

@@ -4,11 +4,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::store::{Deadline, StoreEngine, Stored};
-use crate::clock::{Timestamp, within};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Timestamp, within};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 use crate::state::Live;
+use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 /// How long a write that was given up may take to arrive all the same.
@@ -137,7 +137,7 @@ impl StoreEngine {
         let removed = match expected {
             None => self.call(|| deadline.share(), "remove", self.store().delete(key)).await,
             Some(_) => {
-                let tombstone = self.tombstone(crate::record::Fate::Ended);
+                let tombstone = self.tombstone(crate::store::record::Fate::Ended);
                 self.call(|| deadline.share(), "remove", self.store().retire(key, expected, tombstone))
                     .await
                     .map(|_| ())
@@ -146,7 +146,7 @@ impl StoreEngine {
         if let Err(error) = removed {
             log::warn!(
                 target: "session_rocket",
-                "a superseded record stays until it expires: {}", crate::error::Chain(&error),
+                "a superseded record stays until it expires: {}", crate::base::error::Chain(&error),
             );
         }
     }

@@ -7,13 +7,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::clock::{Timestamp, within};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Key, ScopeHash, SessionId, random_bytes};
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Timestamp, within};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{Key, ScopeHash, SessionId, random_bytes};
+use crate::data::values::Values;
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Settled};
+use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Lookup, Store, Touch, Update};
-use crate::values::Values;
 
 use super::group::Groups;
 use super::rules::Rules;

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::Mutex as Turn;
 
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::expiry::{Lifetime, Refresh};
 use crate::commit::{CookieEngine, Engine, too_late, withheld};
-use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::{Lifetime, Refresh};
+use crate::data::values::Values;
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled, State};
-use crate::values::Values;
 
 /// A session whatever its type: what it holds and how it is saved.
 pub(crate) struct Core {

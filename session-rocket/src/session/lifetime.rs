@@ -5,9 +5,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::Session;
-use crate::clock::Timestamp;
-use crate::data::SessionData;
-use crate::expiry::Expiry;
+use crate::base::clock::Timestamp;
+use crate::base::expiry::Expiry;
+use crate::session::SessionData;
 use crate::state::Carrier;
 
 impl<T: SessionData> Session<T> {

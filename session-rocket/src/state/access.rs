@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Carrier, Inner, Lifecycle, Live, State};
-use crate::change::{Change, Edit, Operation};
-use crate::csrf::CsrfSecret;
-use crate::error::{Error, Result};
-use crate::expiry::Expiry;
-use crate::field::{AnyField, Value};
-use crate::values::{Owner, Peek, Values};
+use crate::base::error::{Error, Result};
+use crate::base::expiry::Expiry;
+use crate::data::csrf::CsrfSecret;
+use crate::data::field::{AnyField, Value};
+use crate::data::values::{Owner, Peek, Values};
+use crate::state::change::{Change, Edit, Operation};
 
 thread_local! {
     static REPLAYING: Cell<bool> = const { Cell::new(false) };

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::change::Change;
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::id::{Key, SessionId};
-use crate::record::Version;
-use crate::values::Values;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::id::{Key, SessionId};
+use crate::data::values::Values;
+use crate::state::change::Change;
+use crate::store::record::Version;
 
 /// Where a session is kept.
 #[derive(Clone)]

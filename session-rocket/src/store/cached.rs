@@ -58,10 +58,10 @@ use async_trait::async_trait;
 use futures::future::{join, join_all};
 
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
-use crate::clock::{Clock, Timestamp, within};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Clock, Timestamp, within};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
+use crate::store::record::{Fate, Record, Tombstone, Version};
 use cache::{Cache, Sight};
 use whole::Unfinished;
 

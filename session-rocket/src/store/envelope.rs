@@ -15,11 +15,11 @@
 
 use bytes::Bytes;
 
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 use crate::store::Lookup;
+use crate::store::record::{Fate, Record, Tombstone, Version};
 
 const LIVE: u8 = 1;
 const ENDED: u8 = 2;

@@ -11,10 +11,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 
 use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
-use crate::clock::{Clock, Timestamp};
-use crate::error::{Chain, Error, ErrorKind, Result};
-use crate::id::{Key, random_bytes};
-use crate::record::{Record, Tombstone, Version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::id::{Key, random_bytes};
+use crate::store::record::{Record, Tombstone, Version};
 
 use folder::Folder;
 use lock::Queue;

@@ -19,10 +19,10 @@ use sha2::{Digest, Sha256};
 
 use self::client::{Failure, Server, When};
 use super::{Create, Lookup, Options, Retire, Store, Touch, Update, envelope};
-use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Clock, SystemClock, Timestamp};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
+use crate::store::record::{Fate, Record, Tombstone, Version};
 
 mod client;
 

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use hashlink::LruCache;
 
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
-use crate::clock::{Clock, Timestamp};
-use crate::error::Result;
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::Result;
+use crate::base::id::Key;
+use crate::store::record::{Fate, Record, Tombstone, Version};
 
 /// A store in the memory of this process. What it holds is gone when the process ends.
 ///
@@ -274,7 +274,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::base::clock::ManualClock;
 
     const fn key(n: u8) -> Key {
         Key::from_bytes([n; 32])

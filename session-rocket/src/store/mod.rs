@@ -41,12 +41,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 #[cfg(doc)]
-use crate::record::Fate;
-use crate::record::{Record, Tombstone, Version};
+use crate::store::record::Fate;
+use crate::store::record::{Record, Tombstone, Version};
 
 pub mod cached;
 pub mod conformance;
@@ -66,6 +66,7 @@ pub(crate) use open::with_cache;
 pub use open::{Migrate, Options, open};
 
 mod open;
+pub(crate) mod record;
 pub(crate) mod scheme;
 
 /// What a key holds.

@@ -9,8 +9,8 @@ use super::cached::CachedStore;
 use super::cached::late::{LateStore, Opening};
 use super::memory::MemoryStore;
 use super::scheme::{Scheme, is_in_memory, refusal};
-use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::error::{Error, ErrorKind, Result};
 
 /// What a launch does about the session table.
 #[non_exhaustive]
@@ -285,7 +285,7 @@ mod tests {
             for (options, setting) in [(Options::new(url), "store"), (Options::new("memory:").cache(url), "cache")] {
                 let error = open(&options).await.err().unwrap_or_else(|| panic!("accepted: {url}"));
                 assert_eq!(error.kind(), ErrorKind::Config, "{url}");
-                let text = crate::error::Chain(&error).to_string();
+                let text = crate::base::error::Chain(&error).to_string();
                 assert!(text.starts_with(&format!("cannot open `{setting}`: ")) && text.contains(says), "{text}");
                 assert!(!text.contains("secret") && text.matches("cannot open `").count() == 1, "{text}");
             }
@@ -298,7 +298,7 @@ mod tests {
         let options = Options::new("redis://:secret@127.0.0.1:1").timeout(Duration::from_secs(1));
         let error = open(&options).await.err().unwrap();
         assert!(error.kind().is_transient());
-        let text = crate::error::Chain(&error).to_string();
+        let text = crate::base::error::Chain(&error).to_string();
         assert!(text.starts_with("cannot open `store`: Redis does not answer") && !text.contains("secret"), "{text}");
     }
 }

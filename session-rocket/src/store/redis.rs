@@ -22,10 +22,10 @@ use bytes::Bytes;
 use redis::{Cmd, ErrorKind as Kind, ServerErrorKind, Value, cmd, from_redis_value};
 
 use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update, envelope};
-use crate::clock::{Clock, Timestamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Key, random_bytes};
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{Key, random_bytes};
+use crate::store::record::{Fate, Record, Tombstone, Version};
 use cluster::Cluster;
 use fault::Trouble;
 use node::Node;

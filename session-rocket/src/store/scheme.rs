@@ -1,6 +1,6 @@
 //! The schemes of store URLs.
 
-use crate::hint::nearest;
+use crate::base::hint::nearest;
 
 /// The back-end that a URL's scheme selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures::future::{Either, select};
 
 use super::Store;
-use crate::clock::Clock;
-use crate::error::{Chain, Error, ErrorKind, Result};
-use crate::id::random_bytes;
+use crate::base::clock::Clock;
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::id::random_bytes;
 
 /// So many rows go in one statement: others' writes wait for no more than that.
 const BATCH: u32 = 1000;
@@ -92,10 +92,10 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::clock::{Sleep, Timestamp};
-    use crate::error::Error;
-    use crate::id::Key;
-    use crate::record::{Record, Tombstone, Version};
+    use crate::base::clock::{Sleep, Timestamp};
+    use crate::base::error::Error;
+    use crate::base::id::Key;
+    use crate::store::record::{Record, Tombstone, Version};
     use crate::store::{Create, Lookup, Retire, Touch, Update};
 
     /// A store in which so much has expired, and the limits it was swept with.

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::fixture::{COUNT, DAY, NAME, USER, Visitor, clock, engine, engine_with, load, open, policy, respond};
 use super::slow::{Slow, spawn_save};
-use crate::clock::Timestamp;
-use crate::codec;
+use crate::base::clock::Timestamp;
+use crate::base::error::ErrorKind;
+use crate::base::expiry::{Policy, Refresh};
+use crate::base::id::{Key, SessionId};
+use crate::commit::sealed::{Content, Kind, Sealer, SecretKey};
 use crate::commit::{CookieEngine, Engine, Line};
-use crate::error::ErrorKind;
-use crate::expiry::{Policy, Refresh};
-use crate::id::{Key, SessionId};
-use crate::record::{Record, Version};
-use crate::sealed::{Content, Kind, Sealer, SecretKey};
+use crate::data::codec;
 use crate::session::{Answer, Session};
 use crate::state::{Carrier, Scope};
 use crate::store::memory::MemoryStore;
+use crate::store::record::{Record, Version};
 use crate::store::{Lookup, Store, Update};
 
 #[tokio::test]
@@ -208,12 +208,12 @@ async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
 fn a_struct_without_a_user_empties_a_session_of_somebody_unknown() {
     let payload = bytes::Bytes::from_static(br#"j{"user":"ada","name":"ada's","count":3}"#);
     let schema = <Visitor as crate::SessionData>::schema();
-    let values = crate::values::Values::load(schema, &payload, Some("ada".into())).ok().unwrap();
+    let values = crate::data::values::Values::load(schema, &payload, Some("ada".into())).ok().unwrap();
     let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
     let visitor = Visitor { name: None, count: 5, greeting: "hello".into(), tags: Vec::new(), user: None };
     state.replace(|edit| crate::SessionData::replace(visitor, edit));
     assert_eq!((NAME.get(&state), COUNT.get(&state)), (None, 5));
-    assert!(state.snapshot().1.owner() == crate::values::Owner::Nobody);
+    assert!(state.snapshot().1.owner() == crate::data::values::Owner::Nobody);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_struct_of_another_user_is_written_whole() {
     let visitor =
         |user| Visitor { name: Some("same".into()), count: 5, greeting: "hello".into(), tags: Vec::new(), user };
     for (first, second) in [(Some(1), Some(2)), (Some(1), None), (None, Some(1)), (Some(1), Some(1))] {
-        let values = crate::values::Values::empty(<Visitor as crate::SessionData>::schema());
+        let values = crate::data::values::Values::empty(<Visitor as crate::SessionData>::schema());
         let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
         for user in [first, second] {
             state.replace(|edit| crate::SessionData::replace(visitor(user), edit));
@@ -290,7 +290,7 @@ async fn a_replay_that_logs_in_changes_the_id() {
 #[test]
 fn of_two_threads_that_set_a_default_one_wins_for_both() {
     for _ in 0..2000 {
-        let values = crate::values::Values::empty(<Visitor as crate::SessionData>::schema());
+        let values = crate::data::values::Values::empty(<Visitor as crate::SessionData>::schema());
         let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
         let given = std::thread::scope(|scope| {
             ["a", "b"]

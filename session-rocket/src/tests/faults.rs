@@ -13,15 +13,15 @@ use async_trait::async_trait;
 use super::fixture::{
     COUNT, DAY, NAME, TAGS, USER, Visitor, clock, engine_with, is_unknown, load, open, policy, respond,
 };
-use crate::clock::{ManualClock, Timestamp};
+use crate::base::clock::{ManualClock, Timestamp};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::expiry::{Policy, Refresh};
+use crate::base::id::{Key, SessionId};
 use crate::commit::Engine;
-use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::{Policy, Refresh};
-use crate::id::{Key, SessionId};
-use crate::record::{Record, Tombstone, Version};
 use crate::session::{Answer, Session};
 use crate::state::{Carrier, Scope};
 use crate::store::memory::MemoryStore;
+use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
 /// What becomes of a call.

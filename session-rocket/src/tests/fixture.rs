@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::change::{Edit, View};
-use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::codec::Format;
+use crate::base::clock::{Clock, ManualClock, Timestamp};
+use crate::base::error::Result;
+use crate::base::expiry::{Policy, Refresh};
+use crate::base::id::SessionId;
 use crate::commit::{Engine, Loaded, Rules, StoreEngine};
-use crate::data::{Schema, SessionData, SessionFields};
-use crate::error::Result;
-use crate::expiry::{Policy, Refresh};
-use crate::field::{Defaulted, Field, Optional};
-use crate::id::SessionId;
+use crate::data::codec::Format;
+use crate::data::field::{Defaulted, Field, Optional};
+use crate::data::schema::Schema;
 use crate::session::{Answer, Core, Session};
+use crate::session::{SessionData, SessionFields};
+use crate::state::change::{Edit, View};
 use crate::state::{Carrier, Scope, State};
 use crate::store::Store;
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::fixture::{COUNT, NAME, TAGS, Visitor, clock, engine, open};
-use crate::codec;
-use crate::id::SessionId;
-use crate::record::Version;
+use crate::base::id::SessionId;
+use crate::data::codec;
 use crate::session::Session;
 use crate::store::memory::MemoryStore;
+use crate::store::record::Version;
 use crate::store::{Lookup, Store, Update};
 
 /// A stored session with a value that does not decode and a key that no field declares.

@@ -8,9 +8,9 @@ use super::fixture::{
     COUNT, DAY, NAME, TAGS, USER, Visitor, clock, engine, engine_with, open, open_all, policy, respond,
 };
 use super::slow::{Slow, spawn_save};
+use crate::base::error::ErrorKind;
+use crate::base::expiry::Policy;
 use crate::commit::Loaded;
-use crate::error::ErrorKind;
-use crate::expiry::Policy;
 use crate::session::{Answer, Core, Session};
 use crate::state::{Carrier, Scope, State};
 use crate::store::memory::MemoryStore;

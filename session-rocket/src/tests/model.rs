@@ -8,11 +8,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open};
-use crate::change::View;
+use crate::base::error::ErrorKind;
+use crate::base::id::SessionId;
 use crate::commit::Engine;
-use crate::error::ErrorKind;
-use crate::id::SessionId;
 use crate::session::{Answer, Session};
+use crate::state::change::View;
 use crate::state::{Carrier, Scope};
 use crate::store::memory::MemoryStore;
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::fixture::*;
 use super::slow::Slow;
-use crate::codec;
+use crate::base::error::{Error, ErrorKind};
+use crate::base::expiry::{Policy, Refresh};
+use crate::commit::sealed::{Kind, Sealer, SecretKey};
 use crate::commit::{CookieEngine, Engine, Line};
-use crate::error::{Error, ErrorKind};
-use crate::expiry::{Policy, Refresh};
-use crate::record::{Record, Version};
-use crate::sealed::{Kind, Sealer, SecretKey};
+use crate::data::codec;
 use crate::session::{Answer, Core, Session};
 use crate::state::{Scope, State};
 use crate::store::memory::MemoryStore;
+use crate::store::record::{Record, Version};
 use crate::store::{Lookup, Store, Update};
 
 fn sealed(clock: Arc<crate::ManualClock>, policy: Policy) -> Arc<Engine> {
@@ -148,7 +148,7 @@ async fn nothing_is_a_success_for_a_request_whose_cookie_was_withheld() {
     );
 }
 
-async fn plant(memory: &MemoryStore, key: &crate::id::Key, change: impl FnOnce(&mut Record)) {
+async fn plant(memory: &MemoryStore, key: &crate::base::id::Key, change: impl FnOnce(&mut Record)) {
     let Lookup::Found(mut record) = memory.load(key).await.unwrap() else { panic!("the record is there") };
     let expected = record.version;
     change(&mut record);

@@ -9,15 +9,15 @@ use shuttle::future;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 
 use super::fixture::{COUNT, NAME, USER, Visitor, engine, open};
-use crate::change::View;
-use crate::clock::{Clock, Sleep, Timestamp};
+use crate::base::clock::{Clock, Sleep, Timestamp};
+use crate::base::error::{ErrorKind, Result};
+use crate::base::id::{Key, SessionId};
 use crate::commit::Engine;
-use crate::error::{ErrorKind, Result};
-use crate::id::{Key, SessionId};
-use crate::record::{Record, Tombstone, Version};
 use crate::session::Session;
+use crate::state::change::View;
 use crate::state::{Carrier, Scope, Settled};
 use crate::store::memory::MemoryStore;
+use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
 /// A store that lets others run before and after each of its calls.

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::fixture::Visitor;
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Record, Tombstone, Version};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 use crate::session::Session;
 use crate::store::memory::MemoryStore;
+use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
 /// A store that holds back the answer of one write, or fails all of them.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::fixture::{COUNT, GREETING, NAME, TAGS, USER, Visitor, VisitorFields};
-use crate::codec::Format;
-use crate::data::{SessionData, SessionFields};
+use crate::data::codec::Format;
+use crate::data::values::Values;
+use crate::session::{SessionData, SessionFields};
 use crate::state::{Carrier, Lifecycle, Scope, State};
-use crate::values::Values;
 
 fn loaded(payload: &'static str) -> State {
     let values = Values::load(Visitor::schema(), &Bytes::from_static(payload.as_bytes()), None).unwrap();

@@ -20,8 +20,8 @@ pub(crate) use self::keys::SealSettings;
 pub(crate) use self::settings::{Settings, resolve};
 #[cfg(feature = "cli")]
 pub(crate) use self::settings::{Text, masked};
-use crate::codec::Format;
-use crate::expiry::Refresh;
+use crate::base::expiry::Refresh;
+use crate::data::codec::Format;
 use crate::store::Migrate;
 
 const DAY: Duration = Duration::from_hours(24);

@@ -7,7 +7,7 @@ use rocket::http::{Cookie, Header, Method, SameSite, Status};
 use rocket::{Request, Response};
 use time::OffsetDateTime;
 
-use crate::expiry::MAX_AGE;
+use crate::base::expiry::MAX_AGE;
 
 /// How many bytes a whole `Set-Cookie` line may take. Browsers take 4,096 for name and value (RFC 6265bis); RFC 6265
 /// counted the attributes as well, and there are proxies that still do.

@@ -10,9 +10,9 @@ use rocket::http::Status;
 use rocket::outcome::Outcome;
 use rocket::{Ignite, Request, Rocket, Sentinel, data};
 
-use super::guard::{Cached, missing_fairing, status};
-use crate::data::SessionData;
-use crate::error::Error;
+use super::attached::{Cached, missing_fairing, status};
+use crate::base::error::Error;
+use crate::session::SessionData;
 
 /// The form field that carries the token.
 const FIELD: &str = "csrf_token";

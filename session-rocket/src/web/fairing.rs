@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocket::fairing::{self, Fairing, Info, Kind};
-use rocket::http::Status;
 use rocket::{Build, Orbit, Request, Response, Rocket};
 
+use super::attached::{Attached, Cached, Sweep, status};
 use super::config::{Config, SealSettings, Settings, resolve};
 use super::cookie::{self, CookieSettings};
-use super::guard::{Cached, status};
 use super::plain_http::PlainHttp;
 use super::registry::{Entry, Registry};
-use crate::clock::{Clock, SystemClock};
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::commit::sealed::Sealer;
 use crate::commit::{CookieEngine, Engine, Line, Rules, StoreEngine};
-use crate::data::SessionData;
-use crate::error::{Chain, Error, ErrorKind, Result};
-use crate::expiry::Refresh;
-use crate::sealed::Sealer;
+use crate::session::SessionData;
 use crate::session::{Answer, Session};
 use crate::state::Scope;
 use crate::store::{self, Store};
@@ -128,22 +126,6 @@ impl<T> SessionFairing<T> {
         self.clock = clock;
         self
     }
-}
-
-/// What an attached fairing leaves in Rocket's managed state.
-pub(super) struct Attached<T> {
-    pub engine: Arc<Engine>,
-    pub cookie: CookieSettings,
-    plain_http: PlainHttp,
-    sweep: Option<Sweep>,
-    data: PhantomData<fn() -> T>,
-}
-
-/// A sweeper that is to be started at liftoff.
-struct Sweep {
-    store: Arc<dyn Store>,
-    interval: std::time::Duration,
-    clock: Arc<dyn Clock>,
 }
 
 #[rocket::async_trait]
@@ -263,20 +245,6 @@ fn tell<T>(answer: Answer, attached: &Attached<T>, request: &Request<'_>, respon
             cookie::set(response, settings.forget(), settings.forget_other_forms(request));
         }
         Answer::Forget => {}
-    }
-}
-
-impl<T> Attached<T> {
-    /// Whether a request that only reads its session may renew it.
-    fn renews(&self) -> bool {
-        self.engine.rules().policy.refresh != Refresh::OnSave || self.engine.has_former_keys()
-    }
-
-    /// Whether a request that never looked at its session renews it all the same.
-    fn renews_unread(&self, request: &Request<'_>, status: Status) -> bool {
-        self.engine.rules().policy.refresh == Refresh::Always
-            && status.code < 500
-            && self.engine.accepts(self.cookie.values(request))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rocket's edge: the only folder that names Rocket.
 
+mod attached;
 pub(crate) mod config;
 pub(crate) mod cookie;
 pub(crate) mod csrf;

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::data::SessionData;
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::session::SessionData;
 use crate::store::{self, Store};
 
 /// What the fairings of several session types have in common.

@@ -81,9 +81,9 @@ async fn a_11_every_failure_looks_alike_and_keys_are_replaced_in_three_steps() {
 /// shared machine measures tells one byte from the next.
 #[test]
 fn b_2_no_tag_is_compared_by_its_bytes() {
-    let sealed = include_str!("../../../session-rocket/src/sealed.rs");
+    let sealed = include_str!("../../../session-rocket/src/commit/sealed.rs");
     assert!(sealed.contains(".verify_slice(&bytes[end..])") && sealed.contains(".decrypt_inout_detached("));
-    let csrf = include_str!("../../../session-rocket/src/csrf.rs");
+    let csrf = include_str!("../../../session-rocket/src/data/csrf.rs");
     assert!(csrf.contains("secret.ct_eq(&self.0)"));
     for (name, source) in [("sealed", sealed), ("csrf", csrf)] {
         let compared = source

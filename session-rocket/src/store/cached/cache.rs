@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::clock::{Clock, Timestamp, within};
-use crate::error::{Chain, Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Record, Version};
+use crate::base::clock::{Clock, Timestamp, within};
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::id::Key;
+use crate::store::record::{Record, Version};
 use crate::store::{Create, Lookup, Store, Touch, Update, envelope};
 
 /// A cache that takes longer than this to read from is slower than most databases.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use crate::clock::{Clock, Timestamp};
-use crate::error::{Chain, Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Record, Tombstone, Version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::id::Key;
+use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
 /// The pause after an attempt to open the cache that failed.

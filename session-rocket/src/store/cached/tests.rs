@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::CachedStore;
-use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Clock, ManualClock, Timestamp};
+use crate::base::id::Key;
 use crate::store::memory::MemoryStore;
+use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Lookup, Store};
 use crate::tests::schedules::Still;
 use wire::Wire;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 use super::cache::Cache;
-use crate::id::Key;
+use crate::base::id::Key;
 
 /// The keys with calls under way that their callers have left, and how many.
 #[derive(Clone, Default)]

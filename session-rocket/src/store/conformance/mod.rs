@@ -25,10 +25,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Create, Lookup, Retire, Store, Touch, Update};
-use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::error::{Chain, Error, ErrorKind, Result};
-use crate::id::{Key, random_bytes};
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Clock, ManualClock, Timestamp};
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::id::{Key, random_bytes};
+use crate::store::record::{Fate, Record, Tombstone, Version};
 
 mod cancellation;
 mod expiry;

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::io;
 
-use crate::error::{Error, ErrorKind};
+use crate::base::error::{Error, ErrorKind};
 
 /// Says what could not be done, and where there was no room for it. The system's own text tells no path.
 pub(super) fn cannot<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Error {

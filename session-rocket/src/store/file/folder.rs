@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::fault::{cannot, foreign};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Key, random_bytes};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{Key, random_bytes};
 
 /// The expiry is in the first bytes of what is kept for a key.
 const HEADER: u64 = 9;

@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 
 use super::folder::{Folder, key_of, vanishes};
 use super::records;
-use crate::clock::Timestamp;
-use crate::error::Result;
-use crate::id::Key;
-use crate::record::Record;
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::id::Key;
 use crate::store::Lookup;
+use crate::store::record::Record;
 
 const FOLDER: &str = "identities";
 /// So often is a folder made anew that a sweep removed while it was still empty.

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::fault::cannot;
 use super::folder::Folder;
-use crate::error::Result;
+use crate::base::error::Result;
 
 pub(super) const FOLDER: &str = "locks";
 

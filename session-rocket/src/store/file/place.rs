@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::fault::launch_kind;
 use super::folder::{Folder, user};
 use super::lock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 
 /// The directory that a `file:` URL names, from the root on: the application may change its own directory.
 pub(super) fn path_of(url: &str) -> Result<PathBuf> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::folder::Folder;
 use super::lock::{Lock, Queue};
 use super::{index, place};
-use crate::clock::{Clock, Timestamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
+use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update, envelope};
 
 /// Before all that expires.
@@ -200,8 +200,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::clock::ManualClock;
-    use crate::id::random_bytes;
+    use crate::base::clock::ManualClock;
+    use crate::base::id::random_bytes;
 
     const KEY: Key = Key::from_bytes([7; 32]);
 

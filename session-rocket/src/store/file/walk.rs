@@ -2,9 +2,9 @@
 
 use super::folder::{Folder, key_of};
 use super::records;
-use crate::clock::Timestamp;
-use crate::error::Result;
-use crate::id::Key;
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::id::Key;
 use crate::store::Stats;
 
 /// So many files are removed under one lock: others' writes wait for no more than that.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::error::Error;
+use crate::base::error::Error;
 
 /// No item is larger, whatever `-I` the server has.
 const LARGEST: u64 = 1 << 30;

@@ -6,8 +6,8 @@ use redis::{Value, cmd, from_redis_value};
 
 use super::node::Node;
 use super::script::senseless;
-use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
 use crate::store::{Stats, envelope};
 
 /// So many keys are looked at in one go.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind};
 
-use crate::error::{Error, ErrorKind};
+use crate::base::error::{Error, ErrorKind};
 
 /// Why a command has no answer.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use futures::future::{join_all, try_join_all};
 
 use super::RedisStore;
 use super::index::Member;
-use crate::clock::Timestamp;
-use crate::error::Result;
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone};
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::id::Key;
+use crate::store::record::{Fate, Record, Tombstone};
 use crate::store::{Lookup, envelope};
 
 /// So many records are asked for at once.

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::script::senseless;
 use super::{LONGEST, MINUTE, RedisStore};
-use crate::clock::Timestamp;
-use crate::error::Result;
-use crate::id::Key;
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::id::Key;
 
 /// What comes on top of two lifetimes.
 const SLACK: Duration = Duration::from_hours(24);

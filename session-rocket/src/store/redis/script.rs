@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use redis::{Cmd, Value, cmd, from_redis_value};
 
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Fate, Tombstone};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
+use crate::store::record::{Fate, Tombstone};
 use crate::store::{Lookup, envelope};
 
 /// A script, which a server knows by its hash once it has run it.

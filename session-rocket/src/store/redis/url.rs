@@ -6,7 +6,7 @@ use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 
 const SHAPE: &str = "write `redis://user:password@host:6379/0`, or `redis+cluster://user:password@one:6379,two:6379`; \
                      `rediss` for TLS; special characters in user and password percent-encoded (`@` is `%40`)";

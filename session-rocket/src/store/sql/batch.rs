@@ -14,8 +14,8 @@ use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 
 /// How many calls wait; those above wait to be let in.
 const PLACES: usize = 1024;

@@ -9,11 +9,11 @@ use super::batch::Together;
 use super::statement::{Dialect, Value};
 use super::statements::{Grouped, Statements};
 use super::{Driver, Failure, Sql};
-use crate::clock::Timestamp;
-use crate::error::{ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::Timestamp;
+use crate::base::error::{ErrorKind, Result};
+use crate::base::id::Key;
 use crate::store::Lookup;
+use crate::store::record::{Fate, Record, Tombstone, Version};
 
 /// Loads.
 pub(super) struct Loads<D: Driver>(pub Arc<Sql<D>>);

@@ -11,10 +11,10 @@ use self::calls::{Change, Changes, End, Insert, Loads, Refresh, Save, written};
 use self::statement::{Dialect, Held, Rows, Statement, Value};
 use self::statements::{Grouped, Statements};
 use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
-use crate::clock::{Clock, Timestamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Key, random_bytes};
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{Key, random_bytes};
+use crate::store::record::{Fate, Record, Tombstone, Version};
 
 mod batch;
 mod calls;

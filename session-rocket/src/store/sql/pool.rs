@@ -8,7 +8,7 @@ use super::mysql::MySqlStore;
 use super::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 use super::sqlite::SqliteStore;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::store::{Options, Store};
 
 /// A pool of an application, of any database that this build knows.

@@ -12,8 +12,8 @@ use super::server::{Fault, Served, Server, check_url};
 use super::statement::{self, Dialect, Held, Rows, Value, Words};
 use super::table::{Step, Table};
 use super::{Group, SqlStore};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 use crate::store::{Options, Stats};
 
 const FORM: &str = "postgres://user:password@host:port/database";

@@ -16,9 +16,9 @@ use super::statement::{Dialect, Value};
 use super::statements::Statements;
 use super::table::Table;
 use super::{Call, Driver, Failure, Group, SqlStore, patiently};
-use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
+use crate::base::clock::Clock;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 use crate::store::Options;
 
 pub(super) use self::launch::check_url;

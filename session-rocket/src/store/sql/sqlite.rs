@@ -20,9 +20,9 @@ use super::statement::{self, Dialect, Held, Rows, Value, Words};
 use super::statements::Statements;
 use super::table::{Step, Table, not_run};
 use super::{Call, Driver, Failure, Group, SqlStore, patiently};
-use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
+use crate::base::clock::Clock;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 use crate::store::{Migrate, Options, Stats};
 
 /// A store in a SQLite database.

@@ -8,9 +8,9 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Database, Decode, Row, SqlSafeStr, SqlStr, Type};
 
 use super::table::{Step, Table};
-use crate::clock::Timestamp;
-use crate::id::Key;
-use crate::record::{Fate, Record, Tombstone, Version};
+use crate::base::clock::Timestamp;
+use crate::base::id::Key;
+use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Lookup, Stats};
 
 /// What a database does its own way.

@@ -5,7 +5,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 
 /// The longest table name: with what is added to name indices, every database still takes it.
 const LONGEST_NAME: usize = 48;

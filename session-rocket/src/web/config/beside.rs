@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::Config;
 use super::settings::{Settings, resolve};
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 
 /// The table of a session type that names none.
 const TABLE: &str = "session";

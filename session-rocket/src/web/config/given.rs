@@ -12,9 +12,9 @@ use serde::de::{self, Deserializer, Unexpected, Visitor};
 use super::Config;
 use super::keys::KeyTexts;
 use super::names::meant;
-use crate::codec::Format;
-use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::Refresh;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::expiry::Refresh;
+use crate::data::codec::Format;
 use crate::store::Migrate;
 
 /// Every key, as it may be given; what is not given stays as it is in code.

@@ -8,8 +8,8 @@ use serde::de::{self, Deserializer};
 
 use super::Config;
 use super::settings::Check;
-use crate::error::Result;
-use crate::sealed::{Kind, SecretKey};
+use crate::base::error::Result;
+use crate::commit::sealed::{Kind, SecretKey};
 use crate::store::scheme::Scheme;
 
 /// Keys as they are given: a list of strings, or one string. Errors do not show what was given instead.

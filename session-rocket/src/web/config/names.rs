@@ -1,6 +1,6 @@
 //! Suggests the configuration key that an unknown key was meant to be.
 
-use crate::hint::nearest;
+use crate::base::hint::nearest;
 
 /// Names that other frameworks use, and the key that each stands for. Django's are here without `SESSION_`.
 const OTHER_NAMES: [(&str, &str); 20] = [

@@ -5,8 +5,8 @@ use rocket::figment::{Figment, Profile};
 
 use super::settings::masked;
 use super::*;
-use crate::error::ErrorKind;
-use crate::sealed::{Kind, SecretKey};
+use crate::base::error::ErrorKind;
+use crate::commit::sealed::{Kind, SecretKey};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -387,9 +387,12 @@ fn the_launch_log_of_a_sealed_cookie() {
 
 #[test]
 fn formats_are_those_of_the_build() {
-    assert_eq!(settings("format = \"JSON\"", &Config::new(), true).format, crate::codec::Format::Json);
+    assert_eq!(settings("format = \"JSON\"", &Config::new(), true).format, crate::data::codec::Format::Json);
     #[cfg(feature = "messagepack")]
-    assert_eq!(settings("format = \"messagepack\"", &Config::new(), true).format, crate::codec::Format::MessagePack);
+    assert_eq!(
+        settings("format = \"messagepack\"", &Config::new(), true).format,
+        crate::data::codec::Format::MessagePack
+    );
     #[cfg(not(feature = "messagepack"))]
     refused("format = \"messagepack\"", &["with the cargo feature"]);
     refused("format = \"pickle\"", &["pickle", "\"json\""]);

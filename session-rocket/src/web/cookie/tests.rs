@@ -1,8 +1,8 @@
 use rocket::local::blocking::Client;
 
 use super::*;
+use crate::base::id::SessionId;
 use crate::commit::{self, MAX_CANDIDATES};
-use crate::id::SessionId;
 
 fn settings() -> CookieSettings {
     CookieSettings {
@@ -215,7 +215,7 @@ fn a_persistent_cookie_has_max_age_and_expires() {
 #[test]
 fn dates_are_written_as_http_has_them() {
     for millis in [0, 951_782_400_000, 1_767_225_599_999, 4_102_444_800_000, 253_402_300_799_000] {
-        let now = crate::clock::Timestamp::from_millis(millis).to_date();
+        let now = crate::base::clock::Timestamp::from_millis(millis).to_date();
         let text = settings().hold("x", Some(Duration::from_secs(1)), now);
         let expected = now.saturating_add(time::Duration::SECOND).replace_nanosecond(0).unwrap();
         assert_eq!(Cookie::parse(text.as_str()).unwrap().expires_datetime(), Some(expected), "{text}");

@@ -8,8 +8,8 @@ use shuttle::future;
 
 use super::wire::{Fault, pause};
 use super::{DAY, KEY, Position, Process, START, World, record, tombstone, world};
-use crate::record::Version;
 use crate::store::Store;
+use crate::store::record::Version;
 
 /// Polls `call` so often at most, then drops it at once. Whether it had ended.
 async fn cut_off(polls: usize, call: impl Future) -> bool {

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::wire::{Fault, pause};
 use super::{DAY, KEY, START, TIMEOUT, TTL, record, tombstone, world};
-use crate::error::ErrorKind;
-use crate::id::Key;
-use crate::record::{Record, Version};
+use crate::base::error::ErrorKind;
+use crate::base::id::Key;
 use crate::store::cached::cache::place;
 use crate::store::conformance::errors_are_not_answers;
+use crate::store::record::{Record, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch};
 
 const FAULTS: [Fault; 5] = [Fault::Refuse, Fault::LoseAnswer, Fault::Hang, Fault::DoneHang, Fault::Late];

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
-use crate::error::{Error, ErrorKind};
+use crate::base::error::{Error, ErrorKind};
 use crate::store::Retire;
 use crate::store::cached::late::{LateStore, Opening};
 
@@ -25,7 +25,7 @@ impl Late {
         let (cache, up, counted) = (world.cache.clone(), is_up.clone(), attempts.clone());
         let open = move || -> Opening {
             counted.fetch_add(1, Ordering::SeqCst);
-            let opened: crate::error::Result<Arc<dyn Store>> =
+            let opened: crate::base::error::Result<Arc<dyn Store>> =
                 if up.load(Ordering::SeqCst) { Ok(cache.clone()) } else { Err(down()) };
             Box::pin(std::future::ready(opened))
         };

@@ -7,10 +7,10 @@ use shuttle::future;
 
 use super::wire::{Fault, pause};
 use super::{KEY, Position, Process, START, World, record, tombstone};
-use crate::clock::Timestamp;
-use crate::id::Key;
-use crate::record::Version;
+use crate::base::clock::Timestamp;
+use crate::base::id::Key;
 use crate::store::cached::cache::place;
+use crate::store::record::Version;
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 use crate::tests::schedules::explore;
 

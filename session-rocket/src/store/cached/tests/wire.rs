@@ -7,11 +7,11 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::Key;
-use crate::record::{Record, Tombstone, Version};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
 use crate::store::memory::MemoryStore;
+use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
 /// What becomes of a call.

@@ -7,7 +7,7 @@ use sqlx::{Connection, Executor, IntoArguments, Pool};
 use super::super::statements::Statements;
 use super::super::table::{Table, not_run};
 use super::{Fault, Served};
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::{Migrate, Options};
 
 /// What to tell a launch that waited in vain.

@@ -1,6 +1,6 @@
 //! What SQLite's errors mean to a store.
 
-use crate::error::ErrorKind;
+use crate::base::error::ErrorKind;
 
 // https://www.sqlite.org/rescode.html
 const ERROR: i32 = 1;

@@ -11,7 +11,7 @@ use super::super::kept::{Kept, Uses};
 use super::recipe::Recipe;
 use super::watch::{Sight, Watch};
 use super::{fault, recipe};
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 
 /// The connections to one database: a writer, for SQLite has one at a time, and readers beside it.
 pub(super) struct Opened {

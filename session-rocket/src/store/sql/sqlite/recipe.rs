@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use super::fault;
 use super::watch::Watch;
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::{Migrate, Options};
 
 /// The pause between two tries to open a database that others are opening.

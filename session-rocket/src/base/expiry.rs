@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
 
 /// When a session expires; see `Session::set_expiry`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

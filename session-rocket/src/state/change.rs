@@ -3,11 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::codec::Format;
-use crate::csrf::CsrfSecret;
-use crate::expiry::Expiry;
-use crate::field::{AnyField, Value};
-use crate::values::Values;
+use crate::base::expiry::Expiry;
+use crate::data::codec::Format;
+use crate::data::csrf::CsrfSecret;
+use crate::data::field::{AnyField, Value};
+use crate::data::values::Values;
 
 /// A change as it is kept for replay on a fresher record.
 pub(crate) enum Change {

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
-use crate::error::Result;
-use crate::id::{SessionId, random_bytes};
+use crate::base::error::Result;
+use crate::base::id::{SessionId, random_bytes};
 
 const BYTES: usize = 16;
 /// A mask and what it hides.

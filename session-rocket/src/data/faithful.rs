@@ -254,7 +254,7 @@ mod tests {
 
     use super::*;
     #[cfg(feature = "messagepack")]
-    use crate::codec::{Format, Raw};
+    use crate::data::codec::{Format, Raw};
 
     #[derive(Serialize)]
     struct Nothing;

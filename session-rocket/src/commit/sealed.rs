@@ -25,9 +25,9 @@ use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{Tag, XNonce};
 use hmac::Mac;
 
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::random_bytes;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::random_bytes;
 
 pub(crate) use self::keys::SecretKey;
 use self::keys::{DerivedKeys, KEY_ID};

@@ -2,11 +2,12 @@
 
 pub use serde::{Deserializer, Serializer};
 
-pub use crate::change::{Edit, View};
-pub use crate::data::{Schema, SessionData, SessionFields};
-pub use crate::error::Error;
-pub use crate::field::{AnyField, Defaulted, Encoding, ExtraKeys, Field, FieldValue, Identity, Optional};
+pub use crate::base::error::Error;
+pub use crate::data::field::{AnyField, Defaulted, Encoding, ExtraKeys, Field, FieldValue, Identity, Optional};
+pub use crate::data::schema::Schema;
+pub use crate::session::{SessionData, SessionFields};
 pub use crate::state::State;
+pub use crate::state::change::{Edit, View};
 pub use crate::web::guard::{
     FromRequest, Ignite, Outcome, Request, Rocket, Sentinel, SnapshotFuture, missing_fairing, snapshot,
 };

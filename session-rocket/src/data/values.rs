@@ -11,10 +11,10 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 
 use self::own::Own;
-use crate::codec::{self, Fields, Format, Raw, Unreadable};
-use crate::data::Schema;
-use crate::error::Result;
-use crate::field::{AnyField, Value};
+use crate::base::error::Result;
+use crate::data::codec::{self, Fields, Format, Raw, Unreadable};
+use crate::data::field::{AnyField, Value};
+use crate::data::schema::Schema;
 
 /// Stored names that start so are the library's own.
 const RESERVED: char = '_';

@@ -1,7 +1,9 @@
 //! The live session of a request.
 
+mod accessors;
 mod core;
 mod lifetime;
+mod session_data;
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,15 +13,16 @@ use serde::ser::{Error as _, SerializeMap};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
-use crate::change::{Edit, View};
-use crate::csrf::{CsrfSecret, CsrfToken};
-use crate::data::{SessionData, SessionFields};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{SessionHandle, SessionId};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{SessionHandle, SessionId};
+use crate::data::csrf::{CsrfSecret, CsrfToken};
+
+use crate::data::values::Values;
+use crate::state::change::{Edit, View};
 use crate::state::{Carrier, Live, Scope, State};
-use crate::values::Values;
 
 pub(crate) use self::core::{Answer, Core};
+pub use self::session_data::{SessionData, SessionFields};
 
 /// The live session of a request, with the accessors that `#[derive(Session)]` made for the fields of `T`.
 ///

@@ -1,4 +1,4 @@
-//! One field of a session type: its name, its default, and how it is read and written.
+//! One field of a session type: its names, its default, and how its values are encoded.
 
 mod encoding;
 
@@ -11,9 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use crate::change::{Edit, View};
-use crate::codec::{Format, Raw, Unencodable};
-use crate::state::State;
+use crate::data::codec::{Format, Raw, Unencodable};
 
 pub use self::encoding::Encoding;
 use self::encoding::{ByType, Encoded};
@@ -267,108 +265,26 @@ impl<V: 'static, K: 'static> AnyField for Field<V, K> {
     }
 }
 
-/// What both kinds of field have in common.
 impl<V: 'static, K: 'static> Field<V, K> {
-    fn owned(&self, value: &Value) -> V {
-        (self.ops.clone)((self.ops.peek)(value))
+    /// A decoded value as it is kept in a session.
+    pub(crate) fn wrap(&self, value: V) -> Value {
+        (self.ops.wrap)(value)
     }
 
-    /// Stores `value`.
-    #[track_caller]
-    pub fn set(&'static self, state: &State, value: V) {
-        state.set(self, (self.ops.wrap)(value));
+    /// The value of this field inside `value`.
+    pub(crate) fn peek<'v>(&self, value: &'v Value) -> &'v V {
+        (self.ops.peek)(value)
     }
 
-    /// The stored value; if there is none, stores `value` and returns it.
-    #[track_caller]
-    pub fn setdefault(&'static self, state: &State, value: V) -> V {
-        self.owned(&state.setdefault(self, (self.ops.wrap)(value)))
-    }
-
-    /// Whether a value is stored.
-    pub fn has(&'static self, state: &State) -> bool {
-        state.read(self).is_some()
-    }
-
-    /// Removes the stored value and returns it.
-    #[track_caller]
-    pub fn delete(&'static self, state: &State) -> Option<V> {
-        state.delete(self).map(|value| self.owned(&value))
-    }
-}
-
-impl<V: 'static> Field<V, Optional> {
-    /// The stored value.
-    pub fn get(&'static self, state: &State) -> Option<V> {
-        state.read(self).map(|value| self.owned(&value))
-    }
-
-    /// Looks at the stored value without cloning it.
-    pub fn with<R>(&'static self, state: &State, look: impl FnOnce(Option<&V>) -> R) -> R {
-        look(state.read(self).as_ref().map(self.ops.peek))
-    }
-
-    /// Changes the stored value by `op`, which runs again on fresher data where another request came first.
-    #[track_caller]
-    pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut Option<V>) -> R + Clone + Send + 'static) -> R {
-        state.update(self, move |value| {
-            let mut stored = value.map(|value| self.owned(value));
-            let result = op.clone()(&mut stored);
-            (stored.map(self.ops.wrap), result)
-        })
-    }
-
-    /// The value in a snapshot.
-    pub fn read(&'static self, view: &mut View) -> Option<V> {
-        view.read(self).map(|value| self.owned(&value))
-    }
-
-    /// Writes the value of a changed snapshot, if it differs.
-    pub fn write(&'static self, edit: &mut Edit, value: Option<V>) {
-        match value {
-            Some(value) => edit.set(self, (self.ops.wrap)(value)),
-            None => edit.delete(self),
-        }
+    /// A copy of the value inside `value`.
+    pub(crate) fn owned(&self, value: &Value) -> V {
+        (self.ops.clone)(self.peek(value))
     }
 }
 
 impl<V: 'static> Field<V, Defaulted> {
-    fn default_value(&self) -> V {
+    pub(crate) fn default_value(&self) -> V {
         let default = self.default.expect("every constructor of a defaulted field takes its default");
         default()
-    }
-
-    /// The stored value or the default.
-    pub fn get(&'static self, state: &State) -> V {
-        state.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
-    }
-
-    /// Looks at the stored value, or the default, without cloning it.
-    pub fn with<R>(&'static self, state: &State, look: impl FnOnce(&V) -> R) -> R {
-        match state.read(self) {
-            Some(value) => look((self.ops.peek)(&value)),
-            None => look(&self.default_value()),
-        }
-    }
-
-    /// Changes the stored value, or the default, by `op`, which runs again on fresher data where another request came
-    /// first.
-    #[track_caller]
-    pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut V) -> R + Clone + Send + 'static) -> R {
-        state.update(self, move |value| {
-            let mut stored = value.map_or_else(|| self.default_value(), |value| self.owned(value));
-            let result = op.clone()(&mut stored);
-            (Some((self.ops.wrap)(stored)), result)
-        })
-    }
-
-    /// The value in a snapshot.
-    pub fn read(&'static self, view: &mut View) -> V {
-        view.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
-    }
-
-    /// Writes the value of a changed snapshot, if it differs.
-    pub fn write(&'static self, edit: &mut Edit, value: V) {
-        edit.set(self, (self.ops.wrap)(value));
     }
 }

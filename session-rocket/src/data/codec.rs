@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use crate::faithful;
+use super::faithful;
 
 /// How payloads are written. Every build reads all that it knows, whichever it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -10,8 +10,8 @@ use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit};
 use sha2::Sha256;
 
-use crate::error::Result;
-use crate::id::random_bytes;
+use crate::base::error::Result;
+use crate::base::id::random_bytes;
 
 /// How many bytes a key's id has.
 pub(super) const KEY_ID: usize = 4;

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value as Json};
 
 use super::{Slot, Values, is_reserved};
-use crate::codec::{Format, Raw};
-use crate::error::Result;
-use crate::field::AnyField;
+use crate::base::error::Result;
+use crate::data::codec::{Format, Raw};
+use crate::data::field::AnyField;
 
 impl Values {
     /// The stored names of all that is stored, whether it decodes or not.

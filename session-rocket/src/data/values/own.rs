@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Values;
-use crate::codec::{Format, Raw};
-use crate::csrf::CsrfSecret;
-use crate::expiry::{Expiry, Lifetime, StoredExpiry};
+use crate::base::expiry::{Expiry, Lifetime, StoredExpiry};
+use crate::data::codec::{Format, Raw};
+use crate::data::csrf::CsrfSecret;
 
 const EXPIRY: &str = "_expiry";
 const MAX_LIFETIME: &str = "_max_lifetime";

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::*;
 use crate::SessionData;
-use crate::csrf::CsrfSecret;
-use crate::expiry::Expiry;
+use crate::base::expiry::Expiry;
+use crate::data::csrf::CsrfSecret;
 use crate::tests::fixture::{COUNT, NAME, TAGS, Visitor};
 
 #[cfg(feature = "messagepack")]

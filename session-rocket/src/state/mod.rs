@@ -3,17 +3,18 @@
 //! A pure state machine, without I/O and without a clock. No lock is held while user code runs.
 
 mod access;
+pub(crate) mod change;
 mod job;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::change::Change;
-use crate::error::{Error, ErrorKind};
-use crate::expiry::Lifetime;
-use crate::id::Key;
-use crate::values::Values;
+use crate::base::error::{Error, ErrorKind};
+use crate::base::expiry::Lifetime;
+use crate::base::id::Key;
+use crate::data::values::Values;
+use crate::state::change::Change;
 
 pub(crate) use access::replay;
 pub(crate) use job::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled};

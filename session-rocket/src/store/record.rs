@@ -4,9 +4,9 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Key, random_bytes};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{Key, random_bytes};
 
 /// How many versions are drawn together: to ask the operating system for each would be a good part of a save. They are
 /// no secrets.

@@ -4,13 +4,14 @@ mod cookie;
 mod cycle;
 mod group;
 mod rules;
+pub(crate) mod sealed;
 mod settle;
 mod store;
 
-use crate::error::{Chain, Error, ErrorKind, Result};
-use crate::id::{Key, SessionId};
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::id::{Key, SessionId};
+use crate::data::values::Values;
 use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
-use crate::values::Values;
 
 pub(crate) use self::cookie::{CookieEngine, Line};
 pub(crate) use self::rules::Rules;

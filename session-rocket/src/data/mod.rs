@@ -1,0 +1,8 @@
+//! What a session holds: its fields, their encoding, and the payload that a store keeps.
+
+pub(crate) mod codec;
+pub(crate) mod csrf;
+pub(crate) mod faithful;
+pub(crate) mod field;
+pub(crate) mod schema;
+pub(crate) mod values;

@@ -1,0 +1,102 @@
+//! The accessors of a field: what generated code calls, on a request's session or on a snapshot of it.
+
+use crate::data::field::{Defaulted, Field, Optional};
+use crate::state::State;
+use crate::state::change::{Edit, View};
+
+/// What both kinds of field have in common.
+impl<V: 'static, K: 'static> Field<V, K> {
+    /// Stores `value`.
+    #[track_caller]
+    pub fn set(&'static self, state: &State, value: V) {
+        state.set(self, self.wrap(value));
+    }
+
+    /// The stored value; if there is none, stores `value` and returns it.
+    #[track_caller]
+    pub fn setdefault(&'static self, state: &State, value: V) -> V {
+        self.owned(&state.setdefault(self, self.wrap(value)))
+    }
+
+    /// Whether a value is stored.
+    pub fn has(&'static self, state: &State) -> bool {
+        state.read(self).is_some()
+    }
+
+    /// Removes the stored value and returns it.
+    #[track_caller]
+    pub fn delete(&'static self, state: &State) -> Option<V> {
+        state.delete(self).map(|value| self.owned(&value))
+    }
+}
+
+impl<V: 'static> Field<V, Optional> {
+    /// The stored value.
+    pub fn get(&'static self, state: &State) -> Option<V> {
+        state.read(self).map(|value| self.owned(&value))
+    }
+
+    /// Looks at the stored value without cloning it.
+    pub fn with<R>(&'static self, state: &State, look: impl FnOnce(Option<&V>) -> R) -> R {
+        look(state.read(self).as_ref().map(|value| self.peek(value)))
+    }
+
+    /// Changes the stored value by `op`, which runs again on fresher data where another request came first.
+    #[track_caller]
+    pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut Option<V>) -> R + Clone + Send + 'static) -> R {
+        state.update(self, move |value| {
+            let mut stored = value.map(|value| self.owned(value));
+            let result = op.clone()(&mut stored);
+            (stored.map(|value| self.wrap(value)), result)
+        })
+    }
+
+    /// The value in a snapshot.
+    pub fn read(&'static self, view: &mut View) -> Option<V> {
+        view.read(self).map(|value| self.owned(&value))
+    }
+
+    /// Writes the value of a changed snapshot, if it differs.
+    pub fn write(&'static self, edit: &mut Edit, value: Option<V>) {
+        match value {
+            Some(value) => edit.set(self, self.wrap(value)),
+            None => edit.delete(self),
+        }
+    }
+}
+
+impl<V: 'static> Field<V, Defaulted> {
+    /// The stored value or the default.
+    pub fn get(&'static self, state: &State) -> V {
+        state.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
+    }
+
+    /// Looks at the stored value, or the default, without cloning it.
+    pub fn with<R>(&'static self, state: &State, look: impl FnOnce(&V) -> R) -> R {
+        match state.read(self) {
+            Some(value) => look(self.peek(&value)),
+            None => look(&self.default_value()),
+        }
+    }
+
+    /// Changes the stored value, or the default, by `op`, which runs again on fresher data where another request came
+    /// first.
+    #[track_caller]
+    pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut V) -> R + Clone + Send + 'static) -> R {
+        state.update(self, move |value| {
+            let mut stored = value.map_or_else(|| self.default_value(), |value| self.owned(value));
+            let result = op.clone()(&mut stored);
+            (Some(self.wrap(stored)), result)
+        })
+    }
+
+    /// The value in a snapshot.
+    pub fn read(&'static self, view: &mut View) -> V {
+        view.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
+    }
+
+    /// Writes the value of a changed snapshot, if it differs.
+    pub fn write(&'static self, edit: &mut Edit, value: V) {
+        edit.set(self, self.wrap(value));
+    }
+}

@@ -1,0 +1,127 @@
+//! The attached session type: what the fairing leaves for the guards, and the session that all guards of a request share.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocket::http::Status;
+use rocket::{Ignite, Request, Rocket};
+use tokio::sync::OnceCell;
+
+use super::cookie::CookieSettings;
+use super::plain_http::PlainHttp;
+use crate::base::clock::Clock;
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::expiry::Refresh;
+use crate::commit::{Engine, Loaded};
+use crate::session::{Core, Session, SessionData};
+use crate::state::State;
+use crate::store::Store;
+
+/// What an attached fairing leaves in Rocket's managed state.
+pub(super) struct Attached<T> {
+    pub engine: Arc<Engine>,
+    pub cookie: CookieSettings,
+    pub plain_http: PlainHttp,
+    pub sweep: Option<Sweep>,
+    pub data: PhantomData<fn() -> T>,
+}
+
+/// A sweeper that is to be started at liftoff.
+pub(super) struct Sweep {
+    pub store: Arc<dyn Store>,
+    pub interval: std::time::Duration,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl<T> Attached<T> {
+    /// Whether a request that only reads its session may renew it.
+    pub(super) fn renews(&self) -> bool {
+        self.engine.rules().policy.refresh != Refresh::OnSave || self.engine.has_former_keys()
+    }
+
+    /// Whether a request that never looked at its session renews it all the same.
+    pub(super) fn renews_unread(&self, request: &Request<'_>, status: Status) -> bool {
+        self.engine.rules().policy.refresh == Refresh::Always
+            && status.code < 500
+            && self.engine.accepts(self.cookie.values(request))
+    }
+}
+
+/// What one request knows of its session of type `T`.
+pub(super) struct Cached<T: SessionData> {
+    session: OnceCell<Result<Session<T>>>,
+    pub snapshot: OnceCell<T>,
+    /// The response is made: a session loaded from now on can no longer tell the browser anything.
+    pub responded: AtomicBool,
+}
+
+impl<T: SessionData> Cached<T> {
+    pub(super) fn of<'r>(request: &'r Request<'_>) -> &'r Self {
+        request.local_cache(|| Self {
+            session: OnceCell::new(),
+            snapshot: OnceCell::new(),
+            responded: AtomicBool::new(false),
+        })
+    }
+
+    /// The session, if a guard asked for it.
+    pub(super) fn loaded(&self) -> Option<&Result<Session<T>>> {
+        self.session.get()
+    }
+
+    /// The session, loaded at its first use in the request.
+    pub(super) async fn session(&self, request: &Request<'_>) -> &Result<Session<T>> {
+        self.session
+            .get_or_init(|| async {
+                let session = load::<T>(request).await.inspect_err(|error| {
+                    log::error!(target: "session_rocket", "cannot load a session of type `{}`: {}", T::NAME, Chain(error));
+                })?;
+                if self.responded.load(Ordering::SeqCst) {
+                    session.core().state.send_head();
+                }
+                Ok(session)
+            })
+            .await
+    }
+}
+
+async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
+    let attached = request.rocket().state::<Attached<T>>().ok_or_else(|| {
+        let name = T::NAME;
+        Error::new(ErrorKind::NoFairing, format!("attach the fairing: `.attach(Session::<{name}>::fairing())`"))
+    })?;
+    let engine = &attached.engine;
+    let mut cookies = attached.cookie.values(request).peekable();
+    let Loaded { carrier, values, others } = if cookies.peek().is_none() && attached.cookie.is_withheld_from(request) {
+        engine.withheld()
+    } else {
+        engine.load(&mut cookies).await?
+    };
+    Ok(Session::new(Core::new(State::new(carrier, values, others), Arc::clone(engine))))
+}
+
+/// The status of a response that an error made.
+pub(super) fn status(error: &Error) -> Status {
+    match error.kind() {
+        // A value that a visitor chose may cause these: it is nested too deeply, or the session is full.
+        ErrorKind::Encode | ErrorKind::TooLarge => Status::UnprocessableEntity,
+        kind if kind.is_drop() => Status::Conflict,
+        kind if kind.is_transient() => Status::ServiceUnavailable,
+        _ => Status::InternalServerError,
+    }
+}
+
+/// Whether the fairing of `T` is missing; says so in the log.
+pub fn missing_fairing<T: SessionData>(rocket: &Rocket<Ignite>) -> bool {
+    let missing = rocket.state::<Attached<T>>().is_none();
+    if missing {
+        let name = T::NAME;
+        log::error!(
+            target: "session_rocket",
+            "a mounted route uses the session type `{name}`, but its fairing is not attached: \
+             `.attach(Session::<{name}>::fairing())`",
+        );
+    }
+    missing
+}
