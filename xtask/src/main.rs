@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask test`, `ci`, `fuzz`, `bench` and `database-crates`.
+//! The project's own commands: `cargo xtask test`, `ci`, `fuzz`, `bench`, `layers` and `database-crates`.
 
 mod backends;
 mod database_crates;
 mod gate;
+mod layers;
 mod packages;
 
 use std::env;
@@ -28,6 +29,7 @@ usage: cargo xtask <command>
           connections and large sessions, `--page` writes docs/performance.md anew (see benches/peers/README.md);
           `--gate` counts instructions instead (installs Valgrind) and fails where an operation takes over 3 % more of
           them than kept in `benches/gate`; `--gate --keep` keeps those of now
+  layers  checks the order of the layers in docs/architecture.md, import circles, lengths of files and functions
   database-crates
           writes the table in docs/stores.md of the database crates that resolve beside session-rocket; `--check` says
           whether the table is up to date";
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         (Some("bench"), [which, ..]) if matches!(which.as_str(), "--peers" | "--growth" | "--page") => peers(&rest),
         (Some("bench"), [flag]) if flag == "--gate" => gate::gate(false),
         (Some("bench"), [flag, keep]) if flag == "--gate" && keep == "--keep" => gate::gate(true),
+        (Some("layers"), []) => layers::check(),
         (Some("bench"), filter) => bench(filter),
         _ => Err(USAGE.to_owned()),
     };
@@ -72,6 +75,7 @@ fn test(backends: &Backends) -> Outcome {
 
 fn ci() -> Outcome {
     cargo("fmt --all --check", &[])?;
+    layers::check()?;
     cargo("clippy --workspace --all-targets --all-features -- -D warnings", &[])?;
     cargo("clippy -p session-rocket --all-targets --no-default-features -- -D warnings", &[])?;
     for feature in features()? {

@@ -1,0 +1,88 @@
+//! Which file imports which, and in which direction.
+
+use std::collections::BTreeMap;
+
+use super::source::Source;
+
+/// The imports between the files of one crate.
+pub struct Graph<'s> {
+    sources: &'s [Source],
+    /// By file: the files that it imports.
+    edges: Vec<Vec<usize>>,
+}
+
+impl<'s> Graph<'s> {
+    pub fn new(sources: &'s [Source]) -> Self {
+        let places: BTreeMap<&[String], usize> =
+            sources.iter().enumerate().map(|(place, source)| (source.module.as_slice(), place)).collect();
+        let find = |path: &[String]| resolve(&places, sources, path, 0);
+        let edges = sources
+            .iter()
+            .enumerate()
+            .map(|(place, source)| {
+                let mut imported: Vec<usize> = source.imports.iter().filter_map(|path| find(path)).collect();
+                // A re-export from below is no import of a module's own child: the parent only shows it.
+                let shown = source.exports.iter().filter(|(_, path)| !path.starts_with(&source.module));
+                imported.extend(shown.filter_map(|(_, path)| find(path)));
+                imported.retain(|other| *other != place);
+                imported.sort_unstable();
+                imported.dedup();
+                imported
+            })
+            .collect();
+        Self { sources, edges }
+    }
+
+    /// Every import of a higher layer. Files beside the folders belong to the top.
+    pub fn upward(&self, layers: &[String]) -> Vec<String> {
+        let rank = |source: &Source| layers.iter().position(|layer| layer == source.layer()).unwrap_or(layers.len());
+        let pairs = self.edges.iter().enumerate().flat_map(|(from, to)| to.iter().map(move |to| (from, *to)));
+        pairs
+            .map(|(from, to)| (&self.sources[from], &self.sources[to]))
+            .filter(|(from, to)| rank(to) > rank(from))
+            .map(|(from, to)| {
+                let (low, high) = (from.layer(), to.layer());
+                format!("{}: imports {}; {low}/ lies below {high}/", from.path, to.path)
+            })
+            .collect()
+    }
+
+    /// Every group of files that import each other, in any number of steps.
+    pub fn circles(&self) -> Vec<Vec<&'s str>> {
+        let reach: Vec<Vec<bool>> = (0..self.edges.len()).map(|from| self.reachable(from)).collect();
+        let mut seen = vec![false; self.edges.len()];
+        let mut circles = Vec::new();
+        for from in 0..self.edges.len() {
+            let members: Vec<usize> = (0..self.edges.len()).filter(|to| reach[from][*to] && reach[*to][from]).collect();
+            if members.len() < 2 || seen[from] {
+                continue;
+            }
+            members.iter().for_each(|member| seen[*member] = true);
+            circles.push(members.iter().map(|member| self.sources[*member].path.as_str()).collect());
+        }
+        circles
+    }
+
+    fn reachable(&self, from: usize) -> Vec<bool> {
+        let mut reached = vec![false; self.edges.len()];
+        let mut open = self.edges[from].clone();
+        while let Some(next) = open.pop() {
+            if !std::mem::replace(&mut reached[next], true) {
+                open.extend(&self.edges[next]);
+            }
+        }
+        reached
+    }
+}
+
+/// The file that a path leads to, through re-exports.
+fn resolve(places: &BTreeMap<&[String], usize>, sources: &[Source], path: &[String], depth: usize) -> Option<usize> {
+    let length = (0..=path.len()).rev().find(|length| places.contains_key(&path[..*length]))?;
+    let place = places[&path[..length]];
+    let export = path.get(length).and_then(|name| sources[place].exports.iter().find(|(export, _)| export == name));
+    match export {
+        // A re-export of a re-export: few, and never in a circle.
+        Some((_, target)) if depth < 8 => resolve(places, sources, target, depth + 1),
+        _ => Some(place),
+    }
+}
