@@ -1,5 +1,6 @@
-//! The project's own commands: `cargo xtask test`, `ci`, `fuzz`, `bench`, `layers` and `database-crates`.
+//! The project's own commands: `cargo xtask test`, `ci`, `fuzz`, `bench`, `api`, `layers` and `database-crates`.
 
+mod api;
 mod backends;
 mod database_crates;
 mod gate;
@@ -29,6 +30,7 @@ usage: cargo xtask <command>
           connections and large sessions, `--page` writes docs/performance.md anew (see benches/peers/README.md);
           `--gate` counts instructions instead (installs Valgrind) and fails where an operation takes over 3 % more of
           them than kept in `benches/gate`; `--gate --keep` keeps those of now
+  api     compares the public API with docs/public-api.txt; `--keep` writes that file anew
   layers  checks the order of the layers in docs/architecture.md, import circles, lengths of files and functions
   database-crates
           writes the table in docs/stores.md of the database crates that resolve beside session-rocket; `--check` says
@@ -37,6 +39,9 @@ usage: cargo xtask <command>
 type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
+    if let Some(code) = api::as_rustdoc() {
+        return code;
+    }
     let mut args = env::args().skip(1);
     let command = args.next();
     let rest: Vec<String> = args.collect();
@@ -52,6 +57,8 @@ fn main() -> ExitCode {
         (Some("bench"), [flag]) if flag == "--gate" => gate::gate(false),
         (Some("bench"), [flag, keep]) if flag == "--gate" && keep == "--keep" => gate::gate(true),
         (Some("layers"), []) => layers::check(),
+        (Some("api"), []) => api::api(false),
+        (Some("api"), [flag]) if flag == "--keep" => api::api(true),
         (Some("bench"), filter) => bench(filter),
         _ => Err(USAGE.to_owned()),
     };
@@ -83,6 +90,7 @@ fn ci() -> Outcome {
         cargo(&format!("clippy -p session-rocket --all-targets {alone} -- -D warnings"), &[])?;
     }
     cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
+    api::api(false)?;
     database_crates::database_crates(true)?;
     test(&Backends::all())?;
     gate::gate(false)?;
