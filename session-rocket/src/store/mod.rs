@@ -50,9 +50,11 @@ use crate::store::record::{Record, Tombstone, Version};
 
 pub mod cached;
 pub mod conformance;
+mod decide;
 mod envelope;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
+pub mod key_value;
 #[cfg(feature = "memcached")]
 pub mod memcached;
 pub mod memory;
