@@ -160,18 +160,6 @@ impl Stats {
             }
         }
     }
-
-    /// Both together.
-    #[cfg(all(feature = "file", unix))]
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self {
-            live: self.live + other.live,
-            tombstones: self.tombstones + other.tombstones,
-            expired: self.expired + other.expired,
-            bytes: self.bytes + other.bytes,
-            oldest: self.oldest.into_iter().chain(other.oldest).min(),
-        }
-    }
 }
 
 /// A place to keep sessions. The contract is in the [module's documentation](self).

@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 mod crash;
-mod index;
+mod list;
 mod shared;
 mod sweep;
 mod trust;
