@@ -17,8 +17,10 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 
+use batch::Batch;
 use shard::{LockedShard, Shard, shard_of};
 
+mod batch;
 mod directory;
 mod shard;
 
@@ -130,15 +132,14 @@ impl Files {
         self.when_unlocked(shard, attempt).await
     }
 
-    /// Returns the keys of a shard. The shard's lock keeps other processes from replacing files meanwhile, because some
-    /// file systems then list neither the old file nor the new one.
-    async fn keys(&self, shard: u8) -> Result<Vec<Key>> {
-        match self.when_unlocked(shard, move |root| Shard::new(root, shard).try_keys()).await {
-            // A process that stopped with the lock does not replace files either.
+    /// Reads the shards from `first` on, as many as one call to the disk may read.
+    async fn batch(&self, first: u8) -> Result<Batch> {
+        match self.when_unlocked(first, move |root| Batch::try_read(root, first)).await {
+            // A process that stopped while it holds the lock does not replace files either.
             Err(error) if error.kind() == ErrorKind::Timeout => {
-                self.on_disk(move |root| Shard::new(root, shard).keys()).await
+                self.on_disk(move |root| Batch::read_without_lock(root, first)).await
             }
-            keys => keys,
+            batch => batch,
         }
     }
 }
@@ -189,10 +190,11 @@ impl KeyValue for Files {
     }
 
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
-        for shard in 0..=u8::MAX {
-            let keys = self.keys(shard).await?;
-            let entries = self.on_disk(move |root| Shard::new(root, shard).entries(&keys)).await?;
-            entries.into_iter().for_each(|(key, value)| visit(key, value));
+        let mut next = Some(0);
+        while let Some(first) = next {
+            let batch = self.batch(first).await?;
+            batch.entries.into_iter().for_each(|(key, value)| visit(key, value));
+            next = batch.next;
         }
         Ok(())
     }

@@ -38,21 +38,19 @@ impl Shard {
         Ok(content.map(Bytes::from))
     }
 
-    /// Returns the keys and contents of those files that still exist.
-    pub(super) fn entries(&self, keys: &[Key]) -> Result<Vec<(Key, Bytes)>> {
-        keys.iter().filter_map(|key| self.read(key).map(|value| Some((*key, value?))).transpose()).collect()
-    }
-
-    pub(super) fn keys(&self) -> Result<Vec<Key>> {
-        Ok(self.names()?.iter().filter_map(|name| key_of(name)).collect())
-    }
-
-    /// Returns the keys if no other process holds the shard's lock. Does not create the folder.
-    pub(super) fn try_keys(&self) -> Result<Option<Vec<Key>>> {
+    /// Lists the names of all files, unless another process holds the shard's lock. The lock keeps other processes from
+    /// replacing files meanwhile, because some file systems then list neither the old file nor the new one.
+    pub(super) fn try_names(&self) -> Result<Option<Vec<String>>> {
         let Some(folder) = found(File::open(&self.path)).map_err(cannot("open a folder"))? else {
             return Ok(Some(Vec::new()));
         };
-        if try_lock(&folder)? { self.keys().map(Some) } else { Ok(None) }
+        if try_lock(&folder)? { self.names().map(Some) } else { Ok(None) }
+    }
+
+    /// Returns the entries of those files that still exist.
+    pub(super) fn read_all(&self, names: &[String]) -> Result<Vec<(Key, Bytes)>> {
+        let keys = names.iter().filter_map(|name| key_of(name));
+        keys.filter_map(|key| self.read(&key).map(|value| Some((key, value?))).transpose()).collect()
     }
 
     /// Returns the names of the files that a sweep removes: at most `limit` expired entries, and every file that is still
@@ -91,7 +89,7 @@ impl Shard {
         envelope::expiry(&header).map(Some).ok_or_else(malformed)
     }
 
-    fn names(&self) -> Result<Vec<String>> {
+    pub(super) fn names(&self) -> Result<Vec<String>> {
         let Some(entries) = found(fs::read_dir(&self.path)).map_err(cannot("list a folder"))? else {
             return Ok(Vec::new());
         };
