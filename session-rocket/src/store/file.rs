@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// A store in a directory of files. Processes of one machine may share the directory.
 ///
 /// The URL names the directory: `file:///var/lib/site/sessions` is an absolute path, and `file:sessions` is relative to
-/// the working directory at the time of [`open`](Self::open). Percent signs have no special meaning. If only the last
+/// the working directory at the time of [`open`](FileStore::open). Percent signs have no special meaning. If only the last
 /// part of the path is missing, `open` creates the directory with mode 0700. The directory must belong to the user that
 /// the site runs as, must not be accessible to other users, and must not be a symbolic link. Each call checks this.
 ///
