@@ -49,7 +49,7 @@ async fn a_process_killed_while_it_writes_loses_nothing_it_has_told() {
     let store = open(&path).await;
     created(&store, &KEY, &filled(1, SIZE)).await;
     for round in 0.. {
-        assert!(round < ROUNDS, "too few processes were killed in the midst of a write");
+        assert!(round < ROUNDS, "too few processes were killed during a write");
         let left = temporaries(&path).len();
         if left == KILLS {
             break;
@@ -58,7 +58,7 @@ async fn a_process_killed_while_it_writes_loses_nothing_it_has_told() {
         let lines = BufReader::new(process.0.stdout.take().expect("its output")).lines();
         let mut written = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("written ")?.parse().ok());
         let first: u64 = written.nth(round % 5).expect("a write");
-        // The process writes on and on: the kill is to meet it while a file is half made. A load meets whole files only.
+        // The process is killed while a file is half written. Meanwhile, every load reads a whole file.
         while temporaries(&path).len() == left {
             number(&found(&store, &KEY).await);
             assert_eq!(process.0.try_wait().expect("a process"), None, "it ended by itself");

@@ -1,4 +1,4 @@
-//! Lists, which read the folders while others write to them.
+//! Lists of a user's sessions while other calls write.
 
 use std::fs;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn key(number: u16) -> Key {
     Key::from_bytes(bytes)
 }
 
-/// Some file systems list a file that is replaced meanwhile under neither its old nor its new place: one in memory does.
+/// A file system in memory can skip a file that is replaced while its folder is listed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_saved_meanwhile_is_listed() {
     const LISTS: usize = 60;
@@ -30,7 +30,7 @@ async fn a_session_that_is_saved_meanwhile_is_listed() {
     }
     let store = Arc::new(open(&path).await);
     let first = record(1).with_identity("ada");
-    created(&*store, &key(0), &first).await;
+    created(&store, &key(0), &first).await;
     for number in 1..SESSIONS {
         fs::copy(file_of(&path, &key(0)), file_of(&path, &key(number))).expect("a copy");
     }
