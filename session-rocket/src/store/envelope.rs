@@ -18,8 +18,8 @@ use bytes::Bytes;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
-use crate::store::Lookup;
 use crate::store::record::{Fate, Record, Tombstone, Version};
+use crate::store::{Lookup, decide};
 
 const LIVE: u8 = 1;
 const ENDED: u8 = 2;
@@ -60,7 +60,6 @@ pub(crate) fn seal_owner(scope: &str, identity: Option<&str>) -> Result<Vec<u8>>
 }
 
 /// Puts a tombstone into bytes.
-#[allow(dead_code, reason = "the back-ends that need it are not in every build")]
 pub(crate) fn seal_tombstone(tombstone: Tombstone) -> Vec<u8> {
     let (kind, to) = match &tombstone.fate {
         Fate::Ended => (ENDED, [].as_slice()),
@@ -69,19 +68,20 @@ pub(crate) fn seal_tombstone(tombstone: Tombstone) -> Vec<u8> {
     [&[kind], tombstone.expires_at.as_millis().to_be_bytes().as_slice(), to].concat()
 }
 
-/// Reads what a key holds; what expired by `now` is absent.
+/// Reads what a key holds. What expired by `now` is absent.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn open(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
+    Ok(decide::load(decode(bytes)?.into(), now))
+}
+
+/// Reads what a key holds, expired or not.
 ///
 /// # Errors
 /// [`ErrorKind::Unavailable`] for bytes that are neither a record nor a tombstone.
-pub(crate) fn open(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
-    let unreadable = || Error::new(ErrorKind::Unavailable, "what the store holds for a session is none");
-    let found = read(bytes).ok_or_else(unreadable)?;
-    let expires_at = match &found {
-        Lookup::Found(record) => record.expires_at,
-        Lookup::Tombstone(tombstone) => tombstone.expires_at,
-        Lookup::Absent => return Ok(found),
-    };
-    Ok(if expires_at > now { found } else { Lookup::Absent })
+pub(crate) fn decode(bytes: Bytes) -> Result<Lookup> {
+    read(bytes).ok_or_else(|| Error::new(ErrorKind::Unavailable, "malformed session entry in the store"))
 }
 
 /// When what begins with these bytes expires, if they are the beginning of a record or a tombstone.

@@ -50,9 +50,11 @@ use crate::store::record::{Record, Tombstone, Version};
 
 pub mod cached;
 pub mod conformance;
+mod decide;
 mod envelope;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
+pub mod key_value;
 #[cfg(feature = "memcached")]
 pub mod memcached;
 pub mod memory;
@@ -156,18 +158,6 @@ impl Stats {
                 self.live += 1;
                 self.oldest = Some(self.oldest.map_or(record.created_at, |oldest| oldest.min(record.created_at)));
             }
-        }
-    }
-
-    /// Both together.
-    #[cfg(all(feature = "file", unix))]
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self {
-            live: self.live + other.live,
-            tombstones: self.tombstones + other.tombstones,
-            expired: self.expired + other.expired,
-            bytes: self.bytes + other.bytes,
-            oldest: self.oldest.into_iter().chain(other.oldest).min(),
         }
     }
 }

@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 mod crash;
-mod index;
+mod list;
 mod shared;
 mod sweep;
 mod trust;
@@ -40,7 +40,7 @@ async fn open(path: &Path) -> FileStore {
 }
 
 async fn refused(path: &Path) -> Error {
-    FileStore::open(&options(path)).await.err().expect("it must not open")
+    FileStore::open(&options(path)).await.expect_err("it must not open")
 }
 
 fn record(bits: u64) -> Record {

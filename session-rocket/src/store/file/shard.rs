@@ -1,0 +1,279 @@
+//! A shard: one of the 256 folders of the session directory. It holds the files of the keys that begin with one byte.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::ops::Deref;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{Key, random_bytes};
+use crate::store::envelope;
+
+/// An entry's expiry is in its first bytes.
+const HEADER: u64 = 9;
+/// The name of a file that is being written: this prefix, and 64 hexadecimal digits.
+const TEMPORARY: &str = ".new-";
+
+/// The number of the shard that holds a key.
+pub(super) fn shard_of(key: &Key) -> u8 {
+    key.as_bytes()[0]
+}
+
+pub(super) struct Shard {
+    path: PathBuf,
+}
+
+impl Shard {
+    pub(super) fn new(root: &Path, number: u8) -> Self {
+        Self { path: root.join(format!("{number:02x}")) }
+    }
+
+    /// Returns the content of a key's file, if the file exists.
+    pub(super) fn read(&self, key: &Key) -> Result<Option<Bytes>> {
+        let content = found(fs::read(self.file(key))).map_err(cannot("read a file"))?;
+        Ok(content.map(Bytes::from))
+    }
+
+    /// Lists the names of all files, unless another process holds the shard's lock. The lock keeps other processes from
+    /// replacing files meanwhile, because some file systems then list neither the old file nor the new one.
+    pub(super) fn try_names(&self) -> Result<Option<Vec<String>>> {
+        let Some(folder) = found(File::open(&self.path)).map_err(cannot("open a folder"))? else {
+            return Ok(Some(Vec::new()));
+        };
+        if try_lock(&folder)? { self.names().map(Some) } else { Ok(None) }
+    }
+
+    /// Returns the entries of those files that still exist.
+    pub(super) fn read_all(&self, names: &[String]) -> Result<Vec<(Key, Bytes)>> {
+        let keys = names.iter().filter_map(|name| key_of(name));
+        keys.filter_map(|key| self.read(&key).map(|value| Some((key, value?))).transpose()).collect()
+    }
+
+    /// Returns the names of the files that a sweep removes: at most `limit` expired entries, and every file that is still
+    /// being written or that a killed process left behind.
+    pub(super) fn stale(&self, limit: u64, now: Timestamp) -> Result<Vec<String>> {
+        let (mut expired, mut unreadable) = (0, 0_u32);
+        let mut names = self.names()?;
+        names.retain(|name| {
+            if key_of(name).is_none() || expired == limit {
+                return is_temporary(name);
+            }
+            let expiry = self.expiry(name);
+            let is_expired = matches!(expiry, Ok(Some(expires_at)) if expires_at <= now);
+            expired += u64::from(is_expired);
+            unreadable += u32::from(expiry.is_err());
+            is_expired
+        });
+        if unreadable > 0 {
+            let folder = self.path.file_name().unwrap_or_default().display();
+            log::warn!(
+                target: "session_rocket",
+                "the sweep skipped {unreadable} unreadable files in the folder `{folder}` of the session directory"
+            );
+        }
+        Ok(names)
+    }
+
+    /// Returns when an entry expires, if its file exists.
+    fn expiry(&self, name: &str) -> Result<Option<Timestamp>> {
+        let mut header = Vec::new();
+        let read = File::open(self.path.join(name)).and_then(|file| file.take(HEADER).read_to_end(&mut header));
+        if found(read).map_err(cannot("read a file"))?.is_none() {
+            return Ok(None);
+        }
+        let malformed = || Error::new(ErrorKind::Unavailable, "malformed file in the session directory");
+        envelope::expiry(&header).map(Some).ok_or_else(malformed)
+    }
+
+    pub(super) fn names(&self) -> Result<Vec<String>> {
+        let Some(entries) = found(fs::read_dir(&self.path)).map_err(cannot("list a folder"))? else {
+            return Ok(Vec::new());
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        names.collect::<io::Result<_>>().map_err(cannot("list a folder"))
+    }
+
+    fn file(&self, key: &Key) -> PathBuf {
+        self.path.join(key.to_hex())
+    }
+}
+
+/// A shard whose lock this process holds. Only its holder changes files in the shard.
+pub(super) struct LockedShard {
+    shard: Shard,
+    folder: File,
+}
+
+impl Deref for LockedShard {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+impl LockedShard {
+    /// Takes the lock, unless another process holds it.
+    pub(super) fn try_lock(root: &Path, number: u8) -> Result<Option<Self>> {
+        let shard = Shard::new(root, number);
+        if create_folder(&shard.path).map_err(cannot("create a folder"))? {
+            sync(root).map_err(cannot("write a folder"))?;
+        }
+        let folder = File::open(&shard.path).map_err(cannot("open a folder"))?;
+        Ok(try_lock(&folder)?.then_some(Self { shard, folder }))
+    }
+
+    /// Replaces or creates a key's file. Even after a crash, the file is either the old one or the new one.
+    pub(super) fn write(&self, key: &Key, content: &[u8]) -> Result<()> {
+        let name = format!("{TEMPORARY}{}", Key::from_bytes(random_bytes()?).to_hex());
+        let temporary = self.path.join(name);
+        let written = write_file(&temporary, content).and_then(|()| fs::rename(&temporary, self.file(key)));
+        if let Err(error) = written {
+            // If this fails too, a sweep removes the file.
+            let _ = fs::remove_file(&temporary);
+            return Err(cannot("write a file")(error));
+        }
+        self.sync()
+    }
+
+    /// Removes a key's file, if it exists.
+    pub(super) fn delete(&self, key: &Key) -> Result<()> {
+        if self.remove(&key.to_hex())? { self.sync() } else { Ok(()) }
+    }
+
+    /// Removes those of `names` that are still stale, and returns how many expired entries it removed. If a power cut
+    /// brings an entry back, the entry is still expired.
+    pub(super) fn sweep(&self, names: &[String], now: Timestamp) -> Result<u64> {
+        let mut removed = 0;
+        for name in names {
+            // No process writes to a temporary file without the lock, so whoever made this one was killed.
+            let is_stale = is_temporary(name) || self.expiry(name)?.is_some_and(|expires_at| expires_at <= now);
+            removed += u64::from(is_stale && self.remove(name)? && !is_temporary(name));
+        }
+        Ok(removed)
+    }
+
+    /// Removes a file, and returns whether it existed.
+    fn remove(&self, name: &str) -> Result<bool> {
+        let removed = found(fs::remove_file(self.path.join(name))).map_err(cannot("remove a file"))?;
+        Ok(removed.is_some())
+    }
+
+    /// Makes created, renamed and removed files survive a power cut.
+    fn sync(&self) -> Result<()> {
+        self.folder.sync_all().map_err(cannot("write a folder"))
+    }
+}
+
+/// Creates the folders of all shards and checks that they can be locked.
+pub(super) fn create_all(root: &Path) -> Result<()> {
+    for number in 0..=u8::MAX {
+        create_folder(&Shard::new(root, number).path).map_err(cannot("create a folder"))?;
+    }
+    // Another process may have created folders and been killed before they were on the disk.
+    sync(root).map_err(cannot("write a folder"))?;
+    LockedShard::try_lock(root, 0).map(drop)
+}
+
+/// Checks that files can be written to the directory.
+pub(super) fn probe(root: &Path) -> Result<()> {
+    let path = root.join(".probe");
+    write_file(&path, b"probe").map_err(cannot("write a file"))?;
+    found(fs::remove_file(&path)).map(drop).map_err(cannot("remove a file"))
+}
+
+/// Creates a folder for this user alone, and returns whether it was missing.
+pub(super) fn create_folder(path: &Path) -> io::Result<bool> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes what was created in a folder survive a power cut.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+/// Says what failed, and whether the disk is full. The operating system's message contains no path.
+fn cannot(what: &'static str) -> impl Fn(io::Error) -> Error {
+    move |error| {
+        let why = if is_full(&error) { ": there is no room left on its disk, or in this user's quota" } else { "" };
+        Error::with_source(ErrorKind::Unavailable, format!("cannot {what} in the session directory{why}"), error)
+    }
+}
+
+/// Returns `None` if the file or folder does not exist.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Locks an open folder until it is closed, unless another process holds the lock.
+fn try_lock(folder: &File) -> Result<bool> {
+    match folder.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(cannot("lock a folder")(error)),
+    }
+}
+
+/// Writes a file for this user alone, through to the disk.
+fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.strip_prefix(TEMPORARY).and_then(key_of).is_some()
+}
+
+/// Returns the key whose file has this name.
+fn key_of(name: &str) -> Option<Key> {
+    let mut bytes = [0; 32];
+    for (number, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(name.get(2 * number..2 * number + 2)?, 16).ok()?;
+    }
+    let key = Key::from_bytes(bytes);
+    (key.to_hex() == name).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_another_error() {
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge] {
+            let error = cannot("write a file")(full.into());
+            assert!(error.to_string().contains("no room"), "{error}");
+        }
+        let error = cannot("write a file")(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.to_string(), "cannot write a file in the session directory");
+    }
+
+    #[test]
+    fn only_the_name_of_a_key_is_read_as_a_key() {
+        let key = Key::from_bytes([0xAF; 32]);
+        assert_eq!(key_of(&key.to_hex()), Some(key));
+        let upper = key.to_hex().to_uppercase();
+        let signed = format!("+1{}", &key.to_hex()[2..]);
+        let longer = format!("{}00", key.to_hex());
+        for none in ["", "af", "..", &"é".repeat(32), &upper, &signed, &longer, &longer[..62]] {
+            assert_eq!(key_of(none), None, "{none}");
+        }
+    }
+}

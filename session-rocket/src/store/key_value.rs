@@ -1,0 +1,323 @@
+//! An adapter for back-ends that keep whole entries: [`KeyValueStore`] turns a [`KeyValue`] into a [`Store`].
+//!
+//! A back-end keeps opaque bytes under a key, and replaces them only if nobody else replaced them since they were loaded.
+//! The adapter makes all decisions of the [contract](super): it compares versions, leaves tombstones, and treats expired
+//! entries as absent. The [conformance suite](super::conformance) tests the result.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::sync::{Arc, Mutex};
+//!
+//! use async_trait::async_trait;
+//! use bytes::Bytes;
+//! use session_rocket::store::key_value::{KeyValue, KeyValueStore};
+//! use session_rocket::{Key, Result, SystemClock, Timestamp};
+//!
+//! /// A back-end without versions of its own compares the bytes.
+//! #[derive(Default)]
+//! struct Map(Mutex<HashMap<Key, Bytes>>);
+//!
+//! #[async_trait]
+//! impl KeyValue for Map {
+//!     type Tag = Bytes;
+//!
+//!     async fn load(&self, key: &Key) -> Result<Option<(Bytes, Bytes)>> {
+//!         Ok(self.0.lock().unwrap().get(key).map(|value| (value.clone(), value.clone())))
+//!     }
+//!
+//!     async fn swap(&self, key: &Key, expected: Option<Bytes>, value: Bytes, _expires_at: Timestamp) -> Result<bool> {
+//!         let mut entries = self.0.lock().unwrap();
+//!         let is_unchanged = entries.get(key) == expected.as_ref();
+//!         if is_unchanged {
+//!             entries.insert(*key, value);
+//!         }
+//!         Ok(is_unchanged)
+//!     }
+//!
+//!     async fn delete(&self, key: &Key) -> Result<()> {
+//!         self.0.lock().unwrap().remove(key);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let store = KeyValueStore::new(Map::default(), Arc::new(SystemClock));
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::join_all;
+
+use super::decide::{self, Decision, Held};
+use super::{Create, Lookup, Retire, Stats, Store, Touch, Update, envelope};
+use crate::base::clock::{Clock, Timestamp, within};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::Key;
+use crate::store::record::{Fate, Record, Tombstone, Version};
+
+/// A back-end that keeps entries and replaces them atomically.
+///
+/// # Errors
+/// Every method returns [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the back-end fails. The error's context
+/// must not contain a key or a value.
+///
+/// # Cancellation
+/// The caller may drop the future of any method at any await. The method must then have happened as a whole or not at
+/// all, even if it is still running.
+#[async_trait]
+pub trait KeyValue: Send + Sync + 'static {
+    /// Identifies the entry that [`load`](Self::load) returned: two entries of one key that differ in a byte have
+    /// different tags. A back-end that does not count its writes can use the bytes themselves.
+    type Tag: Send + Sync + 'static;
+
+    /// Returns the entry's bytes and tag, or `None` if the key holds no entry. An expired entry may be returned or not.
+    async fn load(&self, key: &Key) -> Result<Option<(Bytes, Self::Tag)>>;
+
+    /// Stores `value` if the key still holds the entry with the tag `expected`, or no entry if `expected` is `None`.
+    /// Returns whether it stored `value`. The comparison and the write are one atomic step.
+    ///
+    /// The back-end may remove the entry from `expires_at` on, and not earlier.
+    async fn swap(&self, key: &Key, expected: Option<Self::Tag>, value: Bytes, expires_at: Timestamp) -> Result<bool>;
+
+    /// Removes the key's entry, if the key holds one.
+    async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// Removes at most `limit` entries that expired at `now` or earlier. Returns how many it removed.
+    ///
+    /// _Default:_ removes nothing, which is right only for a back-end that removes expired entries by itself.
+    async fn delete_expired(&self, limit: u32, now: Timestamp) -> Result<u64> {
+        let _ = (limit, now);
+        Ok(0)
+    }
+
+    /// Passes every entry's key and bytes to `visit`, in any order. Entries that change during the scan may be passed
+    /// in either state. The adapter implements [`list`](Store::list), [`retire_all`](Store::retire_all) and
+    /// [`stats`](Store::stats) with this method.
+    ///
+    /// _Default:_ [`ErrorKind::Unsupported`].
+    async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
+        let _ = visit;
+        Err(Error::new(ErrorKind::Unsupported, "this store cannot list its sessions"))
+    }
+}
+
+/// A [`Store`] that keeps its entries in a [`KeyValue`] back-end.
+pub struct KeyValueStore<K> {
+    back_end: K,
+    clock: Arc<dyn Clock>,
+    timeout: Option<Duration>,
+}
+
+impl<K: KeyValue> KeyValueStore<K> {
+    /// A store that keeps its entries in `back_end` and compares their expiry with `clock`.
+    pub fn new(back_end: K, clock: Arc<dyn Clock>) -> Self {
+        Self { back_end, clock, timeout: None }
+    }
+
+    /// Sets how long a call for one key may take; it then fails with [`ErrorKind::Timeout`]. _Default:_ no limit.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The back-end.
+    pub fn back_end(&self) -> &K {
+        &self.back_end
+    }
+
+    async fn bounded<R>(&self, call: impl Future<Output = Result<R>>) -> Result<R> {
+        let Some(timeout) = self.timeout else { return call.await };
+        within(&*self.clock, || timeout, call)
+            .await
+            .unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, "the session store did not reply in time")))
+    }
+
+    /// Replaces what `key` holds as `decide` says, and returns `done`; or returns the answer of `decide`. `decide` runs
+    /// again after each lost race, with `true`: some other call then has made progress.
+    async fn replace<A>(
+        &self,
+        key: &Key,
+        done: A,
+        decide: impl Fn(Held<Record>, bool) -> Result<Decision<Sealed, A>>,
+    ) -> Result<A> {
+        let mut is_retry = false;
+        loop {
+            let (held, tag) = match self.back_end.load(key).await? {
+                Some((value, tag)) => (envelope::decode(value)?, Some(tag)),
+                None => (Lookup::Absent, None),
+            };
+            match decide(held.into(), is_retry)? {
+                Decision::Answer(answer) => return Ok(answer),
+                Decision::Write(sealed) => {
+                    if self.back_end.swap(key, tag, sealed.value, sealed.expires_at).await? {
+                        return Ok(done);
+                    }
+                }
+            }
+            is_retry = true;
+        }
+    }
+
+    /// Passes every entry to `visit`. Damaged entries are skipped: they cannot be loaded as a session either.
+    async fn scan(&self, mut visit: impl FnMut(Key, Lookup) + Send) -> Result<()> {
+        let mut damaged = 0_u64;
+        let visit = &mut |key, value| match envelope::decode(value) {
+            Ok(held) => visit(key, held),
+            Err(_) => damaged += 1,
+        };
+        self.back_end.scan(visit).await?;
+        if damaged > 0 {
+            log::warn!(target: "session_rocket", "skipped {damaged} damaged entries while listing sessions");
+        }
+        Ok(())
+    }
+
+    /// Ends the session of `owner` at `key`, or at the key it moved to. Returns how many sessions it ended.
+    async fn retire_session(
+        &self,
+        mut key: Key,
+        owner: Owner<'_>,
+        except: Option<&Key>,
+        until: Timestamp,
+    ) -> Result<u64> {
+        while Some(&key) != except {
+            match self.load(&key).await? {
+                Lookup::Found(record) if owner.has(&record) => {
+                    let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
+                    if self.retire(&key, Some(record.version), tombstone).await? == Retire::Retired {
+                        return Ok(1);
+                    }
+                }
+                Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => key = to,
+                Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => return Ok(0),
+            }
+        }
+        Ok(0)
+    }
+}
+
+#[async_trait]
+impl<K: KeyValue> Store for KeyValueStore<K> {
+    async fn load(&self, key: &Key) -> Result<Lookup> {
+        let Some((value, _)) = self.bounded(self.back_end.load(key)).await? else { return Ok(Lookup::Absent) };
+        envelope::open(value, self.clock.now())
+    }
+
+    async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
+        self.bounded(async {
+            let sealed = Sealed::record(record)?;
+            // Almost every key is fresh, so that the first write needs no load.
+            if self.back_end.swap(key, None, sealed.value.clone(), sealed.expires_at).await? {
+                return Ok(Create::Created);
+            }
+            let decide = |held, _| decide::create(held, self.clock.now()).try_map(|()| Ok(sealed.clone()));
+            self.replace(key, Create::Created, decide).await
+        })
+        .await
+    }
+
+    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
+        let decide = |held, is_retry| match held {
+            // The same update won the race: an earlier attempt whose caller stopped waiting.
+            Held::Record { version, .. } if is_retry && version == record.version => {
+                Ok(Decision::Answer(Update::Updated))
+            }
+            held => decide::update(held, expected, self.clock.now()).try_map(|_| Sealed::record(record)),
+        };
+        self.bounded(self.replace(key, Update::Updated, decide)).await
+    }
+
+    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
+        let decide = |held, _| {
+            decide::touch(held, expected, expires_at, self.clock.now())
+                .try_map(|found| Sealed::record(&Record { expires_at, ..found }))
+        };
+        self.bounded(self.replace(key, Touch::Touched, decide)).await
+    }
+
+    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
+        let decide =
+            |held, _| decide::retire(held, expected, self.clock.now()).try_map(|_| Ok(Sealed::tombstone(tombstone)));
+        self.bounded(self.replace(key, Retire::Retired, decide)).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.bounded(self.back_end.delete(key)).await
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        self.back_end.delete_expired(limit, self.clock.now()).await
+    }
+
+    async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
+        let (now, owner) = (self.clock.now(), Owner { scope, identity });
+        let mut listed = Vec::new();
+        self.scan(|key, held| match decide::load(held.into(), now) {
+            Lookup::Found(record) if owner.has(&record) => listed.push((key, record)),
+            Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
+        })
+        .await?;
+        Ok(listed)
+    }
+
+    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
+        let (now, owner) = (self.clock.now(), Owner { scope, identity });
+        let mut keys = Vec::new();
+        self.scan(|key, held| match decide::load(held.into(), now) {
+            Lookup::Found(record) if owner.has(&record) => keys.push(key),
+            // The session may have moved to a key that the scan had already passed.
+            Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => keys.push(to),
+            Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
+        })
+        .await?;
+        // Concurrently, so that a key that cannot be written does not keep the other sessions alive.
+        let retired = join_all(keys.into_iter().map(|key| self.retire_session(key, owner, except, until))).await;
+        retired.into_iter().sum()
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let (now, mut stats) = (self.clock.now(), Stats::default());
+        self.scan(|_, held| stats.add(&held, now)).await?;
+        Ok(stats)
+    }
+}
+
+impl<K> fmt::Debug for KeyValueStore<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyValueStore").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// An entry as the back-end keeps it.
+#[derive(Clone)]
+struct Sealed {
+    value: Bytes,
+    expires_at: Timestamp,
+}
+
+impl Sealed {
+    fn record(record: &Record) -> Result<Self> {
+        Ok(Self { value: envelope::seal_record(record)?.into(), expires_at: record.expires_at })
+    }
+
+    fn tombstone(tombstone: Tombstone) -> Self {
+        Self { value: envelope::seal_tombstone(tombstone).into(), expires_at: tombstone.expires_at }
+    }
+}
+
+/// The identity whose sessions a call is about.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    scope: &'a str,
+    identity: &'a str,
+}
+
+impl Owner<'_> {
+    fn has(self, record: &Record) -> bool {
+        record.scope == self.scope && record.identity.as_deref() == Some(self.identity)
+    }
+}
