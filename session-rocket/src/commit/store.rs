@@ -309,8 +309,10 @@ impl StoreEngine {
         let created_at = created_at.unwrap_or(now);
         let expires_at = self.rules.expires_at(values, created_at, now);
         let version = Version::random()?;
-        let mut record = Record::new(self.rules.scope, values.payload(self.rules.format), version, now, expires_at);
-        record.created_at = created_at;
+        let mut record = Record::new(version, expires_at)
+            .with_scope(self.rules.scope)
+            .with_payload(values.payload(self.rules.format))
+            .with_times(created_at, now);
         record.identity = self.rules.identity(values)?;
         Ok((record, Live { id, key, version, created_at, expires_at, is_cut: false }))
     }

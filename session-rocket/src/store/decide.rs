@@ -37,6 +37,16 @@ impl From<Lookup> for Held<Record> {
     }
 }
 
+impl<R: Into<Record>> From<Held<R>> for Lookup {
+    fn from(held: Held<R>) -> Self {
+        match held {
+            Held::Record { record, .. } => Self::Found(record.into()),
+            Held::Tombstone(tombstone) => Self::Tombstone(tombstone),
+            Held::Nothing => Self::Absent,
+        }
+    }
+}
+
 /// What a call does.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decision<W, A> {
@@ -58,11 +68,7 @@ impl<W, A> Decision<W, A> {
 
 /// What `load` returns.
 pub(crate) fn load<R: Into<Record>>(held: Held<R>, now: Timestamp) -> Lookup {
-    match held.live(now) {
-        Held::Record { record, .. } => Lookup::Found(record.into()),
-        Held::Tombstone(tombstone) => Lookup::Tombstone(tombstone),
-        Held::Nothing => Lookup::Absent,
-    }
+    held.live(now).into()
 }
 
 /// Whether `create` inserts its record (clause 2).
@@ -103,3 +109,6 @@ pub(crate) fn retire<R: Into<Record>>(held: Held<R>, expected: Option<Version>, 
         Held::Tombstone(_) | Held::Nothing => Decision::Answer(Retire::Gone),
     }
 }
+
+#[cfg(test)]
+mod tests;

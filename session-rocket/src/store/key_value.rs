@@ -152,8 +152,8 @@ impl<K: KeyValue> KeyValueStore<K> {
             };
             match decide(held.into(), is_retry)? {
                 Decision::Answer(answer) => return Ok(answer),
-                Decision::Write(sealed) => {
-                    if self.back_end.swap(key, tag, sealed.value, sealed.expires_at).await? {
+                Decision::Write((value, expires_at)) => {
+                    if self.back_end.swap(key, tag, value, expires_at).await? {
                         return Ok(done);
                     }
                 }
@@ -187,7 +187,7 @@ impl<K: KeyValue> KeyValueStore<K> {
         while Some(&key) != except {
             match self.load(&key).await? {
                 Lookup::Found(record) if owner.has(&record) => {
-                    let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
+                    let tombstone = Tombstone::ended(until);
                     if self.retire(&key, Some(record.version), tombstone).await? == Retire::Retired {
                         return Ok(1);
                     }
@@ -209,12 +209,12 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
         self.bounded(async {
-            let sealed = Sealed::record(record)?;
-            // Almost every key is fresh, so that the first write needs no load.
-            if self.back_end.swap(key, None, sealed.value.clone(), sealed.expires_at).await? {
+            let (value, expires_at) = seal_record(record)?;
+            // Almost every key is fresh, so try without a load first.
+            if self.back_end.swap(key, None, value.clone(), expires_at).await? {
                 return Ok(Create::Created);
             }
-            let decide = |held, _| decide::create(held, self.clock.now()).try_map(|()| Ok(sealed.clone()));
+            let decide = |held, _| decide::create(held, self.clock.now()).try_map(|()| Ok((value.clone(), expires_at)));
             self.replace(key, Create::Created, decide).await
         })
         .await
@@ -226,7 +226,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
             Held::Record { version, .. } if is_retry && version == record.version => {
                 Ok(Decision::Answer(Update::Updated))
             }
-            held => decide::update(held, expected, self.clock.now()).try_map(|_| Sealed::record(record)),
+            held => decide::update(held, expected, self.clock.now()).try_map(|_| seal_record(record)),
         };
         self.bounded(self.replace(key, Update::Updated, decide)).await
     }
@@ -234,14 +234,14 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         let decide = |held, _| {
             decide::touch(held, expected, expires_at, self.clock.now())
-                .try_map(|found| Sealed::record(&Record { expires_at, ..found }))
+                .try_map(|found| seal_record(&Record { expires_at, ..found }))
         };
         self.bounded(self.replace(key, Touch::Touched, decide)).await
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         let decide =
-            |held, _| decide::retire(held, expected, self.clock.now()).try_map(|_| Ok(Sealed::tombstone(tombstone)));
+            |held, _| decide::retire(held, expected, self.clock.now()).try_map(|_| Ok(seal_tombstone(tombstone)));
         self.bounded(self.replace(key, Retire::Retired, decide)).await
     }
 
@@ -292,21 +292,15 @@ impl<K> fmt::Debug for KeyValueStore<K> {
     }
 }
 
-/// An entry as the back-end keeps it.
-#[derive(Clone)]
-struct Sealed {
-    value: Bytes,
-    expires_at: Timestamp,
+/// An entry's bytes, and when it expires.
+type Sealed = (Bytes, Timestamp);
+
+fn seal_record(record: &Record) -> Result<Sealed> {
+    Ok((envelope::seal_record(record)?.into(), record.expires_at))
 }
 
-impl Sealed {
-    fn record(record: &Record) -> Result<Self> {
-        Ok(Self { value: envelope::seal_record(record)?.into(), expires_at: record.expires_at })
-    }
-
-    fn tombstone(tombstone: Tombstone) -> Self {
-        Self { value: envelope::seal_tombstone(tombstone).into(), expires_at: tombstone.expires_at }
-    }
+fn seal_tombstone(tombstone: Tombstone) -> Sealed {
+    (envelope::seal_tombstone(tombstone).into(), tombstone.expires_at)
 }
 
 /// The identity whose sessions a call is about.
@@ -321,3 +315,6 @@ impl Owner<'_> {
         record.scope == self.scope && record.identity.as_deref() == Some(self.identity)
     }
 }
+
+#[cfg(test)]
+mod tests;

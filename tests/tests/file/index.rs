@@ -42,7 +42,7 @@ async fn a_list_drops_what_does_not_belong_on_it() {
     let home = home(&path);
     let [absent, ended, others, lost] = [1, 2, 3, 4].map(|byte| Key::from_bytes([byte; 32]));
     created(&store, &ended, &theirs).await;
-    let tombstone = session_rocket::Tombstone { fate: session_rocket::Fate::Ended, expires_at: theirs.expires_at };
+    let tombstone = session_rocket::Tombstone::ended(theirs.expires_at);
     store.retire(&ended, None, tombstone).await.expect("a tombstone");
     created(&store, &others, &record(1).with_identity("bob")).await;
     created(&store, &lost, &theirs).await;

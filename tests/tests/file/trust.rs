@@ -182,7 +182,7 @@ async fn a_link_in_the_place_of_a_folder_is_not_followed() {
 
 async fn assert_untrusted(store: &dyn Store, key: &Key) {
     let record = record(2);
-    let tombstone = session_rocket::Tombstone { fate: session_rocket::Fate::Ended, expires_at: record.expires_at };
+    let tombstone = session_rocket::Tombstone::ended(record.expires_at);
     for (call, error) in [
         ("load", store.load(key).await.err()),
         ("create", store.create(key, &record).await.err()),

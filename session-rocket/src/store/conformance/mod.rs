@@ -190,7 +190,11 @@ pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> 
 /// When a call answers, or fails otherwise than with [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`].
 pub async fn errors_are_not_answers(store: &dyn Store) {
     let (key, now) = (random_key(), ManualClock::default().now());
-    let record = Record::new("conformance", "payload", version(), now, now.plus(HOUR)).with_identity("identity");
+    let record = Record::new(version(), now.plus(HOUR))
+        .with_scope("conformance")
+        .with_payload("payload")
+        .with_times(now, now)
+        .with_identity("identity");
     let tombstone = Tombstone { fate: Fate::Ended, expires_at: now.plus(HOUR) };
     failed("load", store.load(&key).await, false);
     failed("create", store.create(&key, &record).await, false);
@@ -224,7 +228,10 @@ impl Subject {
 
     /// A record that lives for an hour.
     fn record(&self, payload: &str) -> Record {
-        Record::new("conformance", payload.to_owned(), version(), self.clock.now(), self.in_an_hour())
+        Record::new(version(), self.in_an_hour())
+            .with_scope("conformance")
+            .with_payload(payload.to_owned())
+            .with_times(self.clock.now(), self.clock.now())
     }
 
     fn ended(&self) -> Tombstone {

@@ -230,7 +230,10 @@ mod tests {
         let take = || Held::try_take(&directory.0, part_of(&KEY), &mut Queue::default(), &clock).unwrap();
         let held = take().unwrap();
         assert!(take().is_none(), "two have one lock");
-        let theirs = Record::new("s", "x", Version::from_bits(1), clock.now(), Timestamp::from_millis(i64::MAX));
+        let theirs = Record::new(Version::from_bits(1), Timestamp::from_millis(i64::MAX))
+            .with_scope("s")
+            .with_payload("x")
+            .with_times(clock.now(), clock.now());
         let theirs = theirs.with_identity("ada");
         let home = index::home("s", "ada");
         let listed = || index::marked(&held.root, &home).unwrap();
