@@ -17,12 +17,13 @@ pub(crate) enum Held<R> {
 
 impl<R> Held<R> {
     /// What the key holds for the caller: expired entries count as absent (clause 7).
+    #[inline]
     fn live(self, now: Timestamp) -> Self {
-        match self {
-            Self::Record { expires_at, .. } | Self::Tombstone(Tombstone { expires_at, .. }) if expires_at <= now => {
+        match &self {
+            Self::Record { expires_at, .. } | Self::Tombstone(Tombstone { expires_at, .. }) if *expires_at <= now => {
                 Self::Nothing
             }
-            held => held,
+            _ => self,
         }
     }
 }
@@ -33,16 +34,6 @@ impl From<Lookup> for Held<Record> {
             Lookup::Found(record) => Self::Record { version: record.version, expires_at: record.expires_at, record },
             Lookup::Tombstone(tombstone) => Self::Tombstone(tombstone),
             Lookup::Absent => Self::Nothing,
-        }
-    }
-}
-
-impl<R: Into<Record>> From<Held<R>> for Lookup {
-    fn from(held: Held<R>) -> Self {
-        match held {
-            Held::Record { record, .. } => Self::Found(record.into()),
-            Held::Tombstone(tombstone) => Self::Tombstone(tombstone),
-            Held::Nothing => Self::Absent,
         }
     }
 }
@@ -66,12 +57,18 @@ impl<W, A> Decision<W, A> {
     }
 }
 
-/// What `load` returns.
+/// What `load` returns. Without [`Held::live`], because every request loads and the copy would cost as much as the match.
+#[inline]
 pub(crate) fn load<R: Into<Record>>(held: Held<R>, now: Timestamp) -> Lookup {
-    held.live(now).into()
+    match held {
+        Held::Record { expires_at, record, .. } if expires_at > now => Lookup::Found(record.into()),
+        Held::Tombstone(tombstone) if tombstone.expires_at > now => Lookup::Tombstone(tombstone),
+        Held::Record { .. } | Held::Tombstone(_) | Held::Nothing => Lookup::Absent,
+    }
 }
 
 /// Whether `create` inserts its record (clause 2).
+#[inline]
 pub(crate) fn create<R>(held: Held<R>, now: Timestamp) -> Decision<(), Create> {
     match held.live(now) {
         Held::Nothing => Decision::Write(()),
@@ -80,6 +77,7 @@ pub(crate) fn create<R>(held: Held<R>, now: Timestamp) -> Decision<(), Create> {
 }
 
 /// Which record `update` replaces (clause 3).
+#[inline]
 pub(crate) fn update<R: Into<Record>>(held: Held<R>, expected: Version, now: Timestamp) -> Decision<R, Update> {
     match held.live(now) {
         Held::Record { version, record, .. } if version == expected => Decision::Write(record),
@@ -90,6 +88,7 @@ pub(crate) fn update<R: Into<Record>>(held: Held<R>, expected: Version, now: Tim
 }
 
 /// Which record's expiry `touch` moves to `later` (clause 4).
+#[inline]
 pub(crate) fn touch<R>(held: Held<R>, expected: Version, later: Timestamp, now: Timestamp) -> Decision<R, Touch> {
     match held.live(now) {
         Held::Record { version, .. } if version != expected => Decision::Answer(Touch::Conflict),
@@ -100,6 +99,7 @@ pub(crate) fn touch<R>(held: Held<R>, expected: Version, later: Timestamp, now: 
 }
 
 /// Which record `retire` replaces by a tombstone (clause 5).
+#[inline]
 pub(crate) fn retire<R: Into<Record>>(held: Held<R>, expected: Option<Version>, now: Timestamp) -> Decision<R, Retire> {
     match held.live(now) {
         Held::Record { version, record, .. } if expected.is_none_or(|expected| expected == version) => {

@@ -48,6 +48,7 @@ enum Entry {
 }
 
 impl Entry {
+    #[inline]
     fn held(&self) -> Held<&Live> {
         match self {
             Self::Live(live) => Held::Record { version: live.version, expires_at: live.expires_at, record: live },
@@ -63,6 +64,7 @@ impl Entry {
     }
 }
 
+#[inline]
 fn held(entry: Option<&Entry>) -> Held<&Live> {
     entry.map_or(Held::Nothing, Entry::held)
 }
@@ -124,6 +126,7 @@ impl MemoryStore {
     }
 
     /// Lets `write` change what `key` holds if `decide` says so, and returns `done`; or returns the answer of `decide`.
+    #[inline]
     fn change<A>(
         &self,
         key: &Key,
@@ -234,7 +237,7 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         let mut stats = Stats::default();
         for (_, entry) in &self.lock().entries {
-            stats.add(&entry.held().into(), now);
+            stats.add(&decide::load(entry.held(), Timestamp::from_millis(i64::MIN)), now);
         }
         Ok(stats)
     }

@@ -26,7 +26,7 @@ impl Redb {
             let transaction = database.begin_write()?;
             let reply = call(&mut transaction.open_table(SESSIONS)?)?;
             transaction.commit()?;
-            Ok(reply)
+            Ok::<R, redb::Error>(reply)
         };
         rocket::tokio::task::spawn_blocking(transact).await.map_err(failed)?.map_err(failed)
     }

@@ -1,8 +1,9 @@
-//! The store contract as tests: every clause, against any store.
+//! Tests of every clause of the store contract, for any store.
 //!
-//! For authors of stores. [`run`] wants a function that opens the store on a clock the suite can move; it calls it
-//! once for each of the [`checks`]. Keys are random, so the store may be shared and need not be empty; but nobody else
-//! may sweep it while the suite runs. The suite needs a tokio runtime with time enabled, best one of several threads.
+//! For authors of stores. [`run`] takes a function that opens the store with a clock that the suite moves, and calls the
+//! function once for each of the [`checks`]. Keys are random, so the store may be shared and need not be empty; but no
+//! other process may sweep it while the suite runs. The suite needs a tokio runtime with time enabled, preferably one
+//! with several threads.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -15,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Clause 11, that errors are not answers, needs a store whose back-end is out of order, which only its author can
-//! arrange: give it to [`errors_are_not_answers`].
+//! Clause 11 ("errors are not answers") needs a store whose back-end is out of order, which only its author can arrange:
+//! pass such a store to [`errors_are_not_answers`].
 
 use std::any::Any;
 use std::fmt;
@@ -30,6 +31,7 @@ use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
 use crate::store::record::{Fate, Record, Tombstone, Version};
 
+mod calls;
 mod cancellation;
 mod expiry;
 mod identity;
@@ -37,7 +39,7 @@ mod neighbours;
 mod races;
 mod records;
 
-/// A check that takes longer than this has failed: something waits forever.
+/// A check that takes longer than this fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -51,12 +53,12 @@ pub struct Check {
 }
 
 impl Check {
-    /// The number of the clause it belongs to, as in the documentation of [`store`](super).
+    /// The number of the check's clause in the documentation of [`store`](super).
     pub fn clause(&self) -> u8 {
         self.clause
     }
 
-    /// What is checked.
+    /// What the check tests.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -74,14 +76,14 @@ impl fmt::Debug for Check {
     }
 }
 
-/// How a store did in one check.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It keeps this part of the contract.
+    /// The store keeps this part of the contract.
     Kept,
-    /// It says that it does not offer this, which the contract allows.
+    /// The store reports that it does not support the call, which the contract allows.
     Unsupported,
-    /// It breaks the contract, in this way.
+    /// The store breaks the contract in this way.
     Broken(String),
 }
 
@@ -153,7 +155,7 @@ const CHECKS: &[Check] = checks! {
 /// Runs every check on the store that `open` opens.
 ///
 /// # Panics
-/// When the store breaks the contract, with every clause that it breaks.
+/// If the store breaks the contract. The message lists every check that failed.
 pub async fn run(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) {
     let broken: Vec<String> = examine(open)
         .await
@@ -166,7 +168,7 @@ pub async fn run(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) {
     assert!(broken.is_empty(), "the store breaks the contract:\n{}", broken.join("\n"));
 }
 
-/// Runs every check on the store that `open` opens, and says how each went.
+/// Runs every check on the store that `open` opens, and returns all results.
 pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> Vec<(Check, Outcome)> {
     let mut outcomes = Vec::new();
     for check in checks() {
@@ -175,7 +177,7 @@ pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> 
         let task = tokio::spawn(tokio::time::timeout(PATIENCE, (check.run)(Subject { store, clock })));
         let outcome = match task.await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Outcome::Broken(format!("it took longer than {PATIENCE:?}")),
+            Ok(Err(_)) => Outcome::Broken(format!("the check took longer than {PATIENCE:?}")),
             Err(error) if error.is_panic() => Outcome::Broken(message(&*error.into_panic())),
             Err(_) => Outcome::Broken("the runtime was shut down".to_owned()),
         };
@@ -184,10 +186,10 @@ pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> 
     outcomes
 }
 
-/// Clause 11, on a store whose back-end is out of order: every call is an error, none an answer.
+/// Checks clause 11 on a store whose back-end is out of order: every call has to return an error.
 ///
 /// # Panics
-/// When a call answers, or fails otherwise than with [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`].
+/// If a call succeeds, or fails with another kind than [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`].
 pub async fn errors_are_not_answers(store: &dyn Store) {
     let (key, now) = (random_key(), ManualClock::default().now());
     let record = Record::new(version(), now.plus(HOUR))
@@ -195,7 +197,7 @@ pub async fn errors_are_not_answers(store: &dyn Store) {
         .with_payload("payload")
         .with_times(now, now)
         .with_identity("identity");
-    let tombstone = Tombstone { fate: Fate::Ended, expires_at: now.plus(HOUR) };
+    let tombstone = Tombstone::ended(now.plus(HOUR));
     failed("load", store.load(&key).await, false);
     failed("create", store.create(&key, &record).await, false);
     failed("update", store.update(&key, record.version, &record).await, false);
@@ -214,7 +216,7 @@ fn failed<T>(call: &str, result: Result<T>, optional: bool) {
     assert!(right, "clause 11: errors are not answers: {call} gave {kind:?} while the back-end is out of order");
 }
 
-/// What a check works on.
+/// The store that a check tests, and its clock.
 #[derive(Clone)]
 struct Subject {
     store: Arc<dyn Store>,
@@ -226,7 +228,7 @@ impl Subject {
         self.clock.now().plus(HOUR)
     }
 
-    /// A record that lives for an hour.
+    /// A record that expires in an hour.
     fn record(&self, payload: &str) -> Record {
         Record::new(version(), self.in_an_hour())
             .with_scope("conformance")
@@ -235,11 +237,15 @@ impl Subject {
     }
 
     fn ended(&self) -> Tombstone {
-        Tombstone { fate: Fate::Ended, expires_at: self.in_an_hour() }
+        Tombstone::ended(self.in_an_hour())
     }
 
     fn moved(&self, to: Key) -> Tombstone {
-        Tombstone { fate: Fate::Moved(to), expires_at: self.in_an_hour() }
+        Tombstone::moved(to, self.in_an_hour())
+    }
+
+    fn tombstones(&self) -> [Tombstone; 2] {
+        [self.ended(), self.moved(random_key())]
     }
 
     /// A fresh key that holds `record`.
@@ -280,7 +286,7 @@ impl Subject {
         answer("delete", self.store.delete(key).await);
     }
 
-    /// Sweeps until nothing is left, and says how much there was.
+    /// Sweeps until nothing is left. Returns how many entries were removed.
     async fn sweep(&self, limit: u32) -> u64 {
         let mut swept = 0;
         loop {
@@ -294,10 +300,13 @@ impl Subject {
     }
 
     async fn holds(&self, key: &Key, record: &Record) {
-        let held = self.load(key).await;
-        assert_eq!(held, Lookup::Found(record.clone()), "not the record that should be there");
-        let Lookup::Found(found) = held else { return };
-        assert!(found.payload == record.payload, "not the payload that should be there");
+        assert_eq!(self.load(key).await, Lookup::Found(record.clone()), "not the record that should be there");
+    }
+
+    /// Stores `record` and loads it.
+    async fn round_trip(&self, record: Record) {
+        let key = self.stored(&record).await;
+        self.holds(&key, &record).await;
     }
 }
 
@@ -317,6 +326,11 @@ fn random_key() -> Key {
 
 fn version() -> Version {
     Version::random().expect("a test needs random bytes")
+}
+
+/// The record's version, a version that nobody wrote, and a version that a back-end may use for "none".
+fn any_versions(record: &Record) -> [Version; 3] {
+    [record.version, version(), Version::from_bits(0)]
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

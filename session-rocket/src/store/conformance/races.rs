@@ -1,33 +1,30 @@
-//! Clauses 2 to 5: many calls at once for one key.
+//! Clauses 2 to 5: many concurrent calls for one key.
 
-use tokio::task::JoinSet;
+use std::panic::resume_unwind;
+
+use futures::future::join_all;
 
 use super::{Create, HOUR, Key, Lookup, Record, Retire, Subject, Touch, Update, random_key};
 
-/// So many calls at once.
+/// The number of concurrent calls.
 const CROWD: usize = 16;
 const ROUNDS: usize = 4;
 
-/// Runs `call` for all numbers of the crowd at once; the answers in the order of the numbers.
+/// Runs `call` for all numbers of the crowd concurrently. Returns the answers in the order of the numbers.
 async fn crowd<F, R>(call: impl Fn(usize) -> F) -> Vec<R>
 where
     F: Future<Output = R> + Send + 'static,
     R: Send + 'static,
 {
-    let mut tasks = JoinSet::new();
-    for number in 0..CROWD {
-        let call = call(number);
-        tasks.spawn(async move { (number, call.await) });
-    }
-    let mut answers = tasks.join_all().await;
-    answers.sort_by_key(|(number, _)| *number);
-    answers.into_iter().map(|(_, answer)| answer).collect()
+    let tasks = (0..CROWD).map(|number| tokio::spawn(call(number))).collect::<Vec<_>>();
+    let answers = join_all(tasks).await;
+    answers.into_iter().map(|answer| answer.unwrap_or_else(|error| resume_unwind(error.into_panic()))).collect()
 }
 
-/// The number of the one answer that is `won`.
+/// The number of the only answer for which `won` is true.
 fn winner<R>(answers: &[R], won: impl Fn(&R) -> bool) -> usize {
     let winners: Vec<usize> = (0..answers.len()).filter(|number| won(&answers[*number])).collect();
-    assert_eq!(winners.len(), 1, "so many of {CROWD} concurrent calls won");
+    assert_eq!(winners.len(), 1, "exactly one of {CROWD} concurrent calls must win");
     winners[0]
 }
 
@@ -65,7 +62,7 @@ pub(super) async fn updates(on: Subject) {
     }
 }
 
-/// Adds one by compare-and-swap, as often as it takes.
+/// Adds one by compare-and-swap, and retries until it succeeds.
 async fn increment(on: &Subject, key: &Key, mut current: Record) {
     loop {
         let count: u32 = std::str::from_utf8(&current.payload).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -120,7 +117,7 @@ pub(super) async fn touch_and_update(on: Subject) {
     }
 }
 
-/// What the two kinds of call in a race answered.
+/// The answers of the two kinds of call in a race.
 #[derive(Debug, PartialEq)]
 enum Raced {
     Update(Update),
