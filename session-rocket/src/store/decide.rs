@@ -19,11 +19,14 @@ impl<R> Held<R> {
     /// What the key holds for the caller: expired entries count as absent (clause 7).
     #[inline]
     fn live(self, now: Timestamp) -> Self {
-        match &self {
-            Self::Record { expires_at, .. } | Self::Tombstone(Tombstone { expires_at, .. }) if *expires_at <= now => {
-                Self::Nothing
-            }
-            _ => self,
+        if self.is_expired(now) { Self::Nothing } else { self }
+    }
+
+    #[inline]
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Record { expires_at, .. } | Self::Tombstone(Tombstone { expires_at, .. }) => *expires_at <= now,
+            Self::Nothing => false,
         }
     }
 }
@@ -57,13 +60,14 @@ impl<W, A> Decision<W, A> {
     }
 }
 
-/// What `load` returns. Without [`Held::live`], because every request loads and the copy would cost as much as the match.
+/// What `load` returns.
 #[inline]
 pub(crate) fn load<R: Into<Record>>(held: Held<R>, now: Timestamp) -> Lookup {
     match held {
-        Held::Record { expires_at, record, .. } if expires_at > now => Lookup::Found(record.into()),
-        Held::Tombstone(tombstone) if tombstone.expires_at > now => Lookup::Tombstone(tombstone),
-        Held::Record { .. } | Held::Tombstone(_) | Held::Nothing => Lookup::Absent,
+        held if held.is_expired(now) => Lookup::Absent,
+        Held::Record { record, .. } => Lookup::Found(record.into()),
+        Held::Tombstone(tombstone) => Lookup::Tombstone(tombstone),
+        Held::Nothing => Lookup::Absent,
     }
 }
 

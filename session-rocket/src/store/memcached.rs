@@ -9,10 +9,10 @@
 //! `async-memcached` 0.9 also closes a connection whose caller goes away, but has one connection and no
 //! compare-and-swap.
 
+use std::io;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, io};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -73,7 +73,7 @@ impl KeyValueStore<Memcached> {
             let left = options.timeout.saturating_sub(started.elapsed());
             bounded(left, server.greet()).await.map_err(|failure| cannot_open(server.address(), failure))?;
         }
-        Ok(Self::new(back_end, options.clock.clone()).timeout(options.timeout))
+        Ok(Self::new(back_end, options.clock.clone()))
     }
 }
 
@@ -99,6 +99,10 @@ impl Memcached {
         let server = self.servers.iter().max_by_key(rank).expect("`addresses` returns at least one server");
         (server, format!("{}{}", self.prefix, key.to_hex()))
     }
+
+    async fn within<R>(&self, what: &str, call: impl Future<Output = Result<R, Failure>>) -> Result<R> {
+        bounded(self.timeout, call).await.map_err(|failure| explain(what, failure))
+    }
 }
 
 #[async_trait]
@@ -107,35 +111,26 @@ impl KeyValue for Memcached {
 
     async fn load(&self, key: &Key) -> Result<Option<(Bytes, u64)>> {
         let (server, name) = self.place(key);
-        server.get(&name).await.map_err(|failure| explain("load", failure))
+        self.within("load", server.get(&name)).await
     }
 
     async fn swap(&self, key: &Key, expected: Option<u64>, value: Bytes, expires_at: Timestamp) -> Result<bool> {
         let (server, name) = self.place(key);
         let lifetime = lifetime(self.clock.now().until(expires_at), SystemClock.now());
-        server.put(&name, expected, &value, lifetime).await.map_err(|failure| explain("save", failure))
+        self.within("save", server.put(&name, expected, &value, lifetime)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
         let (server, name) = self.place(key);
-        server.delete(&name).await.map_err(|failure| explain("delete", failure))
+        self.within("delete", server.delete(&name)).await
     }
 
     /// Memcached removes expired entries by itself. This method only checks that the servers reply.
     async fn delete_expired(&self, _limit: u32, _now: Timestamp) -> Result<u64> {
-        let greet_all = async {
-            for server in &self.servers {
-                server.greet().await?;
-            }
-            Ok(0)
-        };
-        bounded(self.timeout, greet_all).await.map_err(|failure| explain("sweep", failure))
-    }
-}
-
-impl fmt::Debug for Memcached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memcached").field("servers", &self.servers.len()).finish_non_exhaustive()
+        for server in &self.servers {
+            self.within("sweep", server.greet()).await?;
+        }
+        Ok(0)
     }
 }
 
@@ -198,27 +193,27 @@ fn cannot_open(address: &str, failure: Failure) -> Error {
 }
 
 fn explain(what: &str, failure: Failure) -> Error {
-    let cannot = |why: &str| format!("cannot {what} a session: {why}");
-    match failure {
+    let (kind, why) = match &failure {
         Failure::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
-            Error::with_source(ErrorKind::Timeout, cannot("Memcached did not reply in time"), error)
+            (ErrorKind::Timeout, "Memcached did not reply in time")
         }
-        Failure::Io(error) => {
-            Error::with_source(ErrorKind::Unavailable, cannot("the connection to Memcached failed"), error)
+        Failure::Io(_) => (ErrorKind::Unavailable, "the connection to Memcached failed"),
+        Failure::Malformed => {
+            (ErrorKind::Unavailable, "the server sent a malformed Memcached reply, or refused the command")
         }
-        Failure::Malformed => Error::new(
+        Failure::Refused => (
             ErrorKind::Unavailable,
-            cannot("the server sent a malformed Memcached reply, or refused the command"),
+            "Memcached refused the command: give it more memory with `-m` if it has none left, or read its log",
         ),
-        Failure::Refused => {
-            let why = "Memcached refused it: give Memcached more memory with `-m`, or read its log";
-            Error::new(ErrorKind::Unavailable, cannot(why))
-        }
-        Failure::TooLarge => {
-            let why = "it is larger than this Memcached server's limit: lower `max_size`, or start the server with a \
-                       higher `-I`";
-            Error::new(ErrorKind::TooLarge, cannot(why))
-        }
+        Failure::TooLarge => (
+            ErrorKind::TooLarge,
+            "it is larger than this Memcached server's limit: lower `max_size`, or start the server with a higher `-I`",
+        ),
+    };
+    let context = format!("cannot {what} a session: {why}");
+    match failure {
+        Failure::Io(error) => Error::with_source(kind, context, error),
+        Failure::Malformed | Failure::Refused | Failure::TooLarge => Error::new(kind, context),
     }
 }
 

@@ -55,13 +55,6 @@ impl Entry {
             Self::Ended(tombstone) => Held::Tombstone(**tombstone),
         }
     }
-
-    fn expires_at(&self) -> Timestamp {
-        match self {
-            Self::Live(live) => live.expires_at,
-            Self::Ended(tombstone) => tombstone.expires_at,
-        }
-    }
 }
 
 #[inline]
@@ -195,7 +188,7 @@ impl Store for MemoryStore {
         let entries = &mut self.lock().entries;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let expired: Vec<Key> =
-            entries.iter().filter(|(_, entry)| entry.expires_at() <= now).map(|(key, _)| *key).take(limit).collect();
+            entries.iter().filter(|(_, entry)| entry.held().is_expired(now)).map(|(key, _)| *key).take(limit).collect();
         for key in &expired {
             entries.remove(key);
         }

@@ -23,7 +23,7 @@ struct Case {
 impl Case {
     async fn new(on: &Subject, number: usize) -> Self {
         let record = on.record(&format!("number {number}")).with_identity(format!("user {number}"));
-        let known = if number % 8 == 0 { version() } else { record.version };
+        let known = if number.is_multiple_of(8) { version() } else { record.version };
         let (key, held) = match number % 8 {
             1 => (on.buried(on.ended()).await, Lookup::Tombstone(on.ended())),
             2 => {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::*;
 use crate::base::clock::ManualClock;
