@@ -1,7 +1,11 @@
 //! What each call does when a key holds a record, a tombstone or nothing. Checks of one call and of many concurrent
 //! calls share these expectations.
 
-use super::{Create, Fate, Key, Lookup, Record, Retire, Subject, Timestamp, Tombstone, Touch, Update, Version};
+use super::subject::Subject;
+use crate::base::clock::Timestamp;
+use crate::base::id::Key;
+use crate::store::record::{Fate, Record, Tombstone, Version};
+use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 impl Subject {
     /// Creates `record` at `key`, which holds `held`.

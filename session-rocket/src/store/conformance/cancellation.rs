@@ -6,7 +6,10 @@ use std::task::Poll;
 
 use tokio::task::JoinSet;
 
-use super::{Create, HOUR, Key, Lookup, Record, Subject, Touch, Update, random_key, version};
+use super::subject::{HOUR, Subject, random_key, version};
+use crate::base::id::Key;
+use crate::store::record::Record;
+use crate::store::{Create, Lookup, Touch, Update};
 
 /// Polls `call` at most `polls` times, then drops it: right after the last poll, while the back-end works, or, if
 /// `late`, when the call would be polled again, with a reply waiting. Returns whether the call ended.

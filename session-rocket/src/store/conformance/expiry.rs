@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Clock, HOUR, Key, Lookup, Record, Subject, Tombstone, Touch, Update, any_versions, random_key, version};
+use super::subject::{HOUR, Subject, any_versions, random_key, version};
+use crate::base::clock::Clock;
+use crate::base::id::Key;
+use crate::store::record::{Record, Tombstone};
+use crate::store::{Lookup, Touch, Update};
 
 const TICK: Duration = Duration::from_millis(1);
 

@@ -1,9 +1,11 @@
 //! Clause 9, and the part of clause 5 about identities.
 
-use super::{
-    Clock, Create, ErrorKind, HOUR, Key, Lookup, MINUTE, Outcome, Record, Result, Retire, Subject, Timestamp, Update,
-    answer, random_key, version,
-};
+use super::subject::{HOUR, MINUTE, Outcome, Subject, answer, random_key, version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{ErrorKind, Result};
+use crate::base::id::Key;
+use crate::store::record::Record;
+use crate::store::{Create, Lookup, Retire, Update};
 
 impl Subject {
     /// What `list` returns, sorted by key; `None` if the store cannot index.

@@ -25,11 +25,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Create, Lookup, Retire, Store, Touch, Update};
-use crate::base::clock::{Clock, ManualClock, Timestamp};
-use crate::base::error::{Chain, Error, ErrorKind, Result};
-use crate::base::id::{Key, random_bytes};
-use crate::store::record::{Fate, Record, Tombstone, Version};
+pub use self::subject::Outcome;
+use self::subject::{HOUR, Subject, random_key, version};
+use super::Store;
+use crate::base::clock::{Clock, ManualClock};
+use crate::base::error::{ErrorKind, Result};
+use crate::store::record::{Record, Tombstone};
 
 mod calls;
 mod cancellation;
@@ -38,11 +39,10 @@ mod identity;
 mod neighbours;
 mod races;
 mod records;
+mod subject;
 
 /// A check that takes longer than this fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// One check of the suite.
 #[derive(Clone, Copy, Debug)]
@@ -68,17 +68,6 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "clause {}: {}", self.clause, self.name)
     }
-}
-
-/// The result of one check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The store keeps this part of the contract.
-    Kept,
-    /// The store reports that it does not support the call, which the contract allows.
-    Unsupported,
-    /// The store breaks the contract in this way.
-    Broken(String),
 }
 
 macro_rules! checks {
@@ -208,123 +197,6 @@ fn failed<T>(call: &str, result: Result<T>, optional: bool) {
     let right = matches!(kind, Some(ErrorKind::Unavailable | ErrorKind::Timeout))
         || optional && kind == Some(ErrorKind::Unsupported);
     assert!(right, "clause 11: errors are not answers: {call} gave {kind:?} while the back-end is out of order");
-}
-
-/// The store that a check tests, and its clock.
-#[derive(Clone)]
-struct Subject {
-    store: Arc<dyn Store>,
-    clock: Arc<ManualClock>,
-}
-
-impl Subject {
-    fn in_an_hour(&self) -> Timestamp {
-        self.clock.now().plus(HOUR)
-    }
-
-    /// A record that expires in an hour.
-    fn record(&self, payload: &str) -> Record {
-        Record::new(version(), self.in_an_hour())
-            .with_scope("conformance")
-            .with_payload(payload.to_owned())
-            .with_times(self.clock.now(), self.clock.now())
-    }
-
-    fn ended(&self) -> Tombstone {
-        Tombstone::ended(self.in_an_hour())
-    }
-
-    fn moved(&self, to: Key) -> Tombstone {
-        Tombstone::moved(to, self.in_an_hour())
-    }
-
-    fn tombstones(&self) -> [Tombstone; 2] {
-        [self.ended(), self.moved(random_key())]
-    }
-
-    /// A fresh key that holds `record`.
-    async fn stored(&self, record: &Record) -> Key {
-        let key = random_key();
-        assert_eq!(self.create(&key, record).await, Create::Created, "a fresh key was in use");
-        key
-    }
-
-    /// A fresh key that holds `tombstone`.
-    async fn buried(&self, tombstone: Tombstone) -> Key {
-        let key = self.stored(&self.record("buried")).await;
-        assert_eq!(self.retire(&key, None, tombstone).await, Retire::Retired, "a live record was not retired");
-        key
-    }
-
-    async fn load(&self, key: &Key) -> Lookup {
-        answer("load", self.store.load(key).await)
-    }
-
-    async fn create(&self, key: &Key, record: &Record) -> Create {
-        answer("create", self.store.create(key, record).await)
-    }
-
-    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Update {
-        answer("update", self.store.update(key, expected, record).await)
-    }
-
-    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Touch {
-        answer("touch", self.store.touch(key, expected, expires_at).await)
-    }
-
-    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Retire {
-        answer("retire", self.store.retire(key, expected, tombstone).await)
-    }
-
-    async fn delete(&self, key: &Key) {
-        answer("delete", self.store.delete(key).await);
-    }
-
-    /// Sweeps until nothing is left. Returns how many entries were removed.
-    async fn sweep(&self, limit: u32) -> u64 {
-        let mut swept = 0;
-        loop {
-            let batch = answer("delete_expired", self.store.delete_expired(limit).await);
-            assert!(batch <= u64::from(limit), "a sweep limited to {limit} removed {batch}");
-            if batch == 0 {
-                return swept;
-            }
-            swept += batch;
-        }
-    }
-
-    async fn holds(&self, key: &Key, record: &Record) {
-        assert_eq!(self.load(key).await, Lookup::Found(record.clone()), "not the record that should be there");
-    }
-
-    /// Stores `record` and loads it.
-    async fn round_trip(&self, record: Record) {
-        let key = self.stored(&record).await;
-        self.holds(&key, &record).await;
-    }
-}
-
-impl From<()> for Outcome {
-    fn from((): ()) -> Self {
-        Self::Kept
-    }
-}
-
-fn answer<T>(call: &str, result: Result<T>) -> T {
-    result.unwrap_or_else(|error: Error| panic!("{call} failed: {}", Chain(&error)))
-}
-
-fn random_key() -> Key {
-    Key::from_bytes(random_bytes().expect("a test needs random bytes"))
-}
-
-fn version() -> Version {
-    Version::random().expect("a test needs random bytes")
-}
-
-/// The record's version, a version that nobody wrote, and a version that a back-end may use for "none".
-fn any_versions(record: &Record) -> [Version; 3] {
-    [record.version, version(), Version::from_bits(0)]
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -3,7 +3,11 @@
 
 use tokio::task::JoinSet;
 
-use super::{Clock, HOUR, Key, Lookup, Subject, Version, random_key, version};
+use super::subject::{HOUR, Subject, random_key, version};
+use crate::base::clock::Clock;
+use crate::base::id::Key;
+use crate::store::Lookup;
+use crate::store::record::Version;
 
 /// The number of concurrent calls.
 const CROWD: usize = 64;

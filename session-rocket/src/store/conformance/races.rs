@@ -4,7 +4,10 @@ use std::panic::resume_unwind;
 
 use futures::future::join_all;
 
-use super::{Create, HOUR, Key, Lookup, Record, Retire, Subject, Touch, Update, random_key};
+use super::subject::{HOUR, Subject, random_key};
+use crate::base::id::Key;
+use crate::store::record::Record;
+use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 /// The number of concurrent calls.
 const CROWD: usize = 16;

@@ -1,8 +1,9 @@
 //! Clauses 1 to 6, one call at a time.
 
-use super::{
-    Clock, HOUR, Lookup, MINUTE, Record, Retire, Subject, Timestamp, Update, Version, any_versions, random_key, version,
-};
+use super::subject::{HOUR, MINUTE, Subject, any_versions, random_key, version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::store::record::{Record, Version};
+use crate::store::{Lookup, Retire, Update};
 
 pub(super) async fn payloads(on: Subject) {
     let all_bytes: Vec<u8> = (0..=255).collect();
