@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use session_rocket::store::{Create, Lookup, Options, Store, open};
-use session_rocket::{Clock, Fate, Key, Record, SystemClock, Timestamp, Tombstone, Version};
+use session_rocket::{Clock, Key, Record, SystemClock, Timestamp, Tombstone, Version};
 use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -68,7 +68,10 @@ fn before(duration: Duration) -> Timestamp {
 /// Puts sessions of ten bytes into `store`, whose keys begin with `first`.
 async fn fill(store: &dyn Store, first: u32, number: u32, created_at: Timestamp, expires_at: Timestamp) {
     for number in first..first + number {
-        let record = Record::new("session", "0123456789", Version::from_bits(1), created_at, expires_at);
+        let record = Record::new(Version::from_bits(1), expires_at)
+            .with_scope("session")
+            .with_payload("0123456789")
+            .with_times(created_at, created_at);
         assert_eq!(store.create(&key(number), &record).await.expect("a create"), Create::Created);
     }
 }
@@ -171,7 +174,7 @@ async fn what_expired_is_removed_in_batches_and_what_lives_is_not() {
     let (past, soon) = (before(HOUR), SystemClock.now().plus(HOUR));
     fill(&*store, 0, 2500, before(2 * HOUR), past).await;
     fill(&*store, 10_000, 7, past, soon).await;
-    let retired = Tombstone { fate: Fate::Ended, expires_at: soon };
+    let retired = Tombstone::ended(soon);
     store.retire(&key(10_000), None, retired).await.expect("a tombstone");
 
     let found = run(site.path(), "", &["stats", "--json"]).json();

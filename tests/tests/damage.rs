@@ -73,7 +73,10 @@ fn options(path: &Path) -> Options {
 /// The same for the same key.
 fn record(key: u8) -> Record {
     let now = Timestamp::from_millis(1_000_000);
-    let mut record = Record::new("session", vec![key; 2000], Version::from_bits(u64::from(key)), now, now);
+    let mut record = Record::new(Version::from_bits(u64::from(key)), now)
+        .with_scope("session")
+        .with_payload(vec![key; 2000])
+        .with_times(now, now);
     record.expires_at = Timestamp::from_millis(i64::MAX);
     record
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rocket::tokio;
 use session_rocket::store::conformance;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
-use session_rocket::{Clock, ErrorKind, Fate, Key, ManualClock, Record, Result, SystemClock, Tombstone, Version};
+use session_rocket::{Clock, ErrorKind, Key, ManualClock, Record, Result, SystemClock, Tombstone, Version};
 use session_rocket_tests::proxy::Proxy;
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::Memcached;
@@ -35,7 +35,10 @@ fn key(number: u8) -> Key {
 
 fn record(payload: impl Into<Vec<u8>>, version: u64, lives: Duration) -> Record {
     let now = SystemClock.now();
-    Record::new("tests", payload.into(), Version::from_bits(version), now, now.plus(lives))
+    Record::new(Version::from_bits(version), now.plus(lives))
+        .with_scope("tests")
+        .with_payload(payload.into())
+        .with_times(now, now)
 }
 
 /// Asks until the store answers again, as a site's visitors do.
@@ -388,7 +391,7 @@ async fn sites_with_different_prefixes_share_a_server() {
     assert_eq!(one.create(&key(1), &first).await.unwrap(), Create::Created);
     assert_eq!(other.load(&key(1)).await.unwrap(), Lookup::Absent);
     assert_eq!(other.create(&key(1), &second).await.unwrap(), Create::Created);
-    let tombstone = Tombstone { fate: Fate::Ended, expires_at: second.expires_at };
+    let tombstone = Tombstone::ended(second.expires_at);
     assert_eq!(other.retire(&key(1), None, tombstone).await.unwrap(), Retire::Retired);
     other.delete(&key(1)).await.unwrap();
     assert_eq!(one.load(&key(1)).await.unwrap(), Lookup::Found(first));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use session_rocket::store::redis::RedisStore;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, conformance};
-use session_rocket::{Clock, ErrorKind, Fate, Key, ManualClock, Record, Tombstone, Version};
+use session_rocket::{Clock, ErrorKind, Key, ManualClock, Record, Tombstone, Version};
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::RedisCluster;
 
@@ -24,7 +24,11 @@ fn name(key: &Key) -> String {
 
 fn record(clock: &ManualClock, version: u64) -> Record {
     let now = clock.now();
-    Record::new("session", "payload", Version::from_bits(version), now, now.plus(DAY)).with_identity("ada")
+    Record::new(Version::from_bits(version), now.plus(DAY))
+        .with_scope("session")
+        .with_payload("payload")
+        .with_times(now, now)
+        .with_identity("ada")
 }
 
 async fn store_on(cluster: &RedisCluster, clock: &Arc<ManualClock>) -> RedisStore {
@@ -86,7 +90,7 @@ async fn a_slot_is_followed_while_it_moves_and_after() {
     held.expires_at = later;
     assert_eq!(store.load(&key).await.unwrap(), Lookup::Found(held.clone()));
     assert_eq!(store.list("session", "ada").await.unwrap(), [(key, held)]);
-    let tombstone = Tombstone { fate: Fate::Ended, expires_at: later };
+    let tombstone = Tombstone::ended(later);
     assert_eq!(store.retire(&key, None, tombstone).await.unwrap(), Retire::Retired);
 }
 

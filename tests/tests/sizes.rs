@@ -40,7 +40,11 @@ fn record(number: u64, version: u64) -> Record {
     let now = SystemClock.now();
     let payload: Vec<u8> = (0..PAYLOAD).map(|place| (number as usize * 31 + place * 7) as u8).collect();
     let expires_at = now.plus(Duration::from_secs(14 * 24 * 3600));
-    Record::new("session", payload, Version::from_bits(version), now, expires_at).with_identity(number.to_string())
+    Record::new(Version::from_bits(version), expires_at)
+        .with_scope("session")
+        .with_payload(payload)
+        .with_times(now, now)
+        .with_identity(number.to_string())
 }
 
 /// Calls a second, for all sessions.

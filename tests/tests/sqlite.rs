@@ -22,7 +22,10 @@ fn options(path: &Path) -> Options {
 
 fn record(bits: u64) -> Record {
     let now = ManualClock::default().now();
-    Record::new("session", "payload", Version::from_bits(bits), now, now.plus(Duration::from_secs(3600)))
+    Record::new(Version::from_bits(bits), now.plus(Duration::from_secs(3600)))
+        .with_scope("session")
+        .with_payload("payload")
+        .with_times(now, now)
 }
 
 /// A connection of somebody else.

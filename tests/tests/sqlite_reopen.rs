@@ -23,7 +23,10 @@ fn one_reader(path: &Path) -> Options {
 
 fn record(bits: u64) -> Record {
     let now = Timestamp::from_millis(1_000_000);
-    Record::new("session", vec![7; 2000], Version::from_bits(bits), now, Timestamp::from_millis(i64::MAX))
+    Record::new(Version::from_bits(bits), Timestamp::from_millis(i64::MAX))
+        .with_scope("session")
+        .with_payload(vec![7; 2000])
+        .with_times(now, now)
 }
 
 fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {

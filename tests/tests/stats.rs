@@ -12,13 +12,17 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 async fn put(store: &dyn Store, number: u8, bytes: usize, created_at: Timestamp, expires_at: Timestamp) {
     let payload = vec![b'x'; bytes];
-    let record = Record::new("session", payload, Version::from_bits(1), created_at, expires_at);
+    let record = Record::new(Version::from_bits(1), expires_at)
+        .with_scope("session")
+        .with_payload(payload)
+        .with_times(created_at, created_at);
     let created = store.create(&Key::from_bytes([number; 32]), &record).await.expect("a create");
     assert_eq!(created, Create::Created);
 }
 
 async fn end(store: &dyn Store, number: u8, fate: Fate, expires_at: Timestamp) {
-    let tombstone = Tombstone { fate, expires_at };
+    let mut tombstone = Tombstone::ended(expires_at);
+    tombstone.fate = fate;
     let retired = store.retire(&Key::from_bytes([number; 32]), None, tombstone).await.expect("a retire");
     assert_eq!(retired, Retire::Retired);
 }

@@ -11,7 +11,7 @@ use session_rocket::store::conformance::{self, Outcome};
 use session_rocket::store::memory::MemoryStore;
 use session_rocket::store::sql::IntoPool;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
-use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
+use session_rocket::{Clock, Error, ErrorKind, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
 use session_rocket_tests::report::{examine, is_wanted};
 use session_rocket_tests::servers::{Memcached, MySql, Postgres, Redis, RedisCluster};
 
@@ -349,7 +349,9 @@ impl Store for Faulty {
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         match (self.fault, self.store.load(key).await?) {
             (Fault::TouchCreates, Lookup::Absent) => {
-                let record = Record::new("conformance", "", expected, self.clock.now(), expires_at);
+                let record = Record::new(expected, expires_at)
+                    .with_scope("conformance")
+                    .with_times(self.clock.now(), self.clock.now());
                 self.store.create(key, &record).await?;
             }
             (Fault::TouchChangesVersion, Lookup::Found(mut found)) if found.version == expected => {
@@ -371,7 +373,8 @@ impl Store for Faulty {
                 self.force(key, &found).await?;
             }
             (Fault::RetireRepeats, Lookup::Tombstone(_)) => {
-                let record = Record::new("", "", Version::from_bits(0), self.clock.now(), tombstone.expires_at);
+                let record = Record::new(Version::from_bits(0), tombstone.expires_at)
+                    .with_times(self.clock.now(), self.clock.now());
                 self.force(key, &record).await?;
                 return self.store.retire(key, None, tombstone).await;
             }
@@ -382,7 +385,7 @@ impl Store for Faulty {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         if self.fault == Fault::DeleteLeavesTombstone {
-            let tombstone = Tombstone { fate: Fate::Ended, expires_at: Timestamp::from_millis(i64::MAX) };
+            let tombstone = Tombstone::ended(Timestamp::from_millis(i64::MAX));
             return self.store.retire(key, None, tombstone).await.map(|_| ());
         }
         self.store.delete(key).await

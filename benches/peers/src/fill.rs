@@ -98,7 +98,7 @@ impl Filled {
         let add = async |number: u64| {
             let [now, end] = [now(), end].map(Timestamp::from_millis);
             let version = Version::from_bits(mix(number));
-            let record = Record::new(SCOPE, payload.to_vec(), version, now, end);
+            let record = Record::new(version, end).with_scope(SCOPE).with_payload(payload.to_vec()).with_times(now, now);
             let created = store.create(&key(number), &record).await.expect("the store takes a session");
             assert_eq!(created, Create::Created, "a session that is there already");
         };

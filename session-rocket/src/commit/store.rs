@@ -309,9 +309,15 @@ impl StoreEngine {
         let created_at = created_at.unwrap_or(now);
         let expires_at = self.rules.expires_at(values, created_at, now);
         let version = Version::random()?;
-        let mut record = Record::new(self.rules.scope, values.payload(self.rules.format), version, now, expires_at);
-        record.created_at = created_at;
-        record.identity = self.rules.identity(values)?;
+        let record = Record {
+            payload: values.payload(self.rules.format),
+            version,
+            created_at,
+            updated_at: now,
+            expires_at,
+            identity: self.rules.identity(values)?,
+            scope: self.rules.scope.to_owned(),
+        };
         Ok((record, Live { id, key, version, created_at, expires_at, is_cut: false }))
     }
 

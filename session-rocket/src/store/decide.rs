@@ -17,12 +17,16 @@ pub(crate) enum Held<R> {
 
 impl<R> Held<R> {
     /// What the key holds for the caller: expired entries count as absent (clause 7).
+    #[inline]
     fn live(self, now: Timestamp) -> Self {
+        if self.is_expired(now) { Self::Nothing } else { self }
+    }
+
+    #[inline]
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
         match self {
-            Self::Record { expires_at, .. } | Self::Tombstone(Tombstone { expires_at, .. }) if expires_at <= now => {
-                Self::Nothing
-            }
-            held => held,
+            Self::Record { expires_at, .. } | Self::Tombstone(Tombstone { expires_at, .. }) => *expires_at <= now,
+            Self::Nothing => false,
         }
     }
 }
@@ -57,8 +61,10 @@ impl<W, A> Decision<W, A> {
 }
 
 /// What `load` returns.
+#[inline]
 pub(crate) fn load<R: Into<Record>>(held: Held<R>, now: Timestamp) -> Lookup {
-    match held.live(now) {
+    match held {
+        held if held.is_expired(now) => Lookup::Absent,
         Held::Record { record, .. } => Lookup::Found(record.into()),
         Held::Tombstone(tombstone) => Lookup::Tombstone(tombstone),
         Held::Nothing => Lookup::Absent,
@@ -66,6 +72,7 @@ pub(crate) fn load<R: Into<Record>>(held: Held<R>, now: Timestamp) -> Lookup {
 }
 
 /// Whether `create` inserts its record (clause 2).
+#[inline]
 pub(crate) fn create<R>(held: Held<R>, now: Timestamp) -> Decision<(), Create> {
     match held.live(now) {
         Held::Nothing => Decision::Write(()),
@@ -74,6 +81,7 @@ pub(crate) fn create<R>(held: Held<R>, now: Timestamp) -> Decision<(), Create> {
 }
 
 /// Which record `update` replaces (clause 3).
+#[inline]
 pub(crate) fn update<R: Into<Record>>(held: Held<R>, expected: Version, now: Timestamp) -> Decision<R, Update> {
     match held.live(now) {
         Held::Record { version, record, .. } if version == expected => Decision::Write(record),
@@ -84,6 +92,7 @@ pub(crate) fn update<R: Into<Record>>(held: Held<R>, expected: Version, now: Tim
 }
 
 /// Which record's expiry `touch` moves to `later` (clause 4).
+#[inline]
 pub(crate) fn touch<R>(held: Held<R>, expected: Version, later: Timestamp, now: Timestamp) -> Decision<R, Touch> {
     match held.live(now) {
         Held::Record { version, .. } if version != expected => Decision::Answer(Touch::Conflict),
@@ -94,6 +103,7 @@ pub(crate) fn touch<R>(held: Held<R>, expected: Version, later: Timestamp, now: 
 }
 
 /// Which record `retire` replaces by a tombstone (clause 5).
+#[inline]
 pub(crate) fn retire<R: Into<Record>>(held: Held<R>, expected: Option<Version>, now: Timestamp) -> Decision<R, Retire> {
     match held.live(now) {
         Held::Record { version, record, .. } if expected.is_none_or(|expected| expected == version) => {
@@ -103,3 +113,6 @@ pub(crate) fn retire<R: Into<Record>>(held: Held<R>, expected: Option<Version>, 
         Held::Tombstone(_) | Held::Nothing => Decision::Answer(Retire::Gone),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,19 @@
-//! What a key holds, as bytes: the form that back-ends without columns keep it in.
+//! The bytes of what a key holds, for back-ends without columns.
 //!
 //! | bytes | live record | tombstone |
 //! |---|---|---|
 //! | 1 | `0x01` | `0x02` ended, `0x03` moved |
 //! | 8 | expires | expires |
-//! | 8 | version | the key it moved to, 32 bytes, if it did |
+//! | 8 | version | the key that the session moved to, 32 bytes, only if it moved |
 //! | 8 + 8 | created, updated | |
 //! | 2 + n | the scope, after its length | |
-//! | 2 + n | the identity, after its length; a length of `0xffff` alone: none | |
+//! | 2 + n | the identity, after its length; without an identity, only the length `0xffff` | |
 //! | n | the payload | |
 //!
-//! Numbers are big endian, moments milliseconds since the Unix epoch. What scripts in a server look at, the expiry,
-//! the version and the lengths, is always in one place.
+//! Numbers are big endian. Times are milliseconds since the Unix epoch. The expiry, the version and the lengths, which
+//! scripts in a server read, have fixed offsets.
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -24,42 +24,42 @@ use crate::store::{Lookup, decide};
 const LIVE: u8 = 1;
 const ENDED: u8 = 2;
 const MOVED: u8 = 3;
-const NOBODY: u16 = u16::MAX;
-/// All that comes before the scope of a live record.
+const NO_IDENTITY: u16 = u16::MAX;
+/// The length of everything before the scope of a live record.
 const FRAME: usize = 1 + 4 * 8;
 
-/// Puts a record into bytes.
+/// Encodes a record.
 ///
 /// # Errors
 /// [`ErrorKind::TooLarge`] for a scope or an identity of 64 KiB or more.
 pub(crate) fn seal_record(record: &Record) -> Result<Vec<u8>> {
     let owner = seal_owner(&record.scope, record.identity.as_deref())?;
     let mut bytes = Vec::with_capacity(FRAME + owner.len() + record.payload.len());
-    bytes.push(LIVE);
-    bytes.extend(record.expires_at.as_millis().to_be_bytes());
-    bytes.extend(record.version.bits().to_be_bytes());
-    bytes.extend(record.created_at.as_millis().to_be_bytes());
-    bytes.extend(record.updated_at.as_millis().to_be_bytes());
-    bytes.extend_from_slice(&owner);
-    bytes.extend_from_slice(&record.payload);
+    bytes.put_u8(LIVE);
+    bytes.put_i64(record.expires_at.as_millis());
+    bytes.put_u64(record.version.bits());
+    bytes.put_i64(record.created_at.as_millis());
+    bytes.put_i64(record.updated_at.as_millis());
+    bytes.put_slice(&owner);
+    bytes.put_slice(&record.payload);
     Ok(bytes)
 }
 
-/// Scope and identity, as they stand in a record's bytes.
+/// Encodes scope and identity as a record's bytes contain them.
 ///
 /// # Errors
 /// As [`seal_record`].
 pub(crate) fn seal_owner(scope: &str, identity: Option<&str>) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(2 * 2 + scope.len() + identity.map_or(0, str::len));
-    push_text(&mut bytes, scope)?;
+    put_string(&mut bytes, scope)?;
     match identity {
-        Some(identity) => push_text(&mut bytes, identity)?,
-        None => bytes.extend(NOBODY.to_be_bytes()),
+        Some(identity) => put_string(&mut bytes, identity)?,
+        None => bytes.put_u16(NO_IDENTITY),
     }
     Ok(bytes)
 }
 
-/// Puts a tombstone into bytes.
+/// Encodes a tombstone.
 pub(crate) fn seal_tombstone(tombstone: Tombstone) -> Vec<u8> {
     let (kind, to) = match &tombstone.fate {
         Fate::Ended => (ENDED, [].as_slice()),
@@ -68,7 +68,7 @@ pub(crate) fn seal_tombstone(tombstone: Tombstone) -> Vec<u8> {
     [&[kind], tombstone.expires_at.as_millis().to_be_bytes().as_slice(), to].concat()
 }
 
-/// Reads what a key holds. What expired by `now` is absent.
+/// Decodes what a key holds. An entry that expired at `now` or earlier is absent.
 ///
 /// # Errors
 /// As [`decode`].
@@ -76,7 +76,7 @@ pub(crate) fn open(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
     Ok(decide::load(decode(bytes)?.into(), now))
 }
 
-/// Reads what a key holds, expired or not.
+/// Decodes what a key holds, expired or not.
 ///
 /// # Errors
 /// [`ErrorKind::Unavailable`] for bytes that are neither a record nor a tombstone.
@@ -84,70 +84,54 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Lookup> {
     read(bytes).ok_or_else(|| Error::new(ErrorKind::Unavailable, "malformed session entry in the store"))
 }
 
-/// When what begins with these bytes expires, if they are the beginning of a record or a tombstone.
+/// The expiry of an entry that begins with `header`, if `header` is the beginning of a record or a tombstone.
 #[cfg(all(feature = "file", unix))]
-pub(crate) fn expiry(header: &[u8]) -> Option<Timestamp> {
-    let mut reader = Reader(Bytes::copy_from_slice(header));
-    matches!(reader.take(1)?[0], LIVE | ENDED | MOVED).then(|| reader.moment())?
+pub(crate) fn expiry(mut header: &[u8]) -> Option<Timestamp> {
+    matches!(header.try_get_u8().ok()?, LIVE | ENDED | MOVED).then(|| read_time(&mut header))?
 }
 
-fn read(bytes: Bytes) -> Option<Lookup> {
-    let mut reader = Reader(bytes);
-    let kind = reader.take(1)?[0];
-    let expires_at = reader.moment()?;
+fn read(mut bytes: Bytes) -> Option<Lookup> {
+    let kind = bytes.try_get_u8().ok()?;
+    let expires_at = read_time(&mut bytes)?;
     match kind {
-        LIVE => {}
-        ENDED if reader.0.is_empty() => return Some(Lookup::Tombstone(Tombstone { fate: Fate::Ended, expires_at })),
-        MOVED => {
-            let fate = Fate::Moved(Key::from_slice(&reader.0)?);
-            return Some(Lookup::Tombstone(Tombstone { fate, expires_at }));
-        }
-        _ => return None,
+        LIVE => read_record(bytes, expires_at).map(Lookup::Found),
+        ENDED if bytes.is_empty() => Some(Lookup::Tombstone(Tombstone::ended(expires_at))),
+        MOVED => Some(Lookup::Tombstone(Tombstone::moved(Key::from_slice(&bytes)?, expires_at))),
+        _ => None,
     }
-    let version = Version::from_bits(u64::from_be_bytes(reader.array()?));
-    let (created_at, updated_at) = (reader.moment()?, reader.moment()?);
-    let scope = reader.text()??;
-    let identity = reader.text()?;
-    let mut record = Record::new(scope, reader.0, version, updated_at, expires_at);
-    record.created_at = created_at;
-    record.identity = identity;
-    Some(Lookup::Found(record))
 }
 
-fn push_text(bytes: &mut Vec<u8>, text: &str) -> Result<()> {
-    let length = u16::try_from(text.len()).ok().filter(|length| *length != NOBODY);
+/// Reads what follows the expiry of a record.
+fn read_record(mut bytes: Bytes, expires_at: Timestamp) -> Option<Record> {
+    let version = Version::from_bits(bytes.try_get_u64().ok()?);
+    let (created_at, updated_at) = (read_time(&mut bytes)?, read_time(&mut bytes)?);
+    let scope = read_string(&mut bytes)??;
+    let identity = read_string(&mut bytes)?;
+    Some(Record { payload: bytes, version, created_at, updated_at, expires_at, identity, scope })
+}
+
+fn read_time(bytes: &mut impl Buf) -> Option<Timestamp> {
+    bytes.try_get_i64().ok().map(Timestamp::from_millis)
+}
+
+/// Reads a string, or the mark of a missing identity.
+#[expect(clippy::option_option, reason = "a missing identity is not the same as malformed bytes")]
+fn read_string(bytes: &mut Bytes) -> Option<Option<String>> {
+    let length = bytes.try_get_u16().ok()?;
+    if length == NO_IDENTITY {
+        return Some(None);
+    }
+    let length = usize::from(length);
+    let string = (bytes.len() >= length).then(|| bytes.split_to(length))?;
+    std::str::from_utf8(&string).ok().map(|string| Some(string.to_owned()))
+}
+
+fn put_string(bytes: &mut Vec<u8>, string: &str) -> Result<()> {
+    let length = u16::try_from(string.len()).ok().filter(|length| *length != NO_IDENTITY);
     let too_long = || Error::new(ErrorKind::TooLarge, "a session's scope or identity is longer than 64 KiB");
-    bytes.extend(length.ok_or_else(too_long)?.to_be_bytes());
-    bytes.extend_from_slice(text.as_bytes());
+    bytes.put_u16(length.ok_or_else(too_long)?);
+    bytes.put_slice(string.as_bytes());
     Ok(())
-}
-
-/// Takes bytes from the front.
-struct Reader(Bytes);
-
-impl Reader {
-    fn take(&mut self, length: usize) -> Option<Bytes> {
-        (self.0.len() >= length).then(|| self.0.split_to(length))
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?[..].try_into().ok()
-    }
-
-    fn moment(&mut self) -> Option<Timestamp> {
-        self.array().map(|bytes| Timestamp::from_millis(i64::from_be_bytes(bytes)))
-    }
-
-    /// A text, or the sign for none.
-    #[expect(clippy::option_option, reason = "no text is not the same as bytes that are none")]
-    fn text(&mut self) -> Option<Option<String>> {
-        let length = u16::from_be_bytes(self.array()?);
-        if length == NOBODY {
-            return Some(None);
-        }
-        let bytes = self.take(length.into())?;
-        std::str::from_utf8(&bytes).ok().map(|text| Some(text.to_owned()))
-    }
 }
 
 #[cfg(test)]
@@ -163,8 +147,7 @@ mod tests {
             payload: Vec<u8>, version: u64, moments: [i64; 3], identity: Option<String>, scope: String,
         ) -> Record {
             let [created, updated, expires] = moments.map(Timestamp::from_millis);
-            let mut record = Record::new(scope, payload, Version::from_bits(version), updated, expires);
-            record.created_at = created;
+            let mut record = Record::new(Version::from_bits(version), expires).with_scope(scope).with_payload(payload).with_times(created, updated);
             record.identity = identity;
             record
         }
@@ -215,8 +198,9 @@ mod tests {
 
     #[test]
     fn a_text_that_its_length_cannot_tell_is_refused() {
-        for length in [usize::from(NOBODY), 100_000] {
-            let record = Record::new("x".repeat(length), "", Version::from_bits(1), START, START);
+        for length in [usize::from(NO_IDENTITY), 100_000] {
+            let record =
+                Record::new(Version::from_bits(1), START).with_scope("x".repeat(length)).with_times(START, START);
             assert_eq!(seal_record(&record).unwrap_err().kind(), ErrorKind::TooLarge);
         }
     }

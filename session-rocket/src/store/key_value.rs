@@ -45,7 +45,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -53,7 +52,7 @@ use futures::future::join_all;
 
 use super::decide::{self, Decision, Held};
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update, envelope};
-use crate::base::clock::{Clock, Timestamp, within};
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
@@ -62,7 +61,8 @@ use crate::store::record::{Fate, Record, Tombstone, Version};
 ///
 /// # Errors
 /// Every method returns [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the back-end fails. The error's context
-/// must not contain a key or a value.
+/// must not contain a key or a value. The library limits how long a request waits for a call, and drops the call then; a
+/// back-end that can hang should limit its own waiting too.
 ///
 /// # Cancellation
 /// The caller may drop the future of any method at any await. The method must then have happened as a whole or not at
@@ -108,32 +108,12 @@ pub trait KeyValue: Send + Sync + 'static {
 pub struct KeyValueStore<K> {
     back_end: K,
     clock: Arc<dyn Clock>,
-    timeout: Option<Duration>,
 }
 
 impl<K: KeyValue> KeyValueStore<K> {
     /// A store that keeps its entries in `back_end` and compares their expiry with `clock`.
     pub fn new(back_end: K, clock: Arc<dyn Clock>) -> Self {
-        Self { back_end, clock, timeout: None }
-    }
-
-    /// Sets how long a call for one key may take; it then fails with [`ErrorKind::Timeout`]. _Default:_ no limit.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// The back-end.
-    pub fn back_end(&self) -> &K {
-        &self.back_end
-    }
-
-    async fn bounded<R>(&self, call: impl Future<Output = Result<R>>) -> Result<R> {
-        let Some(timeout) = self.timeout else { return call.await };
-        within(&*self.clock, || timeout, call)
-            .await
-            .unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, "the session store did not reply in time")))
+        Self { back_end, clock }
     }
 
     /// Replaces what `key` holds as `decide` says, and returns `done`; or returns the answer of `decide`. `decide` runs
@@ -152,8 +132,8 @@ impl<K: KeyValue> KeyValueStore<K> {
             };
             match decide(held.into(), is_retry)? {
                 Decision::Answer(answer) => return Ok(answer),
-                Decision::Write(sealed) => {
-                    if self.back_end.swap(key, tag, sealed.value, sealed.expires_at).await? {
+                Decision::Write((value, expires_at)) => {
+                    if self.back_end.swap(key, tag, value, expires_at).await? {
                         return Ok(done);
                     }
                 }
@@ -187,7 +167,7 @@ impl<K: KeyValue> KeyValueStore<K> {
         while Some(&key) != except {
             match self.load(&key).await? {
                 Lookup::Found(record) if owner.has(&record) => {
-                    let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
+                    let tombstone = Tombstone::ended(until);
                     if self.retire(&key, Some(record.version), tombstone).await? == Retire::Retired {
                         return Ok(1);
                     }
@@ -203,21 +183,18 @@ impl<K: KeyValue> KeyValueStore<K> {
 #[async_trait]
 impl<K: KeyValue> Store for KeyValueStore<K> {
     async fn load(&self, key: &Key) -> Result<Lookup> {
-        let Some((value, _)) = self.bounded(self.back_end.load(key)).await? else { return Ok(Lookup::Absent) };
+        let Some((value, _)) = self.back_end.load(key).await? else { return Ok(Lookup::Absent) };
         envelope::open(value, self.clock.now())
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        self.bounded(async {
-            let sealed = Sealed::record(record)?;
-            // Almost every key is fresh, so that the first write needs no load.
-            if self.back_end.swap(key, None, sealed.value.clone(), sealed.expires_at).await? {
-                return Ok(Create::Created);
-            }
-            let decide = |held, _| decide::create(held, self.clock.now()).try_map(|()| Ok(sealed.clone()));
-            self.replace(key, Create::Created, decide).await
-        })
-        .await
+        let (value, expires_at) = seal_record(record)?;
+        // Almost every key is fresh, so try without a load first.
+        if self.back_end.swap(key, None, value.clone(), expires_at).await? {
+            return Ok(Create::Created);
+        }
+        let decide = |held, _| decide::create(held, self.clock.now()).try_map(|()| Ok((value.clone(), expires_at)));
+        self.replace(key, Create::Created, decide).await
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
@@ -226,27 +203,27 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
             Held::Record { version, .. } if is_retry && version == record.version => {
                 Ok(Decision::Answer(Update::Updated))
             }
-            held => decide::update(held, expected, self.clock.now()).try_map(|_| Sealed::record(record)),
+            held => decide::update(held, expected, self.clock.now()).try_map(|_| seal_record(record)),
         };
-        self.bounded(self.replace(key, Update::Updated, decide)).await
+        self.replace(key, Update::Updated, decide).await
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         let decide = |held, _| {
             decide::touch(held, expected, expires_at, self.clock.now())
-                .try_map(|found| Sealed::record(&Record { expires_at, ..found }))
+                .try_map(|found| seal_record(&Record { expires_at, ..found }))
         };
-        self.bounded(self.replace(key, Touch::Touched, decide)).await
+        self.replace(key, Touch::Touched, decide).await
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         let decide =
-            |held, _| decide::retire(held, expected, self.clock.now()).try_map(|_| Ok(Sealed::tombstone(tombstone)));
-        self.bounded(self.replace(key, Retire::Retired, decide)).await
+            |held, _| decide::retire(held, expected, self.clock.now()).try_map(|_| Ok(seal_tombstone(tombstone)));
+        self.replace(key, Retire::Retired, decide).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.bounded(self.back_end.delete(key)).await
+        self.back_end.delete(key).await
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
@@ -288,25 +265,19 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
 impl<K> fmt::Debug for KeyValueStore<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyValueStore").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("KeyValueStore").finish_non_exhaustive()
     }
 }
 
-/// An entry as the back-end keeps it.
-#[derive(Clone)]
-struct Sealed {
-    value: Bytes,
-    expires_at: Timestamp,
+/// An entry's bytes, and when it expires.
+type Sealed = (Bytes, Timestamp);
+
+fn seal_record(record: &Record) -> Result<Sealed> {
+    Ok((envelope::seal_record(record)?.into(), record.expires_at))
 }
 
-impl Sealed {
-    fn record(record: &Record) -> Result<Self> {
-        Ok(Self { value: envelope::seal_record(record)?.into(), expires_at: record.expires_at })
-    }
-
-    fn tombstone(tombstone: Tombstone) -> Self {
-        Self { value: envelope::seal_tombstone(tombstone).into(), expires_at: tombstone.expires_at }
-    }
+fn seal_tombstone(tombstone: Tombstone) -> Sealed {
+    (envelope::seal_tombstone(tombstone).into(), tombstone.expires_at)
 }
 
 /// The identity whose sessions a call is about.
@@ -321,3 +292,6 @@ impl Owner<'_> {
         record.scope == self.scope && record.identity.as_deref() == Some(self.identity)
     }
 }
+
+#[cfg(test)]
+mod tests;

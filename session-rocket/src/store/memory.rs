@@ -1,4 +1,4 @@
-//! Sessions in the memory of this process: for tests, development, and sites that may forget.
+//! Sessions in the memory of this process: for tests, development, and data you can afford to lose.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,44 +7,38 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hashlink::LruCache;
 
+use super::decide::{self, Decision, Held};
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::Result;
 use crate::base::id::Key;
-use crate::store::record::{Fate, Record, Tombstone, Version};
+use crate::store::record::{Record, Tombstone, Version};
 
-/// A store in the memory of this process. What it holds is gone when the process ends.
+/// A store in the memory of this process. Its sessions end with the process.
 ///
-/// It holds at most `capacity` sessions and tombstones; the least recently used one makes room for the next.
+/// It holds at most `capacity` sessions and tombstones. If it is full, the least recently used entry is removed.
 pub struct MemoryStore {
-    held: Mutex<Held>,
+    memory: Mutex<Memory>,
     clock: Arc<dyn Clock>,
 }
 
-/// What is in the memory.
-struct Held {
+struct Memory {
     entries: LruCache<Key, Entry>,
-    /// As many as there are session types.
-    scopes: Vec<Arc<String>>,
+    scopes: Scopes,
 }
 
-impl Held {
-    fn live(&mut self, record: &Record) -> Live {
-        let known = self.scopes.iter().find(|scope| ***scope == record.scope).cloned();
-        let scope = known.unwrap_or_else(|| {
-            let scope = Arc::new(record.scope.clone());
-            self.scopes.push(scope.clone());
-            scope
-        });
-        Live {
-            payload: (&record.payload[..]).into(),
-            version: record.version,
-            created_at: record.created_at,
-            updated_at: record.updated_at,
-            expires_at: record.expires_at,
-            identity: record.identity.as_deref().map(Box::from),
-            scope,
+/// Each scope once: there are as many as session types.
+#[derive(Default)]
+struct Scopes(Vec<Arc<String>>);
+
+impl Scopes {
+    fn share(&mut self, scope: &String) -> Arc<String> {
+        if let Some(known) = self.0.iter().find(|known| ***known == *scope) {
+            return known.clone();
         }
+        let shared = Arc::new(scope.clone());
+        self.0.push(shared.clone());
+        shared
     }
 }
 
@@ -54,26 +48,21 @@ enum Entry {
 }
 
 impl Entry {
-    fn ended(tombstone: Tombstone) -> Self {
-        Self::Ended(Box::new(tombstone))
-    }
-
-    fn expires_at(&self) -> Timestamp {
+    #[inline]
+    fn held(&self) -> Held<&Live> {
         match self {
-            Self::Live(live) => live.expires_at,
-            Self::Ended(tombstone) => tombstone.expires_at,
-        }
-    }
-
-    fn found(&self) -> Lookup {
-        match self {
-            Self::Live(live) => Lookup::Found(live.record()),
-            Self::Ended(tombstone) => Lookup::Tombstone(**tombstone),
+            Self::Live(live) => Held::Record { version: live.version, expires_at: live.expires_at, record: live },
+            Self::Ended(tombstone) => Held::Tombstone(**tombstone),
         }
     }
 }
 
-/// A [`Record`] in half of its room: sites hold many.
+#[inline]
+fn held(entry: Option<&Entry>) -> Held<&Live> {
+    entry.map_or(Held::Nothing, Entry::held)
+}
+
+/// A [`Record`] in half of the memory, because a site keeps many.
 struct Live {
     payload: Arc<[u8]>,
     version: Version,
@@ -81,20 +70,19 @@ struct Live {
     updated_at: Timestamp,
     expires_at: Timestamp,
     identity: Option<Box<str>>,
-    /// All of a session type share one, and its length.
     scope: Arc<String>,
 }
 
 impl Live {
-    fn record(&self) -> Record {
-        Record {
-            payload: Bytes::from_owner(self.payload.clone()),
-            version: self.version,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-            expires_at: self.expires_at,
-            identity: self.identity.as_deref().map(str::to_owned),
-            scope: (*self.scope).clone(),
+    fn new(record: &Record, scopes: &mut Scopes) -> Self {
+        Self {
+            payload: (&record.payload[..]).into(),
+            version: record.version,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            expires_at: record.expires_at,
+            identity: record.identity.as_deref().map(Box::from),
+            scope: scopes.share(&record.scope),
         }
     }
 
@@ -103,106 +91,91 @@ impl Live {
     }
 }
 
-impl MemoryStore {
-    /// An empty store for at most `capacity` sessions and tombstones, and for one at least.
-    pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        // One that holds nothing would say that it created what is not there.
-        let entries = LruCache::new(capacity.max(1));
-        Self { held: Mutex::new(Held { entries, scopes: Vec::new() }), clock }
-    }
-
-    /// No call panics with the lock held: a poisoned lock guards whole entries.
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs `run` on what `key` holds, the expired left out.
-    fn with<R>(&self, key: &Key, run: impl FnOnce(Option<&mut Entry>) -> R) -> R {
-        let now = self.clock.now();
-        run(self.lock().entries.get_mut(key).filter(|entry| entry.expires_at() > now))
-    }
-
-    /// Replaces the record of version `expected`, or tells why not.
-    fn swap<R>(
-        &self,
-        key: &Key,
-        expected: Option<Version>,
-        swap: impl FnOnce(&mut Entry) -> R,
-        refuse: impl FnOnce(Refusal<'_>) -> R,
-    ) -> R {
-        self.with(key, |entry| match entry {
-            Some(Entry::Live(live)) if expected.is_some_and(|version| version != live.version) => {
-                refuse(Refusal::Conflict(live))
-            }
-            Some(entry @ Entry::Live(_)) => swap(entry),
-            Some(Entry::Ended(tombstone)) => refuse(match tombstone.fate {
-                Fate::Moved(to) => Refusal::Moved(to),
-                Fate::Ended => Refusal::Gone,
-            }),
-            None => refuse(Refusal::Gone),
-        })
+impl From<&Live> for Record {
+    fn from(live: &Live) -> Self {
+        Self {
+            payload: Bytes::from_owner(live.payload.clone()),
+            version: live.version,
+            created_at: live.created_at,
+            updated_at: live.updated_at,
+            expires_at: live.expires_at,
+            identity: live.identity.as_deref().map(str::to_owned),
+            scope: (*live.scope).clone(),
+        }
     }
 }
 
-/// Why a record was not replaced.
-enum Refusal<'a> {
-    Conflict(&'a Live),
-    Moved(Key),
-    Gone,
+impl MemoryStore {
+    /// An empty store for at most `capacity` sessions and tombstones, and for at least one.
+    pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
+        // Without room for one entry, `create` would report a record that is not there.
+        let entries = LruCache::new(capacity.max(1));
+        Self { memory: Mutex::new(Memory { entries, scopes: Scopes::default() }), clock }
+    }
+
+    /// A poisoned lock is fine: no call panics while it changes an entry.
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `write` change what `key` holds if `decide` says so, and returns `done`; or returns the answer of `decide`.
+    #[inline]
+    fn change<A>(
+        &self,
+        key: &Key,
+        done: A,
+        decide: impl FnOnce(Held<&Live>, Timestamp) -> Decision<&Live, A>,
+        write: impl FnOnce(&mut Entry, &mut Scopes),
+    ) -> A {
+        let now = self.clock.now();
+        let mut memory = self.lock();
+        let Memory { entries, scopes } = &mut *memory;
+        let mut entry = entries.get_mut(key);
+        if let Decision::Answer(answer) = decide(held(entry.as_deref()), now) {
+            return answer;
+        }
+        if let Some(entry) = &mut entry {
+            write(entry, scopes);
+        }
+        done
+    }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
-        Ok(self.with(key, |entry| entry.map_or(Lookup::Absent, |entry| entry.found())))
+        let now = self.clock.now();
+        Ok(decide::load(held(self.lock().entries.get(key)), now))
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
         let now = self.clock.now();
-        let mut held = self.lock();
-        if held.entries.peek(key).is_some_and(|entry| entry.expires_at() > now) {
-            return Ok(Create::Taken);
+        let mut memory = self.lock();
+        if let Decision::Answer(answer) = decide::create(held(memory.entries.peek(key)), now) {
+            return Ok(answer);
         }
-        let live = held.live(record);
-        held.entries.insert(*key, Entry::Live(live));
+        let live = Live::new(record, &mut memory.scopes);
+        memory.entries.insert(*key, Entry::Live(live));
         Ok(Create::Created)
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        let live = self.lock().live(record);
-        let swap = |entry: &mut Entry| {
-            *entry = Entry::Live(live);
-            Update::Updated
-        };
-        Ok(self.swap(key, Some(expected), swap, |refusal| match refusal {
-            Refusal::Conflict(fresh) => Update::Conflict(fresh.record()),
-            Refusal::Moved(to) => Update::Moved(to),
-            Refusal::Gone => Update::Gone,
-        }))
+        let write = |entry: &mut Entry, scopes: &mut Scopes| *entry = Entry::Live(Live::new(record, scopes));
+        Ok(self.change(key, Update::Updated, |held, now| decide::update(held, expected, now), write))
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        let swap = |entry: &mut Entry| {
+        let write = |entry: &mut Entry, _: &mut Scopes| {
             if let Entry::Live(live) = entry {
-                live.expires_at = live.expires_at.max(expires_at);
+                live.expires_at = expires_at;
             }
-            Touch::Touched
         };
-        Ok(self.swap(key, Some(expected), swap, |refusal| match refusal {
-            Refusal::Conflict(_) => Touch::Conflict,
-            Refusal::Moved(_) | Refusal::Gone => Touch::Gone,
-        }))
+        Ok(self.change(key, Touch::Touched, |held, now| decide::touch(held, expected, expires_at, now), write))
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        let swap = |entry: &mut Entry| {
-            *entry = Entry::ended(tombstone);
-            Retire::Retired
-        };
-        Ok(self.swap(key, expected, swap, |refusal| match refusal {
-            Refusal::Conflict(fresh) => Retire::Conflict(fresh.record()),
-            Refusal::Moved(_) | Refusal::Gone => Retire::Gone,
-        }))
+        let write = |entry: &mut Entry, _: &mut Scopes| *entry = Entry::Ended(tombstone.into());
+        Ok(self.change(key, Retire::Retired, |held, now| decide::retire(held, expected, now), write))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -215,7 +188,7 @@ impl Store for MemoryStore {
         let entries = &mut self.lock().entries;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let expired: Vec<Key> =
-            entries.iter().filter(|(_, entry)| entry.expires_at() <= now).map(|(key, _)| *key).take(limit).collect();
+            entries.iter().filter(|(_, entry)| entry.held().is_expired(now)).map(|(key, _)| *key).take(limit).collect();
         for key in &expired {
             entries.remove(key);
         }
@@ -230,7 +203,7 @@ impl Store for MemoryStore {
             .iter()
             .filter_map(|(key, entry)| match entry {
                 Entry::Live(live) if live.expires_at > now && live.belongs(scope, identity) => {
-                    Some((*key, live.record()))
+                    Some((*key, live.into()))
                 }
                 Entry::Live(_) | Entry::Ended(_) => None,
             })
@@ -246,7 +219,7 @@ impl Store for MemoryStore {
                 && Some(key) != except
                 && live.belongs(scope, identity)
             {
-                *entry = Entry::ended(Tombstone { fate: Fate::Ended, expires_at: until });
+                *entry = Entry::Ended(Tombstone::ended(until).into());
                 retired += 1;
             }
         }
@@ -257,7 +230,7 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         let mut stats = Stats::default();
         for (_, entry) in &self.lock().entries {
-            stats.add(&entry.found(), now);
+            stats.add(&decide::load(entry.held(), Timestamp::from_millis(i64::MIN)), now);
         }
         Ok(stats)
     }
@@ -283,31 +256,34 @@ mod tests {
     async fn fill(store: &MemoryStore, keys: &[u8]) {
         let now = store.clock.now();
         for n in keys {
-            let record = Record::new("s", vec![*n], Version::from_bits(1), now, now.plus(Duration::from_secs(60)));
+            let record = Record::new(Version::from_bits(1), now.plus(Duration::from_secs(60)))
+                .with_scope("s")
+                .with_payload(vec![*n])
+                .with_times(now, now);
             assert_eq!(store.create(&key(*n), &record).await.unwrap(), Create::Created);
         }
     }
 
-    fn held(store: &MemoryStore) -> Vec<u8> {
-        let held = store.lock();
-        (0..10).filter(|n| held.entries.peek(&key(*n)).is_some()).collect()
+    fn keys(store: &MemoryStore) -> Vec<u8> {
+        let memory = store.lock();
+        (0..10).filter(|n| memory.entries.peek(&key(*n)).is_some()).collect()
     }
 
     #[tokio::test]
-    async fn the_least_recently_used_goes_first() {
+    async fn the_least_recently_used_entry_is_removed_first() {
         let store = MemoryStore::new(3, Arc::new(ManualClock::default()));
         fill(&store, &[1, 2, 3]).await;
         assert!(matches!(store.load(&key(1)).await.unwrap(), Lookup::Found(_)));
         fill(&store, &[4]).await;
-        assert_eq!(held(&store), [1, 3, 4]);
+        assert_eq!(keys(&store), [1, 3, 4]);
         let later = store.clock.now().plus(Duration::from_secs(90));
         store.touch(&key(3), Version::from_bits(1), later).await.unwrap();
         fill(&store, &[5, 6]).await;
-        assert_eq!(held(&store), [3, 5, 6]);
+        assert_eq!(keys(&store), [3, 5, 6]);
     }
 
     #[tokio::test]
-    async fn there_is_room_for_one_at_least() {
+    async fn a_capacity_of_zero_holds_one_entry() {
         let store = MemoryStore::new(0, Arc::new(ManualClock::default()));
         fill(&store, &[1]).await;
         assert!(matches!(store.load(&key(1)).await.unwrap(), Lookup::Found(_)));

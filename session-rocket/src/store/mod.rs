@@ -1,41 +1,44 @@
-//! The store contract: what a place to keep sessions has to do.
+//! The store contract: what a back-end that keeps sessions has to do.
 //!
-//! A store keeps opaque [`Record`]s under opaque [`Key`]s. It never sees a session id or a decoded value. The clauses
-//! below are the contract; each is a test of [`conformance`], which every store of this crate passes and which is
-//! public for authors of further stores.
+//! A store keeps opaque [`Record`]s under opaque [`Key`]s. It never sees a session id or a decoded value. The following
+//! clauses are the contract. Each clause has tests in [`conformance`]: every store of this crate passes them, and
+//! authors of other stores can run them. A back-end that keeps whole entries can implement [`key_value::KeyValue`]
+//! instead of [`Store`].
 //!
-//! 1. **Round trip.** What [`create`](Store::create) or [`update`](Store::update) was given, [`load`](Store::load)
-//!    gives back, to the bit: payload (any bytes), version, moments, identity (any text up to 255 bytes), scope (any
-//!    text up to 200 bytes).
-//! 2. **Create inserts only.** A key that holds a live record or a live tombstone is [`Create::Taken`], and what it
-//!    holds is untouched. Of any number of concurrent creates of one key, exactly one is [`Create::Created`].
-//! 3. **Update compares and swaps, atomically.** Only the version that was expected is replaced. Another version gives
-//!    [`Update::Conflict`] with the record now there; an ended or absent key gives [`Update::Gone`]; a moved one
-//!    [`Update::Moved`]. Never does an update create. Of any number of concurrent updates that expect one version,
-//!    exactly one is [`Update::Updated`].
-//! 4. **Touch moves the expiry only**, and never back: of two, the later moment stands. It changes neither version,
-//!    payload nor `updated_at`, compares versions like an update, and never creates.
-//! 5. **Retire leaves a tombstone.** It replaces the live record, whatever its version or only the expected one; the
-//!    payload and the identity are gone from the store. A key that holds no live record is [`Retire::Gone`] and is
-//!    left as it is.
-//! 6. **Delete removes** record or tombstone; deleting what is absent is fine.
-//! 7. **Expired is absent**, for records and tombstones, in every call, from the very millisecond of `expires_at` on,
-//!    whether swept yet or not. An expired key can be created anew.
-//! 8. **Sweep.** [`delete_expired`](Store::delete_expired) removes at most `limit` expired records and tombstones, says
-//!    how many, and touches nothing live.
-//! 9. **Identity index.** [`list`](Store::list) gives the live records of one identity in one scope;
-//!    [`retire_all`](Store::retire_all) ends them, but for the exception, and leaves tombstones; also one that is given a
-//!    new id meanwhile, which is created there before it is retired here. A store that cannot index answers
-//!    [`ErrorKind::Unsupported`] to both.
-//! 10. **Cancellation.** Dropping the future of any call, at any await, leaves the store whole: the call happened or it
-//!     did not, and no later call gets another call's answer.
-//! 11. **Errors are not answers.** What cannot be read or written is an error, never `Absent`, `Gone` or success.
+//! 1. **Round trip.** [`load`](Store::load) returns exactly what [`create`](Store::create) or
+//!    [`update`](Store::update) stored: payload (any bytes), version, times, identity (any string of at most 255 bytes),
+//!    scope (any string of at most 200 bytes).
+//! 2. **Create only inserts.** If the key holds a live record or a live tombstone, `create` returns [`Create::Taken`]
+//!    and changes nothing. Of several concurrent creates of one key, exactly one returns [`Create::Created`].
+//! 3. **Update compares and swaps atomically.** `update` replaces a record only if its version is the expected one. If
+//!    the record has another version, `update` returns [`Update::Conflict`] with that record; if the key is absent or
+//!    its session ended, [`Update::Gone`]; if the session moved, [`Update::Moved`]. An update never creates a record. Of
+//!    several concurrent updates that expect one version, exactly one returns [`Update::Updated`].
+//! 4. **Touch moves only the expiry**, and never back: the later of the two times stays. `touch` does not change the
+//!    version, the payload or `updated_at`, compares versions as `update` does, and never creates a record.
+//! 5. **Retire leaves a tombstone.** `retire` replaces a live record of any version, or only of the expected version. The
+//!    payload and the identity are removed from the store. If the key holds no live record, `retire` returns
+//!    [`Retire::Gone`] and changes nothing.
+//! 6. **Delete removes** the record or the tombstone. Deleting an absent key succeeds.
+//! 7. **Expired means absent**, for records and tombstones, in every call, from the millisecond `expires_at` on, even if
+//!    the sweep has not removed them yet. A key whose entry expired can be created again.
+//! 8. **Sweep.** [`delete_expired`](Store::delete_expired) removes at most `limit` expired records and tombstones,
+//!    returns how many it removed, and removes no live ones.
+//! 9. **Identity index.** [`list`](Store::list) returns the live records of one identity in one scope.
+//!    [`retire_all`](Store::retire_all) replaces them by tombstones, except the given key. It also ends a session that
+//!    gets a new id meanwhile: such a session is created under the new key before it is retired under the old key. A
+//!    store that cannot index returns [`ErrorKind::Unsupported`] from both.
+//! 10. **Cancellation.** The future of any call may be dropped at any await. The call then happened as a whole or not at
+//!     all, and no later call receives the reply to another call.
+//! 11. **Errors are not answers.** If the store cannot read or write, the call returns an error, and never `Absent`,
+//!     `Gone` or success.
 //!
 //! # A cache in front
-//! Any store can be a [cache](cached) in front of any other: `cache` is its URL, `cache_ttl` how long it serves an entry
-//! at most, 60 seconds by default. Every change goes to the store first. As long as every process reaches the cache, it
-//! serves nothing older than a write that was answered. One that is down costs time and nothing else; what a process
-//! changes while only it cannot reach the cache, the others see after `cache_ttl` at the latest.
+//! Any store can be a [cache](cached) in front of any other store. `cache` is the URL of the cache, and `cache_ttl` is
+//! how long the cache serves an entry at most (60 seconds by default). Every change goes to the store first. While every
+//! process reaches the cache, the cache serves nothing older than the last acknowledged write. A cache that is down
+//! costs time and nothing else. If only one process cannot reach the cache, other processes see its changes after
+//! `cache_ttl` at the latest.
 
 use std::sync::Arc;
 
@@ -72,78 +75,83 @@ pub(crate) mod record;
 pub(crate) mod scheme;
 
 /// What a key holds.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
     /// A live record.
     Found(Record),
-    /// The session that was here has ended or moved.
+    /// A live tombstone: the session ended or moved.
     Tombstone(Tombstone),
-    /// Nothing, or something expired.
+    /// Nothing, or an expired entry.
     Absent,
 }
 
 /// What [`Store::create`] did.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Create {
     /// The record is stored.
     Created,
-    /// The key was in use; nothing changed.
+    /// The key was in use. Nothing changed.
     Taken,
 }
 
 /// What [`Store::update`] did.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
     /// The record is stored.
     Updated,
-    /// Another version was there: this one. Nothing changed.
+    /// The key holds this record, which has another version. Nothing changed.
     Conflict(Record),
-    /// The session lives on at this key. Nothing changed.
+    /// The session moved to this key. Nothing changed.
     Moved(Key),
-    /// The session has ended, or never was. Nothing changed.
+    /// The session ended, or the key is absent. Nothing changed.
     Gone,
 }
 
 /// What [`Store::touch`] did.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Touch {
-    /// The expiry is set.
+    /// The record expires at the given time or later.
     Touched,
-    /// Another version was there. Nothing changed.
+    /// The key holds a record of another version. Nothing changed.
     Conflict,
-    /// No live record was there. Nothing changed.
+    /// The key holds no live record. Nothing changed.
     Gone,
 }
 
 /// What [`Store::retire`] did.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retire {
-    /// The tombstone stands.
+    /// The tombstone is stored.
     Retired,
-    /// Another version was there: this one. Nothing changed.
+    /// The key holds this record, which has another version. Nothing changed.
     Conflict(Record),
-    /// No live record was there: nothing, or a tombstone. Nothing changed.
+    /// The key holds no live record. Nothing changed.
     Gone,
 }
 
-/// How much a store holds.
+/// The number and size of the entries in a store.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
-    /// Sessions that are alive.
+    /// Live sessions.
     pub live: u64,
-    /// Tombstones that stand.
+    /// Live tombstones.
     pub tombstones: u64,
-    /// Sessions and tombstones that expired and were not swept yet.
+    /// Sessions and tombstones that expired and are not yet removed.
     pub expired: u64,
-    /// What the payloads of all sessions take, in bytes.
+    /// The size of all payloads in bytes.
     pub bytes: u64,
-    /// When the oldest living session began.
+    /// When the oldest live session began.
     pub oldest: Option<Timestamp>,
 }
 
 impl Stats {
-    /// Counts one more key, which holds `held`, whether expired or not.
+    /// Adds one key, which holds `held`, expired or not.
     pub(crate) fn add(&mut self, held: &Lookup, now: Timestamp) {
         let (expires_at, record) = match held {
             Lookup::Found(record) => (record.expires_at, Some(record)),
@@ -162,55 +170,60 @@ impl Stats {
     }
 }
 
-/// A place to keep sessions. The contract is in the [module's documentation](self).
+/// A back-end that keeps sessions. The [module's documentation](self) has the contract.
 ///
 /// # Errors
-/// Every call gives [`ErrorKind::Unavailable`] or
-/// [`ErrorKind::Timeout`] when the back-end did not answer as it should. After an error of a
-/// writing call it is not known whether the call happened; callers look.
+/// Every call returns [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the back-end fails or sends no valid reply.
+/// After an error of a writing call, it is unknown whether the call happened, and the caller has to load the key.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// What `key` holds.
+    /// Returns what `key` holds.
     async fn load(&self, key: &Key) -> Result<Lookup>;
 
     /// Stores a new record.
     async fn create(&self, key: &Key, record: &Record) -> Result<Create>;
 
-    /// Replaces the record whose version is `expected`. `created_at` and `scope` may be taken to be unchanged.
+    /// Replaces the record whose version is `expected`. The store may assume that `created_at` and `scope` are unchanged.
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update>;
 
-    /// Moves the expiry of the record whose version is `expected` to `expires_at`, unless it is later already.
+    /// Moves the expiry of the record whose version is `expected` to `expires_at`, unless the record expires later.
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch>;
 
-    /// Puts `tombstone` in the place of the record, whatever its version or only if it is `expected`.
+    /// Replaces the record by `tombstone`, if the version is `expected` or `expected` is `None`.
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire>;
 
-    /// Removes whatever `key` holds.
+    /// Removes what `key` holds.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// Removes up to `limit` expired records and tombstones; says how many.
+    /// Removes at most `limit` expired records and tombstones. Returns how many it removed.
     async fn delete_expired(&self, limit: u32) -> Result<u64>;
 
-    /// The live records of `identity` in `scope`.
+    /// Returns the live records of `identity` in `scope`.
+    ///
+    /// _Default:_ [`ErrorKind::Unsupported`].
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let _ = (scope, identity);
         Err(unsupported())
     }
 
-    /// Ends the live sessions of `identity` in `scope`, but for `except`, leaving tombstones that say
-    /// [`Fate::Ended`] until `until`; says how many.
+    /// Ends the live sessions of `identity` in `scope` except `except`. Leaves tombstones with [`Fate::Ended`] that expire
+    /// at `until`. Returns how many sessions it ended.
+    ///
+    /// _Default:_ [`ErrorKind::Unsupported`].
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let _ = (scope, identity, except, until);
         Err(unsupported())
     }
 
-    /// How much there is. May take long, for it looks at everything; no part of serving a site.
+    /// Counts the entries. May take long, because it reads all entries; a site does not call it while it serves requests.
+    ///
+    /// _Default:_ [`ErrorKind::Unsupported`].
     async fn stats(&self) -> Result<Stats> {
-        Err(Error::new(ErrorKind::Unsupported, "this store cannot count what it holds"))
+        Err(Error::new(ErrorKind::Unsupported, "this store cannot count its sessions"))
     }
 }
 
-/// A store that several session types, or a test, hold.
+/// A store that several session types share.
 #[async_trait]
 impl<S: Store + ?Sized> Store for Arc<S> {
     async fn load(&self, key: &Key) -> Result<Lookup> {
@@ -255,5 +268,5 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 }
 
 fn unsupported() -> Error {
-    Error::new(ErrorKind::Unsupported, "this store keeps no index of identities")
+    Error::new(ErrorKind::Unsupported, "this store has no index of identities")
 }

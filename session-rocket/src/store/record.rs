@@ -1,4 +1,4 @@
-//! What a store keeps.
+//! What a store keeps: records and tombstones.
 
 use std::cell::RefCell;
 
@@ -8,83 +8,107 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
 
-/// How many versions are drawn together: to ask the operating system for each would be a good part of a save. They are
-/// no secrets.
-const AT_ONCE: usize = 32;
+/// How many versions are drawn at once. A system call for each version would be a large part of a save, and versions
+/// are not secret.
+const BATCH: usize = 32;
 
 thread_local! {
-    static DRAWN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    static UNUSED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The version of a record: 64 random bits, drawn anew by whoever writes it.
+/// The version of a record: 64 random bits, which every writer draws anew.
 ///
-/// Random rather than counted, so that a writer whose answer got lost can recognize its own write.
+/// A version is random and not a counter, so that a writer that got no reply can recognize its own write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
 impl Version {
-    /// A version from the 64 bits a store kept.
+    /// A version from the 64 bits that a store kept.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The 64 bits to keep. Databases without unsigned integers keep `bits() as i64`.
+    /// The 64 bits to keep. A database without unsigned integers keeps `bits() as i64`.
     pub const fn bits(self) -> u64 {
         self.0
     }
 
     pub(crate) fn random() -> Result<Self> {
-        DRAWN.with_borrow_mut(|drawn| {
-            if drawn.is_empty() {
-                let bytes = random_bytes::<{ AT_ONCE * size_of::<u64>() }>()?;
-                drawn.extend(bytes.as_chunks().0.iter().map(|eight| u64::from_be_bytes(*eight)));
+        UNUSED.with_borrow_mut(|unused| {
+            if unused.is_empty() {
+                let bytes = random_bytes::<{ BATCH * size_of::<u64>() }>()?;
+                unused.extend(bytes.as_chunks().0.iter().map(|eight| u64::from_be_bytes(*eight)));
             }
-            drawn.pop().map(Self).ok_or_else(|| Error::new(ErrorKind::Random, "no version was drawn"))
+            unused.pop().map(Self).ok_or_else(|| Error::new(ErrorKind::Random, "the system returned no random bytes"))
         })
     }
 }
 
-/// One session as a store keeps it: opaque to the store, but for the moments and the identity it indexes.
+/// One session as a store keeps it. The store reads only the times, and the identity that it indexes.
+///
+/// ```
+/// use session_rocket::{Clock, Record, SystemClock, Version};
+///
+/// let now = SystemClock.now();
+/// let record = Record::new(Version::from_bits(1), now).with_scope("visitor").with_times(now, now).with_identity("ada");
+/// assert_eq!(record.identity.as_deref(), Some("ada"));
+/// ```
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// The encoded fields.
     pub payload: Bytes,
-    /// Changes with every `update`; a `touch` leaves it.
+    /// Changes with every `update`. A `touch` does not change it.
     pub version: Version,
     /// When the session began.
     pub created_at: Timestamp,
-    /// When it was last saved.
+    /// When the session was last saved.
     pub updated_at: Timestamp,
-    /// From this moment on, the record is absent.
+    /// The record is absent from this time on.
     pub expires_at: Timestamp,
-    /// The user this session belongs to, at most 255 bytes.
+    /// The user that the session belongs to, at most 255 bytes.
     pub identity: Option<String>,
-    /// The session type it belongs to; `identity` is indexed within it.
+    /// The session type that the session belongs to. `identity` is indexed within a scope.
     pub scope: String,
 }
 
 impl Record {
-    /// A record of `scope`, created and updated at `now`, without an identity.
-    pub fn new(
-        scope: impl Into<String>,
-        payload: impl Into<Bytes>,
-        version: Version,
-        now: Timestamp,
-        expires_at: Timestamp,
-    ) -> Self {
+    /// A record with an empty payload and an empty scope, without an identity, created and saved at the Unix epoch.
+    pub fn new(version: Version, expires_at: Timestamp) -> Self {
+        let epoch = Timestamp::from_millis(0);
         Self {
-            payload: payload.into(),
+            payload: Bytes::new(),
             version,
-            created_at: now,
-            updated_at: now,
+            created_at: epoch,
+            updated_at: epoch,
             expires_at,
             identity: None,
-            scope: scope.into(),
+            scope: String::new(),
         }
     }
 
-    /// The same record, belonging to `identity`.
+    /// Sets the session type that the session belongs to.
+    #[must_use]
+    pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = scope.into();
+        self
+    }
+
+    /// Sets the encoded fields.
+    #[must_use]
+    pub fn with_payload(mut self, payload: impl Into<Bytes>) -> Self {
+        self.payload = payload.into();
+        self
+    }
+
+    /// Sets when the session began and when it was last saved.
+    #[must_use]
+    pub fn with_times(mut self, created_at: Timestamp, updated_at: Timestamp) -> Self {
+        (self.created_at, self.updated_at) = (created_at, updated_at);
+        self
+    }
+
+    /// Sets the user that the session belongs to.
     #[must_use]
     pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
@@ -105,22 +129,36 @@ impl std::fmt::Debug for Record {
     }
 }
 
-/// What stands at the key of a session that was ended or moved, until `expires_at`.
+/// Marks the key of a session that ended or moved, until `expires_at`.
 ///
-/// It is how a late request with the old id neither revives the session nor logs out its successor.
+/// Because of the tombstone, a late request with the old id neither revives the session nor logs out its successor.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {
-    /// What became of the session.
+    /// What happened to the session.
     pub fate: Fate,
-    /// From this moment on, the tombstone is absent.
+    /// The tombstone is absent from this time on.
     pub expires_at: Timestamp,
 }
 
-/// What became of a session that is no longer at its key.
+impl Tombstone {
+    /// The tombstone of a session that ended.
+    pub const fn ended(expires_at: Timestamp) -> Self {
+        Self { fate: Fate::Ended, expires_at }
+    }
+
+    /// The tombstone of a session that moved to the key `to`.
+    pub const fn moved(to: Key, expires_at: Timestamp) -> Self {
+        Self { fate: Fate::Moved(to), expires_at }
+    }
+}
+
+/// What happened to a session that is no longer at its key.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It was ended: logged out or revoked.
+    /// The session ended: it was logged out or revoked.
     Ended,
-    /// Its id was cycled; it lives on at this key.
+    /// The session has a new id and lives on at this key.
     Moved(Key),
 }

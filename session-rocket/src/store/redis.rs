@@ -99,7 +99,10 @@ impl RedisStore {
         self.look_around().await?;
         let (key, now) = (Key::from_bytes(random_bytes()?), self.clock.now());
         let (scope, identity) = ("", key.to_hex());
-        let record = Record::new(scope, "", Version::random()?, now, now.plus(MINUTE)).with_identity(&identity);
+        let record = Record::new(Version::random()?, now.plus(MINUTE))
+            .with_scope(scope)
+            .with_times(now, now)
+            .with_identity(&identity);
         self.create(&key, &record).await?;
         self.update(&key, record.version, &record).await?;
         self.touch(&key, record.version, now.plus(MINUTE * 2)).await?;

@@ -45,7 +45,10 @@ async fn refused(path: &Path) -> Error {
 
 fn record(bits: u64) -> Record {
     let now = ManualClock::default().now();
-    Record::new("session", vec![7; 200], Version::from_bits(bits), now, now.plus(HOUR))
+    Record::new(Version::from_bits(bits), now.plus(HOUR))
+        .with_scope("session")
+        .with_payload(vec![7; 200])
+        .with_times(now, now)
 }
 
 async fn created(store: &FileStore, key: &Key, record: &Record) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use session_rocket::store::file::FileStore;
 use session_rocket::store::{Lookup, Store};
-use session_rocket::{Clock, ErrorKind, Fate, Key, ManualClock, Record, Tombstone, Version};
+use session_rocket::{Clock, ErrorKind, Key, ManualClock, Record, Tombstone, Version};
 
 use super::{HOUR, created, file_of, options, place};
 
@@ -20,7 +20,10 @@ async fn store_with_clock(path: &Path) -> (FileStore, Arc<ManualClock>) {
 
 fn brief(clock: &ManualClock) -> Record {
     let now = clock.now();
-    Record::new("session", "brief", Version::from_bits(1), now, now.plus(MINUTE))
+    Record::new(Version::from_bits(1), now.plus(MINUTE))
+        .with_scope("session")
+        .with_payload("brief")
+        .with_times(now, now)
 }
 
 fn lasting(clock: &ManualClock) -> Record {
@@ -50,7 +53,7 @@ async fn it_goes_on_where_it_was_and_spares_the_living() {
             created(&store, &key(shard, number), &brief(&clock)).await;
             living.push((key(shard, number + 100), lasting(&clock)));
         }
-        let tombstone = Tombstone { fate: Fate::Ended, expires_at: clock.now().plus(MINUTE) };
+        let tombstone = Tombstone::ended(clock.now().plus(MINUTE));
         created(&store, &key(shard, 200), &brief(&clock)).await;
         store.retire(&key(shard, 200), None, tombstone).await.expect("a tombstone");
     }

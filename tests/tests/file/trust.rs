@@ -138,7 +138,7 @@ async fn a_relative_path_is_one_of_the_directory_at_the_time() {
 
 async fn assert_unavailable(store: &dyn Store, key: &Key) {
     let record = record(2);
-    let tombstone = session_rocket::Tombstone { fate: session_rocket::Fate::Ended, expires_at: record.expires_at };
+    let tombstone = session_rocket::Tombstone::ended(record.expires_at);
     for (call, error) in [
         ("load", store.load(key).await.err()),
         ("create", store.create(key, &record).await.err()),

@@ -60,7 +60,7 @@ async fn who_logs_out_leaves_the_index() {
     for _ in 0..3 {
         let (key, record) = (key(), record(&clock, DAY).with_identity("ada"));
         store.create(&key, &record).await.unwrap();
-        let tombstone = Tombstone { fate: Fate::Ended, expires_at: clock.now().plus(HOUR) };
+        let tombstone = Tombstone::ended(clock.now().plus(HOUR));
         assert_eq!(store.retire(&key, None, tombstone).await.unwrap(), Retire::Retired);
         assert_eq!(number_of(&server, &["ZCARD", &index(&server)]), 1);
     }
@@ -119,7 +119,7 @@ async fn a_session_that_moved_to_where_the_index_does_not_know_is_followed() {
     store.create(&after, &held).await.unwrap();
     server.ask(&["DEL", &index(&server)]);
     store.create(&before, &record(&clock, DAY).with_identity("ada")).await.unwrap();
-    let tombstone = Tombstone { fate: Fate::Moved(after), expires_at: clock.now().plus(HOUR) };
+    let tombstone = Tombstone::moved(after, clock.now().plus(HOUR));
     assert_eq!(store.retire(&before, None, tombstone).await.unwrap(), Retire::Retired);
     assert_eq!(store.list("session", "ada").await.unwrap(), [(after, held)]);
     assert_eq!(store.retire_all("session", "ada", Some(&after), clock.now().plus(HOUR)).await.unwrap(), 0);
@@ -141,7 +141,7 @@ async fn redis_removes_what_expired_a_minute_late() {
     held.expires_at = clock.now().plus(HOUR);
     store.touch(&key, held.version, held.expires_at).await.unwrap();
     assert!((3_630_000..=3_660_000).contains(&left()), "{}", left());
-    store.retire(&key, None, Tombstone { fate: Fate::Ended, expires_at: clock.now() }).await.unwrap();
+    store.retire(&key, None, Tombstone::ended(clock.now())).await.unwrap();
     assert!((30_000..=60_000).contains(&left()), "{}", left());
 }
 
@@ -179,7 +179,7 @@ async fn cycles(store: &RedisStore, clock: &ManualClock, is_over: &AtomicBool) -
         let is_last = is_over.load(Ordering::SeqCst);
         let (to, next) = (self::key(), record(clock, DAY).with_identity("ada"));
         store.create(&to, &next).await.unwrap();
-        let tombstone = Tombstone { fate: Fate::Moved(to), expires_at: clock.now().plus(HOUR) };
+        let tombstone = Tombstone::moved(to, clock.now().plus(HOUR));
         let is_ended = store.retire(&key, Some(current.version), tombstone).await.unwrap() == Retire::Gone;
         if is_ended || is_last {
             return is_ended;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::future::{join_all, poll_fn};
 use session_rocket::store::redis::RedisStore;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, conformance, open};
-use session_rocket::{Clock, Error, ErrorKind, Fate, Key, ManualClock, Record, Tombstone, Version};
+use session_rocket::{Clock, Error, ErrorKind, Key, ManualClock, Record, Tombstone, Version};
 use session_rocket_tests::logs;
 use session_rocket_tests::proxy::Proxy;
 use session_rocket_tests::report::is_wanted;
@@ -40,7 +40,10 @@ fn key() -> Key {
 
 fn record(clock: &ManualClock, lifetime: Duration) -> Record {
     let now = clock.now();
-    Record::new("session", "payload", Version::from_bits(number()), now, now.plus(lifetime))
+    Record::new(Version::from_bits(number()), now.plus(lifetime))
+        .with_scope("session")
+        .with_payload("payload")
+        .with_times(now, now)
 }
 
 async fn store_at(url: String, clock: &Arc<ManualClock>) -> Arc<RedisStore> {
@@ -108,7 +111,7 @@ async fn what_is_no_session_is_an_error_and_stays() {
     let store = store_at(server.url(), &clock).await;
     let key = key();
     let name = format!("session:{}", key.to_hex());
-    let tombstone = Tombstone { fate: Fate::Ended, expires_at: clock.now().plus(HOUR) };
+    let tombstone = Tombstone::ended(clock.now().plus(HOUR));
     let far = "\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}";
     for held in ["x", &format!("\u{1}{far}"), &format!("\u{9}{far}{far}{far}{far}{far}")] {
         server.ask(&["SET", &name, held]);

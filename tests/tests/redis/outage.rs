@@ -136,7 +136,7 @@ async fn a_reply_cut_off_anywhere_is_an_error_and_nothing_is_sent_twice() {
         assert_eq!(store.create(&key, &record).await.unwrap_err().kind(), ErrorKind::Unavailable, "{bytes}");
         assert_eq!(runs(), before + 1, "it was sent again");
         assert_eq!(store.load(&key).await.unwrap(), Lookup::Found(record));
-        let tombstone = Tombstone { fate: Fate::Ended, expires_at: clock.now().plus(HOUR) };
+        let tombstone = Tombstone::ended(clock.now().plus(HOUR));
         assert_eq!(store.retire(&key, None, tombstone).await.unwrap(), Retire::Retired);
     }
     for bytes in 0..40 {

@@ -60,7 +60,7 @@ impl Cache {
     /// Takes a free place; nothing if it was not free. It is free again after the time a load may take.
     pub(super) async fn lease(&self, key: &Key) -> Option<Version> {
         let (version, now) = (Version::random().ok()?, self.clock.now());
-        let lease = Record::new("", "", version, now, now.plus(self.timeout));
+        let lease = Record::new(version, now.plus(self.timeout)).with_times(now, now);
         match self.call(self.quick(), self.store.create(&place(key), &lease)).await {
             Ok(Create::Created) => Some(version),
             Ok(Create::Taken) | Err(_) => None,
@@ -122,7 +122,7 @@ impl Cache {
     async fn raise(&self, barrier: &Key) -> Result<bool> {
         let now = self.clock.now();
         let until = now.plus(self.ttl).plus(self.timeout);
-        let record = Record::new("", "", BARRIER, now, until);
+        let record = Record::new(BARRIER, until).with_times(now, now);
         Ok(self.store.create(barrier, &record).await? == Create::Created
             || self.store.touch(barrier, BARRIER, until).await? == Touch::Touched)
     }
@@ -169,7 +169,8 @@ impl Cache {
     fn entry(&self, record: &Record, since: Timestamp) -> Option<Record> {
         let expires_at = record.expires_at.min(since.plus(self.ttl));
         let sealed = envelope::seal_record(record).ok()?;
-        (expires_at > self.clock.now()).then(|| Record::new("", sealed, record.version, since, expires_at))
+        (expires_at > self.clock.now())
+            .then(|| Record::new(record.version, expires_at).with_payload(sealed).with_times(since, since))
     }
 
     /// The record in an entry; nothing for a lease.

@@ -110,7 +110,11 @@ impl From<&Lookup> for Position {
 /// Versions are counted here, so that it can be told which one is the older.
 fn record(version: u64) -> Record {
     let now = START.plus(Duration::from_secs(version));
-    Record::new("s", version.to_string(), Version::from_bits(version), now, now.plus(DAY)).with_identity("ada")
+    Record::new(Version::from_bits(version), now.plus(DAY))
+        .with_scope("s")
+        .with_payload(version.to_string())
+        .with_times(now, now)
+        .with_identity("ada")
 }
 
 fn tombstone() -> Tombstone {

@@ -2,64 +2,64 @@
 
 use std::time::Duration;
 
-use super::{Clock, Create, HOUR, Lookup, Retire, Subject, Tombstone, Touch, Update, Version, random_key, version};
+use super::subject::{HOUR, Subject, any_versions, random_key, version};
+use crate::base::clock::Clock;
+use crate::base::id::Key;
+use crate::store::record::{Record, Tombstone};
+use crate::store::{Lookup, Touch, Update};
 
 const TICK: Duration = Duration::from_millis(1);
 
+impl Subject {
+    /// Calls for `key`, whose entry has expired.
+    async fn no_call_revives(&self, key: &Key, record: &Record) {
+        for expected in any_versions(record) {
+            self.check_update(key, Lookup::Absent, expected, &self.record("late")).await;
+            self.check_touch(key, Lookup::Absent, expected, self.in_an_hour()).await;
+            self.check_retire(key, Lookup::Absent, Some(expected), self.ended()).await;
+        }
+        self.check_retire(key, Lookup::Absent, None, self.ended()).await;
+    }
+}
+
 pub(super) async fn records_end(on: Subject) {
-    let mut record = on.record("brief").with_identity("brief");
-    record.expires_at = on.clock.now().plus(TICK * 2);
+    let record = Record { expires_at: on.clock.now().plus(TICK * 2), ..on.record("brief").with_identity("brief") };
     let key = on.stored(&record).await;
     on.clock.advance(TICK);
     on.holds(&key, &record).await;
     on.clock.advance(TICK);
-    // From the very millisecond on, and later.
+    // From the millisecond of the expiry on, and later.
     for later in [Duration::ZERO, HOUR] {
         on.clock.advance(later);
         assert_eq!(on.load(&key).await, Lookup::Absent);
-        for expected in [record.version, version()] {
-            assert_eq!(on.update(&key, expected, &on.record("late")).await, Update::Gone);
-            assert_eq!(on.touch(&key, expected, on.in_an_hour()).await, Touch::Gone);
-            assert_eq!(on.retire(&key, Some(expected), on.ended()).await, Retire::Gone);
-        }
-        assert_eq!(on.retire(&key, None, on.ended()).await, Retire::Gone);
-        assert_eq!(on.load(&key).await, Lookup::Absent, "a call revived what had expired");
+        on.no_call_revives(&key, &record).await;
     }
     on.delete(&key).await;
 }
 
 pub(super) async fn tombstones_end(on: Subject) {
-    for tombstone in [on.ended(), on.moved(random_key())] {
+    for tombstone in on.tombstones() {
         let tombstone = Tombstone { expires_at: on.clock.now().plus(TICK * 2), ..tombstone };
         let key = on.buried(tombstone).await;
         on.clock.advance(TICK);
         assert_eq!(on.load(&key).await, Lookup::Tombstone(tombstone));
         on.clock.advance(TICK);
         assert_eq!(on.load(&key).await, Lookup::Absent);
-        for expected in [version(), Version::from_bits(0)] {
-            assert_eq!(on.update(&key, expected, &on.record("late")).await, Update::Gone);
-            assert_eq!(on.touch(&key, expected, on.in_an_hour()).await, Touch::Gone);
-        }
-        assert_eq!(on.retire(&key, None, on.ended()).await, Retire::Gone);
-        assert_eq!(on.load(&key).await, Lookup::Absent, "a call revived a tombstone that had expired");
+        on.no_call_revives(&key, &on.record("ended")).await;
     }
 }
 
 pub(super) async fn keys_are_free_again(on: Subject) {
-    let mut record = on.record("first life").with_identity("first");
-    record.expires_at = on.clock.now().plus(TICK);
+    let record = Record { expires_at: on.clock.now().plus(TICK), ..on.record("first life").with_identity("first") };
     let lived = on.stored(&record).await;
     let moved = on.buried(Tombstone { expires_at: record.expires_at, ..on.moved(random_key()) }).await;
     let ended = on.buried(Tombstone { expires_at: record.expires_at, ..on.ended() }).await;
     on.clock.advance(TICK);
     for key in [lived, moved, ended] {
-        let second = on.record("second life");
-        assert_eq!(on.create(&key, &second).await, Create::Created);
-        on.holds(&key, &second).await;
-        let third = on.record("third");
-        assert_eq!(on.update(&key, second.version, &third).await, Update::Updated);
-        assert_eq!(on.retire(&key, None, on.ended()).await, Retire::Retired);
-        assert_eq!(on.load(&key).await, Lookup::Tombstone(on.ended()));
+        let (second, third) = (on.record("second life"), on.record("third"));
+        on.check_create(&key, Lookup::Absent, &second).await;
+        on.check_update(&key, Lookup::Found(second.clone()), second.version, &third).await;
+        on.check_retire(&key, Lookup::Found(third), None, on.ended()).await;
     }
 }
 
@@ -84,18 +84,16 @@ pub(super) async fn sweep_removes_the_expired(on: Subject) {
     let soon = on.clock.now().plus(TICK);
     let mut keys = Vec::new();
     for _ in 0..RECORDS {
-        let mut record = on.record("swept");
-        record.expires_at = soon;
-        keys.push(on.stored(&record).await);
+        keys.push(on.stored(&Record { expires_at: soon, ..on.record("swept") }).await);
     }
     for _ in 0..TOMBSTONES {
         keys.push(on.buried(Tombstone { expires_at: soon, ..on.ended() }).await);
     }
     assert_eq!(on.sweep(1000).await, 0, "a sweep counted what is live");
     on.clock.advance(TICK);
-    // A limit that the number is no multiple of.
+    // The number of entries is not a multiple of the limit.
     let swept = on.sweep(3).await;
-    // Where the back-end removes what expired by itself, nothing is left to sweep.
+    // If the back-end removes expired entries by itself, nothing is left to sweep.
     assert!([0, RECORDS + TOMBSTONES].contains(&swept), "{RECORDS} and {TOMBSTONES} expired, {swept} were swept");
     for key in keys {
         assert_eq!(on.load(&key).await, Lookup::Absent);
@@ -125,7 +123,7 @@ pub(super) async fn sweep_follows_updates(on: Subject) {
     }
     on.clock.advance(TICK);
     for (keys, live) in [(&gone, true), (&kept, false)] {
-        // Where the back-end removes what expired by itself, nothing is left to sweep.
+        // If the back-end removes expired entries by itself, nothing is left to sweep.
         if on.sweep(3).await > 0
             && let Ok(stats) = on.store.stats().await
         {
@@ -142,8 +140,7 @@ pub(super) async fn sweep_follows_updates(on: Subject) {
 }
 
 pub(super) async fn sweep_spares_the_living(on: Subject) {
-    let mut record = on.record("live");
-    record.expires_at = on.clock.now().plus(TICK * 2);
+    let record = Record { expires_at: on.clock.now().plus(TICK * 2), ..on.record("live") };
     let key = on.stored(&record).await;
     let tombstone = Tombstone { expires_at: record.expires_at, ..on.moved(key) };
     let buried = on.buried(tombstone).await;

@@ -1,34 +1,40 @@
-//! Clause 9, and what clause 5 says of identities.
+//! Clause 9, and the part of clause 5 about identities.
 
-use super::{
-    Clock, Create, ErrorKind, HOUR, Key, Lookup, MINUTE, Outcome, Record, Retire, Subject, Timestamp, Update, answer,
-    random_key, version,
-};
+use super::subject::{HOUR, MINUTE, Outcome, Subject, answer, random_key, version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{ErrorKind, Result};
+use crate::base::id::Key;
+use crate::store::record::Record;
+use crate::store::{Create, Lookup, Retire, Update};
 
 impl Subject {
-    /// What `list` gives, sorted by key; `None` where the store cannot index.
+    /// What `list` returns, sorted by key; `None` if the store cannot index.
     async fn listed(&self, scope: &str, identity: &str) -> Option<Vec<(Key, Record)>> {
-        match self.store.list(scope, identity).await {
-            Err(error) if error.kind() == ErrorKind::Unsupported => None,
-            listed => {
-                let mut listed = answer("list", listed);
-                listed.sort_by_key(|(key, _)| *key);
-                Some(listed)
-            }
-        }
+        let mut listed = supported("list", self.store.list(scope, identity).await)?;
+        listed.sort_by_key(|(key, _)| *key);
+        Some(listed)
     }
 
     async fn retire_all(&self, identity: &str, except: Option<&Key>, until: Timestamp) -> Option<u64> {
-        match self.store.retire_all("conformance", identity, except, until).await {
-            Err(error) if error.kind() == ErrorKind::Unsupported => None,
-            retired => Some(answer("retire_all", retired)),
-        }
+        supported("retire_all", self.store.retire_all("conformance", identity, except, until).await)
     }
 
     async fn of(&self, identity: &str) -> (Key, Record) {
         let record = self.record("theirs").with_identity(identity);
         (self.stored(&record).await, record)
     }
+
+    /// A session of `identity` in another scope.
+    async fn elsewhere(&self, identity: &str) -> (Key, Record) {
+        let record = self.record("theirs").with_identity(identity).with_scope("elsewhere");
+        (self.stored(&record).await, record)
+    }
+}
+
+/// What a call returned; `None` if the store does not support the call.
+fn supported<T>(call: &str, result: Result<T>) -> Option<T> {
+    let is_unsupported = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported);
+    (!is_unsupported).then(|| answer(call, result))
 }
 
 /// An identity that no other run of the suite has used, of letters that have upper case.
@@ -57,16 +63,14 @@ pub(super) async fn list(on: Subject) -> Outcome {
     expected.sort_by_key(|(key, _)| *key);
     let upper = identity.to_uppercase();
     let accent = format!("{identity}\u{301}");
-    // What a database's collation or pattern may take for the same.
+    // Strings that a database's collation or pattern may treat as equal.
     for other in [&format!("{identity} "), &format!("{identity}\0"), &identity[1..], &upper, &accent, "%", ""] {
         on.of(other).await;
     }
-    let mut elsewhere = on.record("theirs").with_identity(&identity);
-    "elsewhere".clone_into(&mut elsewhere.scope);
-    let key = on.stored(&elsewhere).await;
+    let elsewhere = on.elsewhere(&identity).await;
     on.stored(&on.record("nobody's")).await;
     assert_eq!(on.listed("conformance", &identity).await, Some(expected));
-    assert_eq!(on.listed("elsewhere", &identity).await, Some(vec![(key, elsewhere)]));
+    assert_eq!(on.listed("elsewhere", &identity).await, Some(vec![elsewhere]));
     Outcome::Kept
 }
 
@@ -102,9 +106,7 @@ pub(super) async fn retire_all(on: Subject) -> Outcome {
     let stranger = on.of(&other).await;
     let moved = on.of(&identity).await.0;
     assert_eq!(on.retire(&moved, None, on.moved(kept.0)).await, Retire::Retired);
-    let mut elsewhere = on.record("theirs").with_identity(&identity);
-    "elsewhere".clone_into(&mut elsewhere.scope);
-    let elsewhere = (on.stored(&elsewhere).await, elsewhere);
+    let elsewhere = on.elsewhere(&identity).await;
     let Some(retired) = on.retire_all(&identity, Some(&kept.0), on.ended().expires_at).await else {
         assert_eq!(on.listed("conformance", &identity).await, None, "it lists, but does not retire all");
         return Outcome::Unsupported;
@@ -126,7 +128,7 @@ pub(super) async fn retire_all(on: Subject) -> Outcome {
     Outcome::Kept
 }
 
-/// Gives the session at `old` a new id, as whoever logs in does; nothing is left of it where that comes too late.
+/// Gives the session at `old` a new id, as a login does. Removes the new record if the session has ended meanwhile.
 async fn cycle(on: &Subject, (old, record): &(Key, Record)) -> Key {
     let new = random_key();
     let again = Record { version: version(), ..record.clone() };

@@ -1,8 +1,9 @@
-//! The store contract as tests: every clause, against any store.
+//! Tests of every clause of the store contract, for any store.
 //!
-//! For authors of stores. [`run`] wants a function that opens the store on a clock the suite can move; it calls it
-//! once for each of the [`checks`]. Keys are random, so the store may be shared and need not be empty; but nobody else
-//! may sweep it while the suite runs. The suite needs a tokio runtime with time enabled, best one of several threads.
+//! For authors of stores. [`run`] takes a function that opens the store with a clock that the suite moves, and calls the
+//! function once for each of the [`checks`]. Keys are random, so the store may be shared and need not be empty; but no
+//! other process may sweep it while the suite runs. The suite needs a tokio runtime with time enabled, preferably one
+//! with several threads.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -15,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Clause 11, that errors are not answers, needs a store whose back-end is out of order, which only its author can
-//! arrange: give it to [`errors_are_not_answers`].
+//! Clause 11 ("errors are not answers") needs a store whose back-end is out of order, which only its author can arrange:
+//! pass such a store to [`errors_are_not_answers`].
 
 use std::any::Any;
 use std::fmt;
@@ -24,26 +25,27 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Create, Lookup, Retire, Store, Touch, Update};
-use crate::base::clock::{Clock, ManualClock, Timestamp};
-use crate::base::error::{Chain, Error, ErrorKind, Result};
-use crate::base::id::{Key, random_bytes};
-use crate::store::record::{Fate, Record, Tombstone, Version};
+pub use self::subject::Outcome;
+use self::subject::{HOUR, Subject, random_key, version};
+use super::Store;
+use crate::base::clock::{Clock, ManualClock};
+use crate::base::error::{ErrorKind, Result};
+use crate::store::record::{Record, Tombstone};
 
+mod calls;
 mod cancellation;
 mod expiry;
 mod identity;
 mod neighbours;
 mod races;
 mod records;
+mod subject;
 
-/// A check that takes longer than this has failed: something waits forever.
+/// A check that takes longer than this fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// One check of the suite.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Check {
     clause: u8,
     name: &'static str,
@@ -51,12 +53,12 @@ pub struct Check {
 }
 
 impl Check {
-    /// The number of the clause it belongs to, as in the documentation of [`store`](super).
+    /// The number of the check's clause in the documentation of [`store`](super).
     pub fn clause(&self) -> u8 {
         self.clause
     }
 
-    /// What is checked.
+    /// What the check tests.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -66,23 +68,6 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "clause {}: {}", self.clause, self.name)
     }
-}
-
-impl fmt::Debug for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Check({self})")
-    }
-}
-
-/// How a store did in one check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It keeps this part of the contract.
-    Kept,
-    /// It says that it does not offer this, which the contract allows.
-    Unsupported,
-    /// It breaks the contract, in this way.
-    Broken(String),
 }
 
 macro_rules! checks {
@@ -153,7 +138,7 @@ const CHECKS: &[Check] = checks! {
 /// Runs every check on the store that `open` opens.
 ///
 /// # Panics
-/// When the store breaks the contract, with every clause that it breaks.
+/// If the store breaks the contract. The message lists every check that failed.
 pub async fn run(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) {
     let broken: Vec<String> = examine(open)
         .await
@@ -166,7 +151,7 @@ pub async fn run(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) {
     assert!(broken.is_empty(), "the store breaks the contract:\n{}", broken.join("\n"));
 }
 
-/// Runs every check on the store that `open` opens, and says how each went.
+/// Runs every check on the store that `open` opens, and returns all results.
 pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> Vec<(Check, Outcome)> {
     let mut outcomes = Vec::new();
     for check in checks() {
@@ -175,7 +160,7 @@ pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> 
         let task = tokio::spawn(tokio::time::timeout(PATIENCE, (check.run)(Subject { store, clock })));
         let outcome = match task.await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Outcome::Broken(format!("it took longer than {PATIENCE:?}")),
+            Ok(Err(_)) => Outcome::Broken(format!("the check took longer than {PATIENCE:?}")),
             Err(error) if error.is_panic() => Outcome::Broken(message(&*error.into_panic())),
             Err(_) => Outcome::Broken("the runtime was shut down".to_owned()),
         };
@@ -184,14 +169,18 @@ pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> 
     outcomes
 }
 
-/// Clause 11, on a store whose back-end is out of order: every call is an error, none an answer.
+/// Checks clause 11 on a store whose back-end is out of order: every call has to return an error.
 ///
 /// # Panics
-/// When a call answers, or fails otherwise than with [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`].
+/// If a call succeeds, or fails with another kind than [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`].
 pub async fn errors_are_not_answers(store: &dyn Store) {
     let (key, now) = (random_key(), ManualClock::default().now());
-    let record = Record::new("conformance", "payload", version(), now, now.plus(HOUR)).with_identity("identity");
-    let tombstone = Tombstone { fate: Fate::Ended, expires_at: now.plus(HOUR) };
+    let record = Record::new(version(), now.plus(HOUR))
+        .with_scope("conformance")
+        .with_payload("payload")
+        .with_times(now, now)
+        .with_identity("identity");
+    let tombstone = Tombstone::ended(now.plus(HOUR));
     failed("load", store.load(&key).await, false);
     failed("create", store.create(&key, &record).await, false);
     failed("update", store.update(&key, record.version, &record).await, false);
@@ -208,108 +197,6 @@ fn failed<T>(call: &str, result: Result<T>, optional: bool) {
     let right = matches!(kind, Some(ErrorKind::Unavailable | ErrorKind::Timeout))
         || optional && kind == Some(ErrorKind::Unsupported);
     assert!(right, "clause 11: errors are not answers: {call} gave {kind:?} while the back-end is out of order");
-}
-
-/// What a check works on.
-#[derive(Clone)]
-struct Subject {
-    store: Arc<dyn Store>,
-    clock: Arc<ManualClock>,
-}
-
-impl Subject {
-    fn in_an_hour(&self) -> Timestamp {
-        self.clock.now().plus(HOUR)
-    }
-
-    /// A record that lives for an hour.
-    fn record(&self, payload: &str) -> Record {
-        Record::new("conformance", payload.to_owned(), version(), self.clock.now(), self.in_an_hour())
-    }
-
-    fn ended(&self) -> Tombstone {
-        Tombstone { fate: Fate::Ended, expires_at: self.in_an_hour() }
-    }
-
-    fn moved(&self, to: Key) -> Tombstone {
-        Tombstone { fate: Fate::Moved(to), expires_at: self.in_an_hour() }
-    }
-
-    /// A fresh key that holds `record`.
-    async fn stored(&self, record: &Record) -> Key {
-        let key = random_key();
-        assert_eq!(self.create(&key, record).await, Create::Created, "a fresh key was in use");
-        key
-    }
-
-    /// A fresh key that holds `tombstone`.
-    async fn buried(&self, tombstone: Tombstone) -> Key {
-        let key = self.stored(&self.record("buried")).await;
-        assert_eq!(self.retire(&key, None, tombstone).await, Retire::Retired, "a live record was not retired");
-        key
-    }
-
-    async fn load(&self, key: &Key) -> Lookup {
-        answer("load", self.store.load(key).await)
-    }
-
-    async fn create(&self, key: &Key, record: &Record) -> Create {
-        answer("create", self.store.create(key, record).await)
-    }
-
-    async fn update(&self, key: &Key, expected: Version, record: &Record) -> Update {
-        answer("update", self.store.update(key, expected, record).await)
-    }
-
-    async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Touch {
-        answer("touch", self.store.touch(key, expected, expires_at).await)
-    }
-
-    async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Retire {
-        answer("retire", self.store.retire(key, expected, tombstone).await)
-    }
-
-    async fn delete(&self, key: &Key) {
-        answer("delete", self.store.delete(key).await);
-    }
-
-    /// Sweeps until nothing is left, and says how much there was.
-    async fn sweep(&self, limit: u32) -> u64 {
-        let mut swept = 0;
-        loop {
-            let batch = answer("delete_expired", self.store.delete_expired(limit).await);
-            assert!(batch <= u64::from(limit), "a sweep limited to {limit} removed {batch}");
-            if batch == 0 {
-                return swept;
-            }
-            swept += batch;
-        }
-    }
-
-    async fn holds(&self, key: &Key, record: &Record) {
-        let held = self.load(key).await;
-        assert_eq!(held, Lookup::Found(record.clone()), "not the record that should be there");
-        let Lookup::Found(found) = held else { return };
-        assert!(found.payload == record.payload, "not the payload that should be there");
-    }
-}
-
-impl From<()> for Outcome {
-    fn from((): ()) -> Self {
-        Self::Kept
-    }
-}
-
-fn answer<T>(call: &str, result: Result<T>) -> T {
-    result.unwrap_or_else(|error: Error| panic!("{call} failed: {}", Chain(&error)))
-}
-
-fn random_key() -> Key {
-    Key::from_bytes(random_bytes().expect("a test needs random bytes"))
-}
-
-fn version() -> Version {
-    Version::random().expect("a test needs random bytes")
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

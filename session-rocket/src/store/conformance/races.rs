@@ -1,71 +1,65 @@
-//! Clauses 2 to 5: many calls at once for one key.
+//! Clauses 2 to 5: many concurrent calls for one key.
 
-use tokio::task::JoinSet;
+use std::panic::resume_unwind;
 
-use super::{Create, HOUR, Key, Lookup, Record, Retire, Subject, Touch, Update, random_key};
+use futures::future::join_all;
 
-/// So many calls at once.
+use super::subject::{HOUR, Subject, random_key};
+use crate::base::id::Key;
+use crate::store::record::Record;
+use crate::store::{Create, Lookup, Retire, Touch, Update};
+
+/// The number of concurrent calls.
 const CROWD: usize = 16;
 const ROUNDS: usize = 4;
 
-/// Runs `call` for all numbers of the crowd at once; the answers in the order of the numbers.
-async fn crowd<F, R>(call: impl Fn(usize) -> F) -> Vec<R>
+/// Runs `call` for all numbers of the crowd concurrently, each with a record of its own. Returns the records and answers
+/// in the order of the numbers.
+async fn crowd<F, A>(on: &Subject, call: impl Fn(Subject, usize, Record) -> F) -> Vec<(Record, A)>
 where
-    F: Future<Output = R> + Send + 'static,
-    R: Send + 'static,
+    F: Future<Output = A> + Send + 'static,
+    A: Send + 'static,
 {
-    let mut tasks = JoinSet::new();
-    for number in 0..CROWD {
-        let call = call(number);
-        tasks.spawn(async move { (number, call.await) });
-    }
-    let mut answers = tasks.join_all().await;
-    answers.sort_by_key(|(number, _)| *number);
-    answers.into_iter().map(|(_, answer)| answer).collect()
+    let calls = (0..CROWD).map(|number| {
+        let record = on.record(&format!("number {number}"));
+        let call = tokio::spawn(call(on.clone(), number, record.clone()));
+        async move { (record, call.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))) }
+    });
+    // The calls run in tasks of their own from the moment that `collect` has spawned them.
+    join_all(calls.collect::<Vec<_>>()).await
 }
 
-/// The number of the one answer that is `won`.
-fn winner<R>(answers: &[R], won: impl Fn(&R) -> bool) -> usize {
-    let winners: Vec<usize> = (0..answers.len()).filter(|number| won(&answers[*number])).collect();
-    assert_eq!(winners.len(), 1, "so many of {CROWD} concurrent calls won");
-    winners[0]
-}
-
-fn records(on: &Subject) -> Vec<Record> {
-    (0..CROWD).map(|number| on.record(&format!("number {number}"))).collect()
+/// The only record whose call returned one of the answers `won`, and the answers of the other calls.
+fn winner<A: PartialEq>(raced: Vec<(Record, A)>, won: &[A]) -> (Record, A, Vec<A>) {
+    let (mut winners, losers): (Vec<_>, Vec<_>) = raced.into_iter().partition(|(_, answer)| won.contains(answer));
+    assert_eq!(winners.len(), 1, "exactly one of {CROWD} concurrent calls must win");
+    let (record, answer) = winners.remove(0);
+    (record, answer, losers.into_iter().map(|(_, answer)| answer).collect())
 }
 
 pub(super) async fn creates(on: Subject) {
     for _ in 0..ROUNDS {
-        let (key, records) = (random_key(), records(&on));
-        let answers = crowd(|number| {
-            let (on, record) = (on.clone(), records[number].clone());
-            async move { on.create(&key, &record).await }
-        })
-        .await;
-        let winner = winner(&answers, |answer| *answer == Create::Created);
-        on.holds(&key, &records[winner]).await;
+        let key = random_key();
+        let raced = crowd(&on, |on, _, record| async move { on.create(&key, &record).await }).await;
+        let (record, ..) = winner(raced, &[Create::Created]);
+        on.holds(&key, &record).await;
     }
 }
 
 pub(super) async fn updates(on: Subject) {
     for _ in 0..ROUNDS {
-        let (first, records) = (on.record("first"), records(&on));
-        let key = on.stored(&first).await;
-        let answers = crowd(|number| {
-            let (on, expected, record) = (on.clone(), first.version, records[number].clone());
-            async move { on.update(&key, expected, &record).await }
-        })
-        .await;
-        let winner = winner(&answers, |answer| *answer == Update::Updated);
-        on.holds(&key, &records[winner]).await;
-        for answer in answers.into_iter().filter(|answer| *answer != Update::Updated) {
-            assert_eq!(answer, Update::Conflict(records[winner].clone()), "a conflict tells the record now there");
+        let first = on.record("first");
+        let (key, expected) = (on.stored(&first).await, first.version);
+        let raced = crowd(&on, |on, _, record| async move { on.update(&key, expected, &record).await }).await;
+        let (record, _, losers) = winner(raced, &[Update::Updated]);
+        on.holds(&key, &record).await;
+        for answer in losers {
+            assert_eq!(answer, Update::Conflict(record.clone()), "a conflict returns the record that the key holds");
         }
     }
 }
 
-/// Adds one by compare-and-swap, as often as it takes.
+/// Adds one by compare-and-swap, and retries until it succeeds.
 async fn increment(on: &Subject, key: &Key, mut current: Record) {
     loop {
         let count: u32 = std::str::from_utf8(&current.payload).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -82,8 +76,8 @@ pub(super) async fn increments(on: Subject) {
     const EACH: usize = 4;
     let first = on.record("0");
     let key = on.stored(&first).await;
-    crowd(|_| {
-        let (on, first) = (on.clone(), first.clone());
+    crowd(&on, |on, _, _| {
+        let first = first.clone();
         async move {
             for _ in 0..EACH {
                 increment(&on, &key, first.clone()).await;
@@ -99,28 +93,24 @@ pub(super) async fn touch_and_update(on: Subject) {
     for _ in 0..ROUNDS {
         let (first, second) = (on.record("first"), on.record("second"));
         let key = on.stored(&first).await;
-        let later = first.expires_at.plus(HOUR);
-        let answers = crowd(|number| {
-            let (on, expected, second) = (on.clone(), first.version, second.clone());
+        let (expected, later) = (first.version, first.expires_at.plus(HOUR));
+        let raced = crowd(&on, |on, number, _| {
+            let second = second.clone();
             async move {
-                if number == CROWD / 2 {
-                    assert_eq!(
-                        on.update(&key, expected, &second).await,
-                        Update::Updated,
-                        "a touch changed the version"
-                    );
-                    return Touch::Conflict;
+                if number != CROWD / 2 {
+                    return on.touch(&key, expected, later).await;
                 }
-                on.touch(&key, expected, later).await
+                assert_eq!(on.update(&key, expected, &second).await, Update::Updated, "a touch changed the version");
+                Touch::Conflict
             }
         })
         .await;
-        assert!(!answers.contains(&Touch::Gone), "a live record was taken for an ended one");
+        assert!(raced.iter().all(|(_, answer)| *answer != Touch::Gone), "a live record was taken for an ended one");
         on.holds(&key, &second).await;
     }
 }
 
-/// What the two kinds of call in a race answered.
+/// The answers of the two kinds of call in a race.
 #[derive(Debug, PartialEq)]
 enum Raced {
     Update(Update),
@@ -129,31 +119,28 @@ enum Raced {
 
 pub(super) async fn retires(on: Subject) {
     for _ in 0..ROUNDS {
-        let (first, records) = (on.record("first"), records(&on));
-        let key = on.stored(&first).await;
-        let answers = crowd(|number| {
-            let (on, expected, record) = (on.clone(), first.version, records[number].clone());
-            async move {
-                if number % 2 == 0 {
-                    Raced::Update(on.update(&key, expected, &record).await)
-                } else {
-                    Raced::Retire(on.retire(&key, Some(expected), on.ended()).await)
-                }
+        let first = on.record("first");
+        let (key, expected) = (on.stored(&first).await, first.version);
+        let raced = crowd(&on, |on, number, record| async move {
+            if number % 2 == 0 {
+                Raced::Update(on.update(&key, expected, &record).await)
+            } else {
+                Raced::Retire(on.retire(&key, Some(expected), on.ended()).await)
             }
         })
         .await;
         let won = [Raced::Update(Update::Updated), Raced::Retire(Retire::Retired)];
-        let winner = winner(&answers, |answer| won.contains(answer));
-        let updated = answers[winner] == won[0];
-        let held = if updated { Lookup::Found(records[winner].clone()) } else { Lookup::Tombstone(on.ended()) };
+        let (record, answer, losers) = winner(raced, &won);
+        let updated = (answer == won[0]).then_some(record);
+        let held = updated.clone().map_or(Lookup::Tombstone(on.ended()), Lookup::Found);
         assert_eq!(on.load(&key).await, held, "not what the winner left");
-        for answer in answers.into_iter().filter(|answer| !won.contains(answer)) {
+        for answer in losers {
             let told = match answer {
                 Raced::Update(Update::Conflict(fresh)) | Raced::Retire(Retire::Conflict(fresh)) => Some(fresh),
                 Raced::Update(Update::Gone) | Raced::Retire(Retire::Gone) => None,
-                wrong => panic!("a loser was told {wrong:?}"),
+                wrong => panic!("a losing call returned {wrong:?}"),
             };
-            assert_eq!(told, updated.then(|| records[winner].clone()), "a loser is told what is now there");
+            assert_eq!(told, updated, "a losing call returns what the key holds");
         }
     }
 }

@@ -1,50 +1,35 @@
 //! Clauses 1 to 6, one call at a time.
 
-use super::{
-    Clock, Create, HOUR, Lookup, MINUTE, Record, Retire, Subject, Timestamp, Touch, Update, Version, random_key,
-    version,
-};
+use super::subject::{HOUR, MINUTE, Subject, any_versions, random_key, version};
+use crate::base::clock::{Clock, Timestamp};
+use crate::store::record::{Record, Version};
+use crate::store::{Lookup, Retire, Update};
 
 pub(super) async fn payloads(on: Subject) {
     let all_bytes: Vec<u8> = (0..=255).collect();
     let large: Vec<u8> = all_bytes.iter().copied().cycle().take(256 * 1024).collect();
     for payload in [Vec::new(), vec![0], b"'\"\\;--\r\n".to_vec(), vec![0xff; 3], all_bytes, large] {
-        let mut record = on.record("");
-        record.payload = payload.into();
-        let key = on.stored(&record).await;
-        on.holds(&key, &record).await;
+        on.round_trip(on.record("").with_payload(payload)).await;
     }
 }
 
 pub(super) async fn versions_and_moments(on: Subject) {
     for bits in [0, 1, u64::MAX, i64::MAX.cast_unsigned(), i64::MIN.cast_unsigned()] {
-        let mut record = on.record("versions");
-        record.version = Version::from_bits(bits);
-        let key = on.stored(&record).await;
-        on.holds(&key, &record).await;
+        on.round_trip(Record { version: Version::from_bits(bits), ..on.record("versions") }).await;
     }
-    for (created, updated, expires) in [(0, 1, i64::MAX), (1, 1_000_000_000_123, 253_402_300_799_999)] {
-        let mut record = on.record("moments");
-        record.created_at = Timestamp::from_millis(created);
-        record.updated_at = Timestamp::from_millis(updated);
-        record.expires_at = Timestamp::from_millis(expires);
-        let key = on.stored(&record).await;
-        on.holds(&key, &record).await;
+    for times in [[0, 1, i64::MAX], [1, 1_000_000_000_123, 253_402_300_799_999]] {
+        let [created_at, updated_at, expires_at] = times.map(Timestamp::from_millis);
+        on.round_trip(Record { expires_at, ..on.record("times").with_times(created_at, updated_at) }).await;
     }
 }
 
 pub(super) async fn texts(on: Subject) {
     let longest = "ü".repeat(127) + "x";
     for text in ["", " ", "a b ", "A", "1", "null", "a\0b", "'; DROP TABLE x; --", "日本語 🦀", &longest] {
-        let record = on.record("identity").with_identity(text);
-        let key = on.stored(&record).await;
-        on.holds(&key, &record).await;
+        on.round_trip(on.record("identity").with_identity(text)).await;
     }
     for scope in ["s", "a b:c/d", "Größe", &"ü".repeat(100)] {
-        let mut record = on.record("scope");
-        scope.clone_into(&mut record.scope);
-        let key = on.stored(&record).await;
-        on.holds(&key, &record).await;
+        on.round_trip(on.record("scope").with_scope(scope)).await;
     }
 }
 
@@ -54,72 +39,60 @@ pub(super) async fn updated(on: Subject) {
     let mut new = on.record("new, and longer than what was there").with_identity("new");
     new.updated_at = old.updated_at.plus(HOUR);
     new.expires_at = old.expires_at.plus(HOUR);
-    assert_eq!(on.update(&key, old.version, &new).await, Update::Updated);
-    on.holds(&key, &new).await;
+    on.check_update(&key, Lookup::Found(old.clone()), old.version, &new).await;
     let nobody = Record { version: version(), identity: None, ..new.clone() };
-    assert_eq!(on.update(&key, new.version, &nobody).await, Update::Updated);
-    on.holds(&key, &nobody).await;
+    on.check_update(&key, Lookup::Found(new.clone()), new.version, &nobody).await;
 }
 
 pub(super) async fn create_spares_the_living(on: Subject) {
     let first = on.record("first");
     let key = on.stored(&first).await;
-    assert_eq!(on.create(&key, &on.record("second")).await, Create::Taken);
-    on.holds(&key, &first).await;
+    on.check_create(&key, Lookup::Found(first), &on.record("second")).await;
 }
 
 pub(super) async fn create_spares_tombstones(on: Subject) {
-    for tombstone in [on.ended(), on.moved(random_key())] {
+    for tombstone in on.tombstones() {
         let key = on.buried(tombstone).await;
-        assert_eq!(on.create(&key, &on.record("revenant")).await, Create::Taken);
-        assert_eq!(on.load(&key).await, Lookup::Tombstone(tombstone));
+        on.check_create(&key, Lookup::Tombstone(tombstone), &on.record("revenant")).await;
     }
 }
 
 pub(super) async fn update_swaps(on: Subject) {
-    let first = on.record("first");
+    let (first, second) = (on.record("first"), on.record("second"));
     let (key, neighbour) = (on.stored(&first).await, on.stored(&first).await);
-    let second = on.record("second");
-    assert_eq!(on.update(&key, version(), &second).await, Update::Conflict(first.clone()), "a version nobody wrote");
-    on.holds(&key, &first).await;
-    assert_eq!(on.update(&key, first.version, &second).await, Update::Updated, "the version that is there");
-    assert_eq!(on.update(&key, first.version, &on.record("late")).await, Update::Conflict(second.clone()));
-    on.holds(&key, &second).await;
+    on.check_update(&key, Lookup::Found(first.clone()), version(), &second).await;
+    on.check_update(&key, Lookup::Found(first.clone()), first.version, &second).await;
+    on.check_update(&key, Lookup::Found(second), first.version, &on.record("late")).await;
     on.holds(&neighbour, &first).await;
 }
 
 pub(super) async fn update_never_creates(on: Subject) {
     let (key, record) = (random_key(), on.record("from nothing"));
-    for expected in [record.version, version(), Version::from_bits(0)] {
-        assert_eq!(on.update(&key, expected, &record).await, Update::Gone);
+    for expected in any_versions(&record) {
+        on.check_update(&key, Lookup::Absent, expected, &record).await;
     }
-    assert_eq!(on.load(&key).await, Lookup::Absent, "an update created");
 }
 
 pub(super) async fn update_of_the_ended(on: Subject) {
-    let to = random_key();
-    for (tombstone, told) in [(on.ended(), Update::Gone), (on.moved(to), Update::Moved(to))] {
+    for tombstone in on.tombstones() {
         let record = on.record("live");
         let key = on.stored(&record).await;
         assert_eq!(on.retire(&key, None, tombstone).await, Retire::Retired);
-        for expected in [record.version, version(), Version::from_bits(0)] {
-            assert_eq!(on.update(&key, expected, &on.record("late")).await, told);
+        for expected in any_versions(&record) {
+            on.check_update(&key, Lookup::Tombstone(tombstone), expected, &on.record("late")).await;
         }
-        assert_eq!(on.load(&key).await, Lookup::Tombstone(tombstone), "an update revived the session");
     }
 }
 
 pub(super) async fn touch_moves_the_expiry_only(on: Subject) {
-    let mut record = on.record("touched").with_identity("somebody");
-    record.created_at = Timestamp::from_millis(1);
-    record.updated_at = Timestamp::from_millis(2);
+    let [created_at, updated_at] = [1, 2].map(Timestamp::from_millis);
+    let mut record = on.record("touched").with_identity("somebody").with_times(created_at, updated_at);
     let (key, neighbour) = (on.stored(&record).await, on.stored(&record).await);
     let untouched = record.clone();
+    // The second time is earlier: a late touch does not move the expiry back.
     for expires_at in [on.in_an_hour().plus(HOUR), on.clock.now().plus(MINUTE)] {
-        assert_eq!(on.touch(&key, record.version, expires_at).await, Touch::Touched);
-        // The second is earlier: a refresh that comes late takes nothing back.
-        record.expires_at = record.expires_at.max(expires_at);
-        on.holds(&key, &record).await;
+        on.check_touch(&key, Lookup::Found(record.clone()), record.version, expires_at).await;
+        record.expires_at = on.in_an_hour().plus(HOUR);
     }
     on.holds(&neighbour, &untouched).await;
 }
@@ -127,31 +100,26 @@ pub(super) async fn touch_moves_the_expiry_only(on: Subject) {
 pub(super) async fn touch_compares(on: Subject) {
     let record = on.record("untouched");
     let key = on.stored(&record).await;
-    assert_eq!(on.touch(&key, version(), on.in_an_hour().plus(HOUR)).await, Touch::Conflict);
-    on.holds(&key, &record).await;
+    on.check_touch(&key, Lookup::Found(record), version(), on.in_an_hour().plus(HOUR)).await;
 }
 
 pub(super) async fn touch_never_creates(on: Subject) {
-    let key = random_key();
-    assert_eq!(on.touch(&key, version(), on.in_an_hour()).await, Touch::Gone);
-    assert_eq!(on.load(&key).await, Lookup::Absent, "a touch created");
-    for tombstone in [on.ended(), on.moved(random_key())] {
+    on.check_touch(&random_key(), Lookup::Absent, version(), on.in_an_hour()).await;
+    for tombstone in on.tombstones() {
         let key = on.buried(tombstone).await;
-        for expected in [version(), Version::from_bits(0)] {
-            assert_eq!(on.touch(&key, expected, on.in_an_hour().plus(HOUR)).await, Touch::Gone);
+        for expected in any_versions(&on.record("")) {
+            on.check_touch(&key, Lookup::Tombstone(tombstone), expected, on.in_an_hour().plus(HOUR)).await;
         }
-        assert_eq!(on.load(&key).await, Lookup::Tombstone(tombstone), "a touch changed a tombstone");
     }
 }
 
 pub(super) async fn retire_leaves_a_tombstone(on: Subject) {
-    for tombstone in [on.ended(), on.moved(random_key())] {
+    for tombstone in on.tombstones() {
         for any in [true, false] {
             let record = on.record("retired");
             let (key, neighbour) = (on.stored(&record).await, on.stored(&record).await);
             let expected = (!any).then_some(record.version);
-            assert_eq!(on.retire(&key, expected, tombstone).await, Retire::Retired);
-            assert_eq!(on.load(&key).await, Lookup::Tombstone(tombstone));
+            on.check_retire(&key, Lookup::Found(record.clone()), expected, tombstone).await;
             on.holds(&neighbour, &record).await;
         }
     }
@@ -160,21 +128,18 @@ pub(super) async fn retire_leaves_a_tombstone(on: Subject) {
 pub(super) async fn retire_compares(on: Subject) {
     let record = on.record("stays");
     let key = on.stored(&record).await;
-    assert_eq!(on.retire(&key, Some(version()), on.ended()).await, Retire::Conflict(record.clone()));
-    on.holds(&key, &record).await;
+    on.check_retire(&key, Lookup::Found(record), Some(version()), on.ended()).await;
 }
 
 pub(super) async fn retire_of_nothing(on: Subject) {
     let key = random_key();
     for expected in [None, Some(version())] {
-        assert_eq!(on.retire(&key, expected, on.ended()).await, Retire::Gone);
-        assert_eq!(on.load(&key).await, Lookup::Absent, "a retire created a tombstone");
+        on.check_retire(&key, Lookup::Absent, expected, on.ended()).await;
     }
-    for tombstone in [on.ended(), on.moved(random_key())] {
+    for tombstone in on.tombstones() {
         let key = on.buried(tombstone).await;
         for expected in [None, Some(version()), Some(Version::from_bits(0))] {
-            assert_eq!(on.retire(&key, expected, on.moved(random_key())).await, Retire::Gone);
-            assert_eq!(on.load(&key).await, Lookup::Tombstone(tombstone), "a retire changed a tombstone");
+            on.check_retire(&key, Lookup::Tombstone(tombstone), expected, on.moved(random_key())).await;
         }
     }
 }
@@ -186,7 +151,7 @@ pub(super) async fn delete_removes(on: Subject) {
         on.delete(&key).await;
         assert_eq!(on.load(&key).await, Lookup::Absent);
         assert_eq!(on.update(&key, record.version, &record).await, Update::Gone);
-        assert_eq!(on.create(&key, &record).await, Create::Created);
+        on.check_create(&key, Lookup::Absent, &record).await;
     }
     on.holds(&neighbour, &record).await;
 }

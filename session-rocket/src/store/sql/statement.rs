@@ -294,8 +294,10 @@ where
     let version = Version::from_bits(row.try_get::<i64, _>(4)?.cast_unsigned());
     // Some databases keep these two as bytes.
     let scope: String = row.try_get_unchecked(1)?;
-    let mut record = Record::new(scope, Bytes::from(payload), version, millis(6)?, expires_at);
-    record.created_at = millis(5)?;
+    let mut record = Record::new(version, expires_at)
+        .with_scope(scope)
+        .with_payload(Bytes::from(payload))
+        .with_times(millis(5)?, millis(6)?);
     record.identity = row.try_get_unchecked(2)?;
     Ok(Held { key, what: Lookup::Found(record) })
 }

@@ -1,0 +1,141 @@
+//! What a check works with: a store, a clock that the check moves, and calls that have to succeed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::{Clock, ManualClock, Timestamp};
+use crate::base::error::{Chain, Error, Result};
+use crate::base::id::{Key, random_bytes};
+use crate::store::record::{Record, Tombstone, Version};
+use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
+
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The store keeps this part of the contract.
+    Kept,
+    /// The store reports that it does not support the call, which the contract allows.
+    Unsupported,
+    /// The store breaks the contract in this way.
+    Broken(String),
+}
+
+/// The store that a check tests, and its clock.
+#[derive(Clone)]
+pub(super) struct Subject {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<ManualClock>,
+}
+
+impl Subject {
+    pub(super) fn in_an_hour(&self) -> Timestamp {
+        self.clock.now().plus(HOUR)
+    }
+
+    /// A record that expires in an hour.
+    pub(super) fn record(&self, payload: &str) -> Record {
+        Record::new(version(), self.in_an_hour())
+            .with_scope("conformance")
+            .with_payload(payload.to_owned())
+            .with_times(self.clock.now(), self.clock.now())
+    }
+
+    pub(super) fn ended(&self) -> Tombstone {
+        Tombstone::ended(self.in_an_hour())
+    }
+
+    pub(super) fn moved(&self, to: Key) -> Tombstone {
+        Tombstone::moved(to, self.in_an_hour())
+    }
+
+    pub(super) fn tombstones(&self) -> [Tombstone; 2] {
+        [self.ended(), self.moved(random_key())]
+    }
+
+    /// A fresh key that holds `record`.
+    pub(super) async fn stored(&self, record: &Record) -> Key {
+        let key = random_key();
+        assert_eq!(self.create(&key, record).await, Create::Created, "a fresh key was in use");
+        key
+    }
+
+    /// A fresh key that holds `tombstone`.
+    pub(super) async fn buried(&self, tombstone: Tombstone) -> Key {
+        let key = self.stored(&self.record("buried")).await;
+        assert_eq!(self.retire(&key, None, tombstone).await, Retire::Retired, "a live record was not retired");
+        key
+    }
+
+    pub(super) async fn load(&self, key: &Key) -> Lookup {
+        answer("load", self.store.load(key).await)
+    }
+
+    pub(super) async fn create(&self, key: &Key, record: &Record) -> Create {
+        answer("create", self.store.create(key, record).await)
+    }
+
+    pub(super) async fn update(&self, key: &Key, expected: Version, record: &Record) -> Update {
+        answer("update", self.store.update(key, expected, record).await)
+    }
+
+    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Touch {
+        answer("touch", self.store.touch(key, expected, expires_at).await)
+    }
+
+    pub(super) async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Retire {
+        answer("retire", self.store.retire(key, expected, tombstone).await)
+    }
+
+    pub(super) async fn delete(&self, key: &Key) {
+        answer("delete", self.store.delete(key).await);
+    }
+
+    /// Sweeps until nothing is left. Returns how many entries were removed.
+    pub(super) async fn sweep(&self, limit: u32) -> u64 {
+        let mut swept = 0;
+        loop {
+            let batch = answer("delete_expired", self.store.delete_expired(limit).await);
+            assert!(batch <= u64::from(limit), "a sweep limited to {limit} removed {batch}");
+            if batch == 0 {
+                return swept;
+            }
+            swept += batch;
+        }
+    }
+
+    pub(super) async fn holds(&self, key: &Key, record: &Record) {
+        assert_eq!(self.load(key).await, Lookup::Found(record.clone()), "not the record that should be there");
+    }
+
+    /// Stores `record` and loads it.
+    pub(super) async fn round_trip(&self, record: Record) {
+        let key = self.stored(&record).await;
+        self.holds(&key, &record).await;
+    }
+}
+
+impl From<()> for Outcome {
+    fn from((): ()) -> Self {
+        Self::Kept
+    }
+}
+
+pub(super) fn answer<T>(call: &str, result: Result<T>) -> T {
+    result.unwrap_or_else(|error: Error| panic!("{call} failed: {}", Chain(&error)))
+}
+
+pub(super) fn random_key() -> Key {
+    Key::from_bytes(random_bytes().expect("a test needs random bytes"))
+}
+
+pub(super) fn version() -> Version {
+    Version::random().expect("a test needs random bytes")
+}
+
+/// The record's version, a version that nobody wrote, and a version that a back-end may use for "none".
+pub(super) fn any_versions(record: &Record) -> [Version; 3] {
+    [record.version, version(), Version::from_bits(0)]
+}

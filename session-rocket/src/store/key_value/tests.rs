@@ -1,0 +1,126 @@
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+use crate::base::clock::ManualClock;
+use crate::store::conformance;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What happens during a call, before the back-end does its work.
+type Event = Box<dyn Fn(&mut BTreeMap<Key, Bytes>) + Send>;
+
+/// A back-end in memory.
+#[derive(Default)]
+struct Map {
+    entries: Mutex<BTreeMap<Key, Bytes>>,
+    before_swap: Mutex<Option<Event>>,
+    after_first_visit: Mutex<Option<Event>>,
+}
+
+fn happen(event: &Mutex<Option<Event>>, entries: &mut BTreeMap<Key, Bytes>) {
+    if let Some(event) = event.lock().unwrap().take() {
+        event(entries);
+    }
+}
+
+#[async_trait]
+impl KeyValue for Map {
+    type Tag = Bytes;
+
+    async fn load(&self, key: &Key) -> Result<Option<(Bytes, Bytes)>> {
+        Ok(self.entries.lock().unwrap().get(key).map(|value| (value.clone(), value.clone())))
+    }
+
+    async fn swap(&self, key: &Key, expected: Option<Bytes>, value: Bytes, _: Timestamp) -> Result<bool> {
+        let mut entries = self.entries.lock().unwrap();
+        happen(&self.before_swap, &mut entries);
+        let is_unchanged = entries.get(key) == expected.as_ref();
+        if is_unchanged {
+            entries.insert(*key, value);
+        }
+        Ok(is_unchanged)
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.entries.lock().unwrap().remove(key);
+        Ok(())
+    }
+
+    async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
+        let mut entries = self.entries.lock().unwrap();
+        let mut rest = Bound::Unbounded;
+        while let Some((key, value)) = entries.range((rest, Bound::Unbounded)).next().map(|(k, v)| (*k, v.clone())) {
+            visit(key, value);
+            happen(&self.after_first_visit, &mut entries);
+            rest = Bound::Excluded(key);
+        }
+        Ok(())
+    }
+}
+
+const fn key(n: u8) -> Key {
+    Key::from_bytes([n; 32])
+}
+
+fn store() -> KeyValueStore<Map> {
+    KeyValueStore::new(Map::default(), Arc::new(ManualClock::default()))
+}
+
+fn record(store: &KeyValueStore<Map>, version: u64) -> Record {
+    let now = store.clock.now();
+    Record::new(Version::from_bits(version), now.plus(HOUR)).with_scope("s").with_times(now, now).with_identity("ada")
+}
+
+fn sealed(record: &Record) -> Bytes {
+    seal_record(record).unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_back_end_keeps_the_contract() {
+    let open = async |clock: Arc<ManualClock>| Arc::new(KeyValueStore::new(Map::default(), clock)) as Arc<dyn Store>;
+    conformance::run(open).await;
+}
+
+#[tokio::test]
+async fn an_update_recognizes_its_own_earlier_attempt() {
+    let store = store();
+    let (first, second) = (record(&store, 1), record(&store, 2));
+    store.create(&key(1), &first).await.unwrap();
+    let value = sealed(&second);
+    *store.back_end.before_swap.lock().unwrap() = Some(Box::new(move |entries| {
+        entries.insert(key(1), value.clone());
+    }));
+    assert_eq!(store.update(&key(1), first.version, &second).await.unwrap(), Update::Updated);
+    let third = record(&store, 3);
+    assert_eq!(store.update(&key(1), first.version, &third).await.unwrap(), Update::Conflict(second));
+}
+
+#[tokio::test]
+async fn retire_all_follows_a_session_that_moves_behind_the_scan() {
+    let store = store();
+    let theirs = record(&store, 1);
+    store.create(&key(1), &record(&store, 9)).await.unwrap();
+    store.create(&key(5), &theirs).await.unwrap();
+    let (value, until) = (sealed(&theirs), theirs.expires_at);
+    *store.back_end.after_first_visit.lock().unwrap() = Some(Box::new(move |entries| {
+        entries.insert(key(0), value.clone());
+        entries.insert(key(5), seal_tombstone(Tombstone::moved(key(0), until)).0);
+    }));
+    assert_eq!(store.retire_all("s", "ada", None, until).await.unwrap(), 2);
+    let ended = Lookup::Tombstone(Tombstone::ended(until));
+    assert_eq!(store.load(&key(0)).await.unwrap(), ended);
+}
+
+#[tokio::test]
+async fn a_damaged_entry_hides_no_other_session() {
+    let store = store();
+    let theirs = record(&store, 1);
+    store.create(&key(2), &theirs).await.unwrap();
+    store.back_end.entries.lock().unwrap().insert(key(1), Bytes::from_static(b"damaged"));
+    assert_eq!(store.load(&key(1)).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(store.list("s", "ada").await.unwrap(), [(key(2), theirs)]);
+    assert_eq!(store.stats().await.unwrap().live, 1);
+}
