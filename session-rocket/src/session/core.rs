@@ -1,4 +1,4 @@
-//! A session whatever its type.
+//! The part of a session that does not depend on its type.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,11 +11,10 @@ use tokio::sync::Mutex as Turn;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::expiry::{Lifetime, Refresh};
-use crate::commit::{CookieEngine, Engine, too_late, withheld};
-use crate::data::values::Values;
+use crate::commit::{CookieEngine, Engine, ended, too_late, withheld};
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled, State};
 
-/// A session whatever its type: what it holds and how it is saved.
+/// A session without its type: what it holds and how it is saved.
 pub(crate) struct Core {
     pub state: State,
     pub engine: Arc<Engine>,
@@ -23,18 +22,16 @@ pub(crate) struct Core {
     turn: Turn<()>,
 }
 
-/// What a response has to tell the browser.
-pub(crate) enum Answer {
-    Nothing,
-    /// Hold this for so long; `None`: until the browser is closed.
-    Hold {
+/// What a response does to the session cookie.
+pub(crate) enum CookieUpdate {
+    None,
+    Set {
         value: String,
-        /// From `now` on.
+        /// From `now` on. `None` means until the browser is closed.
         age: Option<Duration>,
         now: Timestamp,
     },
-    /// Forget what it holds.
-    Forget,
+    Remove,
 }
 
 impl Core {
@@ -42,8 +39,8 @@ impl Core {
         Self { state, engine, turn: Turn::new(()) }
     }
 
-    /// Saves what was changed. An error of a commit that another caller started, and that may have carried this caller's
-    /// changes, is told to both.
+    /// Saves what was changed. If another caller started the commit, and it may have contained this caller's changes, both
+    /// get its error.
     async fn commit(self: &Arc<Self>, scope: Scope) -> Result<()> {
         self.commit_since(self.state.completed(), scope).await
     }
@@ -65,8 +62,8 @@ impl Core {
         self.state.failure_since(completed).map_or(Ok(()), Err)
     }
 
-    /// Runs a commit to its end, whatever becomes of the caller. One that does not have to wait is through at its first
-    /// poll, which nobody cuts; one that has to gets a task of its own.
+    /// Runs a commit to its end, even if the caller goes away. A commit that does not have to wait finishes at its first
+    /// poll, which nobody can cancel. A commit that has to wait gets a task of its own.
     async fn commit_uncut(self: Arc<Self>, scope: Scope) -> Result<()> {
         let mut commit = Box::pin(async move {
             let _turn = self.turn.lock().await;
@@ -75,7 +72,7 @@ impl Core {
             }
         });
         let first = poll_fn(|context| {
-            // A store that panics is not to take the fairing with it.
+            // A store that panics must not stop the fairing.
             Poll::Ready(catch_unwind(AssertUnwindSafe(|| commit.as_mut().poll(context))))
         });
         match first.await {
@@ -87,7 +84,7 @@ impl Core {
         }
     }
 
-    /// A commit that never waits, and so cannot be cut once it has its turn.
+    /// Runs a commit that never waits, so nobody can cancel it once it has its turn.
     async fn commit_at_once(&self, engine: &CookieEngine, scope: Scope) -> Result<()> {
         let _turn = self.turn.lock().await;
         let Some(job) = self.take(scope) else { return Ok(()) };
@@ -96,7 +93,7 @@ impl Core {
         Ok(())
     }
 
-    /// What there is to commit, unless it comes too late.
+    /// Takes the changes to commit, unless they come too late.
     fn take(&self, scope: Scope) -> Option<Box<Job>> {
         let job = self.state.take(scope)?;
         if self.state.head_sent() && needs_cookie(&job) {
@@ -119,7 +116,7 @@ impl Core {
         }
     }
 
-    /// Saves now. Without changes, makes sure that the session is still there.
+    /// Saves now. Without changes, makes sure that the session still exists.
     pub(super) async fn save(self: &Arc<Self>) -> Result<()> {
         let completed = self.state.completed();
         self.commit(Scope::Everything).await?;
@@ -141,18 +138,17 @@ impl Core {
             Carrier::Ended => return Ok(false),
             Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Withheld => return Ok(true),
         };
-        let found = self.engine.reload(&live, &base).await?;
-        let exists = found.is_some();
-        let ended = || Settled::new(Carrier::Ended, Values::empty(base.schema()), CookieEffect::None);
-        self.state.refresh(found.unwrap_or_else(ended));
+        let stored = self.engine.reload(&live, &base).await?;
+        let exists = stored.is_some();
+        self.state.refresh(stored.unwrap_or_else(|| ended(base.schema())));
         Ok(exists)
     }
 
     /// Saves what the request changed, or renews what it read if `renews`. Returns the cookie to send and whether the save
     /// succeeded. After a failure there may be a cookie too, because an earlier `save` may have given the session a new id.
-    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope, renews: bool) -> (Answer, Result<()>) {
+    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope, renews: bool) -> (CookieUpdate, Result<()>) {
         if self.was_only_read(scope, renews) {
-            return (Answer::Nothing, Ok(()));
+            return (CookieUpdate::None, Ok(()));
         }
         let earlier = self.state.renewal();
         // There may be a failure of a `save` whose caller went away.
@@ -161,51 +157,59 @@ impl Core {
             .await
             .and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
         if let Some(live) = self.state.renewal() {
-            // By now, another request may have given the browser a newer id: a renewal must not take that from it. After
-            // a failure nobody knows; after a save of a while ago the store does.
+            // By now, another request may have given the browser a newer id, which a renewal must not replace. After a
+            // failed save nobody knows; after an earlier save, the store knows.
             let old = earlier.is_some_and(|earlier| earlier.version == live.version);
-            if saved.is_err() || old && !Box::pin(self.engine.holds(&live)).await {
+            if saved.is_err() || old && !Box::pin(self.engine.is_live(&live)).await {
                 self.state.withdraw_news();
             }
         }
         if saved.is_ok() && renews && scope == Scope::Everything && !self.state.has_news() {
             Box::pin(self.refresh()).await;
         }
-        // A commit that another task has begun may have news; one that begins later is told that the head is sent.
+        // A commit that another task has begun may change the cookie. A commit that begins later fails with `TooLate`.
         let _turn = self.turn.lock().await;
-        (self.news(), saved)
+        (self.send_head(), saved)
     }
 
-    /// Whether there is nothing to save, to renew or to tell, as with most requests; if so, the response head is sent.
+    /// Whether there is nothing to save, to renew or to send, as with most requests. If so, the response head is sent.
     fn was_only_read(&self, scope: Scope, renews: bool) -> bool {
         if renews && scope == Scope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
             return false;
         }
-        // While another guard's save runs, nobody knows.
+        // While another guard's save runs, that is unknown.
         self.turn.try_lock().is_ok_and(|_turn| self.state.send_head_unchanged())
     }
 
-    /// What the browser has to be told; from now on nothing more can be.
-    fn news(&self) -> Answer {
-        let Some((effect, carrier, lifetime)) = self.state.send_head() else { return Answer::Nothing };
+    /// What the response does to the cookie. From now on, nothing can be sent.
+    fn send_head(&self) -> CookieUpdate {
+        let Some((effect, carrier, lifetime)) = self.state.send_head() else { return CookieUpdate::None };
         match (effect, carrier) {
             (CookieEffect::Set, Carrier::Live(Live { id, created_at, expires_at, .. })) => {
-                self.hold(id.map(|id| id.expose()), &lifetime, created_at, expires_at)
+                self.set_cookie(id.map(|id| id.expose()), &lifetime, created_at, expires_at)
             }
             (CookieEffect::Set, Carrier::Sealed(Sealed { cookie, created_at, expires_at, .. })) => {
-                self.hold(cookie.map(|cookie| cookie.to_string()), &lifetime, created_at, expires_at)
+                self.set_cookie(cookie.map(|cookie| cookie.to_string()), &lifetime, created_at, expires_at)
             }
-            (CookieEffect::Remove, Carrier::New { .. }) => Answer::Forget,
-            _ => Answer::Nothing,
+            (CookieEffect::Remove, Carrier::New { .. }) => CookieUpdate::Remove,
+            _ => CookieUpdate::None,
         }
     }
 
-    fn hold(&self, value: Option<String>, lifetime: &Lifetime, created_at: Timestamp, expires_at: Timestamp) -> Answer {
+    fn set_cookie(
+        &self,
+        value: Option<String>,
+        lifetime: &Lifetime,
+        created_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> CookieUpdate {
         let now = self.engine.rules().now();
         let until = self.engine.rules().policy.cookie_expires_at(lifetime, created_at, expires_at);
         match value {
-            Some(value) if now < expires_at => Answer::Hold { value, age: until.map(|until| now.until(until)), now },
-            _ => Answer::Nothing,
+            Some(value) if now < expires_at => {
+                CookieUpdate::Set { value, age: until.map(|until| now.until(until)), now }
+            }
+            _ => CookieUpdate::None,
         }
     }
 
@@ -230,7 +234,7 @@ fn stopped(kind: ErrorKind) -> Error {
     Error::new(kind, "the task that saved a session was stopped")
 }
 
-/// Whether a commit makes something that the browser does not hold.
+/// Whether a commit makes a session whose id the browser does not have.
 fn needs_cookie(job: &Job) -> bool {
     match (&job.carrier, job.lifecycle) {
         (Carrier::Live(_), Lifecycle::Keep) => false,

@@ -11,7 +11,7 @@ use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open};
 use crate::base::error::ErrorKind;
 use crate::base::id::SessionId;
 use crate::commit::Engine;
-use crate::session::{Answer, Session};
+use crate::session::{CookieUpdate, Session};
 use crate::state::change::View;
 use crate::state::{Carrier, Scope};
 use crate::store::memory::MemoryStore;
@@ -449,9 +449,9 @@ impl Run {
         assert_eq!(saved.map_err(|error| error.kind()), if kept { Ok(()) } else { Err(ErrorKind::Ended) });
         learn(&mut self.ids, model, session);
         match (model.told(&self.world), answer) {
-            (Told::Nothing, Answer::Nothing) => {}
-            (Told::Forget, Answer::Forget) => self.world.jar = None,
-            (Told::Hold(session), Answer::Hold { value, .. }) => {
+            (Told::Nothing, CookieUpdate::None) => {}
+            (Told::Forget, CookieUpdate::Remove) => self.world.jar = None,
+            (Told::Hold(session), CookieUpdate::Set { value, .. }) => {
                 assert_eq!(self.ids[session].as_ref().map(SessionId::expose), Some(value));
                 self.world.jar = Some(session);
                 self.world.held.push(session);
