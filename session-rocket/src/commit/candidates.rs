@@ -11,13 +11,14 @@ pub(crate) fn candidates<'v, C: Clone + PartialEq>(
     values: &mut CookieValues<'_, 'v>,
     parse: impl Fn(&'v str) -> Option<C>,
 ) -> impl Iterator<Item = C> {
-    let mut seen = Vec::new();
-    let new = move |candidate: &C| {
-        let new = !seen.contains(candidate);
-        if new {
-            seen.push(candidate.clone());
+    // The last one apart, so that one cookie allocates nothing.
+    let (mut last, mut seen) = (None, Vec::new());
+    let is_new = move |candidate: &C| {
+        let is_new = last.as_ref() != Some(candidate) && !seen.contains(candidate);
+        if is_new {
+            seen.extend(last.replace(candidate.clone()));
         }
-        new
+        is_new
     };
-    values.filter_map(parse).filter(new).take(MAX_CANDIDATES)
+    values.filter_map(parse).filter(is_new).take(MAX_CANDIDATES)
 }

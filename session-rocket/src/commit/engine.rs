@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::candidates::CookieValues;
 use super::cookie::CookieEngine;
-use super::group::{Groups, Saved, prepare_rotation, save_moved};
+use super::group::Groups;
 use super::outcome::{dropped, withheld};
 use super::records::Records;
-use super::rotate::{self, Rotation, create_for_login, create_or_forget, end, end_others};
+use super::rotate::{create_for_login, create_or_forget, end, end_others};
 use super::rules::Rules;
-use super::uncertain::Writes;
+use super::uncertain::Calls;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::id::SessionId;
 use crate::data::values::Values;
@@ -87,19 +87,15 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub(crate) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Settled>> {
-        match self {
-            Self::Store(engine) => engine.records.reload(live, base).await,
-            // Both engines share one type of carrier; a request has one engine.
-            Self::Cookie(_) => Ok(None),
-        }
+        // Both engines share one type of carrier; a request has one engine.
+        let Self::Store(engine) = self else { return Ok(None) };
+        Calls::new(&engine.records).reload(live, base).await
     }
 
     /// Whether a session is still under its id.
     pub(crate) async fn is_live(&self, live: &Live) -> bool {
-        match self {
-            Self::Store(engine) => engine.records.is_live(live).await,
-            Self::Cookie(_) => false,
-        }
+        let Self::Store(engine) = self else { return false };
+        engine.records.is_live(live).await
     }
 
     /// Renews a session that was only read, if that is due.
@@ -132,48 +128,29 @@ impl StoreEngine {
     }
 
     async fn commit(&self, mut job: Box<Job>) -> Result<Settled> {
-        let writes = Writes::new(&self.records);
+        let calls = Calls::new(&self.records);
         let others = std::mem::take(&mut job.others);
-        let mut settled = self.commit_one(&writes, job).await?;
+        let mut settled = self.commit_one(&calls, job).await?;
         if !others.is_empty() {
-            Box::pin(end_others(&writes, &mut settled, others)).await;
+            Box::pin(end_others(&calls, &mut settled, others)).await;
         }
         Ok(settled)
     }
 
-    async fn commit_one(&self, writes: &Writes<'_>, job: Box<Job>) -> Result<Settled> {
+    async fn commit_one(&self, calls: &Calls<'_>, job: Box<Job>) -> Result<Settled> {
         // Rare cases are boxed, because each commit would reserve the room of the largest.
         match (&job.carrier, job.lifecycle) {
             // Both engines share one type of carrier; a request has one engine.
             (Carrier::Sealed(_), _) => Err(Error::new(ErrorKind::Unsupported, "a sealed session is in no store")),
-            (Carrier::Ended, _) if job.login && !job.transacts => Box::pin(create_for_login(writes, &job)).await,
+            (Carrier::Ended, _) if job.login && !job.transacts => Box::pin(create_for_login(calls, &job)).await,
             (Carrier::Ended | Carrier::Withheld, _) => Ok(dropped(&job)),
-            (Carrier::Live(live), Lifecycle::Keep) => {
-                let live = live.clone();
-                match self.groups.save(writes, &live, job).await? {
-                    Saved::Settled(settled) => Ok(settled),
-                    Saved::Identifies(job) => {
-                        let job = prepare_rotation(&self.records.rules, job)?;
-                        Box::pin(self.cycle(writes, live, job)).await
-                    }
-                }
-            }
-            (Carrier::Live(live), Lifecycle::Cycle) => Box::pin(self.cycle(writes, live.clone(), job)).await,
-            (Carrier::Live(live), Lifecycle::End) => Box::pin(end(writes, live.clone(), job)).await,
+            (Carrier::Live(live), Lifecycle::Keep) => self.groups.save(calls, live.clone(), job).await,
+            (Carrier::Live(live), Lifecycle::Cycle) => Box::pin(self.groups.cycle(calls, live.clone(), job)).await,
+            (Carrier::Live(live), Lifecycle::End) => Box::pin(end(calls, live.clone(), job)).await,
             (Carrier::New { replaces }, _) => {
                 let replaces = *replaces;
-                Box::pin(create_or_forget(writes, job, replaces)).await
+                Box::pin(create_or_forget(calls, job, replaces)).await
             }
-        }
-    }
-
-    /// Gives a session a new id while no other commit of it is under way.
-    async fn cycle(&self, writes: &Writes<'_>, live: Live, job: Box<Job>) -> Result<Settled> {
-        let group = self.groups.enter(live.key);
-        let _alone = group.alone().await;
-        match rotate::cycle(writes, live, job).await? {
-            Rotation::Done(settled) => Ok(settled),
-            Rotation::Moved(stored, job) => save_moved(writes, stored, job).await,
         }
     }
 
@@ -185,7 +162,7 @@ impl StoreEngine {
         let renewed = if live.is_cut {
             // A touch would change neither the expiry nor the time of the last save.
             let (record, renewed) = records.record(key, live.id.clone(), &values, Some(created_at))?;
-            let update = Writes::new(records).swap(&key, version, &record).await?;
+            let update = Calls::new(records).swap(&key, version, &record).await?;
             (update == Update::Updated).then_some(renewed)
         } else {
             let touch = records.store().touch(&key, version, due);

@@ -1,18 +1,19 @@
 //! Commits of one session in one process form a group: the commit that has the turn saves for all that wait, in one write.
 
 use std::collections::HashMap;
-use std::ops::Deref;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use hashlink::DefaultHashBuilder;
+use tokio::sync::Mutex as Turn;
 use tokio::sync::oneshot::{self, error::TryRecvError};
-use tokio::sync::{Mutex as Turn, MutexGuard};
 
 use super::outcome::{dropped, too_late};
-use super::records::{Deadline, Stored};
-use super::rotate::create_for_login;
+use super::records::Stored;
+use super::rotate::{self, Rotation, create_for_login};
 use super::rules::Rules;
-use super::uncertain::Writes;
+use super::uncertain::Calls;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::data::values::Values;
@@ -20,82 +21,98 @@ use crate::state::change::Change;
 use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
 use crate::store::{Lookup, Touch, Update};
 
-/// The groups of all sessions with commits under way in this process.
+/// The groups of all sessions with commits under way in this process, and how many commits each of them has.
 #[derive(Default)]
-pub(super) struct Groups(Mutex<HashMap<Key, Arc<Group>, DefaultHashBuilder>>);
+pub(super) struct Groups(Mutex<HashMap<Key, (usize, Arc<Group>), DefaultHashBuilder>>);
 
 impl Groups {
     /// Joins the group of a session. The group is removed when its last commit leaves.
-    pub(super) fn enter(&self, key: Key) -> Membership<'_> {
-        let group = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-        Membership { groups: self, key, group }
+    fn enter(&self, key: Key) -> Membership<'_> {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (commits, group) = groups.entry(key).or_default();
+        *commits += 1;
+        Membership { groups: self, key, group: group.clone() }
     }
 
-    /// Commits in the group of the session.
-    pub(super) async fn save(&self, writes: &Writes<'_>, live: &Live, job: Box<Job>) -> Result<Saved> {
+    /// Saves changes of a session that keeps its id.
+    pub(super) async fn save(&self, calls: &Calls<'_>, live: Live, job: Box<Job>) -> Result<Settled> {
+        match self.save_in_turn(calls, &live, job).await? {
+            Saved::Settled(settled) => Ok(settled),
+            Saved::Identifies(job) if job.is_late => Err(too_late()),
+            Saved::Identifies(mut job) => {
+                // The last replay was on other members' values, whose write may have failed.
+                let mut values = job.base.clone();
+                calls.records.rules.replay(&job.changes, &mut values)?;
+                job.values = values;
+                job.forget_csrf();
+                Box::pin(self.cycle(calls, live, job)).await
+            }
+        }
+    }
+
+    async fn save_in_turn(&self, calls: &Calls<'_>, live: &Live, job: Box<Job>) -> Reply {
         let own = Stored { live: live.clone(), values: job.base.clone() };
-        let group = self.enter(live.key);
-        let (member, mut reply) = Member::new(job, writes.deadline);
+        let Membership { group, .. } = &self.enter(live.key);
+        let (member, mut reply) = Member::new(job, calls.deadline);
         group.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(member);
         let mut turn = group.turn.lock().await;
         match reply.try_recv() {
-            Err(TryRecvError::Empty) if writes.deadline.left().is_zero() => {
+            Err(TryRecvError::Empty) if calls.left().is_zero() => {
+                // Before the next commit has its turn, because it must not save what this one reports as failed.
+                reply.close();
                 Err(Error::new(ErrorKind::Timeout, "other requests' saves took too long"))
             }
             Err(TryRecvError::Empty) => {
                 let at = turn.take().unwrap_or(own);
-                *turn = save(writes, at, group.take()).await.filter(|at| at.live.key == live.key);
+                *turn = save(calls, at, group.take()).await.filter(|at| at.live.key == live.key);
                 received(reply.try_recv())
             }
             replied => received(replied),
         }
     }
+
+    /// Gives a session a new id while no other commit of it is under way.
+    pub(super) async fn cycle(&self, calls: &Calls<'_>, live: Live, job: Box<Job>) -> Result<Settled> {
+        let Membership { group, .. } = &self.enter(live.key);
+        let mut turn = group.turn.lock().await;
+        // The next commit must not start from values that this one replaces.
+        *turn = None;
+        match rotate::cycle(calls, live, job).await? {
+            Rotation::Done(settled) => Ok(settled),
+            Rotation::Moved(stored, job) => save_moved(calls, stored, job).await,
+        }
+    }
 }
 
-/// Being in a group; dropped, however a commit ends.
-pub(super) struct Membership<'g> {
+/// The membership of one commit in a group. It ends however the commit ends.
+struct Membership<'g> {
     groups: &'g Groups,
     key: Key,
     group: Arc<Group>,
 }
 
-impl Deref for Membership<'_> {
-    type Target = Group;
-
-    fn deref(&self) -> &Group {
-        &self.group
-    }
-}
-
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
         let mut groups = self.groups.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's and ours: whoever joins or leaves does so under this lock, and counts ours out before.
-        self.group = Arc::default();
-        if groups.get(&self.key).is_some_and(|group| Arc::strong_count(group) == 1) {
-            groups.remove(&self.key);
+        if let Entry::Occupied(mut entry) = groups.entry(self.key) {
+            entry.get_mut().0 -= 1;
+            if entry.get().0 == 0 {
+                entry.remove();
+            }
         }
     }
 }
 
 /// The commits of one session that are under way in this process.
 #[derive(Default)]
-pub(super) struct Group {
+struct Group {
     waiting: Mutex<Vec<Member>>,
     /// Held by the commit that writes to the store. It contains what the last one stored.
     turn: Turn<Option<Stored>>,
 }
 
 impl Group {
-    /// Waits until no commit of this session is under way; none starts before the guard is dropped.
-    pub(super) async fn alone(&self) -> MutexGuard<'_, Option<Stored>> {
-        let mut turn = self.turn.lock().await;
-        // Whoever holds the turn alone changes what the next one would start from.
-        *turn = None;
-        turn
-    }
-
-    /// All that wait, in the order they came. A member that gave up does not wait.
+    /// The members that wait, in the order they came. A member that gave up does not wait.
     fn take(&self) -> Vec<Member> {
         let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.retain(|member| !member.reply.is_closed());
@@ -104,7 +121,7 @@ impl Group {
 }
 
 /// What became of a commit in a group.
-pub(super) enum Saved {
+enum Saved {
     Settled(Settled),
     /// The replay changed whose session it is, so the commit has to change the id as well.
     Identifies(Box<Job>),
@@ -115,12 +132,12 @@ type Reply = Result<Saved>;
 /// A commit in a group.
 struct Member {
     job: Box<Job>,
-    deadline: Deadline,
+    deadline: Instant,
     reply: oneshot::Sender<Reply>,
 }
 
 impl Member {
-    fn new(job: Box<Job>, deadline: Deadline) -> (Self, oneshot::Receiver<Reply>) {
+    fn new(job: Box<Job>, deadline: Instant) -> (Self, oneshot::Receiver<Reply>) {
         let (reply, receiver) = oneshot::channel();
         (Self { job, deadline, reply }, receiver)
     }
@@ -130,19 +147,16 @@ impl Member {
         let _ = self.reply.send(result.map(Saved::Settled));
     }
 
-    fn live(&self) -> Option<&Live> {
-        if let Carrier::Live(live) = &self.job.carrier { Some(live) } else { None }
-    }
-
     fn is_current(&self, at: &Stored) -> bool {
-        self.live().is_some_and(|live| live.version == at.live.version)
+        matches!(&self.job.carrier, Carrier::Live(live) if live.version == at.live.version)
     }
 
-    /// Replies what is stored now. If another request moved the session, its new id is not for this one to send.
+    /// Replies with what is stored now. If another request moved the session, its new id is not for this one to send.
     fn reply_stored(self, at: &Stored, cookie: CookieEffect) {
-        let unmoved = self.live().filter(|live| live.key == at.live.key);
-        let cookie = if unmoved.is_some() { cookie } else { CookieEffect::None };
-        let id = unmoved.and_then(|live| live.id.clone());
+        let (id, cookie) = match &self.job.carrier {
+            Carrier::Live(live) if live.key == at.live.key => (live.id.clone(), cookie),
+            _ => (None, CookieEffect::None),
+        };
         let live = Live { id, ..at.live.clone() };
         self.reply(Ok(Stored { live, values: at.values.clone() }.settled(cookie)));
     }
@@ -152,38 +166,22 @@ fn received(reply: Result<Reply, TryRecvError>) -> Reply {
     reply.unwrap_or_else(|_| Err(Error::new(ErrorKind::Uncertain, "the task that saved a session was stopped")))
 }
 
-/// Prepares a job whose replay changed whose session it is for a commit that changes the id.
-///
-/// # Errors
-/// If the response head is sent, or the changes cannot be replayed.
-pub(super) fn prepare_rotation(rules: &Rules, mut job: Box<Job>) -> Result<Box<Job>> {
-    if job.is_late {
-        return Err(too_late());
-    }
-    // The last replay was on other members' values, whose write may have failed.
-    let mut values = job.base.clone();
-    rules.replay(&job.changes, &mut values)?;
-    job.values = values;
-    job.forget_csrf();
-    Ok(job)
-}
-
 /// Commits on a session that was moved meanwhile.
-pub(super) async fn save_moved(writes: &Writes<'_>, at: Stored, job: Box<Job>) -> Result<Settled> {
-    let (member, mut reply) = Member::new(job, writes.deadline);
+async fn save_moved(calls: &Calls<'_>, at: Stored, job: Box<Job>) -> Result<Settled> {
+    let (member, mut reply) = Member::new(job, calls.deadline);
     let mut members = vec![member];
-    drop_strangers(&writes.records.rules, &mut members, &at.values);
-    save(writes, at, members).await;
+    drop_strangers(&calls.records.rules, &mut members, &at.values);
+    save(calls, at, members).await;
     match received(reply.try_recv())? {
         Saved::Settled(settled) => Ok(settled),
-        Saved::Identifies(job) => create_for_login(writes, &job).await,
+        Saved::Identifies(job) => create_for_login(calls, &job).await,
     }
 }
 
-/// Saves for all members in one write. Returns what is stored then, if that is known.
-async fn save(writes: &Writes<'_>, mut at: Stored, mut members: Vec<Member>) -> Option<Stored> {
+/// Saves for all members in one write. Returns what is stored afterwards, if that is known.
+async fn save(calls: &Calls<'_>, mut at: Stored, mut members: Vec<Member>) -> Option<Stored> {
     let deadline = members.iter().map(|member| member.deadline).max()?;
-    match save_all(&Writes { deadline, ..*writes }, &mut at, &mut members).await {
+    match save_all(&Calls { deadline, ..*calls }, &mut at, &mut members).await {
         Ok(is_stored) => is_stored.then_some(at),
         Err(error) => {
             members.into_iter().for_each(|member| member.reply(Err(error.clone())));
@@ -194,15 +192,15 @@ async fn save(writes: &Writes<'_>, mut at: Stored, mut members: Vec<Member>) -> 
 
 /// Saves on whatever is stored by now, until the store confirms or nobody is left to save for. Returns false if the session
 /// has ended.
-async fn save_all(writes: &Writes<'_>, at: &mut Stored, members: &mut Vec<Member>) -> Result<bool> {
-    let records = writes.records;
+async fn save_all(calls: &Calls<'_>, at: &mut Stored, members: &mut Vec<Member>) -> Result<bool> {
+    let records = calls.records;
     let mut attempt = 0;
     loop {
         let values = merge(&records.rules, at, members);
         if members.is_empty() {
             return Ok(true);
         }
-        let (update, live) = store_values(writes, at, &values).await?;
+        let (update, live) = store_values(calls, at, &values).await?;
         match update {
             Update::Updated => {
                 let cookie = records.rules.cookie_after(&at.live, &at.values, &live, &values);
@@ -212,7 +210,7 @@ async fn save_all(writes: &Writes<'_>, at: &mut Stored, members: &mut Vec<Member
             }
             Update::Conflict(fresh) => *at = records.reread(live.key, live.id, &fresh)?,
             Update::Moved(_) | Update::Gone => {
-                let Some(moved) = Box::pin(records.find_moved(&live.key, writes.deadline)).await? else {
+                let Some(moved) = Box::pin(calls.find_moved(&live.key)).await? else {
                     members.drain(..).for_each(reply_dropped);
                     return Ok(false);
                 };
@@ -220,7 +218,7 @@ async fn save_all(writes: &Writes<'_>, at: &mut Stored, members: &mut Vec<Member
                 *at = moved;
             }
         }
-        writes.pause(&mut attempt).await?;
+        calls.pause(&mut attempt).await?;
     }
 }
 
@@ -231,16 +229,16 @@ fn reply_dropped(member: Member) {
 
 /// Replaces the version that the values were computed from. If the values are equal, touches the record instead: a touch
 /// renews the session and also proves that nobody changed it. Returns where the values are then.
-async fn store_values(writes: &Writes<'_>, at: &Stored, values: &Values) -> Result<(Update, Live)> {
-    let (records, live) = (writes.records, at.live.clone());
+async fn store_values(calls: &Calls<'_>, at: &Stored, values: &Values) -> Result<(Update, Live)> {
+    let (records, live) = (calls.records, at.live.clone());
     if !values.same_as(&at.values) || live.is_cut {
         let (record, new) = records.record(live.key, live.id, values, Some(live.created_at))?;
-        return Ok((writes.swap(&live.key, live.version, &record).await?, new));
+        return Ok((calls.swap(&live.key, live.version, &record).await?, new));
     }
     let renewed = records.rules.expires_at(values, live.created_at, records.rules.now());
-    let update = match writes.touch(&live.key, live.version, renewed).await? {
+    let update = match calls.touch(&live.key, live.version, renewed).await? {
         Touch::Touched => Update::Updated,
-        Touch::Conflict | Touch::Gone => match writes.look(&live.key).await? {
+        Touch::Conflict | Touch::Gone => match calls.look(&live.key).await? {
             Lookup::Found(fresh) => Update::Conflict(fresh),
             Lookup::Tombstone(_) | Lookup::Absent => Update::Gone,
         },
@@ -265,14 +263,7 @@ fn merge(rules: &Rules, at: &Stored, members: &mut Vec<Member>) -> Values {
     let sole = members.len() == 1;
     let mut merged = at.values.clone();
     for mut member in std::mem::take(members) {
-        let made = if sole && member.is_current(at) {
-            // Nobody came between: the values that the request computed are the values to store.
-            Ok(Some(member.job.values.clone()))
-        } else {
-            warn_of_overwrites(&member.job, &at.values);
-            replay_on(rules, &member.job, &merged)
-        };
-        match made.and_then(|made| encoded(rules, made)) {
+        match values_of(rules, &member, at, &merged, sole) {
             Ok(Some(values)) => {
                 merged = values;
                 members.push(member);
@@ -287,21 +278,27 @@ fn merge(rules: &Rules, at: &Stored, members: &mut Vec<Member>) -> Values {
     merged
 }
 
-/// Replays a job's changes. `None` if they change whose session it is, which needs a new id.
-fn replay_on(rules: &Rules, job: &Job, on: &Values) -> Result<Option<Values>> {
-    let mut values = on.clone();
-    rules.replay(&job.changes, &mut values)?;
-    Ok(rules.same_owner(&values, on)?.then_some(values))
-}
-
-fn encoded(rules: &Rules, made: Option<Values>) -> Result<Option<Values>> {
-    let Some(mut values) = made else { return Ok(None) };
+/// The values with a member's changes on top. `None` if they change whose session it is, which needs a new id.
+fn values_of(rules: &Rules, member: &Member, at: &Stored, merged: &Values, sole: bool) -> Result<Option<Values>> {
+    let job = &member.job;
+    let mut values = if sole && member.is_current(at) {
+        // Nobody came between: the values that the request computed are the values to store.
+        job.values.clone()
+    } else {
+        warn_of_overcalls(job, &at.values);
+        let mut values = merged.clone();
+        rules.replay(&job.changes, &mut values)?;
+        if !rules.same_owner(&values, merged)? {
+            return Ok(None);
+        }
+        values
+    };
     rules.encode(&mut values)?;
     Ok(Some(values))
 }
 
 /// Warns, once per field, of a value that was read, set, and meanwhile changed by another request.
-fn warn_of_overwrites(job: &Job, fresh: &Values) {
+fn warn_of_overcalls(job: &Job, fresh: &Values) {
     for change in &job.changes {
         if let Change::Set { field, after_read: true, .. } = change
             && !job.base.same_field(fresh, *field)
@@ -314,5 +311,41 @@ fn warn_of_overwrites(job: &Job, fresh: &Values) {
                  overwritten: `update_{field}` changes it without loss",
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::records::Records;
+    use super::*;
+    use crate::session::SessionData;
+    use crate::state::{Scope, State};
+    use crate::store::memory::MemoryStore;
+    use crate::store::record::Version;
+    use crate::tests::fixture::{COUNT, Visitor, clock, policy, rules};
+
+    #[tokio::test]
+    async fn a_commit_that_waited_too_long_for_its_turn_is_not_saved_by_the_next() {
+        let rules = rules(clock(), policy(), 1000);
+        let (id, created_at, key) = (None, rules.now(), Key::from_bytes([1; 32]));
+        let live = Live { id, key, version: Version::from_bits(1), created_at, expires_at: created_at, is_cut: false };
+        let state = State::new(Carrier::Live(live.clone()), Values::empty(Visitor::schema()), Vec::new());
+        COUNT.set(&state, 1);
+        let job = state.take(Scope::Everything).unwrap();
+
+        let records = Records::new(rules, Arc::new(MemoryStore::new(1, clock())), Duration::from_millis(1));
+        let (groups, calls) = (Groups::default(), Calls::new(&records));
+        let other = groups.enter(key);
+        let turn = other.group.turn.lock().await;
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert_eq!(other.group.waiting.lock().unwrap().len(), 1);
+            drop(turn);
+        };
+        let (saved, ()) = tokio::join!(groups.save(&calls, live, job), release);
+        assert_eq!(saved.err().unwrap().kind(), ErrorKind::Timeout);
+        assert!(other.group.take().is_empty());
     }
 }

@@ -23,9 +23,6 @@ const TOMBSTONE: Duration = Duration::from_secs(60);
 /// newer cookie. Such a request stores nothing. A later request starts a new session, because its browser has no newer id.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The maximum number of tombstones to follow from one key to the next.
-const MAX_MOVES: usize = 8;
-
 /// The records of one session type.
 #[derive(Clone)]
 pub(crate) struct Records {
@@ -36,23 +33,8 @@ pub(crate) struct Records {
     pub(super) timeout: Duration,
 }
 
-/// The moment at which a commit gives up.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Deadline(Instant);
-
-impl Deadline {
-    pub(super) fn after(timeout: Duration) -> Self {
-        Self(Instant::now() + timeout)
-    }
-
-    pub(super) fn left(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
-
-    /// The maximum duration of one call, which leaves time to ask the store for the outcome.
-    pub(super) fn share(self) -> Duration {
-        self.left().mul_f64(0.6)
-    }
+pub(super) fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 /// A stored session: where it is, and what it holds.
@@ -81,24 +63,27 @@ impl Records {
     pub(super) async fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<State> {
         // If no call has to wait, nothing reads the clock.
         let mut deadline = None;
-        let mut carrier = Carrier::New { replaces: None };
+        let (mut has_ended, mut replaces) = (false, None);
         let mut ids = candidates(cookies, SessionId::parse);
         while let Some(id) = ids.next() {
             let key = self.keys.key(&id);
-            let left = || deadline.get_or_insert_with(|| Deadline::after(self.timeout)).left();
-            match self.call(left, "load", self.store().load(&key)).await? {
-                Lookup::Found(record) => match self.open(key, Some(id), &record)? {
-                    Some(Stored { live, values }) => {
-                        let others = ids.map(|id| self.keys.key(&id)).collect();
-                        return Ok(State::new(Carrier::Live(live), values, others));
+            let limit = || left(*deadline.get_or_insert_with(|| Instant::now() + self.timeout));
+            match self.call(limit, "load", self.store().load(&key)).await? {
+                Lookup::Found(record) => {
+                    let state = |live, values| {
+                        let others = ids.by_ref().map(|id| self.keys.key(&id)).collect();
+                        State::new(Carrier::Live(live), values, others)
+                    };
+                    match self.open(key, Some(id), &record, state)? {
+                        Some(state) => return Ok(state),
+                        None => replaces = Some((key, record.version)),
                     }
-                    None if matches!(carrier, Carrier::Ended) => {}
-                    None => carrier = Carrier::New { replaces: Some((key, record.version)) },
-                },
-                Lookup::Tombstone(tombstone) if self.is_recent(&tombstone) => carrier = Carrier::Ended,
+                }
+                Lookup::Tombstone(tombstone) if self.is_recent(&tombstone) => has_ended = true,
                 Lookup::Tombstone(_) | Lookup::Absent => {}
             }
         }
+        let carrier = if has_ended { Carrier::Ended } else { Carrier::New { replaces } };
         Ok(State::new(carrier, Values::empty(self.rules.schema), Vec::new()))
     }
 
@@ -107,61 +92,31 @@ impl Records {
         self.rules.now().plus(TOMBSTONE) <= tombstone.expires_at.plus(GRACE)
     }
 
-    /// The session as it is stored now, also under an id that another request gave it. `None` if the session has ended, or
-    /// somebody else logged in to it.
-    pub(super) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Settled>> {
-        let deadline = Deadline::after(self.timeout);
-        let stored = match self.look(&live.key, deadline).await? {
-            Lookup::Found(record) => self.open(live.key, live.id.clone(), &record)?,
-            Lookup::Tombstone(Tombstone { fate: Fate::Moved(next), .. }) => self.follow(&next, base, deadline).await?,
-            Lookup::Tombstone(_) | Lookup::Absent => None,
-        };
-        Ok(stored.map(|stored| stored.settled(CookieEffect::None)))
-    }
-
     /// Whether a session is still under its id.
     pub(super) async fn is_live(&self, live: &Live) -> bool {
         matches!(self.call(|| self.timeout, "load", self.store().load(&live.key)).await, Ok(Lookup::Found(_)))
     }
 
-    /// What `key` holds, in the course of a commit.
-    pub(super) async fn look(&self, key: &Key, deadline: Deadline) -> Result<Lookup> {
-        self.call(|| deadline.share(), "load", self.store().load(key)).await
-    }
-
-    /// The live session that other requests moved from `key`, if there is one.
-    pub(super) async fn find_moved(&self, key: &Key, deadline: Deadline) -> Result<Option<Stored>> {
-        let mut key = *key;
-        for _ in 0..MAX_MOVES {
-            match self.look(&key, deadline).await? {
-                Lookup::Found(record) => return self.reread(key, None, &record).map(Some),
-                Lookup::Tombstone(Tombstone { fate: Fate::Moved(next), .. }) => key = next,
-                Lookup::Tombstone(_) | Lookup::Absent => return Ok(None),
-            }
-        }
-        let context = format!("gave up after {MAX_MOVES} attempts: other requests keep rotating this session's id");
-        Err(Error::new(ErrorKind::Timeout, context))
-    }
-
-    /// As [`find_moved`](Self::find_moved), if the user of `base` still owns the session.
-    pub(super) async fn follow(&self, key: &Key, base: &Values, deadline: Deadline) -> Result<Option<Stored>> {
-        match self.find_moved(key, deadline).await? {
-            Some(stored) if self.rules.same_owner(base, &stored.values)? => Ok(Some(stored)),
-            _ => Ok(None),
-        }
-    }
-
-    /// The session of a record. `None` if the record is damaged or the session exceeds a limit that was lowered since its
-    /// last save.
+    /// Passes the session of a record to `make`, because a returned one would be copied by each caller. `None` if the record
+    /// is damaged, or the session exceeds a limit that was lowered since its last save.
     #[inline]
-    fn open(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Option<Stored>> {
+    pub(super) fn open<S>(
+        &self,
+        key: Key,
+        id: Option<SessionId>,
+        record: &Record,
+        make: impl FnOnce(Live, Values) -> S,
+    ) -> Result<Option<S>> {
         let Some(values) = self.rules.read(&record.payload, record.identity.clone())? else {
             let (handle, name) = (key.handle(), self.rules.schema.type_name());
             log::error!(target: "session_rocket", "the record of session {handle} of type `{name}` is damaged: it starts anew");
             return Ok(None);
         };
         let live = self.live(key, id, record, &values);
-        Ok((!live.is_cut || self.rules.now() < live.expires_at).then_some(Stored { live, values }))
+        if live.is_cut && live.expires_at <= self.rules.now() {
+            return Ok(None);
+        }
+        Ok(Some(make(live, values)))
     }
 
     /// The session of a record that changed in the course of a commit. A damaged record is an error.

@@ -72,6 +72,7 @@ impl Rules {
     ///
     /// # Errors
     /// If it was written in a format of another build. Waiting for that build may help; starting anew would lose the data.
+    #[inline]
     pub(super) fn read(&self, payload: &Bytes, identity: Option<String>) -> Result<Option<Values>> {
         match Values::load(self.schema, payload, identity) {
             Ok(values) => Ok(Some(values)),

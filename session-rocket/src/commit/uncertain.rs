@@ -1,13 +1,14 @@
-//! Writes whose outcome is known: if a reply is lost, the store is asked for the outcome.
+//! The store calls of a commit. If the reply to a write is lost, the store is asked for the outcome.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::records::{Deadline, Records, Stored};
+use super::records::{Records, Stored, left};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
-use crate::state::Live;
+use crate::data::values::Values;
+use crate::state::{CookieEffect, Live, Settled};
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
@@ -17,26 +18,76 @@ const LAST_CHANCE: Duration = Duration::from_millis(250);
 /// How often a fence that no response waits for is tried: for at least a minute.
 const BACKGROUND_FENCES: u32 = 240;
 
-/// The writes of one commit, which end before its deadline.
+/// The maximum number of tombstones to follow from one key to the next.
+const MAX_MOVES: usize = 8;
+
+/// The store calls of one commit, which end before its deadline.
 #[derive(Clone, Copy)]
-pub(super) struct Writes<'r> {
+pub(super) struct Calls<'r> {
     pub(super) records: &'r Records,
-    pub(super) deadline: Deadline,
+    pub(super) deadline: Instant,
 }
 
-impl<'r> Writes<'r> {
-    /// The writes of a commit that starts now.
+impl<'r> Calls<'r> {
+    /// The calls of a commit that starts now.
     pub(super) fn new(records: &'r Records) -> Self {
-        Self { records, deadline: Deadline::after(records.timeout) }
+        Self { records, deadline: Instant::now() + records.timeout }
     }
 
-    /// The same writes with at least `time` left.
+    /// The same calls with at least `time` left.
     fn with_at_least(self, time: Duration) -> Self {
-        Self { deadline: self.deadline.max(Deadline::after(time)), ..self }
+        Self { deadline: self.deadline.max(Instant::now() + time), ..self }
     }
 
+    pub(super) fn left(&self) -> Duration {
+        left(self.deadline)
+    }
+
+    /// One call. It takes at most a share of the time left, so that there is time to ask the store for the outcome.
     async fn call<A>(&self, what: &str, call: impl Future<Output = Result<A>>) -> Result<A> {
-        self.records.call(|| self.deadline.share(), what, call).await
+        self.records.call(|| self.left().mul_f64(0.6), what, call).await
+    }
+
+    /// What `key` holds.
+    pub(super) async fn look(&self, key: &Key) -> Result<Lookup> {
+        self.call("load", self.records.store().load(key)).await
+    }
+
+    /// The live session that other requests moved from `key`, if there is one.
+    pub(super) async fn find_moved(&self, key: &Key) -> Result<Option<Stored>> {
+        let mut key = *key;
+        for _ in 0..MAX_MOVES {
+            match self.look(&key).await? {
+                Lookup::Found(record) => return self.records.reread(key, None, &record).map(Some),
+                Lookup::Tombstone(Tombstone { fate: Fate::Moved(next), .. }) => key = next,
+                Lookup::Tombstone(_) | Lookup::Absent => return Ok(None),
+            }
+        }
+        let context = format!("gave up after {MAX_MOVES} attempts: other requests keep rotating this session's id");
+        Err(Error::new(ErrorKind::Timeout, context))
+    }
+
+    /// As [`find_moved`](Self::find_moved), if the user of `base` still owns the session.
+    pub(super) async fn follow(&self, key: &Key, base: &Values) -> Result<Option<Stored>> {
+        match self.find_moved(key).await? {
+            Some(stored) if self.records.rules.same_owner(base, &stored.values)? => Ok(Some(stored)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The session as it is stored now, also under an id that another request gave it. `None` if the session has ended, or
+    /// somebody else logged in to it.
+    pub(super) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Settled>> {
+        let settled = |stored: Stored| stored.settled(CookieEffect::None);
+        match self.look(&live.key).await? {
+            Lookup::Found(record) => {
+                self.records.open(live.key, live.id.clone(), &record, |live, values| settled(Stored { live, values }))
+            }
+            Lookup::Tombstone(Tombstone { fate: Fate::Moved(next), .. }) => {
+                Ok(self.follow(&next, base).await?.map(settled))
+            }
+            Lookup::Tombstone(_) | Lookup::Absent => Ok(None),
+        }
     }
 
     /// Inserts a record. Returns false if the key is taken.
@@ -88,15 +139,10 @@ impl<'r> Writes<'r> {
                 return true;
             }
             // The first write may still be under way, so it is given a little time to arrive.
-            self.records.rules.clock.sleep(LAST_CHANCE.min(self.deadline.left() / 2)).await;
+            self.records.rules.clock.sleep(LAST_CHANCE.min(self.left() / 2)).await;
             self.look(key).await.is_ok_and(|seen| is_done(&seen))
         });
         if resolve.await { Ok(done) } else { Err(uncertain(what, lost)) }
-    }
-
-    /// What `key` holds.
-    pub(super) async fn look(&self, key: &Key) -> Result<Lookup> {
-        self.records.look(key, self.deadline).await
     }
 
     /// Replaces the record with a tombstone if it has the expected version.
@@ -105,7 +151,7 @@ impl<'r> Writes<'r> {
     /// retire cannot end the session later.
     pub(super) async fn retire_version(&self, at: &Stored, tombstone: Tombstone) -> Result<Retire> {
         let timeout = self.records.timeout;
-        if self.deadline.left() < timeout / 4 {
+        if self.left() < timeout / 4 {
             // A retire without a reply would leave no time for the fence.
             return Err(Error::new(ErrorKind::Timeout, "other requests' saves took too long"));
         }
@@ -113,8 +159,8 @@ impl<'r> Writes<'r> {
         match self.call("end", retire).await {
             Ok(reply) => Ok(reply),
             Err(lost) => {
-                let writes = self.with_at_least(timeout / 2);
-                Box::pin(writes.fence(at, tombstone)).await?.ok_or_else(|| uncertain("end", lost))
+                let calls = self.with_at_least(timeout / 2);
+                Box::pin(calls.fence(at, tombstone)).await?.ok_or_else(|| uncertain("end", lost))
             }
         }
     }
@@ -172,13 +218,13 @@ impl<'r> Writes<'r> {
     /// harm.
     pub(super) async fn discard(&self, key: &Key, expected: Option<Version>) {
         // After a failure there may be no time left, and a record of a user that nobody can reach would still be listed.
-        let writes = self.with_at_least(self.records.timeout / 4);
+        let calls = self.with_at_least(self.records.timeout / 4);
         let store = self.records.store();
         let removed = match expected {
-            None => writes.call("remove", store.delete(key)).await,
+            None => calls.call("remove", store.delete(key)).await,
             Some(_) => {
                 let tombstone = self.records.tombstone(Fate::Ended);
-                writes.call("remove", store.retire(key, expected, tombstone)).await.map(|_| ())
+                calls.call("remove", store.retire(key, expected, tombstone)).await.map(|_| ())
             }
         };
         if let Err(error) = removed {
@@ -189,7 +235,7 @@ impl<'r> Writes<'r> {
 
     /// Waits a little before the next attempt. Fails if there is no time left for one.
     pub(super) async fn pause(&self, attempt: &mut u32) -> Result<()> {
-        if self.deadline.left().is_zero() {
+        if self.left().is_zero() {
             return Err(Error::new(ErrorKind::Timeout, "other requests changed the session at every try"));
         }
         let [random] = random_bytes::<1>()?;

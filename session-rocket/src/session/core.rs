@@ -2,15 +2,17 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Mutex as Turn;
+use tokio::task::JoinError;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::expiry::{Lifetime, Refresh};
+use crate::base::expiry::Refresh;
 use crate::commit::{CookieEngine, Engine, ended, too_late, withheld};
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled, State};
 
@@ -39,18 +41,14 @@ impl Core {
         Self { state, engine, turn: Turn::new(()) }
     }
 
-    /// Saves what was changed. If another caller started the commit, and it may have contained this caller's changes, both
-    /// get its error.
-    async fn commit(self: &Arc<Self>, scope: Scope) -> Result<()> {
-        self.commit_since(self.state.completed(), scope).await
-    }
-
-    /// As [`commit`](Self::commit), for a caller that read the number of finished commits before it made its changes.
+    /// Saves what was changed, for a caller that read the number of finished commits before it made its changes. If another
+    /// caller started the commit, and it may have contained this caller's changes, both get its error.
     pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: Scope) -> Result<()> {
-        let running = self.turn.lock().await;
-        let modified = self.state.is_modified();
-        drop(running);
-        if modified {
+        let is_modified = {
+            let _turn = self.turn.lock().await;
+            self.state.is_modified()
+        };
+        if is_modified {
             let done = match &*self.engine {
                 Engine::Store(_) => self.clone().commit_uncut(scope).await,
                 Engine::Cookie(engine) => self.commit_at_once(engine, scope).await,
@@ -71,17 +69,12 @@ impl Core {
                 self.finish(self.engine.commit(job).await);
             }
         });
-        let first = poll_fn(|context| {
-            // A store that panics must not stop the fairing.
-            Poll::Ready(catch_unwind(AssertUnwindSafe(|| commit.as_mut().poll(context))))
-        });
-        match first.await {
-            Ok(Poll::Ready(())) => Ok(()),
-            Ok(Poll::Pending) => tokio::spawn(commit)
-                .await
-                .map_err(|task| stopped(if task.is_panic() { ErrorKind::Panicked } else { ErrorKind::Uncertain })),
-            Err(_) => Err(stopped(ErrorKind::Panicked)),
+        let is_done = poll_fn(|context| Poll::Ready(poll_caught(commit.as_mut(), context))).await?.is_ready();
+        if is_done {
+            return Ok(());
         }
+        let kind = |task: JoinError| if task.is_panic() { ErrorKind::Panicked } else { ErrorKind::Uncertain };
+        tokio::spawn(commit).await.map_err(|task| stopped(kind(task)))
     }
 
     /// Runs a commit that never waits, so nobody can cancel it once it has its turn.
@@ -119,7 +112,7 @@ impl Core {
     /// Saves now. Without changes, makes sure that the session still exists.
     pub(super) async fn save(self: &Arc<Self>) -> Result<()> {
         let completed = self.state.completed();
-        self.commit(Scope::Everything).await?;
+        self.commit_since(completed, Scope::Everything).await?;
         if matches!(self.state.carrier(), Carrier::Withheld) {
             return Err(withheld());
         }
@@ -184,33 +177,23 @@ impl Core {
     /// What the response does to the cookie. From now on, nothing can be sent.
     fn send_head(&self) -> CookieUpdate {
         let Some((effect, carrier, lifetime)) = self.state.send_head() else { return CookieUpdate::None };
-        match (effect, carrier) {
-            (CookieEffect::Set, Carrier::Live(Live { id, created_at, expires_at, .. })) => {
-                self.set_cookie(id.map(|id| id.expose()), &lifetime, created_at, expires_at)
+        let (value, created_at, expires_at) = match (effect, carrier) {
+            (CookieEffect::Set, Carrier::Live(Live { id: Some(id), created_at, expires_at, .. })) => {
+                (id.expose(), created_at, expires_at)
             }
-            (CookieEffect::Set, Carrier::Sealed(Sealed { cookie, created_at, expires_at, .. })) => {
-                self.set_cookie(cookie.map(|cookie| cookie.to_string()), &lifetime, created_at, expires_at)
+            (CookieEffect::Set, Carrier::Sealed(Sealed { cookie: Some(cookie), created_at, expires_at, .. })) => {
+                (cookie.to_string(), created_at, expires_at)
             }
-            (CookieEffect::Remove, Carrier::New { .. }) => CookieUpdate::Remove,
-            _ => CookieUpdate::None,
+            (CookieEffect::Remove, Carrier::New { .. }) => return CookieUpdate::Remove,
+            _ => return CookieUpdate::None,
+        };
+        let rules = self.engine.rules();
+        let now = rules.now();
+        if expires_at <= now {
+            return CookieUpdate::None;
         }
-    }
-
-    fn set_cookie(
-        &self,
-        value: Option<String>,
-        lifetime: &Lifetime,
-        created_at: Timestamp,
-        expires_at: Timestamp,
-    ) -> CookieUpdate {
-        let now = self.engine.rules().now();
-        let until = self.engine.rules().policy.cookie_expires_at(lifetime, created_at, expires_at);
-        match value {
-            Some(value) if now < expires_at => {
-                CookieUpdate::Set { value, age: until.map(|until| now.until(until)), now }
-            }
-            _ => CookieUpdate::None,
-        }
+        let until = rules.policy.cookie_expires_at(&lifetime, created_at, expires_at);
+        CookieUpdate::Set { value, age: until.map(|until| now.until(until)), now }
     }
 
     async fn refresh(&self) {
@@ -220,14 +203,16 @@ impl Core {
         }
         let (carrier, stored) = self.state.stored();
         let mut refresh = Box::pin(self.engine.refresh(&carrier, stored));
-        let caught = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| refresh.as_mut().poll(context))) {
-            Ok(polled) => polled,
-            Err(_) => Poll::Ready(None),
-        });
+        let caught = poll_fn(|context| poll_caught(refresh.as_mut(), context).unwrap_or(Poll::Ready(None)));
         if let Some(settled) = caught.await {
             self.state.settle(settled);
         }
     }
+}
+
+/// Polls a future. A store that panics must not stop the fairing.
+fn poll_caught<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Result<Poll<F::Output>> {
+    catch_unwind(AssertUnwindSafe(|| future.poll(context))).map_err(|_| stopped(ErrorKind::Panicked))
 }
 
 fn stopped(kind: ErrorKind) -> Error {
