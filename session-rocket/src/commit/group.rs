@@ -121,6 +121,10 @@ impl Group {
 }
 
 /// What became of a commit in a group.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large variant is the common one, and a box would cost an allocation"
+)]
 enum Saved {
     Settled(Settled),
     /// The replay changed whose session it is, so the commit has to change the id as well.
