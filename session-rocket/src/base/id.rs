@@ -56,6 +56,7 @@ impl SessionId {
 }
 
 /// Makes the keys of one scope: SHA-256 over the scope, padded to whole blocks and hashed once, and the id.
+#[derive(Clone)]
 pub(crate) struct ScopeHash(Sha256);
 
 impl ScopeHash {

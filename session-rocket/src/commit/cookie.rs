@@ -1,29 +1,29 @@
-//! Sessions that live in their own cookie: opened, changed, and sealed anew. Nothing is kept here.
+//! Sessions that live in their own cookie: opened, changed, and sealed anew. The server keeps nothing.
 
 use std::sync::Arc;
 
+use super::candidates::{CookieValues, candidates};
+use super::outcome::absent;
 use super::rules::Rules;
-use super::{CookieValues, Loaded, candidates};
+use super::sealed::{Content, Sealer};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::commit::sealed::{Content, Sealer};
 use crate::data::values::Values;
-use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Sealed, Settled};
+use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Sealed, Settled, State};
 
 /// Keeps sessions of one type in their cookies.
 pub(crate) struct CookieEngine {
     pub rules: Rules,
     sealer: Sealer,
-    /// How many bytes the whole cookie line takes but for its value, and how many it may take.
     line: Line,
 }
 
 /// The bounds of a `Set-Cookie` line, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
-    /// What it takes but for the value.
+    /// The length without the value.
     pub frame: usize,
-    /// What it may take.
+    /// The maximum length.
     pub limit: usize,
 }
 
@@ -42,9 +42,8 @@ impl CookieEngine {
     }
 
     /// Opens the session of the first cookie value that holds a live one, or an empty session.
-    pub(super) fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<Loaded> {
+    pub(super) fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<State> {
         let now = self.rules.now();
-        let mut loaded = (Carrier::New { replaces: None }, Values::empty(self.rules.schema));
         for cookie in candidates(cookies, |value| self.well_formed(value)) {
             let Some((content, by_former_key)) = self.sealer.open(cookie) else { continue };
             let Some(values) = self.read(&content)? else { continue };
@@ -53,15 +52,14 @@ impl CookieEngine {
             let limit = self.rules.policy.expires_at(&values.lifetime(), created_at, issued_at);
             let expires_at = content.expires_at.min(limit);
             if now < expires_at {
-                loaded = (Carrier::Sealed(Sealed { created_at, expires_at, cookie: None, by_former_key }), values);
-                break;
+                let sealed = Sealed { created_at, expires_at, cookie: None, by_former_key };
+                return Ok(State::new(Carrier::Sealed(sealed), values, Vec::new()));
             }
         }
-        let (carrier, values) = loaded;
-        Ok(Loaded { carrier, values, others: Vec::new() })
+        Ok(State::new(Carrier::New { replaces: None }, Values::empty(self.rules.schema), Vec::new()))
     }
 
-    /// What a sealed session holds; `None` when it is damaged.
+    /// The values of a sealed session; `None` if it is damaged.
     fn read(&self, content: &Content) -> Result<Option<Values>> {
         let values = self.rules.read(&content.payload, None)?;
         if values.is_none() {
@@ -71,15 +69,17 @@ impl CookieEngine {
         Ok(values)
     }
 
-    /// What a request changed, in a new cookie.
+    /// Commits what a request changed to a new cookie.
     ///
     /// # Errors
-    /// When a change cannot be encoded, or the cookie gets too large: the browser's stays as it is.
+    /// If a change cannot be encoded, or the cookie gets too large: the browser keeps its cookie then.
     pub(crate) fn commit(&self, job: Box<Job>) -> Result<Settled> {
         let flushed = job.flushed;
         match self.sealed_anew(job) {
-            // It has ended, and the browser is told.
-            Err(error) if flushed => Ok(Settled { failure: Some(error), ..self.forgotten(CookieEffect::Remove) }),
+            // The session has ended, so the browser has to remove its cookie.
+            Err(error) if flushed => {
+                Ok(Settled { failure: Some(error), ..absent(self.rules.schema, CookieEffect::Remove) })
+            }
             settled => settled,
         }
     }
@@ -87,7 +87,7 @@ impl CookieEngine {
     fn sealed_anew(&self, job: Box<Job>) -> Result<Settled> {
         let Job { carrier, base, mut values, lifecycle, flushed, login, .. } = *job;
         if values.is_blank() && (flushed || !matches!(carrier, Carrier::Sealed(_))) {
-            return Ok(self.forgotten(if flushed { CookieEffect::Remove } else { CookieEffect::None }));
+            return Ok(absent(self.rules.schema, if flushed { CookieEffect::Remove } else { CookieEffect::None }));
         }
         self.rules.encode(&mut values)?;
         let now = self.rules.now();
@@ -104,8 +104,8 @@ impl CookieEngine {
         };
         let expires_at = self.rules.expires_at(&values, created_at, now);
         if expires_at <= now {
-            // Nothing would take the browser's older cookie from it.
-            return Ok(self.forgotten(CookieEffect::Remove));
+            // Otherwise the browser's older cookie would stay valid.
+            return Ok(absent(self.rules.schema, CookieEffect::Remove));
         }
         self.seal(values, now, created_at, expires_at)
     }
@@ -147,9 +147,5 @@ impl CookieEngine {
         }
         let sealed = Sealed { created_at, expires_at, cookie: Some(Arc::from(cookie)), by_former_key: false };
         Ok(Settled::new(Carrier::Sealed(sealed), values, CookieEffect::Set))
-    }
-
-    fn forgotten(&self, cookie: CookieEffect) -> Settled {
-        Settled::new(Carrier::New { replaces: None }, Values::empty(self.rules.schema), cookie)
     }
 }

@@ -1,379 +1,355 @@
-//! Commits of one session in one process form a group: whoever has the turn saves for all that wait, in one write.
+//! Commits of one session in one process form a group: the commit that has the turn saves for all that wait, in one write.
 
 use std::collections::HashMap;
-use std::ops::Deref;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use hashlink::DefaultHashBuilder;
-use tokio::sync::{Mutex as Turn, MutexGuard};
+use tokio::sync::Mutex as Turn;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::store::{Deadline, StoreEngine, Stored};
-use super::too_late;
+use super::outcome::{dropped, too_late};
+use super::records::Stored;
+use super::rotate::{self, Rotation, create_for_login};
+use super::rules::Rules;
+use super::uncertain::Calls;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::{Key, SessionId};
+use crate::base::id::Key;
 use crate::data::values::Values;
 use crate::state::change::Change;
 use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
-use crate::store::record::Record;
 use crate::store::{Lookup, Touch, Update};
 
-/// The groups of all sessions with commits under way in this process.
+/// The groups of all sessions with commits under way in this process, and how many commits each of them has.
 #[derive(Default)]
-pub(super) struct Groups(Mutex<HashMap<Key, Arc<Group>, DefaultHashBuilder>>);
+pub(super) struct Groups(Mutex<HashMap<Key, (usize, Arc<Group>), DefaultHashBuilder>>);
 
 impl Groups {
-    /// Joins the group of a session; it is gone when the last one has left.
-    pub(super) fn enter(&self, key: Key) -> Membership<'_> {
-        let group = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-        Membership { groups: self, key, group }
+    /// Joins the group of a session. The group is removed when its last commit leaves.
+    fn enter(&self, key: Key) -> Membership<'_> {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (commits, group) = groups.entry(key).or_default();
+        *commits += 1;
+        Membership { groups: self, key, group: group.clone() }
+    }
+
+    /// Saves changes of a session that keeps its id.
+    pub(super) async fn save(&self, calls: &Calls<'_>, live: Live, job: Box<Job>) -> Result<Settled> {
+        match self.save_in_turn(calls, &live, job).await? {
+            Saved::Settled(settled) => Ok(settled),
+            Saved::Identifies(job) if job.is_late => Err(too_late()),
+            Saved::Identifies(mut job) => {
+                // The last replay was on other members' values, whose write may have failed.
+                let mut values = job.base.clone();
+                calls.records.rules.replay(&job.changes, &mut values)?;
+                job.values = values;
+                job.forget_csrf();
+                Box::pin(self.cycle(calls, live, job)).await
+            }
+        }
+    }
+
+    async fn save_in_turn(&self, calls: &Calls<'_>, live: &Live, job: Box<Job>) -> Reply {
+        let own = Stored { live: live.clone(), values: job.base.clone() };
+        let Membership { group, .. } = &self.enter(live.key);
+        let (member, mut reply) = Member::new(job, calls.deadline);
+        group.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(member);
+        let mut turn = group.turn.lock().await;
+        match reply.try_recv() {
+            Err(TryRecvError::Empty) if calls.left().is_zero() => {
+                // Before the next commit has its turn, because it must not save what this one reports as failed.
+                reply.close();
+                Err(Error::new(ErrorKind::Timeout, "other requests' saves took too long"))
+            }
+            Err(TryRecvError::Empty) => {
+                let at = turn.take().unwrap_or(own);
+                *turn = save(calls, at, group.take()).await.filter(|at| at.live.key == live.key);
+                received(reply.try_recv())
+            }
+            replied => received(replied),
+        }
+    }
+
+    /// Gives a session a new id while no other commit of it is under way.
+    pub(super) async fn cycle(&self, calls: &Calls<'_>, live: Live, job: Box<Job>) -> Result<Settled> {
+        let Membership { group, .. } = &self.enter(live.key);
+        let mut turn = group.turn.lock().await;
+        // The next commit must not start from values that this one replaces.
+        *turn = None;
+        match rotate::cycle(calls, live, job).await? {
+            Rotation::Done(settled) => Ok(settled),
+            Rotation::Moved(stored, job) => save_moved(calls, stored, job).await,
+        }
     }
 }
 
-/// Being in a group; dropped, however a commit ends.
-pub(super) struct Membership<'g> {
+/// The membership of one commit in a group. It ends however the commit ends.
+struct Membership<'g> {
     groups: &'g Groups,
     key: Key,
     group: Arc<Group>,
 }
 
-impl Deref for Membership<'_> {
-    type Target = Group;
-
-    fn deref(&self) -> &Group {
-        &self.group
-    }
-}
-
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
         let mut groups = self.groups.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's and ours: whoever joins or leaves does so under this lock, and counts ours out before.
-        self.group = Arc::default();
-        if groups.get(&self.key).is_some_and(|group| Arc::strong_count(group) == 1) {
-            groups.remove(&self.key);
+        if let Entry::Occupied(mut entry) = groups.entry(self.key) {
+            entry.get_mut().0 -= 1;
+            if entry.get().0 == 0 {
+                entry.remove();
+            }
         }
     }
 }
 
 /// The commits of one session that are under way in this process.
 #[derive(Default)]
-pub(super) struct Group {
-    waiting: Mutex<Vec<Arc<Ticket>>>,
-    /// Held by whoever talks to the store; in it, what the last of them stored.
+struct Group {
+    waiting: Mutex<Vec<Member>>,
+    /// Held by the commit that writes to the store. It contains what the last one stored.
     turn: Turn<Option<Stored>>,
 }
 
 impl Group {
-    /// Waits until no commit of this session is under way; none starts before the guard is dropped.
-    pub(super) async fn alone(&self) -> MutexGuard<'_, Option<Stored>> {
-        let mut turn = self.turn.lock().await;
-        // Whoever holds the turn alone changes what the next one would start from.
-        *turn = None;
-        turn
-    }
-
-    fn join(&self, job: Box<Job>, deadline: Deadline) -> Arc<Ticket> {
-        let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Waiting(job)), deadline });
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(ticket.clone());
-        ticket
-    }
-
-    /// All that wait, in the order they came.
+    /// The members that wait, in the order they came. A member that gave up does not wait.
     fn take(&self) -> Vec<Member> {
-        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        waiting.into_iter().filter_map(Member::take).collect()
+        let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.retain(|member| !member.reply.is_closed());
+        waiting
     }
 }
 
-/// A commit's place in the queue, where it finds its result.
-struct Ticket {
-    stage: Mutex<Stage>,
-    deadline: Deadline,
-}
-
-enum Stage {
-    Waiting(Box<Job>),
-    /// Being saved, or its result was taken.
-    Taken,
-    Done(Box<Result<Settled>>),
-    /// Its replay changed whose session it is: it has to change the id as well.
+/// What became of a commit in a group.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large variant is the common one, and a box would cost an allocation"
+)]
+enum Saved {
+    Settled(Settled),
+    /// The replay changed whose session it is, so the commit has to change the id as well.
     Identifies(Box<Job>),
 }
 
-impl Ticket {
-    fn replace(&self, stage: Stage) -> Stage {
-        std::mem::replace(&mut *self.stage.lock().unwrap_or_else(PoisonError::into_inner), stage)
-    }
+type Reply = Result<Saved>;
 
-    fn is_waiting(&self) -> bool {
-        matches!(*self.stage.lock().unwrap_or_else(PoisonError::into_inner), Stage::Waiting(_))
-    }
-}
-
-/// A commit that is being saved.
+/// A commit in a group.
 struct Member {
-    ticket: Arc<Ticket>,
     job: Box<Job>,
+    deadline: Instant,
+    reply: oneshot::Sender<Reply>,
 }
 
 impl Member {
-    fn take(ticket: Arc<Ticket>) -> Option<Self> {
-        match ticket.replace(Stage::Taken) {
-            Stage::Waiting(job) => Some(Self { ticket, job }),
-            Stage::Taken | Stage::Done(_) | Stage::Identifies(_) => None,
-        }
+    fn new(job: Box<Job>, deadline: Instant) -> (Self, oneshot::Receiver<Reply>) {
+        let (reply, receiver) = oneshot::channel();
+        (Self { job, deadline, reply }, receiver)
     }
 
-    fn finish(self, result: Result<Settled>) {
-        self.ticket.replace(Stage::Done(Box::new(result)));
+    /// Nobody receives the reply if the commit's task was stopped.
+    fn reply(self, result: Result<Settled>) {
+        let _ = self.reply.send(result.map(Saved::Settled));
     }
 
     fn is_current(&self, at: &Stored) -> bool {
-        self.live().is_some_and(|live| live.version == at.live.version)
+        matches!(&self.job.carrier, Carrier::Live(live) if live.version == at.live.version)
     }
 
-    fn live(&self) -> Option<&Live> {
-        match &self.job.carrier {
-            Carrier::Live(live) => Some(live),
-            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Ended | Carrier::Withheld => None,
-        }
-    }
-}
-
-/// What a group is being saved on.
-struct Target {
-    at: Stored,
-    /// The session was moved meanwhile: its new id is not ours to tell.
-    followed: bool,
-}
-
-/// The outcome of one attempt to store a group's values.
-enum Attempt {
-    Stored(Live),
-    /// The store has another version, which this is.
-    Stale(Record),
-    /// The session was moved or ended.
-    Gone,
-}
-
-impl Target {
-    fn settled(&self, member: &Member, cookie: CookieEffect) -> Settled {
-        let id: Option<SessionId> = member.live().filter(|_| !self.followed).and_then(|live| live.id.clone());
-        let cookie = if self.followed { CookieEffect::None } else { cookie };
-        Settled::new(Carrier::Live(Live { id, ..self.at.live.clone() }), self.at.values.clone(), cookie)
-    }
-}
-
-impl StoreEngine {
-    /// Commits in the group of the session.
-    pub(super) async fn grouped(&self, live: Live, job: Box<Job>, deadline: Deadline) -> Result<Settled> {
-        let own = Stored { live: live.clone(), values: job.base.clone() };
-        let stage = {
-            let group = self.groups.enter(live.key);
-            let ticket = group.join(job, deadline);
-            let mut turn = group.turn.lock().await;
-            if ticket.is_waiting() {
-                if deadline.left().is_zero() {
-                    let late = Error::new(ErrorKind::Timeout, "other requests' saves took too long");
-                    ticket.replace(Stage::Done(Box::new(Err(late))));
-                } else {
-                    let at = turn.take().unwrap_or(own);
-                    *turn = self.save(Target { at, followed: false }, group.take()).await;
-                }
-            }
-            ticket.replace(Stage::Taken)
+    /// Replies with what is stored now. If another request moved the session, its new id is not for this one to send.
+    fn reply_stored(self, at: &Stored, cookie: CookieEffect) {
+        let (id, cookie) = match &self.job.carrier {
+            Carrier::Live(live) if live.key == at.live.key => (live.id.clone(), cookie),
+            _ => (None, CookieEffect::None),
         };
-        match stage {
-            Stage::Identifies(job) if job.is_late => Err(too_late()),
-            Stage::Identifies(mut job) => {
-                // Its changes were made last on other members' values, whose write may have failed.
-                let mut values = job.base.clone();
-                self.rules.replay(&job.changes, &mut values)?;
-                job.values = values;
-                job.forget_csrf();
-                Box::pin(self.cycle(live, job, deadline)).await
-            }
-            stage => finished(stage),
+        let live = Live { id, ..at.live.clone() };
+        self.reply(Ok(Stored { live, values: at.values.clone() }.settled(cookie)));
+    }
+}
+
+fn received(reply: Result<Reply, TryRecvError>) -> Reply {
+    reply.unwrap_or_else(|_| Err(Error::new(ErrorKind::Uncertain, "the task that saved a session was stopped")))
+}
+
+/// Commits on a session that was moved meanwhile.
+async fn save_moved(calls: &Calls<'_>, at: Stored, job: Box<Job>) -> Result<Settled> {
+    let (member, mut reply) = Member::new(job, calls.deadline);
+    let mut members = vec![member];
+    drop_strangers(&calls.records.rules, &mut members, &at.values);
+    save(calls, at, members).await;
+    match received(reply.try_recv())? {
+        Saved::Settled(settled) => Ok(settled),
+        Saved::Identifies(job) => create_for_login(calls, &job).await,
+    }
+}
+
+/// Saves for all members in one write. Returns what is stored afterwards, if that is known.
+async fn save(calls: &Calls<'_>, mut at: Stored, mut members: Vec<Member>) -> Option<Stored> {
+    let deadline = members.iter().map(|member| member.deadline).max()?;
+    match save_all(&Calls { deadline, ..*calls }, &mut at, &mut members).await {
+        Ok(is_stored) => is_stored.then_some(at),
+        Err(error) => {
+            members.into_iter().for_each(|member| member.reply(Err(error.clone())));
+            None
         }
     }
+}
 
-    /// Commits on a session that was moved meanwhile.
-    pub(super) async fn save_moved(&self, at: Stored, job: Box<Job>, deadline: Deadline) -> Result<Settled> {
-        let ticket = Arc::new(Ticket { stage: Mutex::new(Stage::Taken), deadline });
-        let mut members = vec![Member { ticket: ticket.clone(), job }];
-        self.follow(&mut members, &at.values);
-        self.save(Target { at, followed: true }, members).await;
-        match ticket.replace(Stage::Taken) {
-            Stage::Identifies(job) => self.found_apart(&job, deadline).await,
-            stage => finished(stage),
-        }
-    }
-
-    /// Saves for all members in one write; gives what is stored then, where it is known and still in its place.
-    async fn save(&self, mut target: Target, mut members: Vec<Member>) -> Option<Stored> {
-        let deadline = members.iter().map(|member| member.ticket.deadline).max()?;
-        for attempt in 0.. {
-            match self.try_save(&mut target, &mut members, attempt, deadline).await {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(error) => {
-                    members.into_iter().for_each(|member| member.finish(Err(error.clone())));
-                    return None;
-                }
-            }
-        }
-        (!target.followed).then_some(target.at)
-    }
-
-    /// One try; true when nobody is left to save for.
-    async fn try_save(
-        &self,
-        target: &mut Target,
-        members: &mut Vec<Member>,
-        attempt: u32,
-        deadline: Deadline,
-    ) -> Result<bool> {
-        let values = self.merge(&target.at, members);
+/// Saves on whatever is stored by now, until the store confirms or nobody is left to save for. Returns false if the session
+/// has ended.
+async fn save_all(calls: &Calls<'_>, at: &mut Stored, members: &mut Vec<Member>) -> Result<bool> {
+    let records = calls.records;
+    let mut attempt = 0;
+    loop {
+        let values = merge(&records.rules, at, members);
         if members.is_empty() {
             return Ok(true);
         }
-        let key = target.at.live.key;
-        match self.store_values(&target.at, &values, deadline).await? {
-            Attempt::Stored(live) => {
-                let cookie = self.cookie_after(&target.at.live, &target.at.values, &live, &values);
-                target.at = Stored { live, values };
-                finish_all(target, members, cookie);
+        let (update, live) = store_values(calls, at, &values).await?;
+        match update {
+            Update::Updated => {
+                let cookie = records.rules.cookie_after(&at.live, &at.values, &live, &values);
+                *at = Stored { live, values };
+                members.drain(..).for_each(|member| member.reply_stored(at, cookie));
                 return Ok(true);
             }
-            Attempt::Stale(fresh) => target.at = self.reread(key, target.at.live.id.clone(), &fresh)?,
-            Attempt::Gone => {
-                let Some(stored) = Box::pin(self.moved(&key, deadline)).await? else {
-                    for member in members.drain(..) {
-                        let ended = self.ended(&member.job);
-                        member.finish(Ok(ended));
-                    }
-                    target.followed = true;
-                    return Ok(true);
+            Update::Conflict(fresh) => *at = records.reread(live.key, live.id, &fresh)?,
+            Update::Moved(_) | Update::Gone => {
+                let Some(moved) = Box::pin(calls.find_moved(&live.key)).await? else {
+                    members.drain(..).for_each(reply_dropped);
+                    return Ok(false);
                 };
-                self.follow(members, &stored.values);
-                *target = Target { at: stored, followed: true };
+                drop_strangers(&records.rules, members, &moved.values);
+                *at = moved;
             }
         }
-        self.pause(attempt, deadline).await?;
-        Ok(false)
+        calls.pause(&mut attempt).await?;
     }
+}
 
-    /// Replaces the version that the values were computed from. If the values are equal, touches the record instead: a
-    /// touch renews the session and also proves that nobody changed it.
-    async fn store_values(&self, at: &Stored, values: &Values, deadline: Deadline) -> Result<Attempt> {
-        let Live { id, key, version, created_at, expires_at, is_cut } = at.live.clone();
-        if values.same_as(&at.values) && !is_cut {
-            let renewed = self.rules.expires_at(values, created_at, self.rules.now());
-            return Ok(match self.touch(&key, version, renewed, deadline).await? {
-                Touch::Touched => {
-                    Attempt::Stored(Live { id, key, version, created_at, expires_at: renewed.max(expires_at), is_cut })
-                }
-                Touch::Conflict | Touch::Gone => match self.look(&key, deadline).await? {
-                    Lookup::Found(fresh) => Attempt::Stale(fresh),
-                    Lookup::Tombstone(_) | Lookup::Absent => Attempt::Gone,
-                },
-            });
-        }
-        let (record, live) = self.record(key, id, values, Some(created_at))?;
-        Ok(match self.swap(&key, version, &record, deadline).await? {
-            Update::Updated => Attempt::Stored(live),
-            Update::Conflict(fresh) => Attempt::Stale(fresh),
-            Update::Moved(_) | Update::Gone => Attempt::Gone,
-        })
+fn reply_dropped(member: Member) {
+    let dropped = dropped(&member.job);
+    member.reply(Ok(dropped));
+}
+
+/// Replaces the version that the values were computed from. If the values are equal, touches the record instead: a touch
+/// renews the session and also proves that nobody changed it. Returns where the values are then.
+async fn store_values(calls: &Calls<'_>, at: &Stored, values: &Values) -> Result<(Update, Live)> {
+    let (records, live) = (calls.records, at.live.clone());
+    if !values.same_as(&at.values) || live.is_cut {
+        let (record, new) = records.record(live.key, live.id, values, Some(live.created_at))?;
+        return Ok((calls.swap(&live.key, live.version, &record).await?, new));
     }
+    let renewed = records.rules.expires_at(values, live.created_at, records.rules.now());
+    let update = match calls.touch(&live.key, live.version, renewed).await? {
+        Touch::Touched => Update::Updated,
+        Touch::Conflict | Touch::Gone => match calls.look(&live.key).await? {
+            Lookup::Found(fresh) => Update::Conflict(fresh),
+            Lookup::Tombstone(_) | Lookup::Absent => Update::Gone,
+        },
+    };
+    Ok((update, Live { expires_at: renewed.max(live.expires_at), ..live }))
+}
 
-    /// Prepares members for a session that was moved meanwhile. Changes of anybody but its user are dropped.
-    fn follow(&self, members: &mut Vec<Member>, to: &Values) {
-        for mut member in std::mem::take(members) {
-            member.job.forget_csrf();
-            match self.rules.same_owner(&member.job.base, to) {
-                Ok(true) => members.push(member),
-                Ok(false) => {
-                    let ended = self.ended(&member.job);
-                    member.finish(Ok(ended));
-                }
-                Err(error) => member.finish(Err(error)),
-            }
-        }
-    }
-
-    /// What is to be stored: the changes of all members, in order, on top of what is. A member that fails drops out.
-    fn merge(&self, at: &Stored, members: &mut Vec<Member>) -> Values {
-        let sole = members.len() == 1;
-        let mut merged = at.values.clone();
-        for member in std::mem::take(members) {
-            let made = if sole && member.is_current(at) {
-                // Nobody came between: what the request computed is what is to be stored.
-                Ok(Some(member.job.values.clone()))
-            } else {
-                self.warn_of_overwrites(&member.job, &at.values);
-                self.replay_on(&member.job, &merged)
-            };
-            match made.and_then(|made| self.encoded(made)) {
-                Ok(Some(values)) => {
-                    merged = values;
-                    members.push(member);
-                }
-                Ok(None) => {
-                    let Member { ticket, mut job, .. } = member;
-                    job.login = true;
-                    ticket.replace(Stage::Identifies(job));
-                }
-                Err(error) => member.finish(Err(error)),
-            }
-        }
-        merged
-    }
-
-    /// A job's changes made again; nothing if they change whose session it is, which a new id has to go with.
-    fn replay_on(&self, job: &Job, on: &Values) -> Result<Option<Values>> {
-        let mut values = on.clone();
-        self.rules.replay(&job.changes, &mut values)?;
-        Ok(self.rules.same_owner(&values, on)?.then_some(values))
-    }
-
-    fn encoded(&self, made: Option<Values>) -> Result<Option<Values>> {
-        let Some(mut values) = made else { return Ok(None) };
-        self.rules.encode(&mut values)?;
-        Ok(Some(values))
-    }
-
-    /// Tells, once per field, of a value that was read, set, and meanwhile changed by another request.
-    fn warn_of_overwrites(&self, job: &Job, fresh: &Values) {
-        for change in &job.changes {
-            if let Change::Set { field, after_read: true, .. } = change
-                && !job.base.same_field(fresh, *field)
-                && field.spec().first_overwritten()
-            {
-                let (name, field) = (self.rules.schema.type_name(), field.spec().name);
-                log::warn!(
-                    target: "session_rocket",
-                    "`{name}.{field}` was read, then set, and meanwhile changed by another request, whose value is \
-                     overwritten: `update_{field}` changes it without loss",
-                );
-            }
+/// Prepares members for a session that was moved meanwhile. Changes of anybody but its user are dropped.
+fn drop_strangers(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
+    for mut member in std::mem::take(members) {
+        member.job.forget_csrf();
+        match rules.same_owner(&member.job.base, to) {
+            Ok(true) => members.push(member),
+            Ok(false) => reply_dropped(member),
+            Err(error) => member.reply(Err(error)),
         }
     }
 }
 
-fn finished(stage: Stage) -> Result<Settled> {
-    match stage {
-        Stage::Done(result) => *result,
-        // The task that had the turn was stopped: the runtime shuts down.
-        Stage::Waiting(_) | Stage::Taken | Stage::Identifies(_) => {
-            Err(Error::new(ErrorKind::Uncertain, "the task that saved a session was stopped"))
+/// The values to store: the changes of all members, in order, on top of the stored ones. A member that fails drops out.
+fn merge(rules: &Rules, at: &Stored, members: &mut Vec<Member>) -> Values {
+    let sole = members.len() == 1;
+    let mut merged = at.values.clone();
+    for mut member in std::mem::take(members) {
+        match values_of(rules, &member, at, &merged, sole) {
+            Ok(Some(values)) => {
+                merged = values;
+                members.push(member);
+            }
+            Ok(None) => {
+                member.job.login = true;
+                let _ = member.reply.send(Ok(Saved::Identifies(member.job)));
+            }
+            Err(error) => member.reply(Err(error)),
+        }
+    }
+    merged
+}
+
+/// The values with a member's changes on top. `None` if they change whose session it is, which needs a new id.
+fn values_of(rules: &Rules, member: &Member, at: &Stored, merged: &Values, sole: bool) -> Result<Option<Values>> {
+    let job = &member.job;
+    let mut values = if sole && member.is_current(at) {
+        // Nobody came between: the values that the request computed are the values to store.
+        job.values.clone()
+    } else {
+        warn_of_overcalls(job, &at.values);
+        let mut values = merged.clone();
+        rules.replay(&job.changes, &mut values)?;
+        if !rules.same_owner(&values, merged)? {
+            return Ok(None);
+        }
+        values
+    };
+    rules.encode(&mut values)?;
+    Ok(Some(values))
+}
+
+/// Warns, once per field, of a value that was read, set, and meanwhile changed by another request.
+fn warn_of_overcalls(job: &Job, fresh: &Values) {
+    for change in &job.changes {
+        if let Change::Set { field, after_read: true, .. } = change
+            && !job.base.same_field(fresh, *field)
+            && field.spec().first_overwritten()
+        {
+            let (name, field) = (fresh.schema().type_name(), field.spec().name);
+            log::warn!(
+                target: "session_rocket",
+                "`{name}.{field}` was read, then set, and meanwhile changed by another request, whose value is \
+                 overwritten: `update_{field}` changes it without loss",
+            );
         }
     }
 }
 
-fn finish_all(target: &Target, members: &mut Vec<Member>, cookie: CookieEffect) {
-    for member in members.drain(..) {
-        let settled = target.settled(&member, cookie);
-        member.finish(Ok(settled));
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::records::Records;
+    use super::*;
+    use crate::session::SessionData;
+    use crate::state::{Scope, State};
+    use crate::store::memory::MemoryStore;
+    use crate::store::record::Version;
+    use crate::tests::fixture::{COUNT, Visitor, clock, policy, rules};
+
+    #[tokio::test]
+    async fn a_commit_that_waited_too_long_for_its_turn_is_not_saved_by_the_next() {
+        let rules = rules(clock(), policy(), 1000);
+        let (id, created_at, key) = (None, rules.now(), Key::from_bytes([1; 32]));
+        let live = Live { id, key, version: Version::from_bits(1), created_at, expires_at: created_at, is_cut: false };
+        let state = State::new(Carrier::Live(live.clone()), Values::empty(Visitor::schema()), Vec::new());
+        COUNT.set(&state, 1);
+        let job = state.take(Scope::Everything).unwrap();
+
+        let records = Records::new(rules, Arc::new(MemoryStore::new(1, clock())), Duration::from_millis(1));
+        let (groups, calls) = (Groups::default(), Calls::new(&records));
+        let other = groups.enter(key);
+        let turn = other.group.turn.lock().await;
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert_eq!(other.group.waiting.lock().unwrap().len(), 1);
+            drop(turn);
+        };
+        let (saved, ()) = tokio::join!(groups.save(&calls, live, job), release);
+        assert_eq!(saved.err().unwrap().kind(), ErrorKind::Timeout);
+        assert!(other.group.take().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for all sessions of one type, wherever they are kept.
+//! The rules that all sessions of one type share, wherever they are kept.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,24 +13,25 @@ use crate::data::codec::{Format, Unreadable};
 use crate::data::schema::Schema;
 use crate::data::values::Values;
 use crate::state::change::Change;
-use crate::state::replay;
+use crate::state::{CookieEffect, Live, replay};
 use crate::store::record::Record;
 
-/// In bytes; every store takes so much.
+/// In bytes. Every store accepts identities of this length.
 const LONGEST_IDENTITY: usize = 255;
 
 /// Whether it was logged that the absolute timeout cuts an expiry.
 static CUT_EXPIRY: AtomicBool = AtomicBool::new(false);
 
-/// What all sessions of one type have in common.
+/// The rules that all sessions of one type share.
+#[derive(Clone)]
 pub(crate) struct Rules {
     pub clock: Arc<dyn Clock>,
     pub schema: &'static Schema,
     pub scope: &'static str,
     pub policy: Policy,
-    /// What values are encoded in from now on.
+    /// The format that values are encoded in from now on.
     pub format: Format,
-    /// How many bytes a payload may take.
+    /// The maximum size of a payload, in bytes.
     pub max_size: usize,
 }
 
@@ -59,10 +60,19 @@ impl Rules {
         self.policy.expires_at_load(&values.lifetime(), (created_at, updated_at, expires_at), || self.now())
     }
 
-    /// What a payload says; `None` when it is damaged.
+    /// Whether the browser needs its cookie again, because it would lose the cookie before the session expires.
+    pub(super) fn cookie_after(&self, old: &Live, was: &Values, new: &Live, is: &Values) -> CookieEffect {
+        let until = |live: &Live, values: &Values| {
+            self.policy.cookie_expires_at(&values.lifetime(), live.created_at, live.expires_at)
+        };
+        if until(old, was) == until(new, is) { CookieEffect::None } else { CookieEffect::Set }
+    }
+
+    /// The values of a payload; `None` if it is damaged.
     ///
     /// # Errors
-    /// When it was written in a format of another build: waiting for that one may help, starting anew would lose it.
+    /// If it was written in a format of another build. Waiting for that build may help; starting anew would lose the data.
+    #[inline]
     pub(super) fn read(&self, payload: &Bytes, identity: Option<String>) -> Result<Option<Values>> {
         match Values::load(self.schema, payload, identity) {
             Ok(values) => Ok(Some(values)),
@@ -75,12 +85,12 @@ impl Rules {
         }
     }
 
-    /// Makes changes on other values than they were made on first.
+    /// Makes changes again, on other values than the first time.
     pub(super) fn replay(&self, changes: &[Change], values: &mut Values) -> Result<()> {
         self.guarded(|| replay(|| changes.iter().for_each(|change| change.apply(values))))
     }
 
-    /// Whether two sessions are one user's, or both nobody's.
+    /// Whether two sessions belong to the same user, or both to nobody.
     pub(super) fn same_owner(&self, one: &Values, other: &Values) -> Result<bool> {
         self.guarded(|| one.owner() == other.owner())
     }
@@ -96,37 +106,31 @@ impl Rules {
         Ok(identity)
     }
 
-    /// Encodes what was set.
-    pub(super) fn settle(&self, values: &mut Values) -> Result<()> {
-        self.guarded(|| values.settle(self.format))?
-    }
-
-    /// Encodes what was set; refuses what no store takes.
+    /// Encodes the values that were set.
+    ///
+    /// # Errors
+    /// If a value cannot be encoded, or the identity or the payload is too large.
     pub(super) fn encode(&self, values: &mut Values) -> Result<()> {
-        self.settle(values)?;
+        self.guarded(|| values.settle(self.format))??;
         self.identity(values)?;
         if values.size_at_most() > self.max_size {
             let size = values.payload(self.format).len();
             if size > self.max_size {
-                return Err(too_large(self.schema, size, self.max_size));
+                let (name, limit) = (self.schema.type_name(), self.max_size);
+                let context = format!("a session of type `{name}` takes {size} bytes, `max_size` is {limit}");
+                return Err(Error::new(ErrorKind::TooLarge, context));
             }
         }
         Ok(())
     }
 
     /// Runs user code; a panic becomes an error.
-    pub(super) fn guarded<R>(&self, run: impl FnOnce() -> R) -> Result<R> {
-        // What the code half changed is dropped with the error.
+    fn guarded<R>(&self, run: impl FnOnce() -> R) -> Result<R> {
+        // Values that the code half changed are dropped with the error.
         catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
             let name = self.schema.type_name();
             let context = format!("a change of session type `{name}` panicked while it was saved");
             Error::new(ErrorKind::Panicked, context)
         })
     }
-}
-
-/// The error of a session that grew too large.
-fn too_large(schema: &Schema, size: usize, limit: usize) -> Error {
-    let name = schema.type_name();
-    Error::new(ErrorKind::TooLarge, format!("a session of type `{name}` takes {size} bytes, `max_size` is {limit}"))
 }

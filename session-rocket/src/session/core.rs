@@ -1,21 +1,22 @@
-//! A session whatever its type.
+//! The part of a session that does not depend on its type.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Mutex as Turn;
+use tokio::task::JoinError;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::expiry::{Lifetime, Refresh};
-use crate::commit::{CookieEngine, Engine, too_late, withheld};
-use crate::data::values::Values;
+use crate::base::expiry::Refresh;
+use crate::commit::{CookieEngine, Engine, ended, too_late, withheld};
 use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled, State};
 
-/// A session whatever its type: what it holds and how it is saved.
+/// A session without its type: what it holds and how it is saved.
 pub(crate) struct Core {
     pub state: State,
     pub engine: Arc<Engine>,
@@ -23,18 +24,16 @@ pub(crate) struct Core {
     turn: Turn<()>,
 }
 
-/// What a response has to tell the browser.
-pub(crate) enum Answer {
-    Nothing,
-    /// Hold this for so long; `None`: until the browser is closed.
-    Hold {
+/// What a response does to the session cookie.
+pub(crate) enum CookieUpdate {
+    None,
+    Set {
         value: String,
-        /// From `now` on.
+        /// From `now` on. `None` means until the browser is closed.
         age: Option<Duration>,
         now: Timestamp,
     },
-    /// Forget what it holds.
-    Forget,
+    Remove,
 }
 
 impl Core {
@@ -42,18 +41,14 @@ impl Core {
         Self { state, engine, turn: Turn::new(()) }
     }
 
-    /// Saves what was changed. An error of a commit that another caller started, and that may have carried this caller's
-    /// changes, is told to both.
-    async fn commit(self: &Arc<Self>, scope: Scope) -> Result<()> {
-        self.commit_since(self.state.completed(), scope).await
-    }
-
-    /// As [`commit`](Self::commit), for a caller that read the number of finished commits before it made its changes.
+    /// Saves what was changed, for a caller that read the number of finished commits before it made its changes. If another
+    /// caller started the commit, and it may have contained this caller's changes, both get its error.
     pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: Scope) -> Result<()> {
-        let running = self.turn.lock().await;
-        let modified = self.state.is_modified();
-        drop(running);
-        if modified {
+        let is_modified = {
+            let _turn = self.turn.lock().await;
+            self.state.is_modified()
+        };
+        if is_modified {
             let done = match &*self.engine {
                 Engine::Store(_) => self.clone().commit_uncut(scope).await,
                 Engine::Cookie(engine) => self.commit_at_once(engine, scope).await,
@@ -65,8 +60,8 @@ impl Core {
         self.state.failure_since(completed).map_or(Ok(()), Err)
     }
 
-    /// Runs a commit to its end, whatever becomes of the caller. One that does not have to wait is through at its first
-    /// poll, which nobody cuts; one that has to gets a task of its own.
+    /// Runs a commit to its end, even if the caller goes away. A commit that does not have to wait finishes at its first
+    /// poll, which nobody can cancel. A commit that has to wait gets a task of its own.
     async fn commit_uncut(self: Arc<Self>, scope: Scope) -> Result<()> {
         let mut commit = Box::pin(async move {
             let _turn = self.turn.lock().await;
@@ -74,20 +69,15 @@ impl Core {
                 self.finish(self.engine.commit(job).await);
             }
         });
-        let first = poll_fn(|context| {
-            // A store that panics is not to take the fairing with it.
-            Poll::Ready(catch_unwind(AssertUnwindSafe(|| commit.as_mut().poll(context))))
-        });
-        match first.await {
-            Ok(Poll::Ready(())) => Ok(()),
-            Ok(Poll::Pending) => tokio::spawn(commit)
-                .await
-                .map_err(|task| stopped(if task.is_panic() { ErrorKind::Panicked } else { ErrorKind::Uncertain })),
-            Err(_) => Err(stopped(ErrorKind::Panicked)),
+        let is_done = poll_fn(|context| Poll::Ready(poll_caught(commit.as_mut(), context))).await?.is_ready();
+        if is_done {
+            return Ok(());
         }
+        let kind = |task: JoinError| if task.is_panic() { ErrorKind::Panicked } else { ErrorKind::Uncertain };
+        tokio::spawn(commit).await.map_err(|task| stopped(kind(task)))
     }
 
-    /// A commit that never waits, and so cannot be cut once it has its turn.
+    /// Runs a commit that never waits, so nobody can cancel it once it has its turn.
     async fn commit_at_once(&self, engine: &CookieEngine, scope: Scope) -> Result<()> {
         let _turn = self.turn.lock().await;
         let Some(job) = self.take(scope) else { return Ok(()) };
@@ -96,7 +86,7 @@ impl Core {
         Ok(())
     }
 
-    /// What there is to commit, unless it comes too late.
+    /// Takes the changes to commit, unless they come too late.
     fn take(&self, scope: Scope) -> Option<Box<Job>> {
         let job = self.state.take(scope)?;
         if self.state.head_sent() && needs_cookie(&job) {
@@ -119,10 +109,10 @@ impl Core {
         }
     }
 
-    /// Saves now. Without changes, makes sure that the session is still there.
+    /// Saves now. Without changes, makes sure that the session still exists.
     pub(super) async fn save(self: &Arc<Self>) -> Result<()> {
         let completed = self.state.completed();
-        self.commit(Scope::Everything).await?;
+        self.commit_since(completed, Scope::Everything).await?;
         if matches!(self.state.carrier(), Carrier::Withheld) {
             return Err(withheld());
         }
@@ -141,18 +131,17 @@ impl Core {
             Carrier::Ended => return Ok(false),
             Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Withheld => return Ok(true),
         };
-        let found = self.engine.reload(&live, &base).await?;
-        let exists = found.is_some();
-        let ended = || Settled::new(Carrier::Ended, Values::empty(base.schema()), CookieEffect::None);
-        self.state.refresh(found.unwrap_or_else(ended));
+        let stored = self.engine.reload(&live, &base).await?;
+        let exists = stored.is_some();
+        self.state.refresh(stored.unwrap_or_else(|| ended(base.schema())));
         Ok(exists)
     }
 
     /// Saves what the request changed, or renews what it read if `renews`. Returns the cookie to send and whether the save
     /// succeeded. After a failure there may be a cookie too, because an earlier `save` may have given the session a new id.
-    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope, renews: bool) -> (Answer, Result<()>) {
+    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope, renews: bool) -> (CookieUpdate, Result<()>) {
         if self.was_only_read(scope, renews) {
-            return (Answer::Nothing, Ok(()));
+            return (CookieUpdate::None, Ok(()));
         }
         let earlier = self.state.renewal();
         // There may be a failure of a `save` whose caller went away.
@@ -161,52 +150,50 @@ impl Core {
             .await
             .and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
         if let Some(live) = self.state.renewal() {
-            // By now, another request may have given the browser a newer id: a renewal must not take that from it. After
-            // a failure nobody knows; after a save of a while ago the store does.
+            // By now, another request may have given the browser a newer id, which a renewal must not replace. After a
+            // failed save nobody knows; after an earlier save, the store knows.
             let old = earlier.is_some_and(|earlier| earlier.version == live.version);
-            if saved.is_err() || old && !Box::pin(self.engine.holds(&live)).await {
+            if saved.is_err() || old && !Box::pin(self.engine.is_live(&live)).await {
                 self.state.withdraw_news();
             }
         }
         if saved.is_ok() && renews && scope == Scope::Everything && !self.state.has_news() {
             Box::pin(self.refresh()).await;
         }
-        // A commit that another task has begun may have news; one that begins later is told that the head is sent.
+        // A commit that another task has begun may change the cookie. A commit that begins later fails with `TooLate`.
         let _turn = self.turn.lock().await;
-        (self.news(), saved)
+        (self.send_head(), saved)
     }
 
-    /// Whether there is nothing to save, to renew or to tell, as with most requests; if so, the response head is sent.
+    /// Whether there is nothing to save, to renew or to send, as with most requests. If so, the response head is sent.
     fn was_only_read(&self, scope: Scope, renews: bool) -> bool {
         if renews && scope == Scope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
             return false;
         }
-        // While another guard's save runs, nobody knows.
+        // While another guard's save runs, that is unknown.
         self.turn.try_lock().is_ok_and(|_turn| self.state.send_head_unchanged())
     }
 
-    /// What the browser has to be told; from now on nothing more can be.
-    fn news(&self) -> Answer {
-        let Some((effect, carrier, lifetime)) = self.state.send_head() else { return Answer::Nothing };
-        match (effect, carrier) {
-            (CookieEffect::Set, Carrier::Live(Live { id, created_at, expires_at, .. })) => {
-                self.hold(id.map(|id| id.expose()), &lifetime, created_at, expires_at)
+    /// What the response does to the cookie. From now on, nothing can be sent.
+    fn send_head(&self) -> CookieUpdate {
+        let Some((effect, carrier, lifetime)) = self.state.send_head() else { return CookieUpdate::None };
+        let (value, created_at, expires_at) = match (effect, carrier) {
+            (CookieEffect::Set, Carrier::Live(Live { id: Some(id), created_at, expires_at, .. })) => {
+                (id.expose(), created_at, expires_at)
             }
-            (CookieEffect::Set, Carrier::Sealed(Sealed { cookie, created_at, expires_at, .. })) => {
-                self.hold(cookie.map(|cookie| cookie.to_string()), &lifetime, created_at, expires_at)
+            (CookieEffect::Set, Carrier::Sealed(Sealed { cookie: Some(cookie), created_at, expires_at, .. })) => {
+                (cookie.to_string(), created_at, expires_at)
             }
-            (CookieEffect::Remove, Carrier::New { .. }) => Answer::Forget,
-            _ => Answer::Nothing,
+            (CookieEffect::Remove, Carrier::New { .. }) => return CookieUpdate::Remove,
+            _ => return CookieUpdate::None,
+        };
+        let rules = self.engine.rules();
+        let now = rules.now();
+        if expires_at <= now {
+            return CookieUpdate::None;
         }
-    }
-
-    fn hold(&self, value: Option<String>, lifetime: &Lifetime, created_at: Timestamp, expires_at: Timestamp) -> Answer {
-        let now = self.engine.rules().now();
-        let until = self.engine.rules().policy.cookie_expires_at(lifetime, created_at, expires_at);
-        match value {
-            Some(value) if now < expires_at => Answer::Hold { value, age: until.map(|until| now.until(until)), now },
-            _ => Answer::Nothing,
-        }
+        let until = rules.policy.cookie_expires_at(&lifetime, created_at, expires_at);
+        CookieUpdate::Set { value, age: until.map(|until| now.until(until)), now }
     }
 
     async fn refresh(&self) {
@@ -216,21 +203,23 @@ impl Core {
         }
         let (carrier, stored) = self.state.stored();
         let mut refresh = Box::pin(self.engine.refresh(&carrier, stored));
-        let caught = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| refresh.as_mut().poll(context))) {
-            Ok(polled) => polled,
-            Err(_) => Poll::Ready(None),
-        });
+        let caught = poll_fn(|context| poll_caught(refresh.as_mut(), context).unwrap_or(Poll::Ready(None)));
         if let Some(settled) = caught.await {
             self.state.settle(settled);
         }
     }
 }
 
+/// Polls a future. A store that panics must not stop the fairing.
+fn poll_caught<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Result<Poll<F::Output>> {
+    catch_unwind(AssertUnwindSafe(|| future.poll(context))).map_err(|_| stopped(ErrorKind::Panicked))
+}
+
 fn stopped(kind: ErrorKind) -> Error {
     Error::new(kind, "the task that saved a session was stopped")
 }
 
-/// Whether a commit makes something that the browser does not hold.
+/// Whether a commit makes a session whose id the browser does not have.
 fn needs_cookie(job: &Job) -> bool {
     match (&job.carrier, job.lifecycle) {
         (Carrier::Live(_), Lifecycle::Keep) => false,

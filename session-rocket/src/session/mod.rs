@@ -21,7 +21,7 @@ use crate::data::values::Values;
 use crate::state::change::{Edit, View};
 use crate::state::{Carrier, Live, Scope, State};
 
-pub(crate) use self::core::{Answer, Core};
+pub(crate) use self::core::{CookieUpdate, Core};
 pub use self::session_data::{SessionData, SessionFields};
 
 /// The live session of a request, with the accessors that `#[derive(Session)]` made for the fields of `T`.

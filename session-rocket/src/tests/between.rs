@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::fixture::{COUNT, DAY, NAME, USER, Visitor, clock, engine, engine_with, load, open, policy, respond};
 use super::slow::{Slow, spawn_save};
 use crate::base::clock::Timestamp;
-use crate::base::error::ErrorKind;
+use crate::base::error::{Error, ErrorKind};
 use crate::base::expiry::{Policy, Refresh};
 use crate::base::id::{Key, SessionId};
 use crate::commit::sealed::{Content, Kind, Sealer, SecretKey};
 use crate::commit::{CookieEngine, Engine, Line};
 use crate::data::codec;
-use crate::session::{Answer, Session};
+use crate::session::{CookieUpdate, Session};
 use crate::state::{Carrier, Scope};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Version};
@@ -84,7 +84,7 @@ async fn after_leaving_a_user_the_visit_goes_on() {
         let old = session.id().unwrap();
         let session = open(&engine, Some(&old)).await;
         leave(&session);
-        let Answer::Hold { value, .. } = respond(&session, Scope::Everything).await.unwrap() else {
+        let CookieUpdate::Set { value, .. } = respond(&session, Scope::Everything).await.unwrap() else {
             panic!("the browser is told the new id");
         };
         let id = SessionId::parse(&value).unwrap();
@@ -146,7 +146,7 @@ async fn an_outage_after_an_early_save_is_told_without_a_renewal() {
     session.save().await.unwrap();
     slow.fail.store(true, Ordering::SeqCst);
     COUNT.set(session.state(), 7);
-    assert!(matches!(session.core().respond(Scope::Everything, true).await, (Answer::Nothing, Err(_))));
+    assert!(matches!(session.core().respond(Scope::Everything, true).await, (CookieUpdate::None, Err(_))));
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn what_was_saved_before_a_failure_is_told_to_the_browser() {
     USER.set(session.state(), 7);
     session.save().await.unwrap();
     NAME.set(session.state(), "x".repeat(300_000));
-    let (Answer::Hold { value, .. }, Err(error)) = session.core().respond(Scope::Everything, true).await else {
+    let (CookieUpdate::Set { value, .. }, Err(error)) = session.core().respond(Scope::Everything, true).await else {
         panic!("the failure is told, and the id");
     };
     assert_eq!((error.kind(), Some(value)), (ErrorKind::TooLarge, session.id().map(|id| id.expose())));
@@ -174,18 +174,17 @@ async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
     for engine in [sealed, stored] {
         let first = open(&engine, None).await;
         USER.set(first.state(), 7);
-        let Ok(Answer::Hold { value, .. }) = respond(&first, Scope::Everything).await else { panic!("it is saved") };
+        let Ok(CookieUpdate::Set { value, .. }) = respond(&first, Scope::Everything).await else {
+            panic!("it is saved")
+        };
         let load = async || {
-            let loaded = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
-            Session::<Visitor>::new(crate::session::Core::new(
-                crate::state::State::new(loaded.carrier, loaded.values, loaded.others),
-                engine.clone(),
-            ))
+            let state = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
+            Session::<Visitor>::new(crate::session::Core::new(state, engine.clone()))
         };
         let session = load().await;
         session.flush();
         NAME.set(session.state(), "x".repeat(300_000));
-        let (Answer::Forget, Err(error)) = session.core().respond(Scope::Everything, true).await else {
+        let (CookieUpdate::Remove, Err(error)) = session.core().respond(Scope::Everything, true).await else {
             panic!("the failure is told, and the end");
         };
         assert_eq!(error.kind(), ErrorKind::TooLarge);
@@ -239,10 +238,8 @@ async fn a_sealed_session_of_another_build_is_waited_for_and_a_damaged_one_start
         let [issued_at, created_at, expires_at] = [0, 0, i64::MAX].map(Timestamp::from_millis);
         let content = Content { issued_at, created_at, expires_at, payload: payload.into() };
         let cookie = sealer().seal(&content).unwrap();
-        engine
-            .load(&mut std::iter::once(cookie.as_str()))
-            .await
-            .map(|loaded| (loaded.carrier, loaded.values.is_blank()))
+        let state = engine.load(&mut std::iter::once(cookie.as_str())).await?;
+        Ok::<_, Error>((state.carrier(), state.snapshot().1.is_blank()))
     };
     assert!(matches!(load(r#"j{"count":1}"#).await, Ok((Carrier::Sealed(_), false))));
     assert_eq!(load("z{}").await.err().unwrap().kind(), ErrorKind::Unavailable);
@@ -258,7 +255,7 @@ async fn after_the_head_no_sealed_session_can_be_saved() {
     let engine = Engine::Cookie(CookieEngine::new(rules, sealer, Line { frame: 100, limit: 4096 }));
     let session = open(&Arc::new(engine), None).await;
     NAME.set(session.state(), "in time".into());
-    assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Hold { .. })));
+    assert!(matches!(respond(&session, Scope::Everything).await, Ok(CookieUpdate::Set { .. })));
     session.save().await.expect("there is nothing more to save");
     NAME.set(session.state(), "too late".into());
     assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate);
@@ -368,6 +365,6 @@ async fn of_several_ids_the_living_one_counts() {
     let session = open(&engine, Some(&ids[0])).await;
     session.flush();
     session.save().await.unwrap();
-    assert!(matches!(load(&engine, &ids).await.unwrap().carrier, Carrier::Live(_)));
-    assert!(matches!(load(&engine, &ids[..1]).await.unwrap().carrier, Carrier::Ended));
+    assert!(matches!(load(&engine, &ids).await.unwrap().carrier(), Carrier::Live(_)));
+    assert!(matches!(load(&engine, &ids[..1]).await.unwrap().carrier(), Carrier::Ended));
 }

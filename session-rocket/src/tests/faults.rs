@@ -18,7 +18,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::expiry::{Policy, Refresh};
 use crate::base::id::{Key, SessionId};
 use crate::commit::Engine;
-use crate::session::{Answer, Session};
+use crate::session::{CookieUpdate, Session};
 use crate::state::{Carrier, Scope};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
@@ -226,7 +226,7 @@ async fn an_uncertain_increment_is_shown_and_never_replayed() {
         site.fail(&[], &[]);
         // The handler has seen the error and answers 200: the response stands, and nothing is sent again.
         NAME.set(session.state(), "after".into());
-        assert!(matches!(respond(&session, Scope::Everything).await, Ok(Answer::Nothing)));
+        assert!(matches!(respond(&session, Scope::Everything).await, Ok(CookieUpdate::None)));
         assert!(site.count(&id).await <= 1);
         assert_eq!(NAME.get(site.open(&id).await.state()).as_deref(), Some("after"));
     }
@@ -454,8 +454,8 @@ async fn nothing_for_nobody() {
     ] {
         let session = open(&site.engine, None).await;
         visit(&session);
-        let answer = respond(&session, Scope::Everything).await.unwrap();
-        assert!(!matches!(answer, Answer::Hold { .. }));
+        let update = respond(&session, Scope::Everything).await.unwrap();
+        assert!(!matches!(update, CookieUpdate::Set { .. }));
         assert_eq!(site.calls(), 0);
     }
     let id = site.session().await;
@@ -463,7 +463,7 @@ async fn nothing_for_nobody() {
     let session = site.open(&id).await;
     COUNT.set(session.state(), 0);
     TAGS.get(session.state());
-    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), CookieUpdate::None));
     assert_eq!(site.calls(), 2, "a load, and a touch that proves that nobody changed the session");
 }
 
@@ -475,17 +475,19 @@ async fn a_refresh_renews_record_and_cookie_and_yields_to_other_changes() {
         let session = site.open(&id).await;
         respond(&session, Scope::Everything).await.unwrap()
     };
-    assert!(matches!(read().await, Answer::Nothing));
+    assert!(matches!(read().await, CookieUpdate::None));
     site.clock.advance(DAY * 2);
-    assert!(matches!(read().await, Answer::Hold { age: Some(age), .. } if age > DAY * 14 && age <= DAY * 168 / 10));
-    assert!(matches!(read().await, Answer::Nothing));
+    assert!(
+        matches!(read().await, CookieUpdate::Set { age: Some(age), .. } if age > DAY * 14 && age <= DAY * 168 / 10)
+    );
+    assert!(matches!(read().await, CookieUpdate::None));
 
     site.clock.advance(DAY * 2);
     let late = site.open(&id).await;
     let short = site.open(&id).await;
     short.set_expiry(DAY);
     short.save().await.unwrap();
-    assert!(matches!(respond(&late, Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert!(matches!(respond(&late, Scope::Everything).await.unwrap(), CookieUpdate::None));
     site.clock.advance(DAY);
     assert!(is_unknown(&site.engine, &id).await, "the refresh lengthened what another request set");
 }
@@ -497,7 +499,7 @@ async fn a_refresh_that_fails_takes_nothing_from_the_reader() {
     site.clock.advance(DAY);
     let session = site.open(&id).await;
     site.fail(&[Fault::Refuse], &[]);
-    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), CookieUpdate::None));
 }
 
 #[tokio::test]
@@ -552,7 +554,7 @@ async fn an_expiry_in_the_past_ends_the_session_at_once() {
     let id = site.session().await;
     let session = site.open(&id).await;
     session.set_expiry(Timestamp::from_millis(0).to_date());
-    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), Answer::Nothing));
+    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), CookieUpdate::None));
     assert!(is_unknown(&site.engine, &id).await);
 }
 
@@ -563,7 +565,7 @@ async fn expiry_settings_are_kept_with_the_session() {
     let session = site.open(&id).await;
     session.set_expiry(Duration::ZERO);
     assert!(session.expires_at_browser_close());
-    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), Answer::Hold { age: None, .. }));
+    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), CookieUpdate::Set { age: None, .. }));
     let session = site.open(&id).await;
     assert!(session.expires_at_browser_close() && session.expiry_age() == DAY * 14);
     session.set_expiry(Duration::from_secs(10));

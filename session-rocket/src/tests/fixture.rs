@@ -7,11 +7,11 @@ use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::error::Result;
 use crate::base::expiry::{Policy, Refresh};
 use crate::base::id::SessionId;
-use crate::commit::{Engine, Loaded, Rules, StoreEngine};
+use crate::commit::{Engine, Rules, StoreEngine};
 use crate::data::codec::Format;
 use crate::data::field::{Defaulted, Field, Optional};
 use crate::data::schema::Schema;
-use crate::session::{Answer, Core, Session};
+use crate::session::{CookieUpdate, Core, Session};
 use crate::session::{SessionData, SessionFields};
 use crate::state::change::{Edit, View};
 use crate::state::{Carrier, Scope, State};
@@ -113,7 +113,7 @@ pub(crate) fn rules(clock: Arc<dyn Clock>, policy: Policy, max_size: usize) -> R
 }
 
 /// What a request with these cookies loads.
-pub(crate) async fn load(engine: &Engine, ids: impl IntoIterator<Item = &SessionId>) -> Result<Loaded> {
+pub(crate) async fn load(engine: &Engine, ids: impl IntoIterator<Item = &SessionId>) -> Result<State> {
     let cookies: Vec<String> = ids.into_iter().map(SessionId::expose).collect();
     engine.load(&mut cookies.iter().map(String::as_str)).await
 }
@@ -125,17 +125,16 @@ pub(crate) async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Sessio
 
 /// The session that a request with these cookies gets.
 pub(crate) async fn open_all(engine: &Arc<Engine>, ids: impl IntoIterator<Item = &SessionId>) -> Session<Visitor> {
-    let Loaded { carrier, values, others } = load(engine, ids).await.unwrap();
-    Session::new(Core::new(State::new(carrier, values, others), engine.clone()))
+    Session::new(Core::new(load(engine, ids).await.unwrap(), engine.clone()))
 }
 
 /// What the browser is told when all could be saved.
-pub(crate) async fn respond(session: &Session<Visitor>, scope: Scope) -> Result<Answer> {
-    let (answer, saved) = session.core().respond(scope, true).await;
-    saved.map(|()| answer)
+pub(crate) async fn respond(session: &Session<Visitor>, scope: Scope) -> Result<CookieUpdate> {
+    let (update, saved) = session.core().respond(scope, true).await;
+    saved.map(|()| update)
 }
 
 /// Whether the store knows nothing of an id any more.
 pub(crate) async fn is_unknown(engine: &Arc<Engine>, id: &SessionId) -> bool {
-    matches!(load(engine, Some(id)).await.unwrap().carrier, Carrier::New { .. })
+    matches!(load(engine, Some(id)).await.unwrap().carrier(), Carrier::New { .. })
 }

@@ -11,7 +11,7 @@ use super::fixture::{COUNT, NAME, TAGS, USER, Visitor, clock, engine, open};
 use crate::base::error::ErrorKind;
 use crate::base::id::SessionId;
 use crate::commit::Engine;
-use crate::session::{Answer, Session};
+use crate::session::{CookieUpdate, Session};
 use crate::state::change::View;
 use crate::state::{Carrier, Scope};
 use crate::store::memory::MemoryStore;
@@ -133,12 +133,12 @@ enum Place {
     Dead,
 }
 
-/// What the browser is told.
+/// The cookie that the response sends.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Told {
-    Nothing,
-    Hold(usize),
-    Forget,
+enum SentCookie {
+    None,
+    Set(usize),
+    Remove,
 }
 
 #[derive(Debug, Clone)]
@@ -156,7 +156,7 @@ struct Request {
     /// The identity was written.
     moves: bool,
     login: bool,
-    told: Told,
+    sent: SentCookie,
 }
 
 #[derive(Default)]
@@ -175,15 +175,15 @@ impl World {
             Some(_) => (Place::Dead, Data::default()),
         };
         let view = base.clone();
-        let (loaded, log, told) = (cookie, Vec::new(), Told::Nothing);
+        let (loaded, log, sent) = (cookie, Vec::new(), SentCookie::None);
         let (flush, cycle, ends, moves, login) = (false, false, false, false, false);
-        Request { loaded, place, base, view, log, flush, cycle, ends, moves, login, told }
+        Request { loaded, place, base, view, log, flush, cycle, ends, moves, login, sent }
     }
 
-    fn create(&mut self, data: Data) -> (Place, Told) {
+    fn create(&mut self, data: Data) -> (Place, SentCookie) {
         self.sessions.push((data, Fate::Live));
         let session = self.sessions.len() - 1;
-        (Place::At { session, known: true }, Told::Hold(session))
+        (Place::At { session, known: true }, SentCookie::Set(session))
     }
 
     fn live(&self, mut session: usize) -> Option<usize> {
@@ -201,11 +201,11 @@ impl World {
         let mut kept = true;
         if request.is_modified() {
             let only_ends = request.flush && request.view == Data::default();
-            let (place, told) = self.settle(request);
+            let (place, sent) = self.commit_changes(request);
             kept = place != Place::Dead || only_ends;
             request.place = place;
-            if told != Told::Nothing {
-                request.told = told;
+            if sent != SentCookie::None {
+                request.sent = sent;
             }
         }
         self.show(request);
@@ -243,20 +243,20 @@ impl World {
         self.live(session).is_some_and(|live| live != session && self.sessions[live].0.user != request.base.user)
     }
 
-    fn settle(&mut self, request: &Request) -> (Place, Told) {
+    fn commit_changes(&mut self, request: &Request) -> (Place, SentCookie) {
         let overtaken = self.overtaken(request);
         let own = with(&Data::default(), &request.log);
         match request.place {
             Place::Dead if request.login => self.create(own),
-            Place::Dead => (Place::Dead, Told::Nothing),
+            Place::Dead => (Place::Dead, SentCookie::None),
             Place::Nowhere if own != Data::default() => self.create(own),
-            Place::Nowhere if request.flush => (Place::Nowhere, Told::Forget),
-            Place::Nowhere => (Place::Nowhere, Told::Nothing),
+            Place::Nowhere if request.flush => (Place::Nowhere, SentCookie::Remove),
+            Place::Nowhere => (Place::Nowhere, SentCookie::None),
             Place::At { session, known } => match self.live(session) {
                 None if request.login => self.create(own),
-                None => (Place::Dead, Told::Nothing),
+                None => (Place::Dead, SentCookie::None),
                 Some(_) if overtaken && request.login => self.create(own),
-                Some(_) if overtaken => (Place::Dead, Told::Nothing),
+                Some(_) if overtaken => (Place::Dead, SentCookie::None),
                 Some(live) if request.flush || request.ends => self.end(request, live, live == session, own),
                 Some(live) if live != session && request.login => self.create(own),
                 Some(live) if live == session && (request.cycle || request.moves) => {
@@ -269,21 +269,21 @@ impl World {
         }
     }
 
-    fn end(&mut self, request: &Request, live: usize, unmoved: bool, own: Data) -> (Place, Told) {
+    fn end(&mut self, request: &Request, live: usize, unmoved: bool, own: Data) -> (Place, SentCookie) {
         self.sessions[live].1 = Fate::Ended;
         match own == Data::default() {
             // The identity went: the visit goes on under a new id.
             _ if !request.flush => self.create(own),
             false => self.create(own),
-            true if unmoved => (Place::Nowhere, Told::Forget),
-            true => (Place::Nowhere, Told::Nothing),
+            true if unmoved => (Place::Nowhere, SentCookie::Remove),
+            true => (Place::Nowhere, SentCookie::None),
         }
     }
 
-    fn change(&mut self, request: &Request, live: usize, known: bool) -> (Place, Told) {
+    fn change(&mut self, request: &Request, live: usize, known: bool) -> (Place, SentCookie) {
         self.sessions[live].0 = with(&self.sessions[live].0, &request.log);
         // The browser holds this id already.
-        (Place::At { session: live, known }, Told::Nothing)
+        (Place::At { session: live, known }, SentCookie::None)
     }
 }
 
@@ -345,17 +345,17 @@ impl Request {
     }
 
     /// Where the session is known to be: an id that another request cycled is not ours to tell.
-    fn told(&self, world: &World) -> Told {
-        match (self.told, self.place) {
+    fn sent(&self, world: &World) -> SentCookie {
+        match (self.sent, self.place) {
             // Saved a while ago; the browser holds a newer one by now.
-            (Told::Hold(_), Place::At { session, .. })
+            (SentCookie::Set(_), Place::At { session, .. })
                 if self.loaded == Some(session) && world.sessions[session].1 != Fate::Live =>
             {
-                Told::Nothing
+                SentCookie::None
             }
-            (Told::Hold(_), Place::At { session, known: true }) => Told::Hold(session),
-            (Told::Forget, Place::Nowhere) => Told::Forget,
-            _ => Told::Nothing,
+            (SentCookie::Set(_), Place::At { session, known: true }) => SentCookie::Set(session),
+            (SentCookie::Remove, Place::Nowhere) => SentCookie::Remove,
+            _ => SentCookie::None,
         }
     }
 }
@@ -445,18 +445,18 @@ impl Run {
         }
         let kept = self.world.commit(model);
         let scope = if ok { Scope::Everything } else { Scope::LifecycleOnly };
-        let (answer, saved) = session.core().respond(scope, true).await;
+        let (update, saved) = session.core().respond(scope, true).await;
         assert_eq!(saved.map_err(|error| error.kind()), if kept { Ok(()) } else { Err(ErrorKind::Ended) });
         learn(&mut self.ids, model, session);
-        match (model.told(&self.world), answer) {
-            (Told::Nothing, Answer::Nothing) => {}
-            (Told::Forget, Answer::Forget) => self.world.jar = None,
-            (Told::Hold(session), Answer::Hold { value, .. }) => {
+        match (model.sent(&self.world), update) {
+            (SentCookie::None, CookieUpdate::None) => {}
+            (SentCookie::Remove, CookieUpdate::Remove) => self.world.jar = None,
+            (SentCookie::Set(session), CookieUpdate::Set { value, .. }) => {
                 assert_eq!(self.ids[session].as_ref().map(SessionId::expose), Some(value));
                 self.world.jar = Some(session);
                 self.world.held.push(session);
             }
-            (told, _) => panic!("the browser is to be told {told:?}"),
+            (sent, _) => panic!("expected the response to send {sent:?}"),
         }
     }
 

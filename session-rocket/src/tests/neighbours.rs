@@ -11,8 +11,8 @@ use crate::base::expiry::{Policy, Refresh};
 use crate::commit::sealed::{Kind, Sealer, SecretKey};
 use crate::commit::{CookieEngine, Engine, Line};
 use crate::data::codec;
-use crate::session::{Answer, Core, Session};
-use crate::state::{Scope, State};
+use crate::session::{CookieUpdate, Core, Session};
+use crate::state::Scope;
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Version};
 use crate::store::{Lookup, Store, Update};
@@ -29,14 +29,14 @@ async fn an_equal_value_renews_a_sealed_session_of_a_browser_that_is_not_closed(
     let engine = sealed(time.clone(), Policy { browser_close: true, ..policy() });
     let first = open(&engine, None).await;
     COUNT.set(first.state(), 5);
-    let Ok(Answer::Hold { mut value, .. }) = respond(&first, Scope::Everything).await else { panic!() };
+    let Ok(CookieUpdate::Set { mut value, .. }) = respond(&first, Scope::Everything).await else { panic!() };
     for _ in 0..4 {
         time.advance(DAY * 5);
-        let l = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
-        let s = Session::<Visitor>::new(Core::new(State::new(l.carrier, l.values, l.others), engine.clone()));
+        let state = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
+        let s = Session::<Visitor>::new(Core::new(state, engine.clone()));
         assert!(!s.is_empty(), "the session has ended although it is saved every five days");
         COUNT.set(s.state(), 5);
-        if let Ok(Answer::Hold { value: v, .. }) = respond(&s, Scope::Everything).await {
+        if let Ok(CookieUpdate::Set { value: v, .. }) = respond(&s, Scope::Everything).await {
             value = v;
         }
     }
@@ -126,10 +126,7 @@ async fn a_logout_that_is_tried_again_ends_the_other_sessions_too() {
 #[tokio::test]
 async fn nothing_is_a_success_for_a_request_whose_cookie_was_withheld() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
-    let open = || {
-        let l = engine.withheld();
-        Session::<Visitor>::new(Core::new(State::new(l.carrier, l.values, l.others), engine.clone()))
-    };
+    let open = || Session::<Visitor>::new(Core::new(engine.withheld(), engine.clone()));
     let s = open();
     s.flush();
     let flush = s.save().await.map_err(|e| e.kind());

@@ -13,9 +13,8 @@ use super::plain_http::PlainHttp;
 use crate::base::clock::Clock;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::expiry::Refresh;
-use crate::commit::{Engine, Loaded};
+use crate::commit::Engine;
 use crate::session::{Core, Session, SessionData};
-use crate::state::State;
 use crate::store::Store;
 
 /// What an attached fairing leaves in Rocket's managed state.
@@ -93,12 +92,12 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
     })?;
     let engine = &attached.engine;
     let mut cookies = attached.cookie.values(request).peekable();
-    let Loaded { carrier, values, others } = if cookies.peek().is_none() && attached.cookie.is_withheld_from(request) {
+    let state = if cookies.peek().is_none() && attached.cookie.is_withheld_from(request) {
         engine.withheld()
     } else {
         engine.load(&mut cookies).await?
     };
-    Ok(Session::new(Core::new(State::new(carrier, values, others), Arc::clone(engine))))
+    Ok(Session::new(Core::new(state, Arc::clone(engine))))
 }
 
 /// The status of a response that an error made.

@@ -18,7 +18,7 @@ use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::commit::sealed::Sealer;
 use crate::commit::{CookieEngine, Engine, Line, Rules, StoreEngine};
 use crate::session::SessionData;
-use crate::session::{Answer, Session};
+use crate::session::{CookieUpdate, Session};
 use crate::state::Scope;
 use crate::store::{self, Store};
 
@@ -188,7 +188,7 @@ async fn respond<T: SessionData>(
             return;
         }
     };
-    let (answer, saved) = session.core().respond(scope, renews).await;
+    let (update, saved) = session.core().respond(scope, renews).await;
     match saved {
         Err(error) if error.kind().is_drop() => {
             cookie::vary(response);
@@ -207,7 +207,7 @@ async fn respond<T: SessionData>(
             cookie::fail(response, status(&error));
         }
     }
-    tell(answer, attached, request, response);
+    tell(update, attached, request, response);
 }
 
 /// Logs that changes are not saved. For a withheld cookie, only the first line is a warning, because any other site can
@@ -229,11 +229,11 @@ fn log_drop<T: SessionData>(error: &Error) {
 }
 
 /// Sets or removes the session cookie. If the request had several cookies of the name, the others are removed.
-fn tell<T>(answer: Answer, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
+fn tell<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
     let settings = &attached.cookie;
-    match answer {
-        Answer::Nothing => {}
-        Answer::Hold { value, age, now } => {
+    match update {
+        CookieUpdate::None => {}
+        CookieUpdate::Set { value, age, now } => {
             let presented = settings.presented(request);
             if presented == 0 {
                 attached.plain_http.note(request);
@@ -241,10 +241,10 @@ fn tell<T>(answer: Answer, attached: &Attached<T>, request: &Request<'_>, respon
             let others = if presented > 1 { settings.forget_other_forms(request) } else { Vec::new() };
             cookie::set(response, settings.hold(&value, age, now.to_date()), others);
         }
-        Answer::Forget if settings.presented(request) > 0 => {
+        CookieUpdate::Remove if settings.presented(request) > 0 => {
             cookie::set(response, settings.forget(), settings.forget_other_forms(request));
         }
-        Answer::Forget => {}
+        CookieUpdate::Remove => {}
     }
 }
 

@@ -2,7 +2,7 @@ use rocket::local::blocking::Client;
 
 use super::*;
 use crate::base::id::SessionId;
-use crate::commit::{self, MAX_CANDIDATES};
+use crate::commit::candidates::{self, MAX_CANDIDATES};
 
 fn settings() -> CookieSettings {
     CookieSettings {
@@ -40,7 +40,7 @@ fn with_cookies<R>(headers: &[String], look: impl FnOnce(&Request<'_>) -> R) -> 
 
 /// The ids that a request carries.
 fn candidates(settings: &CookieSettings, request: &Request<'_>) -> Vec<SessionId> {
-    commit::candidates(&mut settings.values(request), SessionId::parse).collect()
+    candidates::candidates(&mut settings.values(request), SessionId::parse).collect()
 }
 
 fn exposed(ids: &[SessionId]) -> Vec<String> {

@@ -1,0 +1,24 @@
+//! The cookie values of a request that may be its session's.
+
+/// The maximum number of cookies of one name to consider. A browser sends one or a few; an attacker may send many.
+pub(crate) const MAX_CANDIDATES: usize = 8;
+
+/// The values of the cookies of one name. A trait object, because a future would hold a type of its own several times.
+pub(crate) type CookieValues<'i, 'v> = dyn Iterator<Item = &'v str> + Send + 'i;
+
+/// The well-formed cookie values without duplicates. Values are parsed lazily, because the first is usually the session.
+pub(crate) fn candidates<'v, C: Clone + PartialEq>(
+    values: &mut CookieValues<'_, 'v>,
+    parse: impl Fn(&'v str) -> Option<C>,
+) -> impl Iterator<Item = C> {
+    // The last one apart, so that one cookie allocates nothing.
+    let (mut last, mut seen) = (None, Vec::new());
+    let is_new = move |candidate: &C| {
+        let is_new = last.as_ref() != Some(candidate) && !seen.contains(candidate);
+        if is_new {
+            seen.extend(last.replace(candidate.clone()));
+        }
+        is_new
+    };
+    values.filter_map(parse).filter(is_new).take(MAX_CANDIDATES)
+}
