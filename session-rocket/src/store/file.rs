@@ -257,6 +257,10 @@ impl Store for FileStore {
         Ok(removed)
     }
 
+    fn has_identity_index(&self) -> bool {
+        true
+    }
+
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let home = index::home(scope, identity);
         let listed = self.in_time(self.reading(move |root, now| index::list(root, &home, now))).await?;

@@ -62,10 +62,13 @@ pub mod redis;
 pub mod sql;
 pub(crate) mod sweep;
 
+pub use open::open;
 pub(crate) use open::with_cache;
-pub use open::{Migrate, Options, open};
+pub use options::{Migrate, Options};
 
+mod bounded;
 mod open;
+mod options;
 pub(crate) mod record;
 pub(crate) mod scheme;
 
@@ -214,6 +217,12 @@ pub trait Store: Send + Sync + 'static {
         Err(unsupported())
     }
 
+    /// Whether [`list`](Self::list) and [`retire_all`](Self::retire_all) work. _Default:_ `false`, as for their default
+    /// implementations. A launch warns if it is `false` and the session type has an identity.
+    fn has_identity_index(&self) -> bool {
+        false
+    }
+
     /// How much there is. May take long, for it looks at everything; no part of serving a site.
     async fn stats(&self) -> Result<Stats> {
         Err(Error::new(ErrorKind::Unsupported, "this store cannot count what it holds"))
@@ -257,6 +266,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         (**self).retire_all(scope, identity, except, until).await
+    }
+
+    fn has_identity_index(&self) -> bool {
+        (**self).has_identity_index()
     }
 
     async fn stats(&self) -> Result<Stats> {
