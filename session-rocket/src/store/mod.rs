@@ -26,7 +26,7 @@
 //! 9. **Identity index.** [`list`](Store::list) gives the live records of one identity in one scope;
 //!    [`retire_all`](Store::retire_all) ends them, but for the exception, and leaves tombstones; also one that is given a
 //!    new id meanwhile, which is created there before it is retired here. A store that cannot index answers
-//!    [`ErrorKind::Unsupported`] to both.
+//!    [`ErrorKind::Unsupported`] to both, and [`has_identity_index`](Store::has_identity_index) is `false`.
 //! 10. **Cancellation.** Dropping the future of any call, at any await, leaves the store whole: the call happened or it
 //!     did not, and no later call gets another call's answer.
 //! 11. **Errors are not answers.** What cannot be read or written is an error, never `Absent`, `Gone` or success.

@@ -25,8 +25,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::id::{Key, random_bytes};
 use crate::store::record::{Fate, Record, Tombstone, Version};
-use records::Records;
-use script::{ScriptReply, Scripts};
+use script::ScriptReply;
 use server::Server;
 
 mod cluster;
@@ -34,7 +33,6 @@ mod count;
 mod fault;
 mod identity;
 mod index;
-mod limits;
 mod node;
 mod records;
 mod script;
@@ -42,7 +40,7 @@ mod server;
 mod url;
 
 /// A store in Redis.
-pub struct RedisStore(Records);
+pub struct RedisStore(Server);
 
 impl RedisStore {
     /// Opens the server or cluster of `options.url`, and checks with a session of its own that the user may make all calls
@@ -53,18 +51,7 @@ impl RedisStore {
     /// rights of the user, or a replica; [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the server cannot be reached.
     pub async fn open(options: &Options) -> Result<Self> {
-        let target = url::parse(&options.url, options.timeout)?;
-        if target.is_tls {
-            // Fails if the application has chosen another provider, which is then used.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let store = Self(Records {
-            server: Server::new(target, options.timeout)?,
-            scripts: Scripts::new(),
-            prefix: options.key_prefix.clone(),
-            timeout: options.timeout,
-            clock: options.clock.clone(),
-        });
+        let store = Self(Server::new(options)?);
         store.within(store.check()).await.map_err(fault::at_launch)?;
         Ok(store)
     }
@@ -72,8 +59,8 @@ impl RedisStore {
     /// Makes all calls of a store, for a session with a random key.
     async fn check(&self) -> Result<()> {
         const LIFETIME: Duration = Duration::from_secs(60);
-        self.0.server.check().await?;
-        let (key, now) = (Key::from_bytes(random_bytes()?), self.0.clock.now());
+        self.0.check_nodes().await?;
+        let (key, now) = (Key::from_bytes(random_bytes()?), self.0.now());
         let (scope, identity) = ("", key.to_hex());
         let record = Record::new(scope, "", Version::random()?, now, now.plus(LIFETIME)).with_identity(&identity);
         self.create(&key, &record).await?;
@@ -82,7 +69,10 @@ impl RedisStore {
         self.list(scope, &identity).await?;
         self.retire_all(scope, &identity, None, now.plus(LIFETIME)).await?;
         self.delete(&key).await?;
-        self.0.index(scope, &identity).remove_all().await
+        let index = self.0.index(scope, &identity);
+        self.0.run(&self.0.scripts.forget, &index, &[]).await?;
+        self.0.call(&index, cmd("DEL").arg(&index)).await?;
+        Ok(())
     }
 
     async fn within<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
@@ -123,7 +113,7 @@ impl Store for RedisStore {
                 // A session that moved stays in the index, because its tombstone leads to the new key.
                 if tombstone.fate == Fate::Ended {
                     // The session has ended, even if this fails.
-                    let _ = self.within(self.0.index(&scope, &identity).remove(key)).await;
+                    let _ = self.within(self.0.delist(&scope, &identity, key)).await;
                 }
                 Retire::Retired
             }
@@ -138,7 +128,7 @@ impl Store for RedisStore {
 
     /// Redis removes expired sessions by itself, so this only checks that the server answers.
     async fn delete_expired(&self, _limit: u32) -> Result<u64> {
-        self.within(async { Ok(self.0.server.call(&self.0.prefix, &cmd("PING")).await?) }).await.map(|_| 0)
+        self.within(async { Ok(self.0.call(&self.0.prefix, &cmd("PING")).await?) }).await.map(|_| 0)
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
@@ -155,8 +145,8 @@ impl Store for RedisStore {
 
     async fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::default();
-        for node in self.0.server.primaries().await? {
-            count::count(&node, &self.0.prefix, self.0.clock.now(), &mut stats).await?;
+        for node in self.0.primaries().await? {
+            count::count(&node, &self.0.prefix, self.0.now(), &mut stats).await?;
         }
         Ok(stats)
     }
@@ -165,6 +155,6 @@ impl Store for RedisStore {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("RedisStore");
-        debug.field("prefix", &self.0.prefix).field("cluster", &self.0.server.is_cluster()).finish_non_exhaustive()
+        debug.field("prefix", &self.0.prefix).field("cluster", &self.0.is_cluster()).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use futures::future::{join_all, try_join_all};
 
 use super::index::IndexEntry;
-use super::records::Records;
+use super::script::ScriptReply;
+use super::server::Server;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::id::Key;
@@ -18,16 +19,16 @@ const BATCH: usize = 32;
 /// the index shorter.
 const STRETCH: usize = 1024;
 
-impl Records {
+impl Server {
     pub(super) async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let index = self.index(scope, identity);
         let (mut listed, mut moved, mut followed) = (HashMap::new(), Vec::new(), HashSet::new());
-        for entries in index.entries().await?.chunks(STRETCH) {
+        for entries in self.index_entries(&index).await?.chunks(STRETCH) {
             let keys: Vec<Key> = entries.iter().map(|entry| entry.key).collect();
             self.collect(&keys, (scope, identity), &mut listed, &mut moved).await?;
             let stale: Vec<IndexEntry> =
                 entries.iter().copied().filter(|entry| !listed.contains_key(&entry.key)).collect();
-            index.forget(&stale, self.clock.now(), self.timeout).await?;
+            self.forget_entries(&index, &stale).await?;
         }
         // A session may have moved to a key that held nothing when it was looked at.
         loop {
@@ -74,7 +75,7 @@ impl Records {
         // A session may get another id in between. It is indexed and written under the new id before it leaves the old one.
         // So sessions that moved are followed at once, and the index is read until it has no new entry.
         loop {
-            let mut entries = index.entries().await?;
+            let mut entries = self.index_entries(&index).await?;
             entries.retain(|entry| Some(&entry.key) != except && seen.insert(entry.key));
             if entries.is_empty() {
                 return failure.map_or(Ok(ended), Err);
@@ -88,7 +89,7 @@ impl Records {
                     keys = moved;
                     keys.retain(|to| Some(to) != except && followed.insert(*to));
                 }
-                index.forget(entries, self.clock.now(), self.timeout).await?;
+                self.forget_entries(&index, entries).await?;
             }
         }
     }
@@ -100,10 +101,9 @@ impl Records {
         for keys in keys.chunks(BATCH) {
             for reply in join_all(keys.iter().map(|key| self.end(key, None, owner, tombstone))).await {
                 match reply {
-                    Ok(reply) => {
-                        ended += u64::from(reply.is_done());
-                        moved.extend(reply.moved_to());
-                    }
+                    Ok(ScriptReply::Done | ScriptReply::DoneFor(..)) => ended += 1,
+                    Ok(ScriptReply::Held(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }))) => moved.push(to),
+                    Ok(ScriptReply::Held(_)) => {}
                     // The other sessions still have to end.
                     Err(error) => failure = Some(error),
                 }

@@ -10,9 +10,7 @@ use redis::{FromRedisValue, cmd};
 use sha2::{Digest, Sha256};
 
 use super::fault::unexpected_reply;
-use super::limits::{CLOCK_SKEW, MAX_KEPT};
-use super::script::Scripts;
-use super::server::Server;
+use super::server::{CLOCK_SKEW, MAX_KEPT, Server};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::id::Key;
@@ -60,32 +58,26 @@ impl IndexEntry {
     }
 }
 
-/// The index of one identity.
-pub(super) struct Index<'s> {
-    server: &'s Server,
-    scripts: &'s Scripts,
-    name: String,
-}
-
-impl<'s> Index<'s> {
-    pub(super) fn new(server: &'s Server, scripts: &'s Scripts, prefix: &str, scope: &str, identity: &str) -> Self {
-        Self { server, scripts, name: format!("{prefix}{}", name(scope, identity)) }
+impl Server {
+    /// The key of an identity's index.
+    pub(super) fn index(&self, scope: &str, identity: &str) -> String {
+        format!("{}{}", self.prefix, name(scope, identity))
     }
 
-    /// Adds a session that expires at `expires_at`.
-    pub(super) async fn add(&self, key: &Key, now: Timestamp, expires_at: Timestamp) -> Result<()> {
+    /// Adds a session that expires at `expires_at` to the index of its identity.
+    pub(super) async fn enlist(&self, scope: &str, identity: &str, key: &Key, expires_at: Timestamp) -> Result<()> {
+        let now = self.now();
         let kept = kept(now.until(expires_at)).min(MAX_KEPT);
         let (second, hour) = moments(now, kept);
         let numbers = [second.to_string(), hour.to_string(), kept.as_millis().to_string()];
         let [second, hour, kept] = numbers.each_ref().map(String::as_bytes);
         let arguments = [second, hour, kept, key.as_bytes().as_slice()];
-        self.server.run(&self.scripts.enlist, &self.name, &arguments).await?;
+        self.run(&self.scripts.enlist, &self.index(scope, identity), &arguments).await?;
         Ok(())
     }
 
-    pub(super) async fn entries(&self) -> Result<Vec<IndexEntry>> {
-        let mut range = cmd("ZRANGE");
-        let reply = self.server.call(&self.name, range.arg(&self.name).arg(0).arg(-1).arg("WITHSCORES")).await?;
+    pub(super) async fn index_entries(&self, index: &str) -> Result<Vec<IndexEntry>> {
+        let reply = self.call(index, cmd("ZRANGE").arg(index).arg(0).arg(-1).arg("WITHSCORES")).await?;
         let entries = Vec::<(Vec<u8>, f64)>::from_redis_value(reply).map_err(|_| unexpected_reply())?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores are whole numbers")]
         let entry =
@@ -93,10 +85,10 @@ impl<'s> Index<'s> {
         Ok(entries.into_iter().filter_map(entry).collect())
     }
 
-    /// Removes entries without a session, except those whose record may not be written yet. `timeout` is the time limit of a
-    /// call.
-    pub(super) async fn forget(&self, entries: &[IndexEntry], now: Timestamp, timeout: Duration) -> Result<()> {
-        let grace = timeout.saturating_mul(2).saturating_add(CLOCK_SKEW);
+    /// Removes entries without a session, except those whose record may not be written yet.
+    pub(super) async fn forget_entries(&self, index: &str, entries: &[IndexEntry]) -> Result<()> {
+        // A record is written within two time limits, by a machine whose clock may differ.
+        let (now, grace) = (self.now(), self.timeout.saturating_mul(2).saturating_add(CLOCK_SKEW));
         let stale = entries.iter().filter(|entry| !entry.is_young(now, grace));
         let texts: Vec<(Key, String)> = stale.map(|entry| (entry.key, entry.score.to_string())).collect();
         if texts.is_empty() {
@@ -104,20 +96,14 @@ impl<'s> Index<'s> {
         }
         let arguments: Vec<&[u8]> =
             texts.iter().flat_map(|(key, score)| [key.as_bytes().as_slice(), score.as_bytes()]).collect();
-        self.server.run(&self.scripts.forget, &self.name, &arguments).await?;
+        self.run(&self.scripts.forget, index, &arguments).await?;
         Ok(())
     }
 
     /// Removes the entry of a session that has ended. If this fails, a reader of the index removes the entry.
-    pub(super) async fn remove(&self, key: &Key) -> Result<()> {
-        self.server.call(&self.name, cmd("ZREM").arg(&self.name).arg(key.as_bytes())).await?;
-        Ok(())
-    }
-
-    /// Removes an index without sessions, and checks that the user has the right to.
-    pub(super) async fn remove_all(&self) -> Result<()> {
-        self.server.run(&self.scripts.forget, &self.name, &[]).await?;
-        self.server.call(&self.name, cmd("DEL").arg(&self.name)).await?;
+    pub(super) async fn delist(&self, scope: &str, identity: &str, key: &Key) -> Result<()> {
+        let index = self.index(scope, identity);
+        self.call(&index, cmd("ZREM").arg(&index).arg(key.as_bytes())).await?;
         Ok(())
     }
 }

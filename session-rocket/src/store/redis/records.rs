@@ -1,42 +1,26 @@
 //! The calls for one session: each is one command or script, which the server runs as a whole.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
 use redis::{Value, cmd};
 
 use super::fault::unexpected_reply;
-use super::index::Index;
-use super::limits::{CLOCK_SKEW, MAX_KEPT, MAX_STRING};
-use super::script::{Script, ScriptReply, Scripts};
-use super::server::Server;
-use crate::base::clock::{Clock, Timestamp};
+use super::script::{Script, ScriptReply};
+use super::server::{CLOCK_SKEW, MAX_KEPT, Server};
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Lookup, Touch, envelope};
 
-/// The sessions on a server, under a prefix.
-pub(super) struct Records {
-    pub server: Server,
-    pub scripts: Scripts,
-    pub prefix: String,
-    pub clock: Arc<dyn Clock>,
-    /// The time limit of a call, which the callers of these methods enforce.
-    pub timeout: Duration,
-}
+/// The maximum size of a Redis string, in bytes.
+const MAX_STRING: usize = 512 * 1024 * 1024;
 
-impl Records {
-    pub(super) fn index(&self, scope: &str, identity: &str) -> Index<'_> {
-        Index::new(&self.server, &self.scripts, &self.prefix, scope, identity)
-    }
-
+impl Server {
     pub(super) async fn load(&self, key: &Key) -> Result<Lookup> {
         let name = self.name(key);
-        match self.server.call(&name, cmd("GET").arg(&name)).await? {
+        match self.call(&name, cmd("GET").arg(&name)).await? {
             Value::Nil => Ok(Lookup::Absent),
-            Value::BulkString(held) => envelope::open(Bytes::from(held), self.clock.now()),
+            Value::BulkString(held) => envelope::open(Bytes::from(held), self.now()),
             _ => Err(unexpected_reply()),
         }
     }
@@ -64,14 +48,14 @@ impl Records {
         if let Some(identity) = &record.identity {
             self.enlist(&record.scope, identity, key, record.expires_at).await?;
         }
-        let now = self.clock.now();
-        self.run(key, script, &[&sealed, kept(now, record.expires_at).as_bytes(), &bits(expected)], now).await
+        let now = self.now();
+        self.run_on(key, script, &[&sealed, kept(now, record.expires_at).as_bytes(), &bits(expected)], now).await
     }
 
     pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        let now = self.clock.now();
+        let now = self.now();
         let (moment, kept, expected) = (moment(expires_at), kept(now, expires_at), bits(Some(expected)));
-        match self.run(key, &self.scripts.touch, &[&moment, kept.as_bytes(), &expected], now).await? {
+        match self.run_on(key, &self.scripts.touch, &[&moment, kept.as_bytes(), &expected], now).await? {
             ScriptReply::Done => Ok(Touch::Touched),
             ScriptReply::DoneFor(scope, identity) => {
                 self.enlist(&scope, &identity, key, expires_at).await.map(|()| Touch::Touched)
@@ -89,14 +73,14 @@ impl Records {
         owner: &[u8],
         tombstone: Tombstone,
     ) -> Result<ScriptReply> {
-        let now = self.clock.now();
+        let now = self.now();
         let (sealed, kept) = (envelope::seal_tombstone(tombstone), kept(now, tombstone.expires_at));
-        self.run(key, &self.scripts.retire, &[&sealed, kept.as_bytes(), &bits(expected), owner], now).await
+        self.run_on(key, &self.scripts.retire, &[&sealed, kept.as_bytes(), &bits(expected), owner], now).await
     }
 
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
         let name = self.name(key);
-        self.server.call(&name, cmd("DEL").arg(&name)).await?;
+        self.call(&name, cmd("DEL").arg(&name)).await?;
         Ok(())
     }
 
@@ -105,14 +89,10 @@ impl Records {
     }
 
     /// Runs a script on the content of `key`.
-    async fn run(&self, key: &Key, script: &Script, arguments: &[&[u8]], now: Timestamp) -> Result<ScriptReply> {
+    async fn run_on(&self, key: &Key, script: &Script, arguments: &[&[u8]], now: Timestamp) -> Result<ScriptReply> {
         let moment = moment(now);
         let arguments = [&[moment.as_slice()], arguments].concat();
-        ScriptReply::read(self.server.run(script, &self.name(key), &arguments).await?, now)
-    }
-
-    async fn enlist(&self, scope: &str, identity: &str, key: &Key, expires_at: Timestamp) -> Result<()> {
-        self.index(scope, identity).add(key, self.clock.now(), expires_at).await
+        ScriptReply::read(self.run(script, &self.name(key), &arguments).await?, now)
     }
 }
 

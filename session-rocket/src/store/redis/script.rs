@@ -6,8 +6,6 @@ use redis::{Cmd, Value, cmd, from_redis_value};
 use super::fault::unexpected_reply;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::base::id::Key;
-use crate::store::record::{Fate, Tombstone};
 use crate::store::{Lookup, envelope};
 
 /// A script. A server that has run it knows it by its hash.
@@ -85,18 +83,6 @@ impl ScriptReply {
             Value::BulkString(held) if held.is_empty() => Ok(Self::Held(Lookup::Absent)),
             Value::BulkString(held) => Ok(Self::Held(envelope::open(Bytes::from(held), now)?)),
             _ => Err(unexpected_reply()),
-        }
-    }
-
-    pub(super) fn is_done(&self) -> bool {
-        matches!(self, Self::Done | Self::DoneFor(..))
-    }
-
-    /// The key to which the session moved, if it did.
-    pub(super) fn moved_to(&self) -> Option<Key> {
-        match self {
-            Self::Held(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Some(*to),
-            Self::Done | Self::DoneFor(..) | Self::Held(_) => None,
         }
     }
 }

@@ -8,37 +8,65 @@ use redis::{Cmd, ErrorKind as Kind, ServerErrorKind, Value, cmd, from_redis_valu
 use super::cluster::Cluster;
 use super::fault::{CallError, PART_OF_CLUSTER};
 use super::node::Node;
-use super::script::Script;
-use super::url::Target;
+use super::script::{Script, Scripts};
+use super::url;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::store::Options;
 
-/// One server, or the nodes of a cluster.
-pub(super) enum Server {
+/// The assumed maximum difference between the clocks of two machines.
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// The maximum time for which Redis keeps a key: longer than any session, and short enough for any server to count.
+pub(super) const MAX_KEPT: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// The server or cluster, which holds sessions under a prefix.
+pub(super) struct Server {
+    nodes: Nodes,
+    pub scripts: Scripts,
+    pub prefix: String,
+    pub clock: Arc<dyn Clock>,
+    /// The time limit of a store's call, which [`RedisStore`](super::RedisStore) enforces.
+    pub timeout: Duration,
+}
+
+enum Nodes {
     Single(Arc<Node>),
     Cluster(Box<Cluster>),
 }
 
 impl Server {
-    /// The server or cluster of a URL, which is not connected yet. Its calls have the time limit `timeout`.
-    pub(super) fn new(target: Target, timeout: Duration) -> Result<Self> {
-        let invalid = || Error::new(ErrorKind::Config, "the URL names no Redis server");
-        if target.is_cluster {
-            let cluster = Cluster::new(&target.nodes, timeout).ok_or_else(invalid)?;
-            return Ok(Self::Cluster(Box::new(cluster)));
+    /// The server or cluster of `options.url`, which is not connected yet.
+    pub(super) fn new(options: &Options) -> Result<Self> {
+        let timeout = options.timeout;
+        let target = url::parse(&options.url, timeout)?;
+        if target.is_tls {
+            // Fails if the application has chosen another provider, which is then used.
+            let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let node = target.nodes.into_iter().next().ok_or_else(invalid)?;
-        Node::new(node, timeout, timeout).map(|node| Self::Single(Arc::new(node))).map_err(|_| invalid())
+        let invalid = || Error::new(ErrorKind::Config, "the URL names no Redis server");
+        let nodes = if target.is_cluster {
+            Nodes::Cluster(Box::new(Cluster::new(&target.nodes, timeout).ok_or_else(invalid)?))
+        } else {
+            let node = target.nodes.into_iter().next().ok_or_else(invalid)?;
+            Nodes::Single(Arc::new(Node::new(node, timeout, timeout).map_err(|_| invalid())?))
+        };
+        let (prefix, clock) = (options.key_prefix.clone(), options.clock.clone());
+        Ok(Self { nodes, scripts: Scripts::new(), prefix, clock, timeout })
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
+        matches!(self.nodes, Nodes::Cluster(_))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Runs a command on the key `name`.
     pub(super) async fn call(&self, name: &str, command: &Cmd) -> Result<Value, CallError> {
-        match self {
-            Self::Single(node) => node.call(command).await,
-            Self::Cluster(cluster) => cluster.call(name.as_bytes(), command).await,
+        match &self.nodes {
+            Nodes::Single(node) => node.call(command).await,
+            Nodes::Cluster(cluster) => cluster.call(name.as_bytes(), command).await,
         }
     }
 
@@ -54,15 +82,15 @@ impl Server {
 
     /// The nodes that keep sessions.
     pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, CallError> {
-        match self {
-            Self::Single(node) => Ok(vec![node.clone()]),
-            Self::Cluster(cluster) => cluster.primaries().await,
+        match &self.nodes {
+            Nodes::Single(node) => Ok(vec![node.clone()]),
+            Nodes::Cluster(cluster) => cluster.primaries().await,
         }
     }
 
     /// Checks at launch that the URL names the right kind of server. Warns of a server that may evict keys, because evicting
     /// a session logs a user out.
-    pub(super) async fn check(&self) -> Result<()> {
+    pub(super) async fn check_nodes(&self) -> Result<()> {
         for node in self.primaries().await? {
             node.call(&cmd("PING")).await?;
             // The user may lack the right to call `INFO`.
