@@ -1,55 +1,55 @@
-//! A cache in front of a database: any store in front of any other.
+//! A cache in front of a database. Any store can be either.
 //!
-//! The database is the truth. Every change goes to it first, and to the cache before the caller has its answer.
+//! The database decides. Every change is written to the database first, and to the cache before the caller gets its reply.
 //!
-//! # What it promises
-//! - As long as every process reaches the cache, no load that begins after a write was answered gives what was there
-//!   before the write: no older record, and none that was ended.
-//! - A cache that is down, hangs, forgets or refuses costs time, never an error and never a wrong answer in the
-//!   process that sees it: after a failed call a process reads from the database alone, for one `ttl`. A process that
-//!   starts while the cache is down is in the same state: its launch counts as a failed call, and every further call
-//!   tries to open the cache, until it answers.
-//! - Whatever else goes wrong, nobody is shown a record later than one `ttl` after it was the current one, as far as
-//!   the machines' clocks agree. This is all that is left where a process cannot tell the cache of its write, for it
-//!   does not reach it or is killed at this moment, or where the cache itself forgets a write that it confirmed: it
-//!   was restarted from a snapshot, or a replica that lagged took over.
+//! # Promises
+//! - As long as every process reaches the cache, a load that begins after a write was confirmed never returns an older
+//!   record, or a record that the write ended.
+//! - A cache that is down, hangs, forgets or refuses calls costs time. The process that notices it returns no error and no
+//!   wrong reply for that reason: after a failed call, the process reads from the database alone for one `ttl`. A process
+//!   that starts while the cache is down is in the same state: its launch counts as a failed call, and every further call
+//!   tries to open the cache until the cache answers.
+//! - In all other cases, no load returns a record that was replaced more than one `ttl` ago, as far as the machines' clocks
+//!   agree. This weaker promise applies if a process cannot report its write to the cache, because the process does not
+//!   reach the cache or is killed at this moment. It also applies if the cache forgets a write that it confirmed, because
+//!   the cache was restarted from a snapshot or a lagging replica became the primary.
 //!
-//! # How
-//! For a session, the cache holds nothing, an _entry_ or a _lease_. An entry is a record in an envelope, under the
-//! record's own version. A lease is empty, under a random version: somebody is about to fill the place.
+//! # How it works
+//! Each session has a _place_ in the cache. The place is free, or it holds an _entry_ or a _lease_. An entry is a record in
+//! an envelope, with the version of the record. A lease is empty and has a random version: a reader is about to fill the
+//! place.
 //!
-//! - **Load.** An entry is served. Where nothing is, the reader takes a lease, then reads the database, then swaps its
-//!   lease for the entry, comparing versions. Where somebody else's lease is, it reads the database and leaves the
-//!   cache as it is. Only live records are kept, never that there is none.
-//! - **Update.** The database; then the entry of the version that was replaced is swapped for the new one, comparing
-//!   versions. Where another or none is, the place is cleared.
-//! - **Touch, retire, delete.** The database, then the place is cleared: lease or entry, whoever's it is.
-//! - **Create.** The database alone. The cache holds nothing of what is not there yet.
+//! - **Load.** Returns the entry, if there is one. If the place is free, the load takes a lease, reads the database, and
+//!   replaces its lease with the entry, comparing versions. If another reader has the lease, the load reads the database and
+//!   leaves the cache as it is. Only live records become entries.
+//! - **Update.** Changes the database, then replaces the entry of the old version with the new one, comparing versions. If
+//!   the place does not hold that entry, the update clears the place.
+//! - **Touch, retire, delete.** Change the database, then clear the place, whether it holds a lease or an entry.
+//! - **Create.** Changes the database alone, because the cache holds nothing about a missing record.
 //!
-//! # Why that is enough
-//! Nothing enters the cache but in exchange for a lease or for the entry of the record it replaced. Say a write is done
-//! in the database, and then clears the place. What fills it later has taken its lease after that, and so has read
-//! the database after the write. What had its lease before has lost it. An entry that is swapped for its successor is
-//! as new as the database allows, and what comes late, because the network was slow, compares and finds that it lost.
-//! So once a write is answered, the cache holds nothing older, and never will. A clock has no part in this: the place
-//! is cleared whether or not its content has expired.
+//! # Why it is correct
+//! An entry enters the cache only in exchange for a lease, or for the entry of the record that it replaces. Consider a write
+//! that has changed the database and then clears the place. A reader that fills the place later took its lease after that,
+//! so it read the database after the write. A reader that took its lease before has lost the lease. An entry that replaces
+//! its predecessor is as new as the database, and a message that the network delayed fails the comparison of versions. So
+//! once a write is confirmed, the cache never holds an older record again. Clocks do not matter here, because the place is
+//! cleared whether or not its content has expired.
 //!
-//! An entry lives for `ttl` from the moment _before_ the call that proved it to be current: hence the bound above.
+//! An entry expires one `ttl` after the moment _before_ the call that proved it current. Hence the third promise.
 //!
-//! Two cases need more, for the caller that got no clear answer looks for its write by a load, and takes what it sees
-//! for an answer.
-//! - **The database fails in a write.** The write may still happen, when another reader has filled the place with what
-//!   was there before. So a _barrier_ is put up for `ttl` and `timeout`, under a key of its own, and then the place is
-//!   cleared. Who fills a place looks for a barrier after taking the lease: it sees it, or the clearing takes its
-//!   lease. Behind a barrier all loads ask the database.
-//! - **The caller goes away in the midst of a write.** The call is carried to its end without it. Until then, a load in
-//!   this process asks the database, and clears the place before it answers: what it tells is never hidden by what
-//!   another reader still holds.
+//! Two cases need more, because a caller without a clear reply loads the record, and concludes from it whether its write
+//! happened.
+//! - **A write to the database fails.** The write may still happen after another reader has filled the place with the older
+//!   record. So the failed write puts up a _barrier_ for `ttl` and `timeout`, under a key of its own, and then clears the
+//!   place. A reader looks for a barrier after it has taken its lease: either it sees the barrier, or it loses its lease. A
+//!   reader that sees the barrier does not fill the place, so all loads ask the database.
+//! - **The caller of a write goes away.** The write continues without the caller. Until the write ends, a load in this
+//!   process asks the database, and clears the place before it returns, so that no other reader's entry hides the result.
 //!
-//! # Any pair
-//! Keys in the cache are others than in the database, so that one place can be both. A cache that evicts may evict a
-//! barrier; then the bound of one `ttl` holds for that session. A `memory:` cache is one process's own: it is right
-//! only where no other process changes the sessions.
+//! # Combinations
+//! The keys in the cache differ from those in the database, so one server can be both. A cache that evicts keys may evict a
+//! barrier. Then the limit of one `ttl` applies to that session. A `memory:` cache belongs to one process, so it is correct
+//! only if no other process changes the sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,38 +58,39 @@ use async_trait::async_trait;
 use futures::future::{join, join_all};
 
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
-use crate::base::clock::{Clock, Timestamp, within};
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
+use crate::store::bounded::bounded;
 use crate::store::record::{Fate, Record, Tombstone, Version};
-use cache::{Cache, Sight};
-use whole::Unfinished;
+use cache::{Cache, Place};
+use detached::DetachedCalls;
 
 mod cache;
-pub(crate) mod late;
-mod whole;
+pub(crate) mod deferred;
+mod detached;
 
 #[cfg(test)]
 mod tests;
 
 /// A database with a cache in front of it. The [module's documentation](self) says what it promises.
-pub struct CachedStore(Arc<Both>);
+pub struct CachedStore(Arc<Shared>);
 
-/// The database, the cache, and what calls that were left alone need.
-struct Both {
+/// What a call still needs after its caller has gone away.
+struct Shared {
     database: Arc<dyn Store>,
     cache: Cache,
     timeout: Duration,
     clock: Arc<dyn Clock>,
-    unfinished: Unfinished,
+    detached: DetachedCalls,
 }
 
 impl CachedStore {
     /// Puts `cache` in front of `database`.
     ///
-    /// An entry is served for `ttl` at most. A call to the database takes `timeout` at most, one to the cache a small
-    /// part of it. All processes with one cache have the same `ttl` and `timeout`, or each promise holds for the
-    /// longest of them.
+    /// The cache serves an entry for at most `ttl`. A write to the database takes at most `timeout`, a call of the cache a
+    /// small part of it. Processes that share a cache should have the same `ttl` and `timeout`. Otherwise the longest of
+    /// them applies to all.
     pub fn new(
         database: Arc<dyn Store>,
         cache: Arc<dyn Store>,
@@ -98,7 +99,7 @@ impl CachedStore {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let cache = Cache::new(cache, ttl, timeout, clock.clone());
-        Self(Arc::new(Both { database, cache, timeout, clock, unfinished: Unfinished::default() }))
+        Self(Arc::new(Shared { database, cache, timeout, clock, detached: DetachedCalls::default() }))
     }
 
     /// Says in the log that the cache could not be opened, because of `error`. What the cache holds is not read for one
@@ -107,33 +108,32 @@ impl CachedStore {
         self.0.cache.failed(error);
     }
 
-    /// Changes the database, then clears the place in the cache: to its end, even if the caller goes away.
+    /// Changes the database, then clears the place in the cache. Continues if the caller goes away.
     async fn change<A, F>(&self, key: &Key, change: impl FnOnce(Arc<dyn Store>) -> F) -> Result<A>
     where
         A: Send + 'static,
         F: Future<Output = Result<A>> + Send + 'static,
     {
-        let (both, key, change) = (self.0.clone(), *key, change(self.0.database.clone()));
+        let (shared, key, change) = (self.0.clone(), *key, change(self.0.database.clone()));
         let work = async move {
-            let answer = both.write(&key, change).await;
-            if answer.is_ok() {
-                both.cache.clear(&key).await;
+            let reply = shared.write(&key, change).await;
+            if reply.is_ok() {
+                shared.cache.clear(&key).await;
             }
-            answer
+            reply
         };
-        self.0.unfinished.whole(&self.0.cache, key, work).await
+        self.0.detached.complete(&self.0.cache, key, work).await
     }
 }
 
-impl Both {
-    /// A writing call to the database. After an error it may still happen: a barrier stands when this is done.
+impl Shared {
+    /// Runs a writing call of the database. After an error the write may still happen, so a barrier is put up first.
     async fn write<A>(&self, key: &Key, call: impl Future<Output = Result<A>>) -> Result<A> {
-        let late = || Err(Error::new(ErrorKind::Timeout, "the database did not answer in time"));
-        let answer = within(&*self.clock, || self.timeout, call).await.unwrap_or_else(late);
-        if answer.is_err() {
+        let reply = bounded(&*self.clock, self.timeout, "the database", call).await;
+        if reply.is_err() {
             self.cache.bar(key).await;
         }
-        answer
+        reply
     }
 
     /// Loads from the database into the cache.
@@ -153,16 +153,16 @@ impl Both {
 #[async_trait]
 impl Store for CachedStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
-        let Both { database, cache, unfinished, .. } = &*self.0;
-        if unfinished.contains(key) {
+        let Shared { database, cache, detached, .. } = &*self.0;
+        if detached.contains(key) {
             let found = database.load(key).await?;
             cache.clear(key).await;
             return Ok(found);
         }
-        match cache.look(key).await {
-            Sight::Entry(record) => Ok(Lookup::Found(record)),
-            Sight::Nothing => self.0.fill(key).await,
-            Sight::Hidden => database.load(key).await,
+        match cache.read(key).await {
+            Place::Entry(record) => Ok(Lookup::Found(record)),
+            Place::Free => self.0.fill(key).await,
+            Place::Hidden => database.load(key).await,
         }
     }
 
@@ -171,19 +171,19 @@ impl Store for CachedStore {
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        let (both, key, record) = (self.0.clone(), *key, record.clone());
+        let (shared, key, record) = (self.0.clone(), *key, record.clone());
         let work = async move {
-            let since = both.clock.now();
-            let answer = both.write(&key, both.database.update(&key, expected, &record)).await;
-            match &answer {
-                Ok(Update::Updated) => both.cache.swap(&key, expected, &record, since).await,
-                // Whoever is told that something else is there finds it when it looks.
-                Ok(Update::Conflict(_) | Update::Moved(_) | Update::Gone) => both.cache.clear(&key).await,
+            let since = shared.clock.now();
+            let reply = shared.write(&key, shared.database.update(&key, expected, &record)).await;
+            match &reply {
+                Ok(Update::Updated) => shared.cache.swap(&key, expected, &record, since).await,
+                // The caller learns that the record is another one, so its next load has to find that record.
+                Ok(Update::Conflict(_) | Update::Moved(_) | Update::Gone) => shared.cache.clear(&key).await,
                 Err(_) => {}
             }
-            answer
+            reply
         };
-        self.0.unfinished.whole(&self.0.cache, key, work).await
+        self.0.detached.complete(&self.0.cache, key, work).await
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
@@ -211,12 +211,16 @@ impl Store for CachedStore {
         self.0.database.list(scope, identity).await
     }
 
+    fn has_identity_index(&self) -> bool {
+        self.0.database.has_identity_index()
+    }
+
     async fn stats(&self) -> Result<Stats> {
         self.0.database.stats().await
     }
 
-    /// Ends each session by itself, so that it is cleared from the cache. One that moved meanwhile is met when the list
-    /// is read again.
+    /// Ends the sessions one by one, so that each is cleared from the cache. The next round finds a session that got a new
+    /// id in between.
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         const ROUNDS: usize = 16;
         const AT_ONCE: usize = 16;
@@ -225,20 +229,20 @@ impl Store for CachedStore {
         for _ in 0..ROUNDS {
             let mut listed = self.list(scope, identity).await?;
             listed.retain(|(key, _)| Some(key) != except);
-            // Not every store lists what there was at one moment: none is left when two looks in a row find none.
+            // Not every store lists the sessions of one moment, so only two empty lists in a row mean that none is left.
             if listed.is_empty() && found_none {
                 return Ok(retired);
             }
             found_none = listed.is_empty();
             let mut failure = None;
             for some in listed.chunks(AT_ONCE) {
-                // One that changed meanwhile may be somebody else's by now: the next round tells.
+                // A session that changed in between may belong to another user by now. The next round finds out.
                 let ending = some.iter().map(|(key, record)| self.retire(key, Some(record.version), tombstone));
                 for ended in join_all(ending).await {
                     match ended {
                         Ok(Retire::Retired) => retired += 1,
                         Ok(Retire::Conflict(_) | Retire::Gone) => {}
-                        // The others are to end all the same.
+                        // The other sessions still have to end.
                         Err(error) => failure = Some(error),
                     }
                 }

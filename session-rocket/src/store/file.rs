@@ -189,6 +189,10 @@ impl KeyValue for Files {
         Ok(removed)
     }
 
+    fn can_scan(&self) -> bool {
+        true
+    }
+
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
         let mut next = Some(0);
         while let Some(first) = next {

@@ -93,6 +93,13 @@ pub trait KeyValue: Send + Sync + 'static {
         Ok(0)
     }
 
+    /// Whether [`scan`](Self::scan) works, and so [`list`](Store::list) and [`retire_all`](Store::retire_all).
+    ///
+    /// _Default:_ `false`, as for the default of `scan`.
+    fn can_scan(&self) -> bool {
+        false
+    }
+
     /// Passes every entry's key and bytes to `visit`, in any order. Entries that change during the scan may be passed
     /// in either state. The adapter implements [`list`](Store::list), [`retire_all`](Store::retire_all) and
     /// [`stats`](Store::stats) with this method.
@@ -254,6 +261,10 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
         // Concurrently, so that a key that cannot be written does not keep the other sessions alive.
         let retired = join_all(keys.into_iter().map(|key| self.retire_session(key, owner, except, until))).await;
         retired.into_iter().sum()
+    }
+
+    fn has_identity_index(&self) -> bool {
+        self.back_end.can_scan()
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -195,6 +195,10 @@ impl Store for MemoryStore {
         Ok(u64::try_from(expired.len()).unwrap_or(u64::MAX))
     }
 
+    fn has_identity_index(&self) -> bool {
+        true
+    }
+
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let now = self.clock.now();
         Ok(self

@@ -27,7 +27,8 @@
 //! 9. **Identity index.** [`list`](Store::list) returns the live records of one identity in one scope.
 //!    [`retire_all`](Store::retire_all) replaces them by tombstones, except the given key. It also ends a session that
 //!    gets a new id meanwhile: such a session is created under the new key before it is retired under the old key. A
-//!    store that cannot index returns [`ErrorKind::Unsupported`] from both.
+//!    store that cannot index returns [`ErrorKind::Unsupported`] from both, and `false` from
+//!    [`has_identity_index`](Store::has_identity_index).
 //! 10. **Cancellation.** The future of any call may be dropped at any await. The call then happened as a whole or not at
 //!     all, and no later call receives the reply to another call.
 //! 11. **Errors are not answers.** If the store cannot read or write, the call returns an error, and never `Absent`,
@@ -67,10 +68,13 @@ pub mod redis;
 pub mod sql;
 pub(crate) mod sweep;
 
+pub use open::open;
 pub(crate) use open::with_cache;
-pub use open::{Migrate, Options, open};
+pub use options::{Migrate, Options};
 
+mod bounded;
 mod open;
+mod options;
 pub(crate) mod record;
 pub(crate) mod scheme;
 
@@ -215,6 +219,14 @@ pub trait Store: Send + Sync + 'static {
         Err(unsupported())
     }
 
+    /// Whether [`list`](Self::list) and [`retire_all`](Self::retire_all) work. A launch logs a warning if they do not and
+    /// the session type has an identity.
+    ///
+    /// _Default:_ `false`, as for their default implementations.
+    fn has_identity_index(&self) -> bool {
+        false
+    }
+
     /// Counts the entries. May take long, because it reads all entries; a site does not call it while it serves requests.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
@@ -260,6 +272,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         (**self).retire_all(scope, identity, except, until).await
+    }
+
+    fn has_identity_index(&self) -> bool {
+        (**self).has_identity_index()
     }
 
     async fn stats(&self) -> Result<Stats> {

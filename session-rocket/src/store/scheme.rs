@@ -1,144 +1,142 @@
-//! The schemes of store URLs.
+//! The schemes of store URLs, and the back-end that each selects.
 
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::memory::MemoryStore;
+use super::{Options, Store};
+use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hint::nearest;
 
-/// The back-end that a URL's scheme selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    Sqlite,
-    Postgres,
-    MySql,
-    Redis,
-    Memcached,
-    File,
-    Memory,
-    SignedCookie,
-    EncryptedCookie,
+/// Opens a back-end.
+pub(super) type Opener = for<'o> fn(&'o Options) -> BoxFuture<'o, Result<Arc<dyn Store>>>;
+
+/// The opener of a back-end; `None` if the build does not contain the back-end.
+macro_rules! back_end {
+    ($condition:meta, $store:path) => {{
+        #[cfg($condition)]
+        let opener: Option<Opener> =
+            Some(|options| Box::pin(async move { Ok(Arc::new(<$store>::open(options).await?) as Arc<dyn Store>) }));
+        #[cfg(not($condition))]
+        let opener: Option<Opener> = None;
+        opener
+    }};
 }
 
-/// Every scheme as a URL spells it.
-const NAMES: [(&str, Scheme); 14] = [
-    ("sqlite", Scheme::Sqlite),
-    ("postgres", Scheme::Postgres),
-    ("postgresql", Scheme::Postgres),
-    ("mysql", Scheme::MySql),
-    ("mariadb", Scheme::MySql),
-    ("redis", Scheme::Redis),
-    ("rediss", Scheme::Redis),
-    ("redis+cluster", Scheme::Redis),
-    ("rediss+cluster", Scheme::Redis),
-    ("memcached", Scheme::Memcached),
-    ("file", Scheme::File),
-    ("memory", Scheme::Memory),
-    ("cookie+signed", Scheme::SignedCookie),
-    ("cookie+encrypted", Scheme::EncryptedCookie),
-];
+/// Defines [`Scheme`] and its table: a line for each back-end.
+macro_rules! schemes {
+    ($($scheme:ident, $names:expr, $medium:ident, $opener:expr;)*) => {
+        /// The back-end that a URL's scheme selects.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Scheme { $($scheme),* }
+
+        const TABLE: &[Row] =
+            &[$(Row { scheme: Scheme::$scheme, names: &$names, medium: Medium::$medium, opener: $opener }),*];
+    };
+}
+
+struct Row {
+    scheme: Scheme,
+    /// As URLs spell the scheme. The first name of a back-end is also its cargo feature, if it has one.
+    names: &'static [&'static str],
+    medium: Medium,
+    opener: Option<Opener>,
+}
+
+/// What holds the sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Medium {
+    Table,
+    Server,
+    Directory,
+    Process,
+    Cookie,
+}
+
+schemes! {
+    Sqlite, ["sqlite"], Table, back_end!(feature = "sqlite", super::sql::sqlite::SqliteStore);
+    Postgres, ["postgres", "postgresql"], Table, back_end!(feature = "postgres", super::sql::postgres::PostgresStore);
+    MySql, ["mysql", "mariadb"], Table, back_end!(feature = "mysql", super::sql::mysql::MySqlStore);
+    Redis, ["redis", "rediss", "redis+cluster", "rediss+cluster"], Server,
+        back_end!(feature = "redis", super::redis::RedisStore);
+    Memcached, ["memcached"], Server, back_end!(feature = "memcached", super::memcached::MemcachedStore);
+    File, ["file"], Directory, back_end!(all(feature = "file", unix), super::file::FileStore);
+    Memory, ["memory"], Process, Some(open_memory);
+    SignedCookie, ["cookie+signed"], Cookie, None;
+    EncryptedCookie, ["cookie+encrypted"], Cookie, None;
+}
+
+fn open_memory(options: &Options) -> BoxFuture<'_, Result<Arc<dyn Store>>> {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(options.capacity, options.clock.clone()));
+    Box::pin(std::future::ready(Ok(store)))
+}
 
 impl Scheme {
     /// The scheme of `url`, in any case of letters.
     pub(crate) fn of(url: &str) -> Option<Self> {
-        let (name, _) = url.split_once(':')?;
-        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, scheme)| *scheme)
-    }
-
-    /// Whether each session is in its own cookie, so that there is no store.
-    pub(crate) fn is_cookie(self) -> bool {
-        matches!(self, Self::SignedCookie | Self::EncryptedCookie)
+        row_of(url).map(|row| row.scheme)
     }
 
     /// Whether sessions are in a table, which has to be migrated.
     pub(crate) fn has_table(self) -> bool {
-        matches!(self, Self::Sqlite | Self::Postgres | Self::MySql)
-    }
-
-    /// The cargo feature that the back-end needs.
-    fn feature(self) -> Option<&'static str> {
-        match self {
-            Self::Sqlite => Some("sqlite"),
-            Self::Postgres => Some("postgres"),
-            Self::MySql => Some("mysql"),
-            Self::Redis => Some("redis"),
-            Self::Memcached => Some("memcached"),
-            Self::File => Some("file"),
-            Self::Memory | Self::SignedCookie | Self::EncryptedCookie => None,
-        }
+        TABLE.iter().any(|row| row.scheme == self && row.medium == Medium::Table)
     }
 }
 
 /// Whether the URL's sessions are lost when the process ends.
 pub(crate) fn is_in_memory(url: &str) -> bool {
     let url = url.to_ascii_lowercase();
-    match Scheme::of(&url) {
-        Some(Scheme::Memory) => true,
-        Some(Scheme::Sqlite) => url.contains(":memory:") || url.contains("mode=memory"),
+    match row_of(&url) {
+        Some(row) if row.medium == Medium::Process => true,
+        Some(row) if row.scheme == Scheme::Sqlite => url.contains(":memory:") || url.contains("mode=memory"),
         _ => false,
     }
 }
 
-/// Why no back-end of this build opens `url`, and what to write instead. Shows nothing of the URL but its scheme.
-pub(super) fn refusal(url: &str) -> String {
+/// The opener of the back-end that `url` selects.
+///
+/// # Errors
+/// [`ErrorKind::Config`] if this build has no such back-end. The message says what to write instead, and shows only the
+/// scheme of the URL.
+pub(super) fn opener(url: &str) -> Result<Opener> {
+    let row = row_of(url);
+    row.and_then(|row| row.opener).ok_or_else(|| Error::new(ErrorKind::Config, refusal(url, row)))
+}
+
+fn refusal(url: &str, row: Option<&Row>) -> String {
     let Some((name, _)) = url.split_once(':') else {
         return format!("the URL has no scheme: write one of {}", list());
     };
     let name = name.to_ascii_lowercase();
-    match Scheme::of(url) {
-        Some(scheme) if scheme.is_cookie() => {
+    match row {
+        Some(row) if row.medium == Medium::Cookie => {
             format!("`{name}:` is not a store: with `store = \"{name}:\"`, each session is in its own cookie")
         }
-        Some(Scheme::File) if cfg!(not(unix)) => "a `file:` store needs a Unix system".to_owned(),
-        Some(scheme) => {
-            let feature = scheme.feature().unwrap_or("none");
+        Some(row) if row.scheme == Scheme::File && cfg!(not(unix)) => "a `file:` store needs a Unix system".to_owned(),
+        Some(row) => {
+            let feature = row.names[0];
             format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
         }
-        None => match nearest(&name, NAMES.iter().map(|(known, _)| *known)) {
+        None => match nearest(&name, names()) {
             Some(known) => format!("unknown store `{name}:`; did you mean `{known}:`?"),
             None => format!("unknown store `{name}:`; write one of {}", list()),
         },
     }
 }
 
+fn row_of(url: &str) -> Option<&'static Row> {
+    let (name, _) = url.split_once(':')?;
+    TABLE.iter().find(|row| row.names.iter().any(|known| known.eq_ignore_ascii_case(name)))
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().flat_map(|row| row.names).copied()
+}
+
 fn list() -> String {
-    NAMES.map(|(name, _)| format!("`{name}:`")).join(", ")
+    names().map(|name| format!("`{name}:`")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelled_scheme_gets_a_suggestion() {
-        for (url, suggestion) in [
-            ("redus://:secret@host", "unknown store `redus:`; did you mean `redis:`?"),
-            ("postgress://host/db", "unknown store `postgress:`; did you mean `postgres:`?"),
-            ("Cookie:", "unknown store `cookie:`; did you mean `cookie+signed:`?"),
-            ("cookie+sealed:", "unknown store `cookie+sealed:`; did you mean `cookie+signed:`?"),
-            ("redis-cluster://a,b", "unknown store `redis-cluster:`; did you mean `redis+cluster:`?"),
-        ] {
-            assert_eq!(refusal(url), suggestion);
-        }
-    }
-
-    #[test]
-    fn an_unknown_scheme_gets_the_complete_list() {
-        for (url, problem) in [("mongodb://:secret@host", "unknown store `mongodb:`"), ("sessions.db", "no scheme")] {
-            let text = refusal(url);
-            assert!(text.contains(problem) && !text.contains("secret"), "{text}");
-            for (name, _) in NAMES {
-                assert!(text.contains(&format!("`{name}:`")), "{name} is missing: {text}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_back_end_that_is_not_built_names_its_feature() {
-        assert!(refusal("rediss+cluster://host").contains("lacks the cargo feature `redis`"));
-    }
-
-    #[test]
-    fn stores_in_memory_are_known_by_all_their_names() {
-        for url in ["memory:", "Memory:", "sqlite::memory:", "sqlite://:memory:", "SQLite://x?mode=memory"] {
-            assert!(is_in_memory(url), "{url}");
-        }
-        assert!(!is_in_memory("sqlite://memory.db") && !is_in_memory("postgres://host/memory:"));
-    }
-}
+mod tests;

@@ -1,21 +1,21 @@
-//! The sweeper: removes what expired, a little at a time.
+//! The sweeper, which removes expired sessions in batches.
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::future::select;
 
 use super::Store;
+use super::bounded::bounded;
 use crate::base::clock::Clock;
-use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::error::{Chain, ErrorKind, Result};
 use crate::base::id::random_bytes;
 
-/// So many rows go in one statement: others' writes wait for no more than that.
+/// The maximum number of rows in one statement, because other writes may wait until the statement ends.
 const BATCH: u32 = 1000;
-/// A batch that takes longer is given up until the next sweep.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of a batch. Without it, a store that never answers would prevent all later sweeps.
+const BATCH_LIMIT: Duration = Duration::from_secs(60);
 
 /// Sweeps `store` about every `interval` until `shutdown` is done.
 pub(crate) async fn run(
@@ -24,23 +24,20 @@ pub(crate) async fn run(
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let wait = clock.sleep(jittered(interval));
-        if let Either::Right(_) = select(wait, shutdown.as_mut()).await {
-            return;
+    let sweeps = async {
+        loop {
+            clock.sleep(jittered(interval)).await;
+            sweep(&*store, &*clock).await;
         }
-        let sweep = pin!(sweep(&*store));
-        // A sweep cut off by the shutdown goes on at the next launch.
-        if let Either::Right(_) = select(sweep, shutdown.as_mut()).await {
-            return;
-        }
-    }
+    };
+    // The next launch finishes a sweep that the shutdown interrupts.
+    select(pin!(sweeps), pin!(shutdown)).await;
 }
 
-/// Removes all that expired.
-async fn sweep(store: &dyn Store) {
-    let (removed, ended) = in_batches(u64::MAX, |limit| in_time(store, limit)).await;
+/// Removes everything that has expired.
+async fn sweep(store: &dyn Store, clock: &dyn Clock) {
+    let delete = |limit| bounded(clock, BATCH_LIMIT, "the store", store.delete_expired(limit));
+    let (removed, ended) = in_batches(u64::MAX, delete).await;
     match ended {
         Err(error) if error.kind() != ErrorKind::Unsupported => {
             log::warn!(target: "session_rocket", "cannot sweep expired sessions: {}", Chain(&error));
@@ -52,15 +49,8 @@ async fn sweep(store: &dyn Store) {
     }
 }
 
-/// One batch, from a store that may never answer: the next sweep would never come.
-async fn in_time(store: &dyn Store, limit: u32) -> Result<u64> {
-    tokio::time::timeout(PATIENCE, store.delete_expired(limit)).await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Timeout, format!("the store did not answer within {PATIENCE:?}")))
-    })
-}
-
-/// Calls `delete` with the size of one batch after the other until nothing is left or `limit` are removed, letting others
-/// run in between. Says how many were removed, also where a call failed.
+/// Calls `delete` with the size of a batch until nothing is left or `limit` rows are removed, and yields after each batch.
+/// Returns the number of removed rows, also if a call failed.
 pub(crate) async fn in_batches<F>(limit: u64, mut delete: impl FnMut(u32) -> F) -> (u64, Result<()>)
 where
     F: Future<Output = Result<u64>>,
@@ -78,137 +68,11 @@ where
     (removed, Ok(()))
 }
 
-/// Between nine tenths and eleven tenths of it, so that many processes do not sweep at once.
+/// 90 to 110 percent of `interval`, so that the processes of a site do not all sweep at once.
 fn jittered(interval: Duration) -> Duration {
     let random = random_bytes::<1>().map_or(128, |[byte]| byte);
     interval.mul_f64(0.9 + f64::from(random) / 255.0 * 0.2)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use async_trait::async_trait;
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::base::clock::{Sleep, Timestamp};
-    use crate::base::error::Error;
-    use crate::base::id::Key;
-    use crate::store::record::{Record, Tombstone, Version};
-    use crate::store::{Create, Lookup, Retire, Touch, Update};
-
-    /// A store in which so much has expired, and the limits it was swept with.
-    struct Heap {
-        left: Mutex<u64>,
-        limits: Mutex<Vec<u32>>,
-    }
-
-    #[async_trait]
-    impl Store for Heap {
-        async fn load(&self, _: &Key) -> Result<Lookup> {
-            Ok(Lookup::Absent)
-        }
-
-        async fn create(&self, _: &Key, _: &Record) -> Result<Create> {
-            Ok(Create::Taken)
-        }
-
-        async fn update(&self, _: &Key, _: Version, _: &Record) -> Result<Update> {
-            Ok(Update::Gone)
-        }
-
-        async fn touch(&self, _: &Key, _: Version, _: Timestamp) -> Result<Touch> {
-            Ok(Touch::Gone)
-        }
-
-        async fn retire(&self, _: &Key, _: Option<Version>, _: Tombstone) -> Result<Retire> {
-            Ok(Retire::Gone)
-        }
-
-        async fn delete(&self, _: &Key) -> Result<()> {
-            Ok(())
-        }
-
-        async fn delete_expired(&self, limit: u32) -> Result<u64> {
-            let mut left = self.left.lock().unwrap();
-            self.limits.lock().unwrap().push(limit);
-            if *left == u64::MAX {
-                return Err(Error::new(ErrorKind::Unavailable, "out of order"));
-            }
-            let removed = (*left).min(u64::from(limit));
-            *left -= removed;
-            Ok(removed)
-        }
-    }
-
-    /// A clock whose sleeps end at once, so often, and then never.
-    struct Ticks(Mutex<u32>);
-
-    impl Clock for Ticks {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_millis(0)
-        }
-
-        fn sleep(&self, duration: Duration) -> Sleep {
-            assert!((540..=660).contains(&duration.as_secs()), "{duration:?}");
-            let mut left = self.0.lock().unwrap();
-            if *left == 0 {
-                return Box::pin(std::future::pending());
-            }
-            *left -= 1;
-            Box::pin(std::future::ready(()))
-        }
-    }
-
-    fn heap(left: u64) -> Arc<Heap> {
-        Arc::new(Heap { left: Mutex::new(left), limits: Mutex::default() })
-    }
-
-    async fn swept(heap: &Arc<Heap>, ticks: u32) {
-        let (end, ended) = oneshot::channel::<()>();
-        let clock = Arc::new(Ticks(Mutex::new(ticks)));
-        let shutdown = async { ended.await.unwrap_or(()) };
-        let sweeper = tokio::spawn(run(heap.clone(), Duration::from_secs(600), clock, shutdown));
-        // The sweeper lets others run after each batch: without that, this would be its only turn.
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-        assert!(!sweeper.is_finished(), "it ended before the shutdown");
-        end.send(()).unwrap();
-        sweeper.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn it_sweeps_in_batches_until_nothing_is_left() {
-        let heap = heap(2500);
-        swept(&heap, 1).await;
-        assert_eq!(*heap.left.lock().unwrap(), 0);
-        assert_eq!(*heap.limits.lock().unwrap(), [1000; 4]);
-    }
-
-    #[tokio::test]
-    async fn a_limit_is_kept_to_the_last_batch() {
-        let heap = heap(5000);
-        let (removed, ended) = in_batches(2100, |limit| heap.delete_expired(limit)).await;
-        assert!(ended.is_ok());
-        assert_eq!((removed, *heap.left.lock().unwrap()), (2100, 2900));
-        assert_eq!(*heap.limits.lock().unwrap(), [1000, 1000, 100]);
-    }
-
-    #[tokio::test]
-    async fn it_tries_again_after_an_error() {
-        let heap = heap(u64::MAX);
-        swept(&heap, 2).await;
-        assert_eq!(*heap.limits.lock().unwrap(), [1000; 2]);
-    }
-
-    #[tokio::test]
-    async fn it_lets_others_run_and_ends_at_shutdown_between_two_batches() {
-        // More batches than there are turns.
-        let heap = heap(100_000);
-        swept(&heap, 1).await;
-        let batches = heap.limits.lock().unwrap().len();
-        assert!(batches > 1 && batches <= 22, "{batches} batches");
-    }
-}
+mod tests;

@@ -268,7 +268,7 @@ impl<T: SessionData> SessionFairing<T> {
             Some(seal) => (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None),
             None => {
                 let (store, sweep) = self.store_of(registry, &settings, &mut entry).await?;
-                warn_without_index::<T>(&*store, settings.store.timeout).await;
+                warn_without_index::<T>(&*store);
                 (Engine::Store(StoreEngine::new(rules, store, settings.store.timeout)), sweep)
             }
         };
@@ -345,13 +345,9 @@ fn refuse_anonymous_expiry<T: SessionData>(settings: &Settings) -> Result<()> {
     Err(Error::new(ErrorKind::Config, context))
 }
 
-/// Says so at launch if users cannot be logged out everywhere: a site would find out when it has to.
-async fn warn_without_index<T: SessionData>(store: &dyn Store, timeout: std::time::Duration) {
-    if T::schema().identity().is_none() {
-        return;
-    }
-    let listed = tokio::time::timeout(timeout, store.list(T::SCOPE, "")).await;
-    if matches!(listed, Ok(Err(error)) if error.kind() == ErrorKind::Unsupported) {
+/// Warns at launch that a user's sessions can be neither listed nor revoked.
+fn warn_without_index<T: SessionData>(store: &dyn Store) {
+    if T::schema().identity().is_some() && !store.has_identity_index() {
         log::warn!(
             target: "session_rocket",
             "session type `{}` has an identity, but this store keeps no index of identities: it can neither list \

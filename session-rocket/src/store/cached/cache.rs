@@ -1,42 +1,43 @@
-//! The cache's side: what is kept there and how, and whether it is trusted.
+//! The contents of the cache, and whether they are trusted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::base::clock::{Clock, Timestamp, within};
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::id::Key;
+use crate::store::bounded::bounded;
 use crate::store::record::{Record, Version};
 use crate::store::{Create, Lookup, Store, Touch, Update, envelope};
 
-/// A cache that takes longer than this to read from is slower than most databases.
-const QUICK: Duration = Duration::from_millis(250);
-/// Others may be shown what a write replaced if the cache does not hear of it: that is worth some waiting.
-const THOROUGH: Duration = Duration::from_secs(1);
+/// The time limit of a read. A cache that takes longer is slower than most databases.
+const READ_LIMIT: Duration = Duration::from_millis(250);
+/// The time limit of a write. It is longer, because without the write other processes may be shown a replaced record.
+const WRITE_LIMIT: Duration = Duration::from_secs(1);
 
-/// All barriers have it, so that whoever meets one can prolong it.
+/// The version of every barrier, so that each process can prolong the barriers of others.
 const BARRIER: Version = Version::from_bits(0);
 
-/// A store that is used as a cache. No call fails: what it cannot do counts as not being there.
+/// A store that is used as a cache. No call fails: if the cache fails, the place counts as hidden or free.
 pub(super) struct Cache {
     store: Arc<dyn Store>,
     ttl: Duration,
     timeout: Duration,
     clock: Arc<dyn Clock>,
-    /// In milliseconds since the Unix epoch: before it, nothing is read.
+    /// In milliseconds since the Unix epoch. Until then, the cache is not read.
     trusted_from: AtomicI64,
-    /// Whether the log's last word is that it fails.
+    /// Whether the last log line says that the cache failed.
     is_reported: AtomicBool,
 }
 
-/// What a look at a place shows.
-pub(super) enum Sight {
+/// The content of a place.
+pub(super) enum Place {
     /// The current record.
     Entry(Record),
-    /// It is free to be filled.
-    Nothing,
-    /// It cannot be seen, or is somebody else's to fill.
+    /// Nothing. The caller may take a lease and fill the place.
+    Free,
+    /// Unknown, or the lease of another reader.
     Hidden,
 }
 
@@ -46,46 +47,46 @@ impl Cache {
         Self { store, ttl, timeout, clock, trusted_from, is_reported }
     }
 
-    pub(super) async fn look(&self, key: &Key) -> Sight {
+    pub(super) async fn read(&self, key: &Key) -> Place {
         if !self.is_trusted() {
-            return Sight::Hidden;
+            return Place::Hidden;
         }
-        match self.call(self.quick(), self.store.load(&place(key))).await {
-            Ok(Lookup::Absent) => Sight::Nothing,
-            Ok(Lookup::Found(entry)) => self.opened(entry).map_or(Sight::Hidden, Sight::Entry),
-            Ok(Lookup::Tombstone(_)) | Err(_) => Sight::Hidden,
+        match self.call(self.read_limit(), self.store.load(&place(key))).await {
+            Ok(Lookup::Absent) => Place::Free,
+            Ok(Lookup::Found(entry)) => self.decode(entry).map_or(Place::Hidden, Place::Entry),
+            Ok(Lookup::Tombstone(_)) | Err(_) => Place::Hidden,
         }
     }
 
-    /// Takes a free place; nothing if it was not free. It is free again after the time a load may take.
+    /// Takes a lease for a free place; `None` if the place was not free. The lease expires after the time limit of a load.
     pub(super) async fn lease(&self, key: &Key) -> Option<Version> {
         let (version, now) = (Version::random().ok()?, self.clock.now());
         let lease = Record::new(version, now.plus(self.timeout)).with_times(now, now);
-        match self.call(self.quick(), self.store.create(&place(key), &lease)).await {
+        match self.call(self.read_limit(), self.store.create(&place(key), &lease)).await {
             Ok(Create::Created) => Some(version),
             Ok(Create::Taken) | Err(_) => None,
         }
     }
 
-    /// Swaps a lease for a record that was current at `since`, if the lease is still there.
+    /// Replaces a lease with a record that was current at `since`, if the lease is still there.
     pub(super) async fn fill(&self, key: &Key, lease: Version, record: &Record, since: Timestamp) {
-        self.exchange(key, lease, record, since, self.quick()).await;
+        self.exchange(key, lease, record, since, self.read_limit()).await;
     }
 
-    /// Swaps the entry of version `expected` for the record that replaced it at `since` or later; clears the place
-    /// where it holds anything else.
+    /// Replaces the entry of version `expected` with the record that replaced it at `since` or later. Clears the place if
+    /// it holds anything else.
     pub(super) async fn swap(&self, key: &Key, expected: Version, record: &Record, since: Timestamp) {
-        if !self.exchange(key, expected, record, since, self.thorough()).await {
+        if !self.exchange(key, expected, record, since, self.write_limit()).await {
             self.clear(key).await;
         }
     }
 
-    /// Swaps what is there under `version` for the entry of a record. False if it did not, or may not have.
+    /// Replaces the lease or entry of `version` with the entry of a record. `false` if it did not, or may not have.
     async fn exchange(&self, key: &Key, version: Version, record: &Record, since: Timestamp, limit: Duration) -> bool {
         let Some(entry) = self.entry(record, since) else { return false };
         let swap = async {
             match self.store.update(&place(key), version, &entry).await {
-                // No fault of the cache.
+                // Not a failure of the cache.
                 Err(error) if error.kind() == ErrorKind::TooLarge => Ok(false),
                 swapped => swapped.map(|swapped| swapped == Update::Updated),
             }
@@ -93,32 +94,32 @@ impl Cache {
         matches!(self.call(limit, swap).await, Ok(true))
     }
 
-    /// Removes whatever is there.
+    /// Removes the content of a place.
     pub(super) async fn clear(&self, key: &Key) {
-        // That a connection broke while nobody used it is found out by a call that fails. The next one has a new one.
+        // A call fails if the connection broke while it was idle. The second call gets a new connection.
         const TRIES: usize = 2;
         for _ in 0..TRIES {
-            match self.call(self.thorough(), self.store.delete(&place(key))).await {
+            match self.call(self.write_limit(), self.store.delete(&place(key))).await {
                 Ok(()) | Err(ErrorKind::Timeout) => return,
                 Err(_) => {}
             }
         }
     }
 
-    /// Keeps a place empty for as long as a write that failed may be looked for, and for what it may have left.
+    /// Keeps a place empty for as long as a failed write may still happen or its caller may look for it.
     pub(super) async fn bar(&self, key: &Key) {
         const TRIES: usize = 3;
         for _ in 0..TRIES {
-            match self.call(self.thorough(), self.raise(&barrier(key))).await {
+            match self.call(self.write_limit(), self.raise(&barrier(key))).await {
                 Ok(true) | Err(ErrorKind::Timeout) => break,
                 Ok(false) | Err(_) => {}
             }
         }
-        // After it: who has not seen the barrier has taken its lease before.
+        // After the barrier, because a reader that did not see the barrier took its lease before.
         self.clear(key).await;
     }
 
-    /// False if another's barrier came to its end meanwhile.
+    /// `false` if the barrier of another call expired in between.
     async fn raise(&self, barrier: &Key) -> Result<bool> {
         let now = self.clock.now();
         let until = now.plus(self.ttl).plus(self.timeout);
@@ -129,16 +130,16 @@ impl Cache {
 
     /// Whether there is a barrier, or may be.
     pub(super) async fn is_barred(&self, key: &Key) -> bool {
-        !matches!(self.call(self.quick(), self.store.load(&barrier(key))).await, Ok(Lookup::Absent))
+        !matches!(self.call(self.read_limit(), self.store.load(&barrier(key))).await, Ok(Lookup::Absent))
     }
 
-    /// Removes what expired, for caches that do not do so by themselves.
+    /// Removes expired entries, for caches that do not remove them by themselves.
     pub(super) async fn sweep(&self, limit: u32) {
         let batch = async || match self.store.delete_expired(limit).await {
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(0),
             swept => swept,
         };
-        // The cache has more to sweep than the database: each fill leaves an entry.
+        // Each fill leaves an entry, so the cache has more to sweep than the database.
         while let Ok(swept) = self.call(self.timeout, batch()).await
             && swept > 0
             && swept == u64::from(limit)
@@ -147,7 +148,7 @@ impl Cache {
         }
     }
 
-    /// From now on, for one `ttl`, nothing is read: by then all that is there now has expired.
+    /// Stops reading for one `ttl`, after which all present entries have expired.
     pub(super) fn distrust(&self) {
         self.trusted_from.fetch_max(self.clock.now().plus(self.ttl).as_millis(), Ordering::SeqCst);
     }
@@ -156,16 +157,16 @@ impl Cache {
         self.clock.now().as_millis() >= self.trusted_from.load(Ordering::SeqCst)
     }
 
-    fn quick(&self) -> Duration {
-        QUICK.min(self.timeout / 10)
+    fn read_limit(&self) -> Duration {
+        READ_LIMIT.min(self.timeout / 10)
     }
 
-    /// The time for telling the cache of a write. One that failed a moment ago is not waited for again and again.
-    fn thorough(&self) -> Duration {
-        if self.is_trusted() { THOROUGH.min(self.timeout / 5) } else { self.quick() }
+    /// Short if the cache failed recently, so that not every write waits for a failing cache.
+    fn write_limit(&self) -> Duration {
+        if self.is_trusted() { WRITE_LIMIT.min(self.timeout / 5) } else { self.read_limit() }
     }
 
-    /// What is kept of a record that was current at `since`, unless it is over already.
+    /// The entry of a record that was current at `since`; `None` if the entry has expired already.
     fn entry(&self, record: &Record, since: Timestamp) -> Option<Record> {
         let expires_at = record.expires_at.min(since.plus(self.ttl));
         let sealed = envelope::seal_record(record).ok()?;
@@ -173,23 +174,22 @@ impl Cache {
             .then(|| Record::new(record.version, expires_at).with_payload(sealed).with_times(since, since))
     }
 
-    /// The record in an entry; nothing for a lease.
-    fn opened(&self, entry: Record) -> Option<Record> {
+    /// The record in an entry; `None` for a lease.
+    fn decode(&self, entry: Record) -> Option<Record> {
         match envelope::open(entry.payload, self.clock.now()) {
             Ok(Lookup::Found(record)) if record.version == entry.version => Some(record),
             _ => None,
         }
     }
 
-    /// One call within `limit`. After an error the cache is not trusted for a while.
+    /// Runs a call of the cache. After an error the cache is not trusted for one `ttl`.
     async fn call<A>(&self, limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A, ErrorKind> {
-        let late = || Err(Error::new(ErrorKind::Timeout, "it did not answer in time"));
-        let answer = within(&*self.clock, || limit, call).await.unwrap_or_else(late);
-        match &answer {
-            Ok(_) => self.answered(),
+        let reply = bounded(&*self.clock, limit, "the cache", call).await;
+        match &reply {
+            Ok(_) => self.succeeded(),
             Err(error) => self.failed(error),
         }
-        answer.map_err(|error| error.kind())
+        reply.map_err(|error| error.kind())
     }
 
     pub(super) fn failed(&self, error: &Error) {
@@ -204,7 +204,7 @@ impl Cache {
         }
     }
 
-    fn answered(&self) {
+    fn succeeded(&self) {
         let is_over = self.is_reported.load(Ordering::SeqCst) && self.is_trusted();
         if is_over && self.is_reported.swap(false, Ordering::SeqCst) {
             log::warn!(target: "session_rocket", "cache recovered; reading sessions from it again");
@@ -212,7 +212,7 @@ impl Cache {
     }
 }
 
-/// Where the entry of a session is: not at its own key, for the database may be in the same place.
+/// The key of a session's place. It differs from the session's own key, because cache and database may be one server.
 pub(super) fn place(key: &Key) -> Key {
     masked(key, 0x36)
 }
@@ -221,7 +221,7 @@ fn barrier(key: &Key) -> Key {
     masked(key, 0x5c)
 }
 
-/// Keys are hashes: that one with such a mask is another session's key does not happen.
+/// Keys are hashes, so a masked key never equals the key of another session.
 fn masked(key: &Key, mask: u8) -> Key {
     Key::from_bytes(key.as_bytes().map(|byte| byte ^ mask))
 }

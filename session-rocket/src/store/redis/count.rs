@@ -1,36 +1,36 @@
-//! How much a server keeps: all its keys are looked at, some at a time, so that others are served in between.
+//! Counting the sessions of a server, in batches, so that the server serves other calls in between.
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use redis::{Value, cmd, from_redis_value};
 
+use super::fault::unexpected_reply;
 use super::node::Node;
-use super::script::senseless;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::store::{Stats, envelope};
 
-/// So many keys are looked at in one go.
+/// The number of keys in a batch.
 const BATCH: u32 = 500;
-/// Before all that expires.
-const EVER: Timestamp = Timestamp::from_millis(i64::MIN);
-/// The digits of a session's key.
+/// A moment at which nothing has expired.
+const BEGINNING: Timestamp = Timestamp::from_millis(i64::MIN);
+/// The number of hexadecimal digits of a session's key.
 const DIGITS: usize = 64;
 
-/// Adds what a server keeps under `prefix` to `stats`.
+/// Adds the sessions of a server under `prefix` to `stats`.
 pub(super) async fn count(node: &Node, prefix: &str, now: Timestamp, stats: &mut Stats) -> Result<()> {
     let pattern = format!("{}*", literally(prefix));
     let mut cursor = "0".to_owned();
     loop {
         let mut scan = cmd("SCAN");
         scan.arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(BATCH);
-        let found: (String, Vec<String>) = from_redis_value(node.call(&scan).await?).map_err(|_| senseless())?;
+        let found: (String, Vec<String>) = from_redis_value(node.call(&scan).await?).map_err(|_| unexpected_reply())?;
         let names: Vec<String> = found.1.into_iter().filter(|name| is_session(name, prefix)).collect();
         let reading = names.iter().map(|name| async move { node.call(cmd("GET").arg(name)).await });
         for held in try_join_all(reading).await? {
-            // What expired since is gone.
+            // A key that expired in between has no value.
             if let Value::BulkString(held) = held {
-                stats.add(&envelope::open(Bytes::from(held), EVER)?, now);
+                stats.add(&envelope::open(Bytes::from(held), BEGINNING)?, now);
             }
         }
         cursor = found.0;
@@ -40,29 +40,17 @@ pub(super) async fn count(node: &Node, prefix: &str, now: Timestamp, stats: &mut
     }
 }
 
-/// A session's key, not an index, nor one of another site whose prefix begins with this one.
+/// Whether it is the key of a session, and not an index, or a key of another site whose prefix begins with `prefix`.
 fn is_session(name: &str, prefix: &str) -> bool {
     let key = name.strip_prefix(prefix).unwrap_or_default();
     key.len() == DIGITS && key.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
-/// A text as a pattern that only it matches.
+/// The pattern that matches only `text`.
 fn literally(text: &str) -> String {
     let special = |letter: char| matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^');
     text.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_matches_itself_alone() {
-        assert_eq!(literally("a*b[c]?\\"), "a\\*b\\[c\\]\\?\\\\");
-        let key = "0f".repeat(32);
-        assert!(is_session(&format!("x:{key}"), "x:"));
-        for other in [format!("x:index:{key}"), format!("x:{key}0"), "x:".into(), format!("y:{key}")] {
-            assert!(!is_session(&other, "x:"), "{other}");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
--- Puts a key into the index KEYS[1] of an identity, and drops those that are long over.
--- ARGV: this second, the hour until which the index has to know the key, milliseconds until then, the key.
--- A score tells both: hours of keeping before seconds of adding, so that what is over is a range of scores.
+-- Adds a key to the index KEYS[1] of an identity, and removes the entries that are no longer kept.
+-- ARGV: the current second, the hour until which the entry is kept, milliseconds until then, the key.
+-- A score is the hour until which the entry is kept, times SECONDS, plus the second in which it was added. So the
+-- entries that are no longer kept are a range of scores.
 local SECONDS = 4294967296
 local now, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 local over = string.format('(%.0f', math.floor(now / 3600) * SECONDS)

@@ -1,9 +1,10 @@
--- What lives at KEYS[1] at the moment ARGV[1], as `held`; false where nothing does. It is bytes: 1 says what it is,
--- 2 to 9 are when it expires, 10 to 17 its version, and from 34 on come scope and identity, each after its length.
--- A script answers nothing when it did what it was asked to, or whose record it did it to, '' where nothing lives, and
--- else what is there.
+-- Sets `held` to the value of KEYS[1] at the moment ARGV[1], or to false if the key is absent or expired. Byte 1 of a
+-- value is its kind, bytes 2 to 9 are its expiry, bytes 10 to 17 its version. From byte 34 on follow scope and identity,
+-- each after its length.
+-- A script that did its work replies nothing, or the owner of the record. Otherwise it replies `held`, or '' if `held` is
+-- false.
 
--- Lua's numbers are doubles, which do not hold every moment: halves do.
+-- Lua's numbers are doubles, which do not hold every moment. They do hold each half of a moment.
 local function is_after(one, other)
   local high, low = struct.unpack('>i4I4', one)
   local than_high, than_low = struct.unpack('>i4I4', other)
@@ -15,7 +16,7 @@ if held and not is_after(held:sub(2, 9), ARGV[1]) then
   held = false
 end
 
--- Whose record it is, as scope and identity; false where it is nobody's.
+-- The scope and identity of the record; false if it has no identity.
 local function owner()
   local scope = struct.unpack('>I2', held, 34)
   local identity = struct.unpack('>I2', held, 36 + scope)

@@ -1,47 +1,48 @@
-//! All sessions of an identity: listed, and ended.
+//! Listing and ending all sessions of an identity.
 
 use std::collections::{HashMap, HashSet};
 
 use futures::future::{join_all, try_join_all};
 
-use super::RedisStore;
-use super::index::Member;
+use super::index::IndexEntry;
+use super::script::ScriptReply;
+use super::server::Server;
 use crate::base::clock::Timestamp;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone};
 use crate::store::{Lookup, envelope};
 
-/// So many records are asked for at once.
+/// The number of records that are loaded or ended at once.
 const BATCH: usize = 32;
-/// So many members of an index are looked at before those that are stale are forgotten.
+/// The number of index entries that are checked before the stale ones are removed, so that a call that is cut off has made
+/// the index shorter.
 const STRETCH: usize = 1024;
 
-impl RedisStore {
-    pub(super) async fn list_all(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
+impl Server {
+    pub(super) async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let index = self.index(scope, identity);
         let (mut listed, mut moved, mut followed) = (HashMap::new(), Vec::new(), HashSet::new());
-        // Forgotten as it goes on: a long list that is cut off is shorter the next time.
-        for members in self.members(&index).await?.chunks(STRETCH) {
-            let keys: Vec<Key> = members.iter().map(|member| member.key).collect();
-            self.look_at(&keys, (scope, identity), &mut listed, &mut moved).await?;
-            let stale: Vec<Member> =
-                members.iter().copied().filter(|member| !listed.contains_key(&member.key)).collect();
-            self.forget(&index, &stale).await?;
+        for entries in self.index_entries(&index).await?.chunks(STRETCH) {
+            let keys: Vec<Key> = entries.iter().map(|entry| entry.key).collect();
+            self.collect(&keys, (scope, identity), &mut listed, &mut moved).await?;
+            let stale: Vec<IndexEntry> =
+                entries.iter().copied().filter(|entry| !listed.contains_key(&entry.key)).collect();
+            self.forget_entries(&index, &stale).await?;
         }
-        // To one that may not have been there when it was looked at.
+        // A session may have moved to a key that held nothing when it was looked at.
         loop {
             moved.retain(|to| !listed.contains_key(to) && followed.insert(*to));
             if moved.is_empty() {
                 return Ok(listed.into_iter().collect());
             }
             let keys = std::mem::take(&mut moved);
-            self.look_at(&keys, (scope, identity), &mut listed, &mut moved).await?;
+            self.collect(&keys, (scope, identity), &mut listed, &mut moved).await?;
         }
     }
 
-    /// Looks at sessions: lists those of an identity, and notes where others have moved to.
-    async fn look_at(
+    /// Loads sessions. Adds those of an identity to `listed`, and the keys to which others have moved to `moved`.
+    async fn collect(
         &self,
         keys: &[Key],
         (scope, identity): (&str, &str),
@@ -49,7 +50,7 @@ impl RedisStore {
         moved: &mut Vec<Key>,
     ) -> Result<()> {
         for keys in keys.chunks(BATCH) {
-            for (key, found) in keys.iter().zip(try_join_all(keys.iter().map(|key| self.look(key))).await?) {
+            for (key, found) in keys.iter().zip(try_join_all(keys.iter().map(|key| self.load(key))).await?) {
                 match found {
                     Lookup::Found(record) if is_of(&record, scope, identity) => _ = listed.insert(*key, record),
                     Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => moved.push(to),
@@ -60,7 +61,7 @@ impl RedisStore {
         Ok(())
     }
 
-    pub(super) async fn end_all(
+    pub(super) async fn retire_all(
         &self,
         scope: &str,
         identity: &str,
@@ -71,36 +72,44 @@ impl RedisStore {
         let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
         let (mut seen, mut followed) = (HashSet::new(), HashSet::new());
         let (mut ended, mut failure) = (0, None);
-        // A session may be given another id meanwhile: it is in the index and written under that one before it leaves
-        // the other. So whoever moved is followed at once, and the index read until nobody new is there.
+        // A session may get another id in between. It is indexed and written under the new id before it leaves the old one.
+        // So sessions that moved are followed at once, and the index is read until it has no new entry.
         loop {
-            let mut members = self.members(&index).await?;
-            members.retain(|member| Some(&member.key) != except && seen.insert(member.key));
-            if members.is_empty() {
+            let mut entries = self.index_entries(&index).await?;
+            entries.retain(|entry| Some(&entry.key) != except && seen.insert(entry.key));
+            if entries.is_empty() {
                 return failure.map_or(Ok(ended), Err);
             }
-            for members in members.chunks(STRETCH) {
-                let mut keys: Vec<Key> = members.iter().map(|member| member.key).collect();
+            for entries in entries.chunks(STRETCH) {
+                let mut keys: Vec<Key> = entries.iter().map(|entry| entry.key).collect();
                 while !keys.is_empty() {
-                    let mut moved = Vec::new();
-                    for keys in keys.chunks(BATCH) {
-                        for answer in join_all(keys.iter().map(|key| self.end(key, &[], &owner, tombstone))).await {
-                            match answer {
-                                Ok(answer) => {
-                                    ended += u64::from(answer.is_done());
-                                    let to = answer.moved_to();
-                                    moved.extend(to.filter(|to| Some(to) != except && followed.insert(*to)));
-                                }
-                                // The others are to end all the same.
-                                Err(error) => failure = Some(error),
-                            }
-                        }
-                    }
+                    let (number, moved, error) = self.end_each(&keys, &owner, tombstone).await;
+                    ended += number;
+                    failure = error.or(failure);
                     keys = moved;
+                    keys.retain(|to| Some(to) != except && followed.insert(*to));
                 }
-                self.forget(&index, members).await?;
+                self.forget_entries(&index, entries).await?;
             }
         }
+    }
+
+    /// Ends sessions of `owner`. Returns the number of ended sessions, the keys to which others moved, and an error if a call
+    /// failed.
+    async fn end_each(&self, keys: &[Key], owner: &[u8], tombstone: Tombstone) -> (u64, Vec<Key>, Option<Error>) {
+        let (mut ended, mut moved, mut failure) = (0, Vec::new(), None);
+        for keys in keys.chunks(BATCH) {
+            for reply in join_all(keys.iter().map(|key| self.end(key, None, owner, tombstone))).await {
+                match reply {
+                    Ok(ScriptReply::Done | ScriptReply::DoneFor(..)) => ended += 1,
+                    Ok(ScriptReply::Held(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }))) => moved.push(to),
+                    Ok(ScriptReply::Held(_)) => {}
+                    // The other sessions still have to end.
+                    Err(error) => failure = Some(error),
+                }
+            }
+        }
+        (ended, moved, failure)
     }
 }
 

@@ -1,134 +1,112 @@
-//! The index of identities: a sorted set for each, of the keys of its sessions.
+//! The index of identities: for each identity a sorted set of the keys of its sessions.
 //!
-//! In a cluster it lies elsewhere than the sessions, and no script reaches both. So a key is put there before its
-//! record is written, and whoever reads the index looks at each record. What is no longer right is dropped by readers,
-//! after a while, and by itself when it is long over.
+//! In a cluster the index is at another node than the sessions, and no script reaches both. So a key is added before its
+//! record is written, and readers check each record. Stale entries are removed by readers after a grace period, and expire by
+//! themselves.
 
 use std::time::Duration;
 
 use redis::{FromRedisValue, cmd};
 use sha2::{Digest, Sha256};
 
-use super::script::senseless;
-use super::{LONGEST, MINUTE, RedisStore};
+use super::fault::unexpected_reply;
+use super::server::{CLOCK_SKEW, MAX_KEPT, Server};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::id::Key;
 
-/// What comes on top of two lifetimes.
+/// How long an entry is kept in addition to two lifetimes of its session.
 const SLACK: Duration = Duration::from_hours(24);
-/// The place of the hours of keeping in a score, above the seconds of adding. Both fit into a double.
+/// A score holds the hour until which the entry is kept, times this number, plus the second in which it was added. Both fit
+/// into a double.
 const SECONDS: u64 = 1 << 32;
-const MOST_HOURS: u64 = (1 << 21) - 1;
-const MOST_SECONDS: u64 = SECONDS - 1;
+const MAX_HOURS: u64 = (1 << 21) - 1;
+const MAX_SECONDS: u64 = SECONDS - 1;
 
-/// The name of an identity's index in Redis, without the prefix: neither scope nor identity can be read from it.
+/// The name of an identity's index, without the prefix. It reveals neither scope nor identity.
 fn name(scope: &str, identity: &str) -> String {
     let length = u64::try_from(scope.len()).unwrap_or(u64::MAX).to_be_bytes();
     let digest = Sha256::new().chain_update(length).chain_update(scope).chain_update(identity).finalize();
     format!("index:{}", Key::from_bytes(digest.into()).to_hex())
 }
 
-/// How long the index has to know a session, to live from now on for `lifetime`: for one lifetime more and a day, so
-/// that nothing is lost when a process ends between moving a record's expiry and coming here.
-fn keeping(lifetime: Duration) -> Duration {
+/// How long the entry of a session with the remaining `lifetime` is kept: for two lifetimes and a day, so that a session
+/// stays listed if a process ends after it has moved the record's expiry and before it has updated the index.
+fn kept(lifetime: Duration) -> Duration {
     lifetime.saturating_mul(2).saturating_add(SLACK)
 }
 
-/// This second, and the hour until which a session is to be kept.
-fn moments(now: Timestamp, keeping: Duration) -> (u64, u64) {
+/// The current second, and the hour until which an entry is kept.
+fn moments(now: Timestamp, kept: Duration) -> (u64, u64) {
     let now = u64::try_from(now.as_millis()).unwrap_or(0) / 1000;
-    let hours = now.saturating_add(keeping.as_secs()) / 3600 + 1;
-    (now.min(MOST_SECONDS), hours.min(MOST_HOURS))
+    let hours = now.saturating_add(kept.as_secs()) / 3600 + 1;
+    (now.min(MAX_SECONDS), hours.min(MAX_HOURS))
 }
 
 /// A session in an index.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Member {
+pub(super) struct IndexEntry {
     pub key: Key,
     score: u64,
 }
 
-impl Member {
-    /// Was it put there within `grace` before `now`? Then its record may be about to be written.
+impl IndexEntry {
+    /// Whether the entry was added within `grace` before `now`, so that its record may not be written yet.
     fn is_young(&self, now: Timestamp, grace: Duration) -> bool {
         let (now, _) = moments(now, Duration::ZERO);
         now.saturating_sub(self.score % SECONDS) <= grace.as_secs()
     }
 }
 
-impl RedisStore {
+impl Server {
+    /// The key of an identity's index.
     pub(super) fn index(&self, scope: &str, identity: &str) -> String {
         format!("{}{}", self.prefix, name(scope, identity))
     }
 
-    /// Puts a session, to live until `expires_at`, into its identity's index.
+    /// Adds a session that expires at `expires_at` to the index of its identity.
     pub(super) async fn enlist(&self, scope: &str, identity: &str, key: &Key, expires_at: Timestamp) -> Result<()> {
-        let now = self.clock.now();
-        let keeping = keeping(now.until(expires_at)).min(LONGEST);
-        let (second, hour) = moments(now, keeping);
-        let numbers = [second.to_string(), hour.to_string(), keeping.as_millis().to_string()];
-        let [second, hour, keeping] = numbers.each_ref().map(String::as_bytes);
-        let arguments = [second, hour, keeping, key.as_bytes().as_slice()];
-        self.run(&self.scripts.enlist, &self.index(scope, identity), &arguments).await.map(|_| ())
+        let now = self.now();
+        let kept = kept(now.until(expires_at)).min(MAX_KEPT);
+        let (second, hour) = moments(now, kept);
+        let numbers = [second.to_string(), hour.to_string(), kept.as_millis().to_string()];
+        let [second, hour, kept] = numbers.each_ref().map(String::as_bytes);
+        let arguments = [second, hour, kept, key.as_bytes().as_slice()];
+        self.run(&self.scripts.enlist, &self.index(scope, identity), &arguments).await?;
+        Ok(())
     }
 
-    pub(super) async fn members(&self, index: &str) -> Result<Vec<Member>> {
-        let answer = self.call(index, cmd("ZRANGE").arg(index).arg(0).arg(-1).arg("WITHSCORES")).await?;
-        let members = Vec::<(Vec<u8>, f64)>::from_redis_value(answer).map_err(|_| senseless())?;
+    pub(super) async fn index_entries(&self, index: &str) -> Result<Vec<IndexEntry>> {
+        let reply = self.call(index, cmd("ZRANGE").arg(index).arg(0).arg(-1).arg("WITHSCORES")).await?;
+        let entries = Vec::<(Vec<u8>, f64)>::from_redis_value(reply).map_err(|_| unexpected_reply())?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores are whole numbers")]
-        let member = |(key, score): (Vec<u8>, f64)| Some(Member { key: Key::from_slice(&key)?, score: score as u64 });
-        Ok(members.into_iter().filter_map(member).collect())
+        let entry =
+            |(key, score): (Vec<u8>, f64)| Some(IndexEntry { key: Key::from_slice(&key)?, score: score as u64 });
+        Ok(entries.into_iter().filter_map(entry).collect())
     }
 
-    /// Takes members out of an index, but for those whose record may just be on its way.
-    pub(super) async fn forget(&self, index: &str, members: &[Member]) -> Result<()> {
-        // Twice what a call may take, and a minute in which clocks may differ.
-        let (now, grace) = (self.clock.now(), self.timeout.saturating_mul(2).saturating_add(MINUTE));
-        let stale = members.iter().filter(|member| !member.is_young(now, grace));
-        let texts: Vec<(Key, String)> = stale.map(|member| (member.key, member.score.to_string())).collect();
+    /// Removes entries without a session, except those whose record may not be written yet.
+    pub(super) async fn forget_entries(&self, index: &str, entries: &[IndexEntry]) -> Result<()> {
+        // A record is written within two time limits, by a machine whose clock may differ.
+        let (now, grace) = (self.now(), self.timeout.saturating_mul(2).saturating_add(CLOCK_SKEW));
+        let stale = entries.iter().filter(|entry| !entry.is_young(now, grace));
+        let texts: Vec<(Key, String)> = stale.map(|entry| (entry.key, entry.score.to_string())).collect();
         if texts.is_empty() {
             return Ok(());
         }
         let arguments: Vec<&[u8]> =
             texts.iter().flat_map(|(key, score)| [key.as_bytes().as_slice(), score.as_bytes()]).collect();
-        self.run(&self.scripts.forget, index, &arguments).await.map(|_| ())
+        self.run(&self.scripts.forget, index, &arguments).await?;
+        Ok(())
     }
 
-    /// Takes a session that has ended out of its identity's index. If that fails, whoever reads the index does it.
+    /// Removes the entry of a session that has ended. If this fails, a reader of the index removes the entry.
     pub(super) async fn delist(&self, scope: &str, identity: &str, key: &Key) -> Result<()> {
         let index = self.index(scope, identity);
-        self.call(&index, cmd("ZREM").arg(&index).arg(key.as_bytes())).await.map(|_| ())
+        self.call(&index, cmd("ZREM").arg(&index).arg(key.as_bytes())).await?;
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scopes_and_identities_do_not_run_into_each_other() {
-        assert_ne!(name("ab", "c"), name("a", "bc"));
-        assert_eq!(name("a", "b"), name("a", "b"));
-    }
-
-    #[test]
-    fn a_score_fits_into_a_double_whatever_the_moment() {
-        for now in [i64::MIN, 0, 1_700_000_000_000, i64::MAX] {
-            for lifetime in [Duration::ZERO, Duration::MAX] {
-                let (second, hour) = moments(Timestamp::from_millis(now), keeping(lifetime));
-                assert!(hour * SECONDS + second < 1 << 53);
-            }
-        }
-    }
-
-    #[test]
-    fn a_member_is_young_for_the_grace() {
-        let added = Timestamp::from_millis(1_700_000_000_000);
-        let (second, hour) = moments(added, keeping(Duration::from_hours(1)));
-        let member = Member { key: Key::from_bytes([0; 32]), score: hour * SECONDS + second };
-        let grace = Duration::from_secs(60);
-        assert!(member.is_young(added, grace) && member.is_young(added.plus(grace), grace));
-        assert!(!member.is_young(added.plus(grace * 2), grace));
-    }
-}
+mod tests;

@@ -1,177 +1,170 @@
-//! One server: a connection that many calls share, and that is replaced when it is of no use any more.
+//! One server: a connection that all calls share, and that is replaced when it becomes unusable.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult, Value};
 
-use super::fault::{self, Trouble};
+use super::fault::{CallError, has_code};
 
-/// After a failure to connect, for so long nobody tries again.
+/// For this long after a failed attempt to connect, calls do not try again.
 const BACKOFF: Duration = Duration::from_millis(50);
 
 /// One server.
 ///
-/// The driver matches replies to calls by their order, and takes the reply of a call that was dropped from the line,
-/// so a call may be dropped at any time. But it waits for a reply for ever: see [`Watch`].
+/// The driver matches replies to calls by their order, and discards the reply of a dropped call. So a call may be dropped at
+/// any time. But the driver waits for a reply without limit: see [`PendingCall`].
 pub(super) struct Node {
     client: Client,
-    /// How long making a connection may take.
-    reach: Duration,
-    /// A call that waits for so long in vain has found a connection that is of no use.
-    patience: Duration,
-    line: Mutex<Option<Line>>,
-    /// Held by the one call that makes a connection for all; when the last try failed, and how.
+    connect_timeout: Duration,
+    /// A connection on which nothing comes back for this long is replaced.
+    max_silence: Duration,
+    connection: Mutex<Option<Connection>>,
+    /// The last failed attempt to connect. The call that holds the lock connects for all.
     failure: tokio::sync::Mutex<Option<(Instant, RedisError)>>,
 }
 
 #[derive(Clone)]
-struct Line {
-    connection: MultiplexedConnection,
-    health: Arc<Health>,
+struct Connection {
+    driver: MultiplexedConnection,
+    health: Health,
 }
 
-/// What is known of a connection.
+#[derive(Clone, Default)]
+struct Health(Arc<Mutex<HealthState>>);
+
 #[derive(Default)]
-struct Health {
-    /// Takes no more calls: it was closed, or nothing comes back. Calls that have it still may get their replies.
-    is_over: AtomicBool,
-    /// Since when calls have been sent, and none answered.
-    silent_since: Mutex<Option<Instant>>,
+struct HealthState {
+    /// New calls need another connection. Calls that use this one may still get their replies.
+    is_closed: bool,
+    /// The time of the first call since the last reply.
+    silent_since: Option<Instant>,
 }
 
 impl Health {
-    fn end(&self) {
-        self.is_over.store(true, Ordering::Release);
+    fn state(&self) -> MutexGuard<'_, HealthState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Acquire)
-    }
-
-    fn silent_since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.silent_since.lock().unwrap_or_else(PoisonError::into_inner)
+    fn close(&self) {
+        self.state().is_closed = true;
     }
 }
 
 impl Node {
-    pub(super) fn new(info: ConnectionInfo, reach: Duration, timeout: Duration) -> RedisResult<Self> {
-        let client = Client::open(info)?;
+    pub(super) fn new(info: ConnectionInfo, connect_timeout: Duration, timeout: Duration) -> RedisResult<Self> {
         Ok(Self {
-            client,
-            reach,
-            patience: timeout / 2,
-            line: Mutex::default(),
+            client: Client::open(info)?,
+            connect_timeout,
+            max_silence: timeout / 2,
+            connection: Mutex::default(),
             failure: tokio::sync::Mutex::default(),
         })
     }
 
-    /// Sends a command, once.
-    pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Trouble> {
-        let Line { mut connection, health } = self.line().await.map_err(Trouble::Unreached)?;
-        let mut watch = Watch::new(health, self.patience);
-        let answer = connection.send_packed_command(command).await;
-        watch.end(answer)
+    /// How the driver connects to this server.
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        self.client.get_connection_info()
     }
 
-    /// Sends a command for a slot that is just being moved here.
-    pub(super) async fn call_asking(&self, command: &Cmd) -> Result<Value, Trouble> {
-        let Line { mut connection, health } = self.line().await.map_err(Trouble::Unreached)?;
-        let mut watch = Watch::new(health, self.patience);
-        // In one go: `ASKING` holds for the very next command of the connection, whoever's that is.
+    /// Sends a command, once.
+    pub(super) async fn call(&self, command: &Cmd) -> Result<Value, CallError> {
+        let Connection { mut driver, health } = self.connection().await.map_err(CallError::NotSent)?;
+        let pending = PendingCall::new(health, self.max_silence);
+        pending.end(driver.send_packed_command(command).await)
+    }
+
+    /// Sends a command for a slot that is just being moved to this server.
+    pub(super) async fn call_asking(&self, command: &Cmd) -> Result<Value, CallError> {
+        let Connection { mut driver, health } = self.connection().await.map_err(CallError::NotSent)?;
+        let pending = PendingCall::new(health, self.max_silence);
+        // In one message, because `ASKING` applies to the next command of the connection, whoever sends it.
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
-        let answer = connection.send_packed_commands(&both, 0, 2).await;
-        watch.end(answer.map(|mut answers| answers.pop().unwrap_or(Value::Nil)))
+        let replies = driver.send_packed_commands(&both, 0, 2).await;
+        pending.end(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
     }
 
-    fn current(&self) -> Option<Line> {
-        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.as_ref().filter(|line| !line.health.is_over()).cloned()
+    /// The connection, unless it is closed.
+    fn open_connection(&self) -> Option<Connection> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.as_ref().filter(|connection| !connection.health.state().is_closed).cloned()
     }
 
-    async fn line(&self) -> RedisResult<Line> {
-        if let Some(line) = self.current() {
-            return Ok(line);
+    async fn connection(&self) -> RedisResult<Connection> {
+        if let Some(connection) = self.open_connection() {
+            return Ok(connection);
         }
         let mut failure = self.failure.lock().await;
-        if let Some(line) = self.current() {
-            return Ok(line);
+        if let Some(connection) = self.open_connection() {
+            return Ok(connection);
         }
         if let Some((when, error)) = &*failure
             && when.elapsed() < BACKOFF
         {
             return Err(error.clone());
         }
-        match self.connect().await {
-            Ok(line) => {
-                *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.clone());
-                Ok(line)
-            }
-            Err(error) => {
-                *failure = Some((Instant::now(), error.clone()));
-                Err(error)
-            }
-        }
+        let connection = self.connect().await.inspect_err(|error| *failure = Some((Instant::now(), error.clone())))?;
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
+        Ok(connection)
     }
 
-    async fn connect(&self) -> RedisResult<Line> {
-        let health = Arc::new(Health::default());
-        // The store's own timeout ends calls.
+    async fn connect(&self) -> RedisResult<Connection> {
+        let health = Health::default();
+        // The store limits the time of calls.
         let mut config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(self.reach)).set_response_timeout(None);
-        if self.client.get_connection_info().redis_settings().protocol().supports_resp3() {
-            let ends = health.clone();
-            config = config.set_push_sender(move |told: PushInfo| {
-                if told.kind == PushKind::Disconnection {
-                    ends.end();
+            AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(None);
+        if self.info().redis_settings().protocol().supports_resp3() {
+            let health = health.clone();
+            config = config.set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    health.close();
                 }
                 Ok::<(), ()>(())
             });
         }
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Line { connection, health })
+        let driver = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(Connection { driver, health })
     }
 }
 
-/// Watches a call that waits for its reply. Where it is dropped, by this store's timeout or its caller's, and nothing has
-/// come back on the connection for long, that is done with: behind it may be nobody. The next call makes a new one.
-struct Watch {
-    health: Arc<Health>,
-    patience: Duration,
-    has_answer: bool,
+/// A call that waits for its reply. If it is dropped, by the store's timeout or by its caller, and nothing has come back on
+/// the connection for long, it closes the connection, because the server may be gone. The next call makes a new connection.
+struct PendingCall {
+    health: Health,
+    max_silence: Duration,
 }
 
-impl Watch {
-    fn new(health: Arc<Health>, patience: Duration) -> Self {
-        health.silent_since().get_or_insert_with(Instant::now);
-        Self { health, patience, has_answer: false }
+impl PendingCall {
+    fn new(health: Health, max_silence: Duration) -> Self {
+        health.state().silent_since.get_or_insert_with(Instant::now);
+        Self { health, max_silence }
     }
 
-    fn end(&mut self, answer: RedisResult<Value>) -> Result<Value, Trouble> {
-        self.has_answer = true;
-        let answer = answer.map_err(|error| {
-            self.health.end();
-            Trouble::Lost(error)
+    fn end(self, reply: RedisResult<Value>) -> Result<Value, CallError> {
+        let mut state = self.health.state();
+        // Dropped below with nothing to do, because the reply is there.
+        state.silent_since = None;
+        let value = reply.map_err(|error| {
+            state.is_closed = true;
+            CallError::Lost(error)
         })?;
-        *self.health.silent_since() = None;
-        answer.extract_error().map_err(|error| {
-            // The primary became a replica: its name may lead to another by now.
-            if fault::says(&error, "READONLY") {
-                self.health.end();
+        value.extract_error().map_err(|error| {
+            // The primary became a replica, so its name may lead to another server by now.
+            if has_code(&error, "READONLY") {
+                state.is_closed = true;
             }
-            Trouble::Refused(error)
+            CallError::Refused(error)
         })
     }
 }
 
-impl Drop for Watch {
+impl Drop for PendingCall {
     fn drop(&mut self) {
-        let is_long = |since: Instant| since.elapsed() >= self.patience;
-        if !self.has_answer && self.health.silent_since().is_some_and(is_long) {
-            self.health.end();
+        let mut state = self.health.state();
+        if state.silent_since.is_some_and(|since| since.elapsed() >= self.max_silence) {
+            state.is_closed = true;
         }
     }
 }

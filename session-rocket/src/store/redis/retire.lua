@@ -1,5 +1,5 @@
--- ARGV: now, the tombstone, milliseconds to keep it, the version to end or '' for any, whose record to end or ''.
--- When it is done, it answers whose record this was.
+-- ARGV: now, the tombstone, milliseconds to keep it, the version to end or '' for any, the owner or '' for any.
+-- Replies the owner of the record that it ended.
 if not held then
   return ''
 end

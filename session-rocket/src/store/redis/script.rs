@@ -1,15 +1,14 @@
-//! The scripts that run in the server, each as a whole, and what they answer.
+//! The scripts, each of which the server runs as a whole, and their replies.
 
 use bytes::Bytes;
 use redis::{Cmd, Value, cmd, from_redis_value};
 
+use super::fault::unexpected_reply;
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::Key;
-use crate::store::record::{Fate, Tombstone};
+use crate::base::error::Result;
 use crate::store::{Lookup, envelope};
 
-/// A script, which a server knows by its hash once it has run it.
+/// A script. A server that has run it knows it by its hash.
 pub(super) struct Script {
     code: &'static str,
     hash: String,
@@ -20,12 +19,12 @@ impl Script {
         Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
     }
 
-    /// Runs it, if the server knows it.
+    /// The command that runs the script if the server knows it.
     pub(super) fn by_hash(&self, name: &str, arguments: &[&[u8]]) -> Cmd {
         command("EVALSHA", &self.hash, name, arguments)
     }
 
-    /// Runs it, and makes it known.
+    /// The command that runs the script and makes it known.
     pub(super) fn in_full(&self, name: &str, arguments: &[&[u8]]) -> Cmd {
         command("EVAL", self.code, name, arguments)
     }
@@ -64,43 +63,26 @@ impl Scripts {
     }
 }
 
-/// What a script says that was run on a session.
-pub(super) enum Answer {
+/// The reply of a script that was run on a session.
+pub(super) enum ScriptReply {
     Done,
-    /// Done, to a session of this scope and identity.
+    /// Done to a session of this scope and identity.
     DoneFor(String, String),
-    /// Not done, for this is there.
+    /// Not done, because of what the key holds.
     Held(Lookup),
 }
 
-impl Answer {
+impl ScriptReply {
     pub(super) fn read(value: Value, now: Timestamp) -> Result<Self> {
         match value {
             Value::Nil => Ok(Self::Done),
             Value::Array(_) => {
-                let (scope, identity) = from_redis_value(value).map_err(|_| senseless())?;
+                let (scope, identity) = from_redis_value(value).map_err(|_| unexpected_reply())?;
                 Ok(Self::DoneFor(scope, identity))
             }
             Value::BulkString(held) if held.is_empty() => Ok(Self::Held(Lookup::Absent)),
             Value::BulkString(held) => Ok(Self::Held(envelope::open(Bytes::from(held), now)?)),
-            _ => Err(senseless()),
+            _ => Err(unexpected_reply()),
         }
     }
-
-    pub(super) fn is_done(&self) -> bool {
-        matches!(self, Self::Done | Self::DoneFor(..))
-    }
-
-    /// Where the session lives on, if it moved.
-    pub(super) fn moved_to(&self) -> Option<Key> {
-        match self {
-            Self::Held(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Some(*to),
-            Self::Done | Self::DoneFor(..) | Self::Held(_) => None,
-        }
-    }
-}
-
-/// The server says what no script and no command of this store's says.
-pub(super) fn senseless() -> Error {
-    Error::new(ErrorKind::Unavailable, "Redis gave an answer that makes no sense")
 }

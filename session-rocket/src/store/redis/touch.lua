@@ -1,5 +1,5 @@
 -- ARGV: now, the new expiry, milliseconds to keep the record until then, the version to touch.
--- When it is done, it answers whose record this is.
+-- Replies the owner of the record that it touched.
 if not held then
   return ''
 end

@@ -324,6 +324,10 @@ impl<D: Driver> Store for SqlStore<D> {
         }
     }
 
+    fn has_identity_index(&self) -> bool {
+        true
+    }
+
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let values = [Value::Scope(scope), Value::Identity(Some(identity)), self.sql.now()];
         let held = self.sql.read("list", &self.sql.statements.list, &values, false).await?;

@@ -58,7 +58,7 @@ async fn a_write_that_is_cut_off_anywhere_leaves_nothing_old_in_the_cache() {
             let told = Position::from(&one.load().await);
             let seen = Position::from(&other.load().await);
             assert!(seen >= told, "write {number} cut after {polls} polls: {seen:?} after {told:?}");
-            while one.store.0.unfinished.contains(&KEY) {
+            while one.store.0.detached.contains(&KEY) {
                 pause().await;
                 tokio::task::yield_now().await;
             }

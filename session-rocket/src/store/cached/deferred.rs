@@ -13,21 +13,23 @@ use crate::base::id::Key;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
-/// The pause after an attempt to open the cache that failed.
-const PAUSE: Duration = Duration::from_millis(500);
+/// For this long after a failed attempt to open the store, reads do not try again.
+const READ_PAUSE: Duration = Duration::from_millis(500);
+/// Writes always try, because another process may be served the record that the write replaces.
+const WRITE_PAUSE: Duration = Duration::ZERO;
 
 pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>>> + Send>>;
 
 /// A store that its calls open: each call fails until an attempt to open the store succeeds.
-pub(crate) struct LateStore {
-    open: Arc<dyn Fn() -> Opening + Send + Sync>,
+pub(crate) struct DeferredStore {
+    open: Box<dyn Fn() -> Opening + Send + Sync>,
     opened: Arc<OnceLock<Arc<dyn Store>>>,
-    /// The end of the last attempt, and why it failed. Whoever holds the lock makes the next attempt.
+    /// The end of the last attempt, and its error. The call that holds the lock makes the next attempt.
     failure: Arc<Mutex<(Timestamp, Error)>>,
     clock: Arc<dyn Clock>,
 }
 
-impl LateStore {
+impl DeferredStore {
     /// A store that `open` failed to open just now, with `failure`.
     pub(crate) fn new(
         open: impl Fn() -> Opening + Send + Sync + 'static,
@@ -35,19 +37,10 @@ impl LateStore {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let failure = Arc::new(Mutex::new((clock.now(), failure)));
-        Self { open: Arc::new(open), opened: Arc::default(), failure, clock }
+        Self { open: Box::new(open), opened: Arc::default(), failure, clock }
     }
 
-    /// The store for a read, which fails for a while after an attempt has failed.
-    async fn store(&self) -> Result<Arc<dyn Store>> {
-        self.opened(PAUSE).await
-    }
-
-    /// The store for a write. It always tries, because another process may be served what the write replaces.
-    async fn now(&self) -> Result<Arc<dyn Store>> {
-        self.opened(Duration::ZERO).await
-    }
-
+    /// The store. Fails for `pause` after a failed attempt.
     async fn opened(&self, pause: Duration) -> Result<Arc<dyn Store>> {
         if let Some(store) = self.opened.get() {
             return Ok(store.clone());
@@ -75,38 +68,38 @@ impl LateStore {
                 }
             }
         });
-        let ended = |e| Error::with_source(ErrorKind::Unavailable, "opening the cache was interrupted", e);
-        attempt.await.map_err(ended)?
+        let interrupted = |e| Error::with_source(ErrorKind::Unavailable, "opening the cache was interrupted", e);
+        attempt.await.map_err(interrupted)?
     }
 }
 
 #[async_trait]
-impl Store for LateStore {
+impl Store for DeferredStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
-        self.store().await?.load(key).await
+        self.opened(READ_PAUSE).await?.load(key).await
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        self.now().await?.create(key, record).await
+        self.opened(WRITE_PAUSE).await?.create(key, record).await
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        self.now().await?.update(key, expected, record).await
+        self.opened(WRITE_PAUSE).await?.update(key, expected, record).await
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        self.now().await?.touch(key, expected, expires_at).await
+        self.opened(WRITE_PAUSE).await?.touch(key, expected, expires_at).await
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        self.now().await?.retire(key, expected, tombstone).await
+        self.opened(WRITE_PAUSE).await?.retire(key, expected, tombstone).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.now().await?.delete(key).await
+        self.opened(WRITE_PAUSE).await?.delete(key).await
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
-        self.store().await?.delete_expired(limit).await
+        self.opened(READ_PAUSE).await?.delete_expired(limit).await
     }
 }

@@ -1,0 +1,24 @@
+//! The time limit of a call.
+
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use crate::base::clock::{Clock, within};
+use crate::base::error::{Error, ErrorKind, Result};
+
+/// Runs `call` for at most `limit`. `server` names the callee in the error.
+///
+/// # Errors
+/// The error of `call`, or [`ErrorKind::Timeout`] after `limit`, when `call` is dropped.
+pub(crate) async fn bounded<A>(
+    clock: &dyn Clock,
+    limit: Duration,
+    server: &str,
+    call: impl Future<Output = Result<A>>,
+) -> Result<A> {
+    within(clock, || limit, call).await.unwrap_or_else(|| {
+        let context = format!("{server} did not answer within {}", format_duration(limit));
+        Err(Error::new(ErrorKind::Timeout, context))
+    })
+}

@@ -1,0 +1,173 @@
+//! The options of a store.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::{Clock, SystemClock};
+
+/// What opening a store does about the session table.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Migrate {
+    /// Creates the table, or migrates it to the current version.
+    #[default]
+    Auto,
+    /// Fails unless the table has the current version.
+    Check,
+    /// Fails only if the table cannot be used.
+    Off,
+}
+
+/// Which store to open, and how.
+///
+/// ```
+/// use session_rocket::store::Options;
+///
+/// let options = Options::new("sqlite::memory:").table("visitors");
+/// ```
+#[non_exhaustive]
+#[derive(Clone)]
+pub struct Options {
+    /// The back-end and its address. _Default:_ `"sqlite://sessions.db"`.
+    pub url: String,
+    /// The table's name, in a SQL database. _Default:_ `"rocket_session"`.
+    pub table: String,
+    /// What opening does about the table. _Default:_ [`Migrate::Auto`].
+    pub migrate: Migrate,
+    /// The time limit of one call. _Default:_ five seconds.
+    pub timeout: Duration,
+    /// The maximum number of connections: those that read from SQLite, those to PostgreSQL or MySQL, those to each
+    /// Memcached server. Redis has one. _Default:_ four for SQLite, ten for PostgreSQL and MySQL, 16 for Memcached.
+    pub max_connections: Option<u32>,
+    /// The maximum number of sessions and tombstones in a `memory:` store. _Default:_ 100,000.
+    pub capacity: usize,
+    /// The URL of a cache in front of the store. _Default:_ none.
+    pub cache: Option<String>,
+    /// The maximum time for which the cache serves an entry. _Default:_ 60 seconds.
+    pub cache_ttl: Duration,
+    /// The prefix of the keys in Redis and Memcached. _Default:_ `"session:"`.
+    pub key_prefix: String,
+    /// The source of the time. _Default:_ [`SystemClock`].
+    pub clock: Arc<dyn Clock>,
+    /// Whether opening creates a missing directory or SQLite file.
+    pub(crate) creates: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            url: "sqlite://sessions.db".to_owned(),
+            table: "rocket_session".to_owned(),
+            migrate: Migrate::Auto,
+            timeout: Duration::from_secs(5),
+            max_connections: None,
+            capacity: 100_000,
+            cache: None,
+            cache_ttl: Duration::from_secs(60),
+            key_prefix: "session:".to_owned(),
+            clock: Arc::new(SystemClock),
+            creates: true,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults, with the URL of the back-end.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+
+    /// Sets the table's name.
+    #[must_use]
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.table = name.into();
+        self
+    }
+
+    /// Sets what opening does about the table.
+    #[must_use]
+    pub fn migrate(mut self, migrate: Migrate) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
+    /// Sets the time limit of one call.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the maximum number of connections, which is at least one.
+    #[must_use]
+    pub fn max_connections(mut self, number: u32) -> Self {
+        self.max_connections = Some(number.max(1));
+        self
+    }
+
+    /// Sets the maximum number of sessions and tombstones in a `memory:` store.
+    #[must_use]
+    pub fn capacity(mut self, sessions: usize) -> Self {
+        self.capacity = sessions;
+        self
+    }
+
+    /// Puts a cache in front of the store.
+    #[must_use]
+    pub fn cache(mut self, url: impl Into<String>) -> Self {
+        self.cache = Some(url.into());
+        self
+    }
+
+    /// Sets the maximum time for which the cache serves an entry.
+    #[must_use]
+    pub fn cache_ttl(mut self, duration: Duration) -> Self {
+        self.cache_ttl = duration;
+        self
+    }
+
+    /// Sets the prefix of the keys in Redis and Memcached.
+    #[must_use]
+    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.key_prefix = prefix.into();
+        self
+    }
+
+    /// Sets the source of the time.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Whether both name one store, opened in one way.
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
+        self.values() == other.values() && std::ptr::addr_eq(Arc::as_ptr(&self.clock), Arc::as_ptr(&other.clock))
+    }
+
+    /// All but the clock, to compare them.
+    fn values(&self) -> impl PartialEq {
+        let Self {
+            url,
+            table,
+            migrate,
+            timeout,
+            max_connections,
+            capacity,
+            cache,
+            cache_ttl,
+            key_prefix,
+            creates,
+            clock: _,
+        } = self;
+        (url, table, migrate, timeout, max_connections, capacity, cache, cache_ttl, key_prefix, creates)
+    }
+}
+
+/// Omits the URLs, which may contain a password.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("table", &self.table).field("migrate", &self.migrate).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,114 @@
+//! The server or cluster that keeps the sessions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, ErrorKind as Kind, ServerErrorKind, Value, cmd, from_redis_value};
+
+use super::cluster::Cluster;
+use super::fault::{CallError, PART_OF_CLUSTER};
+use super::node::Node;
+use super::script::{Script, Scripts};
+use super::url;
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::store::Options;
+
+/// The assumed maximum difference between the clocks of two machines.
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// The maximum time for which Redis keeps a key: longer than any session, and short enough for any server to count.
+pub(super) const MAX_KEPT: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// The server or cluster, which holds sessions under a prefix.
+pub(super) struct Server {
+    nodes: Nodes,
+    pub scripts: Scripts,
+    pub prefix: String,
+    pub clock: Arc<dyn Clock>,
+    /// The time limit of a store's call, which [`RedisStore`](super::RedisStore) enforces.
+    pub timeout: Duration,
+}
+
+enum Nodes {
+    Single(Arc<Node>),
+    Cluster(Box<Cluster>),
+}
+
+impl Server {
+    /// The server or cluster of `options.url`, which is not connected yet.
+    pub(super) fn new(options: &Options) -> Result<Self> {
+        let timeout = options.timeout;
+        let target = url::parse(&options.url, timeout)?;
+        if target.is_tls {
+            // Fails if the application has chosen another provider, which is then used.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let invalid = || Error::new(ErrorKind::Config, "the URL names no Redis server");
+        let nodes = if target.is_cluster {
+            Nodes::Cluster(Box::new(Cluster::new(&target.nodes, timeout).ok_or_else(invalid)?))
+        } else {
+            let node = target.nodes.into_iter().next().ok_or_else(invalid)?;
+            Nodes::Single(Arc::new(Node::new(node, timeout, timeout).map_err(|_| invalid())?))
+        };
+        let (prefix, clock) = (options.key_prefix.clone(), options.clock.clone());
+        Ok(Self { nodes, scripts: Scripts::new(), prefix, clock, timeout })
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.nodes, Nodes::Cluster(_))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Runs a command on the key `name`.
+    pub(super) async fn call(&self, name: &str, command: &Cmd) -> Result<Value, CallError> {
+        match &self.nodes {
+            Nodes::Single(node) => node.call(command).await,
+            Nodes::Cluster(cluster) => cluster.call(name.as_bytes(), command).await,
+        }
+    }
+
+    /// Runs a script on the key `name`.
+    pub(super) async fn run(&self, script: &Script, name: &str, arguments: &[&[u8]]) -> Result<Value, CallError> {
+        match self.call(name, &script.by_hash(name, arguments)).await {
+            Err(CallError::Refused(error)) if error.kind() == Kind::Server(ServerErrorKind::NoScript) => {
+                self.call(name, &script.in_full(name, arguments)).await
+            }
+            reply => reply,
+        }
+    }
+
+    /// The nodes that keep sessions.
+    pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, CallError> {
+        match &self.nodes {
+            Nodes::Single(node) => Ok(vec![node.clone()]),
+            Nodes::Cluster(cluster) => cluster.primaries().await,
+        }
+    }
+
+    /// Checks at launch that the URL names the right kind of server. Warns of a server that may evict keys, because evicting
+    /// a session logs a user out.
+    pub(super) async fn check_nodes(&self) -> Result<()> {
+        for node in self.primaries().await? {
+            node.call(&cmd("PING")).await?;
+            // The user may lack the right to call `INFO`.
+            let Ok(reply) = node.call(&cmd("INFO")).await else { continue };
+            let info: String = from_redis_value(reply).unwrap_or_default();
+            let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            if value("cluster_enabled") == Some("1") && !self.is_cluster() {
+                return Err(Error::new(ErrorKind::Config, PART_OF_CLUSTER));
+            }
+            let policy = value("maxmemory_policy").unwrap_or("noeviction");
+            if policy != "noeviction" && value("maxmemory").is_some_and(|limit| limit != "0") {
+                log::warn!(
+                    target: "session_rocket",
+                    "this Redis evicts keys when its memory is full (`maxmemory-policy {policy}`), which logs users out: \
+                     keep sessions in a Redis with `maxmemory-policy noeviction`"
+                );
+            }
+        }
+        Ok(())
+    }
+}

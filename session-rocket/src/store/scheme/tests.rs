@@ -1,0 +1,45 @@
+//! Names of schemes, and what is said of unknown ones.
+
+use super::*;
+
+/// The message of a URL that opens no store.
+fn told(url: &str) -> String {
+    opener(url).expect_err("no store").to_string()
+}
+
+#[test]
+fn a_misspelled_scheme_gets_a_suggestion() {
+    for (url, suggestion) in [
+        ("redus://:secret@host", "unknown store `redus:`; did you mean `redis:`?"),
+        ("postgress://host/db", "unknown store `postgress:`; did you mean `postgres:`?"),
+        ("Cookie:", "unknown store `cookie:`; did you mean `cookie+signed:`?"),
+        ("cookie+sealed:", "unknown store `cookie+sealed:`; did you mean `cookie+signed:`?"),
+        ("redis-cluster://a,b", "unknown store `redis-cluster:`; did you mean `redis+cluster:`?"),
+    ] {
+        assert_eq!(told(url), suggestion);
+    }
+}
+
+#[test]
+fn an_unknown_scheme_gets_the_complete_list() {
+    for (url, problem) in [("mongodb://:secret@host", "unknown store `mongodb:`"), ("sessions.db", "no scheme")] {
+        let text = told(url);
+        assert!(text.contains(problem) && !text.contains("secret"), "{text}");
+        for name in names() {
+            assert!(text.contains(&format!("`{name}:`")), "{name} is missing: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_back_end_that_is_not_built_names_its_feature() {
+    assert!(refusal("rediss+cluster://host", row_of("redis:")).contains("lacks the cargo feature `redis`"));
+}
+
+#[test]
+fn stores_in_memory_are_known_by_all_their_names() {
+    for url in ["memory:", "Memory:", "sqlite::memory:", "sqlite://:memory:", "SQLite://x?mode=memory"] {
+        assert!(is_in_memory(url), "{url}");
+    }
+    assert!(!is_in_memory("sqlite://memory.db") && !is_in_memory("postgres://host/memory:"));
+}

@@ -1,0 +1,127 @@
+//! The sweeper on a store that counts its calls.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::base::clock::{Sleep, Timestamp};
+use crate::base::error::Error;
+use crate::base::id::Key;
+use crate::store::record::{Record, Tombstone, Version};
+use crate::store::{Create, Lookup, Retire, Touch, Update};
+
+/// A store in which so much has expired, and the limits it was swept with.
+struct Heap {
+    left: Mutex<u64>,
+    limits: Mutex<Vec<u32>>,
+}
+
+#[async_trait]
+impl Store for Heap {
+    async fn load(&self, _: &Key) -> Result<Lookup> {
+        Ok(Lookup::Absent)
+    }
+
+    async fn create(&self, _: &Key, _: &Record) -> Result<Create> {
+        Ok(Create::Taken)
+    }
+
+    async fn update(&self, _: &Key, _: Version, _: &Record) -> Result<Update> {
+        Ok(Update::Gone)
+    }
+
+    async fn touch(&self, _: &Key, _: Version, _: Timestamp) -> Result<Touch> {
+        Ok(Touch::Gone)
+    }
+
+    async fn retire(&self, _: &Key, _: Option<Version>, _: Tombstone) -> Result<Retire> {
+        Ok(Retire::Gone)
+    }
+
+    async fn delete(&self, _: &Key) -> Result<()> {
+        Ok(())
+    }
+
+    async fn delete_expired(&self, limit: u32) -> Result<u64> {
+        let mut left = self.left.lock().unwrap();
+        self.limits.lock().unwrap().push(limit);
+        if *left == u64::MAX {
+            return Err(Error::new(ErrorKind::Unavailable, "out of order"));
+        }
+        let removed = (*left).min(u64::from(limit));
+        *left -= removed;
+        Ok(removed)
+    }
+}
+
+/// A clock whose sleeps end at once, so often, and then never.
+struct Ticks(Mutex<u32>);
+
+impl Clock for Ticks {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        assert!((540..=660).contains(&duration.as_secs()), "{duration:?}");
+        let mut left = self.0.lock().unwrap();
+        if *left == 0 {
+            return Box::pin(std::future::pending());
+        }
+        *left -= 1;
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn heap(left: u64) -> Arc<Heap> {
+    Arc::new(Heap { left: Mutex::new(left), limits: Mutex::default() })
+}
+
+async fn swept(heap: &Arc<Heap>, ticks: u32) {
+    let (end, ended) = oneshot::channel::<()>();
+    let clock = Arc::new(Ticks(Mutex::new(ticks)));
+    let shutdown = async { ended.await.unwrap_or(()) };
+    let sweeper = tokio::spawn(run(heap.clone(), Duration::from_secs(600), clock, shutdown));
+    // The sweeper lets others run after each batch: without that, this would be its only turn.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!sweeper.is_finished(), "it ended before the shutdown");
+    end.send(()).unwrap();
+    sweeper.await.unwrap();
+}
+
+#[tokio::test]
+async fn it_sweeps_in_batches_until_nothing_is_left() {
+    let heap = heap(2500);
+    swept(&heap, 1).await;
+    assert_eq!(*heap.left.lock().unwrap(), 0);
+    assert_eq!(*heap.limits.lock().unwrap(), [1000; 4]);
+}
+
+#[tokio::test]
+async fn a_limit_is_kept_to_the_last_batch() {
+    let heap = heap(5000);
+    let (removed, ended) = in_batches(2100, |limit| heap.delete_expired(limit)).await;
+    assert!(ended.is_ok());
+    assert_eq!((removed, *heap.left.lock().unwrap()), (2100, 2900));
+    assert_eq!(*heap.limits.lock().unwrap(), [1000, 1000, 100]);
+}
+
+#[tokio::test]
+async fn it_tries_again_after_an_error() {
+    let heap = heap(u64::MAX);
+    swept(&heap, 2).await;
+    assert_eq!(*heap.limits.lock().unwrap(), [1000; 2]);
+}
+
+#[tokio::test]
+async fn it_lets_others_run_and_ends_at_shutdown_between_two_batches() {
+    // More batches than there are turns.
+    let heap = heap(100_000);
+    swept(&heap, 1).await;
+    let batches = heap.limits.lock().unwrap().len();
+    assert!(batches > 1 && batches <= 22, "{batches} batches");
+}
