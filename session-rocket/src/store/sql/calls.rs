@@ -36,7 +36,7 @@ impl<DB: Dialect> Together for Loads<DB> {
         let client = &self.0;
         let values: Vec<_> = keys.iter().map(|key| vec![Value::from(*key)]).collect();
         let now = client.clock.now().into();
-        let rows = match client.read_many("load", &client.statements.load, &values, now).await {
+        let rows = match client.read_many(&client.statements.load, &values, now).await {
             Ok(rows) => rows,
             Err(Failure::Unclear(error)) if error.kind() == ErrorKind::Timeout => return Err(error),
             // A connection broke, or the statement was refused: reading again does no harm.
@@ -79,16 +79,6 @@ pub(super) enum ChangeKind<'r> {
 }
 
 impl RowChange<'_> {
-    /// The verb for errors.
-    pub(super) fn verb(&self) -> &'static str {
-        match self.kind {
-            ChangeKind::Insert(_) => "create",
-            ChangeKind::Save(..) => "save",
-            ChangeKind::Refresh(..) => "refresh",
-            ChangeKind::End(..) => "end",
-        }
-    }
-
     pub(super) fn statement<'s>(&self, statements: &'s Statements) -> &'s Grouped {
         match self.kind {
             ChangeKind::Insert(_) => &statements.insert,
@@ -159,7 +149,7 @@ impl<DB: Dialect> Together for Changes<DB> {
         let (client, Some(first)) = (&self.0, changes.first()) else { return Ok(Vec::new()) };
         let now = client.clock.now();
         let rows: Vec<_> = changes.iter().map(|change| change.values(now)).collect();
-        match client.change_many(first.verb(), first.statement(&client.statements), &rows).await {
+        match client.change_many(first.statement(&client.statements), &rows).await {
             Ok(mut changed) => {
                 changed.sort_unstable();
                 Ok(changes.iter().map(|change| changed.binary_search(&change.key).ok().map(drop)).collect())

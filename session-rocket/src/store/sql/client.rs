@@ -1,11 +1,12 @@
 //! Runs statements in a database: with retries, within the time limit, and in the file that was opened.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::connections::{Borrowed, Connections};
-use super::dialect::{Dialect, Fault, Group};
-#[cfg(feature = "sqlite")]
+use super::dialect::{Dialect, Fault};
+use super::driver::Bound;
 use super::file::DatabaseFile;
 use super::launch::prepare;
 use super::retry::retry;
@@ -27,7 +28,6 @@ pub(super) struct Client<DB: Dialect> {
     timeout: Duration,
     /// The longest value that the database accepts, in bytes.
     longest: usize,
-    #[cfg(feature = "sqlite")]
     file: Option<DatabaseFile>,
 }
 
@@ -54,32 +54,26 @@ impl From<Failure> for Error {
 }
 
 impl<DB: Dialect> Client<DB> {
-    /// Creates the table or checks it, as `options.migrate` says.
-    pub(super) async fn open(writer: Connections<DB>, readers: Connections<DB>, options: &Options) -> Result<Self> {
+    /// Creates the table or checks it, as `options.migrate` says. From then on, all calls fail as soon as the `path` of a
+    /// SQLite file no longer leads to the file that is open.
+    pub(super) async fn open(
+        writer: Connections<DB>,
+        readers: Connections<DB>,
+        path: Option<PathBuf>,
+        options: &Options,
+    ) -> Result<Self> {
         let table = Table::new(&options.table, DB::WORDS.quote, DB::WORDS.has_schemas)?;
         let statements = Statements::new::<DB>(&table);
         // Large, and used once.
         let longest = Box::pin(prepare(&writer, &table, &statements.probes, options)).await?;
-        Ok(Self {
-            statements,
-            clock: options.clock.clone(),
-            writer,
-            readers,
-            timeout: options.timeout,
-            longest,
-            #[cfg(feature = "sqlite")]
-            file: None,
-        })
-    }
-
-    /// Fails all calls from the time on at which the path no longer leads to `file`.
-    #[cfg(feature = "sqlite")]
-    pub(super) fn watching(self, file: Option<DatabaseFile>) -> Self {
-        Self { file, ..self }
+        // The launch has read the database, so its log exists.
+        let file = path.map(DatabaseFile::new);
+        let (clock, timeout) = (options.clock.clone(), options.timeout);
+        Ok(Self { statements, clock, writer, readers, timeout, longest, file })
     }
 
     /// Runs a statement that writes, and returns the number of changed rows.
-    pub(super) async fn write(&self, what: &str, statement: &Statement, values: &[Value<'_>]) -> Result<u64> {
+    pub(super) async fn write(&self, verb: &str, statement: &Statement, values: &[Value<'_>]) -> Result<u64> {
         if values.iter().any(|value| value.len() > self.longest) {
             let context = format!(
                 "{} accepts no value of more than {} bytes: lower `max_size`, or raise the server's limit",
@@ -91,60 +85,54 @@ impl<DB: Dialect> Client<DB> {
         let execute = || async {
             let bound = DB::bound(statement, values)?;
             let mut connection = self.borrow(&self.writer).await?;
-            let done = DB::execute(&mut connection, bound).await;
+            let done = DB::execute(connection.get(), bound).await;
             match connection.ended(done) {
                 Ok(done) => Ok(DB::rows_affected(&done)),
                 Err(error) if DB::fault(&error) == Fault::Taken => Ok(0),
                 Err(error) => Err(error),
             }
         };
-        Ok(self.run(what, is_busy::<DB>, execute).await?)
+        Ok(self.run(verb, is_busy::<DB>, execute).await?)
     }
 
     /// Runs a statement that reads.
-    pub(super) async fn read(&self, what: &str, statement: &Statement, values: &[Value<'_>]) -> Result<Vec<DB::Row>> {
-        let fetch = || async {
-            let bound = DB::bound(statement, values)?;
-            let mut connection = self.borrow(&self.readers).await?;
-            let rows = DB::fetch(&mut connection, bound).await;
-            connection.ended(rows)
-        };
-        Ok(self.run(what, is_busy::<DB>, fetch).await?)
+    pub(super) async fn read(&self, verb: &str, statement: &Statement, values: &[Value<'_>]) -> Result<Vec<DB::Row>> {
+        Ok(self.run(verb, is_busy::<DB>, || self.fetch(DB::bound(statement, values))).await?)
     }
 
     /// Runs a statement that changes many rows, and returns the keys of the changed rows. The statement waits for nobody
     /// who has locked one of the rows.
-    pub(super) async fn change_many(&self, what: &str, grouped: &Grouped, rows: Rows<'_>) -> Result<Vec<Key>, Failure> {
+    pub(super) async fn change_many(&self, grouped: &Grouped, rows: Rows<'_>) -> Result<Vec<Key>, Failure> {
         // Each value has a type and a length before it.
         let length: usize = rows.iter().flatten().map(|value| value.len() + 16).sum();
         if length > self.longest {
             return Err(Failure::Refused(Error::new(ErrorKind::TooLarge, "a group is longer than a statement may be")));
         }
-        let group: Group<'_> = grouped.group::<DB>(rows);
+        let group = grouped.group::<DB>(rows);
         let change = || async {
             let mut connection = self.borrow(&self.writer).await?;
-            let changed = DB::change_many(&mut connection, &group).await;
+            let changed = DB::change_many(connection.get(), &group).await;
             connection.ended(changed)
         };
-        self.run(what, is_locked::<DB>, change).await
+        self.run(grouped.verb, is_locked::<DB>, change).await
     }
 
     /// Runs a statement that reads many rows, at the time `now`.
     pub(super) async fn read_many(
         &self,
-        what: &str,
         grouped: &Grouped,
         rows: Rows<'_>,
         now: Value<'_>,
     ) -> Result<Vec<DB::Row>, Failure> {
         let group = grouped.group::<DB>(rows);
-        let fetch = || async {
-            let bound = DB::bound_rows(group.statement, group.rows, &[now])?;
-            let mut connection = self.borrow(&self.readers).await?;
-            let rows = DB::fetch(&mut connection, bound).await;
-            connection.ended(rows)
-        };
-        self.run(what, is_locked::<DB>, fetch).await
+        self.run(grouped.verb, is_locked::<DB>, || self.fetch(DB::bound_rows(group.statement, rows, &[now]))).await
+    }
+
+    async fn fetch(&self, bound: sqlx::Result<Bound<DB>>) -> sqlx::Result<Vec<DB::Row>> {
+        let bound = bound?;
+        let mut connection = self.borrow(&self.readers).await?;
+        let rows = DB::fetch(connection.get(), bound).await;
+        connection.ended(rows)
     }
 
     /// Waits for a connection, also while the server starts.
@@ -154,37 +142,30 @@ impl<DB: Dialect> Client<DB> {
 
     async fn run<A, F>(
         &self,
-        what: &str,
+        verb: &str,
         is_retryable: fn(&sqlx::Error) -> bool,
         call: impl Fn() -> F,
     ) -> Result<A, Failure>
     where
         F: Future<Output = sqlx::Result<A>>,
     {
-        self.check_file(what)?;
+        self.check_file(verb)?;
         let called = retry(&*self.clock, self.timeout, is_retryable, call);
         let answer = match tokio::time::timeout(self.timeout, called).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if DB::is_refusal(&error) => return Err(Failure::Refused(failed::<DB>(what, error))),
-            Ok(Err(error)) => return Err(Failure::Unclear(failed::<DB>(what, error))),
+            Ok(Err(error)) if DB::is_refusal(&error) => return Err(Failure::Refused(failed::<DB>(verb, error))),
+            Ok(Err(error)) => return Err(Failure::Unclear(failed::<DB>(verb, error))),
             Err(_) => {
-                let context = format!("cannot {what} a session in {}: it did not answer in time", DB::NAME);
+                let context = format!("cannot {verb} a session in {}: it did not answer in time", DB::NAME);
                 return Err(Failure::Unclear(Error::new(ErrorKind::Timeout, context)));
             }
         };
-        self.check_file(what)?;
+        self.check_file(verb)?;
         Ok(answer)
     }
 
-    #[cfg(feature = "sqlite")]
-    fn check_file(&self, what: &str) -> Result<()> {
-        self.file.as_ref().map_or(Ok(()), |file| file.check(what))
-    }
-
-    #[cfg(not(feature = "sqlite"))]
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "only SQLite has a file")]
-    fn check_file(&self, _: &str) -> Result<()> {
-        Ok(())
+    fn check_file(&self, verb: &str) -> Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check(verb))
     }
 }
 
@@ -202,18 +183,14 @@ fn is_starting<DB: Dialect>(error: &sqlx::Error) -> bool {
     is_refused || DB::IS_SERVER && is_busy::<DB>(error)
 }
 
-fn failed<DB: Dialect>(what: &str, error: sqlx::Error) -> Error {
-    let kind = match DB::fault(&error) {
-        Fault::Busy | Fault::Late => ErrorKind::Timeout,
-        Fault::TooLarge => ErrorKind::TooLarge,
+fn failed<DB: Dialect>(verb: &str, error: sqlx::Error) -> Error {
+    let (kind, advice) = match DB::fault(&error) {
+        Fault::Busy | Fault::Late => (ErrorKind::Timeout, ""),
+        Fault::TooLarge => (ErrorKind::TooLarge, ""),
         Fault::Damaged => {
-            let context = format!(
-                "cannot {what} a session in {}: the database is damaged: restore it from a copy and restart the site",
-                DB::NAME
-            );
-            return Error::with_source(ErrorKind::Unavailable, context, error);
+            (ErrorKind::Unavailable, ": the file is damaged: restore it from a copy and restart the site")
         }
-        _ => ErrorKind::Unavailable,
+        _ => (ErrorKind::Unavailable, ""),
     };
-    Error::with_source(kind, format!("cannot {what} a session in {}", DB::NAME), error)
+    Error::with_source(kind, format!("cannot {verb} a session in {}{advice}", DB::NAME), error)
 }

@@ -3,7 +3,6 @@
 //! Own connections are not in a pool of sqlx. Such a pool tests each connection that comes back, which is a round trip for
 //! every call, and starts a timer for each connection that it lends.
 
-use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -152,6 +151,13 @@ impl<DB: Dialect> Own<DB> {
 }
 
 impl<DB: Dialect> Borrowed<DB> {
+    pub(super) fn get(&mut self) -> &mut DB::Connection {
+        match self.connection.as_mut().expect("the connection is taken only while the value is dropped") {
+            Lent::Own { connection, .. } => connection,
+            Lent::Application(connection) => connection,
+        }
+    }
+
     /// Notes how the statement on the connection ended.
     pub(super) fn ended<A>(&mut self, answer: sqlx::Result<A>) -> sqlx::Result<A> {
         self.end = match &answer {
@@ -190,24 +196,4 @@ fn give_back<DB: Dialect>(mut connection: PoolConnection<DB>, end: End, limit: D
     }
     let back = connection.return_to_pool();
     runtime.spawn(async move { timeout(limit, back).await });
-}
-
-impl<DB: Dialect> Deref for Borrowed<DB> {
-    type Target = DB::Connection;
-
-    fn deref(&self) -> &DB::Connection {
-        match self.connection.as_ref().expect("the connection is taken only while the value is dropped") {
-            Lent::Own { connection, .. } => connection,
-            Lent::Application(connection) => connection,
-        }
-    }
-}
-
-impl<DB: Dialect> DerefMut for Borrowed<DB> {
-    fn deref_mut(&mut self) -> &mut DB::Connection {
-        match self.connection.as_mut().expect("the connection is taken only while the value is dropped") {
-            Lent::Own { connection, .. } => connection,
-            Lent::Application(connection) => connection,
-        }
-    }
 }

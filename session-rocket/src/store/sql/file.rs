@@ -35,7 +35,7 @@ impl DatabaseFile {
 
     /// Fails if the path leads to another file than the open one, now or at an earlier call. The first such call logs what
     /// to do.
-    pub(super) fn check(&self, what: &str) -> Result<()> {
+    pub(super) fn check(&self, verb: &str) -> Result<()> {
         if !self.is_lost.load(Ordering::SeqCst) {
             if self.is_in_place() {
                 return Ok(());
@@ -50,7 +50,7 @@ impl DatabaseFile {
             }
         }
         let context =
-            format!("cannot {what} a session: the SQLite file was moved, removed or replaced: restart the site");
+            format!("cannot {verb} a session: the SQLite file was moved, removed or replaced: restart the site");
         Err(Error::new(ErrorKind::Unavailable, context))
     }
 

@@ -36,7 +36,7 @@ async fn prepare_once<DB: Dialect>(
     let borrowed = Box::pin(in_time::<DB, _>(limit, &cannot_connect, connections.borrow())).await;
     let mut connection = borrowed?.map_err(|e| explained::<DB>(&cannot_connect, e))?;
     if options.migrate != Migrate::Off {
-        let missing = in_time::<DB, _>(limit, &cannot_use, table.missing::<DB>(DB::STEPS, &mut connection)).await?;
+        let missing = in_time::<DB, _>(limit, &cannot_use, table.missing::<DB>(DB::STEPS, connection.get())).await?;
         match (options.migrate, missing) {
             (_, Ok(None)) => {}
             (Migrate::Check, Ok(Some((version, name, _)))) => {
@@ -50,16 +50,16 @@ async fn prepare_once<DB: Dialect>(
             // A user who may not read the record may have a table that works: the probes tell.
             (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => {}
             (_, Ok(Some(_)) | Err(_)) => {
-                let migrated = DB::migrate(&mut connection, table, limit).await;
+                let migrated = DB::migrate(connection.get(), table, limit).await;
                 migrated.map_err(|e| cannot_migrate::<DB>("migrate the session table", table, e))?;
             }
         }
     }
     let probe = async {
         for probe in probes {
-            DB::execute(&mut connection, DB::bound(probe, &[])?).await?;
+            DB::execute(connection.get(), DB::bound(probe, &[])?).await?;
         }
-        DB::longest(&mut connection).await
+        DB::longest(connection.get()).await
     };
     let probed = in_time::<DB, _>(limit, &cannot_use, probe).await?;
     connection.ended(probed).map_err(|e| explained::<DB>(&cannot_use, e))

@@ -6,7 +6,6 @@ mod client;
 mod connections;
 mod dialect;
 mod driver;
-#[cfg(feature = "sqlite")]
 mod file;
 mod launch;
 #[cfg(feature = "mysql")]

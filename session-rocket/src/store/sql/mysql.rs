@@ -51,7 +51,6 @@ impl Dialect for MySql {
         quote: '`',
         has_schemas: false,
         parameter: None,
-        key: "`key`",
         larger: "GREATEST",
         smaller: "LEAST",
         same: "<=>",
@@ -181,22 +180,7 @@ impl Dialect for MySql {
 
 impl Server for MySql {
     const FORM: &'static str = "mysql://user:password@host:port/database";
-    const PARAMETERS: &'static [&'static str] = &[
-        "sslmode",
-        "ssl-mode",
-        "sslca",
-        "ssl-ca",
-        "charset",
-        "collation",
-        "sslcert",
-        "ssl-cert",
-        "sslkey",
-        "ssl-key",
-        "statement-cache-capacity",
-        "socket",
-        "timezone",
-        "time-zone",
-    ];
+    const PARAMETERS: &'static [&'static str] = &["sslca", "charset", "collation", "socket", "timezone", "time-zone"];
 }
 
 fn number(error: &sqlx::Error) -> Option<u16> {

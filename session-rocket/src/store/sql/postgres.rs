@@ -44,7 +44,6 @@ impl Dialect for Postgres {
         quote: '"',
         has_schemas: true,
         parameter: Some('$'),
-        key: "key",
         larger: "GREATEST",
         smaller: "LEAST",
         same: "IS NOT DISTINCT FROM",
@@ -153,16 +152,8 @@ impl Dialect for Postgres {
 impl Server for Postgres {
     const FORM: &'static str = "postgres://user:password@host:port/database";
     const PARAMETERS: &'static [&'static str] = &[
-        "sslmode",
-        "ssl-mode",
         "sslrootcert",
         "ssl-root-cert",
-        "ssl-ca",
-        "sslcert",
-        "ssl-cert",
-        "sslkey",
-        "ssl-key",
-        "statement-cache-capacity",
         "host",
         "hostaddr",
         "port",

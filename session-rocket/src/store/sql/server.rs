@@ -15,6 +15,10 @@ use crate::store::Options;
 /// The default number of connections.
 const CONNECTIONS: u32 = 10;
 
+/// The parameters that sqlx accepts after the `?` of each server's URL.
+const PARAMETERS: [&str; 8] =
+    ["sslmode", "ssl-mode", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "statement-cache-capacity"];
+
 pub(super) const ADVICE: Advice = Advice {
     forbidden: "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or connect as a user that may write (to \
                 create the table, the user must be allowed to create tables as well)",
@@ -26,7 +30,7 @@ pub(super) const ADVICE: Advice = Advice {
 pub trait Server: Dialect {
     /// The form of its URL.
     const FORM: &'static str;
-    /// The parameters that sqlx accepts after the `?`.
+    /// The further parameters that sqlx accepts after the `?`.
     const PARAMETERS: &'static [&'static str];
 
     /// Makes the server give up the statements of a connection after `limit`, if connect options can say so.
@@ -67,7 +71,7 @@ impl<DB: Server> SqlStore<DB> {
     }
 
     async fn on(connections: Connections<DB>, options: &Options) -> Result<Self> {
-        Ok(Self::new(Client::open(connections.clone(), connections, options).await?))
+        Ok(Self::new(Client::open(connections.clone(), connections, None, options).await?))
     }
 }
 
@@ -100,9 +104,10 @@ fn check(url: &str, form: &str, parameters: &[&str]) -> Result<()> {
     }
     let query = more.split_once('?').map_or("", |(_, query)| query);
     let names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
-    let is_known = |name: &str| name.is_empty() || parameters.contains(&name) || name.starts_with("options[");
+    let known = [&PARAMETERS, parameters].concat();
+    let is_known = |name: &str| name.is_empty() || known.contains(&name) || name.starts_with("options[");
     match names.into_iter().find(|name| !is_known(name)) {
-        Some(_) => invalid(&format!("has an unknown parameter (known are {})", parameters.join(", "))),
+        Some(_) => invalid(&format!("has an unknown parameter (known are {})", known.join(", "))),
         None => Ok(()),
     }
 }

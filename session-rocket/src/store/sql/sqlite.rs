@@ -14,7 +14,6 @@ use self::url::Url;
 use super::client::Client;
 use super::connections::Connections;
 use super::dialect::{Advice, Dialect, Fault};
-use super::file::DatabaseFile;
 use super::statement::Words;
 use super::store::SqlStore;
 use super::table::{Step, Table};
@@ -111,9 +110,7 @@ impl SqliteStore {
         path: Option<PathBuf>,
         options: &Options,
     ) -> Result<Self> {
-        let client = Client::open(writer, readers, options).await?;
-        // The launch has read the database, so the log exists.
-        Ok(Self::new(client.watching(path.map(DatabaseFile::new))))
+        Ok(Self::new(Client::open(writer, readers, path, options).await?))
     }
 }
 
@@ -158,7 +155,6 @@ impl Dialect for Sqlite {
         quote: '"',
         has_schemas: false,
         parameter: Some('?'),
-        key: "key",
         larger: "MAX",
         smaller: "MIN",
         same: "IS",

@@ -14,8 +14,6 @@ pub struct Words {
     pub has_schemas: bool,
     /// The character before the number of a parameter, if parameters have numbers.
     pub parameter: Option<char>,
-    /// The column `key`, which is a reserved word in some databases.
-    pub key: &'static str,
     /// The function for the larger of two numbers.
     pub larger: &'static str,
     /// The function for the smaller of two numbers.
@@ -82,7 +80,8 @@ impl Statement {
 
 impl Words {
     fn fill(&self, text: &str) -> String {
-        text.replace("{key}", self.key)
+        // `key` is a reserved word in MySQL.
+        text.replace("{key}", &format!("{0}key{0}", self.quote))
             .replace("{larger}", self.larger)
             .replace("{smaller}", self.smaller)
             .replace("{same}", self.same)

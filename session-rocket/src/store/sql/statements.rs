@@ -31,6 +31,8 @@ pub(super) struct Statements {
 
 /// A statement for one call, and for groups of calls.
 pub(super) struct Grouped {
+    /// The verb for errors.
+    pub verb: &'static str,
     pub alone: Statement,
     together: BySize,
     /// Locks the rows that the statement is going to change, unless another transaction has locked one, and returns their
@@ -61,19 +63,19 @@ impl BySize {
 }
 
 impl Grouped {
-    fn new<DB: Dialect>(table: &Table, alone: &str, together: String) -> Self {
+    fn new<DB: Dialect>(verb: &'static str, table: &Table, alone: &str, together: String) -> Self {
         let alone = Statement::new(&DB::WORDS, table, alone);
-        Self { alone, together: BySize::new(table, together), lock: None }
+        Self { verb, alone, together: BySize::new(table, together), lock: None }
     }
 
     /// A change of the row for which `when` is true. The parameters are those of one call.
-    fn change<DB: Dialect>(table: &Table, set: &str, when: &str) -> Self {
+    fn change<DB: Dialect>(verb: &'static str, table: &Table, set: &str, when: &str) -> Self {
         let alone = format!("UPDATE {{table}} SET {set} WHERE {when}");
         let of_rows = |text: &str| text.replace("{set}", set).replace("{when}", when).replace('?', "v.column");
         let lock = "SELECT {key} FROM {rows} STRAIGHT_JOIN {table} WHERE {when} FOR UPDATE NOWAIT";
         Self {
             lock: DB::WORDS.returning.is_empty().then(|| BySize::new(table, of_rows(lock))),
-            ..Self::new::<DB>(table, &alone, of_rows(DB::WORDS.change_rows))
+            ..Self::new::<DB>(verb, table, &alone, of_rows(DB::WORDS.change_rows))
         }
     }
 
@@ -93,7 +95,7 @@ const CONTENT: &str = "payload = ?4, version = ?5, created_at = ?6, updated_at =
 impl Statements {
     pub(super) fn new<DB: Dialect>(table: &Table) -> Self {
         let statement = |text: &str| Statement::new(&DB::WORDS, table, text);
-        let change = |set: &str, when: &str| Grouped::change::<DB>(table, set, when);
+        let change = |verb, set: &str, when: &str| Grouped::change::<DB>(verb, table, set, when);
         Self {
             load: load::<DB>(table),
             insert: insert::<DB>(table),
@@ -107,10 +109,12 @@ impl Statements {
                  WHERE {{key}} = ?1 AND version = ?9 AND {LIVE} ?10"
             )),
             touch: change(
+                "refresh",
                 "expires_at = {larger}(expires_at, ?2)",
                 &format!("{{key}} = ?1 AND version = ?3 AND {LIVE} ?4"),
             ),
             retire: change(
+                "end",
                 &format!("{ENDED}, moved_to = ?4"),
                 &format!("{{key}} = ?1 AND {LIVE} ?2 AND (?5 IS NULL OR version = ?5)"),
             ),
@@ -133,13 +137,13 @@ impl Statements {
 fn update<DB: Dialect>(table: &Table) -> Grouped {
     let is_same = format!("{{key}} = ?1 AND version = ?9 AND {LIVE} ?10");
     let keeps = "scope = ?2 AND identity {same} ?3 AND sweep_at <= ?8";
-    Grouped::change::<DB>(table, CONTENT, &format!("{is_same} AND {keeps}"))
+    Grouped::change::<DB>("save", table, CONTENT, &format!("{is_same} AND {keeps}"))
 }
 
 fn load<DB: Dialect>(table: &Table) -> Grouped {
     let columns = format!("{COLUMNS}, moved_to");
     let alone = format!("SELECT {columns} FROM {{table}} WHERE {{key}} = ?1 AND expires_at > ?2");
-    Grouped::new::<DB>(table, &alone, DB::WORDS.load_rows.replace("{columns}", &columns))
+    Grouped::new::<DB>("load", table, &alone, DB::WORDS.load_rows.replace("{columns}", &columns))
 }
 
 fn insert<DB: Dialect>(table: &Table) -> Grouped {
@@ -148,7 +152,7 @@ fn insert<DB: Dialect>(table: &Table) -> Grouped {
     let alone = format!("{insert} VALUES ({values}){{or_nothing}}");
     let values = values.replace('?', "v.column");
     let together = format!("{insert} SELECT {values} FROM {{rows}} WHERE 1 = 1{{or_nothing}}{{returning}}");
-    Grouped::new::<DB>(table, &alone, together)
+    Grouped::new::<DB>("create", table, &alone, together)
 }
 
 /// Counts live sessions, tombstones, expired rows and the bytes of payloads, and finds the oldest live session.

@@ -56,9 +56,9 @@ impl<DB: Dialect> SqlStore<DB> {
         self.client.clock.now().into()
     }
 
-    async fn write(&self, what: &str, statement: &Statement, values: &[Value<'_>]) -> Result<u64> {
+    async fn write(&self, verb: &str, statement: &Statement, values: &[Value<'_>]) -> Result<u64> {
         // Large, and not needed by calls that go with a group.
-        Box::pin(self.client.write(what, statement, values)).await
+        Box::pin(self.client.write(verb, statement, values)).await
     }
 
     /// Whether a change was made, in a group or alone.
@@ -67,14 +67,14 @@ impl<DB: Dialect> SqlStore<DB> {
             Turn::Made(()) => return Ok(true),
             Turn::Alone(lead) => lead,
         };
-        let statement = &change.statement(&self.client.statements).alone;
-        let changed = self.write(change.verb(), statement, &change.values(self.client.clock.now())).await?;
+        let statement = change.statement(&self.client.statements);
+        let changed = self.write(statement.verb, &statement.alone, &change.values(self.client.clock.now())).await?;
         drop(lead);
         Ok(changed == 1)
     }
 
-    async fn rows(&self, what: &str, statement: &Statement, values: &[Value<'_>]) -> Result<Vec<StoredRow>> {
-        let rows = Box::pin(self.client.read(what, statement, values)).await?;
+    async fn rows(&self, verb: &str, statement: &Statement, values: &[Value<'_>]) -> Result<Vec<StoredRow>> {
+        let rows = Box::pin(self.client.read(verb, statement, values)).await?;
         rows.iter().map(|row| DB::stored_row(row).map_err(malformed)).collect()
     }
 

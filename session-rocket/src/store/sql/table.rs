@@ -87,12 +87,10 @@ impl Table {
             "CREATE TABLE IF NOT EXISTS {records} (version BIGINT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL)"
         );
         DB::run(connection, create).await?;
-        for step @ (version, name, sql) in steps {
-            if !self.is_recorded::<DB>(step, connection).await? {
-                DB::run(connection, self.fill(sql)).await?;
-                let record = format!("INSERT INTO {records} (version, name) VALUES ({version}, '{name}')");
-                DB::run(connection, record).await?;
-            }
+        while let Some((version, name, sql)) = self.missing::<DB>(steps, connection).await? {
+            DB::run(connection, self.fill(sql)).await?;
+            let record = format!("INSERT INTO {records} (version, name) VALUES ({version}, '{name}')");
+            DB::run(connection, record).await?;
         }
         Ok(())
     }
@@ -103,20 +101,13 @@ impl Table {
         steps: &'s [Step],
         connection: &mut DB::Connection,
     ) -> sqlx::Result<Option<&'s Step>> {
-        for step in steps {
-            if !self.is_recorded::<DB>(step, connection).await? {
+        for step @ (version, ..) in steps {
+            let record = format!("SELECT version FROM {} WHERE version = {version}", self.records());
+            if !DB::has_row(connection, record).await? {
                 return Ok(Some(step));
             }
         }
         Ok(None)
-    }
-
-    async fn is_recorded<DB: Driver>(
-        &self,
-        (version, ..): &Step,
-        connection: &mut DB::Connection,
-    ) -> sqlx::Result<bool> {
-        DB::has_row(connection, format!("SELECT version FROM {} WHERE version = {version}", self.records())).await
     }
 }
 

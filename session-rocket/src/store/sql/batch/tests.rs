@@ -162,10 +162,10 @@ async fn groups_are_bounded_in_number_and_weight() {
 }
 
 #[tokio::test]
-async fn no_more_wait_than_there_are_places() {
+async fn no_more_wait_than_there_are_slots() {
     let (_, batch) = batch();
     let under_way = lead(&batch).await;
-    let places = batch.0.places.clone().acquire_many_owned(1023).await.unwrap();
+    let slots = batch.0.slots.clone().acquire_many_owned(1023).await.unwrap();
     let first = ask(&batch, 1, key(1), 1).await;
     let asked = batch.clone();
     let second = tokio::spawn(async move { asked.turn(call(key(2), 2)).await.is_ok() });
@@ -173,7 +173,7 @@ async fn no_more_wait_than_there_are_places() {
         tokio::task::yield_now().await;
     }
     assert_eq!(batch.0.queue().waiting.len(), 1);
-    drop((under_way, places));
+    drop((under_way, slots));
     assert_eq!(first.await.unwrap().unwrap(), Some(1));
     assert!(second.await.unwrap());
 }
