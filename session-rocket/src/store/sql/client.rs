@@ -187,9 +187,7 @@ fn failed<DB: Dialect>(verb: &str, error: sqlx::Error) -> Error {
     let (kind, advice) = match DB::fault(&error) {
         Fault::Busy | Fault::Late => (ErrorKind::Timeout, ""),
         Fault::TooLarge => (ErrorKind::TooLarge, ""),
-        Fault::Damaged => {
-            (ErrorKind::Unavailable, ": the file is damaged: restore it from a copy and restart the site")
-        }
+        Fault::Damaged => (ErrorKind::Unavailable, ": the file is damaged: restore a copy and restart the site"),
         _ => (ErrorKind::Unavailable, ""),
     };
     Error::with_source(kind, format!("cannot {verb} a session in {}{advice}", DB::NAME), error)

@@ -105,7 +105,7 @@ pub struct Group<'g> {
     pub(super) rows: Rows<'g>,
     /// Locks the rows that the statement is going to change and returns their keys. Only MySQL needs it, because MySQL
     /// cannot return the keys of changed rows.
-    pub(super) lock: Option<&'g Statement>,
+    pub lock: Option<&'g Statement>,
 }
 
 /// The meaning of a database's error.
