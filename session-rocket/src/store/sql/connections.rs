@@ -46,7 +46,7 @@ struct Idle<DB: Dialect> {
 /// A connection for one call.
 pub(super) struct Borrowed<DB: Dialect> {
     source: Arc<Source<DB>>,
-    /// `None` only while the value is dropped.
+    /// `None` only while the value is dropped, and after a failed test.
     connection: Option<Lent<DB>>,
     end: End,
 }
@@ -93,11 +93,30 @@ impl<DB: Dialect> Connections<DB> {
 
     /// Waits for a free connection, and opens one if none is idle.
     pub(super) async fn borrow(&self) -> sqlx::Result<Borrowed<DB>> {
-        let lent = match &*self.0 {
-            Source::Own(own) => own.lend().await?,
-            Source::Application { pool, .. } => Lent::Application(pool.acquire().await?),
+        let own = match &*self.0 {
+            Source::Own(own) => own,
+            Source::Application { pool, .. } => return Ok(self.lend(Lent::Application(pool.acquire().await?))),
         };
-        Ok(Borrowed { source: self.0.clone(), connection: Some(lent), end: End::CutOff })
+        loop {
+            let permit = own.permits.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+            let Some(Idle { connection, opened_at, since, is_doubtful }) = own.idle().pop() else {
+                let mut connection = DB::Connection::connect_with(&(own.connect)()).await?;
+                DB::set_up(&mut connection, own.limit).await?;
+                return Ok(self.lend(Lent::Own { connection, opened_at: Instant::now(), _permit: permit }));
+            };
+            // Lent before the test, so that the connection is taken back if the caller goes away meanwhile.
+            let mut borrowed = self.lend(Lent::Own { connection, opened_at, _permit: permit });
+            let needs_test = is_doubtful || since.elapsed() > IDLE;
+            if !needs_test || borrowed.get().ping().await.is_ok() {
+                return Ok(borrowed);
+            }
+            // A broken connection is not taken back.
+            borrowed.connection = None;
+        }
+    }
+
+    fn lend(&self, lent: Lent<DB>) -> Borrowed<DB> {
+        Borrowed { source: self.0.clone(), connection: Some(lent), end: End::CutOff }
     }
 }
 
@@ -110,23 +129,6 @@ impl<DB: Dialect> Clone for Connections<DB> {
 impl<DB: Dialect> Own<DB> {
     fn idle(&self) -> MutexGuard<'_, Vec<Idle<DB>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pop(&self) -> Option<Idle<DB>> {
-        self.idle().pop()
-    }
-
-    async fn lend(&self) -> sqlx::Result<Lent<DB>> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        while let Some(Idle { mut connection, opened_at, since, is_doubtful }) = self.pop() {
-            let needs_test = is_doubtful || since.elapsed() > IDLE;
-            if !needs_test || connection.ping().await.is_ok() {
-                return Ok(Lent::Own { connection, opened_at, _permit: permit });
-            }
-        }
-        let mut connection = DB::Connection::connect_with(&(self.connect)()).await?;
-        DB::set_up(&mut connection, self.limit).await?;
-        Ok(Lent::Own { connection, opened_at: Instant::now(), _permit: permit })
     }
 
     /// Takes a connection back. One to SQLite stays open as long as the store: SQLite removes its log with the last
@@ -152,7 +154,8 @@ impl<DB: Dialect> Own<DB> {
 
 impl<DB: Dialect> Borrowed<DB> {
     pub(super) fn get(&mut self) -> &mut DB::Connection {
-        match self.connection.as_mut().expect("the connection is taken only while the value is dropped") {
+        match self.connection.as_mut().expect("a connection is lent until the value is dropped or its test has failed")
+        {
             Lent::Own { connection, .. } => connection,
             Lent::Application(connection) => connection,
         }

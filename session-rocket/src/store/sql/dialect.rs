@@ -48,9 +48,8 @@ pub trait Dialect: Driver {
     /// The address in connect options, for errors: without a user name or a password.
     fn address(connect: &ConnectOptions<Self>) -> String;
 
-    /// Sets up a new connection of the store's own, whose statements wait no longer than `limit` for a lock.
-    fn set_up(connection: &mut Self::Connection, limit: Duration) -> impl Future<Output = sqlx::Result<()>> + Send {
-        let _ = (connection, limit);
+    /// Sets up a new connection of the store's own, whose statements wait no longer than the given time for a lock.
+    fn set_up(_: &mut Self::Connection, _: Duration) -> impl Future<Output = sqlx::Result<()>> + Send {
         async { Ok(()) }
     }
 
@@ -74,8 +73,7 @@ pub trait Dialect: Driver {
     }
 
     /// The longest value that the database accepts, in bytes.
-    fn longest(connection: &mut Self::Connection) -> impl Future<Output = sqlx::Result<usize>> + Send {
-        let _ = connection;
+    fn longest(_: &mut Self::Connection) -> impl Future<Output = sqlx::Result<usize>> + Send {
         // https://www.postgresql.org/docs/current/limits.html, https://www.sqlite.org/limits.html
         async { Ok(1 << 30) }
     }

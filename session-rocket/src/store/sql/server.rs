@@ -33,9 +33,8 @@ pub trait Server: Dialect {
     /// The further parameters that sqlx accepts after the `?`.
     const PARAMETERS: &'static [&'static str];
 
-    /// Makes the server give up the statements of a connection after `limit`, if connect options can say so.
-    fn with_limit(connect: ConnectOptions<Self>, limit: Duration) -> ConnectOptions<Self> {
-        let _ = limit;
+    /// Makes the server give up the statements of a connection after the given time, if connect options can say so.
+    fn with_limit(connect: ConnectOptions<Self>, _: Duration) -> ConnectOptions<Self> {
         connect
     }
 }
