@@ -1,4 +1,5 @@
-//! A site whose SQLite database is locked, gone or damaged answers 503, and is itself again without a restart.
+//! A site whose SQLite database is locked, gone or damaged answers 503. After a lock or mended damage the site works again;
+//! a file that was moved takes a restart.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -89,7 +90,11 @@ async fn while_the_directory_is_gone_everything_is_503() {
     }
     assert_unavailable(&Browser::default().send(&client, "/count").await, "a new session");
     std::fs::rename(&away, &home).unwrap();
-    assert_eq!(browser.get(&client, "/count").await.body, "2");
+    assert_unavailable(&browser.send(&client, "/count").await, "before a restart");
+    assert!(!logs::with("restart the site").is_empty());
+    drop(client);
+    let client = site(&home.join("sessions.db")).await;
+    assert_eq!(browser.get(&client, "/count").await.body, "2", "the refused increments did not come after all");
 }
 
 #[rocket::async_test]

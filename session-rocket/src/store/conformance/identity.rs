@@ -56,8 +56,10 @@ pub(super) async fn list(on: Subject) -> Outcome {
     let identity = somebody();
     let Some(none) = on.listed("conformance", &identity).await else {
         assert_eq!(on.retire_all(&identity, None, on.in_an_hour()).await, None, "it retires all, but does not list");
+        assert!(!on.store.has_identity_index(), "it says that it has an identity index, but does not list");
         return Outcome::Unsupported;
     };
+    assert!(on.store.has_identity_index(), "it lists, but says that it has no identity index");
     assert!(none.is_empty(), "an identity that nobody has is listed");
     let mut expected = vec![on.of(&identity).await, on.of(&identity).await, on.of(&identity).await];
     expected.sort_by_key(|(key, _)| *key);

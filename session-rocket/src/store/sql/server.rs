@@ -1,123 +1,48 @@
-//! A database in a server of its own.
+//! Stores in a database server: from a URL or an application's pool to connections.
 
-mod launch;
-mod source;
-
-use std::sync::Arc;
+use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
-use sqlx::{Connection, Database, Executor, IntoArguments, Pool};
+use sqlx::Pool;
 
-use self::launch::{explained, in_time, prepare};
-use self::source::Source;
-use super::kept::{Borrowed, Kept, Uses};
-use super::statement::{Dialect, Value};
-use super::statements::Statements;
-use super::table::Table;
-use super::{Call, Driver, Failure, Group, SqlStore, patiently};
-use crate::base::clock::Clock;
+use super::client::Client;
+use super::connections::Connections;
+use super::dialect::{Advice, ConnectOptions, Dialect};
+use super::store::SqlStore;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::Key;
 use crate::store::Options;
 
-pub(super) use self::launch::check_url;
+/// The default number of connections.
+const CONNECTIONS: u32 = 10;
 
-/// A connection that was idle for longer is asked whether it still stands: the server may have been restarted.
-const IDLE: Duration = Duration::from_secs(1);
+/// The parameters that sqlx accepts after the `?` of each server's URL.
+const PARAMETERS: [&str; 8] =
+    ["sslmode", "ssl-mode", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "statement-cache-capacity"];
 
-/// How to connect to a database.
-type ConnectOptions<DB> = <<DB as Database>::Connection as Connection>::Options;
+pub(super) const ADVICE: Advice = Advice {
+    forbidden: "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or connect as a user that may write (to \
+                create the table, the user must be allowed to create tables as well)",
+    late: "it did not answer in time: is it overloaded, or behind a firewall?",
+    other: "is the server running, and is its address right?",
+};
 
 /// A database that is reached over the network.
-pub trait Served: Dialect {
-    /// The host and the port, or the socket, for errors: without a user name or a password.
-    fn place(connect: &ConnectOptions<Self>) -> String;
+pub trait Server: Dialect {
+    /// The form of its URL.
+    const FORM: &'static str;
+    /// The further parameters that sqlx accepts after the `?`.
+    const PARAMETERS: &'static [&'static str];
 
-    /// Tells the server to give up the statements of a connection after `limit`, if the connect options can say so.
-    fn with_limit(connect: ConnectOptions<Self>, limit: Duration) -> ConnectOptions<Self>;
-
-    /// The settings of a pool of the store's own, whose connections wait no longer than `limit` for a lock.
-    fn pool_options(limit: Duration) -> PoolOptions<Self>;
-
-    /// What an error means.
-    fn fault(error: &sqlx::Error) -> Fault;
-
-    /// Whether the server, and nobody in between, says that it did not do what it was asked.
-    fn is_refusal(error: &sqlx::Error) -> bool;
-
-    /// Makes the table, or brings it up to date, while others that would do the same wait for no longer than `limit`.
-    fn migrate<'c>(
-        connection: &'c mut Self::Connection,
-        table: &'c Table,
-        limit: Duration,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send + 'c;
-
-    /// Runs a statement that changes many rows, all at once or none, and gives the keys of those that it changed. Those
-    /// that others hold are passed over, or it fails.
-    fn change_many<'c>(
-        connection: &'c mut Self::Connection,
-        group: &'c Group<'_>,
-    ) -> impl Future<Output = sqlx::Result<Vec<Key>>> + Send + 'c;
-
-    /// The longest value that the server takes, in bytes.
-    fn largest(connection: &mut Self::Connection) -> impl Future<Output = sqlx::Result<usize>> + Send + '_;
-}
-
-/// What an error of a server means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The statement did nothing, for another was in its way or the server just starts: it may be run again.
-    Busy,
-    /// The server gave up, or no connection was free in time.
-    Late,
-    /// The user name or the password is wrong.
-    Login,
-    /// The database does not exist.
-    NoDatabase,
-    /// The table or a column does not exist.
-    NoTable,
-    /// What stands before the dot in the table's name does not exist.
-    NoSchema,
-    /// The user may not do that, or the server does not write.
-    Forbidden,
-    /// A value is larger than the server takes.
-    TooLarge,
-    /// A key that was to be inserted is there.
-    Taken,
-    /// The server cannot be reached, or anything else.
-    Other,
-}
-
-/// Connections to a server.
-#[doc(hidden)]
-pub struct Server<DB: Served> {
-    connections: Kept<DB>,
-    /// The application's pool whose connect options the connections use, if there is one.
-    source: Option<Source<DB>>,
-    timeout: Duration,
-    clock: Arc<dyn Clock>,
-    /// The longest value that the server takes, in bytes.
-    largest: usize,
-}
-
-/// Whether a connection of the pool still stands. Asked only of one that was idle: it takes as long as a statement.
-async fn is_alive<C: Connection>(connection: &mut C, idle: Duration) -> sqlx::Result<bool> {
-    if idle > IDLE {
-        connection.ping().await?;
+    /// Makes the server give up the statements of a connection after the given time, if connect options can say so.
+    fn with_limit(connect: ConnectOptions<Self>, _: Duration) -> ConnectOptions<Self> {
+        connect
     }
-    Ok(true)
 }
 
-impl<DB: Served> SqlStore<Server<DB>>
-where
-    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-    DB::Arguments: IntoArguments<DB>,
-{
+impl<DB: Server> SqlStore<DB> {
     /// Opens a store on connections of its own.
     pub(super) async fn connect(connect: ConnectOptions<DB>, options: &Options) -> Result<Self> {
-        let pool = Self::own_pool(connect, options).await?;
-        Self::on(pool, Uses { alone: true, served: true }, None, options).await
+        Self::own(move || connect.clone(), options).await
     }
 
     /// Opens a store in the database of an application's pool, on connections of its own, which use the pool's connect
@@ -126,9 +51,8 @@ where
     /// # Errors
     /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
     pub async fn from_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
-        let source = Source::new(pool, options.timeout);
-        let pool = Self::own_pool(source.connect_options(), options).await?;
-        Self::on(pool, Uses { alone: true, served: true }, Some(source), options).await
+        // The application may set new options, for instance when it rotates its password.
+        Self::own(move || (*pool.connect_options()).clone(), options).await
     }
 
     /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
@@ -137,151 +61,55 @@ where
     /// # Errors
     /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
     pub async fn from_shared_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
-        Self::on(pool, Uses { alone: false, served: true }, None, options).await
+        Self::on(Connections::of_application(pool, options.timeout), options).await
     }
 
-    async fn own_pool(connect: ConnectOptions<DB>, options: &Options) -> Result<Pool<DB>> {
-        // Before there is a pool, which would try again and again where nobody listens.
-        let first = || async { DB::Connection::connect_with(&connect).await?.close().await };
-        let first = patiently(&*options.clock, options.timeout, is_busy::<DB>, first);
-        let problem = format!("cannot connect to {} at {}", DB::NAME, DB::place(&connect));
-        let first = async { first.await.map_err(|e| explained::<DB>(problem.clone(), e)) };
-        Box::pin(in_time(options.timeout, || problem.clone(), first)).await?;
-        let settings = DB::pool_options(options.timeout)
-            .acquire_timeout(options.timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, PoolConnectionMetadata { idle_for, .. }| {
-                Box::pin(is_alive(connection, idle_for))
-            });
-        let settings = match options.max_connections {
-            Some(number) => settings.max_connections(number),
-            None => settings,
-        };
-        Ok(settings.connect_lazy_with(connect))
+    async fn own(connect: impl Fn() -> ConnectOptions<DB> + Send + Sync + 'static, options: &Options) -> Result<Self> {
+        let (limit, size) = (options.timeout, options.max_connections.unwrap_or(CONNECTIONS));
+        Self::on(Connections::own(move || DB::with_limit(connect(), limit), size, limit), options).await
     }
 
-    async fn on(pool: Pool<DB>, uses: Uses, source: Option<Source<DB>>, options: &Options) -> Result<Self> {
-        let table = Table::new(&options.table, DB::WORDS.quote, DB::WORDS.has_schemas)?;
-        let statements = Statements::new::<DB>(&table);
-        // Large, and needed once.
-        let largest = Box::pin(prepare(&pool, &table, &statements, options)).await?;
-        let connections = Kept::new(pool, uses, options.timeout);
-        let driver = Server { connections, source, timeout: options.timeout, clock: options.clock.clone(), largest };
-        Ok(Self::with(driver, Arc::new(statements), options))
+    async fn on(connections: Connections<DB>, options: &Options) -> Result<Self> {
+        Ok(Self::new(Client::open(connections.clone(), connections, None, options).await?))
     }
 }
 
-fn is_busy<DB: Served>(error: &sqlx::Error) -> bool {
-    DB::fault(error) == Fault::Busy
+/// Parses a URL.
+///
+/// # Errors
+/// [`ErrorKind::Config`], which shows no value.
+pub(super) fn parse<DB: Server>(url: &str) -> Result<ConnectOptions<DB>> {
+    check(url, DB::FORM, DB::PARAMETERS)?;
+    // The driver's error may show the password.
+    let invalid = |_| Error::new(ErrorKind::Config, format!("invalid {} URL: write `{}`", DB::NAME, DB::FORM));
+    ConnectOptions::<DB>::from_str(url).map_err(invalid)
 }
 
-impl<DB: Served> Server<DB>
-where
-    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-    DB::Arguments: IntoArguments<DB>,
-{
-    async fn borrow(&self) -> sqlx::Result<Borrowed<DB>> {
-        if let Some(source) = &self.source {
-            source.update(self.connections.pool());
-        }
-        self.connections.borrow().await
+/// Checks a URL before the driver does. The driver would take a password with an unescaped character for a host, and would
+/// log unknown parameters.
+fn check(url: &str, form: &str, parameters: &[&str]) -> Result<()> {
+    let invalid = |problem: &str| Err(Error::new(ErrorKind::Config, format!("the URL {problem}: write `{form}`")));
+    let Some((_, rest)) = url.split_once("://") else { return invalid("has no `//`") };
+    let (address, more) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if more.contains('@') {
+        return invalid(
+            "has an `@` in its path or query: in a user name or a password, `@`, `/`, `?`, `#` and `:` are written `%40`, \
+             `%2F`, `%3F`, `%23` and `%3A`",
+        );
     }
-
-    async fn write_once(&self, call: Call<'_>) -> sqlx::Result<u64> {
-        let query = call.statement.query::<DB>(call.values)?;
-        let mut borrowed = self.borrow().await?;
-        let done = (&mut *borrowed).execute(query).await;
-        match borrowed.ended(done) {
-            Ok(done) => Ok(DB::done(&done)),
-            Err(error) if DB::fault(&error) == Fault::Taken => Ok(0),
-            Err(error) => Err(error),
-        }
+    let port = address.rsplit_once('@').map_or(address, |(_, host)| host).rsplit_once(':').map(|(_, port)| port);
+    if port.is_some_and(|port| !port.ends_with(']') && port.parse::<u16>().is_err()) {
+        return invalid("has a port that is no number");
     }
-
-    async fn read_once(&self, call: Call<'_>) -> sqlx::Result<Vec<DB::Row>> {
-        let query = call.statement.query::<DB>(call.values)?;
-        let mut borrowed = self.borrow().await?;
-        let rows = (&mut *borrowed).fetch_all(query).await;
-        borrowed.ended(rows)
-    }
-
-    /// Does what many calls ask for, once and within the time limit. What the server refused was not done.
-    async fn once<A>(&self, what: &str, ask: impl Future<Output = sqlx::Result<A>>) -> Result<A, Failure> {
-        match tokio::time::timeout(self.timeout, ask).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if DB::is_refusal(&error) => Err(Failure::Undone),
-            Ok(Err(error)) => Err(failed::<DB>(what, error).into()),
-            Err(_) => Err(late::<DB>(what).into()),
-        }
-    }
-
-    async fn patiently<A, F>(&self, what: &str, ask: impl Fn() -> F) -> Result<A>
-    where
-        F: Future<Output = sqlx::Result<A>>,
-    {
-        let asked = patiently(&*self.clock, self.timeout, is_busy::<DB>, ask);
-        match tokio::time::timeout(self.timeout, asked).await {
-            Ok(answer) => answer.map_err(|e| failed::<DB>(what, e)),
-            Err(_) => Err(late::<DB>(what)),
-        }
+    let query = more.split_once('?').map_or("", |(_, query)| query);
+    let names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    let known = [&PARAMETERS, parameters].concat();
+    let is_known = |name: &str| name.is_empty() || known.contains(&name) || name.starts_with("options[");
+    match names.into_iter().find(|name| !is_known(name)) {
+        Some(_) => invalid(&format!("has an unknown parameter (known are {})", known.join(", "))),
+        None => Ok(()),
     }
 }
 
-impl<DB: Served> Driver for Server<DB>
-where
-    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-    DB::Arguments: IntoArguments<DB>,
-{
-    type Database = DB;
-
-    async fn write(&self, call: Call<'_>) -> Result<u64> {
-        if call.longest() > self.largest {
-            let context = format!(
-                "{} takes no value of more than {} bytes: set `max_size` to less, or raise the server's limit",
-                DB::NAME,
-                self.largest
-            );
-            return Err(Error::new(ErrorKind::TooLarge, context));
-        }
-        self.patiently(call.what, || self.write_once(call)).await
-    }
-
-    async fn read(&self, call: Call<'_>, _latest: bool) -> Result<Vec<DB::Row>> {
-        self.patiently(call.what, || self.read_once(call)).await
-    }
-
-    async fn change_many(&self, group: Group<'_>) -> Result<Vec<Key>, Failure> {
-        if group.length() > self.largest {
-            return Err(Failure::Undone);
-        }
-        self.once(group.what, async {
-            let mut borrowed = self.borrow().await?;
-            let changed = DB::change_many(&mut borrowed, &group).await;
-            borrowed.ended(changed)
-        })
-        .await
-    }
-
-    async fn read_many(&self, group: Group<'_>, now: Value<'_>) -> Result<Vec<DB::Row>, Failure> {
-        self.once(group.what, async {
-            let query = group.statement.query_rows::<DB>(group.rows, &[now])?;
-            let mut borrowed = self.borrow().await?;
-            let rows = (&mut *borrowed).fetch_all(query).await;
-            borrowed.ended(rows)
-        })
-        .await
-    }
-}
-
-fn late<DB: Served>(what: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("cannot {what} a session in {}: it did not answer in time", DB::NAME))
-}
-
-fn failed<DB: Served>(what: &str, error: sqlx::Error) -> Error {
-    let kind = match DB::fault(&error) {
-        Fault::Busy | Fault::Late => ErrorKind::Timeout,
-        Fault::TooLarge => ErrorKind::TooLarge,
-        _ => ErrorKind::Unavailable,
-    };
-    Error::with_source(kind, format!("cannot {what} a session in {}", DB::NAME), error)
-}
+#[cfg(test)]
+mod tests;

@@ -1,72 +1,90 @@
 //! Sessions in SQLite.
 
-mod fault;
-mod place;
-mod recipe;
-mod watch;
+mod url;
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteQueryResult, SqliteRow};
-use sqlx::{Arguments, Sqlite, SqlitePool};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteQueryResult};
+use sqlx::{Arguments, Connection, Sqlite, SqlitePool};
 
-use self::place::{Opened, Place};
-use self::recipe::Recipe;
-use super::kept::Kept;
-use super::statement::{self, Dialect, Held, Rows, Value, Words};
-use super::statements::Statements;
-use super::table::{Step, Table, not_run};
-use super::{Call, Driver, Failure, Group, SqlStore, patiently};
-use crate::base::clock::Clock;
+use self::url::Url;
+use super::client::Client;
+use super::connections::Connections;
+use super::dialect::{Advice, Dialect, Fault};
+use super::statement::Words;
+use super::store::SqlStore;
+use super::table::{Step, Table};
+use super::value::{Rows, Value};
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::Key;
-use crate::store::{Migrate, Options, Stats};
+use crate::store::{Migrate, Options};
+
+/// The default number of connections that read.
+const READERS: u32 = 4;
+
+/// How long SQLite itself waits for a lock. Short, because a statement that waits in SQLite continues after its caller has
+/// given up; the store retries instead.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The absolute path of the database's file; empty for a database in memory.
+const MAIN_FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'main'";
 
 /// A store in a SQLite database.
 ///
-/// Write-ahead log, `synchronous = FULL` unless the URL says `?synchronous=normal`, one connection that writes and
-/// several that read.
-pub type SqliteStore = SqlStore<SqliteFile>;
-
-/// A SQLite database and the connections to it.
-#[doc(hidden)]
-pub struct SqliteFile {
-    place: Place,
-    table: Table,
-    statements: Arc<Statements>,
-    migrate: Migrate,
-    timeout: Duration,
-    clock: Arc<dyn Clock>,
-}
+/// The database has a write-ahead log, and `synchronous = FULL` unless the URL says `?synchronous=normal`. The store has
+/// one connection that writes and several that read.
+///
+/// If the file is moved, removed or replaced while it is open, every call fails with
+/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) until the site is restarted.
+pub type SqliteStore = SqlStore<Sqlite>;
 
 impl SqliteStore {
-    /// Opens the database that `options.url` names, creating it where it is missing.
+    /// Opens the database that `options.url` names. With [`Migrate::Auto`], a missing file is created.
     ///
     /// # Errors
-    /// When the database cannot be opened or migrated, or the URL or the table's name is wrong.
+    /// When the database cannot be opened or migrated, or the URL or the table's name is invalid.
     pub async fn open(options: &Options) -> Result<Self> {
-        let table = table(options)?;
-        Self::at(Place::open(Recipe::new(options)?, options.timeout).await?, table, options).await
+        let url = Url::parse(&options.url)?;
+        let connect = SqliteConnectOptions::from_str(&url.rest)
+            .map_err(|e| Error::with_source(ErrorKind::Config, "invalid SQLite URL", e))?;
+        if url.is_in_memory {
+            let connection = own(connect, 1, options);
+            return Self::on(connection.clone(), connection, None, options).await;
+        }
+        // SQLite does not follow an application that changes its directory, so the path has to be absolute.
+        let path = std::path::absolute(connect.get_filename()).map_err(|e| {
+            Error::with_source(ErrorKind::Config, "the URL names no file: write `sqlite://sessions.db`", e)
+        })?;
+        let mut connect = connect.filename(&path).journal_mode(SqliteJournalMode::Wal).synchronous(url.synchronous);
+        // Without a migration, an empty file would be of no use and hide a wrong path.
+        let creates = options.migrate == Migrate::Auto && options.creates;
+        if !creates || !url.has_mode {
+            connect = connect.create_if_missing(creates);
+        }
+        check_path(&path, creates)?;
+        // With a VFS of its own, the path may be no path of the system.
+        Self::in_file(connect, (!url.has_vfs).then_some(path), options).await
     }
 
     /// Opens a store in the database of an application's pool, on connections of its own, which use the pool's connect
     /// options: its file name, journal mode, `synchronous`, encryption key and other pragmas. `options.url` is not used.
     ///
-    /// The store borrows the pool's connections, as [`from_shared_pool`](Self::from_shared_pool) does, if the database is in
-    /// memory: its data belongs to the pool's connections.
+    /// If the database is in memory, the store borrows the pool's connections, as
+    /// [`from_shared_pool`](Self::from_shared_pool) does, because the data belongs to the pool's connections.
     ///
     /// # Errors
     /// When the database cannot be opened or migrated, or the table's name is invalid.
     pub async fn from_pool(pool: SqlitePool, options: &Options) -> Result<Self> {
-        let table = table(options)?;
-        let place = match recipe::file_of(&pool, options.timeout).await? {
-            Some(file) => Place::open(Recipe::of_pool(&pool, file, options), options.timeout).await?,
-            None => Place::of_pool(pool, options.timeout),
-        };
-        Self::at(place, table, options).await
+        match file_of(&pool, options.timeout).await? {
+            Some(file) => {
+                // With a shared cache, table locks of the application's connections would block these connections.
+                let connect = (*pool.connect_options()).clone().filename(&file).shared_cache(false);
+                Self::in_file(connect, Some(file), options).await
+            }
+            None => Self::from_shared_pool(pool, options).await,
+        }
     }
 
     /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
@@ -75,180 +93,61 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be migrated, or the table's name is invalid.
     pub async fn from_shared_pool(pool: SqlitePool, options: &Options) -> Result<Self> {
-        let table = table(options)?;
-        // Fails the launch within `timeout`, although the pool may wait longer for a free connection.
-        recipe::file_of(&pool, options.timeout).await?;
-        Self::at(Place::of_pool(pool, options.timeout), table, options).await
+        let connections = Connections::of_application(pool, options.timeout);
+        Self::on(connections.clone(), connections, None, options).await
     }
 
-    /// What `PRAGMA synchronous` is on the connection that writes: 2 is `FULL`, 1 `NORMAL`.
-    ///
-    /// # Errors
-    /// When the database cannot be reached.
-    pub async fn synchronous(&self) -> Result<i64> {
-        let opened = self.sql.driver.opened().await?;
-        let value = async {
-            let mut writer = opened.writer.borrow().await?;
-            let value = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *writer).await;
-            writer.ended(value)
-        };
-        let value = value.await;
-        self.sql.driver.confirm(&opened, "look at", value).await
+    /// Opens a store in a file, which is watched if its `path` is known.
+    async fn in_file(connect: SqliteConnectOptions, path: Option<PathBuf>, options: &Options) -> Result<Self> {
+        let readers = connect.clone().create_if_missing(false).pragma("query_only", "on");
+        let readers = own(readers, options.max_connections.unwrap_or(READERS), options);
+        Self::on(own(connect, 1, options), readers, path, options).await
     }
 
-    async fn at(place: Place, table: Table, options: &Options) -> Result<Self> {
-        let statements = Arc::new(Statements::new::<Sqlite>(&table));
-        let (migrate, timeout, clock) = (options.migrate, options.timeout, options.clock.clone());
-        let driver = SqliteFile { place, table, statements: statements.clone(), migrate, timeout, clock };
-        let opened = driver.opened().await?;
-        driver.prepare(&opened).await?;
-        Ok(Self::with(driver, statements, options))
+    async fn on(
+        writer: Connections<Sqlite>,
+        readers: Connections<Sqlite>,
+        path: Option<PathBuf>,
+        options: &Options,
+    ) -> Result<Self> {
+        Ok(Self::new(Client::open(writer, readers, path, options).await?))
     }
 }
 
-fn table(options: &Options) -> Result<Table> {
-    Table::new(&options.table, Sqlite::WORDS.quote, Sqlite::WORDS.has_schemas)
+fn own(connect: SqliteConnectOptions, size: u32, options: &Options) -> Connections<Sqlite> {
+    let connect = connect.busy_timeout(BUSY_TIMEOUT.min(options.timeout));
+    Connections::own(move || connect.clone(), size, options.timeout)
 }
 
-impl SqliteFile {
-    /// Makes sure that the table is there and can be written to, or makes it.
-    async fn prepare(&self, opened: &Opened) -> Result<()> {
-        match self.migrate {
-            Migrate::Auto => self.run_migrations(opened).await,
-            Migrate::Check => self.check_migrations(opened).await,
-            Migrate::Off => Ok(()),
-        }?;
-        for probe in &self.statements.probes {
-            let probed = self.patiently(|| async { probe.query::<Sqlite>(&[])?.execute(opened.writer.pool()).await });
-            probed.await.map_err(|e| self.cannot_use(e))?;
+/// Fails for a missing file or directory before SQLite does, whose error does not name the path.
+fn check_path(path: &Path, creates: bool) -> Result<()> {
+    let context = match path.parent() {
+        Some(directory) if !directory.is_dir() => {
+            format!("the directory `{}` of the SQLite file is missing: create the directory", directory.display())
         }
-        Ok(())
-    }
-
-    /// Several processes may start at once: whoever has the write lock migrates, and the others find it done.
-    async fn run_migrations(&self, opened: &Opened) -> Result<()> {
-        let run = async {
-            let mut transaction = self.patiently(|| opened.writer.pool().begin_with("BEGIN IMMEDIATE")).await?;
-            self.table.migrate(Sqlite::STEPS, &mut *transaction).await?;
-            transaction.commit().await
-        };
-        let cannot = |e| Error::with_source(fault::launch_kind(&e), "cannot migrate the session table", e);
-        run.await.map_err(cannot)
-    }
-
-    async fn check_migrations(&self, opened: &Opened) -> Result<()> {
-        let cannot_check = |e: sqlx::Error| {
-            let context = "cannot read which migrations of the session table were run: run them with \
-                           `session-rocket migrate`, or by a launch with `migrate = \"auto\"`";
-            Error::with_source(fault::launch_kind(&e), context, e)
-        };
-        let mut connection = opened.writer.pool().acquire().await.map_err(cannot_check)?;
-        let missing = self.table.missing(Sqlite::STEPS, &mut *connection).await.map_err(cannot_check)?;
-        missing.map_or(Ok(()), |step| Err(not_run(step)))
-    }
-
-    fn cannot_use(&self, error: sqlx::Error) -> Error {
-        let name = self.table.name();
-        if fault::is_read_only(&error) {
-            let context = format!(
-                "the SQLite database with the table `{name}` is read-only: let this user write to the file and to its \
-                 directory"
-            );
-            return Error::with_source(ErrorKind::Config, context, error);
-        }
-        let context = format!(
-            "the table `{name}` is missing or not as it should be: run `session-rocket migrate`, set `migrate = \"auto\"`, \
-             or another `table`"
-        );
-        Error::with_source(fault::launch_kind(&error), context, error)
-    }
-
-    async fn opened(&self) -> Result<Arc<Opened>> {
-        self.place.current(async |opened: &Opened| self.prepare(opened).await).await
-    }
-
-    /// What an answer is worth: one from a file that nobody else sees is none.
-    async fn confirm<A>(&self, opened: &Opened, what: &str, answer: sqlx::Result<A>) -> Result<A> {
-        let answer = answer.map_err(|error| {
-            if fault::is_damage(&error) {
-                self.place.damaged(opened);
-            }
-            Error::with_source(fault::kind(&error), format!("cannot {what} a session in SQLite"), error)
-        })?;
-        if self.place.is_sound(opened).await {
-            return Ok(answer);
-        }
-        let context = format!("cannot {what} a session: the SQLite database was damaged, moved, removed or replaced");
-        Err(Error::new(ErrorKind::Unavailable, context))
-    }
-
-    /// Asks again while another process holds the lock.
-    async fn patiently<A, F>(&self, ask: impl Fn() -> F) -> sqlx::Result<A>
-    where
-        F: Future<Output = sqlx::Result<A>>,
-    {
-        patiently(&*self.clock, self.timeout, fault::is_busy, ask).await
-    }
+        _ if !creates && !path.exists() => format!(
+            "the SQLite file `{}` is missing: create it with `session-rocket migrate`, or by a launch with `migrate = \
+             \"auto\"`",
+            path.display()
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Unavailable, context))
 }
 
-async fn fetch(
-    connections: &Kept<Sqlite>,
-    query: sqlx::Result<Query<'_, Sqlite, SqliteArguments>>,
-) -> sqlx::Result<Vec<SqliteRow>> {
-    let query = query?;
-    let mut connection = connections.borrow().await?;
-    let rows = query.fetch_all(&mut *connection).await;
-    connection.ended(rows)
-}
-
-impl Driver for SqliteFile {
-    type Database = Sqlite;
-
-    async fn write(&self, call: Call<'_>) -> Result<u64> {
-        let opened = self.opened().await?;
-        let write = || async {
-            let query = call.statement.query::<Sqlite>(call.values)?;
-            let mut writer = opened.writer.borrow().await?;
-            let done = query.execute(&mut *writer).await;
-            writer.ended(done)
-        };
-        let done = self.patiently(write).await;
-        self.confirm(&opened, call.what, done).await.map(|done| done.rows_affected())
-    }
-
-    async fn read(&self, call: Call<'_>, latest: bool) -> Result<Vec<SqliteRow>> {
-        let opened = self.opened().await?;
-        let connections = if latest { &opened.writer } else { &opened.readers };
-        // Without a write-ahead log, a reader waits for a writer.
-        let rows = self.patiently(|| fetch(connections, call.statement.query(call.values))).await;
-        self.confirm(&opened, call.what, rows).await
-    }
-
-    async fn change_many(&self, group: Group<'_>) -> Result<Vec<Key>, Failure> {
-        let opened = self.opened().await?;
-        let change = || fetch(&opened.writer, group.statement.query_rows(group.rows, &[]));
-        let rows = self.patiently(change).await;
-        if is_undone(&rows) {
-            return Err(Failure::Undone);
-        }
-        let rows = self.confirm(&opened, group.what, rows).await?;
-        Ok(rows.iter().filter_map(statement::key).collect())
-    }
-
-    async fn read_many(&self, group: Group<'_>, now: Value<'_>) -> Result<Vec<SqliteRow>, Failure> {
-        let opened = self.opened().await?;
-        let read = || fetch(&opened.readers, group.statement.query_rows(group.rows, &[now]));
-        let rows = self.patiently(read).await;
-        if is_undone(&rows) {
-            return Err(Failure::Undone);
-        }
-        Ok(self.confirm(&opened, group.what, rows).await?)
-    }
-}
-
-/// Whether the database refused what may be right for some. Whoever holds the lock holds it against each of them.
-fn is_undone<A>(answer: &sqlx::Result<A>) -> bool {
-    matches!(answer, Err(error @ sqlx::Error::Database(_)) if !fault::is_busy(error))
+/// The file of an application's pool. `None` if only the pool's own connections reach its data: a database in memory, or in
+/// a temporary file.
+///
+/// # Errors
+/// When the pool has no connection within `limit`, or its database cannot be opened.
+async fn file_of(pool: &SqlitePool, limit: Duration) -> Result<Option<PathBuf>> {
+    let context = "the application's pool does not reach its SQLite database";
+    let asked = sqlx::query_scalar::<_, Option<String>>(MAIN_FILE).fetch_one(pool);
+    let file = match tokio::time::timeout(limit, asked).await {
+        Ok(file) => file.map_err(|e| Error::with_source(ErrorKind::Unavailable, context, e))?,
+        Err(_) => return Err(Error::new(ErrorKind::Timeout, format!("{context}: all its connections are in use"))),
+    };
+    Ok(file.map(PathBuf::from).filter(|path| path.is_file()))
 }
 
 impl Dialect for Sqlite {
@@ -256,21 +155,26 @@ impl Dialect for Sqlite {
         quote: '"',
         has_schemas: false,
         parameter: Some('?'),
-        key: "key",
         larger: "MAX",
         smaller: "MIN",
         same: "IS",
         integer: "INTEGER",
         or_nothing: " ON CONFLICT (key) DO NOTHING",
         load_rows: "SELECT {columns} FROM {table} WHERE key {list} AND expires_at > ?",
-        telling: " RETURNING key",
-        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when}{telling}",
+        returning: " RETURNING key",
+        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when}{returning}",
         sweep: "DELETE FROM {table} WHERE key IN \
                 (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AND expires_at <= ?1",
-        put_off: "UPDATE {table} SET sweep_at = expires_at WHERE key IN \
-                  (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AND expires_at > ?1",
+        postpone: "UPDATE {table} SET sweep_at = expires_at WHERE key IN \
+                   (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AND expires_at > ?1",
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/sqlite/0001_create.sql"))];
+    const ADVICE: Advice = Advice {
+        forbidden: "the database is read-only: let this user write to the file and to its directory",
+        late: "another process holds the lock of the database",
+        other: "may this user read the file, and is it a SQLite database?",
+    };
+    const IS_SERVER: bool = false;
 
     fn bind(arguments: &mut SqliteArguments, value: Value<'_>) -> Result<(), BoxDynError> {
         match value {
@@ -281,15 +185,7 @@ impl Dialect for Sqlite {
         }
     }
 
-    fn read(row: &SqliteRow) -> sqlx::Result<Held> {
-        statement::read(row)
-    }
-
-    fn read_stats(row: &SqliteRow) -> sqlx::Result<Stats> {
-        statement::read_stats(row)
-    }
-
-    fn done(result: &SqliteQueryResult) -> u64 {
+    fn rows_affected(result: &SqliteQueryResult) -> u64 {
         result.rows_affected()
     }
 
@@ -297,4 +193,39 @@ impl Dialect for Sqlite {
         let row = |row: &Vec<Value<'_>>| format!("({})", vec!["?"; row.len()].join(", "));
         format!("(VALUES {}) AS v", rows.iter().map(row).collect::<Vec<_>>().join(", "))
     }
+
+    // https://www.sqlite.org/rescode.html
+    fn fault(error: &sqlx::Error) -> Fault {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        // The low byte is the code, and the other bytes are details.
+        match (code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff), error) {
+            // SQL that does not fit the tables.
+            (Some(1), _) => Fault::NoTable,
+            // Another connection has the lock.
+            (Some(5 | 6), _) => Fault::Busy,
+            (Some(8), _) => Fault::Forbidden,
+            // The file is malformed, or no database.
+            (Some(11 | 26), _) => Fault::Damaged,
+            (_, sqlx::Error::PoolTimedOut) => Fault::Late,
+            _ => Fault::Other,
+        }
+    }
+
+    fn is_refusal(error: &sqlx::Error) -> bool {
+        matches!(error, sqlx::Error::Database(_)) && Self::fault(error) != Fault::Busy
+    }
+
+    fn address(connect: &SqliteConnectOptions) -> String {
+        connect.get_filename().display().to_string()
+    }
+
+    /// Fails with [`Fault::Busy`] while another process migrates; the launch retries.
+    async fn migrate(connection: &mut SqliteConnection, table: &Table, _: Duration) -> sqlx::Result<()> {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        table.migrate::<Self>(Self::STEPS, &mut transaction).await?;
+        transaction.commit().await
+    }
 }
+
+#[cfg(test)]
+mod tests;

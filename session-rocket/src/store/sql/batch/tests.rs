@@ -97,7 +97,7 @@ async fn ask(batch: &Arc<Numbers>, number: u32, key: Key, weight: usize) -> Join
 }
 
 #[tokio::test]
-async fn who_meets_nobody_goes_at_once_and_alone() {
+async fn a_call_that_finds_nobody_else_is_sent_at_once_and_alone() {
     let (noted, batch) = batch();
     for _ in 0..3 {
         drop(lead(&batch).await);
@@ -106,7 +106,7 @@ async fn who_meets_nobody_goes_at_once_and_alone() {
 }
 
 #[tokio::test]
-async fn who_waits_goes_together_and_gets_an_answer_of_its_own() {
+async fn waiting_calls_go_together_and_each_gets_its_own_answer() {
     let (noted, batch) = batch();
     let under_way = lead(&batch).await;
     let mut asked = Vec::new();
@@ -162,10 +162,10 @@ async fn groups_are_bounded_in_number_and_weight() {
 }
 
 #[tokio::test]
-async fn no_more_wait_than_there_are_places() {
+async fn no_more_calls_wait_than_there_are_slots() {
     let (_, batch) = batch();
     let under_way = lead(&batch).await;
-    let places = batch.0.places.clone().acquire_many_owned(1023).await.unwrap();
+    let slots = batch.0.slots.clone().acquire_many_owned(1023).await.unwrap();
     let first = ask(&batch, 1, key(1), 1).await;
     let asked = batch.clone();
     let second = tokio::spawn(async move { asked.turn(call(key(2), 2)).await.is_ok() });
@@ -173,13 +173,13 @@ async fn no_more_wait_than_there_are_places() {
         tokio::task::yield_now().await;
     }
     assert_eq!(batch.0.queue().waiting.len(), 1);
-    drop((under_way, places));
+    drop((under_way, slots));
     assert_eq!(first.await.unwrap().unwrap(), Some(1));
     assert!(second.await.unwrap());
 }
 
 #[tokio::test]
-async fn who_goes_away_is_not_asked_for_and_holds_nobody_up() {
+async fn a_call_whose_caller_goes_away_is_not_made_and_delays_nobody() {
     let (noted, batch) = batch();
     let under_way = lead(&batch).await;
     let gone = ask(&batch, 1, key(1), 1).await;
@@ -192,7 +192,7 @@ async fn who_goes_away_is_not_asked_for_and_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn a_group_that_fails_or_panics_tells_its_own_and_nobody_else() {
+async fn a_group_that_fails_or_panics_fails_only_its_own_calls() {
     for (bad, kind) in [(FAILS, ErrorKind::Timeout), (PANICS, ErrorKind::Unavailable)] {
         let (_, batch) = batch();
         let under_way = lead(&batch).await;
@@ -208,7 +208,7 @@ async fn a_group_that_fails_or_panics_tells_its_own_and_nobody_else() {
 }
 
 #[test]
-fn without_a_runtime_those_who_wait_are_told() {
+fn without_a_runtime_waiting_calls_fail() {
     let (_, batch) = batch();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let under_way = runtime.block_on(lead(&batch));
@@ -245,7 +245,7 @@ fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_long_holds_nobody_up() {
+async fn a_slow_call_delays_no_other() {
     let (noted, batch) = batch();
     let slow = lead(&batch).await;
     let group = [ask(&batch, SLOW, key(1), 1).await, ask(&batch, 2, key(2), 1).await];
@@ -268,7 +268,7 @@ async fn who_takes_long_holds_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_that_goes_away_leaves_nobody_waiting_behind_what_takes_long() {
+async fn a_first_caller_that_goes_away_leaves_nobody_waiting_behind_a_slow_call() {
     let (_, batch) = batch();
     let _slow = lead(&batch).await;
     let (first, second) = (ask(&batch, 1, key(1), 1).await, ask(&batch, 2, key(2), 1).await);
@@ -279,7 +279,7 @@ async fn the_first_that_goes_away_leaves_nobody_waiting_behind_what_takes_long()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_late_overtakes() {
+async fn a_late_call_overtakes_a_slow_one() {
     let (_, batch) = batch();
     let _slow = lead(&batch).await;
     // It is not polled, and so watches nothing.

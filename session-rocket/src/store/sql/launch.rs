@@ -1,0 +1,103 @@
+//! The checks of a launch: whether the database can be reached, and the table be used.
+
+use std::time::Duration;
+
+use super::connections::Connections;
+use super::dialect::{Dialect, Fault};
+use super::retry::retry;
+use super::statement::Statement;
+use super::table::Table;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::store::{Migrate, Options};
+
+/// Creates the table or checks it, as `options.migrate` says, and returns the length of the longest value that the
+/// database accepts.
+pub(super) async fn prepare<DB: Dialect>(
+    connections: &Connections<DB>,
+    table: &Table,
+    probes: &[Statement],
+    options: &Options,
+) -> Result<usize> {
+    // Several processes may start at once, and one of them has the lock of a SQLite database.
+    let is_late = |error: &Error| error.kind() == ErrorKind::Timeout;
+    retry(&*options.clock, options.timeout, is_late, || prepare_once(connections, table, probes, options)).await
+}
+
+async fn prepare_once<DB: Dialect>(
+    connections: &Connections<DB>,
+    table: &Table,
+    probes: &[Statement],
+    options: &Options,
+) -> Result<usize> {
+    let cannot_connect = format!("cannot connect to {} at {}", DB::NAME, connections.address());
+    let cannot_use = format!("cannot use the table `{}` in {}", table.name(), DB::NAME);
+    let limit = options.timeout;
+    // Large, and used once.
+    let borrowed = Box::pin(in_time::<DB, _>(limit, &cannot_connect, connections.borrow())).await;
+    let mut connection = borrowed?.map_err(|e| explained::<DB>(&cannot_connect, e))?;
+    if options.migrate != Migrate::Off {
+        let missing = in_time::<DB, _>(limit, &cannot_use, table.missing::<DB>(DB::STEPS, connection.get())).await?;
+        match (options.migrate, missing) {
+            (_, Ok(None)) => {}
+            (Migrate::Check, Ok(Some((version, name, _)))) => {
+                let context = format!(
+                    "migration {version} (`{name}`) of the session table has not run: run it with `session-rocket \
+                     migrate`, or by a launch with `migrate = \"auto\"`"
+                );
+                return Err(Error::new(ErrorKind::Config, context));
+            }
+            (Migrate::Check, Err(e)) => return Err(cannot_migrate::<DB>("read which migrations have run", table, e)),
+            // A user who may not read the record may have a table that works: the probes tell.
+            (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => {}
+            (_, Ok(Some(_)) | Err(_)) => {
+                let migrated = DB::migrate(connection.get(), table, limit).await;
+                migrated.map_err(|e| cannot_migrate::<DB>("migrate the session table", table, e))?;
+            }
+        }
+    }
+    let probe = async {
+        for probe in probes {
+            DB::execute(connection.get(), DB::bound(probe, &[])?).await?;
+        }
+        DB::longest(connection.get()).await
+    };
+    let probed = in_time::<DB, _>(limit, &cannot_use, probe).await?;
+    connection.ended(probed).map_err(|e| explained::<DB>(&cannot_use, e))
+}
+
+/// Runs a step of a launch for at most `limit`.
+async fn in_time<DB: Dialect, A>(limit: Duration, problem: &str, step: impl Future<Output = A>) -> Result<A> {
+    let late = |_| Error::new(ErrorKind::Timeout, format!("{problem}: {}", DB::ADVICE.late));
+    tokio::time::timeout(limit, step).await.map_err(late)
+}
+
+/// Tells an administrator whether to wait or to change the configuration, and what to do.
+fn explained<DB: Dialect>(problem: &str, error: sqlx::Error) -> Error {
+    let (kind, advice) = match DB::fault(&error) {
+        Fault::Login => (ErrorKind::Config, "the user name or the password is wrong"),
+        Fault::NoDatabase => (ErrorKind::Config, "create the database, or connect to another one"),
+        Fault::NoTable => (
+            ErrorKind::Config,
+            "the table or one of its columns is missing: run `session-rocket migrate`, set `migrate = \"auto\"`, or set \
+             another `table`",
+        ),
+        Fault::NoSchema => (ErrorKind::Config, "create the schema, or set another `table`"),
+        Fault::Forbidden => (ErrorKind::Config, DB::ADVICE.forbidden),
+        Fault::Busy | Fault::Late => (ErrorKind::Timeout, DB::ADVICE.late),
+        Fault::TooLarge | Fault::Taken | Fault::Damaged | Fault::Other => (ErrorKind::Unavailable, DB::ADVICE.other),
+    };
+    Error::with_source(kind, format!("{problem}: {advice}"), error)
+}
+
+fn cannot_migrate<DB: Dialect>(what: &str, table: &Table, error: sqlx::Error) -> Error {
+    let problem = format!("cannot {what} in {}", DB::NAME);
+    if !DB::IS_SERVER || DB::fault(&error) != Fault::Forbidden {
+        return explained::<DB>(&problem, error);
+    }
+    let table = table.name();
+    let context = format!(
+        "{problem}: grant its user SELECT, INSERT, UPDATE and DELETE on the table `{table}`, and SELECT on \
+         `{table}_migrations`; to create or change them, run `session-rocket migrate` as a user with these rights"
+    );
+    Error::with_source(ErrorKind::Config, context, error)
+}

@@ -1,0 +1,36 @@
+use std::future::poll_fn;
+use std::task::Poll;
+
+use super::super::driver::Driver;
+use super::*;
+
+#[tokio::test]
+async fn every_commit_reaches_the_disk_unless_the_url_says_otherwise() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
+    for (query, expected) in [("", 2), ("?synchronous=normal", 1), ("?synchronous=FULL", 2), ("?mode=rwc", 2)] {
+        let store = SqliteStore::open(&Options::new(format!("{url}{query}"))).await.unwrap();
+        let mut writer = store.client.writer.borrow().await.unwrap();
+        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(writer.get()).await.unwrap();
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(writer.get()).await.unwrap();
+        assert_eq!((synchronous, journal.as_str()), (expected, "wal"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_outlives_the_calls_that_are_cut_off_and_serves_the_next_one() {
+    let options = Options::new("sqlite::memory:");
+    let connections = own(SqliteConnectOptions::from_str("sqlite::memory:").unwrap(), 1, &options);
+    let mut first = connections.borrow().await.unwrap();
+    Sqlite::run(first.get(), "CREATE TABLE only_here (id INTEGER)".to_owned()).await.unwrap();
+    let mut waits = std::pin::pin!(connections.borrow());
+    let is_pending = poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending()));
+    assert!(is_pending.await);
+    // The callers go away: the first one with the connection, and the second one while the connection is tested. The
+    // connection has to stay, because the database is gone with it.
+    drop(first);
+    let _ = poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending())).await;
+    waits.set(connections.borrow());
+    let mut second = waits.await.unwrap();
+    Sqlite::run(second.get(), "INSERT INTO only_here VALUES (1)".to_owned()).await.unwrap();
+}

@@ -1,0 +1,71 @@
+//! `sqlite:` URLs.
+
+use sqlx::sqlite::SqliteSynchronous;
+
+use crate::base::error::{Error, ErrorKind, Result};
+
+/// The parts of a `sqlite:` URL. The parameter `synchronous` is this crate's own: a site that would rather lose its last
+/// commits in a power cut than wait for the disk sets it.
+pub(super) struct Url {
+    /// The URL without `synchronous`, which sqlx does not know.
+    pub rest: String,
+    pub synchronous: SqliteSynchronous,
+    pub is_in_memory: bool,
+    pub has_mode: bool,
+    pub has_vfs: bool,
+}
+
+impl Url {
+    pub(super) fn parse(url: &str) -> Result<Self> {
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let path = base.trim_start_matches("sqlite:").trim_start_matches("//");
+        let mut parsed = Self {
+            rest: base.to_owned(),
+            synchronous: SqliteSynchronous::Full,
+            is_in_memory: path == ":memory:",
+            has_mode: false,
+            has_vfs: false,
+        };
+        let mut rest = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "synchronous" => parsed.synchronous = synchronous(value)?,
+                "mode" | "cache" | "immutable" | "vfs" => rest.push(pair),
+                _ => {
+                    let context = format!(
+                        "unknown parameter `{name}` in the URL: SQLite's are `synchronous`, `mode`, `cache`, `immutable` \
+                         and `vfs`"
+                    );
+                    return Err(Error::new(ErrorKind::Config, context));
+                }
+            }
+            parsed.is_in_memory |= pair == "mode=memory";
+            parsed.has_mode |= name == "mode";
+            parsed.has_vfs |= name == "vfs";
+        }
+        if path.is_empty() && !parsed.is_in_memory {
+            let context = "the URL names no file: write `sqlite://sessions.db`, or `sqlite::memory:`";
+            return Err(Error::new(ErrorKind::Config, context));
+        }
+        if !rest.is_empty() {
+            parsed.rest = format!("{base}?{}", rest.join("&"));
+        }
+        Ok(parsed)
+    }
+}
+
+fn synchronous(value: &str) -> Result<SqliteSynchronous> {
+    match value.to_ascii_lowercase().as_str() {
+        "full" => Ok(SqliteSynchronous::Full),
+        "normal" => Ok(SqliteSynchronous::Normal),
+        "extra" => Ok(SqliteSynchronous::Extra),
+        _ => {
+            let context = "invalid value for `synchronous` in the URL: expected `full`, `normal` or `extra`";
+            Err(Error::new(ErrorKind::Config, context))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
