@@ -1,5 +1,7 @@
 #![allow(clippy::result_large_err, reason = "the error of figment's jail")]
 
+mod messages;
+
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
 
