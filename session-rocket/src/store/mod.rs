@@ -62,9 +62,11 @@ pub mod redis;
 pub mod sql;
 pub(crate) mod sweep;
 
+pub use mask::mask_url;
 pub(crate) use open::with_cache;
 pub use open::{Migrate, Options, open};
 
+mod mask;
 mod open;
 pub(crate) mod record;
 pub(crate) mod scheme;

@@ -56,8 +56,8 @@ pub struct Options {
     pub key_prefix: String,
     /// Where the time comes from. _Default:_ [`SystemClock`].
     pub clock: Arc<dyn Clock>,
-    /// Whether opening creates a directory or a SQLite file that is missing.
-    pub(crate) creates: bool,
+    /// Whether opening creates a directory or a SQLite file that is missing. _Default:_ `true`.
+    pub creates: bool,
 }
 
 impl Default for Options {

@@ -120,10 +120,10 @@ impl<T> SessionFairing<T> {
         self
     }
 
-    /// Takes the time from `clock`: for tests that move it.
+    /// Takes the time from `clock`: for tests that move it, and keep an `Arc` of it.
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 }
@@ -251,13 +251,9 @@ fn tell<T>(answer: Answer, attached: &Attached<T>, request: &Request<'_>, respon
 impl<T: SessionData> SessionFairing<T> {
     async fn attach(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
         let figment = rocket.figment();
-        let debug = figment.profile() == rocket::Config::DEBUG_PROFILE;
         let by_url = matches!(self.source, Source::Url);
-        let mut settings = resolve(figment, T::CONFIG, &self.config, debug, by_url)?;
+        let settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
         refuse_anonymous_expiry::<T>(&settings)?;
-        if !by_url {
-            "given in code".clone_into(&mut settings.store.url);
-        }
         let registry = rocket
             .state::<Registry>()
             .ok_or_else(|| Error::new(ErrorKind::Config, "the registry of session types is not managed"))?;
