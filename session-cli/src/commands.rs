@@ -1,124 +1,146 @@
 //! What each command does.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use humantime::format_duration;
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
+use session_rocket::store::{self, Migrate, Options, Stats, Store, mask_url};
+use session_rocket::{Clock, Config, Error, ErrorKind, Key, Result, SystemClock, Timestamp};
 
-use super::args::Command;
-use crate::base::clock::Timestamp;
-use crate::base::error::{Chain, Error, ErrorKind, Result};
-use crate::base::id::{Key, random_bytes};
-use crate::store::scheme::{Scheme, is_in_memory};
-use crate::store::{self, Migrate, Stats, Store, sweep};
-use crate::web::config::{Settings, Text, masked};
+use super::args::StoreCommand;
 
-/// What a command found, for people and for programs.
+/// The number of rows in one statement: the site's own writes wait no longer than for one of them.
+const BATCH: u64 = 1000;
+
+/// The result of a command, for people and for programs.
 pub(super) struct Answer {
     pub text: String,
     pub facts: Value,
 }
 
-pub(super) async fn run(command: &Command, settings: &Settings, talkative: bool) -> Result<Answer> {
-    if is_in_memory(&settings.store.url) {
+/// Runs a command that works on the store.
+pub(super) async fn run(command: &StoreCommand, config: &Config, talkative: bool) -> Result<Answer> {
+    if config.is_in_memory() {
         let context = "this store is in the memory of the site's process, and lost when the process ends: no other \
                        program can access it";
         return Err(Error::new(ErrorKind::Unsupported, context));
     }
-    let mut settings = settings.clone();
-    // A mistyped path is to be reported, and a directory or file under it would hide the mistake.
-    settings.store.creates = matches!(command, Command::Migrate);
     match command {
-        Command::Migrate => migrate(&settings).await,
-        Command::Check => check(&settings).await,
-        Command::ClearExpired { limit } => clear_expired(&settings, limit.unwrap_or(u64::MAX), talkative).await,
-        Command::Stats => stats(&settings).await,
+        StoreCommand::Migrate => migrate(config).await,
+        StoreCommand::Check => check(config).await,
+        StoreCommand::ClearExpired { limit } => clear_expired(config, limit.unwrap_or(u64::MAX), talkative).await,
+        StoreCommand::Stats => stats(config).await,
     }
 }
 
-async fn migrate(settings: &Settings) -> Result<Answer> {
-    if settings.seal.is_some() || !settings.has_table() {
-        return prepare(settings).await;
-    }
-    let migrated = match open(settings, Migrate::Check).await {
-        Ok(_) => false,
+async fn migrate(config: &Config) -> Result<Answer> {
+    let migrated = !config.is_sealed() && prepare(config).await?;
+    let (store, has_table) = (place(config), config.has_table());
+    let text = match (has_table, migrated) {
+        (true, true) => format!("the table `{}` in {store} is now up to date", config.table),
+        (true, false) => format!("the table `{}` in {store} was up to date: nothing to do", config.table),
+        (false, true) => format!("created the session directory of {store}"),
+        (false, false) => format!("{store} has no table: nothing to do"),
+    };
+    let table = has_table.then_some(&config.table);
+    Ok(Answer { text, facts: json!({ "store": store, "table": table, "migrated": migrated }) })
+}
+
+/// Creates what is missing; says whether anything was.
+async fn prepare(config: &Config) -> Result<bool> {
+    match open(config, Migrate::Check, false).await {
+        Ok(_) => Ok(false),
         // A server that does not answer is not asked twice.
-        Err(error) if error.kind() == ErrorKind::Timeout => return Err(error),
-        Err(_) => {
-            open(settings, Migrate::Auto).await?;
-            true
-        }
-    };
-    let table = &settings.store.table;
-    let done = if migrated { "is now up to date" } else { "was up to date: nothing to do" };
-    let text = format!("the table `{table}` in {} {done}", place(settings));
-    Ok(Answer { text, facts: json!({ "store": place(settings), "table": table, "migrated": migrated }) })
+        Err(error) if error.kind() == ErrorKind::Timeout => Err(error),
+        Err(_) => open(config, Migrate::Auto, true).await.map(|_| true),
+    }
 }
 
-/// Opens a store without a table, which creates a missing session directory.
-async fn prepare(settings: &Settings) -> Result<Answer> {
-    let mut existing = settings.clone();
-    existing.store.creates = false;
-    let is_directory = Scheme::of(&settings.store.url) == Some(Scheme::File);
-    let created = is_directory && open(&existing, Migrate::Off).await.is_err();
-    if settings.seal.is_none() {
-        open(settings, Migrate::Auto).await?;
-    }
-    let store = place(settings);
-    let text = if created {
-        format!("created the session directory of {store}")
+async fn check(config: &Config) -> Result<Answer> {
+    let text = if config.is_sealed() {
+        if config.secret_keys.is_empty() {
+            log::warn!(target: "session_rocket", "no secret key is set: each launch in this profile uses a random one");
+        }
+        "ready: each session is in its own cookie".to_owned()
     } else {
-        format!("{store} has no table: nothing to do")
+        let mut options = Options::from(config).migrate(Migrate::Check);
+        options.creates = false;
+        let store = store::open(&options).await?;
+        // No session has this key, so the reply is short.
+        within(config.timeout, store.load(&Key::from_bytes([0; 32]))).await?;
+        format!("ready: {}", place(config))
     };
-    Ok(Answer { text, facts: json!({ "store": store, "table": null, "migrated": created }) })
+    let settings = serde_json::to_value(config)
+        .map_err(|error| Error::with_source(ErrorKind::Config, "cannot show the configuration", error))?;
+    let text = text + &lines(&settings);
+    Ok(Answer { text, facts: json!({ "store": place(config), "ready": true, "settings": settings }) })
 }
 
-async fn check(settings: &Settings) -> Result<Answer> {
-    match &settings.seal {
-        Some(seal) if seal.random => {
-            log::warn!(target: "session_rocket", "no secret key is set: each launch in this profile draws one of its own");
-        }
-        Some(_) => {}
-        None => {
-            let store = store::open(&settings.store.clone().migrate(Migrate::Check)).await?;
-            // Nobody has this one: the answer is that there is none.
-            let key = Key::from_bytes(random_bytes()?);
-            within(settings.store.timeout, store.load(&key)).await?;
-        }
-    }
-    let facts = json!({ "store": place(settings), "ready": true, "settings": settings.to_string() });
-    Ok(Answer { text: format!("ready: {settings}"), facts })
+/// A line for each setting.
+fn lines(settings: &Value) -> String {
+    let settings = settings.as_object().into_iter().flatten();
+    settings.fold(String::new(), |mut lines, (key, value)| {
+        let value = match value {
+            Value::Null => "none".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Array(keys) => counted(keys.len() as u64, "key", "keys"),
+            Value::Number(bytes) if key == "max_size" => HumanBytes(bytes.as_u64().unwrap_or_default()).to_string(),
+            other => other.to_string(),
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(lines, "\n{key:<24}{value}");
+        lines
+    })
 }
 
-async fn clear_expired(settings: &Settings, limit: u64, talkative: bool) -> Result<Answer> {
-    if settings.seal.is_some() {
-        let facts = json!({ "store": place(settings), "removed": 0 });
+async fn clear_expired(config: &Config, limit: u64, talkative: bool) -> Result<Answer> {
+    if config.is_sealed() {
+        let facts = json!({ "store": place(config), "removed": 0 });
         return Ok(Answer { text: "each session is in its own cookie: nothing to remove".to_owned(), facts });
     }
-    let store = open(settings, Migrate::Off).await?;
+    let store = open(config, Migrate::Off, false).await?;
     let bar =
-        if talkative && stderr().is_terminal() { bar(settings, &*store, limit).await } else { ProgressBar::hidden() };
-    let delete = |batch| async {
-        let removed = within(settings.store.timeout, batch).await?;
-        bar.inc(removed);
-        Ok(removed)
-    };
-    let (removed, ended) = sweep::in_batches(limit, |batch| delete(store.delete_expired(batch))).await;
+        if talkative && stderr().is_terminal() { bar(config, &*store, limit).await } else { ProgressBar::hidden() };
+    let removed = remove(config, &*store, limit, &bar).await;
     bar.finish_and_clear();
-    ended.map_err(|error| after(removed, &error))?;
+    let removed = removed?;
     let text =
         format!("removed {}", counted(removed, "expired session or tombstone", "expired sessions and tombstones"));
-    Ok(Answer { text, facts: json!({ "store": place(settings), "removed": removed }) })
+    Ok(Answer { text, facts: json!({ "store": place(config), "removed": removed }) })
 }
 
-/// A bar on standard error. A store that cannot count, or takes too long to, leaves it without an end.
-async fn bar(settings: &Settings, store: &dyn Store, limit: u64) -> ProgressBar {
-    let total = within(settings.store.timeout, store.stats()).await.ok().map(|stats| stats.expired.min(limit));
+/// Removes expired entries batch by batch.
+async fn remove(config: &Config, store: &dyn Store, limit: u64, bar: &ProgressBar) -> Result<u64> {
+    let mut removed = 0;
+    while removed < limit {
+        let batch = u32::try_from(BATCH.min(limit - removed)).unwrap_or(u32::MAX);
+        match within(config.timeout, store.delete_expired(batch)).await {
+            Ok(0) => break,
+            Ok(number) => {
+                removed += number;
+                bar.inc(number);
+            }
+            Err(error) => return Err(after(removed, &error)),
+        }
+    }
+    Ok(removed)
+}
+
+/// An error that came after some entries were removed.
+fn after(removed: u64, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{error:#} ({removed} were removed before)"))
+}
+
+/// A bar on standard error. If the store cannot count, or takes too long, the bar has no end.
+async fn bar(config: &Config, store: &dyn Store, limit: u64) -> ProgressBar {
+    let total = within(config.timeout, store.stats()).await.ok().map(|stats| stats.expired.min(limit));
     let style = match total {
-        Some(_) => ProgressStyle::with_template("{wide_bar} {pos}/{len}"),
-        None => ProgressStyle::with_template("{spinner} {pos}"),
+        Some(_) => ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left"),
+        None => ProgressStyle::with_template("{spinner} {human_pos}  {per_sec}"),
     };
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
     match style {
@@ -127,32 +149,29 @@ async fn bar(settings: &Settings, store: &dyn Store, limit: u64) -> ProgressBar 
     }
 }
 
-/// An error that came when some were removed already.
-fn after(removed: u64, error: &Error) -> Error {
-    Error::new(error.kind(), format!("{} ({removed} were removed before)", Chain(error)))
-}
-
-async fn stats(settings: &Settings) -> Result<Answer> {
-    if settings.seal.is_some() {
+async fn stats(config: &Config) -> Result<Answer> {
+    if config.is_sealed() {
         let context = "each session is in its own cookie: there is nothing to count";
         return Err(Error::new(ErrorKind::Unsupported, context));
     }
-    let store = open(settings, Migrate::Off).await?;
-    let stats = within(settings.store.timeout, store.stats()).await?;
-    let now = settings.store.clock.now();
-    Ok(Answer { text: table(&stats, now), facts: facts(&stats, now, place(settings)) })
+    let store = open(config, Migrate::Off, false).await?;
+    let stats = within(config.timeout, store.stats()).await?;
+    let now = SystemClock.now();
+    Ok(Answer { text: table(&stats, now), facts: facts(&stats, now, place(config)) })
 }
 
 fn table(stats: &Stats, now: Timestamp) -> String {
-    let Stats { live, tombstones, expired, bytes, oldest } = stats;
-    let oldest = oldest.map_or("none".to_owned(), |oldest| format!("{} ({} ago)", date(oldest), age(oldest, now)));
+    let Stats { live, tombstones, expired, bytes, oldest, .. } = stats;
+    let size = HumanBytes(*bytes);
+    let ago = |oldest: Timestamp| format!("{} ({} ago)", date(oldest), age(oldest, now));
+    let oldest = oldest.map_or("none".to_owned(), ago);
     format!(
-        "live        {live}\ntombstones  {tombstones}\nexpired     {expired}\nbytes       {bytes}\noldest      {oldest}"
+        "live        {live}\ntombstones  {tombstones}\nexpired     {expired}\nsize        {size}\noldest      {oldest}"
     )
 }
 
 fn facts(stats: &Stats, now: Timestamp, store: String) -> Value {
-    let Stats { live, tombstones, expired, bytes, oldest } = stats;
+    let Stats { live, tombstones, expired, bytes, oldest, .. } = stats;
     json!({
         "store": store,
         "live": live,
@@ -172,35 +191,39 @@ fn date(moment: Timestamp) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
 }
 
-/// In whole days, or what there is of the first one.
-fn age(oldest: Timestamp, now: Timestamp) -> Text {
-    const DAY: u64 = 86_400;
+/// In whole days, or to the second within the first day.
+fn age(oldest: Timestamp, now: Timestamp) -> String {
     let seconds = oldest.until(now).as_secs();
-    Text(Duration::from_secs(if seconds < DAY { seconds } else { seconds - seconds % DAY }))
+    match seconds / 86_400 {
+        0 => format_duration(Duration::from_secs(seconds)).to_string(),
+        days => counted(days, "day", "days"),
+    }
 }
 
 fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Opens the store itself: a cache in front of it takes no part in what is done here.
-async fn open(settings: &Settings, migrate: Migrate) -> Result<Arc<dyn Store>> {
-    let mut options = settings.store.clone().migrate(migrate);
+/// Opens the store without its cache, which takes no part in what a command does. Only if `creates` is set, a missing
+/// directory or file is created: it may be missing because the path is mistyped.
+async fn open(config: &Config, migrate: Migrate, creates: bool) -> Result<Arc<dyn Store>> {
+    let mut options = Options::from(config).migrate(migrate);
     options.cache = None;
+    options.creates = creates;
     store::open(&options).await
 }
 
-/// Waits for a call for as long as one may take.
+/// Waits at most `limit` for a call.
 async fn within<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A> {
-    let late = || {
-        let context = format!("the store did not answer within {}: allow it more with `--timeout`", Text(limit));
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+        let limit = format_duration(limit);
+        let context = format!("the store did not answer within {limit}: allow it more with `--timeout`");
         Err(Error::new(ErrorKind::Timeout, context))
-    };
-    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| late())
+    })
 }
 
-fn place(settings: &Settings) -> String {
-    masked(&settings.store.url)
+fn place(config: &Config) -> String {
+    mask_url(&config.store)
 }
 
 #[cfg(test)]
@@ -216,16 +239,22 @@ mod tests {
         let moment = at(1_763_734_205_999);
         assert_eq!(date(moment), "2025-11-21T14:10:05Z");
         assert_eq!(date(at(-1)), "1969-12-31T23:59:59Z");
-        let ago = |seconds: u64| age(moment, moment.plus(Duration::from_secs(seconds))).to_string();
+        let ago = |seconds: u64| age(moment, moment.plus(Duration::from_secs(seconds)));
         assert_eq!([ago(0), ago(61), ago(86_399), ago(90_000)], ["0s", "1m 1s", "23h 59m 59s", "1 day"]);
-        assert_eq!(age(moment, at(0)).to_string(), "0s", "of a clock that goes wrong");
+        assert_eq!(age(moment, at(0)), "0s", "a clock that goes wrong");
     }
 
-    #[tokio::test]
-    async fn a_store_that_does_not_answer_is_not_waited_for() {
-        let error = within(Duration::from_millis(1), std::future::pending::<Result<()>>()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(error.to_string().contains("1ms") && error.to_string().contains("--timeout"), "{error}");
+    #[test]
+    fn sizes_are_readable() {
+        let mut stats = Stats::default();
+        stats.bytes = 493_200;
+        assert!(table(&stats, at(0)).contains("size        481.64 KiB\n"), "{}", table(&stats, at(0)));
+        let lines = lines(&json!({ "max_size": 262_144, "cache": null, "secret_keys": ["***"], "expiry": "14 days" }));
+        for line in
+            ["max_size                256.00 KiB", "secret_keys             1 key", "cache                   none"]
+        {
+            assert!(lines.contains(line), "{lines}");
+        }
     }
 
     #[test]
@@ -234,5 +263,12 @@ mod tests {
         let error = after(2000, &cause);
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(error.to_string(), "cannot sweep: it is gone (2000 were removed before)");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_not_waited_for() {
+        let error = within(Duration::from_millis(1), std::future::pending::<Result<()>>()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.to_string().contains("1ms") && error.to_string().contains("--timeout"), "{error}");
     }
 }

@@ -24,6 +24,7 @@ fn in_debug(shown: &mut String, cases: &[&str]) {
     }
 }
 
+#[cfg(feature = "messagepack")]
 const KEYS: [&str; 24] = [
     "store",
     "cookie_name",
@@ -52,6 +53,7 @@ const KEYS: [&str; 24] = [
 ];
 
 /// Values of every type, most of which each key refuses.
+#[cfg(feature = "messagepack")]
 const VALUES: [&str; 12] = [
     "true",
     "0",
