@@ -1,17 +1,21 @@
 //! The session cookie: read from a request, put into a response.
 
 use std::fmt::{self, Write as _};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use httpdate::HttpDate;
 use rocket::http::{Cookie, Header, Method, SameSite, Status};
 use rocket::{Request, Response};
-use time::OffsetDateTime;
 
+use crate::base::clock::Timestamp;
 use crate::base::expiry::MAX_AGE;
 
 /// How many bytes a whole `Set-Cookie` line may take. Browsers take 4,096 for name and value (RFC 6265bis); RFC 6265
 /// counted the attributes as well, and there are proxies that still do.
 pub(crate) const MAX_LINE: usize = 4096;
+
+/// The last second that an HTTP date can show, whose year has four digits.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
 
 /// The most domains, from the request's host upwards, for which a removal with `Domain` is sent.
 const MOST_PARENTS: usize = 4;
@@ -50,7 +54,7 @@ impl CookieSettings {
 
     /// How many bytes a line that [`hold`](Self::hold)s takes at most, but for the value.
     pub(crate) fn frame(&self) -> usize {
-        self.hold("", Some(MAX_AGE), OffsetDateTime::UNIX_EPOCH).len()
+        self.hold("", Some(MAX_AGE), Timestamp::from_millis(0)).len()
     }
 
     /// How many cookies of this name a request carries, whatever their values.
@@ -84,14 +88,14 @@ impl CookieSettings {
     /// The line that makes the browser hold `value` for `age`, or until it is closed.
     ///
     /// `age` counts from `now`, and is cut to whole seconds and to 400 days.
-    pub(crate) fn hold(&self, value: &str, age: Option<Duration>, now: OffsetDateTime) -> String {
+    pub(crate) fn hold(&self, value: &str, age: Option<Duration>, now: Timestamp) -> String {
         let mut line = self.bare(value, self.domain.as_deref());
         if let Some(age) = age {
             // Rounded up: the cookie is not to end before the session.
             let age = age.min(MAX_AGE);
             let seconds = age.as_secs() + u64::from(age.subsec_nanos() > 0);
-            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-            keep(&mut line, seconds, now.saturating_add(time::Duration::seconds(seconds)));
+            let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
+            keep(&mut line, seconds, UNIX_EPOCH + (now + Duration::from_secs(seconds)).min(LAST));
         }
         line
     }
@@ -122,7 +126,7 @@ impl CookieSettings {
 
     fn forget_in(&self, domain: Option<&str>) -> String {
         let mut line = self.bare("", domain);
-        keep(&mut line, 0, OffsetDateTime::UNIX_EPOCH);
+        keep(&mut line, 0, UNIX_EPOCH);
         line
     }
 
@@ -169,31 +173,10 @@ pub(crate) fn is_cacheable(response: &Response<'_>) -> bool {
     directives.peek().is_some() && !directives.any(|token| is_private(token) || token.eq_ignore_ascii_case("no-cache"))
 }
 
-/// Adds a lifetime, for browsers of today and, as a date, for those that know no other.
-fn keep(line: &mut String, seconds: i64, until: OffsetDateTime) {
-    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let day = DAYS[usize::from(until.weekday().number_days_from_monday())];
-    let month = MONTHS[usize::from(u8::from(until.month())) - 1];
-    let (year, date) = (until.year(), until.day());
-    let (hour, minute, second) = until.to_hms();
-    // Writing to a text cannot fail.
-    let _ = write!(line, "; Max-Age={seconds}; Expires={day}, ");
-    // By hand: with `write!`, these few digits take five times as long.
-    push_two(line, u32::from(date));
-    line.extend([" ", month, " "]);
-    push_two(line, year.unsigned_abs() / 100);
-    push_two(line, year.unsigned_abs() % 100);
-    for (before, number) in [(' ', hour), (':', minute), (':', second)] {
-        line.push(before);
-        push_two(line, u32::from(number));
-    }
-    line.push_str(" GMT");
-}
-
-/// Adds a number below a hundred, in two digits.
-fn push_two(line: &mut String, number: u32) {
-    line.extend([number / 10, number % 10].map(|digit| char::from_digit(digit, 10).unwrap_or('0')));
+/// Adds a lifetime, and for old browsers the date on which it ends.
+fn keep(line: &mut String, seconds: u64, until: SystemTime) {
+    // Writing to a string cannot fail.
+    let _ = write!(line, "; Max-Age={seconds}; Expires={}", HttpDate::from(until));
 }
 
 /// For the launch log.

@@ -239,7 +239,7 @@ fn tell<T>(answer: Answer, attached: &Attached<T>, request: &Request<'_>, respon
                 attached.plain_http.note(request);
             }
             let others = if presented > 1 { settings.forget_other_forms(request) } else { Vec::new() };
-            cookie::set(response, settings.hold(&value, age, now.to_date()), others);
+            cookie::set(response, settings.hold(&value, age, now), others);
         }
         Answer::Forget if settings.presented(request) > 0 => {
             cookie::set(response, settings.forget(), settings.forget_other_forms(request));
