@@ -9,6 +9,8 @@ pub use rocket::{Ignite, Rocket, Sentinel};
 
 pub use super::attached::missing_fairing;
 use super::attached::{Cached, status};
+#[cfg(doc)]
+use crate::base::error::ErrorKind;
 use crate::base::error::{Chain, Error};
 use crate::session::Session;
 use crate::session::SessionData;
