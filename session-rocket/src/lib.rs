@@ -74,7 +74,8 @@
 //! an application's pool or any store. `docs/stores.md` of the repository says what each store promises, and which one to
 //! choose.
 //!
-//! The feature `messagepack` adds `format = "messagepack"`, for all stores. The feature `cli` adds the program `session-rocket`.
+//! The feature `messagepack` adds `format = "messagepack"`, for all stores. The crate `session-cli` has the program
+//! `session-rocket`, which maintains a store.
 #![forbid(unsafe_code)]
 // An `expect` may stay: its text says why it cannot fail.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
@@ -82,9 +83,6 @@
 #[doc(hidden)]
 pub mod __private;
 mod base;
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
 mod commit;
 mod data;
 #[doc = include_str!("guide.md")]

@@ -89,6 +89,9 @@ fn ci() -> Outcome {
         let alone = format!("--no-default-features --features {feature}");
         cargo(&format!("clippy -p session-rocket --all-targets {alone} -- -D warnings"), &[])?;
     }
+    // Without a back-end, and as `cargo install` builds it.
+    cargo("clippy -p session-cli --all-targets --no-default-features -- -D warnings", &[])?;
+    cargo("clippy -p session-cli --all-targets -- -D warnings", &[])?;
     cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
     api::api(false)?;
     database_crates::database_crates(true)?;

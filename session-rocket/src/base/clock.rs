@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -85,6 +86,17 @@ pub(crate) async fn within<A>(
         sleep.as_mut().poll(context).map(|()| None)
     })
     .await
+}
+
+/// A clock that somebody else also holds, for instance a test that moves it.
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        (**self).sleep(duration)
+    }
 }
 
 /// The machine's clock and tokio's timer.

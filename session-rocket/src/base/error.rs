@@ -65,7 +65,8 @@ impl ErrorKind {
 
 /// Why a session could not be loaded or saved.
 ///
-/// Cheap to clone. Its text never holds a session id, a key or a session's value.
+/// Cheap to clone. Its text never holds a session id, a key or a session's value. `{}` shows what failed, and `{:#}` also
+/// shows the causes, in one line.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -100,7 +101,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.context)
+        if f.alternate() { Chain(self).fmt(f) } else { f.write_str(&self.0.context) }
     }
 }
 
@@ -154,5 +155,6 @@ mod tests {
         let cause = Error::with_source(ErrorKind::Unavailable, "the file: it is gone", "it is gone");
         let error = Error::with_source(ErrorKind::Unavailable, "cannot open", cause);
         assert_eq!(Chain(&error).to_string(), "cannot open: the file: it is gone");
+        assert_eq!(format!("{error:#} {error}"), "cannot open: the file: it is gone cannot open");
     }
 }

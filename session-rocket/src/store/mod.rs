@@ -68,11 +68,13 @@ pub mod redis;
 pub mod sql;
 pub(crate) mod sweep;
 
+pub use mask::mask_url;
 pub use open::open;
 pub(crate) use open::with_cache;
 pub use options::{Migrate, Options};
 
 mod bounded;
+mod mask;
 mod open;
 mod options;
 pub(crate) mod record;

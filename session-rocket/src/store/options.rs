@@ -50,8 +50,8 @@ pub struct Options {
     pub key_prefix: String,
     /// The source of the time. _Default:_ [`SystemClock`].
     pub clock: Arc<dyn Clock>,
-    /// Whether opening creates a missing directory or SQLite file.
-    pub(crate) creates: bool,
+    /// Whether opening creates a missing directory or SQLite file. _Default:_ `true`.
+    pub creates: bool,
 }
 
 impl Default for Options {

@@ -1,22 +1,26 @@
-//! The session cookie: read from a request, put into a response.
+//! The session cookie: how a request carries it, and how a response sets it.
 
 use std::fmt::{self, Write as _};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use httpdate::HttpDate;
 use rocket::http::{Cookie, Header, Method, SameSite, Status};
 use rocket::{Request, Response};
-use time::OffsetDateTime;
 
+use crate::base::clock::Timestamp;
 use crate::base::expiry::MAX_AGE;
 
-/// How many bytes a whole `Set-Cookie` line may take. Browsers take 4,096 for name and value (RFC 6265bis); RFC 6265
-/// counted the attributes as well, and there are proxies that still do.
+/// The most bytes in a `Set-Cookie` line. Browsers accept 4,096 for name and value (RFC 6265bis); RFC 6265 counted the
+/// attributes as well, and some proxies still do.
 pub(crate) const MAX_LINE: usize = 4096;
+
+/// The last second that an HTTP date can show, whose year has four digits.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
 
 /// The most domains, from the request's host upwards, for which a removal with `Domain` is sent.
 const MOST_PARENTS: usize = 4;
 
-/// What may stand around the names and values of a `Cookie` header.
+/// What may surround the names and values of a `Cookie` header.
 const BLANKS: [char; 2] = [' ', '\t'];
 
 /// The session cookie's name and attributes.
@@ -31,10 +35,10 @@ pub(crate) struct CookieSettings {
 }
 
 impl CookieSettings {
-    /// The values that a request carries, in the order of its `Cookie` header. Of a `__Host-` cookie a browser has one.
+    /// The values that a request carries, in the order of its `Cookie` header. A browser has one `__Host-` cookie of a name.
     ///
-    /// Rocket's jar decodes `%` in names and trims any white space, so that other cookies of a neighbouring host pass for
-    /// the session cookie. It is asked only in a local client, whose requests have no such header.
+    /// Rocket's jar decodes `%` in names and trims any white space, so a cookie with another name, set by a neighbouring host,
+    /// could pass for the session cookie. So the jar is read only in a local client, whose requests have no such header.
     pub(crate) fn values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
         let mut headers = request.headers().get("cookie").peekable();
         let is_local = headers.peek().is_none();
@@ -48,18 +52,18 @@ impl CookieSettings {
         jar.into_iter().chain(values).take(most)
     }
 
-    /// How many bytes a line that [`hold`](Self::hold)s takes at most, but for the value.
+    /// The most bytes in a line of [`hold`](Self::hold), without the value.
     pub(crate) fn frame(&self) -> usize {
-        self.hold("", Some(MAX_AGE), OffsetDateTime::UNIX_EPOCH).len()
+        self.hold("", Some(MAX_AGE), Timestamp::from_millis(0)).len()
     }
 
-    /// How many cookies of this name a request carries, whatever their values.
+    /// The number of cookies of this name in a request, whatever their values.
     pub(crate) fn presented(&self, request: &Request<'_>) -> usize {
         self.values(request).count()
     }
 
-    /// Whether the browser withholds the cookie from such a request, because of `SameSite`: from any that another site
-    /// started if the cookie is `Strict`, and from all but plain links to a page if it is `Lax`.
+    /// Whether the browser withholds the cookie from this request because of `SameSite`. The browser withholds a `Strict`
+    /// cookie from every request that another site started, and a `Lax` cookie from all of them except plain links to a page.
     pub(crate) fn is_withheld_from(&self, request: &Request<'_>) -> bool {
         let header = |name| request.headers().get_one(name);
         if header("Sec-Fetch-Site") != Some("cross-site") {
@@ -81,29 +85,29 @@ impl CookieSettings {
         self.name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("__Host-"))
     }
 
-    /// The line that makes the browser hold `value` for `age`, or until it is closed.
+    /// The line that makes the browser hold `value` for `age`, or until the browser is closed.
     ///
-    /// `age` counts from `now`, and is cut to whole seconds and to 400 days.
-    pub(crate) fn hold(&self, value: &str, age: Option<Duration>, now: OffsetDateTime) -> String {
-        let mut line = self.bare(value, self.domain.as_deref());
+    /// `age` counts from `now`. It is rounded up to whole seconds, and is at most 400 days.
+    pub(crate) fn hold(&self, value: &str, age: Option<Duration>, now: Timestamp) -> String {
+        let mut line = self.without_lifetime(value, self.domain.as_deref());
         if let Some(age) = age {
-            // Rounded up: the cookie is not to end before the session.
+            // Rounded up, so that the cookie does not end before the session.
             let age = age.min(MAX_AGE);
             let seconds = age.as_secs() + u64::from(age.subsec_nanos() > 0);
-            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-            keep(&mut line, seconds, now.saturating_add(time::Duration::seconds(seconds)));
+            let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
+            push_lifetime(&mut line, seconds, UNIX_EPOCH + (now + Duration::from_secs(seconds)).min(LAST));
         }
         line
     }
 
-    /// The line that makes the browser forget what it holds. Its attributes are those of [`hold`](Self::hold): a browser
-    /// takes no other for the same cookie, and refuses a `__Host-` cookie without `Secure` even as a removal.
+    /// The line that makes the browser forget the cookie. The attributes are those of [`hold`](Self::hold), because they tell
+    /// the browser which cookie to remove, and because browsers refuse a `__Host-` cookie without `Secure`, even a removal.
     pub(crate) fn forget(&self) -> String {
         self.forget_in(self.domain.as_deref())
     }
 
-    /// The lines that make the browser forget cookies of the same name in other forms, which it may hold since the
-    /// configuration had another `cookie_domain`: without `Domain`, or with that of the request's host or a parent.
+    /// The lines that make the browser forget cookies of the same name in other forms: without `Domain`, or with the domain of
+    /// the request's host or a parent. The browser may hold them because the configuration had another `cookie_domain`.
     pub(crate) fn forget_other_forms(&self, request: &Request<'_>) -> Vec<String> {
         if self.is_host_only_by_name() {
             return Vec::new();
@@ -121,14 +125,14 @@ impl CookieSettings {
     }
 
     fn forget_in(&self, domain: Option<&str>) -> String {
-        let mut line = self.bare("", domain);
-        keep(&mut line, 0, OffsetDateTime::UNIX_EPOCH);
+        let mut line = self.without_lifetime("", domain);
+        push_lifetime(&mut line, 0, UNIX_EPOCH);
         line
     }
 
-    /// The cookie and its attributes, but for its lifetime. No name or attribute needs an escape: the configuration
-    /// refuses those that would.
-    fn bare(&self, value: &str, domain: Option<&str>) -> String {
+    /// The cookie and its attributes, without its lifetime. No name or attribute needs an escape, because the configuration
+    /// refuses such a name or attribute.
+    fn without_lifetime(&self, value: &str, domain: Option<&str>) -> String {
         let mut line = String::with_capacity(self.name.len() + value.len() + self.path.len() + 128);
         line.extend([&self.name, "=", value]);
         if self.http_only {
@@ -150,7 +154,7 @@ impl CookieSettings {
     }
 }
 
-/// Whether a request's host is a domain name, and no address.
+/// Whether a request's host is a domain name, not an IP address.
 fn is_domain(host: &str) -> bool {
     let is_letter = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
     host.bytes().all(is_letter)
@@ -163,37 +167,16 @@ pub(crate) fn is_subresource(request: &Request<'_>) -> bool {
     request.headers().get_one("Sec-Fetch-Dest").is_some_and(|destination| PARTS.contains(&destination))
 }
 
-/// Whether a response says itself that caches may keep it.
+/// Whether the response's headers allow caches to store it.
 pub(crate) fn is_cacheable(response: &Response<'_>) -> bool {
     let mut directives = tokens(response, "Cache-Control").peekable();
     directives.peek().is_some() && !directives.any(|token| is_private(token) || token.eq_ignore_ascii_case("no-cache"))
 }
 
-/// Adds a lifetime, for browsers of today and, as a date, for those that know no other.
-fn keep(line: &mut String, seconds: i64, until: OffsetDateTime) {
-    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let day = DAYS[usize::from(until.weekday().number_days_from_monday())];
-    let month = MONTHS[usize::from(u8::from(until.month())) - 1];
-    let (year, date) = (until.year(), until.day());
-    let (hour, minute, second) = until.to_hms();
-    // Writing to a text cannot fail.
-    let _ = write!(line, "; Max-Age={seconds}; Expires={day}, ");
-    // By hand: with `write!`, these few digits take five times as long.
-    push_two(line, u32::from(date));
-    line.extend([" ", month, " "]);
-    push_two(line, year.unsigned_abs() / 100);
-    push_two(line, year.unsigned_abs() % 100);
-    for (before, number) in [(' ', hour), (':', minute), (':', second)] {
-        line.push(before);
-        push_two(line, u32::from(number));
-    }
-    line.push_str(" GMT");
-}
-
-/// Adds a number below a hundred, in two digits.
-fn push_two(line: &mut String, number: u32) {
-    line.extend([number / 10, number % 10].map(|digit| char::from_digit(digit, 10).unwrap_or('0')));
+/// Adds a lifetime, and for old browsers the date on which it ends.
+fn push_lifetime(line: &mut String, seconds: u64, until: SystemTime) {
+    // Writing to a string cannot fail.
+    let _ = write!(line, "; Max-Age={seconds}; Expires={}", HttpDate::from(until));
 }
 
 /// For the launch log.
@@ -209,9 +192,9 @@ impl fmt::Display for CookieSettings {
     }
 }
 
-/// Puts the line of a cookie into a response, instead of any other of its name, and keeps caches from storing the
-/// response. The lines of `further` follow.
-pub(crate) fn set(response: &mut Response<'_>, line: String, further: Vec<String>) {
+/// Puts the line of a cookie into a response, in place of lines for the same name, and keeps caches from storing the
+/// response. The lines of `removals` follow.
+pub(crate) fn set(response: &mut Response<'_>, line: String, removals: Vec<String>) {
     let name = name_of(&line);
     if response.headers().get("Set-Cookie").any(|other| name_of(other) == name) {
         let others = response.headers().get("Set-Cookie").filter(|other| name_of(other) != name);
@@ -221,7 +204,7 @@ pub(crate) fn set(response: &mut Response<'_>, line: String, further: Vec<String
             response.adjoin_raw_header("Set-Cookie", other);
         }
     }
-    for line in std::iter::once(line).chain(further) {
+    for line in std::iter::once(line).chain(removals) {
         response.adjoin_raw_header("Set-Cookie", line);
     }
     if !tokens(response, "Cache-Control").any(is_private) {
@@ -229,7 +212,7 @@ pub(crate) fn set(response: &mut Response<'_>, line: String, further: Vec<String
     }
 }
 
-/// Which cookie a line sets.
+/// The name of the cookie that a line sets.
 fn name_of(line: &str) -> &str {
     line.split(['=', ';']).next().unwrap_or_default().trim()
 }
@@ -262,17 +245,17 @@ fn tokens<'h>(response: &'h Response<'_>, name: &'h str) -> impl Iterator<Item =
     lists.map(str::trim).filter(|token| !token.is_empty())
 }
 
-/// Turns a response into an empty one of `status`, for a save that failed: nothing in it may look like a success.
+/// Turns a response into an empty one with `status`, because the save failed and nothing may look like a success.
 ///
-/// What describes, locates or caches the lost content goes, and so does every cookie; other headers stay.
+/// Removes every cookie and every header that describes, locates or caches the lost content, and keeps the other headers.
 pub(crate) fn fail(response: &mut Response<'_>, status: Status) {
     let kept: Vec<Header<'static>> = response
         .headers()
         .iter()
-        .filter(|header| !goes(header.name.as_str()))
+        .filter(|header| !is_about_content(header.name.as_str()))
         .map(|header| Header::new(header.name.as_str().to_owned(), header.value.into_owned()))
         .collect();
-    // A new response, for there is no other way to drop an upgrade handler.
+    // A new response, because there is no other way to drop an upgrade handler.
     *response = Response::new();
     for header in kept {
         response.adjoin_header(header);
@@ -281,7 +264,7 @@ pub(crate) fn fail(response: &mut Response<'_>, status: Status) {
     mark_failed(response);
 }
 
-/// Adds what an error response of ours says: that it is not to be stored, and for a 503 when to try again.
+/// Adds the headers of an error response: caches must not store it, and a 503 says when to try again.
 pub(crate) fn mark_failed(response: &mut Response<'_>) {
     response.set_raw_header("Cache-Control", "no-store");
     if response.status() == Status::ServiceUnavailable {
@@ -289,9 +272,9 @@ pub(crate) fn mark_failed(response: &mut Response<'_>) {
     }
 }
 
-/// Whether a header does not outlive the content it came with.
-fn goes(name: &str) -> bool {
-    const GO: [&str; 14] = [
+/// Whether a header makes sense only with the content that it came with.
+fn is_about_content(name: &str) -> bool {
+    const NAMES: [&str; 14] = [
         "Location",
         "Refresh",
         "ETag",
@@ -304,14 +287,14 @@ fn goes(name: &str) -> bool {
         "Trailer",
         "Set-Cookie",
         "Clear-Site-Data",
-        // A proxy in front would put a file in the place of the response.
+        // A proxy would replace the response by a file.
         "X-Accel-Redirect",
         "X-Sendfile",
     ];
     let name = name.to_ascii_lowercase();
     // A content security policy is about the page, not about the content's form.
     (name.starts_with("content-") && !name.starts_with("content-security-policy"))
-        || GO.iter().any(|gone| gone.eq_ignore_ascii_case(&name))
+        || NAMES.iter().any(|other| other.eq_ignore_ascii_case(&name))
 }
 
 #[cfg(test)]

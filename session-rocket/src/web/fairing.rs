@@ -120,10 +120,10 @@ impl<T> SessionFairing<T> {
         self
     }
 
-    /// Takes the time from `clock`: for tests that move it.
+    /// Takes the time from `clock`: for tests that move it, and keep an `Arc` of it.
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 }
@@ -239,7 +239,7 @@ fn tell<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request<'_>, 
                 attached.plain_http.note(request);
             }
             let others = if presented > 1 { settings.forget_other_forms(request) } else { Vec::new() };
-            cookie::set(response, settings.hold(&value, age, now.to_date()), others);
+            cookie::set(response, settings.hold(&value, age, now), others);
         }
         CookieUpdate::Remove if settings.presented(request) > 0 => {
             cookie::set(response, settings.forget(), settings.forget_other_forms(request));
@@ -251,13 +251,9 @@ fn tell<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request<'_>, 
 impl<T: SessionData> SessionFairing<T> {
     async fn attach(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
         let figment = rocket.figment();
-        let debug = figment.profile() == rocket::Config::DEBUG_PROFILE;
         let by_url = matches!(self.source, Source::Url);
-        let mut settings = resolve(figment, T::CONFIG, &self.config, debug, by_url)?;
+        let settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
         refuse_anonymous_expiry::<T>(&settings)?;
-        if !by_url {
-            "given in code".clone_into(&mut settings.store.url);
-        }
         let registry = rocket
             .state::<Registry>()
             .ok_or_else(|| Error::new(ErrorKind::Config, "the registry of session types is not managed"))?;

@@ -8,25 +8,25 @@ use std::sync::{Mutex, PoisonError};
 use rocket::Request;
 use rocket::figment::Figment;
 
-/// How many visitors are remembered.
+/// The number of visitors that are remembered.
 const VISITORS: usize = 16;
 
-/// The number of new cookies for one visitor, who never sends one back, that triggers the warning.
+/// The number of new cookies for one visitor, who never returns a cookie, that triggers the warning.
 const SUSPICIOUS: u32 = 3;
 
 /// Watches one session type.
 pub(super) struct PlainHttp {
     type_name: &'static str,
-    /// Whether the cookie is `Secure` and Rocket does no TLS.
+    /// Whether the cookie is `Secure` and Rocket serves plain HTTP.
     is_at_risk: bool,
     warned: AtomicBool,
     hasher: RandomState,
-    /// Who was sent a cookie without having sent one, as a hash, and how often. The oldest is first.
+    /// Hashes of the visitors that got a cookie but sent none, and how often each did. The oldest is first.
     visitors: Mutex<Vec<(u64, u32)>>,
 }
 
 impl PlainHttp {
-    /// For a session type whose cookie is `secure` or not. Says at launch what a proxy must do.
+    /// Warns at launch if the cookie is `secure` and Rocket serves plain HTTP: says what a proxy must do.
     pub(super) fn at_launch(type_name: &'static str, secure: bool, figment: &Figment) -> Self {
         let has_tls = rocket::Config::try_from(figment).is_ok_and(|config| config.tls_enabled());
         let is_at_risk = secure && !has_tls;
@@ -59,7 +59,7 @@ impl PlainHttp {
         }
     }
 
-    /// How often this visitor was noted, this time included.
+    /// Counts this visitor; returns how often the visitor was counted, this time included.
     fn count(&self, visitor: u64) -> u32 {
         let mut visitors = self.visitors.lock().unwrap_or_else(PoisonError::into_inner);
         let known = visitors.iter().position(|(other, _)| *other == visitor);
@@ -72,7 +72,7 @@ impl PlainHttp {
     }
 }
 
-/// Whether the browser speaks HTTPS, as far as Rocket or a proxy says.
+/// Whether a proxy says that the browser uses HTTPS.
 fn is_secure(request: &Request<'_>) -> bool {
     let says = |name, https: &str| request.headers().get(name).any(|value| value.to_ascii_lowercase().contains(https));
     says("X-Forwarded-Proto", "https") || says("Forwarded", "proto=https")

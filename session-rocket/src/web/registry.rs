@@ -1,4 +1,4 @@
-//! The session types of one site: those with one URL share a store, and none may pass for another.
+//! The session types of one site. Types with the same store options share a store; no two types may share a cookie.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::session::SessionData;
 use crate::store::{self, Store};
 
-/// What the fairings of several session types have in common.
+/// The session types whose fairings are attached.
 #[derive(Default)]
 pub(super) struct Registry(Mutex<Vec<Entry>>);
 
@@ -29,40 +29,21 @@ impl Registry {
         Some((store.clone(), entries.iter().filter(same).any(|entry| entry.swept)))
     }
 
-    /// Notes another session type.
+    /// Adds a session type.
     pub(super) fn add(&self, entry: Entry) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
-    /// Two session types with one table, one cookie or one scope would read each other's sessions.
+    /// Refuses a session type that would read the sessions of another, because they have the same table, scope or cookie.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], naming both types and what to change.
     pub(super) fn refuse_clashes(&self, new: &Entry) -> Result<()> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for Entry { type_name, config, scope, cookie_name, .. } in entries.iter() {
-            if *config == new.config {
-                let context = format!(
-                    "`{type_name}` and `{}` both use the configuration table `{config}`: give one of them a table of \
-                     its own with `#[session(config = \"…\")]`",
-                    new.type_name
-                );
-                return Err(Error::new(ErrorKind::Config, context));
-            }
-            if *scope == new.scope {
-                let context = format!(
-                    "`{type_name}` and `{}` have the same scope `{scope}`: give one of them a scope of its own with \
-                     `#[session(scope = \"…\")]`",
-                    new.type_name
-                );
-                return Err(Error::new(ErrorKind::Config, context));
-            }
-            if *cookie_name == new.cookie_name {
-                let context = format!(
-                    "`{type_name}` and `{}` both use the cookie `{cookie_name}`: set another `cookie_name` in `{}`",
-                    new.type_name, new.config
-                );
-                return Err(Error::new(ErrorKind::Config, context));
-            }
+        match entries.iter().find_map(|entry| entry.clash_with(new)) {
+            Some(clash) => Err(Error::new(ErrorKind::Config, clash)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -71,5 +52,25 @@ impl Entry {
     pub(super) fn of<T: SessionData>(cookie_name: &str) -> Self {
         let cookie_name = cookie_name.to_owned();
         Self { type_name: T::NAME, config: T::CONFIG, scope: T::SCOPE, cookie_name, opened: None, swept: false }
+    }
+    /// What this type has in common with a new one, and what to change.
+    fn clash_with(&self, new: &Self) -> Option<String> {
+        let Self { type_name, config, scope, cookie_name, .. } = self;
+        let both = format!("`{type_name}` and `{}`", new.type_name);
+        if *config == new.config {
+            Some(format!(
+                "{both} both use the configuration table `{config}`: give one of them a table of its own with \
+                 `#[session(config = \"…\")]`"
+            ))
+        } else if *scope == new.scope {
+            Some(format!(
+                "{both} have the same scope `{scope}`: give one of them a scope of its own with `#[session(scope = \"…\")]`"
+            ))
+        } else if *cookie_name == new.cookie_name {
+            let table = new.config;
+            Some(format!("{both} both use the cookie `{cookie_name}`: set another `cookie_name` in `{table}`"))
+        } else {
+            None
+        }
     }
 }

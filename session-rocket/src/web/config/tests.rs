@@ -1,14 +1,30 @@
 #![allow(clippy::result_large_err, reason = "the error of figment's jail")]
 
+mod back;
+mod messages;
+mod names;
+
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
 
-use super::settings::masked;
+use std::time::Duration;
+
+use rocket::http::SameSite;
+
 use super::*;
-use crate::base::error::ErrorKind;
+use crate::base::error::{ErrorKind, Result};
+use crate::base::expiry::Refresh;
 use crate::commit::sealed::{Kind, SecretKey};
+use crate::store::{Migrate, mask_url};
 
 const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Resolves in the profile `debug` or `release`.
+fn resolve(figment: &Figment, table: &str, code: &Config, debug: bool, by_url: bool) -> Result<Settings> {
+    let profile = if debug { "debug" } else { "release" };
+    super::resolve(&figment.clone().select(profile), table, code, by_url)
+}
 
 fn figment(toml: &str) -> Figment {
     Figment::from(rocket::Config::default()).merge(Toml::string(toml).nested()).select(Profile::new("debug"))
@@ -312,7 +328,7 @@ fn urls_are_masked() {
         ("postgres:u:geheim@host", "postgres:***@host"),
         ("memory:", "memory:"),
     ] {
-        assert_eq!(masked(url), shown);
+        assert_eq!(mask_url(url), shown);
     }
 }
 

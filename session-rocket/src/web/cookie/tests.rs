@@ -1,6 +1,7 @@
 use rocket::local::blocking::Client;
 
 use super::*;
+use crate::base::clock::{Clock, SystemClock};
 use crate::base::id::SessionId;
 use crate::commit::candidates::{self, MAX_CANDIDATES};
 
@@ -19,8 +20,8 @@ fn id() -> SessionId {
     SessionId::random().unwrap()
 }
 
-fn now() -> OffsetDateTime {
-    OffsetDateTime::now_utc()
+fn now() -> Timestamp {
+    SystemClock.now()
 }
 
 fn client() -> Client {
@@ -208,16 +209,16 @@ fn a_persistent_cookie_has_max_age_and_expires() {
     let text = settings().hold(&id.expose(), Some(Duration::from_millis(90_900)), now());
     let cookie = Cookie::parse(text.as_str()).unwrap();
     assert!(text.starts_with(&format!("sessionid={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=91; ", id.expose())));
-    let left = cookie.expires_datetime().unwrap() - OffsetDateTime::now_utc();
+    let left = cookie.expires_datetime().unwrap() - time::OffsetDateTime::now_utc();
     assert!(left > time::Duration::seconds(80) && left <= time::Duration::seconds(91), "{left}");
 }
 
 #[test]
 fn dates_are_written_as_http_has_them() {
-    for millis in [0, 951_782_400_000, 1_767_225_599_999, 4_102_444_800_000, 253_402_300_799_000] {
-        let now = crate::base::clock::Timestamp::from_millis(millis).to_date();
+    for millis in [0, 951_782_400_000, 1_767_225_599_999, 4_102_444_800_000, 253_402_300_799_000, i64::MAX] {
+        let now = Timestamp::from_millis(millis);
         let text = settings().hold("x", Some(Duration::from_secs(1)), now);
-        let expected = now.saturating_add(time::Duration::SECOND).replace_nanosecond(0).unwrap();
+        let expected = now.to_date().saturating_add(time::Duration::SECOND).replace_nanosecond(0).unwrap();
         assert_eq!(Cookie::parse(text.as_str()).unwrap().expires_datetime(), Some(expected), "{text}");
         assert!(text.ends_with(" GMT") && text.split("Expires=").nth(1).unwrap().len() == 29, "{text}");
     }

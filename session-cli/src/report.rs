@@ -5,17 +5,17 @@ use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
 use serde_json::json;
+use session_rocket::store::mask_url;
+use session_rocket::{ErrorKind, Result};
 
 use super::args::Options;
 use super::commands::Answer;
-use crate::base::error::{Chain, ErrorKind, Result};
-use crate::web::config::masked;
 
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
 const UNSUPPORTED: u8 = 3;
 
-/// Tells what a command came to.
+/// Prints the outcome of a command.
 pub(super) fn outcome(outcome: &Result<Answer>, options: &Options) -> ExitCode {
     match outcome {
         Ok(answer) if options.json => print(&answer.facts.to_string(), 0),
@@ -23,7 +23,7 @@ pub(super) fn outcome(outcome: &Result<Answer>, options: &Options) -> ExitCode {
         Ok(answer) => print(&answer.text, 0),
         Err(error) => {
             let (kind, code) = class(error.kind());
-            let message = Chain(error).to_string();
+            let message = format!("{error:#}");
             if options.json {
                 print(&failure(kind, &message), code)
             } else {
@@ -33,7 +33,7 @@ pub(super) fn outcome(outcome: &Result<Answer>, options: &Options) -> ExitCode {
     }
 }
 
-/// Tells what is wrong with `words`, or what they ask about this program.
+/// Prints what is wrong with `words`, or the help that they ask for.
 pub(super) fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
     let text = hide(error.render().to_string(), words);
     let text = text.trim_end();
@@ -46,7 +46,7 @@ pub(super) fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
     complain(text, WRONG)
 }
 
-/// How an error is called, and its exit code.
+/// The name of an error's kind, and its exit code.
 fn class(kind: ErrorKind) -> (&'static str, u8) {
     match kind {
         ErrorKind::Config => ("config", WRONG),
@@ -62,22 +62,22 @@ fn failure(kind: &str, message: &str) -> String {
 
 /// Prints a text on standard error.
 fn complain(text: &str, code: u8) -> ExitCode {
-    // The exit code still tells, where nobody can be told.
+    // If nothing can be printed, the exit code still tells.
     let _ = writeln!(stderr(), "{text}");
     ExitCode::from(code)
 }
 
-/// Prints a text on standard output. One that cannot be printed is a failure.
+/// Prints a text on standard output; to be unable to is a failure.
 fn print(text: &str, code: u8) -> ExitCode {
     let printed = writeln!(stdout(), "{text}");
     ExitCode::from(if printed.is_ok() { code } else { code.max(FAILED) })
 }
 
-/// Clap's messages repeat what was said, which may be a URL in the wrong place.
+/// Clap's messages repeat arguments, and an argument may be a URL in the wrong place.
 fn hide(text: String, words: &[OsString]) -> String {
     let words = words.iter().filter_map(|word| word.to_str());
     let parts = words.flat_map(|word| [word, word.split_once('=').map_or(word, |(_, value)| value)]);
-    parts.fold(text, |text, part| text.replace(part, &masked(part)))
+    parts.fold(text, |text, part| text.replace(part, &mask_url(part)))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_that_repeats_what_was_said_hides_its_password() {
+    fn a_message_that_repeats_an_argument_hides_its_password() {
         let words =
             ["stats", "--x=postgres://me:secret@host/x", "redis://:secret@host?pass=secret"].map(OsString::from);
         let text = "no `postgres://me:secret@host/x`, no `redis://:secret@host?pass=secret`, no stats";

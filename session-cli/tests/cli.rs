@@ -1,5 +1,6 @@
 //! The program `session-rocket`, run as its users run it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -84,9 +85,11 @@ fn a_table_is_made_checked_and_left_as_it_is() {
     assert!(ran.out.is_empty());
     run(site.path(), "", &["migrate"]).is(0, "the table `school` in sqlite://site.db is now up to date");
     run(site.path(), "", &["migrate"]).is(0, "was up to date: nothing to do");
-    run(site.path(), "", &["check"]).is(0, "ready: cookie `sessionid`");
+    run(site.path(), "", &["check"]).is(0, "ready: sqlite://site.db\nanonymous_expiry        off\n");
+    run(site.path(), "", &["check"]).is(0, "\ncookie_name             sessionid\n");
     let found = run(site.path(), "", &["check", "--json"]).json();
     assert_eq!((&found["ready"], &found["store"]), (&json!(true), &json!("sqlite://site.db")));
+    assert_eq!((&found["settings"]["expiry"], &found["settings"]["table"]), (&json!("14 days"), &json!("school")));
     // A file is there, and another table is not.
     for command in ["check", "stats", "clear-expired"] {
         run(site.path(), "", &[command, "--table", "other"]).is(2, "session-rocket migrate");
@@ -215,13 +218,13 @@ fn sealed_cookies_have_a_configuration_and_nothing_else() {
         run(site.path(), "", &[&["clear-expired"], &store[..]].concat()).is(0, "nothing to remove");
         run(site.path(), "", &[&["stats"], &store[..]].concat()).is(3, "in its own cookie");
         let ran = run(site.path(), "", &[&["check", "--profile", "debug"], &store[..]].concat());
-        ran.is(0, "each in its own cookie");
+        ran.is(0, "ready: each session is in its own cookie\n");
         assert!(ran.err.contains("no secret key"), "{}", ran.err);
         run(site.path(), "", &[&["check", "--profile", "release"], &store[..]].concat()).is(2, "needs a key");
         let secret = "NDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU=";
         let keys = format!("{{secret_keys=[\"{secret}\"]}}");
         let ran = run(site.path(), &keys, &[&["check", "--profile", "release"], &store[..]].concat());
-        ran.is(0, "one key");
+        ran.is(0, "secret_keys             1 key");
         assert!(!ran.out.contains(secret) && ran.err.is_empty(), "{}{}", ran.out, ran.err);
     }
 }
@@ -309,4 +312,30 @@ fn a_server_that_does_not_answer_is_waited_for_no_longer_than_was_said() {
     let ran = run(site.path(), "", &["check", "--json", "--timeout", "300 ms", "--store", &url]);
     assert_eq!((ran.code, &ran.json()["error"]["kind"]), (Some(1), &json!("timeout")));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_shell_completes_every_command() {
+    let site = site();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        run(site.path(), "", &["completions", shell]).is(0, "clear-expired");
+    }
+    run(site.path(), "", &["completions", "tcsh"]).is(2, "possible values: bash");
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let site = site();
+    run(site.path(), "", &["man", "."]).is(0, "");
+    let commands = ["", "-check", "-clear-expired", "-completions", "-man", "-migrate", "-stats"];
+    let mut expected = commands.map(|command| format!("session-rocket{command}.1")).to_vec();
+    expected.insert(0, "Rocket.toml".to_owned());
+    assert_eq!(names(&site).iter().collect::<BTreeSet<_>>(), expected.iter().collect());
+    let page = |command: &str| {
+        let path = site.path().join(format!("session-rocket{command}.1"));
+        std::fs::read_to_string(path).expect("a page")
+    };
+    assert!(page("").contains("Exit codes:") && page("").contains("session\\-rocket\\-check(1)"), "{}", page(""));
+    assert!(page("-clear-expired").contains("\\-\\-limit"), "{}", page("-clear-expired"));
+    run(site.path(), "", &["man", "nowhere"]).is(1, "cannot write the manual pages");
 }

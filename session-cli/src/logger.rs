@@ -16,7 +16,7 @@ impl Log for Lines {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_lowercase();
-            // There is nowhere else to say it.
+            // There is no other place to report a failure.
             let _ = writeln!(stderr(), "{level}: {}", record.args());
         }
     }
@@ -26,7 +26,7 @@ impl Log for Lines {
 
 /// Prints what is logged from now on: warnings and errors, or, if `quiet`, errors.
 pub(super) fn start(quiet: bool) {
-    // It is the only one in this process.
+    // This process sets no other logger.
     let _ = log::set_logger(&LINES);
     log::set_max_level(if quiet { LevelFilter::Error } else { LevelFilter::Warn });
 }

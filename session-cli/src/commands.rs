@@ -1,0 +1,274 @@
+//! What each command does.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use humantime::format_duration;
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+use session_rocket::store::{self, Migrate, Options, Stats, Store, mask_url};
+use session_rocket::{Clock, Config, Error, ErrorKind, Key, Result, SystemClock, Timestamp};
+
+use super::args::StoreCommand;
+
+/// The number of rows in one statement: the site's own writes wait no longer than for one of them.
+const BATCH: u64 = 1000;
+
+/// The result of a command, for people and for programs.
+pub(super) struct Answer {
+    pub text: String,
+    pub facts: Value,
+}
+
+/// Runs a command that works on the store.
+pub(super) async fn run(command: &StoreCommand, config: &Config, talkative: bool) -> Result<Answer> {
+    if config.is_in_memory() {
+        let context = "this store is in the memory of the site's process, and lost when the process ends: no other \
+                       program can access it";
+        return Err(Error::new(ErrorKind::Unsupported, context));
+    }
+    match command {
+        StoreCommand::Migrate => migrate(config).await,
+        StoreCommand::Check => check(config).await,
+        StoreCommand::ClearExpired { limit } => clear_expired(config, limit.unwrap_or(u64::MAX), talkative).await,
+        StoreCommand::Stats => stats(config).await,
+    }
+}
+
+async fn migrate(config: &Config) -> Result<Answer> {
+    let migrated = !config.is_sealed() && prepare(config).await?;
+    let (store, has_table) = (place(config), config.has_table());
+    let text = match (has_table, migrated) {
+        (true, true) => format!("the table `{}` in {store} is now up to date", config.table),
+        (true, false) => format!("the table `{}` in {store} was up to date: nothing to do", config.table),
+        (false, true) => format!("created the session directory of {store}"),
+        (false, false) => format!("{store} has no table: nothing to do"),
+    };
+    let table = has_table.then_some(&config.table);
+    Ok(Answer { text, facts: json!({ "store": store, "table": table, "migrated": migrated }) })
+}
+
+/// Creates what is missing; says whether anything was.
+async fn prepare(config: &Config) -> Result<bool> {
+    match open(config, Migrate::Check, false).await {
+        Ok(_) => Ok(false),
+        // A server that does not answer is not asked twice.
+        Err(error) if error.kind() == ErrorKind::Timeout => Err(error),
+        Err(_) => open(config, Migrate::Auto, true).await.map(|_| true),
+    }
+}
+
+async fn check(config: &Config) -> Result<Answer> {
+    let text = if config.is_sealed() {
+        if config.secret_keys.is_empty() {
+            log::warn!(target: "session_rocket", "no secret key is set: each launch in this profile uses a random one");
+        }
+        "ready: each session is in its own cookie".to_owned()
+    } else {
+        let mut options = Options::from(config).migrate(Migrate::Check);
+        options.creates = false;
+        let store = store::open(&options).await?;
+        // No session has this key, so the reply is short.
+        within(config.timeout, store.load(&Key::from_bytes([0; 32]))).await?;
+        format!("ready: {}", place(config))
+    };
+    let settings = serde_json::to_value(config)
+        .map_err(|error| Error::with_source(ErrorKind::Config, "cannot show the configuration", error))?;
+    let text = text + &lines(&settings);
+    Ok(Answer { text, facts: json!({ "store": place(config), "ready": true, "settings": settings }) })
+}
+
+/// A line for each setting.
+fn lines(settings: &Value) -> String {
+    let settings = settings.as_object().into_iter().flatten();
+    settings.fold(String::new(), |mut lines, (key, value)| {
+        let value = match value {
+            Value::Null => "none".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Array(keys) => counted(keys.len() as u64, "key", "keys"),
+            Value::Number(bytes) if key == "max_size" => HumanBytes(bytes.as_u64().unwrap_or_default()).to_string(),
+            other => other.to_string(),
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(lines, "\n{key:<24}{value}");
+        lines
+    })
+}
+
+async fn clear_expired(config: &Config, limit: u64, talkative: bool) -> Result<Answer> {
+    if config.is_sealed() {
+        let facts = json!({ "store": place(config), "removed": 0 });
+        return Ok(Answer { text: "each session is in its own cookie: nothing to remove".to_owned(), facts });
+    }
+    let store = open(config, Migrate::Off, false).await?;
+    let bar =
+        if talkative && stderr().is_terminal() { bar(config, &*store, limit).await } else { ProgressBar::hidden() };
+    let removed = remove(config, &*store, limit, &bar).await;
+    bar.finish_and_clear();
+    let removed = removed?;
+    let text =
+        format!("removed {}", counted(removed, "expired session or tombstone", "expired sessions and tombstones"));
+    Ok(Answer { text, facts: json!({ "store": place(config), "removed": removed }) })
+}
+
+/// Removes expired entries batch by batch.
+async fn remove(config: &Config, store: &dyn Store, limit: u64, bar: &ProgressBar) -> Result<u64> {
+    let mut removed = 0;
+    while removed < limit {
+        let batch = u32::try_from(BATCH.min(limit - removed)).unwrap_or(u32::MAX);
+        match within(config.timeout, store.delete_expired(batch)).await {
+            Ok(0) => break,
+            Ok(number) => {
+                removed += number;
+                bar.inc(number);
+            }
+            Err(error) => return Err(after(removed, &error)),
+        }
+    }
+    Ok(removed)
+}
+
+/// An error that came after some entries were removed.
+fn after(removed: u64, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{error:#} ({removed} were removed before)"))
+}
+
+/// A bar on standard error. If the store cannot count, or takes too long, the bar has no end.
+async fn bar(config: &Config, store: &dyn Store, limit: u64) -> ProgressBar {
+    let total = within(config.timeout, store.stats()).await.ok().map(|stats| stats.expired.min(limit));
+    let style = match total {
+        Some(_) => ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left"),
+        None => ProgressStyle::with_template("{spinner} {human_pos}  {per_sec}"),
+    };
+    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+async fn stats(config: &Config) -> Result<Answer> {
+    if config.is_sealed() {
+        let context = "each session is in its own cookie: there is nothing to count";
+        return Err(Error::new(ErrorKind::Unsupported, context));
+    }
+    let store = open(config, Migrate::Off, false).await?;
+    let stats = within(config.timeout, store.stats()).await?;
+    let now = SystemClock.now();
+    Ok(Answer { text: table(&stats, now), facts: facts(&stats, now, place(config)) })
+}
+
+fn table(stats: &Stats, now: Timestamp) -> String {
+    let Stats { live, tombstones, expired, bytes, oldest, .. } = stats;
+    let size = HumanBytes(*bytes);
+    let ago = |oldest: Timestamp| format!("{} ({} ago)", date(oldest), age(oldest, now));
+    let oldest = oldest.map_or("none".to_owned(), ago);
+    format!(
+        "live        {live}\ntombstones  {tombstones}\nexpired     {expired}\nsize        {size}\noldest      {oldest}"
+    )
+}
+
+fn facts(stats: &Stats, now: Timestamp, store: String) -> Value {
+    let Stats { live, tombstones, expired, bytes, oldest, .. } = stats;
+    json!({
+        "store": store,
+        "live": live,
+        "tombstones": tombstones,
+        "expired": expired,
+        "bytes": bytes,
+        "oldest": oldest.map(date),
+        "oldest_seconds": oldest.map(|oldest| oldest.until(now).as_secs()),
+    })
+}
+
+/// As RFC 3339 writes it, to the second.
+fn date(moment: Timestamp) -> String {
+    let date = moment.to_date();
+    let (year, month, day) = date.to_calendar_date();
+    let (hour, minute, second) = date.to_hms();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
+}
+
+/// In whole days, or to the second within the first day.
+fn age(oldest: Timestamp, now: Timestamp) -> String {
+    let seconds = oldest.until(now).as_secs();
+    match seconds / 86_400 {
+        0 => format_duration(Duration::from_secs(seconds)).to_string(),
+        days => counted(days, "day", "days"),
+    }
+}
+
+fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Opens the store without its cache, which takes no part in what a command does. Only if `creates` is set, a missing
+/// directory or file is created: it may be missing because the path is mistyped.
+async fn open(config: &Config, migrate: Migrate, creates: bool) -> Result<Arc<dyn Store>> {
+    let mut options = Options::from(config).migrate(migrate);
+    options.cache = None;
+    options.creates = creates;
+    store::open(&options).await
+}
+
+/// Waits at most `limit` for a call.
+async fn within<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A> {
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+        let limit = format_duration(limit);
+        let context = format!("the store did not answer within {limit}: allow it more with `--timeout`");
+        Err(Error::new(ErrorKind::Timeout, context))
+    })
+}
+
+fn place(config: &Config) -> String {
+    mask_url(&config.store)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn a_moment_is_a_date_and_an_age() {
+        let moment = at(1_763_734_205_999);
+        assert_eq!(date(moment), "2025-11-21T14:10:05Z");
+        assert_eq!(date(at(-1)), "1969-12-31T23:59:59Z");
+        let ago = |seconds: u64| age(moment, moment.plus(Duration::from_secs(seconds)));
+        assert_eq!([ago(0), ago(61), ago(86_399), ago(90_000)], ["0s", "1m 1s", "23h 59m 59s", "1 day"]);
+        assert_eq!(age(moment, at(0)), "0s", "a clock that goes wrong");
+    }
+
+    #[test]
+    fn sizes_are_readable() {
+        let mut stats = Stats::default();
+        stats.bytes = 493_200;
+        assert!(table(&stats, at(0)).contains("size        481.64 KiB\n"), "{}", table(&stats, at(0)));
+        let lines = lines(&json!({ "max_size": 262_144, "cache": null, "secret_keys": ["***"], "expiry": "14 days" }));
+        for line in
+            ["max_size                256.00 KiB", "secret_keys             1 key", "cache                   none"]
+        {
+            assert!(lines.contains(line), "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_failure_says_what_was_done_before() {
+        let cause = Error::with_source(ErrorKind::Unavailable, "cannot sweep", "it is gone");
+        let error = after(2000, &cause);
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.to_string(), "cannot sweep: it is gone (2000 were removed before)");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_not_waited_for() {
+        let error = within(Duration::from_millis(1), std::future::pending::<Result<()>>()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.to_string().contains("1ms") && error.to_string().contains("--timeout"), "{error}");
+    }
+}

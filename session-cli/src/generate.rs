@@ -1,0 +1,27 @@
+//! Completion scripts and manual pages, from the description of the arguments.
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use serde_json::json;
+use session_rocket::{Error, ErrorKind, Result};
+
+use super::args::Args;
+use super::commands::Answer;
+
+/// A completion script for `shell`.
+pub(super) fn completions(shell: Shell) -> Answer {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "session-rocket", &mut script);
+    let script = String::from_utf8_lossy(&script).trim_end().to_owned();
+    Answer { facts: json!({ "script": script }), text: script }
+}
+
+/// Writes a manual page for each command into `directory`.
+pub(super) fn manual(directory: &Path) -> Result<Answer> {
+    let failed = |error| Error::with_source(ErrorKind::Unavailable, "cannot write the manual pages", error);
+    clap_mangen::generate_to(Args::command(), directory).map_err(failed)?;
+    let place = directory.display().to_string();
+    Ok(Answer { text: format!("wrote the manual pages to {place}"), facts: json!({ "directory": place }) })
+}

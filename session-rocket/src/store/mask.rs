@@ -1,0 +1,33 @@
+//! Store URLs that may be shown.
+
+/// A store's URL without its secrets: the password, and every parameter that is not known to be harmless.
+///
+/// A password may contain any character, percent-encoded or not. So everything from the first `:` after the scheme to the
+/// last `@` is masked, and everything after the scheme if that `@` may be part of a parameter.
+///
+/// ```
+/// use session_rocket::store::mask_url;
+///
+/// assert_eq!(mask_url("postgres://school:secret@db.example/school"), "postgres://school:***@db.example/school");
+/// ```
+pub fn mask_url(url: &str) -> String {
+    const HARMLESS: [&str; 8] = ["mode", "cache", "synchronous", "sslmode", "ssl-mode", "charset", "db", "protocol"];
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let (user, place) = match rest.rsplit_once('@') {
+        Some((user, _)) if user.contains('?') => return format!("{scheme}***"),
+        Some((user, place)) => match user.split_once(':') {
+            Some((name, _)) => (format!("{name}:***@"), place),
+            None => (format!("{user}@"), place),
+        },
+        None => (String::new(), rest),
+    };
+    let Some((place, query)) = place.split_once('?') else { return format!("{scheme}{user}{place}") };
+    let query = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((key, _)) if !HARMLESS.contains(&key) => format!("{key}=***"),
+        _ => pair.to_owned(),
+    });
+    format!("{scheme}{user}{place}?{}", query.collect::<Vec<_>>().join("&"))
+}

@@ -1,0 +1,54 @@
+//! How sessions are sealed in their own cookies.
+
+use std::fmt;
+
+use super::definition::Config;
+use crate::base::error::Result;
+use crate::commit::sealed::{Kind, SecretKey};
+use crate::store::scheme::Scheme;
+
+/// How sessions are sealed, and with which keys.
+#[derive(Clone)]
+pub(crate) struct SealSettings {
+    pub kind: Kind,
+    /// Seals, and opens.
+    pub first: SecretKey,
+    /// Open only.
+    pub former: Vec<SecretKey>,
+    /// The first key is random, and lost when the process ends.
+    pub random: bool,
+}
+
+impl SealSettings {
+    /// How a checked `config` says to seal sessions, if at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Random`](crate::ErrorKind::Random) if a random key is needed, and the system gives no random bytes.
+    pub(super) fn of(config: &Config) -> Result<Option<Self>> {
+        let kind = match Scheme::of(&config.store) {
+            Some(Scheme::SignedCookie) => Kind::Signed,
+            Some(Scheme::EncryptedCookie) => Kind::Encrypted,
+            _ => return Ok(None),
+        };
+        let mut keys = config.secret_keys.iter().filter_map(|text| SecretKey::from_text(text));
+        let (first, random) = match keys.next() {
+            Some(key) => (key, false),
+            None => (SecretKey::random()?, true),
+        };
+        Ok(Some(Self { kind, first, former: keys.collect(), random }))
+    }
+}
+
+/// For the launch log.
+impl fmt::Display for SealSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.kind {
+            Kind::Signed => "signed",
+            Kind::Encrypted => "encrypted",
+        };
+        match self.former.len() {
+            0 => write!(f, "{how}, one key"),
+            former => write!(f, "{how}, {} keys", former + 1),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! How values are written that are a word, a number or a switch.
+
+use std::fmt;
+use std::time::Duration;
+
+use rocket::figment::value::Value;
+use rocket::http::SameSite;
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serializer};
+
+use crate::base::expiry::Refresh;
+use crate::data::codec::Format;
+use crate::store::Migrate;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A value of the configuration that is a word, or also a number or a switch.
+pub(super) trait Word: Copy + PartialEq + 'static {
+    const EXPECTED: &'static str;
+
+    /// The values that have a word of their own, read in any case of letters.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// Reads a value that has no word of its own; `None` if it is invalid.
+    fn read(_given: &Value) -> Option<Self> {
+        None
+    }
+
+    /// Writes a value that has no word of its own.
+    fn write<S: Serializer>(self, _serializer: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("the value has no word"))
+    }
+}
+
+/// The word of a value, if it has one of its own.
+pub(super) fn of<T: Word>(value: &T) -> Option<&'static str> {
+    T::WORDS.iter().find(|(_, known)| known == value).map(|(word, _)| *word)
+}
+
+pub(super) fn serialize<T: Word, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    match of(value) {
+        Some(word) => serializer.serialize_str(word),
+        None => value.write(serializer),
+    }
+}
+
+pub(super) fn deserialize<'de, T: Word, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let given = <Value as Deserialize>::deserialize(deserializer)?;
+    let text = given.as_str().unwrap_or_default().trim();
+    let word = T::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
+    word.or_else(|| T::read(&given)).ok_or_else(|| {
+        let found = given.to_actual();
+        D::Error::custom(format_args!("invalid value: found {found}, expected {}", T::EXPECTED))
+    })
+}
+
+/// On, off, or as the site needs it.
+impl Word for Option<bool> {
+    const EXPECTED: &'static str = "\"auto\", true or false";
+    const WORDS: &'static [(&'static str, Self)] = &[("auto", None)];
+
+    fn read(given: &Value) -> Option<Self> {
+        given.to_bool().map(Some)
+    }
+
+    fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_some(&self.unwrap_or_default())
+    }
+}
+
+impl Word for SameSite {
+    const EXPECTED: &'static str = "\"Strict\", \"Lax\" or \"None\"; the attribute cannot be left out, because browsers treat \
+                                    a missing one as `Lax` with exceptions: write \"Lax\"";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("Strict", SameSite::Strict), ("Lax", SameSite::Lax), ("None", SameSite::None)];
+}
+
+impl Word for Duration {
+    const EXPECTED: &'static str = "a duration, such as \"14 days\" or \"30 minutes\", or a whole number of seconds";
+    const WORDS: &'static [(&'static str, Self)] = &[];
+
+    fn read(given: &Value) -> Option<Self> {
+        match given {
+            // In humantime's words, `M` is a month and `m` a minute: the case counts.
+            Value::String(_, text) => humantime::parse_duration(text.trim()).ok(),
+            Value::Num(_, seconds) => u64::try_from(seconds.to_u128_lossy()?).ok().map(Duration::from_secs),
+            _ => None,
+        }
+    }
+
+    fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Text(self))
+    }
+}
+
+impl Word for Option<Duration> {
+    const EXPECTED: &'static str =
+        "a duration, such as \"14 days\" or \"30 minutes\", a whole number of seconds, or \"off\"";
+    const WORDS: &'static [(&'static str, Self)] = &[("off", None)];
+
+    fn read(given: &Value) -> Option<Self> {
+        Duration::read(given).map(Some)
+    }
+
+    fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.unwrap_or_default().write(serializer)
+    }
+}
+
+impl Word for Refresh {
+    const EXPECTED: &'static str = "\"on save\", \"always\", or a share of the lifetime between 0 and 1, such as 0.1";
+    const WORDS: &'static [(&'static str, Self)] = &[("on save", Refresh::OnSave), ("always", Refresh::Always)];
+
+    fn read(given: &Value) -> Option<Self> {
+        given.to_f64().map(Refresh::Share)
+    }
+
+    fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Refresh::Share(share) = self else { return Err(S::Error::custom("the value has no word")) };
+        serializer.serialize_f64(share)
+    }
+}
+
+impl Word for Migrate {
+    const EXPECTED: &'static str = "\"auto\", \"check\" or \"off\"";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Migrate::Auto), ("check", Migrate::Check), ("off", Migrate::Off)];
+}
+
+impl Word for Format {
+    const EXPECTED: &'static str = if cfg!(feature = "messagepack") {
+        "\"json\" or \"messagepack\""
+    } else {
+        "\"json\", or \"messagepack\" with the cargo feature of that name"
+    };
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("json", Format::Json),
+        #[cfg(feature = "messagepack")]
+        ("messagepack", Format::MessagePack),
+    ];
+}
+
+/// A duration as it can be written in `Rocket.toml`.
+pub(super) struct Text(pub(super) Duration);
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = self.0.as_secs() / DAY.as_secs();
+        // Humantime counts in months and years of its own.
+        if days > 0 && self.0 == DAY * u32::try_from(days).unwrap_or(u32::MAX) {
+            return write!(f, "{days} day{}", if days == 1 { "" } else { "s" });
+        }
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
