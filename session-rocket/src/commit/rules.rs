@@ -98,7 +98,7 @@ impl Rules {
 
     /// Encodes what was set.
     pub(super) fn settle(&self, values: &mut Values) -> Result<()> {
-        self.guarded(|| values.settle(self.format))?
+        self.guarded(|| values.settle())?
     }
 
     /// Encodes what was set; refuses what no store takes.

@@ -4,9 +4,12 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::data::codec::{Fields, Raw, Unencodable};
+use crate::data::codec::Raw;
+use crate::data::faithful::Unencodable;
 use crate::data::field::{AnyField, Value};
-use crate::data::values::is_reserved;
+
+/// Stored names that start so are the library's own.
+const RESERVED: char = '_';
 
 /// The fields of a session type, in the order they are declared.
 pub struct Schema {
@@ -79,11 +82,14 @@ impl Schema {
         Error::with_source(ErrorKind::Encode, context, reason)
     }
 
-    /// The keys in the encoded value of an `extra` field; refuses those that would be taken for others when read back.
-    pub(crate) fn extra_keys(&self, field: &dyn AnyField, raw: &Raw) -> Result<Fields> {
-        let keys = raw.fields().unwrap_or_default();
-        if keys.iter().all(|(name, _)| self.is_extra(name)) {
-            return Ok(keys);
+    /// The entries of the encoded value of an `extra` field.
+    ///
+    /// # Errors
+    /// When one of them would be taken for another field's when it is read back.
+    pub(crate) fn extra_entries(&self, field: &dyn AnyField, raw: &Raw) -> Result<Vec<(String, Raw)>> {
+        let entries = raw.entries().unwrap_or_default();
+        if entries.iter().all(|(name, _)| self.is_extra(name)) {
+            return Ok(entries);
         }
         let name = field.spec().name;
         let context = format!(
@@ -92,6 +98,11 @@ impl Schema {
         );
         Err(Error::new(ErrorKind::Encode, context))
     }
+}
+
+/// Whether a stored name is the library's own.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED)
 }
 
 impl fmt::Debug for Schema {

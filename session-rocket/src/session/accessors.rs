@@ -58,10 +58,7 @@ impl<V: 'static> Field<V, Optional> {
 
     /// Writes the value of a changed snapshot, if it differs.
     pub fn write(&'static self, edit: &mut Edit, value: Option<V>) {
-        match value {
-            Some(value) => edit.set(self, self.wrap(value)),
-            None => edit.delete(self),
-        }
+        edit.put(self, value.map(|value| self.wrap(value)));
     }
 }
 
@@ -97,6 +94,6 @@ impl<V: 'static> Field<V, Defaulted> {
 
     /// Writes the value of a changed snapshot, if it differs.
     pub fn write(&'static self, edit: &mut Edit, value: V) {
-        edit.set(self, self.wrap(value));
+        edit.put(self, Some(self.wrap(value)));
     }
 }
