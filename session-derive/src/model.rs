@@ -2,8 +2,8 @@
 
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, Data, DeriveInput, Fields, GenericArgument, GenericParam, Generics, Ident, LitStr, Path, PathArguments,
-    Type, TypeReference, Visibility, parse_quote,
+    Attribute, Data, DeriveInput, Fields, GenericArgument, GenericParam, Generics, Ident, Lifetime, LitStr, Path,
+    PathArguments, Type, TypeReference, Visibility, parse_quote,
 };
 
 use crate::attr::{ContainerAttrs, FieldAttrs};
@@ -63,6 +63,11 @@ impl Input {
     /// The fields that are stored, in the order of their descriptions.
     pub fn stored(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(|field| field.attrs.skip.is_none())
+    }
+
+    /// The lifetimes of a struct that should have none.
+    pub fn lifetimes(&self) -> Vec<&Lifetime> {
+        self.generics.lifetimes().map(|param| &param.lifetime).collect()
     }
 }
 

@@ -6,7 +6,6 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{Type, parse_quote};
 
-use super::fallback::lifetimes;
 use super::fields::static_ident;
 use crate::model::{Field, Input};
 use crate::names::ACCESSOR_PREFIXES;
@@ -66,7 +65,7 @@ impl<'a> Accessor<'a> {
         let Field { vis, deprecated, .. } = self.field;
         let Signature { attrs, generics, argument, returns, passes } = self.signature();
         let (ident, docs) = (self.ident(), self.docs());
-        let lifetimes = lifetimes(input);
+        let lifetimes = input.lifetimes();
         let generics = (generics.is_some() || !lifetimes.is_empty()).then(|| quote! { <#(#lifetimes,)* #generics> });
         let body = match bodies {
             Bodies::StandIns => quote! { loop {} },

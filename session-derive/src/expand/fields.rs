@@ -22,6 +22,21 @@ pub fn fields_struct(input: &Input) -> TokenStream {
     }
 }
 
+/// `items` in a scope of their own, which knows the library as `__session`, next to the struct that users can name.
+pub fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> TokenStream {
+    let krate = &input.krate;
+    quote! {
+        #fields_struct
+
+        // Accessors exist whether used or not, and their names and types are the user's: no lint can be about this code.
+        #[allow(dead_code, deprecated, private_interfaces, unused_qualifications, clippy::all, clippy::pedantic)]
+        const _: () = {
+            use #krate::__private as __session;
+            #items
+        };
+    }
+}
+
 /// The name of a field's description; the place keeps `a` and `A` apart.
 pub fn static_ident(index: usize, field: &Field) -> Ident {
     format_ident!("__SESSION_{index}_{}", field.name().to_ascii_uppercase(), span = Span::call_site())
