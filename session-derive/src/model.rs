@@ -1,4 +1,4 @@
-//! The struct as the other stages see it: shapes and words known, attributes read, nothing judged but the shape.
+//! The parsed struct: its shape and its attributes. Only the shape is checked here.
 
 use syn::ext::IdentExt;
 use syn::{
@@ -14,7 +14,7 @@ use crate::serde;
 pub struct Input {
     pub ident: Ident,
     pub vis: Visibility,
-    /// Not allowed, but kept: what stands in after a mistake still has to name the type.
+    /// Not allowed, but kept, because the code that is generated after a mistake names the type too.
     pub generics: Generics,
     /// The path of `session_rocket`.
     pub krate: Path,
@@ -26,7 +26,7 @@ pub struct Input {
     pub fields: Vec<Field>,
 }
 
-/// One field and all that was written on it.
+/// One field and its attributes.
 pub struct Field {
     pub ident: Ident,
     pub vis: Visibility,
@@ -35,8 +35,8 @@ pub struct Field {
     pub deprecated: Option<Attribute>,
     /// The type as declared.
     pub ty: Type,
-    /// The type of a stored value: `T` if the field is an `Option<T>`. A skipped field stores nothing, and its value is
-    /// all of it.
+    /// The type of a stored value: `T` if the field is an `Option<T>`. For a skipped field, which is not stored, the whole
+    /// type.
     pub value: Type,
     pub optional: bool,
     pub attrs: FieldAttrs,
@@ -89,7 +89,7 @@ impl Field {
         })
     }
 
-    /// The field's name as users speak of it: `type` for `r#type`.
+    /// The field's name without `r#`: `type` for `r#type`.
     pub fn name(&self) -> String {
         self.ident.unraw().to_string()
     }
@@ -171,7 +171,7 @@ fn spell(path: &Path) -> String {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::")
 }
 
-/// A session type stands for itself in a process-wide table and outlives every request, so it has no parameters.
+/// Reports parameters: a session type is one entry of a process-wide table and outlives every request.
 fn check_generics(generics: &Generics, errors: &mut Errors) {
     for param in &generics.params {
         match param {
@@ -179,7 +179,7 @@ fn check_generics(generics: &Generics, errors: &mut Errors) {
                 &lifetime.lifetime,
                 format!(
                     "a session outlives the request, so it cannot borrow: remove `{0}` and own the data, as in `String` \
-                     in place of `&{0} str`",
+                     instead of `&{0} str`",
                     lifetime.lifetime
                 ),
             ),

@@ -1,5 +1,5 @@
-//! What stands in after a mistake: the same names and signatures without the code, so that the mistake is shown once
-//! and not again at every use of the struct.
+//! What is generated after a mistake: the same names and signatures without the code, so that the compiler reports the
+//! mistake once, and not again at every use of the struct.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -14,7 +14,7 @@ use crate::model::Input;
 pub fn expand(input: &Input, errors: &syn::Error) -> TokenStream {
     let errors = errors.to_compile_error();
     if input.fields_ident == input.ident {
-        // A second struct of that name would be a second error.
+        // A second struct of that name would cause a second error.
         return errors;
     }
     let accessors = has_only_lifetimes(input).then(|| accessors(input, Bodies::StandIns));
@@ -52,7 +52,7 @@ fn data_impl(input: &Input) -> TokenStream {
     }
 }
 
-/// Accessors can take over a struct's lifetimes, which are inferred, but not its types.
+/// Whether all parameters are lifetimes. Accessors can repeat a struct's lifetimes, which are inferred, but not its types.
 fn has_only_lifetimes(input: &Input) -> bool {
     input.generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)))
 }

@@ -6,8 +6,8 @@ use syn::GenericParam;
 
 use crate::model::Input;
 
-/// `&T`, the read-only snapshot, as a request guard. These impls cannot be written once for all `T` in the library: in
-/// Rust's eyes a foreign trait for `&T` is the business of the crate that owns `T`.
+/// The impls for one struct. The library cannot have them once for all `T`, because only the crate of `T` may implement a
+/// foreign trait for `&T`.
 pub fn guard_impls(input: &Input) -> TokenStream {
     let ident = &input.ident;
     let (_, ty_generics, _) = input.generics.split_for_impl();
@@ -43,8 +43,8 @@ pub fn guard_impls(input: &Input) -> TokenStream {
     }
 }
 
-/// The parameters of the impls, and what must hold for them. Both are empty in all that is allowed: a generic struct is
-/// a mistake, after which the impls are there all the same.
+/// The parameters of the impls, and their bounds. Both are empty without a mistake: a generic struct is one, and has the
+/// impls all the same.
 pub fn guard_generics(input: &Input) -> (TokenStream, TokenStream) {
     if input.generics.params.is_empty() {
         return (TokenStream::new(), TokenStream::new());

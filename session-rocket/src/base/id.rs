@@ -31,7 +31,7 @@ impl SessionId {
         random_bytes().map(Self)
     }
 
-    /// Reads what a cookie carries; `None` for anything that [`expose`](Self::expose) cannot have written.
+    /// Parses the value of a cookie; `None` for anything that [`expose`](Self::expose) cannot have written.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.len() != ID_CHARS {
             return None;
@@ -41,7 +41,7 @@ impl SessionId {
         (read == ID_BYTES).then_some(Self(bytes))
     }
 
-    /// The id itself, as the cookie carries it: 43 characters of base64url. Whoever holds it holds the session.
+    /// The id itself, as the cookie carries it: 43 characters of base64url. Anybody who has it has the session.
     pub fn expose(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
@@ -98,22 +98,22 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The key of a record in a store: a hash of scope and session id, so that a leaked table gives nobody a session.
+/// The key of a record in a store: a hash of scope and session id, so that nobody gets a session from a leaked table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 32]);
 
 impl Key {
-    /// A key from the 32 bytes a store kept.
+    /// A key from its 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// A key from what a store kept; `None` unless these are 32 bytes.
+    /// A key from its bytes; `None` unless there are 32.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The 32 bytes to keep.
+    /// The 32 bytes of the key.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

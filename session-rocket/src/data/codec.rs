@@ -1,4 +1,4 @@
-//! Between a payload and its fields: which bytes belong to which stored name.
+//! Payloads: which bytes belong to which stored name.
 //!
 //! A payload is one byte that names the format, then the encoded fields. Fields are cut out, not decoded: a field that
 //! nobody asks for is written back as it was. In memory all values are JSON texts. `MessagePack` is another form of such
@@ -21,7 +21,7 @@ const JSON: u8 = b'j';
 #[cfg(feature = "messagepack")]
 const MESSAGEPACK: u8 = b'm';
 
-/// How payloads are written. Every build reads all that it knows, whichever it writes.
+/// How payloads are written. Every build reads all formats that it knows, whichever it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Format {

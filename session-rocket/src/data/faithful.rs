@@ -1,4 +1,4 @@
-//! Refuses values that JSON would take, and not give back.
+//! Refuses values that JSON takes and does not read back.
 //!
 //! `serde_json` writes NaN and the infinities as `null`, writes `Some(None)` as `null` too, and reads nothing that is
 //! nested deeper than 127 levels. Such a value would be saved without an error and be missing in the next request. The

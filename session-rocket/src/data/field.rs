@@ -17,10 +17,10 @@ use crate::data::faithful::Unencodable;
 pub use self::encoding::Encoding;
 use self::encoding::{ByType, Encoded};
 
-/// A decoded value of some field. Behind an `Arc`, so that user code runs on it with no lock held.
+/// A decoded value of a field. Behind an `Arc`, so that user code reads it without a lock.
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
-/// What a field's type must be able to do: the one place where the bounds of fields are asked for.
+/// The bounds of a field's type, required in this place alone.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a session field",
     note = "a session field is stored and shared: its type needs `#[derive(serde::Serialize, serde::Deserialize, Clone)]`, \
@@ -30,7 +30,7 @@ pub trait FieldValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'stat
 
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> FieldValue for T {}
 
-/// What a user's id must be able to do.
+/// The bounds of a user's id.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an `identity`: it does not implement `Display`",
     note = "a user's sessions are found by the text of the identity: use an integer, a `String` or an id type that implements `Display`"
@@ -54,9 +54,9 @@ pub struct Optional;
 /// Marks a field declared as `V`, which reads as its default when nothing is stored.
 pub struct Defaulted;
 
-/// What is fixed about a field.
+/// What the derive knows of a field.
 pub struct Spec {
-    /// Its place in the struct.
+    /// Its index in the struct.
     pub index: usize,
     /// Its name in Rust.
     pub name: &'static str,
@@ -86,9 +86,9 @@ impl Spec {
     }
 }
 
-/// A field whatever its type.
+/// A field of any type.
 pub trait AnyField: Send + Sync + 'static {
-    /// What is fixed about it.
+    /// What the derive knows of it.
     fn spec(&self) -> &Spec;
     /// Decodes a stored value.
     #[doc(hidden)]
@@ -123,8 +123,8 @@ pub struct Field<V, K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// What a field does with values of its type, so that the bounds are asked for where the field is made and not on
-/// every accessor.
+/// What a field does with values of its type. So the bounds are required where the field is made, and not on every
+/// accessor.
 struct Ops<V> {
     wrap: fn(V) -> Value,
     peek: fn(&Value) -> &V,

@@ -15,7 +15,7 @@ const RESERVED: char = '_';
 pub struct Schema {
     type_name: &'static str,
     fields: &'static [&'static dyn AnyField],
-    /// The index of the identity, once somebody asked for it.
+    /// The index of the identity field, once it was looked up.
     identity: OnceLock<Option<usize>>,
 }
 
@@ -33,7 +33,7 @@ impl Schema {
         self.fields
     }
 
-    /// The field that is stored under `name`, and that name. `hint` is where it stands if the order is the usual one.
+    /// The index of the field that is stored under `name`, and that name. `hint` is the index to try first.
     pub(crate) fn find(&self, name: &str, hint: usize) -> Option<(usize, &'static str)> {
         if let Some(field) = self.fields.get(hint).filter(|field| field.spec().stored == name && !field.spec().extra) {
             return Some((hint, field.spec().stored));
@@ -54,7 +54,7 @@ impl Schema {
         self.fields.iter().position(|field| field.spec().extra)
     }
 
-    /// Whether `name` belongs into the `extra` field.
+    /// Whether `name` belongs in the `extra` field.
     pub(crate) fn is_extra(&self, name: &str) -> bool {
         !is_reserved(name) && !self.declares(name)
     }
@@ -64,7 +64,7 @@ impl Schema {
         index.map(|index| self.fields[index])
     }
 
-    /// Decodes a stored value; logs once per field that one did not, never the value.
+    /// Decodes a stored value. If a value of a field does not decode, logs it once, without the value.
     pub(crate) fn decode(&self, field: &dyn AnyField, raw: &Raw) -> Option<Value> {
         let decoded = field.decode(raw);
         if decoded.is_none() && field.spec().first_undecodable() {

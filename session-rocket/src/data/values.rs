@@ -1,4 +1,4 @@
-//! The fields of one session as values: loaded, read, changed and put together again.
+//! The values of one session: loaded, read, changed and encoded again.
 
 mod own;
 mod present;
@@ -27,14 +27,14 @@ const FRAME: usize = 8;
 pub(crate) enum Slot {
     /// Nothing.
     Absent,
-    /// What was loaded, under the name it was loaded from. Written back as it came. `seen` is what it decoded to, or that
-    /// it does not, once somebody asked.
+    /// A stored value and its stored name. It is written back as it was. `seen` is the decoded value, once somebody read
+    /// it; `None` if it does not decode.
     Stored { raw: Raw, under: &'static str, seen: OnceLock<Option<Value>> },
-    /// What this request set; not yet encoded.
+    /// A value that this request set, not yet encoded.
     Set(Value),
 }
 
-/// What a read finds without running user code.
+/// What a read finds without user code.
 pub(crate) enum Peek {
     Known(Option<Value>),
     Undecoded(Raw),
@@ -51,7 +51,7 @@ pub(crate) struct Values {
     own: Own,
     /// What the `extra` field held before it was set.
     extra_before: Option<Raw>,
-    /// The identity the record was loaded with: it is kept where this build cannot read the field.
+    /// The identity of the loaded record. It is kept if this build cannot decode the field.
     loaded_identity: Option<String>,
 }
 
@@ -99,8 +99,8 @@ impl Values {
         &mut Arc::make_mut(&mut self.slots)[index]
     }
 
-    /// A stored value of a declared field. Where both the stored name and an alias are there, the stored name wins and
-    /// the other is kept as it is.
+    /// Places the stored value of a declared field. If both the stored name and an alias occur, the stored name wins, and
+    /// the other value is kept as it is.
     fn place(&mut self, index: usize, under: &'static str, raw: Raw) {
         let stored = self.schema.fields()[index].spec().stored;
         let held = match &self.slots[index] {
@@ -149,12 +149,12 @@ impl Values {
         if let Slot::Stored { raw: stored, seen, .. } = &self.slots[field.spec().index]
             && stored == raw
         {
-            // Where another thread came first, its value stays.
+            // If another thread came first, its value stays.
             let _ = seen.set(decoded);
         }
     }
 
-    /// The stored value. Runs user code when it was not decoded yet.
+    /// The stored value. Runs user code if the value was not decoded yet.
     pub(crate) fn read(&self, field: &dyn AnyField) -> Option<Value> {
         match self.peek(field) {
             Peek::Known(value) => value,
@@ -171,7 +171,7 @@ impl Values {
     pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Slot {
         self.forget_aliases(field);
         if field.spec().identity {
-            // A token of before the login is not valid after it (ASVS 5.0, 7.2.4).
+            // A token from before the login is invalid after it (ASVS 5.0, 7.2.4).
             self.set_csrf(None);
         }
         let slot = value.map_or(Slot::Absent, Slot::Set);
@@ -191,7 +191,7 @@ impl Values {
         !matches!(self.slots[field.spec().index], Slot::Absent)
     }
 
-    /// A value that is written lives under its stored name only: what is left under an alias would come back.
+    /// Removes values under aliases. A field that is written has its stored name only; an alias would bring its old value back.
     fn forget_aliases(&mut self, field: &dyn AnyField) {
         let aliases = field.spec().aliases;
         if !aliases.is_empty() {
@@ -232,7 +232,7 @@ impl Values {
         }
     }
 
-    /// Removes all but the identity, which no `clear` of another request takes away.
+    /// Removes everything except the identity, which a `clear` of another request does not remove.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let kept = identity.map(|index| (index, self.slots[index].clone()));
@@ -285,7 +285,7 @@ impl Values {
         }
     }
 
-    /// At least as many bytes as the payload of settled values takes; cheaper to tell.
+    /// At least as many bytes as the payload of settled values takes. Cheaper than the payload.
     pub(crate) fn size_at_most(&self) -> usize {
         let slots = self.slots.iter().map(|slot| match slot {
             Slot::Stored { raw, under, .. } => codec::size_at_most(under, raw),

@@ -41,7 +41,7 @@ impl<V: 'static> Field<V, Optional> {
         look(state.read(self).as_ref().map(|value| self.peek(value)))
     }
 
-    /// Changes the stored value by `op`, which runs again on fresher data where another request came first.
+    /// Changes the stored value by `op`, which runs again on fresher data if another request came first.
     #[track_caller]
     pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut Option<V>) -> R + Clone + Send + 'static) -> R {
         state.update(self, move |value| {
@@ -76,7 +76,7 @@ impl<V: 'static> Field<V, Defaulted> {
         }
     }
 
-    /// Changes the stored value, or the default, by `op`, which runs again on fresher data where another request came
+    /// Changes the stored value, or the default, by `op`, which runs again on fresher data if another request came
     /// first.
     #[track_caller]
     pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut V) -> R + Clone + Send + 'static) -> R {

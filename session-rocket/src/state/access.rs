@@ -262,24 +262,19 @@ impl State {
     /// The secret that this session's tokens are made from; drawn if there is none.
     #[track_caller]
     pub(crate) fn csrf(&self) -> Result<CsrfSecret> {
-        let at = Location::caller();
         if let Some(secret) = self.csrf_secret() {
             return Ok(secret);
         }
         // Drawn without the lock, because drawing may wait; another thread may have come first.
-        let random = CsrfSecret::random()?;
-        let mut inner = self.lock();
-        if let Some(secret) = inner.values.csrf() {
-            return Ok(secret);
-        }
-        let secret = match &inner.carrier {
-            Carrier::Live(Live { id: Some(id), .. }) if inner.keeps_id() => CsrfSecret::of(id),
-            _ => random,
-        };
-        if !is_replaying() {
+        let mut secret = CsrfSecret::random()?;
+        self.write(|inner| {
+            secret = match (inner.values.csrf(), &inner.carrier) {
+                (Some(secret), _) => secret,
+                (None, Carrier::Live(Live { id: Some(id), .. })) if inner.keeps_id() => CsrfSecret::of(id),
+                _ => secret,
+            };
             inner.apply(Change::Csrf(secret));
-            inner.mark(at);
-        }
+        });
         Ok(secret)
     }
 

@@ -1,4 +1,4 @@
-//! Changes of a session as they are kept for replay, and what snapshots are read from and written back to.
+//! Changes of a session, kept for replay, and the views that snapshots are read from and written to.
 
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
@@ -32,35 +32,35 @@ pub(super) fn is_replaying() -> bool {
 
 /// A change as it is kept for replay on a fresher record.
 pub(crate) enum Change {
-    /// Store this.
+    /// Store a value.
     Set {
-        /// Where.
+        /// The field.
         field: &'static dyn AnyField,
-        /// What.
+        /// The value.
         value: Value,
         /// Whether this request had read the field before it set it.
         after_read: bool,
     },
     /// Store this if nothing is stored.
     SetDefault {
-        /// Where.
+        /// The field.
         field: &'static dyn AnyField,
-        /// What.
+        /// The value.
         value: Value,
     },
     /// Remove what is stored.
     Delete {
-        /// Where.
+        /// The field.
         field: &'static dyn AnyField,
     },
     /// Compute the new value from the stored one.
     Update {
-        /// Where.
+        /// The field.
         field: &'static dyn AnyField,
-        /// How.
+        /// The computation.
         op: Operation<Step>,
     },
-    /// Compute new values from all of them.
+    /// Compute new values from all stored values.
     Struct(Operation<dyn Fn(&mut Edit) + Send>),
     /// Remove everything.
     Clear,
@@ -70,16 +70,16 @@ pub(crate) enum Change {
     MaxLifetime(Option<Duration>),
     /// Set or delete the test cookie.
     TestCookie(bool),
-    /// Keep this secret if there is none.
+    /// Keep a CSRF secret if there is none.
     Csrf(CsrfSecret),
-    /// Forget the secret.
+    /// Remove the CSRF secret.
     ForgetCsrf,
 }
 
 /// From the stored value to the new one.
 pub(crate) type Step = dyn Fn(Option<&Value>) -> Option<Value> + Send;
 
-/// A closure that may run again, on any thread but on one at a time: those of users are `Send`, not `Sync`.
+/// A closure that may run again, on any thread but on one at a time, because users' closures are `Send` and not `Sync`.
 pub(crate) struct Operation<F: ?Sized>(Mutex<Box<F>>);
 
 impl<F: ?Sized> Operation<F> {

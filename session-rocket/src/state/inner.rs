@@ -23,9 +23,9 @@ pub(super) struct Inner {
     pub base: Values,
     pub values: Values,
     pub changes: Vec<Change>,
-    /// What `flush` and `cycle_id` asked for.
+    /// What `flush` and `cycle_id` require.
     pub asked: Lifecycle,
-    /// What setting the identity brings about.
+    /// What a change of the identity requires.
     pub implied: Lifecycle,
     pub login: bool,
     pub transacts: bool,
@@ -40,7 +40,7 @@ pub(super) struct Inner {
     /// The number of finished commits.
     pub completed: u64,
     pub failure: Option<Failure>,
-    /// The last failure before it that nobody was told of.
+    /// The last failure before `failure` that no caller has seen.
     pub untold: Option<Failure>,
     pub head_sent: bool,
 }
@@ -49,7 +49,7 @@ pub(super) struct Inner {
 pub(super) struct Failure {
     pub number: u64,
     pub error: Error,
-    /// Whether a caller was told.
+    /// Whether a caller has seen it.
     pub seen: bool,
 }
 
@@ -80,7 +80,7 @@ impl State {
         })))
     }
 
-    /// Nothing in here panics with the lock held in a way that leaves it half changed: a poisoned lock is as good.
+    /// A poisoned lock is used as it is, because no panic leaves the state half changed.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,7 +118,7 @@ impl Inner {
         self.login = login;
     }
 
-    /// Forgets all that was loaded and changed; gives it back, to be dropped without the lock.
+    /// Removes all values and changes, and returns them, to be dropped without the lock.
     pub(super) fn empty(&mut self) -> (Values, Vec<Change>) {
         self.emptied += 1;
         self.read.fill(false);
@@ -135,7 +135,7 @@ impl Inner {
         self.asked.max(self.implied) == Lifecycle::Keep
     }
 
-    /// Forgets all changes but what was asked of the id; gives them back, to be dropped without the lock.
+    /// Drops all changes except `flush` and `cycle_id`. Returns the changes, to be dropped without the lock.
     pub(super) fn drop_changes(&mut self) -> (Values, Vec<Change>) {
         let dropped = self.empty();
         self.implied = Lifecycle::Keep;

@@ -10,13 +10,13 @@ use crate::state::inner::State;
 use crate::state::job::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled};
 
 impl State {
-    /// What is stored, as far as this request knows, and where.
+    /// Where the session is kept, and its stored values as far as this request knows.
     pub(crate) fn stored(&self) -> (Carrier, Values) {
         let inner = self.lock();
         (inner.carrier.clone(), inner.base.clone())
     }
 
-    /// Takes what there is to commit, if anything.
+    /// Takes the changes to commit, if there are any.
     pub(crate) fn take(&self, scope: Scope) -> Option<Box<Job>> {
         // Declared first, dropped last: after the lock is released.
         let _dropped;
@@ -45,7 +45,7 @@ impl State {
         job
     }
 
-    /// Goes on from what a commit came to; changes made meanwhile are kept.
+    /// Continues with the session after a commit. Changes made meanwhile are kept.
     pub(crate) fn settle(&self, settled: Settled) {
         self.lock().completed += 1;
         self.refresh(settled);
@@ -65,7 +65,7 @@ impl State {
         self.rebase();
     }
 
-    /// Takes back what a failed commit had taken on: these changes are closed.
+    /// Drops the changes of a failed commit.
     pub(crate) fn fail(&self, error: Error) {
         self.lock().note_failure(error);
         self.rebase();
@@ -76,8 +76,8 @@ impl State {
         self.lock().note_failure(error);
     }
 
-    /// Puts the changes made since the last commit on top of what is stored. They are few and rare: other guards' of
-    /// the same request, made while the commit ran.
+    /// Puts the changes that other guards of this request made while a commit ran on top of what is stored. Such changes
+    /// are rare.
     fn rebase(&self) {
         if self.show_base() {
             return;
@@ -137,7 +137,7 @@ impl State {
         self.lock().completed
     }
 
-    /// The error of a commit that ended after so many others; whoever asks tells it to the caller.
+    /// The error of the last commit after the first `completed` ones. It counts as seen from now on.
     pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
         let mut inner = self.lock();
         inner.untold.take_if(|failure| failure.number > completed);
@@ -146,7 +146,7 @@ impl State {
         Some(failure.error.clone())
     }
 
-    /// The error of a commit that nobody has been told of.
+    /// The error of a failed commit that no caller has seen.
     pub(crate) fn unseen_failure(&self) -> Option<Error> {
         let inner = self.lock();
         let last = inner.failure.as_ref().filter(|failure| !failure.seen);
@@ -158,7 +158,7 @@ impl State {
         self.lock().failure.as_ref().map(|failure| failure.error.clone())
     }
 
-    /// The session, if all there is to tell the browser is to keep the id it has for longer.
+    /// The session, if the response only has to renew the cookie of the id that the browser sent.
     pub(crate) fn renewal(&self) -> Option<Live> {
         let inner = self.lock();
         match &inner.carrier {
@@ -169,12 +169,12 @@ impl State {
         }
     }
 
-    /// The browser is told nothing after all.
+    /// Sends no cookie after all.
     pub(crate) fn withdraw_news(&self) {
         self.lock().cookie = CookieEffect::None;
     }
 
-    /// What the response head has to tell the browser, if anything; from now on it is sent.
+    /// What the response head does with the cookie, if anything. From now on the head counts as sent.
     pub(crate) fn send_head(&self) -> Option<(CookieEffect, Carrier, Lifetime)> {
         let mut inner = self.lock();
         inner.head_sent = true;
@@ -182,8 +182,8 @@ impl State {
         (effect != CookieEffect::None).then(|| (effect, inner.carrier.clone(), inner.base.lifetime()))
     }
 
-    /// As [`send_head`](Self::send_head), of a session that was only read: true if there was nothing to save, to tell or to
-    /// seal anew; otherwise nothing is done.
+    /// As [`send_head`](Self::send_head), for a session that was only read. Returns false and does nothing if there is
+    /// anything to save, to send or to seal again.
     pub(crate) fn send_head_unchanged(&self) -> bool {
         let mut inner = self.lock();
         let unchanged = !inner.is_modified() && inner.cookie == CookieEffect::None && inner.failure.is_none();
@@ -194,7 +194,7 @@ impl State {
         true
     }
 
-    /// Whether the response has to tell the browser something already.
+    /// Whether the response has a cookie to send or to remove.
     pub(crate) fn has_news(&self) -> bool {
         self.lock().cookie != CookieEffect::None
     }
@@ -204,7 +204,7 @@ impl State {
     }
 }
 
-/// Makes a change again; one that panics leaves nothing behind, and is told by false.
+/// Makes a change again. Returns false if it panics; `values` are then as before.
 fn apply_whole(change: &Change, values: &mut Values) -> bool {
     let mut changed = values.clone();
     let made = catch_unwind(AssertUnwindSafe(|| replay(|| change.apply(&mut changed)))).is_ok();

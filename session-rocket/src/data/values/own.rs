@@ -24,14 +24,14 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Takes what is stored under `name`, if it is one of these fields and readable. What is not, another release wrote:
-    /// it stays as it is until this one has something to put in its place.
+    /// Takes the value that is stored under `name`, if it is one of these fields and decodes. A value that does not decode
+    /// was written by another release, and stays until this release sets the field.
     pub(super) fn take(&mut self, name: &str, raw: &Raw) -> bool {
         match name {
             EXPIRY => match raw.decode::<StoredExpiry>() {
                 Some(expiry) => self.expiry = expiry.into(),
                 None => {
-                    log::warn!(target: "session_rocket", "a session's own expiry does not decode: the default holds");
+                    log::warn!(target: "session_rocket", "a session's own expiry does not decode; using the configured expiry");
                     return false;
                 }
             },
@@ -49,7 +49,7 @@ impl Own {
         true
     }
 
-    /// As they are stored.
+    /// The fields, encoded.
     pub(super) fn fields(&self) -> Vec<(&'static str, Raw)> {
         let mut fields = Vec::new();
         // None of these values fails to encode: they are numbers and ASCII.

@@ -32,7 +32,7 @@ impl Values {
         raw.and_then(|raw| raw.entries()).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// All that is stored, as JSON. What does not encode is left out: saving it is what tells.
+    /// All that is stored, as JSON. A value that does not encode is left out; saving it returns the error.
     pub(crate) fn items(self) -> Map<String, Json> {
         let mut items = Map::new();
         for field in self.schema.fields() {
