@@ -50,7 +50,7 @@ impl Raw {
     /// in the next request.
     pub(crate) fn encode_to_keep<T: DeserializeOwned>(value: &impl Serialize) -> Result<Self, Unencodable> {
         let raw = Self::encode(value)?;
-        raw.decode::<T>().map(|_| raw).ok_or(Unencodable::Unreadable)
+        raw.decode::<T>().map(|_| raw).ok_or(Unencodable::NotReadBack)
     }
 
     /// An object of encoded values.

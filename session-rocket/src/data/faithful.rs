@@ -25,7 +25,7 @@ pub enum Unencodable {
     /// JSON has no form for it.
     NotJson,
     /// Its type does not decode what it encodes.
-    Unreadable,
+    NotReadBack,
 }
 
 impl fmt::Display for Unencodable {
@@ -38,7 +38,7 @@ impl fmt::Display for Unencodable {
             Self::TooDeep => "it is nested too deeply (over 120 levels) to be read back",
             Self::Refused => "its own `Serialize` implementation returned an error",
             Self::NotJson => "it has no form in JSON, where a map's keys are strings, numbers or booleans",
-            Self::Unreadable => "its `Deserialize` does not read back what its `Serialize` writes",
+            Self::NotReadBack => "its `Deserialize` does not read back what its `Serialize` writes",
         })
     }
 }

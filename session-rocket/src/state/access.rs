@@ -210,7 +210,7 @@ impl State {
             },
             |inner, (revision, _)| inner.revision == *revision,
             |inner, op, (edit, owners)| {
-                inner.transacts |= kind == Kind::Transact;
+                inner.intent.transacts |= kind == Kind::Transact;
                 let is_login = owners.as_ref().is_some_and(|(old, _)| *old == Owner::Nobody);
                 if kind == Kind::Replace || owners.is_some() && !is_login {
                     // What the closure set for another user, or for nobody, is to stay; what was there before is not.
@@ -243,9 +243,9 @@ impl State {
     #[track_caller]
     pub(crate) fn flush(&self) {
         self.write(|inner| {
-            inner.implied = Lifecycle::Keep;
-            inner.login = false;
-            inner.asked = Lifecycle::End;
+            inner.intent.implied = Lifecycle::Keep;
+            inner.intent.login = false;
+            inner.intent.asked = Lifecycle::End;
             inner.empty()
         });
     }
@@ -253,7 +253,7 @@ impl State {
     #[track_caller]
     pub(crate) fn cycle_id(&self) {
         self.write(|inner| {
-            inner.asked = inner.asked.max(Lifecycle::Cycle);
+            inner.intent.asked = inner.intent.asked.max(Lifecycle::Cycle);
             // A token of before the cycle is not valid after it.
             inner.apply(Change::ForgetCsrf);
         });

@@ -23,12 +23,7 @@ pub(super) struct Inner {
     pub base: Values,
     pub values: Values,
     pub changes: Vec<Change>,
-    /// What `flush` and `cycle_id` require.
-    pub asked: Lifecycle,
-    /// What a change of the identity requires.
-    pub implied: Lifecycle,
-    pub login: bool,
-    pub transacts: bool,
+    pub intent: Intent,
     /// Which fields were read, by index.
     pub read: Vec<bool>,
     pub changed_at: Option<&'static Location<'static>>,
@@ -43,6 +38,23 @@ pub(super) struct Inner {
     /// The last failure before `failure` that no caller has seen.
     pub untold: Option<Failure>,
     pub head_sent: bool,
+}
+
+/// What the next commit is to do besides its changes.
+#[derive(Default)]
+pub(super) struct Intent {
+    /// What `flush` and `cycle_id` require.
+    pub asked: Lifecycle,
+    /// What a change of the identity requires.
+    pub implied: Lifecycle,
+    pub login: bool,
+    pub transacts: bool,
+}
+
+impl Intent {
+    pub(super) fn lifecycle(&self) -> Lifecycle {
+        self.asked.max(self.implied)
+    }
 }
 
 /// The last commit that failed.
@@ -64,10 +76,7 @@ impl State {
             base: values.clone(),
             values,
             changes: Vec::new(),
-            asked: Lifecycle::Keep,
-            implied: Lifecycle::Keep,
-            login: false,
-            transacts: false,
+            intent: Intent::default(),
             read: vec![false; fields],
             changed_at: None,
             revision: 0,
@@ -114,8 +123,8 @@ impl Inner {
     }
 
     pub(super) fn imply(&mut self, lifecycle: Lifecycle, login: bool) {
-        self.implied = self.implied.max(lifecycle);
-        self.login = login;
+        self.intent.implied = self.intent.implied.max(lifecycle);
+        self.intent.login = login;
     }
 
     /// Removes all values and changes, and returns them, to be dropped without the lock.
@@ -132,20 +141,18 @@ impl Inner {
 
     /// Whether the session goes on under the id it has.
     pub(super) fn keeps_id(&self) -> bool {
-        self.asked.max(self.implied) == Lifecycle::Keep
+        self.intent.lifecycle() == Lifecycle::Keep
     }
 
     /// Drops all changes except `flush` and `cycle_id`. Returns the changes, to be dropped without the lock.
     pub(super) fn drop_changes(&mut self) -> (Values, Vec<Change>) {
         let dropped = self.empty();
-        self.implied = Lifecycle::Keep;
-        self.login = false;
-        self.transacts = false;
+        self.intent = Intent { asked: self.intent.asked, ..Intent::default() };
         self.revision += 1;
-        if self.asked != Lifecycle::End {
+        if self.intent.asked != Lifecycle::End {
             self.values = self.base.clone();
         }
-        if self.asked == Lifecycle::Cycle {
+        if self.intent.asked == Lifecycle::Cycle {
             // Part of the cycle, not one of the changes.
             self.apply(Change::ForgetCsrf);
         }

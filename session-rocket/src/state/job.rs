@@ -50,8 +50,9 @@ pub(crate) struct Sealed {
 }
 
 /// What happens to a session's id. Of two, the greater wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Lifecycle {
+    #[default]
     Keep,
     /// A new id, the same session.
     Cycle,

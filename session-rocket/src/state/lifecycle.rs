@@ -22,27 +22,24 @@ impl State {
         let _dropped;
         let mut inner = self.lock();
         _dropped = (scope == Scope::LifecycleOnly).then(|| inner.drop_changes());
-        let job = inner.is_modified().then(|| {
-            let flushed = inner.asked == Lifecycle::End;
+        let is_modified = inner.is_modified();
+        let intent = std::mem::take(&mut inner.intent);
+        inner.changed_at = None;
+        let flushed = intent.asked == Lifecycle::End;
+        is_modified.then(|| {
             Box::new(Job {
                 carrier: inner.carrier.clone(),
                 base: inner.base.clone(),
                 values: inner.values.clone(),
                 changes: std::mem::take(&mut inner.changes),
-                lifecycle: inner.asked.max(inner.implied),
+                lifecycle: intent.lifecycle(),
                 flushed,
-                login: inner.login,
-                transacts: inner.transacts,
+                login: intent.login,
+                transacts: intent.transacts,
                 is_late: inner.head_sent,
                 others: if flushed { inner.others.clone() } else { Vec::new() },
             })
-        });
-        inner.asked = Lifecycle::Keep;
-        inner.implied = Lifecycle::Keep;
-        inner.login = false;
-        inner.transacts = false;
-        inner.changed_at = None;
-        job
+        })
     }
 
     /// Continues with the session after a commit. Changes made meanwhile are kept.
@@ -85,7 +82,7 @@ impl State {
         loop {
             let (mut changes, mut values, started) = {
                 let mut inner = self.lock();
-                let ended = inner.asked.max(inner.implied) == Lifecycle::End;
+                let ended = inner.intent.lifecycle() == Lifecycle::End;
                 let values = if ended { Values::empty(inner.base.schema()) } else { inner.base.clone() };
                 (std::mem::take(&mut inner.changes), values, (inner.revision, inner.emptied))
             };
