@@ -25,7 +25,7 @@ enum Kind {
 }
 
 /// What a change replaced. Dropped without the lock, because dropping it runs user code.
-type Replaced = (Slot, Option<(Values, Vec<Change>)>);
+type Replaced = (Slot, Option<Box<(Values, Vec<Change>)>>);
 
 impl State {
     /// The stored value of a field.
@@ -97,24 +97,24 @@ impl State {
         mut compute: impl FnMut(&O, Option<&Value>) -> Option<New>,
         log: impl FnOnce(O, Option<Value>) -> Change,
     ) {
+        let is_identity = field.spec().identity;
         let user = |value: &Option<Value>| value.as_ref().and_then(|value| field.identity(value));
         self.change(
             op,
             || self.current(field),
             |op, seen| {
                 let new = compute(op, seen.as_ref())?.0;
-                let is_same_user = field.spec().identity && user(seen).is_some_and(|old| Some(old) == user(&new));
+                let is_same_user = is_identity && user(seen).is_some_and(|old| Some(old) == user(&new));
                 Some((new, is_same_user))
             },
             |inner, seen| inner.holds(field, seen.as_ref()),
             |inner, op, (new, is_same_user)| {
-                let replaced = inner.put(field, new.clone(), is_same_user);
-                if field.spec().identity {
-                    inner.log_put(field, new);
-                    return (replaced, Some(op));
+                if is_identity {
+                    return (inner.put(Put { field, value: new }, is_same_user), Some(op));
                 }
+                let replaced = inner.values.put(field, new.clone());
                 inner.changes.push(log(op, new));
-                (replaced, None)
+                ((replaced, None), None)
             },
         );
     }
@@ -300,43 +300,40 @@ impl State {
 }
 
 impl Inner {
-    /// Sets or deletes a field, and logs nothing. `is_same_user` says whether a new identity is that of the same user.
-    fn put(&mut self, field: &'static dyn AnyField, new: Option<Value>, is_same_user: bool) -> Replaced {
-        if !field.spec().identity {
-            return (self.values.put(field, new), None);
+    /// Sets or deletes a field. `is_same_user` says whether a new identity is that of the same user.
+    fn put(&mut self, Put { field, value }: Put, is_same_user: bool) -> Replaced {
+        let mut emptied = None;
+        if field.spec().identity {
+            // A new session id each time, and nothing of one user is left for another. An id that does not decode is
+            // another user's.
+            let leaves = self.values.is_stored(field) && !is_same_user;
+            emptied = leaves.then(|| Box::new(self.empty()));
+            self.imply(if leaves { Lifecycle::End } else { Lifecycle::Cycle }, value.is_some());
         }
-        // A new session id each time, and nothing of one user is left for another. An id that does not decode is another
-        // user's.
-        let leaves = self.values.is_stored(field) && !is_same_user;
-        let emptied = leaves.then(|| self.empty());
-        self.imply(if leaves { Lifecycle::End } else { Lifecycle::Cycle }, new.is_some());
-        (self.values.put(field, new), emptied)
-    }
-
-    /// Keeps a set or a delete for replay, but no logout: a user whom another request logs in meanwhile stays logged in.
-    fn log_put(&mut self, field: &'static dyn AnyField, new: Option<Value>) {
-        if new.is_some() || !field.spec().identity {
-            self.changes.push(Change::of_put(field, new));
+        let replaced = self.values.put(field, value.clone());
+        // A logout is not kept for replay: a user whom another request logs in meanwhile stays logged in.
+        if value.is_some() || !field.spec().identity {
+            self.changes.push(Change::of_put(field, value));
         }
+        (replaced, emptied)
     }
 
     /// Sets and deletes fields, the identity first: it may empty the session for the others.
     fn put_all(&mut self, mut puts: Vec<Put>, is_same_user: bool) -> Vec<Replaced> {
         puts.sort_by_key(|put| !put.is_of_identity());
-        let put = |Put { field, value }| {
-            let replaced = self.put(field, value.clone(), is_same_user);
-            self.log_put(field, value);
-            replaced
-        };
-        puts.into_iter().map(put).collect()
+        puts.into_iter().map(|put| self.put(put, is_same_user)).collect()
     }
 
     /// Whether a field still reads as it did.
     fn holds(&self, field: &dyn AnyField, seen: Option<&Value>) -> bool {
-        match (self.values.peek(field), seen) {
-            (Peek::Known(Some(now)), Some(seen)) => std::ptr::addr_eq(Arc::as_ptr(&now), Arc::as_ptr(seen)),
-            (Peek::Known(None), None) => true,
-            _ => false,
-        }
+        matches!(self.values.peek(field), Peek::Known(now) if is_same(now.as_ref(), seen))
+    }
+}
+
+fn is_same(a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b)),
+        (None, None) => true,
+        _ => false,
     }
 }
