@@ -9,7 +9,7 @@ use crate::base::expiry::Expiry;
 use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
 use crate::data::values::{Owner, Peek, Slot, Values};
-use crate::state::change::{Change, Edit, Operation, Put, is_replaying, replay};
+use crate::state::change::{Change, Edit, Operation, Put, Replaying, is_replaying};
 use crate::state::inner::{Inner, State};
 use crate::state::job::{Carrier, Lifecycle, Live};
 
@@ -65,9 +65,14 @@ impl State {
         make: impl FnOnce(&mut Inner, O, N) -> D,
     ) {
         let at = Location::caller();
-        let mut seen = read();
-        let mut computed = compute(&op, &seen);
-        while let Some(new) = computed.filter(|_| !is_replaying()) {
+        let mut is_replay = false;
+        loop {
+            let seen = read();
+            let computed = {
+                let _replaying = is_replay.then(Replaying::begin);
+                compute(&op, &seen)
+            };
+            let Some(new) = computed.filter(|_| !is_replaying()) else { return };
             let mut inner = self.lock();
             if is_current(&inner, &seen) {
                 let replaced = make(&mut inner, op, new);
@@ -76,9 +81,7 @@ impl State {
                 drop(replaced);
                 return;
             }
-            drop(inner);
-            seen = read();
-            computed = replay(|| compute(&op, &seen));
+            is_replay = true;
         }
     }
 

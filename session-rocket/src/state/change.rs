@@ -13,15 +13,27 @@ thread_local! {
     static REPLAYING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a closure again. What it writes to a session, it wrote and logged the first time.
-pub(crate) fn replay<R>(run: impl FnOnce() -> R) -> R {
-    struct Reset(bool);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            REPLAYING.set(self.0);
-        }
+/// While it lives, this thread runs a closure again. What the closure writes to a session, it wrote and logged the first
+/// time.
+pub(super) struct Replaying {
+    before: bool,
+}
+
+impl Replaying {
+    pub(super) fn begin() -> Self {
+        Self { before: REPLAYING.replace(true) }
     }
-    let _reset = Reset(REPLAYING.replace(true));
+}
+
+impl Drop for Replaying {
+    fn drop(&mut self) {
+        REPLAYING.set(self.before);
+    }
+}
+
+/// Runs a closure again.
+pub(crate) fn replay<R>(run: impl FnOnce() -> R) -> R {
+    let _replaying = Replaying::begin();
     run()
 }
 
@@ -196,11 +208,11 @@ impl Edit {
 
     /// Stores `value` unless the field reads as that already, or removes what is stored if there is no value.
     pub(crate) fn put(&mut self, field: &'static dyn AnyField, value: Option<Value>) {
-        let is_unchanged = match &value {
-            Some(value) => self.view.values.presents(field, value),
-            None => !self.view.values.is_stored(field),
+        let is_unchanged = |values: &Values| match &value {
+            Some(value) => values.presents(field, value),
+            None => !values.is_stored(field),
         };
-        if self.compares && is_unchanged {
+        if self.compares && is_unchanged(&self.view.values) {
             return;
         }
         self.view.values.put(field, value.clone());
