@@ -127,24 +127,28 @@ impl Item {
         }
     }
 
-    /// The value as the name of a type, in quotes as it is a new name.
+    /// The value as the name of a type, in quotes because it is a new name.
     fn type_name(&self, errors: &mut Errors) -> Option<Ident> {
-        let text = self.text("\"StudentFields\"", errors)?;
-        let parsed = text.parse().ok();
-        if parsed.is_none() {
-            let message = format!("`{}` is not a name for a type: write one, as in `\"StudentFields\"`", text.value());
-            errors.at(&text, message);
-        }
-        parsed
+        self.parsed("a name for a type", "\"StudentFields\"", LitStr::parse, errors)
     }
 
     /// The value as the path of a module, in quotes as serde takes it.
     fn module(&self, errors: &mut Errors) -> Option<Path> {
-        let text = self.text("\"my_module\"", errors)?;
-        let parsed = text.parse_with(Path::parse_mod_style).ok();
+        self.parsed("the path of a module", "\"my_module\"", |text| text.parse_with(Path::parse_mod_style), errors)
+    }
+
+    /// The value in quotes, parsed; `what` says what it has to be.
+    fn parsed<T>(
+        &self,
+        what: &str,
+        example: &str,
+        parse: impl FnOnce(&LitStr) -> syn::Result<T>,
+        errors: &mut Errors,
+    ) -> Option<T> {
+        let text = self.text(example, errors)?;
+        let parsed = parse(&text).ok();
         if parsed.is_none() {
-            let message = format!("`{}` is not the path of a module: write one, as in `\"my_module\"`", text.value());
-            errors.at(&text, message);
+            errors.at(&text, format!("`{}` is not {what}: write one, as in `{example}`", text.value()));
         }
         parsed
     }
@@ -255,11 +259,8 @@ fn ungroup(mut expr: &Expr) -> &Expr {
 }
 
 /// The string literal that an expression is, if it is one.
-pub fn string_literal(mut expr: &Expr) -> Option<&syn::LitStr> {
-    while let Expr::Group(group) = expr {
-        expr = &group.expr;
-    }
-    match expr {
+pub fn string_literal(expr: &Expr) -> Option<&LitStr> {
+    match ungroup(expr) {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
         _ => None,
     }

@@ -14,7 +14,7 @@ use crate::names::{self, ACCESSOR_PREFIXES};
 /// The longest scope in bytes that every store must accept.
 const MAX_SCOPE: usize = 200;
 
-/// Judges the whole struct. Every rule runs, whatever the others found.
+/// Checks the whole struct. Every rule runs, whatever the others found.
 pub fn check(input: &Input, errors: &mut Errors) {
     check_generated_name(input, errors);
     check_scope(input, errors);
@@ -34,7 +34,7 @@ pub fn check(input: &Input, errors: &mut Errors) {
     check_single(input, names::EXTRA, |field| field.attrs.extra.as_ref(), errors);
 }
 
-/// The generated struct stands next to the user's.
+/// The generated struct is beside the user's, so it needs another name.
 fn check_generated_name(input: &Input, errors: &mut Errors) {
     if input.fields_ident == input.ident {
         let message = format!("`{0}` is the struct itself: write another name, as in `\"{0}Fields\"`", input.ident);
@@ -196,12 +196,12 @@ fn check_accessor_clashes(input: &Input, errors: &mut Errors) {
     }
 }
 
-/// Names with a `_` in front are the library's own, such as the test cookie's.
+/// Stored names that start with `_` are the library's own, such as the test cookie's.
 fn check_reserved_names(field: &Field, errors: &mut Errors) {
     let reserved = |name: &str| {
         let free = name.trim_start_matches('_');
         let free = if free.is_empty() { "name" } else { free };
-        format!("stored names that start with `_` are the library's own: write `{free}` in place of `{name}`")
+        format!("stored names that start with `_` are the library's own: write `{free}` instead of `{name}`")
     };
     for text in field.attrs.rename.iter().chain(&field.attrs.aliases) {
         if text.value().starts_with('_') {
@@ -232,7 +232,7 @@ fn check_stored_names(input: &Input, errors: &mut Errors) {
             None => drop(owners.insert(name, &field.ident)),
         }
     }
-    // After all stored names, as an alias is guilty wherever the field it collides with stands.
+    // After all stored names: of an alias and a stored name that clash, the alias is the mistake.
     for (field, alias) in stored.iter().flat_map(|field| field.attrs.aliases.iter().map(move |alias| (field, alias))) {
         match owners.get(&alias.value()) {
             Some(owner) => errors.at(alias, alias_clash(alias, &field.ident, owner)),

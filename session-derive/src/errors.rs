@@ -1,4 +1,4 @@
-//! The collector of mistakes: a user sees all of them in one compiler run.
+//! Collects mistakes, so that a user sees all of them in one compiler run.
 
 use std::fmt::Display;
 

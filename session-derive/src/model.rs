@@ -1,9 +1,9 @@
-//! The struct as the other stages see it: shapes and words known, attributes read, nothing judged but the shape.
+//! The parsed struct: its shape and its attributes. Only the shape is checked here.
 
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, Data, DeriveInput, Fields, GenericArgument, GenericParam, Generics, Ident, LitStr, Path, PathArguments,
-    Type, TypeReference, Visibility, parse_quote,
+    Attribute, Data, DeriveInput, Fields, GenericArgument, GenericParam, Generics, Ident, Lifetime, LitStr, Path,
+    PathArguments, Type, TypeReference, Visibility, parse_quote,
 };
 
 use crate::attr::{ContainerAttrs, FieldAttrs};
@@ -14,7 +14,7 @@ use crate::serde;
 pub struct Input {
     pub ident: Ident,
     pub vis: Visibility,
-    /// Not allowed, but kept: what stands in after a mistake still has to name the type.
+    /// Not allowed, but kept, because the code that is generated after a mistake names the type too.
     pub generics: Generics,
     /// The path of `session_rocket`.
     pub krate: Path,
@@ -26,7 +26,7 @@ pub struct Input {
     pub fields: Vec<Field>,
 }
 
-/// One field and all that was written on it.
+/// One field and its attributes.
 pub struct Field {
     pub ident: Ident,
     pub vis: Visibility,
@@ -35,8 +35,8 @@ pub struct Field {
     pub deprecated: Option<Attribute>,
     /// The type as declared.
     pub ty: Type,
-    /// The type of a stored value: `T` if the field is an `Option<T>`. A skipped field stores nothing, and its value is
-    /// all of it.
+    /// The type of a stored value: `T` if the field is an `Option<T>`. For a skipped field, which is not stored, the whole
+    /// type.
     pub value: Type,
     pub optional: bool,
     pub attrs: FieldAttrs,
@@ -64,6 +64,11 @@ impl Input {
     pub fn stored(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(|field| field.attrs.skip.is_none())
     }
+
+    /// The lifetimes of a struct that should have none.
+    pub fn lifetimes(&self) -> Vec<&Lifetime> {
+        self.generics.lifetimes().map(|param| &param.lifetime).collect()
+    }
 }
 
 impl Field {
@@ -84,7 +89,7 @@ impl Field {
         })
     }
 
-    /// The field's name as users speak of it: `type` for `r#type`.
+    /// The field's name without `r#`: `type` for `r#type`.
     pub fn name(&self) -> String {
         self.ident.unraw().to_string()
     }
@@ -166,7 +171,7 @@ fn spell(path: &Path) -> String {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::")
 }
 
-/// A session type stands for itself in a process-wide table and outlives every request, so it has no parameters.
+/// Reports parameters: a session type is one entry of a process-wide table and outlives every request.
 fn check_generics(generics: &Generics, errors: &mut Errors) {
     for param in &generics.params {
         match param {
@@ -174,7 +179,7 @@ fn check_generics(generics: &Generics, errors: &mut Errors) {
                 &lifetime.lifetime,
                 format!(
                     "a session outlives the request, so it cannot borrow: remove `{0}` and own the data, as in `String` \
-                     in place of `&{0} str`",
+                     instead of `&{0} str`",
                     lifetime.lifetime
                 ),
             ),

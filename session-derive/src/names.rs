@@ -66,26 +66,11 @@ pub fn is_session_method(name: &str) -> bool {
     SESSION_METHODS.contains(&name) || TRAIT_METHODS.contains(&name)
 }
 
-/// The one of `known` that is `word` but for a slip or two of the keyboard.
+/// The known word that `word` is a misspelling of, by a slip or two of the keyboard.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let slips = (word.chars().count() / 3).clamp(1, 2);
-    let measured = known.iter().map(|name| (distance(word, name), *name));
+    let measured = known.iter().map(|name| (strsim::levenshtein(word, name), *name));
     measured.filter(|(distance, _)| *distance <= slips).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
-}
-
-/// Levenshtein's distance: how many characters to insert, delete or replace.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
@@ -131,13 +116,6 @@ mod tests {
         methods_of_session(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../session-rocket/src"), &mut found);
         let listed: BTreeSet<String> = SESSION_METHODS.iter().map(ToString::to_string).collect();
         assert_eq!(listed, found);
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(distance("", ""), 0);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use rocket::local::blocking::{Client, LocalResponse};
 use rocket::{get, routes};
 use serde::{Deserialize, Serialize};
+use session_rocket::time::{Duration, OffsetDateTime, UtcOffset};
 use session_rocket::{Config, Format, Session, SessionData};
 
 /// A client of a site with `routes` and one session type.
@@ -114,6 +115,38 @@ fn container_and_field_attributes_are_kept_to() {
     let items: serde_json::Value = text(client.get("/fill").dispatch()).parse().expect("JSON");
     assert_eq!(items, serde_json::json!({ "basket": [1], "account": 5, "colour": "red" }));
     assert_eq!((Shop::NAME, Shop::CONFIG, Shop::SCOPE), ("Shop", "shop", "former::Shop"));
+}
+
+/// A date as a field: the string that is stored does not depend on the features of `time` that other crates enable.
+#[derive(Session)]
+#[session(config = "trial")]
+struct Trial {
+    ends: Option<OffsetDateTime>,
+}
+
+/// 2031-02-03 03:05:06.789 UTC.
+fn end_of_trial() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::milliseconds(1_927_854_306_789)
+}
+
+#[get("/start")]
+fn start_trial(session: Session<Trial>) -> String {
+    session.set_ends(end_of_trial().to_offset(UtcOffset::from_hms(1, 0, 0).expect("an offset")));
+    serde_json::to_string(&session.items()).expect("a map of JSON is JSON")
+}
+
+#[get("/trial")]
+fn show_trial(session: Session<Trial>) -> String {
+    (session.ends() == Some(end_of_trial())).to_string()
+}
+
+#[test]
+fn a_date_can_be_a_field() {
+    let client = client::<Trial>(routes![start_trial, show_trial]);
+    let started = client.get("/start").dispatch();
+    let cookies: Vec<_> = started.cookies().iter().cloned().collect();
+    assert_eq!(text(started), r#"{"ends":"2031-02-03 04:05:06.789 +01:00:00"}"#);
+    assert_eq!(text(client.get("/trial").cookies(cookies).dispatch()), "true");
 }
 
 /// Types that come through a macro are wrapped in invisible groups.

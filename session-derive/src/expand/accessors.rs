@@ -6,7 +6,6 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{Type, parse_quote};
 
-use super::fallback::lifetimes;
 use super::fields::static_ident;
 use crate::model::{Field, Input};
 use crate::names::ACCESSOR_PREFIXES;
@@ -16,7 +15,7 @@ use crate::names::ACCESSOR_PREFIXES;
 pub enum Bodies {
     /// Call the library.
     Calls,
-    /// Nothing: they stand in after a mistake, and compile whatever the field's type can do.
+    /// Do nothing: after a mistake they replace the accessors, and compile with any type of the field.
     StandIns,
 }
 
@@ -25,7 +24,7 @@ pub fn accessors(input: &Input, bodies: Bodies) -> TokenStream {
     let ident = &input.fields_ident;
     let mut seen = HashSet::new();
     let methods = input.stored().enumerate().flat_map(|(index, field)| Accessor::all(index, field));
-    // After a mistake there may be two of one name, and the mistake has been reported.
+    // After a mistake, two methods may have one name. The mistake has been reported.
     let methods = methods.filter(|method| bodies == Bodies::Calls || seen.insert(method.ident().to_string()));
     let methods: Vec<_> = methods.map(|method| method.tokens(input, bodies)).collect();
     quote! {
@@ -49,7 +48,7 @@ struct Signature {
     generics: Option<Ident>,
     argument: TokenStream,
     returns: TokenStream,
-    /// What the body hands over beside the state.
+    /// What the body passes besides the state.
     passes: TokenStream,
 }
 
@@ -66,7 +65,7 @@ impl<'a> Accessor<'a> {
         let Field { vis, deprecated, .. } = self.field;
         let Signature { attrs, generics, argument, returns, passes } = self.signature();
         let (ident, docs) = (self.ident(), self.docs());
-        let lifetimes = lifetimes(input);
+        let lifetimes = input.lifetimes();
         let generics = (generics.is_some() || !lifetimes.is_empty()).then(|| quote! { <#(#lifetimes,)* #generics> });
         let body = match bodies {
             Bodies::StandIns => quote! { loop {} },
@@ -133,7 +132,7 @@ impl<'a> Accessor<'a> {
         }
     }
 
-    /// The argument that takes a new value, and how it is handed over.
+    /// The argument that takes a new value, and how it is passed on.
     fn new_value(&self) -> (TokenStream, TokenStream) {
         let value = &self.field.value;
         if self.field.is_string() {
@@ -143,7 +142,8 @@ impl<'a> Accessor<'a> {
         }
     }
 
-    /// The getter speaks in the user's words where there are any. All are documented: the user's crate may ask for it.
+    /// The getter has the field's own docs, if there are any. All accessors are documented, because the user's crate may
+    /// require it.
     fn docs(&self) -> TokenStream {
         let Field { docs, optional, .. } = self.field;
         let name = self.field.name();
@@ -163,7 +163,7 @@ impl<'a> Accessor<'a> {
         quote! { #[doc = #text] }
     }
 
-    /// What a change of the identity does besides.
+    /// The further effects of a change of the identity.
     fn effects(&self, name: &str) -> String {
         match self.prefix {
             "set_" => format!(
@@ -196,7 +196,7 @@ fn update_doc(name: &str, ident: &Ident) -> String {
     )
 }
 
-/// A name for the type that a closure returns: `R`, unless the field's type speaks of an `R` of the user's.
+/// A name for the type that a closure returns: `R`, unless the field's type names an `R`.
 fn answer(value: &Type) -> Ident {
     let name = if mentions_r(value.to_token_stream()) { "__SessionR" } else { "R" };
     Ident::new(name, Span::call_site())

@@ -1,20 +1,20 @@
-//! What stands in after a mistake: the same names and signatures without the code, so that the mistake is shown once
-//! and not again at every use of the struct.
+//! What is generated after a mistake: the same names and signatures without the code, so that the compiler reports the
+//! mistake once, and not again at every use of the struct.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
-use syn::{GenericParam, Lifetime};
+use quote::quote;
+use syn::GenericParam;
 
 use super::accessors::{Bodies, accessors};
-use super::fields::{fields_impl, fields_struct};
-use super::{guard_generics, guard_impls, wrap};
+use super::fields::{fields_impl, fields_struct, wrap};
+use super::guard::{guard_generics, guard_impls};
 use crate::model::Input;
 
 /// The mistakes, and the stand-ins.
 pub fn expand(input: &Input, errors: &syn::Error) -> TokenStream {
     let errors = errors.to_compile_error();
     if input.fields_ident == input.ident {
-        // A second struct of that name would be a second error.
+        // A second struct of that name would cause a second error.
         return errors;
     }
     let accessors = has_only_lifetimes(input).then(|| accessors(input, Bodies::StandIns));
@@ -52,29 +52,7 @@ fn data_impl(input: &Input) -> TokenStream {
     }
 }
 
-/// Accessors can take over a struct's lifetimes, which are inferred, but not its types.
+/// Whether all parameters are lifetimes. Accessors can repeat a struct's lifetimes, which are inferred, but not its types.
 fn has_only_lifetimes(input: &Input) -> bool {
     input.generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)))
-}
-
-/// The lifetimes of a struct that should have none.
-pub fn lifetimes(input: &Input) -> Vec<&Lifetime> {
-    input.generics.lifetimes().map(|param| &param.lifetime).collect()
-}
-
-/// A parameter as an impl declares it: `T: Bound` for `T: Bound = Default`.
-pub fn without_default(param: &GenericParam) -> TokenStream {
-    let mut param = param.clone();
-    match &mut param {
-        GenericParam::Type(param) => {
-            param.eq_token = None;
-            param.default = None;
-        }
-        GenericParam::Const(param) => {
-            param.eq_token = None;
-            param.default = None;
-        }
-        GenericParam::Lifetime(_) => {}
-    }
-    param.into_token_stream()
 }

@@ -1,4 +1,4 @@
-//! The static descriptions of the fields, and the impls that lead the library to them.
+//! The static descriptions of the fields, and the impls through which the library finds them.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -9,7 +9,7 @@ use syn::{Expr, Ident};
 use crate::attr::string_literal;
 use crate::model::{Field, Input};
 
-/// The struct that has the accessors. It stands outside of the `const` so that users can name it.
+/// The struct that has the accessors. It is outside the `const`, so that users can name it.
 pub fn fields_struct(input: &Input) -> TokenStream {
     let Input { ident, vis, krate, fields_ident, .. } = input;
     let doc = format!("The accessors of the fields of [`{ident}`], to which a `Session<{ident}>` dereferences.");
@@ -22,7 +22,22 @@ pub fn fields_struct(input: &Input) -> TokenStream {
     }
 }
 
-/// The name of a field's description; the place keeps `a` and `A` apart.
+/// `items` in a scope of their own, which knows the library as `__session`, next to the struct that users can name.
+pub fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> TokenStream {
+    let krate = &input.krate;
+    quote! {
+        #fields_struct
+
+        // Accessors exist whether used or not, and their names and types are the user's: no lint can be about this code.
+        #[allow(dead_code, deprecated, private_interfaces, unused_qualifications, clippy::all, clippy::pedantic)]
+        const _: () = {
+            use #krate::__private as __session;
+            #items
+        };
+    }
+}
+
+/// The name of a field's description. The index distinguishes `a` from `A`.
 pub fn static_ident(index: usize, field: &Field) -> Ident {
     format_ident!("__SESSION_{index}_{}", field.name().to_ascii_uppercase(), span = Span::call_site())
 }
@@ -52,8 +67,8 @@ fn kind(field: &Field) -> Ident {
     Ident::new(if field.optional { "Optional" } else { "Defaulted" }, Span::call_site())
 }
 
-/// The expression that makes a field's description. The bounds on field types are asked for here and nowhere else, so
-/// it is spanned at the type: a missing one is shown there.
+/// The expression that makes a field's description. Only this expression requires the bounds on the field's type, so it
+/// has the span of the type: the compiler reports a missing bound there.
 fn description(index: usize, field: &Field) -> TokenStream {
     let (value, kind, name) = (&field.value, kind(field), field.name());
     let at = value.span();
@@ -129,8 +144,8 @@ fn default(field: &Field) -> TokenStream {
     }
 }
 
-/// A string literal stands for whatever can be made from it, and anything else for itself. So does a string literal for
-/// a primitive type, which nothing makes from text: rustc then says just that, at the literal.
+/// The expression of a default. A string literal is converted with `into`, except for a primitive type: no string converts
+/// into one, and rustc's error at the plain literal is clearer.
 fn default_value(field: &Field, expr: &Expr) -> TokenStream {
     match string_literal(expr) {
         Some(text) if !field.is_primitive() => quote_spanned! {text.span()=> ::core::convert::Into::into(#text) },
@@ -138,7 +153,7 @@ fn default_value(field: &Field, expr: &Expr) -> TokenStream {
     }
 }
 
-/// What tells the library about the two structs.
+/// The impls that connect the two structs with the library.
 pub fn data_impls(input: &Input) -> TokenStream {
     let Input { ident, fields_ident, config, .. } = input;
     let name = ident.unraw().to_string();

@@ -3,6 +3,7 @@
 mod accessors;
 mod fallback;
 mod fields;
+mod guard;
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -32,75 +33,8 @@ fn expand(input: &Input) -> TokenStream {
     let statics = fields::statics(input);
     let accessors = accessors::accessors(input, accessors::Bodies::Calls);
     let data = fields::data_impls(input);
-    let guard = guard_impls(input);
-    wrap(input, &fields_struct, &quote! { #statics #accessors #data #guard })
-}
-
-/// `items` in a scope of their own, which knows the library as `__session`, next to the struct that users can name.
-fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> TokenStream {
-    let krate = &input.krate;
-    quote! {
-        #fields_struct
-
-        // Accessors exist whether used or not, and their names and types are the user's: no lint can be about this code.
-        #[allow(dead_code, deprecated, private_interfaces, unused_qualifications, clippy::all, clippy::pedantic)]
-        const _: () = {
-            use #krate::__private as __session;
-            #items
-        };
-    }
-}
-
-/// `&T`, the read-only snapshot, as a request guard. These impls cannot be written once for all `T` in the library: in
-/// Rust's eyes a foreign trait for `&T` is the business of the crate that owns `T`.
-fn guard_impls(input: &Input) -> TokenStream {
-    let ident = &input.ident;
-    let (_, ty_generics, _) = input.generics.split_for_impl();
-    let (params, bounds) = guard_generics(input);
-    quote! {
-        #[automatically_derived]
-        impl<'__session_r, #params> __session::FromRequest<'__session_r> for &'__session_r #ident #ty_generics #bounds {
-            type Error = __session::Error;
-
-            // What `#[rocket::async_trait]` makes of an `async fn`.
-            fn from_request<'__session_request, '__session_future>(
-                request: &'__session_r __session::Request<'__session_request>,
-            ) -> ::core::pin::Pin<::std::boxed::Box<
-                dyn ::core::future::Future<Output = __session::Outcome<Self, Self::Error>>
-                    + ::core::marker::Send
-                    + '__session_future,
-            >>
-            where
-                '__session_r: '__session_future,
-                '__session_request: '__session_future,
-                Self: '__session_future,
-            {
-                __session::snapshot::<#ident #ty_generics>(request)
-            }
-        }
-
-        #[automatically_derived]
-        impl<#params> __session::Sentinel for &#ident #ty_generics #bounds {
-            fn abort(rocket: &__session::Rocket<__session::Ignite>) -> bool {
-                __session::missing_fairing::<#ident #ty_generics>(rocket)
-            }
-        }
-    }
-}
-
-/// The parameters of the impls, and what must hold for them. Both are empty in all that is allowed: a generic struct is
-/// a mistake, after which the impls are there all the same.
-fn guard_generics(input: &Input) -> (TokenStream, TokenStream) {
-    if input.generics.params.is_empty() {
-        return (TokenStream::new(), TokenStream::new());
-    }
-    let ident = &input.ident;
-    let (_, ty_generics, _) = input.generics.split_for_impl();
-    let params = input.generics.params.iter().map(fallback::without_default);
-    (
-        quote! { #(#params),* },
-        quote! { where #ident #ty_generics: ::core::marker::Sized + ::core::marker::Send + ::core::marker::Sync + 'static },
-    )
+    let guard = guard::guard_impls(input);
+    fields::wrap(input, &fields_struct, &quote! { #statics #accessors #data #guard })
 }
 
 #[cfg(test)]

@@ -52,12 +52,12 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Whether trying again later may help: the store was at fault, not the application.
+    /// Whether a retry may help: the store failed, not the application.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unavailable | Self::Timeout | Self::Uncertain | Self::Random)
     }
 
-    /// Whether the changes were dropped on purpose: nothing failed, and the response stands.
+    /// Whether the changes were dropped on purpose. Nothing failed, and the response is sent as it is.
     pub(crate) fn is_drop(self) -> bool {
         matches!(self, Self::Ended | Self::Withheld)
     }
@@ -77,14 +77,14 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind`, saying in `context` what was being done.
+    /// An error of `kind`; `context` says what happened.
     ///
     /// Authors of stores: `context` must not hold a key or a payload.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
         Self(Arc::new(Inner { kind, context: context.into(), source: None }))
     }
 
-    /// As [`new`](Self::new), keeping what caused it.
+    /// As [`new`](Self::new), with the cause.
     pub fn with_source(
         kind: ErrorKind,
         context: impl Into<String>,
@@ -132,7 +132,7 @@ impl fmt::Display for Chain<'_> {
         let mut cause = self.0.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            // Some errors tell their cause themselves.
+            // The text of some errors includes that of their cause.
             if !last.ends_with(&text) {
                 write!(f, ": {text}")?;
                 last = text;

@@ -29,6 +29,14 @@ impl From<Duration> for Expiry {
     }
 }
 
+impl From<time::Duration> for Expiry {
+    /// As from a [`Duration`]. A negative duration is a moment in the past: the session expires at once. It does not count as
+    /// zero, because a deadline that has passed must not become a session that lives until the browser is closed.
+    fn from(duration: time::Duration) -> Self {
+        Duration::try_from(duration).map_or(Self::At(OffsetDateTime::UNIX_EPOCH), Self::from)
+    }
+}
+
 impl From<u64> for Expiry {
     /// Seconds, as Django's integers: `set_expiry(300)`. Zero is [`BrowserClose`](Expiry::BrowserClose).
     fn from(seconds: u64) -> Self {
@@ -263,6 +271,9 @@ mod tests {
     fn django_integers_and_none() {
         assert_eq!(Expiry::from(Duration::ZERO), Expiry::BrowserClose);
         assert_eq!(Expiry::from(None), Expiry::Default);
+        assert_eq!(Expiry::from(time::Duration::DAY), Expiry::After(DAY));
+        assert_eq!(Expiry::from(time::Duration::ZERO), Expiry::BrowserClose);
+        assert_eq!(Expiry::from(-time::Duration::NANOSECOND), Expiry::At(OffsetDateTime::UNIX_EPOCH));
         assert_eq!(Expiry::from(DAY), Expiry::After(DAY));
         assert_eq!([Expiry::from(300), Expiry::from(0)], [Expiry::After(DAY / 288), Expiry::BrowserClose]);
     }

@@ -5,8 +5,10 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::hex;
 
 const ID_BYTES: usize = 32;
 const ID_CHARS: usize = 43;
@@ -15,8 +17,9 @@ const HANDLE_BYTES: usize = 16;
 /// A session id: 256 bits from the operating system's generator, the secret that the session cookie carries.
 ///
 /// It has no `Display`, and its `Debug` shows nothing of it: only [`expose`](Self::expose) hands out the secret. In logs
-/// and URLs a session is named by its [`SessionHandle`]. Length and source follow OWASP ASVS 5.0, 7.2.3 (at least 128 bits).
-#[derive(Clone, PartialEq, Eq)]
+/// and URLs a session is named by its [`SessionHandle`]. Two ids are compared in constant time. Length and source follow
+/// OWASP ASVS 5.0, 7.2.3 (at least 128 bits).
+#[derive(Clone)]
 pub struct SessionId([u8; ID_BYTES]);
 
 impl SessionId {
@@ -28,7 +31,7 @@ impl SessionId {
         random_bytes().map(Self)
     }
 
-    /// Reads what a cookie carries; `None` for anything that [`expose`](Self::expose) cannot have written.
+    /// Parses the value of a cookie; `None` for anything that [`expose`](Self::expose) cannot have written.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.len() != ID_CHARS {
             return None;
@@ -38,7 +41,7 @@ impl SessionId {
         (read == ID_BYTES).then_some(Self(bytes))
     }
 
-    /// The id itself, as the cookie carries it: 43 characters of base64url. Whoever holds it holds the session.
+    /// The id itself, as the cookie carries it: 43 characters of base64url. Anybody who has it has the session.
     pub fn expose(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
@@ -82,28 +85,36 @@ impl SessionId {
     }
 }
 
+impl PartialEq for SessionId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SessionId {}
+
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionId(…)")
     }
 }
 
-/// The key of a record in a store: a hash of scope and session id, so that a leaked table gives nobody a session.
+/// The key of a record in a store: a hash of scope and session id, so that nobody gets a session from a leaked table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 32]);
 
 impl Key {
-    /// A key from the 32 bytes a store kept.
+    /// A key from its 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// A key from what a store kept; `None` unless these are 32 bytes.
+    /// A key from its bytes; `None` unless there are 32.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The 32 bytes to keep.
+    /// The 32 bytes of the key.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -116,9 +127,23 @@ impl Key {
         SessionHandle(handle)
     }
 
-    /// The key as 64 hexadecimal digits, for back-ends whose keys are text. Not for logs.
+    /// The key as 64 hexadecimal digits, for back-ends whose keys are strings. Not for logs.
+    ///
+    /// ```
+    /// use session_rocket::Key;
+    ///
+    /// let key = Key::from_bytes([0xaf; 32]);
+    /// assert_eq!(Key::from_hex(&key.to_hex()), Some(key));
+    /// ```
     pub fn to_hex(&self) -> String {
-        hex(&self.0)
+        hex::encode(&self.0)
+    }
+
+    /// A key from what [`to_hex`](Self::to_hex) returned; `None` for anything else, also for upper-case digits. So a key
+    /// has one name.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let key = Self::from_slice(&hex::decode(text)?)?;
+        (key.to_hex() == text).then_some(key)
     }
 }
 
@@ -154,11 +179,6 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|n| char::from(DIGITS[usize::from(n)])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,5 +212,16 @@ mod tests {
         let id = SessionId::random().unwrap();
         assert_ne!(id.key("admin"), id.key("session"));
         assert_eq!(id.key("session"), id.key("session"));
+    }
+
+    #[test]
+    fn a_key_has_one_name_in_hexadecimal_digits() {
+        let key = Key::from_bytes([0xAF; 32]);
+        assert_eq!(Key::from_hex(&key.to_hex()), Some(key));
+        let upper = key.to_hex().to_uppercase();
+        let longer = format!("{}00", key.to_hex());
+        for none in ["", "af", &upper, &longer, &longer[..62], &"é".repeat(32)] {
+            assert_eq!(Key::from_hex(none), None, "{none}");
+        }
     }
 }

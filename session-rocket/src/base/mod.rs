@@ -3,5 +3,6 @@
 pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod expiry;
+pub(crate) mod hex;
 pub(crate) mod hint;
 pub(crate) mod id;

@@ -111,7 +111,7 @@ impl Rules {
     /// # Errors
     /// If a value cannot be encoded, or the identity or the payload is too large.
     pub(super) fn encode(&self, values: &mut Values) -> Result<()> {
-        self.guarded(|| values.settle(self.format))??;
+        self.guarded(|| values.settle())??;
         self.identity(values)?;
         if values.size_at_most() > self.max_size {
             let size = values.payload(self.format).len();

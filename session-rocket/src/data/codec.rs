@@ -1,24 +1,27 @@
-//! Between a payload and its fields: which bytes belong to which stored name.
+//! Payloads: which bytes belong to which stored name.
 //!
 //! A payload is one byte that names the format, then the encoded fields. Fields are cut out, not decoded: a field that
-//! nobody asks for is copied as it came, also into a payload of another format. There it stands under a name of the
-//! library's own, so that a change of format loses nothing, back and forth.
+//! nobody asks for is written back as it was. In memory all values are JSON texts. `MessagePack` is another form of such
+//! texts, so a change of format changes no value.
 
 mod json;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 
-use std::fmt;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value as Json};
 
-use super::faithful;
+use crate::data::faithful::{self, Unencodable};
 
-/// How payloads are written. Every build reads all that it knows, whichever it writes.
+/// The format byte of JSON.
+const JSON: u8 = b'j';
+
+/// The format byte of `MessagePack`.
+#[cfg(feature = "messagepack")]
+const MESSAGEPACK: u8 = b'm';
+
+/// How payloads are written. Every build reads all formats that it knows, whichever it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Format {
@@ -27,126 +30,58 @@ pub enum Format {
     Json,
     /// [MessagePack](https://msgpack.org): smaller, names of fields included. Needs the cargo feature `messagepack`.
     ///
-    /// A few types come back from JSON alone, among them `RawValue` and a unit struct in an untagged enum: to save one is an
-    /// error that names the field.
+    /// Values have the shape that they have in JSON, so a site can change its format at any time.
     #[cfg(feature = "messagepack")]
     MessagePack,
 }
 
-/// One encoded value.
+/// One value, encoded in JSON, whichever format the payload has.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Raw {
-    /// JSON text.
-    Json(Bytes),
-    /// A value in `MessagePack`.
-    #[cfg(feature = "messagepack")]
-    MessagePack(Bytes),
-    /// Values by name: the undeclared keys of a session.
-    Fields(Fields),
-}
-
-/// What is told of a value that does not come back.
-const UNREADABLE: &str = "its `Deserialize` does not read back what its `Serialize` writes";
-
-/// Encoded values by name.
-pub(crate) type Fields = Arc<[(String, Raw)]>;
-
-/// Why a value was not encoded. Its text holds nothing of the value.
-#[derive(Debug)]
-pub(crate) struct Unencodable(String);
-
-impl fmt::Display for Unencodable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unencodable {}
+pub struct Raw(Bytes);
 
 impl Raw {
     /// Encodes `value`; refuses what would not read back as it was.
-    pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, format: Format) -> Result<Self, Unencodable> {
-        faithful::check(value).map_err(|e| Unencodable(e.to_string()))?;
-        Self::encode_checked(value, format)
+    pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, Unencodable> {
+        faithful::check(value)?;
+        json::encode(value).map(Self)
     }
 
     /// As [`encode`](Self::encode), of a value that is to be read again as a `T`: what `T` does not take would be missing
     /// in the next request.
-    pub(crate) fn encode_to_keep<T: Serialize + DeserializeOwned>(
-        value: &impl Serialize,
-        format: Format,
-    ) -> Result<Self, Unencodable> {
-        let checked = faithful::check(value).map_err(|e| Unencodable(e.to_string()))?;
-        let raw = Self::encode_checked(value, format)?;
-        let read = raw.decode::<T>().ok_or_else(|| Unencodable(UNREADABLE.to_owned()))?;
-        if checked.wide && format != Format::Json {
-            // Written as bytes, which a type that takes several forms may read as something else.
-            let read = Self::encode_checked(&read, Format::Json)?;
-            if !read.same_json(&Self::encode_checked(value, Format::Json)?) {
-                return Err(Unencodable(UNREADABLE.to_owned()));
-            }
-        }
-        Ok(raw)
+    pub(crate) fn encode_to_keep<T: DeserializeOwned>(value: &impl Serialize) -> Result<Self, Unencodable> {
+        let raw = Self::encode(value)?;
+        raw.decode::<T>().map(|_| raw).ok_or(Unencodable::NotReadBack)
     }
 
-    fn encode_checked<T: Serialize + ?Sized>(value: &T, format: Format) -> Result<Self, Unencodable> {
-        match format {
-            Format::Json => json::encode(value).map(Self::Json),
-            #[cfg(feature = "messagepack")]
-            Format::MessagePack => messagepack::encode(value).map(Self::MessagePack),
-        }
+    /// An object of encoded values.
+    pub(crate) fn of_entries(entries: &[(String, Self)]) -> Self {
+        let mut json = Vec::new();
+        json::put_object(&mut json, entries.iter().map(|(name, raw)| (name.as_str(), &raw.0)));
+        Self(json.into())
     }
 
-    /// Decodes; `None` when this is not the form of a `T`. The reason may hold the value, so it is not told.
+    /// Decodes; `None` if this is not the form of a `T`. The reason may hold the value, so it is not told.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Option<T> {
-        match self {
-            Self::Json(bytes) => serde_json::from_slice(bytes).ok(),
-            #[cfg(feature = "messagepack")]
-            Self::MessagePack(bytes) => messagepack::decode(bytes),
-            Self::Fields(fields) => {
-                // One that has no form in JSON is not seen, and kept as it is.
-                let entries = fields.iter().filter_map(|(name, raw)| Some((name.clone(), raw.decode::<Json>()?)));
-                serde_json::from_value(Json::Object(entries.collect::<Map<_, _>>())).ok()
-            }
-        }
+        serde_json::from_slice(&self.0).ok()
     }
 
-    /// Whether both are one value in JSON. Maps without an order encode in any, so the texts may differ where the
-    /// values do not; numbers are compared as they are written, for a float does not hold every one.
-    pub(crate) fn same_json(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Json(one), Self::Json(other)) => json::same(one, other),
-            _ => self == other,
-        }
+    /// Whether both are one value. Maps without an order encode in any, so the texts may differ if the values do not.
+    /// Numbers are compared as they are written, because a float does not hold every number.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        json::is_same(&self.0, &other.0)
     }
 
-    /// At most as many bytes as it takes in a payload of any format.
-    pub(crate) fn size_at_most(&self) -> usize {
-        match self {
-            // In the other format it has a length in front.
-            Self::Json(bytes) => bytes.len() + 5,
-            // In the other format it is base64.
-            #[cfg(feature = "messagepack")]
-            Self::MessagePack(bytes) => bytes.len().div_ceil(3) * 4 + 2,
-            Self::Fields(fields) => fields.iter().map(|(name, raw)| name_at_most(name) + raw.size_at_most()).sum(),
-        }
-    }
-
-    /// The values of an object by their names; `None` when this is none.
-    pub(crate) fn fields(&self) -> Option<Fields> {
-        match self {
-            Self::Json(bytes) => json::split(bytes).map(Fields::from),
-            #[cfg(feature = "messagepack")]
-            Self::MessagePack(bytes) => messagepack::split(bytes).map(Fields::from),
-            Self::Fields(fields) => Some(fields.clone()),
-        }
+    /// The values of an object by their names, in their order; `None` if this is not an object.
+    pub(crate) fn entries(&self) -> Option<Vec<(String, Self)>> {
+        json::entries(&self.0).map(|entries| entries.into_iter().map(|(name, json)| (name, Self(json))).collect())
     }
 }
 
-/// At most as many bytes as a name takes in a payload, with what stands about it.
-pub(crate) fn name_at_most(name: &str) -> usize {
-    // Six bytes are the longest escape of one; a name has two quotes, a colon and a comma about it.
-    6 * name.len() + 4
+/// At most as many bytes as an entry takes in a payload of any format.
+pub(crate) fn size_at_most(name: &str, raw: &Raw) -> usize {
+    // In JSON, the longest escape of a byte takes six bytes; two quotes, a colon and a comma are about a name. In
+    // MessagePack, a float of three characters takes nine bytes.
+    6 * name.len() + 4 + 3 * raw.0.len() + 4
 }
 
 /// Why a payload could not be cut into fields.
@@ -160,49 +95,45 @@ pub(crate) enum Unreadable {
 
 /// Cuts a payload into its fields, in their order.
 pub(crate) fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, Unreadable> {
-    let fields = match payload.first() {
-        Some(&json::TAG) => json::split(&payload.slice(1..)),
+    let json = match payload.first() {
+        Some(&JSON) => Some(payload.slice(1..)),
         #[cfg(feature = "messagepack")]
-        Some(&messagepack::TAG) => messagepack::split(&payload.slice(1..)),
+        Some(&MESSAGEPACK) => messagepack::to_json(&payload[1..]),
         // Lower-case letters name formats of this library, also those of later releases.
         Some(b'a'..=b'z') => return Err(Unreadable::UnknownFormat),
         Some(_) | None => None,
     };
-    let fields = fields.ok_or(Unreadable::Corrupt)?;
-    #[cfg(feature = "messagepack")]
-    let fields = messagepack::unpack_foreign(fields);
-    Ok(fields)
+    json.and_then(|json| Raw(json).entries()).ok_or(Unreadable::Corrupt)
 }
 
 /// Puts fields together to a payload.
 pub(crate) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>, format: Format) -> Bytes {
+    // Most sessions are small: one piece of memory does.
+    let mut json = Vec::with_capacity(128);
+    json.push(JSON);
+    json::put_object(&mut json, fields.map(|(name, raw)| (name, &raw.0)));
     match format {
-        Format::Json => json::join(fields),
+        Format::Json => json.into(),
         #[cfg(feature = "messagepack")]
-        Format::MessagePack => messagepack::join(fields),
+        Format::MessagePack => {
+            let mut payload = vec![MESSAGEPACK];
+            messagepack::put(&mut payload, &Bytes::from(json).slice(1..));
+            payload.into()
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use serde::ser::SerializeMap;
-
     use super::*;
 
-    #[cfg(feature = "messagepack")]
-    const FORMATS: &[Format] = &[Format::Json, Format::MessagePack];
-    #[cfg(not(feature = "messagepack"))]
-    const FORMATS: &[Format] = &[Format::Json];
-
-    fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Raw, Unencodable> {
-        Raw::encode(value, Format::Json)
+    fn json(text: &str) -> Raw {
+        Raw(Bytes::copy_from_slice(text.as_bytes()))
     }
 
     #[test]
     fn a_payload_reads_back_in_order_and_raw() {
-        let fields = [("a", encode(&1.5).unwrap()), ("b\"\n", encode("x").unwrap())];
+        let fields = [("a", Raw::encode(&1.5).unwrap()), ("b\"\n", Raw::encode("x").unwrap())];
         let payload = join(fields.iter().map(|(name, raw)| (*name, raw)), Format::Json);
         assert_eq!(&payload[..], br#"j{"a":1.5,"b\"\n":"x"}"#);
         let read = split(&payload).unwrap();
@@ -217,11 +148,9 @@ mod tests {
     #[cfg(feature = "messagepack")]
     #[test]
     fn the_bytes_of_messagepack_are_fixed() {
-        let (seven, text) = (Raw::encode(&7, Format::MessagePack).unwrap(), encode(&"x").unwrap());
+        let (seven, text) = (Raw::encode(&7).unwrap(), Raw::encode("x").unwrap());
         let payload = join([("count", &seven), ("a", &text)].into_iter(), Format::MessagePack);
-        assert_eq!(&payload[..], b"m\xdf\0\0\0\x02\xa5count\x07\xa5_json\x81\xa1a\xa3\"x\"");
-        let payload = join([("count", &seven), ("a", &text)].into_iter(), Format::Json);
-        assert_eq!(&payload[..], br#"j{"a":"x","_messagepack":{"count":"Bw"}}"#);
+        assert_eq!(&payload[..], b"m\x82\xa5count\x07\xa1a\xa1x");
         for corrupt in ["m", "m\u{7f}", "m\u{0}", "mx"] {
             assert_eq!(split(&Bytes::from(corrupt)).err(), Some(Unreadable::Corrupt), "{corrupt:?}");
         }
@@ -230,6 +159,11 @@ mod tests {
             b"m\x81\xa1a",
             b"m\x81\x01\x01",
             b"m\x80\x80",
+            b"m\x90",
+            // Not UTF-8, not JSON, not a finite number.
+            b"m\x81\xa1a\xa1\xff",
+            b"m\x81\xa1a\xc4\x01x",
+            b"m\x81\xa1a\xca\x7f\xc0\0\0",
             b"m\x81\xa1a\x01\x01",
             // A list of four thousand million values; one in another a hundred thousand times.
             b"m\x81\xa1a\xdd\xff\xff\xff\xff",
@@ -255,18 +189,6 @@ mod tests {
         assert_eq!(split(&Bytes::from_static(b"j{\"\xff\":1}")).err(), Some(Unreadable::Corrupt));
     }
 
-    /// A map that tells its length wrong, as a `Serialize` written by hand may.
-    #[derive(serde::Deserialize)]
-    struct Short(BTreeMap<String, u8>);
-
-    impl Serialize for Short {
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut map = serializer.serialize_map(Some(self.0.len() + 1))?;
-            self.0.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
-            map.end()
-        }
-    }
-
     /// What reads a 128-bit integer through a buffer that has no room for one.
     #[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize)]
     #[serde(untagged)]
@@ -278,28 +200,41 @@ mod tests {
 
     #[test]
     fn what_its_own_type_does_not_read_back_is_refused() {
-        for (value, in_json, in_messagepack) in [
-            (Untagged::Number(5), false, false),
-            (Untagged::Number(u128::MAX), false, false),
-            (Untagged::Text("5".into()), true, true),
-            (Untagged::Named { number: 5 }, false, false),
+        for (value, comes_back) in [
+            (Untagged::Number(5), false),
+            (Untagged::Number(u128::MAX), false),
+            (Untagged::Text("5".into()), true),
+            (Untagged::Named { number: 5 }, false),
         ] {
-            for (format, comes_back) in FORMATS.iter().zip([in_json, in_messagepack]) {
-                let raw = Raw::encode_to_keep::<Untagged>(&value, *format).ok();
-                assert_eq!(raw.is_some(), comes_back, "{value:?} {format:?}");
-                assert!(raw.is_none_or(|raw| raw.decode() == Some(value.clone())), "{value:?} {format:?}");
-            }
+            let raw = Raw::encode_to_keep::<Untagged>(&value).ok();
+            assert_eq!(raw.is_some(), comes_back, "{value:?}");
+            assert!(raw.is_none_or(|raw| raw.decode() == Some(value.clone())), "{value:?}");
         }
-        for format in FORMATS {
-            assert!(Raw::encode_to_keep::<u128>(&u128::MAX, *format).is_ok());
-            let short = Short(BTreeMap::from([("a".to_owned(), 1)]));
-            assert_eq!(Raw::encode_to_keep::<Short>(&short, *format).is_ok(), *format == Format::Json);
+        assert!(Raw::encode_to_keep::<u128>(&u128::MAX).is_ok());
+    }
+
+    #[cfg(feature = "messagepack")]
+    #[test]
+    fn a_change_of_format_changes_no_value() {
+        let deepest = "[".repeat(120) + &"]".repeat(120);
+        for text in [
+            r#"{"a":null,"b":[true,false,{}],"a":[[],[0]],"1":"twice"}"#,
+            r#"["","\ud83d\ude80 \"\n","🚀\n","\ud800","a\/b"]"#,
+            "[0,127,128,255,256,65536,4294967296,18446744073709551615,18446744073709551616]",
+            "[-0,-1,-33,-129,-32769,-2147483649,-9223372036854775808,-9223372036854775809]",
+            "[340282366920938463463374607431768211455,-170141183460469231731687303715884105728]",
+            "[0.0,-0.0,0.1,1e0,1E2,1e999,1.50,0.30000000000000004,5e-324,1.7976931348623157e308,3.4028235e38]",
+            &deepest,
+        ] {
+            let payload = join(std::iter::once(("field", &json(text))), Format::MessagePack);
+            let read = split(&payload).unwrap();
+            assert!(read.len() == 1 && read[0].0 == "field" && read[0].1 == json(text), "{text}");
+            assert!(payload.len() <= 1 + 5 + size_at_most("field", &json(text)), "{text}");
         }
     }
 
     #[test]
     fn values_are_the_same_whatever_the_order_of_their_keys_and_to_the_last_digit() {
-        let json = |text: &str| Raw::Json(Bytes::copy_from_slice(text.as_bytes()));
         for (one, other, same) in [
             ("[1]", "[1]", true),
             ("{}", "{}", true),
@@ -314,15 +249,15 @@ mod tests {
             ("[340282366920938463463374607431768211455]", "[340282366920938463463374607431768211455]", true),
             (r#""1""#, "1", false),
         ] {
-            assert_eq!(json(one).same_json(&json(other)), same, "{one} {other}");
+            assert_eq!(json(one).is_same(&json(other)), same, "{one} {other}");
         }
     }
 
     #[test]
     fn what_would_not_read_back_is_refused_without_telling_it() {
-        assert!(encode(&f64::NAN).is_err());
+        assert!(Raw::encode(&f64::NAN).is_err());
         let secret = std::collections::HashMap::from([(vec!["hunter2"], 1)]);
-        let error = encode(&secret).err().unwrap().to_string();
+        let error = Raw::encode(&secret).err().unwrap().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
 }

@@ -11,15 +11,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use crate::data::codec::{Format, Raw, Unencodable};
+use crate::data::codec::Raw;
+use crate::data::faithful::Unencodable;
 
 pub use self::encoding::Encoding;
 use self::encoding::{ByType, Encoded};
 
-/// A decoded value of some field. Behind an `Arc`, so that user code runs on it with no lock held.
+/// A decoded value of a field. Behind an `Arc`, so that user code reads it without a lock.
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
-/// What a field's type must be able to do: the one place where the bounds of fields are asked for.
+/// The bounds of a field's type, required in this place alone.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a session field",
     note = "a session field is stored and shared: its type needs `#[derive(serde::Serialize, serde::Deserialize, Clone)]`, \
@@ -29,7 +30,7 @@ pub trait FieldValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'stat
 
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> FieldValue for T {}
 
-/// What a user's id must be able to do.
+/// The bounds of a user's id.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an `identity`: it does not implement `Display`",
     note = "a user's sessions are found by the text of the identity: use an integer, a `String` or an id type that implements `Display`"
@@ -53,9 +54,9 @@ pub struct Optional;
 /// Marks a field declared as `V`, which reads as its default when nothing is stored.
 pub struct Defaulted;
 
-/// What is fixed about a field.
+/// What the derive knows of a field.
 pub struct Spec {
-    /// Its place in the struct.
+    /// Its index in the struct.
     pub index: usize,
     /// Its name in Rust.
     pub name: &'static str,
@@ -85,29 +86,32 @@ impl Spec {
     }
 }
 
-/// A field whatever its type.
+/// A field of any type.
 pub trait AnyField: Send + Sync + 'static {
-    /// What is fixed about it.
+    /// What the derive knows of it.
     fn spec(&self) -> &Spec;
     /// Decodes a stored value.
     #[doc(hidden)]
     fn decode(&self, raw: &Raw) -> Option<Value>;
     /// Encodes a value, to be shown or compared.
+    ///
+    /// # Errors
+    /// When the value would not read back as it was.
     #[doc(hidden)]
-    fn encode(&self, value: &Value, format: Format) -> EncodeResult;
+    fn encode(&self, value: &Value) -> Result<Raw, Unencodable>;
     /// Encodes a value that is to be read again.
+    ///
+    /// # Errors
+    /// When the value would not read back as it was.
     #[doc(hidden)]
-    fn encode_to_keep(&self, value: &Value, format: Format) -> EncodeResult;
-    /// Encodes what the field reads as when nothing is stored; `None` for an `Option`.
+    fn encode_to_keep(&self, value: &Value) -> Result<Raw, Unencodable>;
+    /// What the field reads as when nothing is stored; `None` for an `Option`.
     #[doc(hidden)]
-    fn encode_default(&self, format: Format) -> Option<EncodeResult>;
-    /// The user's id as text, for an identity field.
+    fn default(&self) -> Option<Value>;
+    /// The user's id as a string, for an identity field.
     #[doc(hidden)]
     fn identity(&self, value: &Value) -> Option<String>;
 }
-
-/// An encoded value, or why there is none.
-pub struct EncodeResult(pub(crate) Result<Raw, Unencodable>);
 
 /// A field of type `V`; `K` says whether it is declared as `Option<V>` ([`Optional`]) or `V` ([`Defaulted`]).
 ///
@@ -119,15 +123,15 @@ pub struct Field<V, K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// What a field does with values of its type, so that the bounds are asked for where the field is made and not on
-/// every accessor.
+/// What a field does with values of its type. So the bounds are required where the field is made, and not on every
+/// accessor.
 struct Ops<V> {
     wrap: fn(V) -> Value,
     peek: fn(&Value) -> &V,
     clone: fn(&V) -> V,
     decode: fn(&Raw) -> Option<Value>,
-    encode: fn(&V, Format) -> Result<Raw, Unencodable>,
-    encode_to_keep: fn(&V, Format) -> Result<Raw, Unencodable>,
+    encode: fn(&V) -> Result<Raw, Unencodable>,
+    encode_to_keep: fn(&V) -> Result<Raw, Unencodable>,
     identity: Option<fn(&V) -> String>,
 }
 
@@ -140,10 +144,8 @@ impl<V: Clone + Send + Sync + 'static> Ops<V> {
             },
             clone: V::clone,
             decode: |raw| raw.decode::<Encoded<V, V, E>>().map(|value| Arc::new(value.into_inner()) as Value),
-            encode: |value, format| Raw::encode(&Encoded::<&V, V, E>::new(value), format),
-            encode_to_keep: |value, format| {
-                Raw::encode_to_keep::<Encoded<V, V, E>>(&Encoded::<&V, V, E>::new(value), format)
-            },
+            encode: |value| Raw::encode(&Encoded::<&V, V, E>::new(value)),
+            encode_to_keep: |value| Raw::encode_to_keep::<Encoded<V, V, E>>(&Encoded::<&V, V, E>::new(value)),
             identity: None,
         }
     }
@@ -248,20 +250,20 @@ impl<V: 'static, K: 'static> AnyField for Field<V, K> {
         (self.ops.decode)(raw)
     }
 
-    fn encode(&self, value: &Value, format: Format) -> EncodeResult {
-        EncodeResult((self.ops.encode)((self.ops.peek)(value), format))
+    fn encode(&self, value: &Value) -> Result<Raw, Unencodable> {
+        (self.ops.encode)(self.peek(value))
     }
 
-    fn encode_to_keep(&self, value: &Value, format: Format) -> EncodeResult {
-        EncodeResult((self.ops.encode_to_keep)((self.ops.peek)(value), format))
+    fn encode_to_keep(&self, value: &Value) -> Result<Raw, Unencodable> {
+        (self.ops.encode_to_keep)(self.peek(value))
     }
 
-    fn encode_default(&self, format: Format) -> Option<EncodeResult> {
-        self.default.map(|default| EncodeResult((self.ops.encode)(&default(), format)))
+    fn default(&self) -> Option<Value> {
+        self.default.map(|default| self.wrap(default()))
     }
 
     fn identity(&self, value: &Value) -> Option<String> {
-        self.ops.identity.map(|text| text((self.ops.peek)(value)))
+        self.ops.identity.map(|identity| identity(self.peek(value)))
     }
 }
 

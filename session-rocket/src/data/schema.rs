@@ -4,15 +4,18 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::data::codec::{Fields, Raw, Unencodable};
+use crate::data::codec::Raw;
+use crate::data::faithful::Unencodable;
 use crate::data::field::{AnyField, Value};
-use crate::data::values::is_reserved;
+
+/// Stored names that start so are the library's own.
+const RESERVED: char = '_';
 
 /// The fields of a session type, in the order they are declared.
 pub struct Schema {
     type_name: &'static str,
     fields: &'static [&'static dyn AnyField],
-    /// The index of the identity, once somebody asked for it.
+    /// The index of the identity field, once it was looked up.
     identity: OnceLock<Option<usize>>,
 }
 
@@ -30,7 +33,7 @@ impl Schema {
         self.fields
     }
 
-    /// The field that is stored under `name`, and that name. `hint` is where it stands if the order is the usual one.
+    /// The index of the field that is stored under `name`, and that name. `hint` is the index to try first.
     pub(crate) fn find(&self, name: &str, hint: usize) -> Option<(usize, &'static str)> {
         if let Some(field) = self.fields.get(hint).filter(|field| field.spec().stored == name && !field.spec().extra) {
             return Some((hint, field.spec().stored));
@@ -51,7 +54,7 @@ impl Schema {
         self.fields.iter().position(|field| field.spec().extra)
     }
 
-    /// Whether `name` belongs into the `extra` field.
+    /// Whether `name` belongs in the `extra` field.
     pub(crate) fn is_extra(&self, name: &str) -> bool {
         !is_reserved(name) && !self.declares(name)
     }
@@ -61,7 +64,7 @@ impl Schema {
         index.map(|index| self.fields[index])
     }
 
-    /// Decodes a stored value; logs once per field that one did not, never the value.
+    /// Decodes a stored value. If a value of a field does not decode, logs it once, without the value.
     pub(crate) fn decode(&self, field: &dyn AnyField, raw: &Raw) -> Option<Value> {
         let decoded = field.decode(raw);
         if decoded.is_none() && field.spec().first_undecodable() {
@@ -79,11 +82,14 @@ impl Schema {
         Error::with_source(ErrorKind::Encode, context, reason)
     }
 
-    /// The keys in the encoded value of an `extra` field; refuses those that would be taken for others when read back.
-    pub(crate) fn extra_keys(&self, field: &dyn AnyField, raw: &Raw) -> Result<Fields> {
-        let keys = raw.fields().unwrap_or_default();
-        if keys.iter().all(|(name, _)| self.is_extra(name)) {
-            return Ok(keys);
+    /// The entries of the encoded value of an `extra` field.
+    ///
+    /// # Errors
+    /// When one of them would be taken for another field's when it is read back.
+    pub(crate) fn extra_entries(&self, field: &dyn AnyField, raw: &Raw) -> Result<Vec<(String, Raw)>> {
+        let entries = raw.entries().unwrap_or_default();
+        if entries.iter().all(|(name, _)| self.is_extra(name)) {
+            return Ok(entries);
         }
         let name = field.spec().name;
         let context = format!(
@@ -92,6 +98,11 @@ impl Schema {
         );
         Err(Error::new(ErrorKind::Encode, context))
     }
+}
+
+/// Whether a stored name is the library's own.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED)
 }
 
 impl fmt::Debug for Schema {

@@ -1,4 +1,4 @@
-//! The fields of one session as values: loaded, read, changed and put together again.
+//! The values of one session: loaded, read, changed and encoded again.
 
 mod own;
 mod present;
@@ -6,40 +6,35 @@ mod present;
 mod tests;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value as Json;
 
 use self::own::Own;
 use crate::base::error::Result;
-use crate::data::codec::{self, Fields, Format, Raw, Unreadable};
+use crate::base::expiry::{Expiry, Lifetime};
+use crate::data::codec::{self, Format, Raw, Unreadable};
+use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
-use crate::data::schema::Schema;
+use crate::data::schema::{Schema, is_reserved};
 
-/// Stored names that start so are the library's own.
-const RESERVED: char = '_';
-/// What a payload has besides its fields, at most: the format byte, the braces, and the name that values of the other
-/// format stand under.
-const FRAME: usize = 32;
+/// What a payload has besides its fields, at most: the format byte and the braces.
+const FRAME: usize = 8;
 
 /// What one field holds.
 #[derive(Clone)]
-enum Slot {
+pub(crate) enum Slot {
     /// Nothing.
     Absent,
-    /// What was loaded, under the name it was loaded from. Written back as it came. `seen` is what it decoded to, or that
-    /// it does not, once somebody asked.
+    /// A stored value and its stored name. It is written back as it was. `seen` is the decoded value, once somebody read
+    /// it; `None` if it does not decode.
     Stored { raw: Raw, under: &'static str, seen: OnceLock<Option<Value>> },
-    /// What this request set; not yet encoded.
+    /// A value that this request set, not yet encoded.
     Set(Value),
 }
 
-/// What was in a field's place before.
-pub(crate) struct Replaced {
-    _slot: Slot,
-}
-
-/// What a read finds without running user code.
+/// What a read finds without user code.
 pub(crate) enum Peek {
     Known(Option<Value>),
     Undecoded(Raw),
@@ -55,8 +50,8 @@ pub(crate) struct Values {
     rest: Vec<(String, Raw)>,
     own: Own,
     /// What the `extra` field held before it was set.
-    extra_before: Option<Fields>,
-    /// The identity the record was loaded with: it is kept where this build cannot read the field.
+    extra_before: Option<Raw>,
+    /// The identity of the loaded record. It is kept if this build cannot decode the field.
     loaded_identity: Option<String>,
 }
 
@@ -104,8 +99,8 @@ impl Values {
         &mut Arc::make_mut(&mut self.slots)[index]
     }
 
-    /// A stored value of a declared field. Where both the stored name and an alias are there, the stored name wins and
-    /// the other is kept as it is.
+    /// Places the stored value of a declared field. If both the stored name and an alias occur, the stored name wins, and
+    /// the other value is kept as it is.
     fn place(&mut self, index: usize, under: &'static str, raw: Raw) {
         let stored = self.schema.fields()[index].spec().stored;
         let held = match &self.slots[index] {
@@ -130,11 +125,12 @@ impl Values {
     fn collect_extra(&mut self) {
         let Some(extra) = self.schema.extra() else { return };
         let schema = self.schema;
-        let (own, foreign) = std::mem::take(&mut self.rest).into_iter().partition(|(name, _)| schema.is_extra(name));
-        self.rest = foreign;
-        let own: Vec<(String, Raw)> = own;
-        if !own.is_empty() {
-            *self.slot(extra) = Slot::Stored { raw: Raw::Fields(own.into()), under: "", seen: OnceLock::new() };
+        // A value that no JSON value can hold is not seen, and kept as it is.
+        let is_seen = |(name, raw): &(String, Raw)| schema.is_extra(name) && raw.decode::<Json>().is_some();
+        let (seen, unseen): (Vec<_>, Vec<_>) = std::mem::take(&mut self.rest).into_iter().partition(is_seen);
+        self.rest = unseen;
+        if !seen.is_empty() {
+            *self.slot(extra) = Slot::Stored { raw: Raw::of_entries(&seen), under: "", seen: OnceLock::new() };
         }
     }
 
@@ -153,12 +149,12 @@ impl Values {
         if let Slot::Stored { raw: stored, seen, .. } = &self.slots[field.spec().index]
             && stored == raw
         {
-            // Where another thread came first, its value stays.
+            // If another thread came first, its value stays.
             let _ = seen.set(decoded);
         }
     }
 
-    /// The stored value. Runs user code when it was not decoded yet.
+    /// The stored value. Runs user code if the value was not decoded yet.
     pub(crate) fn read(&self, field: &dyn AnyField) -> Option<Value> {
         match self.peek(field) {
             Peek::Known(value) => value,
@@ -170,23 +166,24 @@ impl Values {
         }
     }
 
-    /// Puts a value, or nothing, in the place of what is there; gives that back, for user code must not be dropped under
+    /// Puts a value, or nothing, in the place of what is there. Returns that, because user code must not be dropped under
     /// a lock.
-    pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Replaced {
+    pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Slot {
         self.forget_aliases(field);
         if field.spec().identity {
-            // A token of before the login is not valid after it (ASVS 5.0, 7.2.4).
+            // A token from before the login is invalid after it (ASVS 5.0, 7.2.4).
             self.set_csrf(None);
         }
         let slot = value.map_or(Slot::Absent, Slot::Set);
         let replaced = std::mem::replace(self.slot(field.spec().index), slot);
-        if let Slot::Stored { raw: Raw::Fields(fields), .. } = &replaced {
-            self.extra_before = Some(fields.clone());
+        if field.spec().extra {
+            match &replaced {
+                _ if !self.is_stored(field) => self.extra_before = None,
+                Slot::Stored { raw, .. } => self.extra_before = Some(raw.clone()),
+                Slot::Absent | Slot::Set(_) => {}
+            }
         }
-        if field.spec().extra && !self.is_stored(field) {
-            self.extra_before = None;
-        }
-        Replaced { _slot: replaced }
+        replaced
     }
 
     /// Whether anything is stored in a field, even if it does not decode.
@@ -194,7 +191,7 @@ impl Values {
         !matches!(self.slots[field.spec().index], Slot::Absent)
     }
 
-    /// A value that is written lives under its stored name only: what is left under an alias would come back.
+    /// Removes values under aliases. A field that is written has its stored name only; an alias would bring its old value back.
     fn forget_aliases(&mut self, field: &dyn AnyField) {
         let aliases = field.spec().aliases;
         if !aliases.is_empty() {
@@ -216,13 +213,9 @@ impl Values {
     /// Whose session it is. Runs user code.
     pub(crate) fn owner(&self) -> Owner {
         let Some(field) = self.schema.identity() else { return Owner::Nobody };
-        let value = match self.peek(field) {
-            Peek::Known(value) => value,
-            Peek::Undecoded(raw) => self.schema.decode(field, &raw),
-        };
-        match value.and_then(|value| field.identity(&value)) {
+        match self.read(field).and_then(|value| field.identity(&value)) {
             Some(user) => Owner::User(user),
-            None if matches!(self.slots[field.spec().index], Slot::Absent) => Owner::Nobody,
+            None if !self.is_stored(field) => Owner::Nobody,
             None => Owner::Unknown(self.loaded_identity.clone()),
         }
     }
@@ -239,7 +232,7 @@ impl Values {
         }
     }
 
-    /// Removes all but the identity, which no `clear` of another request takes away.
+    /// Removes everything except the identity, which a `clear` of another request does not remove.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let kept = identity.map(|index| (index, self.slots[index].clone()));
@@ -254,18 +247,18 @@ impl Values {
     ///
     /// # Errors
     /// [`ErrorKind::Encode`], naming the field.
-    pub(crate) fn settle(&mut self, format: Format) -> Result<()> {
+    pub(crate) fn settle(&mut self) -> Result<()> {
         if !self.slots.iter().any(|slot| matches!(slot, Slot::Set(_))) {
             return Ok(());
         }
         for (slot, field) in Arc::make_mut(&mut self.slots).iter_mut().zip(self.schema.fields()) {
             if let Slot::Set(value) = slot {
-                // Undeclared keys are JSON values: whoever declares them one day reads them as such.
-                let format = if field.spec().extra { Format::Json } else { format };
-                let encoded = field.encode_to_keep(value, format).0;
+                let encoded = field.encode_to_keep(value);
                 let mut raw = encoded.map_err(|reason| self.schema.unencodable(*field, reason))?;
                 if field.spec().extra {
-                    raw = Raw::Fields(kept_raw(self.schema.extra_keys(*field, &raw)?, self.extra_before.as_deref()));
+                    let entries = self.schema.extra_entries(*field, &raw)?;
+                    self.rest.retain(|(unseen, _)| entries.iter().all(|(name, _)| name != unseen));
+                    raw = Raw::of_entries(&keep_unchanged(entries, self.extra_before.as_ref()));
                 }
                 let seen = OnceLock::from(Some(value.clone()));
                 *slot = Slot::Stored { raw, under: field.spec().stored, seen };
@@ -276,31 +269,29 @@ impl Values {
 
     /// The payload of settled values.
     pub(crate) fn payload(&self, format: Format) -> Bytes {
-        let extra = self.extra_fields();
-        let own = self.own.fields(format);
+        let (own, extra) = (self.own.fields(), self.extra_entries());
         let declared = self.slots.iter().zip(self.schema.fields()).filter_map(|(slot, field)| match slot {
             Slot::Stored { raw, under, .. } if !field.spec().extra => Some((*under, raw)),
             _ => None,
         });
-        let others = self.rest.iter().chain(extra).map(|(name, raw)| (name.as_str(), raw));
+        let others = self.rest.iter().chain(&extra).map(|(name, raw)| (name.as_str(), raw));
         codec::join(declared.chain(others).chain(own.iter().map(|(name, raw)| (*name, raw))), format)
     }
 
-    fn extra_fields(&self) -> &[(String, Raw)] {
+    fn extra_entries(&self) -> Vec<(String, Raw)> {
         match self.schema.extra().map(|index| &self.slots[index]) {
-            Some(Slot::Stored { raw: Raw::Fields(fields), .. }) => fields,
-            _ => &[],
+            Some(Slot::Stored { raw, .. }) => raw.entries().unwrap_or_default(),
+            _ => Vec::new(),
         }
     }
 
-    /// At least as many bytes as the payload of settled values takes; cheaper to tell.
+    /// At least as many bytes as the payload of settled values takes. Cheaper than the payload.
     pub(crate) fn size_at_most(&self) -> usize {
-        let entry = |name: &str, raw: &Raw| codec::name_at_most(name) + raw.size_at_most();
-        let slots = self
-            .slots
-            .iter()
-            .map(|slot| if let Slot::Stored { raw, under, .. } = slot { entry(under, raw) } else { 0 });
-        let rest = self.rest.iter().map(|(name, raw)| entry(name, raw));
+        let slots = self.slots.iter().map(|slot| match slot {
+            Slot::Stored { raw, under, .. } => codec::size_at_most(under, raw),
+            Slot::Absent | Slot::Set(_) => 0,
+        });
+        let rest = self.rest.iter().map(|(name, raw)| codec::size_at_most(name, raw));
         slots.chain(rest).sum::<usize>() + FRAME + own::AT_MOST
     }
 
@@ -326,23 +317,53 @@ impl Values {
     pub(crate) fn schema(&self) -> &'static Schema {
         self.schema
     }
+
+    /// What the session says about its lifetime.
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        let is_anonymous = self.schema.identity().is_some_and(|field| !self.is_stored(field));
+        Lifetime { expiry: self.own.expiry, max: self.own.max_lifetime, is_anonymous }
+    }
+
+    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
+        self.forget_unread(own::EXPIRY);
+        self.own.expiry = expiry;
+    }
+
+    pub(crate) fn set_max_lifetime(&mut self, limit: Option<Duration>) {
+        self.forget_unread(own::MAX_LIFETIME);
+        self.own.max_lifetime = limit;
+    }
+
+    pub(crate) fn test_cookie(&self) -> bool {
+        self.own.test_cookie
+    }
+
+    pub(crate) fn set_test_cookie(&mut self, set: bool) {
+        self.own.test_cookie = set;
+    }
+
+    pub(crate) fn csrf(&self) -> Option<CsrfSecret> {
+        self.own.csrf
+    }
+
+    pub(crate) fn set_csrf(&mut self, secret: Option<CsrfSecret>) {
+        self.forget_unread(own::CSRF);
+        self.own.csrf = secret;
+    }
+
+    /// Removes a field of the library's own that another release wrote and this one cannot read.
+    fn forget_unread(&mut self, name: &str) {
+        self.rest.retain(|(other, _)| other != name);
+    }
 }
 
-/// The keys of an `extra` field, those that were not changed as they were stored before, and those that could not be
-/// seen.
-fn kept_raw(keys: Fields, before: Option<&[(String, Raw)]>) -> Fields {
-    let Some(before) = before else { return keys };
-    let old: Vec<(&(String, Raw), Option<Json>)> = before.iter().map(|entry| (entry, entry.1.decode())).collect();
-    let unseen = old.iter().filter(|(_, json)| json.is_none()).map(|(entry, _)| (*entry).clone());
-    let unseen: Vec<_> = unseen.filter(|(name, _)| keys.iter().all(|(other, _)| other != name)).collect();
+/// The entries of an `extra` field, unchanged ones as they were stored: a JSON value does not hold every number.
+fn keep_unchanged(entries: Vec<(String, Raw)>, before: Option<&Raw>) -> Vec<(String, Raw)> {
+    let before = before.and_then(Raw::entries).unwrap_or_default();
     let keep = |(name, raw): (String, Raw)| {
-        let json = raw.decode::<Json>();
-        let same = old.iter().find(|((other, _), old)| *other == name && old.is_some() && *old == json);
-        (name, same.map_or(raw, |((_, raw), _)| raw.clone()))
+        let stored = before.iter().find(|(other, _)| *other == name).map(|(_, stored)| stored);
+        let unchanged = stored.filter(|stored| stored.decode::<Json>() == raw.decode::<Json>()).cloned();
+        (name, unchanged.unwrap_or(raw))
     };
-    keys.iter().cloned().map(keep).chain(unseen).collect()
-}
-
-pub(crate) fn is_reserved(name: &str) -> bool {
-    name.starts_with(RESERVED)
+    entries.into_iter().map(keep).collect()
 }

@@ -41,7 +41,7 @@ impl<V: 'static> Field<V, Optional> {
         look(state.read(self).as_ref().map(|value| self.peek(value)))
     }
 
-    /// Changes the stored value by `op`, which runs again on fresher data where another request came first.
+    /// Changes the stored value by `op`, which runs again on fresher data if another request came first.
     #[track_caller]
     pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut Option<V>) -> R + Clone + Send + 'static) -> R {
         state.update(self, move |value| {
@@ -58,10 +58,7 @@ impl<V: 'static> Field<V, Optional> {
 
     /// Writes the value of a changed snapshot, if it differs.
     pub fn write(&'static self, edit: &mut Edit, value: Option<V>) {
-        match value {
-            Some(value) => edit.set(self, self.wrap(value)),
-            None => edit.delete(self),
-        }
+        edit.put(self, value.map(|value| self.wrap(value)));
     }
 }
 
@@ -79,7 +76,7 @@ impl<V: 'static> Field<V, Defaulted> {
         }
     }
 
-    /// Changes the stored value, or the default, by `op`, which runs again on fresher data where another request came
+    /// Changes the stored value, or the default, by `op`, which runs again on fresher data if another request came
     /// first.
     #[track_caller]
     pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut V) -> R + Clone + Send + 'static) -> R {
@@ -97,6 +94,6 @@ impl<V: 'static> Field<V, Defaulted> {
 
     /// Writes the value of a changed snapshot, if it differs.
     pub fn write(&'static self, edit: &mut Edit, value: V) {
-        edit.set(self, self.wrap(value));
+        edit.put(self, Some(self.wrap(value)));
     }
 }

@@ -12,7 +12,8 @@ use crate::state::Carrier;
 
 impl<T: SessionData> Session<T> {
     /// Sets when this session expires: a [`Duration`] or a number of seconds after the last save (zero: when the browser
-    /// is closed), an [`OffsetDateTime`], or as configured (`None`).
+    /// is closed), at an [`OffsetDateTime`], or as configured (`None`). A [`time::Duration`] is taken too; a negative one
+    /// ends the session at once.
     ///
     /// The configured `max_lifetime` still ends the session; [`set_max_lifetime`](Self::set_max_lifetime) changes it for
     /// this session.

@@ -1,33 +1,31 @@
 //! What accessors do: reads, and changes that are kept for replay.
 
-use std::cell::Cell;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Carrier, Inner, Lifecycle, Live, State};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::expiry::Expiry;
 use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
-use crate::data::values::{Owner, Peek, Values};
-use crate::state::change::{Change, Edit, Operation};
+use crate::data::values::{Owner, Peek, Slot, Values};
+use crate::state::change::{Change, Edit, Operation, Put, Replaying, is_replaying};
+use crate::state::inner::{Inner, State};
+use crate::state::job::{Carrier, Lifecycle, Live};
 
-thread_local! {
-    static REPLAYING: Cell<bool> = const { Cell::new(false) };
+/// What a field is to hold from now on.
+struct New(Option<Value>);
+
+/// Which method of `Session` changes several fields.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Update,
+    Transact,
+    Replace,
 }
 
-/// Runs a closure again that ran before. What it writes to a session it wrote, and had logged, the first time.
-pub(crate) fn replay<R>(run: impl FnOnce() -> R) -> R {
-    struct Reset(bool);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            REPLAYING.set(self.0);
-        }
-    }
-    let _reset = Reset(REPLAYING.replace(true));
-    run()
-}
+/// What a change replaced. Dropped without the lock, because dropping it runs user code.
+type Replaced = (Slot, Option<Box<(Values, Vec<Change>)>>);
 
 impl State {
     /// The stored value of a field.
@@ -55,304 +53,231 @@ impl State {
         }
     }
 
+    /// Reads, computes a change and makes it, unless there is none or a replay is under way, which made and logged the
+    /// change the first time. If another thread came between, reads and computes again, as a replay.
+    #[track_caller]
+    fn change<O, S, N, D>(
+        &self,
+        op: O,
+        read: impl Fn() -> S,
+        mut compute: impl FnMut(&O, &S) -> Option<N>,
+        is_current: impl Fn(&Inner, &S) -> bool,
+        make: impl FnOnce(&mut Inner, O, N) -> D,
+    ) {
+        let at = Location::caller();
+        let mut is_replay = false;
+        loop {
+            let seen = read();
+            let computed = {
+                let _replaying = is_replay.then(Replaying::begin);
+                compute(&op, &seen)
+            };
+            let Some(new) = computed.filter(|_| !is_replaying()) else { return };
+            let mut inner = self.lock();
+            if is_current(&inner, &seen) {
+                let replaced = make(&mut inner, op, new);
+                inner.mark(at);
+                drop(inner);
+                drop(replaced);
+                return;
+            }
+            is_replay = true;
+        }
+    }
+
+    /// Makes a change that rests on nothing read before, unless a replay is under way.
+    #[track_caller]
+    fn write<D>(&self, make: impl FnOnce(&mut Inner) -> D) {
+        self.change((), || (), |(), ()| Some(()), |_, ()| true, |inner, (), ()| make(inner));
+    }
+
+    /// Changes one field. `log` returns the change to keep.
+    #[track_caller]
+    fn change_field<O>(
+        &self,
+        field: &'static dyn AnyField,
+        op: O,
+        mut compute: impl FnMut(&O, Option<&Value>) -> Option<New>,
+        log: impl FnOnce(O, Option<Value>) -> Change,
+    ) {
+        let is_identity = field.spec().identity;
+        let user = |value: &Option<Value>| value.as_ref().and_then(|value| field.identity(value));
+        self.change(
+            op,
+            || self.current(field),
+            |op, seen| {
+                let new = compute(op, seen.as_ref())?.0;
+                let is_same_user = is_identity && user(seen).is_some_and(|old| Some(old) == user(&new));
+                Some((new, is_same_user))
+            },
+            |inner, seen| inner.holds(field, seen.as_ref()),
+            |inner, op, (new, is_same_user)| {
+                if is_identity {
+                    return (inner.put(Put { field, value: new }, is_same_user), Some(op));
+                }
+                let replaced = inner.values.put(field, new.clone());
+                inner.changes.push(log(op, new));
+                ((replaced, None), None)
+            },
+        );
+    }
+
     #[track_caller]
     pub(crate) fn set(&self, field: &'static dyn AnyField, value: Value) {
-        let at = Location::caller();
-        if REPLAYING.get() {
-            return;
-        }
         if field.spec().identity {
-            return self.identify(field, Some(value), at);
+            let compute = |value: &Value, _: Option<&Value>| Some(New(Some(value.clone())));
+            return self.change_field(field, value, compute, |_, new| Change::of_put(field, new));
         }
-        let mut inner = self.lock();
-        let after_read = inner.read[field.spec().index];
-        let replaced = inner.values.put(field, Some(value.clone()));
-        inner.push(Change::Set { field, value, after_read }, at);
-        drop(inner);
-        drop(replaced);
+        self.write(|inner| {
+            let after_read = inner.read[field.spec().index];
+            let replaced = inner.values.put(field, Some(value.clone()));
+            inner.changes.push(Change::Set { field, value, after_read });
+            replaced
+        });
     }
 
     #[track_caller]
     pub(crate) fn setdefault(&self, field: &'static dyn AnyField, value: Value) -> Value {
-        let at = Location::caller();
-        loop {
-            if let Some(stored) = self.current(field) {
-                return stored;
-            }
-            if REPLAYING.get() {
-                return value;
-            }
-            if field.spec().identity {
-                self.identify(field, Some(value.clone()), at);
-                return value;
-            }
-            let change = Change::SetDefault { field, value: value.clone() };
-            if self.put_if(field, None, Some(value.clone()), change, at) {
-                return value;
-            }
-        }
+        let mut stored = None;
+        let compute = |value: &Value, seen: Option<&Value>| {
+            stored = seen.cloned();
+            stored.is_none().then(|| New(Some(value.clone())))
+        };
+        self.change_field(field, value.clone(), compute, |value, _| Change::SetDefault { field, value });
+        stored.unwrap_or(value)
     }
 
     #[track_caller]
     pub(crate) fn delete(&self, field: &'static dyn AnyField) -> Option<Value> {
-        let at = Location::caller();
-        loop {
-            let stored = self.current(field);
-            let is_absent = stored.is_none() && !self.lock().values.is_stored(field);
-            if is_absent || REPLAYING.get() {
-                return stored;
-            }
-            if field.spec().identity {
-                self.identify(field, None, at);
-                return stored;
-            }
-            if self.put_if(field, stored.as_ref(), None, Change::Delete { field }, at) {
-                return stored;
-            }
-        }
+        let mut stored = None;
+        let compute = |(): &(), seen: Option<&Value>| {
+            stored = seen.cloned();
+            // A value that does not decode reads as absent.
+            (stored.is_some() || self.lock().values.is_stored(field)).then_some(New(None))
+        };
+        self.change_field(field, (), compute, |(), new| Change::of_put(field, new));
+        stored
     }
 
-    /// Puts `new` in the place of `seen`, unless another thread came between.
-    fn put_if(
-        &self,
-        field: &'static dyn AnyField,
-        seen: Option<&Value>,
-        new: Option<Value>,
-        change: Change,
-        at: &'static Location<'static>,
-    ) -> bool {
-        let mut inner = self.lock();
-        if !inner.holds(field, seen) {
-            return false;
-        }
-        let replaced = inner.values.put(field, new);
-        inner.push(change, at);
-        drop(inner);
-        drop(replaced);
-        true
-    }
-
-    /// Computes a field's new value from its stored one by `op`, which runs again when another thread came between.
+    /// Computes a field's new value from its stored one by `op`, which runs again if another thread came between.
+    /// Returns the result of its first run.
     #[track_caller]
-    pub(crate) fn update<R>(
-        &self,
-        field: &'static dyn AnyField,
-        op: impl Fn(Option<&Value>) -> (Option<Value>, R) + Send + 'static,
-    ) -> R {
-        let at = Location::caller();
-        let mut seen = self.current(field);
-        let (mut new, result) = op(seen.as_ref());
-        if REPLAYING.get() {
-            return result;
-        }
-        if field.spec().identity {
-            self.identify(field, new, at);
-            return result;
-        }
-        loop {
-            let mut inner = self.lock();
-            if inner.holds(field, seen.as_ref()) {
-                let replaced = inner.values.put(field, new);
-                inner.push(Change::Update { field, op: Operation::new(Box::new(move |value| op(value).0)) }, at);
-                drop(inner);
-                drop(replaced);
-                return result;
-            }
-            drop(inner);
-            seen = self.current(field);
-            new = replay(|| op(seen.as_ref())).0;
-        }
+    pub(crate) fn update<R, F>(&self, field: &'static dyn AnyField, op: F) -> R
+    where
+        F: Fn(Option<&Value>) -> (Option<Value>, R) + Send + 'static,
+    {
+        let mut first = None;
+        let compute = |op: &F, seen: Option<&Value>| {
+            let (new, result) = op(seen);
+            first.get_or_insert(result);
+            Some(New(new))
+        };
+        let log = |op: F, _| Change::Update { field, op: Operation::new(Box::new(move |value| op(value).0)) };
+        self.change_field(field, op, compute, log);
+        first.expect("a change is computed at least once")
     }
 
-    /// Computes new values from all values by `op`, which runs again when another thread came between.
+    /// Computes new values from all values by `op`, which runs again if another thread came between. Returns the result
+    /// of its first run.
     #[track_caller]
     pub(crate) fn edit<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static) -> R {
-        self.run(op, false)
+        self.run(op, Kind::Update)
     }
 
     /// As [`edit`](Self::edit), for a caller that uses the result of the committed run. A run that changes nothing is
     /// committed as well, to prove that it saw the stored session.
     #[track_caller]
     pub(crate) fn transact(&self, op: impl Fn(&mut Edit) + Send + 'static) {
-        self.run(op, true);
+        self.run(op, Kind::Transact);
     }
 
-    #[track_caller]
-    fn run<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static, transacts: bool) -> R {
-        let at = Location::caller();
-        let mut seen = self.snapshot();
-        let mut edit = Edit::new(seen.1.clone());
-        let result = op(&mut edit);
-        if REPLAYING.get() {
-            return result;
-        }
-        while transacts || !edit.changes.is_empty() {
-            let identity_changes = edit.changes.iter().any(Change::is_of_identity);
-            if identity_changes && seen.1.owner() != Owner::Nobody {
-                // Another user, or nobody: what the closure set is to stay, what was there before is not.
-                self.write_changes(edit.changes, at);
-                self.lock().transacts |= transacts;
-                break;
-            }
-            let mut inner = self.lock();
-            if inner.revision == seen.0 {
-                let replaced = std::mem::replace(&mut inner.values, edit.view.values);
-                if identity_changes {
-                    inner.imply(Lifecycle::Cycle, true);
-                }
-                inner.push(Change::Struct(Operation::new(Box::new(move |edit| _ = op(edit)))), at);
-                inner.transacts |= transacts;
-                drop(inner);
-                drop(replaced);
-                break;
-            }
-            drop(inner);
-            seen = self.snapshot();
-            edit = Edit::new(seen.1.clone());
-            replay(|| op(&mut edit));
-        }
-        result
-    }
-
-    /// Writes what a given struct differs in; all of it when it is another user's.
+    /// Writes what a given struct differs in; all of it if it is another user's.
     #[track_caller]
     pub(crate) fn replace(&self, write: impl FnOnce(&mut Edit)) {
-        let at = Location::caller();
-        let values = self.snapshot().1;
-        let mut given = Edit::of_everything(Values::empty(values.schema()));
-        write(&mut given);
-        if REPLAYING.get() {
-            return;
-        }
-        let (identity, others): (Vec<_>, Vec<_>) = given.changes.into_iter().partition(Change::is_of_identity);
-        let owner = values.owner();
-        let mut edit = Edit::new(values.clone());
-        identity.into_iter().for_each(|change| edit.make(change));
-        if owner != Owner::Nobody && edit.view.values.owner() != owner {
-            // Nothing that is there is for this user.
-            edit.view.values = Values::empty(values.schema());
-        }
-        others.into_iter().for_each(|change| edit.make(change));
-        self.write_changes(edit.changes, at);
+        let given = Edit::of_everything(Values::empty(self.lock().values.schema()), write);
+        self.run(move |edit| edit.replace(&given), Kind::Replace);
     }
 
-    /// Makes changes that are sets and deletes, the identity's first: it may empty the session for those after it.
-    fn write_changes(&self, changes: Vec<Change>, at: &'static Location<'static>) {
-        let (identity, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(Change::is_of_identity);
-        for change in identity {
-            match change {
-                Change::Set { field, value, .. } => self.identify(field, Some(value), at),
-                Change::Delete { field } => self.identify(field, None, at),
-                _ => {}
-            }
-        }
-        let mut replaced = Vec::new();
-        let mut inner = self.lock();
-        for change in others {
-            match &change {
-                Change::Set { field, value, .. } => replaced.push(inner.values.put(*field, Some(value.clone()))),
-                Change::Delete { field } => replaced.push(inner.values.put(*field, None)),
-                _ => {}
-            }
-            inner.push(change, at);
-        }
-        drop(inner);
-    }
-
-    /// Sets or deletes the user's id: a new session id each time, and nothing of one user is left for another.
-    fn identify(&self, field: &'static dyn AnyField, new: Option<Value>, at: &'static Location<'static>) {
-        let user = new.as_ref().and_then(|value| field.identity(value));
-        loop {
-            let seen = self.current(field);
-            let old = seen.as_ref().and_then(|value| field.identity(value));
-            let mut inner = self.lock();
-            if !inner.holds(field, seen.as_ref()) {
-                continue;
-            }
-            // An id that does not decode is some other user's.
-            let leaves = inner.values.is_stored(field) && (old.is_none() || old != user);
-            let emptied = leaves.then(|| inner.empty());
-            inner.imply(if leaves { Lifecycle::End } else { Lifecycle::Cycle }, user.is_some());
-            let replaced = inner.values.put(field, new.clone());
-            match new {
-                Some(value) => inner.push(Change::Set { field, value, after_read: false }, at),
-                // Nobody is to be logged out: not whoever another request logs in meanwhile either.
-                None => inner.mark(at),
-            }
-            drop(inner);
-            drop((emptied, replaced));
-            return;
-        }
+    #[track_caller]
+    fn run<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static, kind: Kind) -> R {
+        let mut first = None;
+        self.change(
+            op,
+            || self.snapshot(),
+            |op, (_, values)| {
+                let mut edit = Edit::new(values.clone());
+                let result = op(&mut edit);
+                first.get_or_insert(result);
+                let owners = edit.changes_identity().then(|| (values.owner(), edit.view.values.owner()));
+                (kind == Kind::Transact || !edit.puts.is_empty()).then_some((edit, owners))
+            },
+            |inner, (revision, _)| inner.revision == *revision,
+            |inner, op, (edit, owners)| {
+                inner.intent.transacts |= kind == Kind::Transact;
+                let is_login = owners.as_ref().is_some_and(|(old, _)| *old == Owner::Nobody);
+                if kind == Kind::Replace || owners.is_some() && !is_login {
+                    // What the closure set for another user, or for nobody, is to stay; what was there before is not.
+                    let is_same_user = owners.is_some_and(|(old, new)| old == new);
+                    return (edit.view.values, inner.put_all(edit.puts, is_same_user), Some(op));
+                }
+                if is_login {
+                    inner.imply(Lifecycle::Cycle, true);
+                }
+                inner.changes.push(Change::Struct(Operation::new(Box::new(move |edit| _ = op(edit)))));
+                (std::mem::replace(&mut inner.values, edit.view.values), Vec::new(), None)
+            },
+        );
+        first.expect("a change is computed at least once")
     }
 
     #[track_caller]
     pub(crate) fn clear(&self) {
-        let at = Location::caller();
-        if REPLAYING.get() {
-            return;
-        }
-        let mut inner = self.lock();
-        let identity = inner.values.schema().identity();
-        let emptied = if identity.is_some_and(|field| inner.values.is_stored(field)) {
-            inner.imply(Lifecycle::End, false);
-            let emptied = inner.empty();
-            inner.mark(at);
-            (emptied.0, Some(emptied.1))
-        } else {
+        self.write(|inner| {
+            if inner.values.schema().identity().is_some_and(|field| inner.values.is_stored(field)) {
+                inner.imply(Lifecycle::End, false);
+                return inner.empty();
+            }
+            inner.changes.push(Change::Clear);
             let empty = Values::empty(inner.values.schema());
-            inner.push(Change::Clear, at);
-            (std::mem::replace(&mut inner.values, empty), None)
-        };
-        drop(inner);
-        drop(emptied);
+            (std::mem::replace(&mut inner.values, empty), Vec::new())
+        });
     }
 
     #[track_caller]
     pub(crate) fn flush(&self) {
-        let at = Location::caller();
-        if REPLAYING.get() {
-            return;
-        }
-        let mut inner = self.lock();
-        let emptied = inner.empty();
-        inner.implied = Lifecycle::Keep;
-        inner.login = false;
-        inner.asked = Lifecycle::End;
-        inner.mark(at);
-        drop(inner);
-        drop(emptied);
+        self.write(|inner| {
+            inner.intent.implied = Lifecycle::Keep;
+            inner.intent.login = false;
+            inner.intent.asked = Lifecycle::End;
+            inner.empty()
+        });
     }
 
     #[track_caller]
     pub(crate) fn cycle_id(&self) {
-        if !REPLAYING.get() {
-            let mut inner = self.lock();
-            inner.asked = inner.asked.max(Lifecycle::Cycle);
+        self.write(|inner| {
+            inner.intent.asked = inner.intent.asked.max(Lifecycle::Cycle);
             // A token of before the cycle is not valid after it.
-            inner.write(Change::ForgetCsrf, Location::caller());
-        }
+            inner.apply(Change::ForgetCsrf);
+        });
     }
 
-    /// The secret that this session's tokens are made from; drawn where there is none.
+    /// The secret that this session's tokens are made from; drawn if there is none.
     #[track_caller]
     pub(crate) fn csrf(&self) -> Result<CsrfSecret> {
-        let at = Location::caller();
         if let Some(secret) = self.csrf_secret() {
             return Ok(secret);
         }
-        // Drawn without the lock, for it may wait; another thread may have come first.
-        let random = CsrfSecret::random()?;
-        let mut inner = self.lock();
-        if let Some(secret) = inner.values.csrf() {
-            return Ok(secret);
-        }
-        let secret = match &inner.carrier {
-            Carrier::Live(Live { id: Some(id), .. }) if inner.keeps_id() => CsrfSecret::of(id),
-            _ => random,
-        };
-        if !REPLAYING.get() {
-            inner.write(Change::Csrf(secret), at);
-        }
+        // Drawn without the lock, because drawing may wait; another thread may have come first.
+        let mut secret = CsrfSecret::random()?;
+        self.write(|inner| {
+            secret = match (inner.values.csrf(), &inner.carrier) {
+                (Some(secret), _) => secret,
+                (None, Carrier::Live(Live { id: Some(id), .. })) if inner.keeps_id() => CsrfSecret::of(id),
+                _ => secret,
+            };
+            inner.apply(Change::Csrf(secret));
+        });
         Ok(secret)
     }
 
@@ -361,50 +286,45 @@ impl State {
         self.lock().values.csrf()
     }
 
-    /// As [`fail`](Self::fail), for what is not of a commit: the response fails.
-    pub(crate) fn fail_response(&self, error: Error) {
-        self.lock().note_failure(error);
-    }
-
     #[track_caller]
     pub(crate) fn set_expiry(&self, expiry: Expiry) {
-        self.write(Change::Expiry(expiry));
+        self.write(|inner| inner.apply(Change::Expiry(expiry)));
     }
 
     #[track_caller]
     pub(crate) fn set_max_lifetime(&self, limit: Option<Duration>) {
-        self.write(Change::MaxLifetime(limit));
+        self.write(|inner| inner.apply(Change::MaxLifetime(limit)));
     }
 
     #[track_caller]
     pub(crate) fn set_test_cookie(&self, set: bool) {
-        self.write(Change::TestCookie(set));
-    }
-
-    /// Makes a change, unless a replay is under way.
-    #[track_caller]
-    fn write(&self, change: Change) {
-        if !REPLAYING.get() {
-            self.lock().write(change, Location::caller());
-        }
-    }
-
-    /// Whether the session has the id that it was loaded with, and keeps it.
-    pub(crate) fn keeps_id(&self) -> bool {
-        self.lock().keeps_id()
+        self.write(|inner| inner.apply(Change::TestCookie(set)));
     }
 }
 
 impl Inner {
-    /// Makes a change that drops nothing of the user's.
-    fn write(&mut self, change: Change, at: &'static Location<'static>) {
-        change.apply(&mut self.values);
-        self.push(change, at);
+    /// Sets or deletes a field. `is_same_user` says whether a new identity is that of the same user.
+    fn put(&mut self, Put { field, value }: Put, is_same_user: bool) -> Replaced {
+        let mut emptied = None;
+        if field.spec().identity {
+            // A new session id each time, and nothing of one user is left for another. An id that does not decode is
+            // another user's.
+            let leaves = self.values.is_stored(field) && !is_same_user;
+            emptied = leaves.then(|| Box::new(self.empty()));
+            self.imply(if leaves { Lifecycle::End } else { Lifecycle::Cycle }, value.is_some());
+        }
+        let replaced = self.values.put(field, value.clone());
+        // A logout is not kept for replay: a user whom another request logs in meanwhile stays logged in.
+        if value.is_some() || !field.spec().identity {
+            self.changes.push(Change::of_put(field, value));
+        }
+        (replaced, emptied)
     }
 
-    /// Whether the session goes on under the id it has.
-    fn keeps_id(&self) -> bool {
-        self.asked.max(self.implied) == Lifecycle::Keep
+    /// Sets and deletes fields, the identity first: it may empty the session for the others.
+    fn put_all(&mut self, mut puts: Vec<Put>, is_same_user: bool) -> Vec<Replaced> {
+        puts.sort_by_key(|put| !put.is_of_identity());
+        puts.into_iter().map(|put| self.put(put, is_same_user)).collect()
     }
 
     /// Whether a field still reads as it did.

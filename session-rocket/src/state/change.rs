@@ -1,45 +1,78 @@
-//! Changes of a session as they are kept for replay, and what snapshots are read from and written back to.
+//! Changes of a session, kept for replay, and the views that snapshots are read from and written to.
 
+use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::expiry::Expiry;
-use crate::data::codec::Format;
 use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
-use crate::data::values::Values;
+use crate::data::values::{Owner, Values};
+
+thread_local! {
+    static REPLAYING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, this thread runs a closure again. What the closure writes to a session, it wrote and logged the first
+/// time.
+pub(super) struct Replaying {
+    before: bool,
+}
+
+impl Replaying {
+    pub(super) fn begin() -> Self {
+        Self { before: REPLAYING.replace(true) }
+    }
+}
+
+impl Drop for Replaying {
+    fn drop(&mut self) {
+        REPLAYING.set(self.before);
+    }
+}
+
+/// Runs a closure again.
+pub(crate) fn replay<R>(run: impl FnOnce() -> R) -> R {
+    let _replaying = Replaying::begin();
+    run()
+}
+
+/// Whether this thread runs a closure again.
+pub(super) fn is_replaying() -> bool {
+    REPLAYING.get()
+}
 
 /// A change as it is kept for replay on a fresher record.
 pub(crate) enum Change {
-    /// Store this.
+    /// Store a value.
     Set {
-        /// Where.
+        /// The field.
         field: &'static dyn AnyField,
-        /// What.
+        /// The value.
         value: Value,
         /// Whether this request had read the field before it set it.
         after_read: bool,
     },
     /// Store this if nothing is stored.
     SetDefault {
-        /// Where.
+        /// The field.
         field: &'static dyn AnyField,
-        /// What.
+        /// The value.
         value: Value,
     },
     /// Remove what is stored.
     Delete {
-        /// Where.
+        /// The field.
         field: &'static dyn AnyField,
     },
     /// Compute the new value from the stored one.
     Update {
-        /// Where.
+        /// The field.
         field: &'static dyn AnyField,
-        /// How.
+        /// The computation.
         op: Operation<Step>,
     },
-    /// Compute new values from all of them.
+    /// Compute new values from all stored values.
     Struct(Operation<dyn Fn(&mut Edit) + Send>),
     /// Remove everything.
     Clear,
@@ -49,16 +82,16 @@ pub(crate) enum Change {
     MaxLifetime(Option<Duration>),
     /// Set or delete the test cookie.
     TestCookie(bool),
-    /// Keep this secret if there is none.
+    /// Keep a CSRF secret if there is none.
     Csrf(CsrfSecret),
-    /// Forget the secret.
+    /// Remove the CSRF secret.
     ForgetCsrf,
 }
 
 /// From the stored value to the new one.
 pub(crate) type Step = dyn Fn(Option<&Value>) -> Option<Value> + Send;
 
-/// A closure that may run again, on any thread but on one at a time: those of users are `Send`, not `Sync`.
+/// A closure that may run again, on any thread but on one at a time, because users' closures are `Send` and not `Sync`.
 pub(crate) struct Operation<F: ?Sized>(Mutex<Box<F>>);
 
 impl<F: ?Sized> Operation<F> {
@@ -72,20 +105,11 @@ impl<F: ?Sized> Operation<F> {
 }
 
 impl Change {
-    /// Whether it writes the identity field itself.
-    pub(crate) fn is_of_identity(&self) -> bool {
-        match self {
-            Self::Set { field, .. }
-            | Self::SetDefault { field, .. }
-            | Self::Delete { field }
-            | Self::Update { field, .. } => field.spec().identity,
-            Self::Struct(_)
-            | Self::Clear
-            | Self::Expiry(_)
-            | Self::MaxLifetime(_)
-            | Self::TestCookie(_)
-            | Self::Csrf(_)
-            | Self::ForgetCsrf => false,
+    /// A set, or a delete if there is no value.
+    pub(super) fn of_put(field: &'static dyn AnyField, value: Option<Value>) -> Self {
+        match value {
+            Some(value) => Self::Set { field, value, after_read: false },
+            None => Self::Delete { field },
         }
     }
 
@@ -134,51 +158,64 @@ impl View {
     }
 }
 
+/// A field that was set, or deleted.
+#[derive(Clone)]
+pub(super) struct Put {
+    pub field: &'static dyn AnyField,
+    pub value: Option<Value>,
+}
+
+impl Put {
+    pub(super) fn is_of_identity(&self) -> bool {
+        self.field.spec().identity
+    }
+}
+
 /// A view and what was changed in it by writing a changed snapshot back.
 pub struct Edit {
     pub(crate) view: View,
-    pub(crate) changes: Vec<Change>,
+    pub(super) puts: Vec<Put>,
     /// Whether only what differs is a change.
     compares: bool,
 }
 
 impl Edit {
-    pub(crate) fn new(values: Values) -> Self {
-        Self { view: View::new(values), changes: Vec::new(), compares: true }
+    pub(super) fn new(values: Values) -> Self {
+        Self { view: View::new(values), puts: Vec::new(), compares: true }
     }
 
-    /// One in which everything written is a change.
-    pub(crate) fn of_everything(values: Values) -> Self {
-        Self { compares: false, ..Self::new(values) }
+    /// All that `write` writes, on top of `values`.
+    pub(super) fn of_everything(values: Values, write: impl FnOnce(&mut Self)) -> Self {
+        let mut edit = Self { compares: false, ..Self::new(values) };
+        write(&mut edit);
+        edit
     }
 
-    /// Makes a set or delete that another edit found, if it is a change here.
-    pub(crate) fn make(&mut self, change: Change) {
-        match change {
-            Change::Set { field, value, .. } => self.set(field, value),
-            Change::Delete { field } => self.delete(field),
-            _ => {}
+    /// Writes what another edit wrote. Of one user nothing is left for another.
+    pub(super) fn replace(&mut self, given: &Self) {
+        let (identity, others): (Vec<_>, Vec<_>) = given.puts.iter().cloned().partition(Put::is_of_identity);
+        let owner = self.view.values.owner();
+        identity.into_iter().for_each(|put| self.put(put.field, put.value));
+        if owner != Owner::Nobody && self.view.values.owner() != owner {
+            self.view.values = Values::empty(self.view.values.schema());
         }
+        others.into_iter().for_each(|put| self.put(put.field, put.value));
     }
 
-    /// Stores `value` unless the field reads as that already.
-    pub(crate) fn set(&mut self, field: &'static dyn AnyField, value: Value) {
-        // A value that does not encode differs from everything: saving it gives the error.
-        if self.compares
-            && let Ok(new) = field.encode(&value, Format::Json).0
-            && self.view.values.presented(field).is_some_and(|old| old.same_json(&new))
-        {
+    pub(super) fn changes_identity(&self) -> bool {
+        self.puts.iter().any(Put::is_of_identity)
+    }
+
+    /// Stores `value` unless the field reads as that already, or removes what is stored if there is no value.
+    pub(crate) fn put(&mut self, field: &'static dyn AnyField, value: Option<Value>) {
+        let is_unchanged = |values: &Values| match &value {
+            Some(value) => values.presents(field, value),
+            None => !values.is_stored(field),
+        };
+        if self.compares && is_unchanged(&self.view.values) {
             return;
         }
-        self.view.values.put(field, Some(value.clone()));
-        self.changes.push(Change::Set { field, value, after_read: false });
-    }
-
-    /// Removes what is stored, if anything is.
-    pub(crate) fn delete(&mut self, field: &'static dyn AnyField) {
-        if !self.compares || self.view.values.is_stored(field) {
-            self.view.values.put(field, None);
-            self.changes.push(Change::Delete { field });
-        }
+        self.view.values.put(field, value.clone());
+        self.puts.push(Put { field, value });
     }
 }

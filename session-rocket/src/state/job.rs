@@ -1,4 +1,4 @@
-//! Where a session is kept, what a commit is given, and what comes of it.
+//! Where a session is kept, what a commit takes, and what it returns.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::store::record::Version;
 /// Where a session is kept.
 #[derive(Clone)]
 pub(crate) enum Carrier {
-    /// Nowhere yet. A damaged record that the browser's id led to is removed once there is a new one.
+    /// Nowhere yet. If the browser's id led to a damaged record, that record is removed once the session has a new one.
     New { replaces: Option<(Key, Version)> },
     /// In the store.
     Live(Live),
@@ -28,13 +28,13 @@ pub(crate) enum Carrier {
 /// A session in the store.
 #[derive(Clone)]
 pub(crate) struct Live {
-    /// Unknown when another request cycled the id meanwhile.
+    /// Unknown if another request cycled the id meanwhile.
     pub id: Option<SessionId>,
     pub key: Key,
     pub version: Version,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
-    /// The record says a later expiry: it was saved under a longer limit.
+    /// The record has a later expiry, because it was saved under a longer limit.
     pub is_cut: bool,
 }
 
@@ -43,23 +43,24 @@ pub(crate) struct Live {
 pub(crate) struct Sealed {
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
-    /// What the browser is to hold from now on.
+    /// The value of the cookie to send.
     pub cookie: Option<Arc<str>>,
-    /// A former key sealed it.
+    /// Whether a former key sealed the cookie.
     pub by_former_key: bool,
 }
 
-/// What is to become of a session's id, the stronger the greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What happens to a session's id. Of two, the greater wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Lifecycle {
+    #[default]
     Keep,
     /// A new id, the same session.
     Cycle,
-    /// The session ends; what is set afterwards makes a new one.
+    /// The session ends. Values set afterwards make a new session.
     End,
 }
 
-/// What the response has to tell the browser.
+/// What the response does with the session cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CookieEffect {
     None,
@@ -67,7 +68,7 @@ pub(crate) enum CookieEffect {
     Remove,
 }
 
-/// What a commit takes on.
+/// Which changes a commit takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     Everything,
@@ -84,9 +85,9 @@ pub(crate) struct Job {
     pub values: Values,
     pub changes: Vec<Change>,
     pub lifecycle: Lifecycle,
-    /// `flush` was called: the browser is to forget the id.
+    /// `flush` was called, so the browser has to remove the cookie.
     pub flushed: bool,
-    /// The identity was set: whatever became of the session meanwhile, the user gets one.
+    /// The identity was set, so the user gets a session even if this one ended meanwhile.
     pub login: bool,
     /// The caller waits for the result of its closure, which must have run on what is stored.
     pub transacts: bool,
@@ -102,14 +103,14 @@ impl Job {
         self.flushed && self.values.is_blank()
     }
 
-    /// For a commit under another id than the request knew: a form token that was made for that one is not valid there.
+    /// Drops the form token's secret, for a commit under another id: the token was made for the id that the request knew.
     pub(crate) fn forget_csrf(&mut self) {
         self.changes.retain(|change| !matches!(change, Change::Csrf(_)));
         self.values.set_csrf(None);
     }
 }
 
-/// What came of a commit.
+/// The session after a commit.
 pub(crate) struct Settled {
     pub carrier: Carrier,
     pub values: Values,

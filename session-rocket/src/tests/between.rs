@@ -115,10 +115,7 @@ async fn an_identity_that_does_not_decode_is_somebody_elses_and_stays_indexed() 
     let id = session.id().unwrap();
     let key = id.key("session");
     plant(&memory, &key, |record| {
-        let fields = [
-            ("name", codec::Raw::encode("cart", codec::Format::Json).unwrap()),
-            ("user", codec::Raw::encode("ada", codec::Format::Json).unwrap()),
-        ];
+        let fields = [("name", codec::Raw::encode("cart").unwrap()), ("user", codec::Raw::encode("ada").unwrap())];
         record.payload = codec::join(fields.iter().map(|(name, raw)| (*name, raw)), codec::Format::Json);
         record.identity = Some("ada".into());
     })

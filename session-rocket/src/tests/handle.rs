@@ -22,9 +22,9 @@ async fn stored() -> (Arc<MemoryStore>, SessionId) {
     let Lookup::Found(mut record) = memory.load(&id.key("session")).await.unwrap() else { panic!("it is stored") };
     let expected = record.version;
     let fields = [
-        ("name", codec::Raw::encode("Ada", codec::Format::Json).unwrap()),
-        ("count", codec::Raw::encode("many", codec::Format::Json).unwrap()),
-        ("theme", codec::Raw::encode("dark", codec::Format::Json).unwrap()),
+        ("name", codec::Raw::encode("Ada").unwrap()),
+        ("count", codec::Raw::encode("many").unwrap()),
+        ("theme", codec::Raw::encode("dark").unwrap()),
     ];
     record.payload = codec::join(fields.iter().map(|(name, raw)| (*name, raw)), codec::Format::Json);
     record.version = Version::random().unwrap();

@@ -154,7 +154,7 @@ async fn plant(memory: &MemoryStore, key: &crate::base::id::Key, change: impl Fn
 }
 
 fn payload(user: &str) -> bytes::Bytes {
-    let fields = [("user", codec::Raw::encode(user, codec::Format::Json).unwrap())];
+    let fields = [("user", codec::Raw::encode(user).unwrap())];
     codec::join(fields.iter().map(|(name, raw)| (*name, raw)), codec::Format::Json)
 }
 

@@ -18,7 +18,7 @@ fn loaded(payload: &'static str) -> State {
 /// The payload that would be stored now.
 fn stored(state: &State) -> String {
     let mut values = state.snapshot().1;
-    values.settle(Format::Json).unwrap();
+    values.settle().unwrap();
     String::from_utf8(values.payload(Format::Json).to_vec()).unwrap()
 }
 

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Slot, Values, is_reserved};
+use super::{Slot, Values};
 use crate::base::error::Result;
-use crate::data::codec::{Format, Raw};
-use crate::data::field::AnyField;
+use crate::data::field::{AnyField, Value};
+use crate::data::schema::is_reserved;
 
 impl Values {
     /// The stored names of all that is stored, whether it decodes or not.
@@ -26,18 +26,18 @@ impl Values {
     fn extra_keys(&self, field: &dyn AnyField) -> Vec<String> {
         let raw = match &self.slots[field.spec().index] {
             Slot::Stored { raw, .. } => Some(raw.clone()),
-            Slot::Set(value) => field.encode(value, Format::Json).0.ok(),
+            Slot::Set(value) => field.encode(value).ok(),
             Slot::Absent => None,
         };
-        raw.and_then(|raw| raw.fields()).unwrap_or_default().iter().map(|(name, _)| name.clone()).collect()
+        raw.and_then(|raw| raw.entries()).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// All that is stored, as JSON. What does not encode is left out: saving it is what tells.
+    /// All that is stored, as JSON. A value that does not encode is left out; saving it returns the error.
     pub(crate) fn items(self) -> Map<String, Json> {
         let mut items = Map::new();
         for field in self.schema.fields() {
             let Some(value) = self.read(*field) else { continue };
-            let Ok(raw) = field.encode(&value, Format::Json).0 else { continue };
+            let Ok(raw) = field.encode(&value) else { continue };
             let Some(json) = raw.decode::<Json>() else { continue };
             match json {
                 Json::Object(extra) if field.spec().extra => items.extend(extra),
@@ -52,12 +52,18 @@ impl Values {
         items
     }
 
-    /// What `field` reads as, encoded: the default where nothing is stored.
-    pub(crate) fn presented(&self, field: &dyn AnyField) -> Option<Raw> {
-        match self.read(field) {
-            Some(value) => field.encode(&value, Format::Json).0.ok(),
-            None => field.encode_default(Format::Json)?.0.ok(),
-        }
+    /// What `field` reads as: the default if nothing is stored.
+    fn presented(&self, field: &dyn AnyField) -> Option<Value> {
+        self.read(field).or_else(|| field.default())
+    }
+
+    /// Whether `field` reads as `value`. A value that does not encode differs from everything.
+    pub(crate) fn presents(&self, field: &dyn AnyField, value: &Value) -> bool {
+        let encode = |value: Option<&Value>| field.encode(value?).ok();
+        let (Some(new), Some(old)) = (encode(Some(value)), encode(self.presented(field).as_ref())) else {
+            return false;
+        };
+        old.is_same(&new)
     }
 
     /// What `field` reads as, as JSON; `null` for an absent `Option`.
@@ -65,12 +71,8 @@ impl Values {
     /// # Errors
     /// [`ErrorKind::Encode`] when the value does not encode.
     pub(crate) fn presented_json(&self, field: &dyn AnyField) -> Result<Json> {
-        let encoded = match self.read(field) {
-            Some(value) => Some(field.encode(&value, Format::Json)),
-            None => field.encode_default(Format::Json),
-        };
-        let Some(encoded) = encoded else { return Ok(Json::Null) };
-        let raw = encoded.0.map_err(|reason| self.schema.unencodable(field, reason))?;
+        let Some(value) = self.presented(field) else { return Ok(Json::Null) };
+        let raw = field.encode(&value).map_err(|reason| self.schema.unencodable(field, reason))?;
         Ok(raw.decode().unwrap_or(Json::Null))
     }
 }

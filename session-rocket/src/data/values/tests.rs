@@ -44,10 +44,10 @@ fn expiry() -> impl Strategy<Value = Expiry> {
     ]
 }
 
-/// Values under declared names and others, each in a format of its own, and all fields of the library's own.
+/// Values under declared names and others, and all fields of the library's own.
 #[derive(Debug, Clone)]
 struct Parts {
-    fields: Vec<(String, Json, Format)>,
+    fields: Vec<(String, Json)>,
     expiry: Expiry,
     test_cookie: bool,
     csrf: bool,
@@ -55,18 +55,18 @@ struct Parts {
 
 fn parts() -> impl Strategy<Value = Parts> {
     let name = prop_oneof![Just("name".to_owned()), Just("count".to_owned()), Just("labels".to_owned()), "[^_].{0,6}"];
-    (vec((name, json(), format()), 0..6), expiry(), any::<bool>(), any::<bool>())
+    (vec((name, json()), 0..6), expiry(), any::<bool>(), any::<bool>())
         .prop_map(|(fields, expiry, test_cookie, csrf)| Parts { fields, expiry, test_cookie, csrf })
 }
 
 impl Parts {
     fn values(self) -> Values {
         let mut values = Values::empty(Visitor::schema());
-        for (name, json, format) in self.fields {
+        for (name, json) in self.fields {
             if values.keys().contains(&name) {
                 continue;
             }
-            let raw = Raw::encode(&json, format).expect("JSON encodes");
+            let raw = Raw::encode(&json).expect("JSON encodes");
             match values.schema.find(&name, 0) {
                 Some((index, under)) => values.place(index, under, raw),
                 None => values.place_other(name, raw),
@@ -90,7 +90,7 @@ fn use_all(mut values: Values) {
         values.put(field, None);
     }
     for format in FORMATS {
-        values.settle(*format).expect("nothing that was read fails to encode");
+        values.settle().expect("nothing that was read fails to encode");
         let again = load(&values.payload(*format)).expect("what is written can be read");
         again.clone().items();
         assert!(again.payload(*format).len() <= again.size_at_most());
@@ -135,9 +135,9 @@ fn fuzz_damaged_payloads() {
     for (name, value) in [("name", json!("rajat")), ("count", json!(7)), ("tags", json!(["a", {"deep": [1.5, null]}]))]
     {
         let (index, under) = values.schema.find(name, 0).unwrap();
-        values.place(index, under, Raw::encode(&value, FORMATS[index % FORMATS.len()]).unwrap());
+        values.place(index, under, Raw::encode(&value).unwrap());
     }
-    values.place_other("more".to_owned(), Raw::encode(&json!({"x": -1}), FORMATS[FORMATS.len() - 1]).unwrap());
+    values.place_other("more".to_owned(), Raw::encode(&json!({"x": -1})).unwrap());
     values.set_expiry(Expiry::BrowserClose);
     let payloads: Vec<Bytes> = FORMATS.iter().map(|format| values.payload(*format)).collect();
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[3; 32]);

@@ -1,0 +1,31 @@
+//! Bytes as hexadecimal digits.
+
+/// Two lower-case digits for each byte.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// The bytes that digits of either case stand for; `None` for anything else.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: char| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digits: Vec<u8> = text.chars().map(digit).collect::<Option<_>>()?;
+    let (pairs, odd) = digits.as_chunks();
+    odd.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_survive_their_digits_and_nothing_else_decodes() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(decode(&encode(&bytes)), Some(bytes.clone()));
+        assert_eq!(decode(&encode(&bytes).to_uppercase()), Some(bytes));
+        assert_eq!((encode(&[0x0a, 0xf1]).as_str(), decode("")), ("0af1", Some(Vec::new())));
+        for bad in ["a", "abc", "+1", "g0", " 0", "é"] {
+            assert_eq!(decode(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What commits and the response do with a request's session.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::base::error::{Error, ErrorKind};
+use crate::base::expiry::Lifetime;
+use crate::data::values::Values;
+use crate::state::change::{Change, replay};
+use crate::state::inner::State;
+use crate::state::job::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled};
+
+impl State {
+    /// Where the session is kept, and its stored values as far as this request knows.
+    pub(crate) fn stored(&self) -> (Carrier, Values) {
+        let inner = self.lock();
+        (inner.carrier.clone(), inner.base.clone())
+    }
+
+    /// Takes the changes to commit, if there are any.
+    pub(crate) fn take(&self, scope: Scope) -> Option<Box<Job>> {
+        // Declared first, dropped last: after the lock is released.
+        let _dropped;
+        let mut inner = self.lock();
+        _dropped = (scope == Scope::LifecycleOnly).then(|| inner.drop_changes());
+        let is_modified = inner.is_modified();
+        let intent = std::mem::take(&mut inner.intent);
+        inner.changed_at = None;
+        let flushed = intent.asked == Lifecycle::End;
+        is_modified.then(|| {
+            Box::new(Job {
+                carrier: inner.carrier.clone(),
+                base: inner.base.clone(),
+                values: inner.values.clone(),
+                changes: std::mem::take(&mut inner.changes),
+                lifecycle: intent.lifecycle(),
+                flushed,
+                login: intent.login,
+                transacts: intent.transacts,
+                is_late: inner.head_sent,
+                others: if flushed { inner.others.clone() } else { Vec::new() },
+            })
+        })
+    }
+
+    /// Continues with the session after a commit. Changes made meanwhile are kept.
+    pub(crate) fn settle(&self, settled: Settled) {
+        self.lock().completed += 1;
+        self.refresh(settled);
+    }
+
+    /// Replaces the loaded session with the stored one; unsaved changes stay on top.
+    pub(crate) fn refresh(&self, found: Settled) {
+        let _dropped;
+        {
+            let mut inner = self.lock();
+            inner.carrier = found.carrier;
+            if found.cookie != CookieEffect::None {
+                inner.cookie = found.cookie;
+            }
+            _dropped = std::mem::replace(&mut inner.base, found.values);
+        }
+        self.rebase();
+    }
+
+    /// Drops the changes of a failed commit.
+    pub(crate) fn fail(&self, error: Error) {
+        self.lock().note_failure(error);
+        self.rebase();
+    }
+
+    /// As [`fail`](Self::fail), for an error outside a commit: the response fails.
+    pub(crate) fn fail_response(&self, error: Error) {
+        self.lock().note_failure(error);
+    }
+
+    /// Puts the changes that other guards of this request made while a commit ran on top of what is stored. Such changes
+    /// are rare.
+    fn rebase(&self) {
+        if self.show_base() {
+            return;
+        }
+        loop {
+            let (mut changes, mut values, started) = {
+                let mut inner = self.lock();
+                let ended = inner.intent.lifecycle() == Lifecycle::End;
+                let values = if ended { Values::empty(inner.base.schema()) } else { inner.base.clone() };
+                (std::mem::take(&mut inner.changes), values, (inner.revision, inner.emptied))
+            };
+            let made = changes.len();
+            changes.retain(|change| apply_whole(change, &mut values));
+            let _dropped;
+            let mut inner = self.lock();
+            if changes.len() < made {
+                let context = "a change panicked while it was made again after a save";
+                inner.note_failure(Error::new(ErrorKind::Panicked, context));
+            }
+            let current = (inner.revision, inner.emptied) == started;
+            if inner.emptied == started.1 {
+                inner.changes.splice(..0, changes);
+            }
+            inner.revision += 1;
+            if current {
+                _dropped = std::mem::replace(&mut inner.values, values);
+                return;
+            }
+        }
+    }
+
+    /// Shows what is stored, unless something was changed since.
+    fn show_base(&self) -> bool {
+        let _dropped;
+        let mut inner = self.lock();
+        if inner.is_modified() {
+            return false;
+        }
+        let base = inner.base.clone();
+        _dropped = std::mem::replace(&mut inner.values, base);
+        inner.revision += 1;
+        true
+    }
+
+    /// Whether the session has the id that it was loaded with, and keeps it.
+    pub(crate) fn keeps_id(&self) -> bool {
+        self.lock().keeps_id()
+    }
+
+    /// How often all changes were dropped.
+    pub(crate) fn emptied(&self) -> u64 {
+        self.lock().emptied
+    }
+
+    /// The number of finished commits.
+    pub(crate) fn completed(&self) -> u64 {
+        self.lock().completed
+    }
+
+    /// The error of the last commit after the first `completed` ones. It counts as seen from now on.
+    pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
+        let mut inner = self.lock();
+        inner.untold.take_if(|failure| failure.number > completed);
+        let failure = inner.failure.as_mut().filter(|failure| failure.number > completed)?;
+        failure.seen = true;
+        Some(failure.error.clone())
+    }
+
+    /// The error of a failed commit that no caller has seen.
+    pub(crate) fn unseen_failure(&self) -> Option<Error> {
+        let inner = self.lock();
+        let last = inner.failure.as_ref().filter(|failure| !failure.seen);
+        inner.untold.as_ref().or(last).map(|failure| failure.error.clone())
+    }
+
+    /// The error of the last commit that failed.
+    pub(crate) fn failed_with(&self) -> Option<Error> {
+        self.lock().failure.as_ref().map(|failure| failure.error.clone())
+    }
+
+    /// The session, if the response only has to renew the cookie of the id that the browser sent.
+    pub(crate) fn renewal(&self) -> Option<Live> {
+        let inner = self.lock();
+        match &inner.carrier {
+            Carrier::Live(live) if inner.cookie == CookieEffect::Set && inner.loaded == Some(live.key) => {
+                Some(live.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Sends no cookie after all.
+    pub(crate) fn withdraw_news(&self) {
+        self.lock().cookie = CookieEffect::None;
+    }
+
+    /// What the response head does with the cookie, if anything. From now on the head counts as sent.
+    pub(crate) fn send_head(&self) -> Option<(CookieEffect, Carrier, Lifetime)> {
+        let mut inner = self.lock();
+        inner.head_sent = true;
+        let effect = std::mem::replace(&mut inner.cookie, CookieEffect::None);
+        (effect != CookieEffect::None).then(|| (effect, inner.carrier.clone(), inner.base.lifetime()))
+    }
+
+    /// As [`send_head`](Self::send_head), for a session that was only read. Returns false and does nothing if there is
+    /// anything to save, to send or to seal again.
+    pub(crate) fn send_head_unchanged(&self) -> bool {
+        let mut inner = self.lock();
+        let unchanged = !inner.is_modified() && inner.cookie == CookieEffect::None && inner.failure.is_none();
+        if !unchanged || matches!(&inner.carrier, Carrier::Sealed(Sealed { by_former_key: true, .. })) {
+            return false;
+        }
+        inner.head_sent = true;
+        true
+    }
+
+    /// Whether the response has a cookie to send or to remove.
+    pub(crate) fn has_news(&self) -> bool {
+        self.lock().cookie != CookieEffect::None
+    }
+
+    pub(crate) fn head_sent(&self) -> bool {
+        self.lock().head_sent
+    }
+}
+
+/// Makes a change again. Returns false if it panics; `values` are then as before.
+fn apply_whole(change: &Change, values: &mut Values) -> bool {
+    let mut changed = values.clone();
+    let made = catch_unwind(AssertUnwindSafe(|| replay(|| change.apply(&mut changed)))).is_ok();
+    if made {
+        *values = changed;
+    }
+    made
+}
