@@ -1,5 +1,6 @@
 //! What each command does.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
@@ -52,7 +53,11 @@ async fn migrate(config: &Config) -> Result<Answer> {
 
 /// Creates what is missing; says whether anything was.
 async fn prepare(config: &Config) -> Result<bool> {
-    match open(config, Migrate::Check, false).await {
+    let checked = open(config, Migrate::Check, false).await;
+    if !config.has_table() && !config.store.starts_with("file:") {
+        return checked.map(|_| false);
+    }
+    match checked {
         Ok(_) => Ok(false),
         // A server that does not answer is not asked twice.
         Err(error) if error.kind() == ErrorKind::Timeout => Err(error),
@@ -80,10 +85,11 @@ async fn check(config: &Config) -> Result<Answer> {
     Ok(Answer { text, facts: json!({ "store": place(config), "ready": true, "settings": settings }) })
 }
 
-/// A line for each setting.
+/// A line for each setting, in alphabetical order.
 fn lines(settings: &Value) -> String {
-    let settings = settings.as_object().into_iter().flatten();
-    settings.fold(String::new(), |mut lines, (key, value)| {
+    // The order of a JSON object depends on a cargo feature of `serde_json` that any dependency can enable.
+    let settings: BTreeMap<_, _> = settings.as_object().into_iter().flatten().collect();
+    settings.into_iter().fold(String::new(), |mut lines, (key, value)| {
         let value = match value {
             Value::Null => "none".to_owned(),
             Value::String(text) => text.clone(),

@@ -77,6 +77,8 @@
 //! The feature `messagepack` adds `format = "messagepack"`, for all stores. The crate `session-cli` has the program
 //! `session-rocket`, which maintains a store.
 #![forbid(unsafe_code)]
+// Labels items with the cargo feature that they need; docs.rs builds with a nightly compiler.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // An `expect` may stay: its text says why it cannot fail.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 

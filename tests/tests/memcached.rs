@@ -74,8 +74,12 @@ async fn the_server_itself_drops_what_expired() {
     let question = format!("mg session:{} t\r\n", key(1).to_hex());
     assert_eq!(store.create(&key(1), &record("brief", 1, Duration::from_secs(2))).await.unwrap(), Create::Created);
     let started = Instant::now();
-    while told(&server, &question, "\r\n").await != "EN\r\n" {
-        assert!(matches!(store.load(&key(1)).await.unwrap(), Lookup::Found(_)), "the clock stands still");
+    loop {
+        let held = store.load(&key(1)).await.unwrap();
+        if told(&server, &question, "\r\n").await == "EN\r\n" {
+            break;
+        }
+        assert!(matches!(held, Lookup::Found(_)), "the server still has the entry");
         assert!(started.elapsed() < PATIENCE, "it stays for ever");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -93,11 +93,8 @@ impl<'a> Accessor<'a> {
     fn signature(&self) -> Signature {
         let Field { value, optional, .. } = self.field;
         let held: Type = if *optional { parse_quote!(::core::option::Option<#value>) } else { value.clone() };
-        let looked_at = if *optional {
-            quote! { ::core::option::Option<&#value> }
-        } else {
-            quote! { &#value }
-        };
+        let looked_at: Type =
+            if *optional { parse_quote!(::core::option::Option<&#value>) } else { parse_quote!(&#value) };
         let answer = answer(value);
         let tracked = quote! { #[track_caller] };
         let none = TokenStream::new;

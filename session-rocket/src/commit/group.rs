@@ -40,7 +40,7 @@ impl Groups {
             Saved::Settled(settled) => Ok(settled),
             Saved::Identifies(job) if job.is_late => Err(too_late()),
             Saved::Identifies(mut job) => {
-                // The last replay was on other members' values, whose write may have failed.
+                // The last replay started from values of other members, which may not have been stored.
                 let mut values = job.base.clone();
                 calls.records.rules.replay(&job.changes, &mut values)?;
                 job.values = values;
@@ -58,7 +58,7 @@ impl Groups {
         let mut turn = group.turn.lock().await;
         match reply.try_recv() {
             Err(TryRecvError::Empty) if calls.left().is_zero() => {
-                // Before the next commit has its turn, because it must not save what this one reports as failed.
+                // Closed while holding the turn: otherwise the next commit could save what this one reports as failed.
                 reply.close();
                 Err(Error::new(ErrorKind::Timeout, "other requests' saves took too long"))
             }
@@ -107,7 +107,7 @@ impl Drop for Membership<'_> {
 #[derive(Default)]
 struct Group {
     waiting: Mutex<Vec<Member>>,
-    /// Held by the commit that writes to the store. It contains what the last one stored.
+    /// Held by the commit that writes to the store. Contains the session as the last commit stored it, unless its id has changed.
     turn: Turn<Option<Stored>>,
 }
 
@@ -155,7 +155,7 @@ impl Member {
         matches!(&self.job.carrier, Carrier::Live(live) if live.version == at.live.version)
     }
 
-    /// Replies with what is stored now. If another request moved the session, its new id is not for this one to send.
+    /// Replies with what is stored now. If another request moved the session, this response must not send the new id.
     fn reply_stored(self, at: &Stored, cookie: CookieEffect) {
         let (id, cookie) = match &self.job.carrier {
             Carrier::Live(live) if live.key == at.live.key => (live.id.clone(), cookie),
@@ -289,7 +289,7 @@ fn values_of(rules: &Rules, member: &Member, at: &Stored, merged: &Values, sole:
         // Nobody came between: the values that the request computed are the values to store.
         job.values.clone()
     } else {
-        warn_of_overcalls(job, &at.values);
+        warn_of_overwrites(job, &at.values);
         let mut values = merged.clone();
         rules.replay(&job.changes, &mut values)?;
         if !rules.same_owner(&values, merged)? {
@@ -302,7 +302,7 @@ fn values_of(rules: &Rules, member: &Member, at: &Stored, merged: &Values, sole:
 }
 
 /// Warns, once per field, of a value that was read, set, and meanwhile changed by another request.
-fn warn_of_overcalls(job: &Job, fresh: &Values) {
+fn warn_of_overwrites(job: &Job, fresh: &Values) {
     for change in &job.changes {
         if let Change::Set { field, after_read: true, .. } = change
             && !job.base.same_field(fresh, *field)

@@ -97,8 +97,8 @@ impl Records {
         matches!(self.call(|| self.timeout, "load", self.store().load(&live.key)).await, Ok(Lookup::Found(_)))
     }
 
-    /// Passes the session of a record to `make`, because a returned one would be copied by each caller. `None` if the record
-    /// is damaged, or the session exceeds a limit that was lowered since its last save.
+    /// Calls `make` with the session of a record: returning the session would copy it at each level. `None` if the record is
+    /// damaged, or the session exceeds a limit that was lowered since its last save.
     #[inline]
     pub(super) fn open<S>(
         &self,

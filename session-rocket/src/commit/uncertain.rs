@@ -217,7 +217,7 @@ impl<'r> Calls<'r> {
     /// Removes a record that nobody can reach any more. If that fails, the record stays until it expires, which does no
     /// harm.
     pub(super) async fn discard(&self, key: &Key, expected: Option<Version>) {
-        // After a failure there may be no time left, and a record of a user that nobody can reach would still be listed.
+        // After a failure there may be no time left. Without this call, a record that nobody can reach would stay listed.
         let calls = self.with_at_least(self.records.timeout / 4);
         let store = self.records.store();
         let removed = match expected {

@@ -46,8 +46,8 @@ impl Raw {
         json::encode(value).map(Self)
     }
 
-    /// As [`encode`](Self::encode), of a value that is to be read again as a `T`: what `T` does not take would be missing
-    /// in the next request.
+    /// As [`encode`](Self::encode), of a value that is to be read again as a `T`. Refuses a value that does not decode as
+    /// a `T`, because it would read as absent in the next request.
     pub(crate) fn encode_to_keep<T: DeserializeOwned>(value: &impl Serialize) -> Result<Self, Unencodable> {
         let raw = Self::encode(value)?;
         raw.decode::<T>().map(|_| raw).ok_or(Unencodable::NotReadBack)
@@ -96,7 +96,7 @@ pub(crate) enum Unreadable {
 /// Cuts a payload into its fields, in their order.
 pub(crate) fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, Unreadable> {
     let json = match payload.first() {
-        Some(&JSON) => Some(payload.slice(1..)),
+        Some(&JSON) => Some(payload.slice_ref(payload[1..].trim_ascii_start())),
         #[cfg(feature = "messagepack")]
         Some(&MESSAGEPACK) => messagepack::to_json(&payload[1..]),
         // Lower-case letters name formats of this library, also those of later releases.
@@ -230,6 +230,18 @@ mod tests {
             let read = split(&payload).unwrap();
             assert!(read.len() == 1 && read[0].0 == "field" && read[0].1 == json(text), "{text}");
             assert!(payload.len() <= 1 + 5 + size_at_most("field", &json(text)), "{text}");
+        }
+    }
+
+    /// A raw JSON value may have any depth.
+    #[test]
+    fn a_deep_value_costs_neither_the_stack_nor_a_format() {
+        let [deep, other] = ["0", "1"].map(|inner| json(&("[".repeat(100_000) + inner + &"]".repeat(100_000))));
+        assert!(deep.is_same(&deep) && !deep.is_same(&other));
+        #[cfg(feature = "messagepack")]
+        {
+            let payload = join(std::iter::once(("field", &deep)), Format::MessagePack);
+            assert!(split(&payload).unwrap()[0].1 == deep);
         }
     }
 

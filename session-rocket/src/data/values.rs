@@ -178,7 +178,11 @@ impl Values {
         let replaced = std::mem::replace(self.slot(field.spec().index), slot);
         if field.spec().extra {
             match &replaced {
-                _ if !self.is_stored(field) => self.extra_before = None,
+                _ if !self.is_stored(field) => {
+                    self.extra_before = None;
+                    let schema = self.schema;
+                    self.rest.retain(|(name, _)| !schema.is_extra(name));
+                }
                 Slot::Stored { raw, .. } => self.extra_before = Some(raw.clone()),
                 Slot::Absent | Slot::Set(_) => {}
             }

@@ -34,7 +34,7 @@ impl State {
         self.current(field)
     }
 
-    /// As [`read`](Self::read), for a caller whose change does not rest on it.
+    /// As [`read`](Self::read), for a caller that does not base a `set` on the value.
     fn current(&self, field: &dyn AnyField) -> Option<Value> {
         let (schema, raw) = {
             let inner = self.lock();
@@ -53,8 +53,8 @@ impl State {
         }
     }
 
-    /// Reads, computes a change and makes it, unless there is none or a replay is under way, which made and logged the
-    /// change the first time. If another thread came between, reads and computes again, as a replay.
+    /// Reads, computes a change and makes it. Does nothing if no change is computed, or during a replay: the first run has
+    /// made and logged the change. If another thread came between, reads and computes again, as a replay.
     #[track_caller]
     fn change<O, S, N, D>(
         &self,
@@ -88,7 +88,15 @@ impl State {
     /// Makes a change that rests on nothing read before, unless a replay is under way.
     #[track_caller]
     fn write<D>(&self, make: impl FnOnce(&mut Inner) -> D) {
-        self.change((), || (), |(), ()| Some(()), |_, ()| true, |inner, (), ()| make(inner));
+        let at = Location::caller();
+        if is_replaying() {
+            return;
+        }
+        let mut inner = self.lock();
+        let replaced = make(&mut inner);
+        inner.mark(at);
+        drop(inner);
+        drop(replaced);
     }
 
     /// Changes one field. `log` returns the change to keep.
@@ -194,7 +202,8 @@ impl State {
     /// Writes what a given struct differs in; all of it if it is another user's.
     #[track_caller]
     pub(crate) fn replace(&self, write: impl FnOnce(&mut Edit)) {
-        let given = Edit::of_everything(Values::empty(self.lock().values.schema()), write);
+        let schema = self.lock().values.schema();
+        let given = Edit::of_everything(Values::empty(schema), write);
         self.run(move |edit| edit.replace(&given), Kind::Replace);
     }
 
@@ -216,7 +225,7 @@ impl State {
                 inner.intent.transacts |= kind == Kind::Transact;
                 let is_login = owners.as_ref().is_some_and(|(old, _)| *old == Owner::Nobody);
                 if kind == Kind::Replace || owners.is_some() && !is_login {
-                    // What the closure set for another user, or for nobody, is to stay; what was there before is not.
+                    // The user changes: keep what the closure set, and drop everything else.
                     let is_same_user = owners.is_some_and(|(old, new)| old == new);
                     return (edit.view.values, inner.put_all(edit.puts, is_same_user), Some(op));
                 }
@@ -269,16 +278,16 @@ impl State {
             return Ok(secret);
         }
         // Drawn without the lock, because drawing may wait; another thread may have come first.
-        let mut secret = CsrfSecret::random()?;
-        self.write(|inner| {
-            secret = match (inner.values.csrf(), &inner.carrier) {
-                (Some(secret), _) => secret,
-                (None, Carrier::Live(Live { id: Some(id), .. })) if inner.keeps_id() => CsrfSecret::of(id),
-                _ => secret,
-            };
-            inner.apply(Change::Csrf(secret));
-        });
-        Ok(secret)
+        let random = CsrfSecret::random()?;
+        let secret = {
+            let inner = self.lock();
+            match &inner.carrier {
+                Carrier::Live(Live { id: Some(id), .. }) if inner.keeps_id() => CsrfSecret::of(id),
+                _ => random,
+            }
+        };
+        self.write(|inner| inner.apply(Change::Csrf(secret)));
+        Ok(self.csrf_secret().unwrap_or(secret))
     }
 
     /// The secret that this session's tokens are made from, if there is one.

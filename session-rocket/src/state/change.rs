@@ -175,7 +175,7 @@ impl Put {
 pub struct Edit {
     pub(crate) view: View,
     pub(super) puts: Vec<Put>,
-    /// Whether only what differs is a change.
+    /// Whether a write of an equal value is ignored.
     compares: bool,
 }
 
@@ -191,7 +191,7 @@ impl Edit {
         edit
     }
 
-    /// Writes what another edit wrote. Of one user nothing is left for another.
+    /// Writes what another edit wrote. If the user changes, the former user's values are dropped.
     pub(super) fn replace(&mut self, given: &Self) {
         let (identity, others): (Vec<_>, Vec<_>) = given.puts.iter().cloned().partition(Put::is_of_identity);
         let owner = self.view.values.owner();

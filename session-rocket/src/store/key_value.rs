@@ -57,6 +57,9 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 
+/// How often [`Store::retire_all`] scans, at most. One scan more than sessions move during a scan is enough.
+const MAX_SCANS: usize = 8;
+
 /// A back-end that keeps entries and replaces them atomically.
 ///
 /// # Errors
@@ -163,6 +166,19 @@ impl<K: KeyValue> KeyValueStore<K> {
         Ok(())
     }
 
+    /// The keys of the sessions of `owner`, and the keys to which any session moved: it may have moved during the scan.
+    async fn keys_of(&self, owner: Owner<'_>) -> Result<Vec<Key>> {
+        let now = self.clock.now();
+        let mut keys = Vec::new();
+        self.scan(|key, held| match decide::load(held.into(), now) {
+            Lookup::Found(record) if owner.has(&record) => keys.push(key),
+            Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => keys.push(to),
+            Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
+        })
+        .await?;
+        Ok(keys)
+    }
+
     /// Ends the session of `owner` at `key`, or at the key it moved to. Returns how many sessions it ended.
     async fn retire_session(
         &self,
@@ -249,18 +265,20 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     }
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let (now, owner) = (self.clock.now(), Owner { scope, identity });
-        let mut keys = Vec::new();
-        self.scan(|key, held| match decide::load(held.into(), now) {
-            Lookup::Found(record) if owner.has(&record) => keys.push(key),
-            // The session may have moved to a key that the scan had already passed.
-            Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => keys.push(to),
-            Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
-        })
-        .await?;
-        // Concurrently, so that a key that cannot be written does not keep the other sessions alive.
-        let retired = join_all(keys.into_iter().map(|key| self.retire_session(key, owner, except, until))).await;
-        retired.into_iter().sum()
+        let owner = Owner { scope, identity };
+        let mut total = 0;
+        // A session may move to a key that a long scan had already passed. So scan again until nothing is left.
+        for _ in 0..MAX_SCANS {
+            let keys = self.keys_of(owner).await?;
+            // Concurrently, so that a key that cannot be written does not keep the other sessions alive.
+            let retired = join_all(keys.into_iter().map(|key| self.retire_session(key, owner, except, until))).await;
+            let retired = retired.into_iter().sum::<Result<u64>>()?;
+            if retired == 0 {
+                break;
+            }
+            total += retired;
+        }
+        Ok(total)
     }
 
     fn has_identity_index(&self) -> bool {

@@ -189,6 +189,12 @@ async fn respond<T: SessionData>(
         }
     };
     let (update, saved) = session.core().respond(scope, renews).await;
+    report(session, saved, response);
+    tell(update, attached, request, response);
+}
+
+/// Makes the response say whether its session was saved.
+fn report<T: SessionData>(session: &Session<T>, saved: Result<()>, response: &mut Response<'_>) {
     match saved {
         Err(error) if error.kind().is_drop() => {
             cookie::vary(response);
@@ -207,7 +213,6 @@ async fn respond<T: SessionData>(
             cookie::fail(response, status(&error));
         }
     }
-    tell(update, attached, request, response);
 }
 
 /// Logs that changes are not saved. For a withheld cookie, only the first line is a warning, because any other site can

@@ -8,9 +8,8 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use rmp_serde::{Deserializer, Serializer};
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, de};
-use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::json::{entries, items};
@@ -18,10 +17,13 @@ use super::json::{entries, items};
 /// How many levels are read, as in JSON; a damaged payload with more is refused before the stack is used up.
 const MAX_DEPTH: usize = 128;
 
+/// How many levels are written. A deeper part, which only a raw JSON value can have, stays JSON text.
+const MAX_WRITTEN: usize = 100;
+
 /// Appends the value that `json` is.
 pub(super) fn put(out: &mut Vec<u8>, json: &Bytes) {
     // Writing to a vector cannot fail, and no part of a text refuses to be serialized.
-    let _ = Text(json).serialize(&mut Serializer::new(out));
+    let _ = Text { json, depth: 0 }.serialize(&mut Serializer::new(out));
 }
 
 /// The JSON text of one value, if `bytes` are that and nothing else.
@@ -35,21 +37,48 @@ pub(super) fn to_json(bytes: &[u8]) -> Option<Bytes> {
 }
 
 /// A JSON text that is serialized as the value it is.
-struct Text<'j>(&'j Bytes);
+struct Text<'j> {
+    json: &'j Bytes,
+    depth: usize,
+}
 
 impl Serialize for Text<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if let Some(entries) = entries(self.0) {
-            return serializer.collect_map(entries.iter().map(|(name, json)| (name, Text(json))));
+        let Self { json, depth } = *self;
+        if depth == MAX_WRITTEN {
+            return serializer.serialize_bytes(json);
         }
-        if let Some(items) = items(self.0) {
-            return serializer.collect_seq(items.iter().map(Text));
+        let part = |json| Text { json, depth: depth + 1 };
+        if let Some(entries) = entries(json) {
+            return serializer.collect_map(entries.iter().map(|(name, json)| (name, part(json))));
         }
-        match serde_json::from_slice::<Json>(self.0) {
-            Ok(value) if value.to_string().as_bytes() == self.0 => value.serialize(serializer),
-            _ => serializer.serialize_bytes(self.0),
+        if let Some(items) = items(json) {
+            return serializer.collect_seq(items.iter().map(part));
+        }
+        // A `serde_json::Number` is not serialized: with the feature `arbitrary_precision` it is a map.
+        if let Some(value) = exact::<Option<bool>>(json) {
+            return value.serialize(serializer);
+        }
+        if let Some(value) = exact::<u64>(json) {
+            return serializer.serialize_u64(value);
+        }
+        if let Some(value) = exact::<i64>(json) {
+            return serializer.serialize_i64(value);
+        }
+        if let Some(value) = exact::<f64>(json) {
+            return serializer.serialize_f64(value);
+        }
+        match exact::<String>(json) {
+            Some(value) => serializer.serialize_str(&value),
+            None => serializer.serialize_bytes(json),
         }
     }
+}
+
+/// The value that is written as exactly this text.
+fn exact<T: DeserializeOwned + Serialize>(json: &[u8]) -> Option<T> {
+    let value = serde_json::from_slice(json).ok()?;
+    serde_json::to_vec(&value).is_ok_and(|text| text == json).then_some(value)
 }
 
 /// Writes the value that it visits as JSON text.
@@ -99,7 +128,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
-        self.put(&serde_json::Number::from_f64(value).ok_or_else(|| E::custom("not a finite number"))?)
+        if value.is_finite() { self.put(&value) } else { Err(E::custom("not a finite number")) }
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {

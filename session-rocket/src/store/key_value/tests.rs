@@ -49,6 +49,10 @@ impl KeyValue for Map {
         Ok(())
     }
 
+    fn can_scan(&self) -> bool {
+        true
+    }
+
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
         let mut entries = self.entries.lock().unwrap();
         let mut rest = Bound::Unbounded;

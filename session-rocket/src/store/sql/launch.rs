@@ -40,11 +40,7 @@ async fn prepare_once<DB: Dialect>(
         match (options.migrate, missing) {
             (_, Ok(None)) => {}
             (Migrate::Check, Ok(Some((version, name, _)))) => {
-                let context = format!(
-                    "migration {version} (`{name}`) of the session table has not run: run it with `session-rocket \
-                     migrate`, or by a launch with `migrate = \"auto\"`"
-                );
-                return Err(Error::new(ErrorKind::Config, context));
+                return Err(not_migrated(*version, name));
             }
             (Migrate::Check, Err(e)) => return Err(cannot_migrate::<DB>("read which migrations have run", table, e)),
             // A user who may not read the record may have a table that works: the probes tell.
@@ -63,6 +59,14 @@ async fn prepare_once<DB: Dialect>(
     };
     let probed = in_time::<DB, _>(limit, &cannot_use, probe).await?;
     connection.ended(probed).map_err(|e| explained::<DB>(&cannot_use, e))
+}
+
+fn not_migrated(version: i64, name: &str) -> Error {
+    let context = format!(
+        "migration {version} (`{name}`) of the session table has not run: run it with `session-rocket migrate`, or by a \
+         launch with `migrate = \"auto\"`"
+    );
+    Error::new(ErrorKind::Config, context)
 }
 
 /// Runs a step of a launch for at most `limit`.

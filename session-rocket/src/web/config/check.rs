@@ -63,7 +63,7 @@ impl Problems {
             "sweep_interval",
             "must not be zero: write \"off\" to never sweep",
         );
-        // For so long, a cache may serve what a process that cannot reach it has changed.
+        // If a process changes a session but cannot reach the cache, the cache serves the old session for this long.
         let is_ttl = (SECOND..=HOUR).contains(&cache_ttl);
         self.add_if(!is_ttl, "cache_ttl", "must lie between 1 second and 1 hour");
         let prefix = &config.key_prefix;
@@ -151,7 +151,7 @@ impl Problems {
             return;
         }
         self.add_if(
-            !config.store.ends_with(':'),
+            config.store.split_once(':').is_some_and(|(_, rest)| !rest.is_empty()),
             "store",
             "remove everything after the colon: write \"cookie+signed:\" or \"cookie+encrypted:\"",
         );

@@ -109,8 +109,8 @@ pub struct Config {
     /// The encoding of sessions that are saved from now on: `"json"`, or `"messagepack"` with the cargo feature of that
     /// name. Default: [`Format::Json`]. Django: `SESSION_SERIALIZER`.
     ///
-    /// Sessions in the other format are still read, and a value that no request changes keeps its format. So a change of
-    /// the format logs nobody out. Keep the feature while sessions live that were written with it.
+    /// Sessions in the other format are still read, and are converted when they are saved. So a change of the format logs
+    /// nobody out. Keep the feature while sessions live that were written with it.
     #[serde(with = "word")]
     pub format: Format,
 

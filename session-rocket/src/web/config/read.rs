@@ -12,7 +12,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::commit::sealed::SecretKey;
 
 impl Config {
-    /// The configuration that a launch would use which takes `table` from this figment, and nothing from code.
+    /// The configuration of a launch that reads `table` from this figment and has no configuration in code.
     ///
     /// The result is complete: `secure` and `cookie_name` are decided, and the `secret_keys` of a sealed cookie include
     /// Rocket's `secret_key` if no other key is set. In the profile `debug` there may be no key: a launch draws one.
