@@ -87,7 +87,9 @@ async fn on_postgres() {
     assert_eq!(error.kind(), ErrorKind::Config);
 
     a_silent_connection_is_given_up(&server.url(), server.port()).await;
+    silent_idle_connections_fail_no_call(&server.url(), server.port()).await;
     an_applications_pool(&pool).await;
+    a_server_that_became_read_only_is_left(&server).await;
     postgres_locks_are_waited_for(&server, &pool).await;
     a_broken_connection_fails_one_load(&server, &pool).await;
     let store = open(&options(server.url()).timeout(TIMEOUT)).await.expect("a store");
@@ -171,6 +173,27 @@ async fn neighbours_of_a_locked_row(store: &Arc<dyn Store>, locked: &Key, timeou
     }
 }
 
+/// After a failover, connections to the old primary are read-only. The setting of a user stands for that.
+async fn a_server_that_became_read_only_is_left(server: &Postgres) {
+    server.run("CREATE USER demoted PASSWORD 'demoted'; GRANT ALL ON SCHEMA public TO demoted").await;
+    let options = options(server.url_of("demoted", "demoted")).table("demoted");
+    let store = open(&options).await.expect("a store");
+    server.run("ALTER USER demoted SET default_transaction_read_only = on").await;
+    server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'demoted'").await;
+    let (key, record) = (Key::from_bytes([5; 32]), record(1));
+    let started = Instant::now();
+    while !format!("{:?}", store.create(&key, &record).await).contains("read-only transaction") {
+        assert!(started.elapsed() < PATIENCE, "the store does not connect to the read-only server");
+    }
+    // Several connections read from the old primary.
+    for list in join_all((0..4).map(|_| store.list("session", "ada"))).await {
+        list.expect("a list");
+    }
+    server.run("ALTER USER demoted RESET default_transaction_read_only").await;
+    store.create(&key, &record).await.expect_err("an old connection");
+    works(&*store, 1).await;
+}
+
 /// Loads that were under way together on a connection that broke are made again: none of them is worse off for it.
 async fn a_broken_connection_fails_one_load(server: &Postgres, pool: &PgPool) {
     const STUCK: &str = "FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
@@ -228,6 +251,7 @@ async fn on_mysql() {
     assert_eq!(store.load(&key).await.expect("a load"), Lookup::Found(kept));
 
     a_silent_connection_is_given_up(&server.url(), server.port()).await;
+    silent_idle_connections_fail_no_call(&server.url(), server.port()).await;
     mysql_runs_an_interrupted_migration_again(&server).await;
     mysql_locks_are_waited_for(&server).await;
     let pool = server.pool().await;
@@ -307,4 +331,21 @@ async fn a_silent_connection_is_given_up(url: &str, port: u16) {
             assert!(started.elapsed() < timeout * 10, "the store does not recover");
         }
     }
+}
+
+/// A firewall dropped several idle connections. The next call tests one of them and opens a new one, all within its time.
+async fn silent_idle_connections_fail_no_call(url: &str, port: u16) {
+    let proxy = Proxy::to(port).await;
+    let url = url.replace(&format!(":{port}"), &format!(":{}", proxy.port()));
+    let store = open(&options(url).timeout(TIMEOUT * 4)).await.expect("a store");
+    for list in join_all((0..6).map(|_| store.list("session", "ada"))).await {
+        list.expect("a list");
+    }
+    let connections = proxy.connections();
+    assert!(connections > 4, "{connections} connections");
+    // Connections that were just in use are not tested.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    proxy.swallow();
+    store.load(&Key::from_bytes([66; 32])).await.expect("a load on a new connection");
+    assert_eq!(proxy.connections(), connections + 1);
 }

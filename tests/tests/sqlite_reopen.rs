@@ -148,6 +148,24 @@ async fn a_link_is_followed_and_watched() {
     assert_eq!(restarted.load(&KEY).await.expect("a load"), Lookup::Found(record(2)));
 }
 
+/// A loop of links stands for all errors that say nothing about the file: of permissions, devices and network drives.
+#[tokio::test]
+async fn an_error_of_the_file_system_fails_only_the_calls_that_meet_it() {
+    let (directory, path, first) = site().await;
+    drop(first);
+    let [link, aside] = ["link.db", "aside.db"].map(|name| directory.path().join(name));
+    symlink(&path, &link).expect("a link");
+    let store = SqliteStore::open(&options(&link)).await.expect("a store");
+    fs::rename(&link, &aside).expect("a rename");
+    symlink(&link, &link).expect("a link to itself");
+    conformance::errors_are_not_answers(&store).await;
+    let error = store.load(&KEY).await.expect_err("the file cannot be checked");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(!error.to_string().contains("restart the site"), "{error}");
+    fs::rename(&aside, &link).expect("a rename");
+    assert_eq!(store.load(&KEY).await.expect("a load"), Lookup::Found(record(1)));
+}
+
 /// A write that waits for a lock while its file is removed reaches a file that nobody else sees.
 #[tokio::test]
 async fn a_write_to_a_file_removed_meanwhile_is_an_error() {

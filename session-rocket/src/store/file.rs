@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
@@ -18,10 +18,13 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 
 use batch::Batch;
-use shard::{LockedShard, Shard, shard_of};
+use queue::Queue;
+use shard::{Listed, LockedShard, Shard, shard_of};
 
 mod batch;
 mod directory;
+mod handle;
+mod queue;
 mod shard;
 
 /// How many calls may use the disk at once, each on its own thread. Tokio has 512 such threads for the whole site, and a
@@ -57,7 +60,7 @@ impl FileStore {
             path: directory::path_of(&options.url)?.into(),
             timeout: options.timeout,
             threads: Arc::new(Semaphore::new(THREADS)),
-            queues: (0..=u8::MAX).map(|_| Mutex::default()).collect(),
+            queues: (0..=u8::MAX).map(|_| Arc::default()).collect(),
             next_swept: AtomicU8::new(0),
         };
         let (path, creates) = (files.path.clone(), options.creates);
@@ -72,17 +75,14 @@ pub struct Files {
     timeout: Duration,
     threads: Arc<Semaphore>,
     /// One queue for each lock: only the call at the head of the queue tries to take the lock.
-    queues: Vec<Mutex<()>>,
+    queues: Vec<Arc<Queue>>,
     /// The shard that the next sweep starts with.
     next_swept: AtomicU8,
 }
 
 impl Files {
     async fn bounded<R>(&self, work: impl Future<Output = Result<R>>) -> Result<R> {
-        timeout(self.timeout, work).await.unwrap_or_else(|_| {
-            let context = "the session directory's disk did not reply in time, or another process holds a lock in it";
-            Err(Error::new(ErrorKind::Timeout, context))
-        })
+        timeout(self.timeout, work).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Runs `work` with the directory's path on a thread that may wait for the disk. `work` runs to its end even if the
@@ -101,25 +101,37 @@ impl Files {
         .await
     }
 
-    /// Runs `attempt` until it finds the shard's lock free, and so returns a result.
-    async fn when_unlocked<R: Send + 'static>(
+    /// Runs `work` with the result of `try_lock` as soon as another process does not hold the shard's lock. Returns `None`
+    /// if another process still holds the lock at the timeout.
+    async fn when_unlocked<L, R: Send + 'static>(
         &self,
         shard: u8,
-        attempt: impl Fn(&Path) -> Result<Option<R>> + Send + Sync + 'static,
-    ) -> Result<R> {
-        let attempt = Arc::new(attempt);
-        self.bounded(async {
-            let _turn = self.queues[usize::from(shard)].lock().await;
+        try_lock: impl Fn(&Path) -> Result<Option<L>> + Send + Sync + 'static,
+        work: impl Fn(&Path, L) -> Result<R> + Send + Sync + 'static,
+    ) -> Result<Option<R>> {
+        let queue = &self.queues[usize::from(shard)];
+        let noted = queue.clone();
+        let attempt = Arc::new(move |root: &Path| {
+            let locked = try_lock(root)?;
+            noted.record_attempt(locked.is_none());
+            locked.map(|locked| work(root, locked)).transpose()
+        });
+        let done = timeout(self.timeout, async {
+            let _turn = queue.turn.lock().await;
             loop {
                 let attempt = attempt.clone();
                 // No thread waits for the lock: a call whose caller gave up would still take the lock later.
                 if let Some(done) = self.on_disk(move |root| attempt(root)).await? {
-                    return Ok(done);
+                    return Ok(Some(done));
                 }
                 sleep(PAUSE).await;
             }
-        })
-        .await
+        });
+        match done.await {
+            Ok(done) => done,
+            Err(_) if queue.is_held(self.timeout / 2) => Ok(None),
+            Err(_) => Err(late()),
+        }
     }
 
     /// Runs `work` on a shard while this call holds the shard's lock.
@@ -128,18 +140,18 @@ impl Files {
         shard: u8,
         work: impl Fn(&LockedShard) -> Result<R> + Send + Sync + 'static,
     ) -> Result<R> {
-        let attempt = move |root: &Path| LockedShard::try_lock(root, shard)?.map(|locked| work(&locked)).transpose();
-        self.when_unlocked(shard, attempt).await
+        let try_lock = move |root: &Path| LockedShard::try_lock(root, shard);
+        let done = self.when_unlocked(shard, try_lock, move |_, locked| work(&locked)).await?;
+        done.ok_or_else(|| Error::new(ErrorKind::Timeout, "another process holds a lock in the session directory"))
     }
 
-    /// Reads the shards from `first` on, as many as one call to the disk may read.
+    /// Lists the keys of the shards from `first` on, as many as one call to the disk may list.
     async fn batch(&self, first: u8) -> Result<Batch> {
-        match self.when_unlocked(first, move |root| Batch::try_read(root, first)).await {
+        let try_lock = move |root: &Path| Listed::try_lock(root, first);
+        match self.when_unlocked(first, try_lock, move |root, locked| Batch::list(root, first, locked)).await? {
+            Some(batch) => Ok(batch),
             // A process that stopped while it holds the lock does not replace files either.
-            Err(error) if error.kind() == ErrorKind::Timeout => {
-                self.on_disk(move |root| Batch::read_without_lock(root, first)).await
-            }
-            batch => batch,
+            None => self.on_disk(move |root| Batch::list_without_lock(root, first)).await,
         }
     }
 }
@@ -197,7 +209,12 @@ impl KeyValue for Files {
         let mut next = Some(0);
         while let Some(first) = next {
             let batch = self.batch(first).await?;
-            batch.entries.into_iter().for_each(|(key, value)| visit(key, value));
+            for keys in batch.keys.chunks(batch::CHUNK) {
+                let keys = keys.to_vec();
+                // Each chunk has its own timeout, so that a large shard on a slow disk does not fail.
+                let entries = self.on_disk(move |root| batch::read(root, &keys)).await?;
+                entries.into_iter().for_each(|(key, value)| visit(key, value));
+            }
             next = batch.next;
         }
         Ok(())
@@ -206,6 +223,10 @@ impl KeyValue for Files {
 
 async fn blocking<R: Send + 'static>(work: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
     spawn_blocking(work).await.map_err(interrupted)?
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::Timeout, "the session directory's disk did not reply in time")
 }
 
 fn interrupted(error: impl std::error::Error + Send + Sync + 'static) -> Error {

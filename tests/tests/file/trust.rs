@@ -63,6 +63,7 @@ async fn a_directory_that_others_may_enter_is_refused() {
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode");
         let error = refused(&path).await;
         assert_config(&error, &format!("mode is {mode:04o}): run `chmod 700 {}`", path.display()));
+        assert_config(&error, "empty the directory");
     }
     fs::set_permissions(&path, Permissions::from_mode(0o700)).expect("a mode");
     open(&path).await;
@@ -74,7 +75,9 @@ async fn a_directory_of_another_user_is_refused() {
     if is_root() {
         fs::create_dir(&path).expect("a directory");
         chown(&path, Some(OTHER), None).expect("another owner");
-        assert_config(&refused(&path).await, &format!("belongs to user {OTHER}, not to user 0: run `chown 0 "));
+        let error = refused(&path).await;
+        assert_config(&error, &format!("belongs to user {OTHER}, not to user 0: run `chown 0 "));
+        assert_config(&error, "empty the directory");
     } else {
         assert_config(&refused(Path::new("/usr")).await, "belongs to user 0, not to user");
     }
@@ -189,4 +192,86 @@ async fn a_damaged_file_is_an_error() {
     }
     fs::write(&file, &whole).expect("a write");
     assert_eq!(found(&store, &KEY).await.payload, record(1).payload);
+}
+
+/// Whatever stands in place of a record, no call hangs, and none follows a link to a valid record.
+#[tokio::test]
+async fn a_record_is_read_from_a_regular_file_only() {
+    let (folder, path) = place();
+    let store = open(&path).await;
+    let original = record(1);
+    created(&store, &KEY, &original).await;
+    let (file, aside) = (file_of(&path, &KEY), folder.path().join("aside"));
+    fs::rename(&file, &aside).expect("a rename");
+
+    symlink(&aside, &file).expect("a link");
+    assert_unavailable(&store, &KEY).await;
+    assert_eq!(store.list("session", "ada").await.expect_err("a link").kind(), ErrorKind::Unavailable);
+    fs::remove_file(&file).expect("a removal");
+
+    assert!(Command::new("mkfifo").arg(&file).status().expect("mkfifo").success());
+    assert_unavailable(&store, &KEY).await;
+    fs::remove_file(&file).expect("a removal");
+
+    fs::create_dir(&file).expect("a folder");
+    assert_unavailable(&store, &KEY).await;
+    fs::remove_dir(&file).expect("a removal");
+
+    fs::rename(&aside, &file).expect("a rename");
+    assert_eq!(found(&store, &KEY).await, original);
+}
+
+fn assert_foreign<T: std::fmt::Debug>(answer: Result<T, Error>) {
+    let error = answer.expect_err("it belongs to another user");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.to_string().contains("contains a file or folder of another user"), "{error}");
+    assert!(!format!("{error:?}").contains("abab"), "{error:?}");
+}
+
+/// Only root can give a file to another user.
+#[tokio::test]
+async fn a_record_of_another_user_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let (_folder, path) = place();
+    let store = open(&path).await;
+    let original = record(1).with_identity("ada");
+    created(&store, &KEY, &original).await;
+    let file = file_of(&path, &KEY);
+    chown(&file, Some(OTHER), None).expect("another owner");
+    assert_foreign(store.load(&KEY).await);
+    assert_foreign(store.update(&KEY, original.version, &record(2)).await);
+    assert_foreign(store.list("session", "ada").await);
+    assert_foreign(store.retire_all("session", "ada", None, original.expires_at).await);
+    chown(&file, Some(0), None).expect("an owner");
+    assert_eq!(found(&store, &KEY).await, original);
+}
+
+#[tokio::test]
+async fn a_folder_of_another_user_or_a_link_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let (folder, path) = place();
+    let store = open(&path).await;
+    let original = record(1).with_identity("ada");
+    created(&store, &KEY, &original).await;
+    let shard = path.join("ab");
+    chown(&shard, Some(OTHER), None).expect("another owner");
+    assert_foreign(store.update(&KEY, original.version, &record(2)).await);
+    assert_foreign(store.list("session", "ada").await);
+    assert_foreign(store.delete_expired(1).await);
+    assert_config(&refused(&path).await, "contains a file or folder of another user: empty the directory");
+    chown(&shard, Some(0), None).expect("an owner");
+
+    let aside = folder.path().join("aside");
+    fs::rename(&shard, &aside).expect("a rename");
+    symlink(&aside, &shard).expect("a link");
+    let error = store.list("session", "ada").await.expect_err("a link");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(store.update(&KEY, original.version, &record(2)).await.is_err());
+    fs::remove_file(&shard).expect("a removal");
+    fs::rename(&aside, &shard).expect("a rename");
+    assert_eq!(found(&store, &KEY).await, original);
 }

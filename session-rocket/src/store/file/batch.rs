@@ -4,44 +4,48 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::shard::Shard;
+use super::shard::{Listed, Shard, shard_of};
 use crate::base::error::Result;
 use crate::base::id::Key;
 
-/// A batch ends with the shard that brings it to this many entries. With smaller batches, a scan of few sessions would
-/// change threads for each of the 256 shards.
+/// A batch ends with the shard that brings it to this many keys, or after [`SHARDS`].
 const SIZE: usize = 256;
+/// How many shards one call to the disk lists at most. With one shard in each call, a scan of few sessions would change
+/// threads for each of the 256 shards. With all of them, the call would time out on a slow disk.
+const SHARDS: usize = 16;
+/// How many files one call to the disk reads at most.
+pub(super) const CHUNK: usize = 1000;
 
-/// The entries of some shards.
+/// The keys of some shards.
 pub(super) struct Batch {
-    pub(super) entries: Vec<(Key, Bytes)>,
+    pub(super) keys: Vec<Key>,
     /// The first shard after the batch, unless the batch contains the last one.
     pub(super) next: Option<u8>,
 }
 
 impl Batch {
-    /// Reads the shards from `first` on, up to the first one whose lock another process holds. Returns `None` if that is
-    /// `first`.
-    pub(super) fn try_read(root: &Path, first: u8) -> Result<Option<Self>> {
-        let mut entries = Vec::new();
-        for number in first..=u8::MAX {
-            let shard = Shard::new(root, number);
-            match shard.try_names()? {
-                Some(names) => entries.extend(shard.read_all(&names)?),
-                None if number == first => return Ok(None),
-                None => return Ok(Some(Self { entries, next: Some(number) })),
-            }
-            if entries.len() >= SIZE {
-                return Ok(Some(Self { entries, next: number.checked_add(1) }));
-            }
+    /// Lists the locked shard `first` and the shards after it, up to the next one whose lock another process holds.
+    pub(super) fn list(root: &Path, first: u8, locked: Listed) -> Result<Self> {
+        let mut keys = locked.keys()?;
+        drop(locked);
+        let mut next = first.checked_add(1);
+        for _ in 1..SHARDS {
+            let Some(number) = next.filter(|_| keys.len() < SIZE) else { break };
+            let Some(locked) = Listed::try_lock(root, number)? else { break };
+            keys.extend(locked.keys()?);
+            next = number.checked_add(1);
         }
-        Ok(Some(Self { entries, next: None }))
+        Ok(Self { keys, next })
     }
 
-    /// Reads one shard, even if another process holds its lock.
-    pub(super) fn read_without_lock(root: &Path, number: u8) -> Result<Self> {
-        let shard = Shard::new(root, number);
-        let entries = shard.read_all(&shard.names()?)?;
-        Ok(Self { entries, next: number.checked_add(1) })
+    /// Lists one shard, even if another process holds its lock.
+    pub(super) fn list_without_lock(root: &Path, number: u8) -> Result<Self> {
+        Ok(Self { keys: Shard::new(root, number).keys()?, next: number.checked_add(1) })
     }
+}
+
+/// Returns the entries of those keys whose files still exist.
+pub(super) fn read(root: &Path, keys: &[Key]) -> Result<Vec<(Key, Bytes)>> {
+    let entry = |key: &Key| Shard::new(root, shard_of(key)).read(key).map(|value| Some((*key, value?))).transpose();
+    keys.iter().filter_map(entry).collect()
 }

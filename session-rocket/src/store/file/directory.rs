@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use super::shard;
+use super::{handle, shard};
 use crate::base::error::{Error, ErrorKind, Result};
+
+/// What to do after the owner or mode of the directory was wrong.
+const EMPTY: &str = "empty the directory, because other users may have changed the sessions in it";
 
 /// The absolute path of the directory that a `file:` URL names. It is absolute because the application may change its
 /// working directory later.
@@ -61,9 +64,15 @@ fn require(path: &Path) -> Result<()> {
 
 fn unusable(path: &Path, error: Error) -> Error {
     let shown = path.display();
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    if cause.is_some_and(handle::is_foreign) {
+        let context = format!(
+            "`{shown}` contains a file or folder of another user: empty the directory, or choose another directory"
+        );
+        return Error::with_source(ErrorKind::Config, context, error);
+    }
     let context =
         format!("cannot write to `{shown}`: let this process write and lock there, or choose another directory");
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     // Another configuration does not make room on the disk, but waiting may.
     let kind = if cause.is_some_and(shard::is_full) { ErrorKind::Unavailable } else { ErrorKind::Config };
     Error::with_source(kind, context, error)
@@ -115,10 +124,14 @@ fn examine(path: &Path) -> Result<(), String> {
     }
     let (owner, user, mode) = (found.uid(), geteuid().as_raw(), found.mode() & 0o7777);
     if owner != user {
-        return Err(format!("`{shown}` belongs to user {owner}, not to user {user}: run `chown {user} {shown}`"));
+        return Err(format!(
+            "`{shown}` belongs to user {owner}, not to user {user}: run `chown {user} {shown}`, and {EMPTY}"
+        ));
     }
     if mode & 0o077 != 0 {
-        return Err(format!("`{shown}` is open to other users (its mode is {mode:04o}): run `chmod 700 {shown}`"));
+        return Err(format!(
+            "`{shown}` is open to other users (its mode is {mode:04o}): run `chmod 700 {shown}`, and {EMPTY}"
+        ));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A shard: one of the 256 folders of the session directory. It holds the files of the keys that begin with one byte.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::handle::{self, is_foreign, open_file, open_folder};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
@@ -34,23 +35,15 @@ impl Shard {
 
     /// Returns the content of a key's file, if the file exists.
     pub(super) fn read(&self, key: &Key) -> Result<Option<Bytes>> {
-        let content = found(fs::read(self.file(key))).map_err(cannot("read a file"))?;
-        Ok(content.map(Bytes::from))
+        let mut content = Vec::new();
+        let read = open_file(&self.file(key)).and_then(|mut file| file.read_to_end(&mut content));
+        let found = found(read).map_err(cannot("read a file"))?;
+        Ok(found.map(|_| Bytes::from(content)))
     }
 
-    /// Lists the names of all files, unless another process holds the shard's lock. The lock keeps other processes from
-    /// replacing files meanwhile, because some file systems then list neither the old file nor the new one.
-    pub(super) fn try_names(&self) -> Result<Option<Vec<String>>> {
-        let Some(folder) = found(File::open(&self.path)).map_err(cannot("open a folder"))? else {
-            return Ok(Some(Vec::new()));
-        };
-        if try_lock(&folder)? { self.names().map(Some) } else { Ok(None) }
-    }
-
-    /// Returns the entries of those files that still exist.
-    pub(super) fn read_all(&self, names: &[String]) -> Result<Vec<(Key, Bytes)>> {
-        let keys = names.iter().filter_map(|name| key_of(name));
-        keys.filter_map(|key| self.read(&key).map(|value| Some((key, value?))).transpose()).collect()
+    /// Returns the keys of all files.
+    pub(super) fn keys(&self) -> Result<Vec<Key>> {
+        Ok(self.names()?.iter().filter_map(|name| key_of(name)).collect())
     }
 
     /// Returns the names of the files that a sweep removes: at most `limit` expired entries, and every file that is still
@@ -81,7 +74,7 @@ impl Shard {
     /// Returns when an entry expires, if its file exists.
     fn expiry(&self, name: &str) -> Result<Option<Timestamp>> {
         let mut header = Vec::new();
-        let read = File::open(self.path.join(name)).and_then(|file| file.take(HEADER).read_to_end(&mut header));
+        let read = open_file(&self.path.join(name)).and_then(|file| file.take(HEADER).read_to_end(&mut header));
         if found(read).map_err(cannot("read a file"))?.is_none() {
             return Ok(None);
         }
@@ -89,8 +82,9 @@ impl Shard {
         envelope::expiry(&header).map(Some).ok_or_else(malformed)
     }
 
-    pub(super) fn names(&self) -> Result<Vec<String>> {
-        let Some(entries) = found(fs::read_dir(&self.path)).map_err(cannot("list a folder"))? else {
+    fn names(&self) -> Result<Vec<String>> {
+        let listed = open_folder(&self.path).and_then(|_| fs::read_dir(&self.path));
+        let Some(entries) = found(listed).map_err(cannot("list a folder"))? else {
             return Ok(Vec::new());
         };
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
@@ -102,10 +96,33 @@ impl Shard {
     }
 }
 
+/// A shard whose files no other process replaces while this process lists them. Some file systems would list neither the
+/// old file nor the new one.
+pub(super) struct Listed {
+    shard: Shard,
+    /// `None` if the folder is missing.
+    lock: Option<Lock>,
+}
+
+impl Listed {
+    /// Takes the lock of a shard whose folder exists, unless another process holds the lock.
+    pub(super) fn try_lock(root: &Path, number: u8) -> Result<Option<Self>> {
+        let shard = Shard::new(root, number);
+        let Some(folder) = found(open_folder(&shard.path)).map_err(cannot("open a folder"))? else {
+            return Ok(Some(Self { shard, lock: None }));
+        };
+        Ok(Lock::try_lock(folder)?.map(|lock| Self { shard, lock: Some(lock) }))
+    }
+
+    pub(super) fn keys(&self) -> Result<Vec<Key>> {
+        if self.lock.is_some() { self.shard.keys() } else { Ok(Vec::new()) }
+    }
+}
+
 /// A shard whose lock this process holds. Only its holder changes files in the shard.
 pub(super) struct LockedShard {
     shard: Shard,
-    folder: File,
+    lock: Lock,
 }
 
 impl Deref for LockedShard {
@@ -123,8 +140,8 @@ impl LockedShard {
         if create_folder(&shard.path).map_err(cannot("create a folder"))? {
             sync(root).map_err(cannot("write a folder"))?;
         }
-        let folder = File::open(&shard.path).map_err(cannot("open a folder"))?;
-        Ok(try_lock(&folder)?.then_some(Self { shard, folder }))
+        let folder = open_folder(&shard.path).map_err(cannot("open a folder"))?;
+        Ok(Lock::try_lock(folder)?.map(|lock| Self { shard, lock }))
     }
 
     /// Replaces or creates a key's file. Even after a crash, the file is either the old one or the new one.
@@ -165,14 +182,16 @@ impl LockedShard {
 
     /// Makes created, renamed and removed files survive a power cut.
     fn sync(&self) -> Result<()> {
-        self.folder.sync_all().map_err(cannot("write a folder"))
+        self.lock.folder.sync_all().map_err(cannot("write a folder"))
     }
 }
 
 /// Creates the folders of all shards and checks that they can be locked.
 pub(super) fn create_all(root: &Path) -> Result<()> {
     for number in 0..=u8::MAX {
-        create_folder(&Shard::new(root, number).path).map_err(cannot("create a folder"))?;
+        let path = Shard::new(root, number).path;
+        create_folder(&path).map_err(cannot("create a folder"))?;
+        open_folder(&path).map_err(cannot("open a folder"))?;
     }
     // Another process may have created folders and been killed before they were on the disk.
     sync(root).map_err(cannot("write a folder"))?;
@@ -204,9 +223,14 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
-/// Says what failed, and whether the disk is full. The operating system's message contains no path.
+/// Says what failed, and whether the disk is full or something belongs to another user. The operating system's message
+/// contains no path.
 fn cannot(what: &'static str) -> impl Fn(io::Error) -> Error {
     move |error| {
+        if is_foreign(&error) {
+            let context = "the session directory contains a file or folder of another user: empty the directory";
+            return Error::with_source(ErrorKind::Unavailable, context, error);
+        }
         let why = if is_full(&error) { ": there is no room left on its disk, or in this user's quota" } else { "" };
         Error::with_source(ErrorKind::Unavailable, format!("cannot {what} in the session directory{why}"), error)
     }
@@ -220,18 +244,34 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Locks an open folder until it is closed, unless another process holds the lock.
-fn try_lock(folder: &File) -> Result<bool> {
-    match folder.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(cannot("lock a folder")(error)),
+/// The lock of an open folder.
+struct Lock {
+    folder: File,
+}
+
+impl Lock {
+    /// Locks an open folder, unless another process holds the lock.
+    fn try_lock(folder: File) -> Result<Option<Self>> {
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(Self { folder })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(cannot("lock a folder")(error)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    /// Releases the lock. Closing the folder is not enough: a child that was forked meanwhile would keep the lock, because
+    /// the child has the folder open too.
+    fn drop(&mut self) {
+        // If this fails, closing the folder may still release the lock.
+        let _ = self.folder.unlock();
     }
 }
 
 /// Writes a file for this user alone, through to the disk.
 fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = handle::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -263,6 +303,22 @@ mod tests {
         let error = cannot("write a file")(io::ErrorKind::PermissionDenied.into());
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(error.to_string(), "cannot write a file in the session directory");
+    }
+
+    /// A forked child shares the open folder as a duplicate of its descriptor does.
+    #[test]
+    fn a_lock_is_released_although_a_forked_child_has_the_folder_open() {
+        let root = tempfile::tempdir().unwrap();
+        let locked = LockedShard::try_lock(root.path(), 1).unwrap().unwrap();
+        let child = locked.lock.folder.try_clone().unwrap();
+        assert!(Listed::try_lock(root.path(), 1).unwrap().is_none());
+        drop(locked);
+        let listed = Listed::try_lock(root.path(), 1).unwrap().unwrap();
+        let other_child = listed.lock.as_ref().unwrap().folder.try_clone().unwrap();
+        assert!(LockedShard::try_lock(root.path(), 1).unwrap().is_none());
+        drop(listed);
+        assert!(LockedShard::try_lock(root.path(), 1).unwrap().is_some());
+        drop((child, other_child));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl<DB: Dialect> Client<DB> {
         // Large, and used once.
         let longest = Box::pin(prepare(&writer, &table, &statements.probes, options)).await?;
         // The launch has read the database, so its log exists.
-        let file = path.map(DatabaseFile::new);
+        let file = path.map(DatabaseFile::new).transpose()?;
         let (clock, timeout) = (options.clock.clone(), options.timeout);
         Ok(Self { statements, clock, writer, readers, timeout, longest, file })
     }

@@ -4,21 +4,16 @@
 //! every call, and starts a timer for each connection that it lends.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Pool};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::dialect::{ConnectOptions, Dialect};
-
-/// A connection that was idle for longer is tested before its next use, because the server may have been restarted.
-const IDLE: Duration = Duration::from_secs(1);
-
-/// A connection to a server is closed at this age, so that settings of the server and changes of its address take effect.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+use super::dialect::{ConnectOptions, Dialect, Fault};
+use super::idle::{Idle, IdleConnections};
 
 /// The connections of a store to one database.
 pub(super) struct Connections<DB: Dialect>(Arc<Source<DB>>);
@@ -32,15 +27,7 @@ struct Own<DB: Dialect> {
     connect: Box<dyn Fn() -> ConnectOptions<DB> + Send + Sync>,
     limit: Duration,
     permits: Arc<Semaphore>,
-    /// The connection that was used last is the last one.
-    idle: Mutex<Vec<Idle<DB>>>,
-}
-
-struct Idle<DB: Dialect> {
-    connection: DB::Connection,
-    opened_at: Instant,
-    since: Instant,
-    is_doubtful: bool,
+    idle: Mutex<IdleConnections<DB::Connection>>,
 }
 
 /// A connection for one call.
@@ -63,6 +50,8 @@ enum End {
     CutOff,
     /// With an error after which the connection may be broken.
     Failed,
+    /// A server refused the statement because it is read-only, or because the user lacks a right.
+    Forbidden,
     Answered,
 }
 
@@ -75,7 +64,8 @@ impl<DB: Dialect> Connections<DB> {
     ) -> Self {
         // At least one, so that no call waits for ever.
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Source::Own(Own { connect: Box::new(connect), limit, permits, idle: Mutex::default() })))
+        let idle = Mutex::new(IdleConnections::new());
+        Self(Arc::new(Source::Own(Own { connect: Box::new(connect), limit, permits, idle })))
     }
 
     /// The connections of an application's pool. Call this function within a runtime.
@@ -99,15 +89,16 @@ impl<DB: Dialect> Connections<DB> {
         };
         loop {
             let permit = own.permits.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            let Some(Idle { connection, opened_at, since, is_doubtful }) = own.idle().pop() else {
+            let Some(idle) = own.take_idle() else {
                 let mut connection = DB::Connection::connect_with(&(own.connect)()).await?;
                 DB::set_up(&mut connection, own.limit).await?;
                 return Ok(self.lend(Lent::Own { connection, opened_at: Instant::now(), _permit: permit }));
             };
+            let needs_test = idle.needs_test();
+            let Idle { connection, opened_at, .. } = idle;
             // Lent before the test, so that the connection is taken back if the caller goes away meanwhile.
             let mut borrowed = self.lend(Lent::Own { connection, opened_at, _permit: permit });
-            let needs_test = is_doubtful || since.elapsed() > IDLE;
-            if !needs_test || borrowed.get().ping().await.is_ok() {
+            if !needs_test || own.is_alive(borrowed.get()).await {
                 return Ok(borrowed);
             }
             // A broken connection is not taken back.
@@ -127,8 +118,30 @@ impl<DB: Dialect> Clone for Connections<DB> {
 }
 
 impl<DB: Dialect> Own<DB> {
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle<DB>>> {
+    fn idle(&self) -> MutexGuard<'_, IdleConnections<DB::Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the idle connection that is to be used next, after those that are too old were closed.
+    fn take_idle(&self) -> Option<Idle<DB::Connection>> {
+        self.close_old();
+        self.idle().pop()
+    }
+
+    /// Tests whether a connection still works.
+    async fn is_alive(&self, connection: &mut DB::Connection) -> bool {
+        if !DB::IS_SERVER {
+            // The test waits for a statement that was cut off. The connection has to stay even if the statement takes long,
+            // because a database in memory is gone with its connection.
+            return connection.ping().await.is_ok();
+        }
+        // Enough of the call's time is left for a new connection and the statement.
+        if let Ok(answer) = timeout(self.limit / 4, connection.ping()).await {
+            return answer.is_ok();
+        }
+        // The other connections were idle for longer or failed. If the call tested each of them, it would run out of time.
+        self.close_all();
+        false
     }
 
     /// Takes a connection back. One to SQLite stays open as long as the store: SQLite removes its log with the last
@@ -138,14 +151,33 @@ impl<DB: Dialect> Own<DB> {
             // Nobody else may read the reply.
             return;
         }
-        let is_doubtful = end != End::Answered;
-        let mut idle = self.idle();
-        idle.push(Idle { connection, opened_at, since: Instant::now(), is_doubtful });
-        let is_old = |idle: &mut Idle<DB>| DB::IS_SERVER && idle.opened_at.elapsed() > LIFETIME;
-        let old: Vec<_> = idle.extract_if(.., is_old).collect();
-        drop(idle);
+        self.idle().push(connection, opened_at, end != End::Answered);
+        if end == End::Forbidden {
+            // After a failover, the old primary is read-only. The next call connects anew, and so to the new primary.
+            self.close_all();
+        } else {
+            self.close_old();
+        }
+    }
+
+    /// Closes the idle connections that are too old. Those to SQLite stay open.
+    fn close_old(&self) {
+        if DB::IS_SERVER {
+            let old = self.idle().remove_old();
+            self.close(old);
+        }
+    }
+
+    /// Closes all idle connections.
+    fn close_all(&self) {
+        let all = self.idle().remove_all();
+        self.close(all);
+    }
+
+    /// Tells the server that the connections end. Without a runtime, they are dropped.
+    fn close(&self, connections: Vec<Idle<DB::Connection>>) {
         if let Ok(runtime) = Handle::try_current() {
-            for Idle { connection, .. } in old {
+            for Idle { connection, .. } in connections {
                 runtime.spawn(timeout(self.limit, connection.close()));
             }
         }
@@ -164,6 +196,7 @@ impl<DB: Dialect> Borrowed<DB> {
     /// Notes how the statement on the connection ended.
     pub(super) fn ended<A>(&mut self, answer: sqlx::Result<A>) -> sqlx::Result<A> {
         self.end = match &answer {
+            Err(error) if DB::IS_SERVER && DB::fault(error) == Fault::Forbidden => End::Forbidden,
             Err(error) if !DB::is_refusal(error) => End::Failed,
             _ => End::Answered,
         };
@@ -193,7 +226,7 @@ fn give_back<DB: Dialect>(mut connection: PoolConnection<DB>, end: End, limit: D
     if !DB::IS_SERVER {
         return;
     }
-    if end == End::CutOff {
+    if matches!(end, End::CutOff | End::Forbidden) {
         connection.close_on_drop();
         return;
     }

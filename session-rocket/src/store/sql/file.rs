@@ -4,6 +4,7 @@
 //! each.
 
 use std::fs::Metadata;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,19 +26,28 @@ pub(super) struct DatabaseFile {
 
 impl DatabaseFile {
     /// Remembers the files that exist now.
-    pub(super) fn new(path: PathBuf) -> Self {
+    ///
+    /// # Errors
+    /// When the file system does not tell which files exist.
+    pub(super) fn new(path: PathBuf) -> Result<Self> {
         // SQLite follows links before it names the log.
         let mut log = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone()).into_os_string();
         log.push("-wal");
         let log = PathBuf::from(log);
-        Self { id: id(&path), log_id: id(&log), path, log, is_lost: AtomicBool::new(false) }
+        let unknown = |e| Error::with_source(ErrorKind::Unavailable, "cannot check the SQLite file", e);
+        let (id, log_id) = (id(&path).map_err(unknown)?, id(&log).map_err(unknown)?);
+        Ok(Self { path, id, log, log_id, is_lost: AtomicBool::new(false) })
     }
 
     /// Fails if the path leads to another file than the open one, now or at an earlier call. The first such call logs what
-    /// to do.
+    /// to do. Any other error of the file system fails this call only.
     pub(super) fn check(&self, verb: &str) -> Result<()> {
         if !self.is_lost.load(Ordering::SeqCst) {
-            if self.is_in_place() {
+            let unknown = |e| {
+                let context = format!("cannot {verb} a session: cannot check the SQLite file");
+                Error::with_source(ErrorKind::Unavailable, context, e)
+            };
+            if self.is_in_place().map_err(unknown)? {
                 return Ok(());
             }
             if !self.is_lost.swap(true, Ordering::SeqCst) {
@@ -54,13 +64,18 @@ impl DatabaseFile {
         Err(Error::new(ErrorKind::Unavailable, context))
     }
 
-    fn is_in_place(&self) -> bool {
-        self.id == id(&self.path) && (self.log_id.is_none() || self.log_id == id(&self.log))
+    fn is_in_place(&self) -> io::Result<bool> {
+        Ok(self.id == id(&self.path)? && (self.log_id.is_none() || self.log_id == id(&self.log)?))
     }
 }
 
-fn id(path: &Path) -> Option<FileId> {
-    std::fs::metadata(path).ok().as_ref().map(file_id)
+/// The identity of the file at a path. `None` if the file or a directory of the path does not exist.
+fn id(path: &Path) -> io::Result<Option<FileId>> {
+    match std::fs::metadata(path) {
+        Ok(file) => Ok(Some(file_id(&file))),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 #[cfg(unix)]

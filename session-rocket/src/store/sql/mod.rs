@@ -7,6 +7,7 @@ mod connections;
 mod dialect;
 mod driver;
 mod file;
+mod idle;
 mod launch;
 #[cfg(feature = "mysql")]
 pub mod mysql;

@@ -31,8 +31,8 @@ impl MySqlStore {
     /// `options.timeout` for a lock.
     ///
     /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the URL or the table's name is invalid: within
-    /// `options.timeout`.
+    /// When the database cannot be reached, migrated or written to, or the URL or the table's name is invalid. Each attempt
+    /// to connect, and each check of the table, is given up after `options.timeout`; a migration may take longer.
     pub async fn open(options: &Options) -> Result<Self> {
         let url = match options.url.split_once(':') {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mariadb") => format!("mysql:{rest}"),

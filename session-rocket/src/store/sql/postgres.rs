@@ -28,9 +28,10 @@ impl PostgresStore {
     /// The server gives up a statement after `options.timeout`, unless the URL's `options` say otherwise.
     ///
     /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the URL or the table's name is invalid: within
-    /// `options.timeout`. [`ErrorKind::Config`] for `statement-cache-capacity=0`, with which sqlx leaves a prepared
-    /// statement in the server for each call.
+    /// When the database cannot be reached, migrated or written to, or the URL or the table's name is invalid. Each attempt
+    /// to connect, and each check of the table, is given up after `options.timeout`; a migration may take longer.
+    /// [`ErrorKind::Config`] for `statement-cache-capacity=0`, with which sqlx leaves a prepared statement in the server
+    /// for each call.
     pub async fn open(options: &Options) -> Result<Self> {
         if options.url.split(['?', '&']).any(|pair| pair == "statement-cache-capacity=0") {
             return Err(Error::new(ErrorKind::Config, UNCACHED));

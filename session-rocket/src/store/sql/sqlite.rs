@@ -37,7 +37,7 @@ const MAIN_FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'mai
 /// one connection that writes and several that read.
 ///
 /// If the file is moved, removed or replaced while it is open, every call fails with
-/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) until the site is restarted.
+/// [`ErrorKind::Unavailable`] until the site is restarted.
 pub type SqliteStore = SqlStore<Sqlite>;
 
 impl SqliteStore {

@@ -1,0 +1,70 @@
+//! Opens files and folders of the session directory, and checks whose they are.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+
+/// Without `NONBLOCK`, opening a named pipe would wait for its other end.
+const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
+
+/// The cause of the error for a file or folder that belongs to another user.
+#[derive(Debug)]
+struct Foreign;
+
+impl std::fmt::Display for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the owner is another user")
+    }
+}
+
+impl std::error::Error for Foreign {}
+
+/// Whether `error` says that a file or folder belongs to another user.
+pub(super) fn is_foreign(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Foreign>)
+}
+
+/// Options that do not follow a symbolic link in the last part of the path.
+pub(super) fn options() -> OpenOptions {
+    with_flags(FLAGS)
+}
+
+/// Opens a regular file of this user for reading.
+///
+/// # Errors
+/// Fails for a symbolic link, and for anything that is not a regular file. [`is_foreign`] recognizes the error for a file
+/// of another user.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let file = options().read(true).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    check_owner(metadata.uid())?;
+    Ok(file)
+}
+
+/// Opens a folder of this user, to lock or list it.
+///
+/// # Errors
+/// Fails for a symbolic link, and for anything that is not a folder. [`is_foreign`] recognizes the error for a folder of
+/// another user.
+pub(super) fn open_folder(path: &Path) -> io::Result<File> {
+    let folder = with_flags(FLAGS.union(OFlags::DIRECTORY)).read(true).open(path)?;
+    check_owner(folder.metadata()?.uid())?;
+    Ok(folder)
+}
+
+fn with_flags(flags: OFlags) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(flags.bits().cast_signed());
+    options
+}
+
+fn check_owner(owner: u32) -> io::Result<()> {
+    if owner == geteuid().as_raw() { Ok(()) } else { Err(io::Error::new(io::ErrorKind::PermissionDenied, Foreign)) }
+}
