@@ -23,7 +23,9 @@ pub(super) fn read(options: &Options) -> Result<Config> {
     let table = options.config.as_deref().unwrap_or(TABLE);
     if options.config.is_some() && figment.find_value(table).is_err_and(|error| error.missing()) {
         let variable = table.to_uppercase();
-        let context = format!("there is no table `{table}`, neither in `Rocket.toml` nor as `ROCKET_{variable}={{…}}`");
+        let context = format!(
+            "missing table `{table}`: expected `[default.{table}]` in `Rocket.toml`, or `ROCKET_{variable}={{…}}`"
+        );
         return Err(Error::new(ErrorKind::Config, context));
     }
     Config::from_figment(&with_tls(figment, table).merge(options), table)

@@ -16,7 +16,7 @@ impl Log for Lines {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_lowercase();
-            // There is no other place to report a failure.
+            // If standard error cannot be written, a failure cannot be reported either.
             let _ = writeln!(stderr(), "{level}: {}", record.args());
         }
     }

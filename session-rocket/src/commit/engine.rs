@@ -116,7 +116,7 @@ impl Engine {
 /// Keeps sessions of one type in a store.
 ///
 /// A commit replays the request's changes on whatever is stored by then and compares and swaps, so that no update is
-/// lost. It never creates a session in the place of one that has ended.
+/// lost. It never creates a session under the key of one that has ended.
 pub(crate) struct StoreEngine {
     records: Records,
     groups: Groups,

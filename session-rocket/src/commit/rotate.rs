@@ -154,7 +154,7 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, mut job: Box<Job>) -> Res
 
 async fn after_end(calls: &Calls<'_>, job: Box<Job>, followed: bool) -> Result<Settled> {
     if job.values.is_blank() && !job.flushed {
-        // The user has left, but the visit goes on under a new id.
+        // The user logged out. The visitor's session continues under a new id.
         return create_session(calls, job.values).await;
     }
     let mut settled = create_or_forget(calls, job, None).await?;

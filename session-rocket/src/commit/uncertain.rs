@@ -233,7 +233,7 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Waits a little before the next attempt. Fails if there is no time left for one.
+    /// Waits briefly before the next attempt. Fails if the commit has no time left for it.
     pub(super) async fn pause(&self, attempt: &mut u32) -> Result<()> {
         if self.left().is_zero() {
             return Err(Error::new(ErrorKind::Timeout, "other requests changed the session at every try"));

@@ -166,7 +166,7 @@ impl Values {
         }
     }
 
-    /// Puts a value, or nothing, in the place of what is there. Returns that, because user code must not be dropped under
+    /// Replaces the value of a field, or removes it. Returns what was replaced, because user code must not be dropped under
     /// a lock.
     pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Slot {
         self.forget_aliases(field);

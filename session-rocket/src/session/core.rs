@@ -60,7 +60,7 @@ impl Core {
         self.state.failure_since(completed).map_or(Ok(()), Err)
     }
 
-    /// Runs a commit to its end, even if the caller goes away. A commit that does not have to wait finishes at its first
+    /// Runs a commit to its end, even if its caller drops the future. A commit that does not have to wait finishes at its first
     /// poll, which nobody can cancel. A commit that has to wait gets a task of its own.
     async fn commit_uncut(self: Arc<Self>, scope: Scope) -> Result<()> {
         let mut commit = Box::pin(async move {

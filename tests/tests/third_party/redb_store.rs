@@ -15,7 +15,7 @@ const SESSIONS: TableDefinition<'_, [u8; 32], Row> = TableDefinition::new("sessi
 pub struct Redb(pub Arc<Database>);
 
 impl Redb {
-    /// Runs `call` as one transaction, which ends even if the caller goes away (clause 10).
+    /// Runs `call` in one transaction, which finishes even if the caller drops the future (clause 10).
     async fn transact<R, F>(&self, call: F) -> Result<R>
     where
         R: Send + 'static,

@@ -96,7 +96,7 @@ impl<DB: Dialect> Connections<DB> {
             };
             let needs_test = idle.needs_test();
             let Idle { connection, opened_at, .. } = idle;
-            // Lent before the test, so that the connection is taken back if the caller goes away meanwhile.
+            // Lent before the test, so that the connection is taken back if the caller drops the future meanwhile.
             let mut borrowed = self.lend(Lent::Own { connection, opened_at, _permit: permit });
             if !needs_test || own.is_alive(borrowed.get()).await {
                 return Ok(borrowed);

@@ -17,6 +17,34 @@ use crate::base::expiry::Refresh;
 use crate::commit::sealed::{Kind, SecretKey};
 use crate::store::{Migrate, mask_url};
 
+/// Every key of the configuration.
+const KEYS: [&str; 24] = [
+    "store",
+    "cookie_name",
+    "cookie_path",
+    "cookie_domain",
+    "secure",
+    "http_only",
+    "same_site",
+    "expiry",
+    "anonymous_expiry",
+    "expire_at_browser_close",
+    "max_lifetime",
+    "refresh",
+    "format",
+    "secret_keys",
+    "table",
+    "migrate",
+    "sweep_interval",
+    "timeout",
+    "max_connections",
+    "max_size",
+    "capacity",
+    "cache",
+    "cache_ttl",
+    "key_prefix",
+];
+
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 

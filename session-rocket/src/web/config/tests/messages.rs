@@ -24,34 +24,6 @@ fn in_debug(shown: &mut String, cases: &[&str]) {
     }
 }
 
-#[cfg(feature = "messagepack")]
-const KEYS: [&str; 24] = [
-    "store",
-    "cookie_name",
-    "cookie_path",
-    "cookie_domain",
-    "secure",
-    "http_only",
-    "same_site",
-    "expiry",
-    "anonymous_expiry",
-    "expire_at_browser_close",
-    "max_lifetime",
-    "refresh",
-    "format",
-    "secret_keys",
-    "table",
-    "migrate",
-    "sweep_interval",
-    "timeout",
-    "max_connections",
-    "max_size",
-    "capacity",
-    "cache",
-    "cache_ttl",
-    "key_prefix",
-];
-
 /// Values of every type, most of which each key refuses.
 #[cfg(feature = "messagepack")]
 const VALUES: [&str; 12] = [

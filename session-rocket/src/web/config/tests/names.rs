@@ -1,23 +1,5 @@
 use super::super::names::meant;
-
-const KEYS: [&str; 16] = [
-    "store",
-    "cookie_name",
-    "cookie_path",
-    "cookie_domain",
-    "secure",
-    "http_only",
-    "same_site",
-    "expiry",
-    "expire_at_browser_close",
-    "max_lifetime",
-    "refresh",
-    "format",
-    "secret_keys",
-    "cache",
-    "cache_ttl",
-    "key_prefix",
-];
+use super::KEYS;
 
 #[test]
 fn each_setting_of_django_names_the_key() {
