@@ -9,18 +9,18 @@ use super::sealed::{Content, Sealer};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::data::values::Values;
-use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Sealed, Settled, State};
+use crate::state::{Carrier, Committed, CookieEffect, Lifecycle, PendingCommit, Sealed, State};
 
 /// Keeps sessions of one type in their cookies.
 pub(crate) struct CookieEngine {
     pub rules: Rules,
     sealer: Sealer,
-    line: Line,
+    bounds: CookieBounds,
 }
 
 /// The bounds of a `Set-Cookie` line, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Line {
+pub(crate) struct CookieBounds {
     /// The length without the value.
     pub frame: usize,
     /// The maximum length.
@@ -28,8 +28,8 @@ pub(crate) struct Line {
 }
 
 impl CookieEngine {
-    pub(crate) fn new(rules: Rules, sealer: Sealer, line: Line) -> Self {
-        Self { rules, sealer, line }
+    pub(crate) fn new(rules: Rules, sealer: Sealer, bounds: CookieBounds) -> Self {
+        Self { rules, sealer, bounds }
     }
 
     pub(super) fn has_former_keys(&self) -> bool {
@@ -38,7 +38,7 @@ impl CookieEngine {
 
     /// A cookie value that could be a sealed session, by its length.
     pub(super) fn well_formed<'v>(&self, value: &'v str) -> Option<&'v str> {
-        (!value.is_empty() && value.len() <= self.line.limit).then_some(value)
+        (!value.is_empty() && value.len() <= self.bounds.limit).then_some(value)
     }
 
     /// Opens the session of the first cookie value that holds a live one, or an empty session.
@@ -73,19 +73,19 @@ impl CookieEngine {
     ///
     /// # Errors
     /// If a change cannot be encoded, or the cookie gets too large: the browser keeps its cookie then.
-    pub(crate) fn commit(&self, job: Box<Job>) -> Result<Settled> {
-        let flushed = job.flushed;
-        match self.sealed_anew(job) {
+    pub(crate) fn commit(&self, pending: Box<PendingCommit>) -> Result<Committed> {
+        let flushed = pending.flushed;
+        match self.sealed_anew(pending) {
             // The session has ended, so the browser has to remove its cookie.
             Err(error) if flushed => {
-                Ok(Settled { failure: Some(error), ..absent(self.rules.schema, CookieEffect::Remove) })
+                Ok(Committed { failure: Some(error), ..absent(self.rules.schema, CookieEffect::Remove) })
             }
-            settled => settled,
+            committed => committed,
         }
     }
 
-    fn sealed_anew(&self, job: Box<Job>) -> Result<Settled> {
-        let Job { carrier, base, mut values, lifecycle, flushed, login, .. } = *job;
+    fn sealed_anew(&self, pending: Box<PendingCommit>) -> Result<Committed> {
+        let PendingCommit { carrier, base, mut values, lifecycle, flushed, login, .. } = *pending;
         if values.is_blank() && (flushed || !matches!(carrier, Carrier::Sealed(_))) {
             return Ok(absent(self.rules.schema, if flushed { CookieEffect::Remove } else { CookieEffect::None }));
         }
@@ -95,7 +95,7 @@ impl CookieEngine {
             (Carrier::Sealed(sealed), Lifecycle::Keep)
                 if values.same_as(&base) && !self.is_due(sealed, &values, now) =>
             {
-                return Ok(Settled::new(carrier, values, CookieEffect::None));
+                return Ok(Committed::new(carrier, values, CookieEffect::None));
             }
             (Carrier::Sealed(sealed), Lifecycle::Keep) => sealed.created_at,
             // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2); a cycle for any other reason does not.
@@ -119,7 +119,7 @@ impl CookieEngine {
     }
 
     /// Seals a session that was only read: one that a former key sealed, or that is due to be renewed.
-    pub(super) fn refresh(&self, sealed: &Sealed, values: Values) -> Result<Option<Settled>> {
+    pub(super) fn refresh(&self, sealed: &Sealed, values: Values) -> Result<Option<Committed>> {
         let Sealed { created_at, expires_at, by_former_key, .. } = *sealed;
         let now = self.rules.now();
         let due = self.rules.policy.refreshed(&values.lifetime(), created_at, expires_at, now);
@@ -135,17 +135,17 @@ impl CookieEngine {
         issued_at: Timestamp,
         created_at: Timestamp,
         expires_at: Timestamp,
-    ) -> Result<Settled> {
+    ) -> Result<Committed> {
         let payload = values.payload(self.rules.format);
         let content = Content { issued_at, created_at, expires_at, payload };
         let cookie = self.sealer.seal(&content)?;
-        let size = self.line.frame + cookie.len();
-        if size > self.line.limit {
-            let (name, limit) = (self.rules.schema.type_name(), self.line.limit);
+        let size = self.bounds.frame + cookie.len();
+        if size > self.bounds.limit {
+            let (name, limit) = (self.rules.schema.type_name(), self.bounds.limit);
             let context = format!("the cookie of a session of type `{name}` takes {size} bytes, browsers take {limit}");
             return Err(Error::new(ErrorKind::TooLarge, context));
         }
         let sealed = Sealed { created_at, expires_at, cookie: Some(Arc::from(cookie)), by_former_key: false };
-        Ok(Settled::new(Carrier::Sealed(sealed), values, CookieEffect::Set))
+        Ok(Committed::new(Carrier::Sealed(sealed), values, CookieEffect::Set))
     }
 }

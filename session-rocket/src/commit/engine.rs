@@ -14,7 +14,7 @@ use super::uncertain::Calls;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::id::SessionId;
 use crate::data::values::Values;
-use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Settled, State};
+use crate::state::{Carrier, Committed, CookieEffect, Lifecycle, Live, PendingCommit, State};
 use crate::store::{Store, Touch, Update};
 
 /// Keeps all sessions of one type.
@@ -62,18 +62,18 @@ impl Engine {
     ///
     /// # Errors
     /// If the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
-    pub(crate) async fn commit(&self, mut job: Box<Job>) -> Result<Settled> {
-        if matches!(job.carrier, Carrier::Withheld) {
-            if !job.login {
+    pub(crate) async fn commit(&self, mut pending: Box<PendingCommit>) -> Result<Committed> {
+        if matches!(pending.carrier, Carrier::Withheld) {
+            if !pending.login {
                 let empty = Values::empty(self.rules().schema);
-                let settled = Settled::new(Carrier::Withheld, empty, CookieEffect::None);
-                return Ok(Settled { failure: Some(withheld()), ..settled });
+                let committed = Committed::new(Carrier::Withheld, empty, CookieEffect::None);
+                return Ok(Committed { failure: Some(withheld()), ..committed });
             }
-            job.carrier = Carrier::New { replaces: None };
+            pending.carrier = Carrier::New { replaces: None };
         }
         match self {
-            Self::Store(engine) => engine.commit(job).await,
-            Self::Cookie(engine) => engine.commit(job),
+            Self::Store(engine) => engine.commit(pending).await,
+            Self::Cookie(engine) => engine.commit(pending),
         }
     }
 
@@ -86,7 +86,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub(crate) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Settled>> {
+    pub(crate) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Committed>> {
         // Both engines share one type of carrier; a request has one engine.
         let Self::Store(engine) = self else { return Ok(None) };
         Calls::new(&engine.records).reload(live, base).await
@@ -99,7 +99,7 @@ impl Engine {
     }
 
     /// Renews a session that was only read, if that is due.
-    pub(crate) async fn refresh(&self, carrier: &Carrier, values: Values) -> Option<Settled> {
+    pub(crate) async fn refresh(&self, carrier: &Carrier, values: Values) -> Option<Committed> {
         let renewed = match (self, carrier) {
             (Self::Store(engine), Carrier::Live(live)) => engine.refresh(live, values).await,
             (Self::Cookie(engine), Carrier::Sealed(sealed)) => engine.refresh(sealed, values),
@@ -127,34 +127,36 @@ impl StoreEngine {
         Self { records: Records::new(rules, store, timeout), groups: Groups::default() }
     }
 
-    async fn commit(&self, mut job: Box<Job>) -> Result<Settled> {
+    async fn commit(&self, mut pending: Box<PendingCommit>) -> Result<Committed> {
         let calls = Calls::new(&self.records);
-        let others = std::mem::take(&mut job.others);
-        let mut settled = self.commit_one(&calls, job).await?;
+        let others = std::mem::take(&mut pending.others);
+        let mut committed = self.commit_one(&calls, pending).await?;
         if !others.is_empty() {
-            Box::pin(end_others(&calls, &mut settled, others)).await;
+            Box::pin(end_others(&calls, &mut committed, others)).await;
         }
-        Ok(settled)
+        Ok(committed)
     }
 
-    async fn commit_one(&self, calls: &Calls<'_>, job: Box<Job>) -> Result<Settled> {
+    async fn commit_one(&self, calls: &Calls<'_>, pending: Box<PendingCommit>) -> Result<Committed> {
         // Rare cases are boxed, because each commit would reserve the room of the largest.
-        match (&job.carrier, job.lifecycle) {
+        match (&pending.carrier, pending.lifecycle) {
             // Both engines share one type of carrier; a request has one engine.
             (Carrier::Sealed(_), _) => Err(Error::new(ErrorKind::Unsupported, "a sealed session is in no store")),
-            (Carrier::Ended, _) if job.login && !job.transacts => Box::pin(create_for_login(calls, &job)).await,
-            (Carrier::Ended | Carrier::Withheld, _) => Ok(dropped(&job)),
-            (Carrier::Live(live), Lifecycle::Keep) => self.groups.save(calls, live.clone(), job).await,
-            (Carrier::Live(live), Lifecycle::Cycle) => Box::pin(self.groups.cycle(calls, live.clone(), job)).await,
-            (Carrier::Live(live), Lifecycle::End) => Box::pin(end(calls, live.clone(), job)).await,
+            (Carrier::Ended, _) if pending.login && !pending.transacts => {
+                Box::pin(create_for_login(calls, &pending)).await
+            }
+            (Carrier::Ended | Carrier::Withheld, _) => Ok(dropped(&pending)),
+            (Carrier::Live(live), Lifecycle::Keep) => self.groups.save(calls, live.clone(), pending).await,
+            (Carrier::Live(live), Lifecycle::Cycle) => Box::pin(self.groups.cycle(calls, live.clone(), pending)).await,
+            (Carrier::Live(live), Lifecycle::End) => Box::pin(end(calls, live.clone(), pending)).await,
             (Carrier::New { replaces }, _) => {
                 let replaces = *replaces;
-                Box::pin(create_or_forget(calls, job, replaces)).await
+                Box::pin(create_or_forget(calls, pending, replaces)).await
             }
         }
     }
 
-    async fn refresh(&self, live: &Live, values: Values) -> Result<Option<Settled>> {
+    async fn refresh(&self, live: &Live, values: Values) -> Result<Option<Committed>> {
         let (records, rules) = (&self.records, &self.records.rules);
         let due = rules.policy.refreshed(&values.lifetime(), live.created_at, live.expires_at, rules.now());
         let Some(due) = due else { return Ok(None) };
@@ -172,7 +174,7 @@ impl StoreEngine {
         // Another request that changed the session meanwhile has renewed or ended it.
         Ok(renewed.map(|renewed| {
             let cookie = rules.cookie_after(live, &values, &renewed, &values);
-            Settled::new(Carrier::Live(renewed), values, cookie)
+            Committed::new(Carrier::Live(renewed), values, cookie)
         }))
     }
 }

@@ -18,7 +18,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::data::values::Values;
 use crate::state::change::Change;
-use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
+use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
 use crate::store::{Lookup, Touch, Update};
 
 /// The groups of all sessions with commits under way in this process, and how many commits each of them has.
@@ -35,25 +35,25 @@ impl Groups {
     }
 
     /// Saves changes of a session that keeps its id.
-    pub(super) async fn save(&self, calls: &Calls<'_>, live: Live, job: Box<Job>) -> Result<Settled> {
-        match self.save_in_turn(calls, &live, job).await? {
-            Saved::Settled(settled) => Ok(settled),
-            Saved::Identifies(job) if job.is_late => Err(too_late()),
-            Saved::Identifies(mut job) => {
+    pub(super) async fn save(&self, calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
+        match self.save_in_turn(calls, &live, pending).await? {
+            Saved::Committed(committed) => Ok(committed),
+            Saved::Identifies(pending) if pending.is_late => Err(too_late()),
+            Saved::Identifies(mut pending) => {
                 // The last replay started from values of other members, which may not have been stored.
-                let mut values = job.base.clone();
-                calls.records.rules.replay(&job.changes, &mut values)?;
-                job.values = values;
-                job.forget_csrf();
-                Box::pin(self.cycle(calls, live, job)).await
+                let mut values = pending.base.clone();
+                calls.records.rules.replay(&pending.changes, &mut values)?;
+                pending.values = values;
+                pending.forget_csrf();
+                Box::pin(self.cycle(calls, live, pending)).await
             }
         }
     }
 
-    async fn save_in_turn(&self, calls: &Calls<'_>, live: &Live, job: Box<Job>) -> Reply {
-        let own = Stored { live: live.clone(), values: job.base.clone() };
+    async fn save_in_turn(&self, calls: &Calls<'_>, live: &Live, pending: Box<PendingCommit>) -> Reply {
+        let own = Stored { live: live.clone(), values: pending.base.clone() };
         let Membership { group, .. } = &self.enter(live.key);
-        let (member, mut reply) = Member::new(job, calls.deadline);
+        let (member, mut reply) = Member::new(pending, calls.deadline);
         group.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(member);
         let mut turn = group.turn.lock().await;
         match reply.try_recv() {
@@ -72,14 +72,14 @@ impl Groups {
     }
 
     /// Gives a session a new id while no other commit of it is under way.
-    pub(super) async fn cycle(&self, calls: &Calls<'_>, live: Live, job: Box<Job>) -> Result<Settled> {
+    pub(super) async fn cycle(&self, calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
         let Membership { group, .. } = &self.enter(live.key);
         let mut turn = group.turn.lock().await;
         // The next commit must not start from values that this one replaces.
         *turn = None;
-        match rotate::cycle(calls, live, job).await? {
-            Rotation::Done(settled) => Ok(settled),
-            Rotation::Moved(stored, job) => save_moved(calls, stored, job).await,
+        match rotate::cycle(calls, live, pending).await? {
+            Rotation::Done(committed) => Ok(committed),
+            Rotation::Moved(stored, pending) => save_moved(calls, stored, pending).await,
         }
     }
 }
@@ -126,43 +126,43 @@ impl Group {
     reason = "the large variant is the common one, and a box would cost an allocation"
 )]
 enum Saved {
-    Settled(Settled),
+    Committed(Committed),
     /// The replay changed whose session it is, so the commit has to change the id as well.
-    Identifies(Box<Job>),
+    Identifies(Box<PendingCommit>),
 }
 
 type Reply = Result<Saved>;
 
 /// A commit in a group.
 struct Member {
-    job: Box<Job>,
+    pending: Box<PendingCommit>,
     deadline: Instant,
     reply: oneshot::Sender<Reply>,
 }
 
 impl Member {
-    fn new(job: Box<Job>, deadline: Instant) -> (Self, oneshot::Receiver<Reply>) {
+    fn new(pending: Box<PendingCommit>, deadline: Instant) -> (Self, oneshot::Receiver<Reply>) {
         let (reply, receiver) = oneshot::channel();
-        (Self { job, deadline, reply }, receiver)
+        (Self { pending, deadline, reply }, receiver)
     }
 
     /// Nobody receives the reply if the commit's task was stopped.
-    fn reply(self, result: Result<Settled>) {
-        let _ = self.reply.send(result.map(Saved::Settled));
+    fn reply(self, result: Result<Committed>) {
+        let _ = self.reply.send(result.map(Saved::Committed));
     }
 
     fn is_current(&self, at: &Stored) -> bool {
-        matches!(&self.job.carrier, Carrier::Live(live) if live.version == at.live.version)
+        matches!(&self.pending.carrier, Carrier::Live(live) if live.version == at.live.version)
     }
 
     /// Replies with what is stored now. If another request moved the session, this response must not send the new id.
     fn reply_stored(self, at: &Stored, cookie: CookieEffect) {
-        let (id, cookie) = match &self.job.carrier {
+        let (id, cookie) = match &self.pending.carrier {
             Carrier::Live(live) if live.key == at.live.key => (live.id.clone(), cookie),
             _ => (None, CookieEffect::None),
         };
         let live = Live { id, ..at.live.clone() };
-        self.reply(Ok(Stored { live, values: at.values.clone() }.settled(cookie)));
+        self.reply(Ok(Stored { live, values: at.values.clone() }.committed(cookie)));
     }
 }
 
@@ -171,14 +171,14 @@ fn received(reply: Result<Reply, TryRecvError>) -> Reply {
 }
 
 /// Commits on a session that was moved meanwhile.
-async fn save_moved(calls: &Calls<'_>, at: Stored, job: Box<Job>) -> Result<Settled> {
-    let (member, mut reply) = Member::new(job, calls.deadline);
+async fn save_moved(calls: &Calls<'_>, at: Stored, pending: Box<PendingCommit>) -> Result<Committed> {
+    let (member, mut reply) = Member::new(pending, calls.deadline);
     let mut members = vec![member];
     drop_strangers(&calls.records.rules, &mut members, &at.values);
     save(calls, at, members).await;
     match received(reply.try_recv())? {
-        Saved::Settled(settled) => Ok(settled),
-        Saved::Identifies(job) => create_for_login(calls, &job).await,
+        Saved::Committed(committed) => Ok(committed),
+        Saved::Identifies(pending) => create_for_login(calls, &pending).await,
     }
 }
 
@@ -227,7 +227,7 @@ async fn save_all(calls: &Calls<'_>, at: &mut Stored, members: &mut Vec<Member>)
 }
 
 fn reply_dropped(member: Member) {
-    let dropped = dropped(&member.job);
+    let dropped = dropped(&member.pending);
     member.reply(Ok(dropped));
 }
 
@@ -253,8 +253,8 @@ async fn store_values(calls: &Calls<'_>, at: &Stored, values: &Values) -> Result
 /// Prepares members for a session that was moved meanwhile. Changes of anybody but its user are dropped.
 fn drop_strangers(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
     for mut member in std::mem::take(members) {
-        member.job.forget_csrf();
-        match rules.same_owner(&member.job.base, to) {
+        member.pending.forget_csrf();
+        match rules.same_owner(&member.pending.base, to) {
             Ok(true) => members.push(member),
             Ok(false) => reply_dropped(member),
             Err(error) => member.reply(Err(error)),
@@ -273,8 +273,8 @@ fn merge(rules: &Rules, at: &Stored, members: &mut Vec<Member>) -> Values {
                 members.push(member);
             }
             Ok(None) => {
-                member.job.login = true;
-                let _ = member.reply.send(Ok(Saved::Identifies(member.job)));
+                member.pending.login = true;
+                let _ = member.reply.send(Ok(Saved::Identifies(member.pending)));
             }
             Err(error) => member.reply(Err(error)),
         }
@@ -284,14 +284,14 @@ fn merge(rules: &Rules, at: &Stored, members: &mut Vec<Member>) -> Values {
 
 /// The values with a member's changes on top. `None` if they change whose session it is, which needs a new id.
 fn values_of(rules: &Rules, member: &Member, at: &Stored, merged: &Values, sole: bool) -> Result<Option<Values>> {
-    let job = &member.job;
+    let pending = &member.pending;
     let mut values = if sole && member.is_current(at) {
         // Nobody came between: the values that the request computed are the values to store.
-        job.values.clone()
+        pending.values.clone()
     } else {
-        warn_of_overwrites(job, &at.values);
+        warn_of_overwrites(pending, &at.values);
         let mut values = merged.clone();
-        rules.replay(&job.changes, &mut values)?;
+        rules.replay(&pending.changes, &mut values)?;
         if !rules.same_owner(&values, merged)? {
             return Ok(None);
         }
@@ -302,10 +302,10 @@ fn values_of(rules: &Rules, member: &Member, at: &Stored, merged: &Values, sole:
 }
 
 /// Warns, once per field, of a value that was read, set, and meanwhile changed by another request.
-fn warn_of_overwrites(job: &Job, fresh: &Values) {
-    for change in &job.changes {
+fn warn_of_overwrites(pending: &PendingCommit, fresh: &Values) {
+    for change in &pending.changes {
         if let Change::Set { field, after_read: true, .. } = change
-            && !job.base.same_field(fresh, *field)
+            && !pending.base.same_field(fresh, *field)
             && field.spec().first_overwritten()
         {
             let (name, field) = (fresh.schema().type_name(), field.spec().name);
@@ -325,7 +325,7 @@ mod tests {
     use super::super::records::Records;
     use super::*;
     use crate::session::SessionData;
-    use crate::state::{Scope, State};
+    use crate::state::{CommitScope, State};
     use crate::store::memory::MemoryStore;
     use crate::store::record::Version;
     use crate::tests::fixture::{COUNT, Visitor, clock, policy, rules};
@@ -337,7 +337,7 @@ mod tests {
         let live = Live { id, key, version: Version::from_bits(1), created_at, expires_at: created_at, is_cut: false };
         let state = State::new(Carrier::Live(live.clone()), Values::empty(Visitor::schema()), Vec::new());
         COUNT.set(&state, 1);
-        let job = state.take(Scope::Everything).unwrap();
+        let pending = state.take(CommitScope::Everything).unwrap();
 
         let records = Records::new(rules, Arc::new(MemoryStore::new(1, clock())), Duration::from_millis(1));
         let (groups, calls) = (Groups::default(), Calls::new(&records));
@@ -348,7 +348,7 @@ mod tests {
             assert_eq!(other.group.waiting.lock().unwrap().len(), 1);
             drop(turn);
         };
-        let (saved, ()) = tokio::join!(groups.save(&calls, live, job), release);
+        let (saved, ()) = tokio::join!(groups.save(&calls, live, pending), release);
         assert_eq!(saved.err().unwrap().kind(), ErrorKind::Timeout);
         assert!(other.group.take().is_empty());
     }

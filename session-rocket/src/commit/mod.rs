@@ -13,7 +13,7 @@ mod rules;
 pub(crate) mod sealed;
 mod uncertain;
 
-pub(crate) use self::cookie::{CookieEngine, Line};
+pub(crate) use self::cookie::{CookieBounds, CookieEngine};
 pub(crate) use self::engine::{Engine, StoreEngine};
 pub(crate) use self::outcome::{ended, too_late, withheld};
 pub(crate) use self::rules::Rules;

@@ -3,7 +3,7 @@
 use crate::base::error::{Error, ErrorKind};
 use crate::data::schema::Schema;
 use crate::data::values::Values;
-use crate::state::{Carrier, CookieEffect, Job, Settled};
+use crate::state::{Carrier, Committed, CookieEffect, PendingCommit};
 
 /// The error of a commit that needs a new session id after the response head is sent.
 pub(crate) fn too_late() -> Error {
@@ -18,18 +18,18 @@ pub(crate) fn withheld() -> Error {
 }
 
 /// No session exists, and none has ended.
-pub(super) fn absent(schema: &'static Schema, cookie: CookieEffect) -> Settled {
-    Settled::new(Carrier::New { replaces: None }, Values::empty(schema), cookie)
+pub(super) fn absent(schema: &'static Schema, cookie: CookieEffect) -> Committed {
+    Committed::new(Carrier::New { replaces: None }, Values::empty(schema), cookie)
 }
 
 /// The session has ended.
-pub(crate) fn ended(schema: &'static Schema) -> Settled {
-    Settled::new(Carrier::Ended, Values::empty(schema), CookieEffect::None)
+pub(crate) fn ended(schema: &'static Schema) -> Committed {
+    Committed::new(Carrier::Ended, Values::empty(schema), CookieEffect::None)
 }
 
-/// The session has ended, so a job's changes are dropped.
-pub(super) fn dropped(job: &Job) -> Settled {
+/// The session has ended, so the pending changes are dropped.
+pub(super) fn dropped(pending: &PendingCommit) -> Committed {
     let context = "another request ended the session, so this one's changes are dropped";
-    let failure = (!job.only_ends()).then(|| Error::new(ErrorKind::Ended, context));
-    Settled { failure, ..ended(job.base.schema()) }
+    let failure = (!pending.only_ends()).then(|| Error::new(ErrorKind::Ended, context));
+    Committed { failure, ..ended(pending.base.schema()) }
 }

@@ -12,7 +12,7 @@ use crate::base::clock::{Timestamp, within};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, ScopeHash, SessionId};
 use crate::data::values::Values;
-use crate::state::{Carrier, CookieEffect, Live, Settled, State};
+use crate::state::{Carrier, Committed, CookieEffect, Live, State};
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Lookup, Store};
 
@@ -45,8 +45,8 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn settled(self, cookie: CookieEffect) -> Settled {
-        Settled::new(Carrier::Live(self.live), self.values, cookie)
+    pub(super) fn committed(self, cookie: CookieEffect) -> Committed {
+        Committed::new(Carrier::Live(self.live), self.values, cookie)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, SessionId};
 use crate::data::values::Values;
-use crate::state::{Carrier, CookieEffect, Job, Live, Settled};
+use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
 use crate::store::Retire;
 use crate::store::record::{Fate, Version};
 
@@ -16,9 +16,9 @@ const MAX_DRAWS: usize = 8;
 
 /// What became of a rotation.
 pub(super) enum Rotation {
-    Done(Settled),
+    Done(Committed),
     /// Another request moved the session first, and the same user still owns it: the changes are to be saved there.
-    Moved(Stored, Box<Job>),
+    Moved(Stored, Box<PendingCommit>),
 }
 
 /// Stores a session under a new id.
@@ -37,15 +37,15 @@ async fn create_record(calls: &Calls<'_>, mut values: Values, created_at: Option
 }
 
 /// Starts a session of these values.
-async fn create_session(calls: &Calls<'_>, values: Values) -> Result<Settled> {
-    Ok(create_record(calls, values, None).await?.settled(CookieEffect::Set))
+async fn create_session(calls: &Calls<'_>, values: Values) -> Result<Committed> {
+    Ok(create_record(calls, values, None).await?.committed(CookieEffect::Set))
 }
 
 /// Starts a session for a request that logged in while its session was ended or moved. The new session holds only what
 /// the request set.
-pub(super) async fn create_for_login(calls: &Calls<'_>, job: &Job) -> Result<Settled> {
-    let mut values = Values::empty(job.base.schema());
-    calls.records.rules.replay(&job.changes, &mut values)?;
+pub(super) async fn create_for_login(calls: &Calls<'_>, pending: &PendingCommit) -> Result<Committed> {
+    let mut values = Values::empty(pending.base.schema());
+    calls.records.rules.replay(&pending.changes, &mut values)?;
     create_session(calls, values).await
 }
 
@@ -53,14 +53,14 @@ pub(super) async fn create_for_login(calls: &Calls<'_>, job: &Job) -> Result<Set
 /// `replaces` is removed.
 pub(super) async fn create_or_forget(
     calls: &Calls<'_>,
-    job: Box<Job>,
+    pending: Box<PendingCommit>,
     replaces: Option<(Key, Version)>,
-) -> Result<Settled> {
-    let Job { values, flushed, .. } = *job;
+) -> Result<Committed> {
+    let PendingCommit { values, flushed, .. } = *pending;
     let schema = values.schema();
     let created = match (values.is_blank(), flushed) {
-        (true, false) => return Ok(Settled::new(Carrier::New { replaces }, values, CookieEffect::None)),
-        (true, true) => Ok(Settled::new(Carrier::New { replaces: None }, values, CookieEffect::Remove)),
+        (true, false) => return Ok(Committed::new(Carrier::New { replaces }, values, CookieEffect::None)),
+        (true, true) => Ok(Committed::new(Carrier::New { replaces: None }, values, CookieEffect::Remove)),
         (false, _) => create_session(calls, values).await,
     };
     if let Some((key, version)) = replaces
@@ -70,108 +70,108 @@ pub(super) async fn create_or_forget(
     }
     match created {
         // The session before has ended, so the browser has to remove its cookie.
-        Err(error) if flushed => Ok(Settled { failure: Some(error), ..absent(schema, CookieEffect::Remove) }),
+        Err(error) if flushed => Ok(Committed { failure: Some(error), ..absent(schema, CookieEffect::Remove) }),
         created => created,
     }
 }
 
 /// Gives a session a new id: the new record first, then the tombstone that points to it. A crash between the two leaves a
 /// record whose id nobody knows.
-pub(super) async fn cycle(calls: &Calls<'_>, live: Live, job: Box<Job>) -> Result<Rotation> {
+pub(super) async fn cycle(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Rotation> {
     let records = calls.records;
     // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2); a cycle for any other reason does not.
-    let created_at = if job.login { None } else { Some(live.created_at) };
-    let mut values = job.values.clone();
-    let mut at = Stored { live, values: job.base.clone() };
+    let created_at = if pending.login { None } else { Some(live.created_at) };
+    let mut values = pending.values.clone();
+    let mut at = Stored { live, values: pending.base.clone() };
     let mut attempt = 0;
     loop {
         let new = create_record(calls, values, created_at).await?;
         let retired = calls.retire_version(&at, records.tombstone(Fate::Moved(new.live.key))).await;
         if let Ok(Retire::Retired) = retired {
-            return Ok(Rotation::Done(new.settled(CookieEffect::Set)));
+            return Ok(Rotation::Done(new.committed(CookieEffect::Set)));
         }
         calls.discard(&new.live.key, None).await;
         match retired? {
             Retire::Conflict(fresh) => {
                 at = records.reread(at.live.key, None, &fresh)?;
                 values = at.values.clone();
-                records.rules.replay(&job.changes, &mut values)?;
+                records.rules.replay(&pending.changes, &mut values)?;
                 calls.pause(&mut attempt).await?;
             }
-            Retire::Retired | Retire::Gone => return overtaken(calls, &at.live.key, job).await,
+            Retire::Retired | Retire::Gone => return overtaken(calls, &at.live.key, pending).await,
         }
     }
 }
 
 /// Another request cycled or ended the session first: a login gets a session of its own, changes of the same user
 /// follow, and those of anybody else are dropped.
-async fn overtaken(calls: &Calls<'_>, key: &Key, job: Box<Job>) -> Result<Rotation> {
-    if job.login && !job.transacts {
-        return create_for_login(calls, &job).await.map(Rotation::Done);
+async fn overtaken(calls: &Calls<'_>, key: &Key, pending: Box<PendingCommit>) -> Result<Rotation> {
+    if pending.login && !pending.transacts {
+        return create_for_login(calls, &pending).await.map(Rotation::Done);
     }
-    Ok(match calls.follow(key, &job.base).await? {
-        Some(stored) => Rotation::Moved(stored, job),
-        None => Rotation::Done(dropped(&job)),
+    Ok(match calls.follow(key, &pending.base).await? {
+        Some(stored) => Rotation::Moved(stored, pending),
+        None => Rotation::Done(dropped(&pending)),
     })
 }
 
 /// Ends a session. Values that were set afterwards make a new session.
-pub(super) async fn end(calls: &Calls<'_>, live: Live, mut job: Box<Job>) -> Result<Settled> {
+pub(super) async fn end(calls: &Calls<'_>, live: Live, mut pending: Box<PendingCommit>) -> Result<Committed> {
     let records = calls.records;
-    if !job.flushed {
+    if !pending.flushed {
         // If the session of the next user cannot be saved, the session of the user before does not end.
-        records.rules.encode(&mut job.values)?;
+        records.rules.encode(&mut pending.values)?;
     }
     let tombstone = records.tombstone(Fate::Ended);
-    let mut at = Stored { live, values: job.base.clone() };
+    let mut at = Stored { live, values: pending.base.clone() };
     let (mut followed, mut attempt) = (false, 0);
     loop {
-        let retired = if job.flushed {
+        let retired = if pending.flushed {
             // A logout ends the session whatever its version, because the user asked for it.
             calls.retire(&at.live.key, tombstone).await?
         } else {
             calls.retire_version(&at, tombstone).await?
         };
         match retired {
-            Retire::Retired => return after_end(calls, job, followed).await,
+            Retire::Retired => return after_end(calls, pending, followed).await,
             // The closure ran on values that are no longer stored, and is not kept to run again.
-            Retire::Conflict(_) if job.transacts => {
+            Retire::Conflict(_) if pending.transacts => {
                 let context = "another request changed the session while `transact` changed its user";
                 return Err(Error::new(ErrorKind::Timeout, context));
             }
             Retire::Conflict(fresh) => at = records.reread(at.live.key, None, &fresh)?,
             // The user logs out, and another request that cycled the id meanwhile must not undo that. If another user
             // has logged in meanwhile, their session must not end.
-            Retire::Gone => match calls.follow(&at.live.key, &job.base).await? {
+            Retire::Gone => match calls.follow(&at.live.key, &pending.base).await? {
                 Some(stored) => (at, followed) = (stored, true),
-                None if job.login && !job.transacts => return create_for_login(calls, &job).await,
-                None => return Ok(dropped(&job)),
+                None if pending.login && !pending.transacts => return create_for_login(calls, &pending).await,
+                None => return Ok(dropped(&pending)),
             },
         }
         calls.pause(&mut attempt).await?;
     }
 }
 
-async fn after_end(calls: &Calls<'_>, job: Box<Job>, followed: bool) -> Result<Settled> {
-    if job.values.is_blank() && !job.flushed {
+async fn after_end(calls: &Calls<'_>, pending: Box<PendingCommit>, followed: bool) -> Result<Committed> {
+    if pending.values.is_blank() && !pending.flushed {
         // The user logged out. The visitor's session continues under a new id.
-        return create_session(calls, job.values).await;
+        return create_session(calls, pending.values).await;
     }
-    let mut settled = create_or_forget(calls, job, None).await?;
+    let mut committed = create_or_forget(calls, pending, None).await?;
     // The browser may hold the id that the session moved to: it is dead, and removing it could hit a newer one.
-    if followed && settled.cookie == CookieEffect::Remove {
-        settled.cookie = CookieEffect::None;
+    if followed && committed.cookie == CookieEffect::Remove {
+        committed.cookie = CookieEffect::None;
     }
-    Ok(settled)
+    Ok(committed)
 }
 
 /// Ends the other sessions whose ids a logout presented. If that fails, the browser keeps its cookies, so that it presents
 /// them again.
-pub(super) async fn end_others(calls: &Calls<'_>, settled: &mut Settled, others: Vec<Key>) {
+pub(super) async fn end_others(calls: &Calls<'_>, committed: &mut Committed, others: Vec<Key>) {
     for key in others {
         if let Err(error) = calls.retire(&key, calls.records.tombstone(Fate::Ended)).await {
-            settled.failure = Some(error);
-            settled.cookie = CookieEffect::None;
+            committed.failure = Some(error);
+            committed.cookie = CookieEffect::None;
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::expiry::Policy;
-use crate::data::codec::{Format, Unreadable};
+use crate::data::codec::{Format, PayloadError};
 use crate::data::schema::Schema;
 use crate::data::values::Values;
 use crate::state::change::Change;
@@ -76,8 +76,8 @@ impl Rules {
     pub(super) fn read(&self, payload: &Bytes, identity: Option<String>) -> Result<Option<Values>> {
         match Values::load(self.schema, payload, identity) {
             Ok(values) => Ok(Some(values)),
-            Err(Unreadable::Corrupt) => Ok(None),
-            Err(Unreadable::UnknownFormat) => {
+            Err(PayloadError::Corrupt) => Ok(None),
+            Err(PayloadError::UnknownFormat) => {
                 let name = self.schema.type_name();
                 let context = format!("a session of type `{name}` is stored in a format this build cannot read");
                 Err(Error::new(ErrorKind::Unavailable, context))
@@ -111,7 +111,7 @@ impl Rules {
     /// # Errors
     /// If a value cannot be encoded, or the identity or the payload is too large.
     pub(super) fn encode(&self, values: &mut Values) -> Result<()> {
-        self.guarded(|| values.settle())??;
+        self.guarded(|| values.encode())??;
         self.identity(values)?;
         if values.size_at_most() > self.max_size {
             let size = values.payload(self.format).len();

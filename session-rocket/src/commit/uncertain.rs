@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
 use crate::data::values::Values;
-use crate::state::{CookieEffect, Live, Settled};
+use crate::state::{Committed, CookieEffect, Live};
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
@@ -77,14 +77,14 @@ impl<'r> Calls<'r> {
 
     /// The session as it is stored now, also under an id that another request gave it. `None` if the session has ended, or
     /// somebody else logged in to it.
-    pub(super) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Settled>> {
-        let settled = |stored: Stored| stored.settled(CookieEffect::None);
+    pub(super) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Committed>> {
+        let committed = |stored: Stored| stored.committed(CookieEffect::None);
         match self.look(&live.key).await? {
             Lookup::Found(record) => {
-                self.records.open(live.key, live.id.clone(), &record, |live, values| settled(Stored { live, values }))
+                self.records.open(live.key, live.id.clone(), &record, |live, values| committed(Stored { live, values }))
             }
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(next), .. }) => {
-                Ok(self.follow(&next, base).await?.map(settled))
+                Ok(self.follow(&next, base).await?.map(committed))
             }
             Lookup::Tombstone(_) | Lookup::Absent => Ok(None),
         }
@@ -113,7 +113,7 @@ impl<'r> Calls<'r> {
         self.write(key, "end", write, Retire::Retired, is_done, is_pending).await
     }
 
-    /// Writes. Without a clear reply, looks whether the write is done, or still pending: then it is sent once more.
+    /// Writes. Without a clear reply, looks whether the write is done, or may still be queued: then the write is sent once more.
     /// Anything else is an error, because the write may have been done and undone, or may still arrive.
     async fn write<A: PartialEq, F: Future<Output = Result<A>>>(
         &self,

@@ -86,7 +86,7 @@ pub(crate) fn size_at_most(name: &str, raw: &Raw) -> usize {
 
 /// Why a payload could not be cut into fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unreadable {
+pub(crate) enum PayloadError {
     /// Its format byte is reserved for formats of this library, and this build does not know it.
     UnknownFormat,
     /// It is damaged.
@@ -94,16 +94,16 @@ pub(crate) enum Unreadable {
 }
 
 /// Cuts a payload into its fields, in their order.
-pub(crate) fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, Unreadable> {
+pub(crate) fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, PayloadError> {
     let json = match payload.first() {
         Some(&JSON) => Some(payload.slice_ref(payload[1..].trim_ascii_start())),
         #[cfg(feature = "messagepack")]
         Some(&MESSAGEPACK) => messagepack::to_json(&payload[1..]),
         // Lower-case letters name formats of this library, also those of later releases.
-        Some(b'a'..=b'z') => return Err(Unreadable::UnknownFormat),
+        Some(b'a'..=b'z') => return Err(PayloadError::UnknownFormat),
         Some(_) | None => None,
     };
-    json.and_then(|json| Raw(json).entries()).ok_or(Unreadable::Corrupt)
+    json.and_then(|json| Raw(json).entries()).ok_or(PayloadError::Corrupt)
 }
 
 /// Puts fields together to a payload.
@@ -152,7 +152,7 @@ mod tests {
         let payload = join([("count", &seven), ("a", &text)].into_iter(), Format::MessagePack);
         assert_eq!(&payload[..], b"m\x82\xa5count\x07\xa1a\xa1x");
         for corrupt in ["m", "m\u{7f}", "m\u{0}", "mx"] {
-            assert_eq!(split(&Bytes::from(corrupt)).err(), Some(Unreadable::Corrupt), "{corrupt:?}");
+            assert_eq!(split(&Bytes::from(corrupt)).err(), Some(PayloadError::Corrupt), "{corrupt:?}");
         }
         for corrupt in [
             b"m\x81".as_slice(),
@@ -171,22 +171,22 @@ mod tests {
             b"m\xdf\xff\xff\xff\xff",
         ] {
             let payload = Bytes::copy_from_slice(corrupt);
-            assert_eq!(split(&payload).err(), Some(Unreadable::Corrupt), "{} bytes", corrupt.len());
+            assert_eq!(split(&payload).err(), Some(PayloadError::Corrupt), "{} bytes", corrupt.len());
         }
     }
 
     #[test]
     fn damaged_payloads_are_told_from_unknown_formats() {
         for corrupt in ["", "j", "j[]", "j{", "j{}x", "j{\"a\":}", "jnull", "j{\"a\":\u{0}1}"] {
-            assert_eq!(split(&Bytes::from(corrupt)).err(), Some(Unreadable::Corrupt), "{corrupt:?}");
+            assert_eq!(split(&Bytes::from(corrupt)).err(), Some(PayloadError::Corrupt), "{corrupt:?}");
         }
         for unknown in ["z", "z\u{1}", "a{}"] {
-            assert_eq!(split(&Bytes::from(unknown)).err(), Some(Unreadable::UnknownFormat), "{unknown:?}");
+            assert_eq!(split(&Bytes::from(unknown)).err(), Some(PayloadError::UnknownFormat), "{unknown:?}");
         }
         for foreign in ["{}", "\0", "J{}", "\u{80}", "1", " j{}"] {
-            assert_eq!(split(&Bytes::from(foreign)).err(), Some(Unreadable::Corrupt), "{foreign:?}");
+            assert_eq!(split(&Bytes::from(foreign)).err(), Some(PayloadError::Corrupt), "{foreign:?}");
         }
-        assert_eq!(split(&Bytes::from_static(b"j{\"\xff\":1}")).err(), Some(Unreadable::Corrupt));
+        assert_eq!(split(&Bytes::from_static(b"j{\"\xff\":1}")).err(), Some(PayloadError::Corrupt));
     }
 
     /// What reads a 128-bit integer through a buffer that has no room for one.

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use self::own::Own;
 use crate::base::error::Result;
 use crate::base::expiry::{Expiry, Lifetime};
-use crate::data::codec::{self, Format, Raw, Unreadable};
+use crate::data::codec::{self, Format, PayloadError, Raw};
 use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
 use crate::data::schema::{Schema, is_reserved};
@@ -78,7 +78,11 @@ impl Values {
     }
 
     /// Cuts a payload into its fields. Nothing is decoded yet.
-    pub(crate) fn load(schema: &'static Schema, payload: &Bytes, identity: Option<String>) -> Result<Self, Unreadable> {
+    pub(crate) fn load(
+        schema: &'static Schema,
+        payload: &Bytes,
+        identity: Option<String>,
+    ) -> Result<Self, PayloadError> {
         let mut values = Self { loaded_identity: identity, ..Self::empty(schema) };
         let mut hint = 0;
         for (name, raw) in codec::split(payload)? {
@@ -251,7 +255,7 @@ impl Values {
     ///
     /// # Errors
     /// [`ErrorKind::Encode`], naming the field.
-    pub(crate) fn settle(&mut self) -> Result<()> {
+    pub(crate) fn encode(&mut self) -> Result<()> {
         if !self.slots.iter().any(|slot| matches!(slot, Slot::Set(_))) {
             return Ok(());
         }
@@ -271,7 +275,7 @@ impl Values {
         Ok(())
     }
 
-    /// The payload of settled values.
+    /// The payload of encoded values.
     pub(crate) fn payload(&self, format: Format) -> Bytes {
         let (own, extra) = (self.own.fields(), self.extra_entries());
         let declared = self.slots.iter().zip(self.schema.fields()).filter_map(|(slot, field)| match slot {
@@ -289,7 +293,7 @@ impl Values {
         }
     }
 
-    /// At least as many bytes as the payload of settled values takes. Cheaper than the payload.
+    /// At least as many bytes as the payload of encoded values takes. Cheaper than the payload.
     pub(crate) fn size_at_most(&self) -> usize {
         let slots = self.slots.iter().map(|slot| match slot {
             Slot::Stored { raw, under, .. } => codec::size_at_most(under, raw),
@@ -299,7 +303,7 @@ impl Values {
         slots.chain(rest).sum::<usize>() + FRAME + own::AT_MOST
     }
 
-    /// Whether settled values would be stored just as `other` is.
+    /// Whether encoded values would be stored just as `other` is.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         let same_slot = |pair: (&Slot, &Slot)| match pair {
             (Slot::Absent, Slot::Absent) => true,

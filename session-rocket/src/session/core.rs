@@ -14,7 +14,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::expiry::Refresh;
 use crate::commit::{CookieEngine, Engine, ended, too_late, withheld};
-use crate::state::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled, State};
+use crate::state::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed, State};
 
 /// A session without its type: what it holds and how it is saved.
 pub(crate) struct Core {
@@ -43,7 +43,7 @@ impl Core {
 
     /// Saves what was changed, for a caller that read the number of finished commits before it made its changes. If another
     /// caller started the commit, and it may have contained this caller's changes, both get its error.
-    pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: Scope) -> Result<()> {
+    pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: CommitScope) -> Result<()> {
         let is_modified = {
             let _turn = self.turn.lock().await;
             self.state.is_modified()
@@ -62,11 +62,11 @@ impl Core {
 
     /// Runs a commit to its end, even if its caller drops the future. A commit that does not have to wait finishes at its first
     /// poll, which nobody can cancel. A commit that has to wait gets a task of its own.
-    async fn commit_uncut(self: Arc<Self>, scope: Scope) -> Result<()> {
+    async fn commit_uncut(self: Arc<Self>, scope: CommitScope) -> Result<()> {
         let mut commit = Box::pin(async move {
             let _turn = self.turn.lock().await;
-            if let Some(job) = self.take(scope) {
-                self.finish(self.engine.commit(job).await);
+            if let Some(pending) = self.take(scope) {
+                self.finish(self.engine.commit(pending).await);
             }
         });
         let is_done = poll_fn(|context| Poll::Ready(poll_caught(commit.as_mut(), context))).await?.is_ready();
@@ -78,29 +78,29 @@ impl Core {
     }
 
     /// Runs a commit that never waits, so nobody can cancel it once it has its turn.
-    async fn commit_at_once(&self, engine: &CookieEngine, scope: Scope) -> Result<()> {
+    async fn commit_at_once(&self, engine: &CookieEngine, scope: CommitScope) -> Result<()> {
         let _turn = self.turn.lock().await;
-        let Some(job) = self.take(scope) else { return Ok(()) };
-        let settled = catch_unwind(AssertUnwindSafe(|| engine.commit(job)));
-        self.finish(settled.map_err(|_| stopped(ErrorKind::Panicked))?);
+        let Some(pending) = self.take(scope) else { return Ok(()) };
+        let committed = catch_unwind(AssertUnwindSafe(|| engine.commit(pending)));
+        self.finish(committed.map_err(|_| stopped(ErrorKind::Panicked))?);
         Ok(())
     }
 
     /// Takes the changes to commit, unless they come too late.
-    fn take(&self, scope: Scope) -> Option<Box<Job>> {
-        let job = self.state.take(scope)?;
-        if self.state.head_sent() && needs_cookie(&job) {
+    fn take(&self, scope: CommitScope) -> Option<Box<PendingCommit>> {
+        let pending = self.state.take(scope)?;
+        if self.state.head_sent() && needs_cookie(&pending) {
             self.state.fail(too_late());
             return None;
         }
-        Some(job)
+        Some(pending)
     }
 
-    fn finish(&self, settled: Result<Settled>) {
-        match settled {
-            Ok(mut settled) => {
-                let failure = settled.failure.take();
-                self.state.settle(settled);
+    fn finish(&self, committed: Result<Committed>) {
+        match committed {
+            Ok(mut committed) => {
+                let failure = committed.failure.take();
+                self.state.finish_commit(committed);
                 if let Some(error) = failure {
                     self.state.fail(error);
                 }
@@ -112,7 +112,7 @@ impl Core {
     /// Saves now. Without changes, makes sure that the session still exists.
     pub(super) async fn save(self: &Arc<Self>) -> Result<()> {
         let completed = self.state.completed();
-        self.commit_since(completed, Scope::Everything).await?;
+        self.commit_since(completed, CommitScope::Everything).await?;
         if matches!(self.state.carrier(), Carrier::Withheld) {
             return Err(withheld());
         }
@@ -133,13 +133,13 @@ impl Core {
         };
         let stored = self.engine.reload(&live, &base).await?;
         let exists = stored.is_some();
-        self.state.refresh(stored.unwrap_or_else(|| ended(base.schema())));
+        self.state.replace_loaded(stored.unwrap_or_else(|| ended(base.schema())));
         Ok(exists)
     }
 
     /// Saves what the request changed, or renews what it read if `renews`. Returns the cookie to send and whether the save
     /// succeeded. After a failure there may be a cookie too, because an earlier `save` may have given the session a new id.
-    pub(crate) async fn respond(self: &Arc<Self>, scope: Scope, renews: bool) -> (CookieUpdate, Result<()>) {
+    pub(crate) async fn respond(self: &Arc<Self>, scope: CommitScope, renews: bool) -> (CookieUpdate, Result<()>) {
         if self.was_only_read(scope, renews) {
             return (CookieUpdate::None, Ok(()));
         }
@@ -154,10 +154,10 @@ impl Core {
             // failed save nobody knows; after an earlier save, the store knows.
             let old = earlier.is_some_and(|earlier| earlier.version == live.version);
             if saved.is_err() || old && !Box::pin(self.engine.is_live(&live)).await {
-                self.state.withdraw_news();
+                self.state.withdraw_cookie();
             }
         }
-        if saved.is_ok() && renews && scope == Scope::Everything && !self.state.has_news() {
+        if saved.is_ok() && renews && scope == CommitScope::Everything && !self.state.has_cookie_to_send() {
             Box::pin(self.refresh()).await;
         }
         // A commit that another task has begun may change the cookie. A commit that begins later fails with `TooLate`.
@@ -166,8 +166,8 @@ impl Core {
     }
 
     /// Whether there is nothing to save, to renew or to send, as with most requests. If so, the response head is sent.
-    fn was_only_read(&self, scope: Scope, renews: bool) -> bool {
-        if renews && scope == Scope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
+    fn was_only_read(&self, scope: CommitScope, renews: bool) -> bool {
+        if renews && scope == CommitScope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
             return false;
         }
         // While another guard's save runs, that is unknown.
@@ -198,14 +198,14 @@ impl Core {
 
     async fn refresh(&self) {
         let _turn = self.turn.lock().await;
-        if self.state.has_news() || self.state.is_modified() {
+        if self.state.has_cookie_to_send() || self.state.is_modified() {
             return;
         }
         let (carrier, stored) = self.state.stored();
         let mut refresh = Box::pin(self.engine.refresh(&carrier, stored));
         let caught = poll_fn(|context| poll_caught(refresh.as_mut(), context).unwrap_or(Poll::Ready(None)));
-        if let Some(settled) = caught.await {
-            self.state.settle(settled);
+        if let Some(committed) = caught.await {
+            self.state.finish_commit(committed);
         }
     }
 }
@@ -220,13 +220,13 @@ fn stopped(kind: ErrorKind) -> Error {
 }
 
 /// Whether a commit makes a session whose id the browser does not have.
-fn needs_cookie(job: &Job) -> bool {
-    match (&job.carrier, job.lifecycle) {
+fn needs_cookie(pending: &PendingCommit) -> bool {
+    match (&pending.carrier, pending.lifecycle) {
         (Carrier::Live(_), Lifecycle::Keep) => false,
         (Carrier::Live(_), Lifecycle::Cycle) => true,
-        (Carrier::Live(_), Lifecycle::End) => !job.flushed || !job.values.is_blank(),
+        (Carrier::Live(_), Lifecycle::End) => !pending.flushed || !pending.values.is_blank(),
         (Carrier::Sealed(_), _) => true,
-        (Carrier::New { .. }, _) => !job.values.is_blank(),
-        (Carrier::Ended | Carrier::Withheld, _) => job.login,
+        (Carrier::New { .. }, _) => !pending.values.is_blank(),
+        (Carrier::Ended | Carrier::Withheld, _) => pending.login,
     }
 }

@@ -19,7 +19,7 @@ use crate::data::csrf::{CsrfSecret, CsrfToken};
 
 use crate::data::values::Values;
 use crate::state::change::{Edit, View};
-use crate::state::{Carrier, Live, Scope, State};
+use crate::state::{Carrier, CommitScope, Live, State};
 
 pub(crate) use self::core::{CookieUpdate, Core};
 pub use self::session_data::{SessionData, SessionFields};
@@ -182,7 +182,7 @@ impl<T: SessionData> Session<T> {
         let emptied = self.state().emptied();
         let core = self.core.clone();
         async move {
-            core.commit_since(completed, Scope::Everything).await?;
+            core.commit_since(completed, CommitScope::Everything).await?;
             // Another guard of this request may have dropped the change, with a logout or a login as somebody else.
             let is_kept = core.state.emptied() == emptied;
             let result = last.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|_| is_kept);

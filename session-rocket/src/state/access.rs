@@ -9,9 +9,9 @@ use crate::base::expiry::Expiry;
 use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
 use crate::data::values::{Owner, Peek, Slot, Values};
+use crate::state::carrier::{Carrier, Lifecycle, Live};
 use crate::state::change::{Change, Edit, Operation, Put, Replaying, is_replaying};
 use crate::state::inner::{Inner, State};
-use crate::state::job::{Carrier, Lifecycle, Live};
 
 /// What a field is to hold from now on.
 struct New(Option<Value>);

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::base::error::Error;
 use crate::base::id::Key;
 use crate::data::values::Values;
+use crate::state::carrier::{Carrier, CookieEffect, Lifecycle};
 use crate::state::change::Change;
-use crate::state::job::{Carrier, CookieEffect, Lifecycle};
 
 /// The session of one request; clones are the same session.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub(super) struct Inner {
     pub completed: u64,
     pub failure: Option<Failure>,
     /// The last failure before `failure` that no caller has seen.
-    pub untold: Option<Failure>,
+    pub earlier_unseen: Option<Failure>,
     pub head_sent: bool,
 }
 
@@ -84,7 +84,7 @@ impl State {
             cookie: CookieEffect::None,
             completed: 0,
             failure: None,
-            untold: None,
+            earlier_unseen: None,
             head_sent: false,
         })))
     }
@@ -163,7 +163,7 @@ impl Inner {
         self.completed += 1;
         let before = self.failure.replace(Failure { number: self.completed, error, seen: false });
         if let Some(before) = before.filter(|before| !before.seen && !before.error.kind().is_drop()) {
-            self.untold = Some(before);
+            self.earlier_unseen = Some(before);
         }
     }
 }

@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::base::error::{Error, ErrorKind};
 use crate::base::expiry::Lifetime;
 use crate::data::values::Values;
+use crate::state::carrier::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed};
 use crate::state::change::{Change, replay};
 use crate::state::inner::State;
-use crate::state::job::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled};
 
 impl State {
     /// Where the session is kept, and its stored values as far as this request knows.
@@ -17,17 +17,17 @@ impl State {
     }
 
     /// Takes the changes to commit, if there are any.
-    pub(crate) fn take(&self, scope: Scope) -> Option<Box<Job>> {
+    pub(crate) fn take(&self, scope: CommitScope) -> Option<Box<PendingCommit>> {
         // Declared first, dropped last: after the lock is released.
         let _dropped;
         let mut inner = self.lock();
-        _dropped = (scope == Scope::LifecycleOnly).then(|| inner.drop_changes());
+        _dropped = (scope == CommitScope::LifecycleOnly).then(|| inner.drop_changes());
         let is_modified = inner.is_modified();
         let intent = std::mem::take(&mut inner.intent);
         inner.changed_at = None;
         let flushed = intent.asked == Lifecycle::End;
         is_modified.then(|| {
-            Box::new(Job {
+            Box::new(PendingCommit {
                 carrier: inner.carrier.clone(),
                 base: inner.base.clone(),
                 values: inner.values.clone(),
@@ -43,21 +43,21 @@ impl State {
     }
 
     /// Continues with the session after a commit. Changes made meanwhile are kept.
-    pub(crate) fn settle(&self, settled: Settled) {
+    pub(crate) fn finish_commit(&self, committed: Committed) {
         self.lock().completed += 1;
-        self.refresh(settled);
+        self.replace_loaded(committed);
     }
 
     /// Replaces the loaded session with the stored one; unsaved changes stay on top.
-    pub(crate) fn refresh(&self, found: Settled) {
+    pub(crate) fn replace_loaded(&self, stored: Committed) {
         let _dropped;
         {
             let mut inner = self.lock();
-            inner.carrier = found.carrier;
-            if found.cookie != CookieEffect::None {
-                inner.cookie = found.cookie;
+            inner.carrier = stored.carrier;
+            if stored.cookie != CookieEffect::None {
+                inner.cookie = stored.cookie;
             }
-            _dropped = std::mem::replace(&mut inner.base, found.values);
+            _dropped = std::mem::replace(&mut inner.base, stored.values);
         }
         self.rebase();
     }
@@ -137,7 +137,7 @@ impl State {
     /// The error of the last commit after the first `completed` ones. It counts as seen from now on.
     pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
         let mut inner = self.lock();
-        inner.untold.take_if(|failure| failure.number > completed);
+        inner.earlier_unseen.take_if(|failure| failure.number > completed);
         let failure = inner.failure.as_mut().filter(|failure| failure.number > completed)?;
         failure.seen = true;
         Some(failure.error.clone())
@@ -147,11 +147,11 @@ impl State {
     pub(crate) fn unseen_failure(&self) -> Option<Error> {
         let inner = self.lock();
         let last = inner.failure.as_ref().filter(|failure| !failure.seen);
-        inner.untold.as_ref().or(last).map(|failure| failure.error.clone())
+        inner.earlier_unseen.as_ref().or(last).map(|failure| failure.error.clone())
     }
 
     /// The error of the last commit that failed.
-    pub(crate) fn failed_with(&self) -> Option<Error> {
+    pub(crate) fn last_failure(&self) -> Option<Error> {
         self.lock().failure.as_ref().map(|failure| failure.error.clone())
     }
 
@@ -167,7 +167,7 @@ impl State {
     }
 
     /// Sends no cookie after all.
-    pub(crate) fn withdraw_news(&self) {
+    pub(crate) fn withdraw_cookie(&self) {
         self.lock().cookie = CookieEffect::None;
     }
 
@@ -192,7 +192,7 @@ impl State {
     }
 
     /// Whether the response has a cookie to send or to remove.
-    pub(crate) fn has_news(&self) -> bool {
+    pub(crate) fn has_cookie_to_send(&self) -> bool {
         self.lock().cookie != CookieEffect::None
     }
 

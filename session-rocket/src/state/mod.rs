@@ -3,11 +3,11 @@
 //! A pure state machine, without I/O and without a clock.
 
 mod access;
+mod carrier;
 pub(crate) mod change;
 mod inner;
-mod job;
 mod lifecycle;
 
+pub(crate) use self::carrier::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed};
 pub(crate) use self::change::replay;
 pub use self::inner::State;
-pub(crate) use self::job::{Carrier, CookieEffect, Job, Lifecycle, Live, Scope, Sealed, Settled};

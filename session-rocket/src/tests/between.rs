@@ -10,10 +10,10 @@ use crate::base::error::{Error, ErrorKind};
 use crate::base::expiry::{Policy, Refresh};
 use crate::base::id::{Key, SessionId};
 use crate::commit::sealed::{Content, Kind, Sealer, SecretKey};
-use crate::commit::{CookieEngine, Engine, Line};
+use crate::commit::{CookieBounds, CookieEngine, Engine};
 use crate::data::codec;
 use crate::session::{CookieUpdate, Session};
-use crate::state::{Carrier, Scope};
+use crate::state::{Carrier, CommitScope};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Version};
 use crate::store::{Lookup, Store, Update};
@@ -67,7 +67,7 @@ async fn every_saver_whose_changes_failed_is_told() {
     let (first, second) = tokio::join!(first, second);
     assert!(first.is_err() && second.is_err());
     // Both were told: the handler may answer as it likes.
-    assert!(respond(&session, Scope::Everything).await.is_ok());
+    assert!(respond(&session, CommitScope::Everything).await.is_ok());
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn after_leaving_a_user_the_visit_goes_on() {
         let old = session.id().unwrap();
         let session = open(&engine, Some(&old)).await;
         leave(&session);
-        let CookieUpdate::Set { value, .. } = respond(&session, Scope::Everything).await.unwrap() else {
+        let CookieUpdate::Set { value, .. } = respond(&session, CommitScope::Everything).await.unwrap() else {
             panic!("the browser is told the new id");
         };
         let id = SessionId::parse(&value).unwrap();
@@ -143,7 +143,7 @@ async fn an_outage_after_an_early_save_is_told_without_a_renewal() {
     session.save().await.unwrap();
     slow.fail.store(true, Ordering::SeqCst);
     COUNT.set(session.state(), 7);
-    assert!(matches!(session.core().respond(Scope::Everything, true).await, (CookieUpdate::None, Err(_))));
+    assert!(matches!(session.core().respond(CommitScope::Everything, true).await, (CookieUpdate::None, Err(_))));
 }
 
 #[tokio::test]
@@ -156,7 +156,8 @@ async fn what_was_saved_before_a_failure_is_told_to_the_browser() {
     USER.set(session.state(), 7);
     session.save().await.unwrap();
     NAME.set(session.state(), "x".repeat(300_000));
-    let (CookieUpdate::Set { value, .. }, Err(error)) = session.core().respond(Scope::Everything, true).await else {
+    let (CookieUpdate::Set { value, .. }, Err(error)) = session.core().respond(CommitScope::Everything, true).await
+    else {
         panic!("the failure is told, and the id");
     };
     assert_eq!((error.kind(), Some(value)), (ErrorKind::TooLarge, session.id().map(|id| id.expose())));
@@ -166,12 +167,12 @@ async fn what_was_saved_before_a_failure_is_told_to_the_browser() {
 async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
-    let sealed = Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, Line { frame: 100, limit: 4096 })));
+    let sealed = Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 })));
     let stored = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     for engine in [sealed, stored] {
         let first = open(&engine, None).await;
         USER.set(first.state(), 7);
-        let Ok(CookieUpdate::Set { value, .. }) = respond(&first, Scope::Everything).await else {
+        let Ok(CookieUpdate::Set { value, .. }) = respond(&first, CommitScope::Everything).await else {
             panic!("it is saved")
         };
         let load = async || {
@@ -181,7 +182,7 @@ async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
         let session = load().await;
         session.flush();
         NAME.set(session.state(), "x".repeat(300_000));
-        let (CookieUpdate::Remove, Err(error)) = session.core().respond(Scope::Everything, true).await else {
+        let (CookieUpdate::Remove, Err(error)) = session.core().respond(CommitScope::Everything, true).await else {
             panic!("the failure is told, and the end");
         };
         assert_eq!(error.kind(), ErrorKind::TooLarge);
@@ -230,7 +231,7 @@ fn a_struct_of_another_user_is_written_whole() {
 async fn a_sealed_session_of_another_build_is_waited_for_and_a_damaged_one_starts_anew() {
     let sealer = || Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
-    let engine = Engine::Cookie(CookieEngine::new(rules, sealer(), Line { frame: 100, limit: 4096 }));
+    let engine = Engine::Cookie(CookieEngine::new(rules, sealer(), CookieBounds { frame: 100, limit: 4096 }));
     let load = async |payload: &'static str| {
         let [issued_at, created_at, expires_at] = [0, 0, i64::MAX].map(Timestamp::from_millis);
         let content = Content { issued_at, created_at, expires_at, payload: payload.into() };
@@ -249,10 +250,10 @@ async fn a_sealed_session_of_another_build_is_waited_for_and_a_damaged_one_start
 async fn after_the_head_no_sealed_session_can_be_saved() {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
-    let engine = Engine::Cookie(CookieEngine::new(rules, sealer, Line { frame: 100, limit: 4096 }));
+    let engine = Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 }));
     let session = open(&Arc::new(engine), None).await;
     NAME.set(session.state(), "in time".into());
-    assert!(matches!(respond(&session, Scope::Everything).await, Ok(CookieUpdate::Set { .. })));
+    assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { .. })));
     session.save().await.expect("there is nothing more to save");
     NAME.set(session.state(), "too late".into());
     assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate);
@@ -311,7 +312,7 @@ async fn a_change_made_while_a_refresh_is_under_way_counts_once() {
     slow.hold.store(true, Ordering::SeqCst);
     let responds = {
         let session = session.clone();
-        tokio::spawn(async move { respond(&session, Scope::Everything).await.is_ok() })
+        tokio::spawn(async move { respond(&session, CommitScope::Everything).await.is_ok() })
     };
     slow.is_held().await;
     COUNT.update(session.state(), |count| *count += 1);
@@ -342,7 +343,7 @@ async fn a_change_that_panics_when_it_is_made_again_does_not_undo_the_save() {
 async fn after_the_head_what_needs_no_cookie_is_no_error() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
-    respond(&session, Scope::Everything).await.unwrap();
+    respond(&session, CommitScope::Everything).await.unwrap();
     session.cycle_id();
     session.save().await.unwrap();
     USER.delete(session.state());

@@ -19,7 +19,7 @@ use crate::base::expiry::{Policy, Refresh};
 use crate::base::id::{Key, SessionId};
 use crate::commit::Engine;
 use crate::session::{CookieUpdate, Session};
-use crate::state::{Carrier, Scope};
+use crate::state::{Carrier, CommitScope};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
@@ -226,7 +226,7 @@ async fn an_uncertain_increment_is_shown_and_never_replayed() {
         site.fail(&[], &[]);
         // The handler has seen the error and answers 200: the response stands, and nothing is sent again.
         NAME.set(session.state(), "after".into());
-        assert!(matches!(respond(&session, Scope::Everything).await, Ok(CookieUpdate::None)));
+        assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::None)));
         assert!(site.count(&id).await <= 1);
         assert_eq!(NAME.get(site.open(&id).await.state()).as_deref(), Some("after"));
     }
@@ -248,7 +248,7 @@ async fn a_save_cancelled_at_any_await_counts_once() {
                 tokio::task::yield_now().await;
             }
         }
-        respond(&session, Scope::Everything).await.unwrap();
+        respond(&session, CommitScope::Everything).await.unwrap();
         assert_eq!(site.count(&id).await, 1, "dropped after {polls} polls");
     }
 }
@@ -264,7 +264,7 @@ async fn a_failure_that_nobody_saw_fails_the_response() {
         let mut save = pin!(session.save());
         assert!(save.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
-    assert_eq!(respond(&session, Scope::Everything).await.err().unwrap().kind(), ErrorKind::Uncertain);
+    assert_eq!(respond(&session, CommitScope::Everything).await.err().unwrap().kind(), ErrorKind::Uncertain);
     assert_eq!(site.count(&id).await, 0);
 }
 
@@ -454,7 +454,7 @@ async fn nothing_for_nobody() {
     ] {
         let session = open(&site.engine, None).await;
         visit(&session);
-        let update = respond(&session, Scope::Everything).await.unwrap();
+        let update = respond(&session, CommitScope::Everything).await.unwrap();
         assert!(!matches!(update, CookieUpdate::Set { .. }));
         assert_eq!(site.calls(), 0);
     }
@@ -463,7 +463,7 @@ async fn nothing_for_nobody() {
     let session = site.open(&id).await;
     COUNT.set(session.state(), 0);
     TAGS.get(session.state());
-    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), CookieUpdate::None));
+    assert!(matches!(respond(&session, CommitScope::Everything).await.unwrap(), CookieUpdate::None));
     assert_eq!(site.calls(), 2, "a load, and a touch that proves that nobody changed the session");
 }
 
@@ -473,7 +473,7 @@ async fn a_refresh_renews_record_and_cookie_and_yields_to_other_changes() {
     let id = site.session().await;
     let read = || async {
         let session = site.open(&id).await;
-        respond(&session, Scope::Everything).await.unwrap()
+        respond(&session, CommitScope::Everything).await.unwrap()
     };
     assert!(matches!(read().await, CookieUpdate::None));
     site.clock.advance(DAY * 2);
@@ -487,7 +487,7 @@ async fn a_refresh_renews_record_and_cookie_and_yields_to_other_changes() {
     let short = site.open(&id).await;
     short.set_expiry(DAY);
     short.save().await.unwrap();
-    assert!(matches!(respond(&late, Scope::Everything).await.unwrap(), CookieUpdate::None));
+    assert!(matches!(respond(&late, CommitScope::Everything).await.unwrap(), CookieUpdate::None));
     site.clock.advance(DAY);
     assert!(is_unknown(&site.engine, &id).await, "the refresh lengthened what another request set");
 }
@@ -499,7 +499,7 @@ async fn a_refresh_that_fails_takes_nothing_from_the_reader() {
     site.clock.advance(DAY);
     let session = site.open(&id).await;
     site.fail(&[Fault::Refuse], &[]);
-    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), CookieUpdate::None));
+    assert!(matches!(respond(&session, CommitScope::Everything).await.unwrap(), CookieUpdate::None));
 }
 
 #[tokio::test]
@@ -507,7 +507,7 @@ async fn after_the_head_what_needs_a_cookie_is_an_error() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(&id).await;
-    respond(&session, Scope::Everything).await.unwrap();
+    respond(&session, CommitScope::Everything).await.unwrap();
     increment(&session);
     session.save().await.unwrap();
     assert_eq!(site.count(&id).await, 1);
@@ -554,7 +554,7 @@ async fn an_expiry_in_the_past_ends_the_session_at_once() {
     let id = site.session().await;
     let session = site.open(&id).await;
     session.set_expiry(Timestamp::from_millis(0).to_date());
-    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), CookieUpdate::None));
+    assert!(matches!(respond(&session, CommitScope::Everything).await.unwrap(), CookieUpdate::None));
     assert!(is_unknown(&site.engine, &id).await);
 }
 
@@ -565,7 +565,7 @@ async fn expiry_settings_are_kept_with_the_session() {
     let session = site.open(&id).await;
     session.set_expiry(Duration::ZERO);
     assert!(session.expires_at_browser_close());
-    assert!(matches!(respond(&session, Scope::Everything).await.unwrap(), CookieUpdate::Set { age: None, .. }));
+    assert!(matches!(respond(&session, CommitScope::Everything).await.unwrap(), CookieUpdate::Set { age: None, .. }));
     let session = site.open(&id).await;
     assert!(session.expires_at_browser_close() && session.expiry_age() == DAY * 14);
     session.set_expiry(Duration::from_secs(10));

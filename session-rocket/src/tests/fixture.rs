@@ -14,7 +14,7 @@ use crate::data::schema::Schema;
 use crate::session::{CookieUpdate, Core, Session};
 use crate::session::{SessionData, SessionFields};
 use crate::state::change::{Edit, View};
-use crate::state::{Carrier, Scope, State};
+use crate::state::{Carrier, CommitScope, State};
 use crate::store::Store;
 
 /// What the tests keep in a session.
@@ -129,7 +129,7 @@ pub(crate) async fn open_all(engine: &Arc<Engine>, ids: impl IntoIterator<Item =
 }
 
 /// What the browser is told when all could be saved.
-pub(crate) async fn respond(session: &Session<Visitor>, scope: Scope) -> Result<CookieUpdate> {
+pub(crate) async fn respond(session: &Session<Visitor>, scope: CommitScope) -> Result<CookieUpdate> {
     let (update, saved) = session.core().respond(scope, true).await;
     saved.map(|()| update)
 }

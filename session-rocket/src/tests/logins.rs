@@ -11,7 +11,7 @@ use super::slow::{Slow, spawn_save};
 use crate::base::error::ErrorKind;
 use crate::base::expiry::Policy;
 use crate::session::{CookieUpdate, Core, Session};
-use crate::state::{Carrier, Scope};
+use crate::state::{Carrier, CommitScope};
 use crate::store::memory::MemoryStore;
 
 #[tokio::test]
@@ -37,11 +37,11 @@ async fn changes_of_a_request_that_held_the_id_before_a_login_are_dropped() {
     expires.set_expiry(1);
     for held in [&counts, &cycles, &clears, &expires] {
         assert_eq!(held.save().await.unwrap_err().kind(), ErrorKind::Ended);
-        assert!(matches!(respond(held, Scope::Everything).await, Ok(CookieUpdate::None)));
+        assert!(matches!(respond(held, CommitScope::Everything).await, Ok(CookieUpdate::None)));
         assert!(matches!(held.core().state.carrier(), Carrier::Ended) && held.is_empty());
     }
     flushes.flush();
-    assert!(matches!(respond(&flushes, Scope::Everything).await, Ok(CookieUpdate::None)));
+    assert!(matches!(respond(&flushes, CommitScope::Everything).await, Ok(CookieUpdate::None)));
     assert!(!reads.reload().await.unwrap() && reads.is_empty() && reads.id().is_none());
     let session = open(&engine, victim.id().as_ref()).await;
     assert_eq!((USER.get(session.state()), NAME.get(session.state())), (Some(7), Some("secret".into())));
@@ -96,7 +96,7 @@ async fn an_early_save_does_not_take_a_newer_id_from_the_browser() {
         if let Some(text) = late_change {
             TAGS.set(early.state(), vec![text]);
         }
-        assert!(matches!(early.core().respond(Scope::Everything, true).await.0, CookieUpdate::None));
+        assert!(matches!(early.core().respond(CommitScope::Everything, true).await.0, CookieUpdate::None));
     }
 }
 
@@ -163,7 +163,7 @@ async fn an_id_that_ended_long_ago_starts_a_new_session_and_one_that_just_ended_
         // A stuck browser can also be told to forget its id.
         let flushes = open(&engine, old.as_ref()).await;
         flushes.flush();
-        assert!(matches!(respond(&flushes, Scope::Everything).await, Ok(CookieUpdate::Remove)));
+        assert!(matches!(respond(&flushes, CommitScope::Everything).await, Ok(CookieUpdate::Remove)));
         time.advance(Duration::from_secs(120));
     }
 }
@@ -174,7 +174,7 @@ async fn a_save_sends_the_cookie_when_a_tenth_of_its_life_has_passed() {
     let engine = engine(Arc::new(MemoryStore::new(100, time.clone())), time.clone());
     let session = open(&engine, None).await;
     COUNT.set(session.state(), 0);
-    assert!(matches!(respond(&session, Scope::Everything).await, Ok(CookieUpdate::Set { .. })));
+    assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { .. })));
     let id = session.id();
     let mut sent = 0;
     for _ in 0..14 {
@@ -182,17 +182,20 @@ async fn a_save_sends_the_cookie_when_a_tenth_of_its_life_has_passed() {
             time.advance(DAY / 10);
             let session = open(&engine, id.as_ref()).await;
             COUNT.update(session.state(), |count| *count += 1);
-            sent += u32::from(matches!(respond(&session, Scope::Everything).await, Ok(CookieUpdate::Set { .. })));
+            sent += u32::from(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { .. })));
         }
     }
     assert_eq!(sent, 10, "once for each tenth of 14 days");
     let session = open(&engine, id.as_ref()).await;
     session.set_expiry(0);
-    assert!(matches!(respond(&session, Scope::Everything).await, Ok(CookieUpdate::Set { age: None, .. })));
+    assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { age: None, .. })));
     time.advance(DAY * 13);
     let session = open(&engine, id.as_ref()).await;
     COUNT.update(session.state(), |count| *count += 1);
-    assert!(matches!(respond(&session, Scope::Everything).await, Ok(CookieUpdate::None)), "it ends with the browser");
+    assert!(
+        matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::None)),
+        "it ends with the browser"
+    );
 }
 
 #[tokio::test]
@@ -313,17 +316,17 @@ async fn a_request_without_its_withheld_cookie_keeps_nothing_unless_it_logs_in()
     let opened = || Session::<Visitor>::new(Core::new(engine.withheld(), engine.clone()));
     let session = opened();
     COUNT.set(session.state(), 1);
-    let (update, saved) = session.core().respond(Scope::Everything, true).await;
+    let (update, saved) = session.core().respond(CommitScope::Everything, true).await;
     assert!(matches!(update, CookieUpdate::None));
     assert_eq!(saved.unwrap_err().kind(), ErrorKind::Withheld);
     let session = opened();
     session.flush();
-    let (update, saved) = session.core().respond(Scope::Everything, true).await;
+    let (update, saved) = session.core().respond(CommitScope::Everything, true).await;
     assert!(matches!(update, CookieUpdate::None) && saved.is_err(), "nobody was logged out");
     let session = opened();
     COUNT.set(session.state(), 1);
     USER.set(session.state(), 7);
-    assert!(matches!(respond(&session, Scope::Everything).await, Ok(CookieUpdate::Set { .. })));
+    assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { .. })));
     assert_eq!(COUNT.get(open(&engine, session.id().as_ref()).await.state()), 1);
 }
 

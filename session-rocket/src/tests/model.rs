@@ -13,7 +13,7 @@ use crate::base::id::SessionId;
 use crate::commit::Engine;
 use crate::session::{CookieUpdate, Session};
 use crate::state::change::View;
-use crate::state::{Carrier, Scope};
+use crate::state::{Carrier, CommitScope};
 use crate::store::memory::MemoryStore;
 
 const REQUESTS: usize = 3;
@@ -444,7 +444,7 @@ impl Run {
             model.drop_changes();
         }
         let kept = self.world.commit(model);
-        let scope = if ok { Scope::Everything } else { Scope::LifecycleOnly };
+        let scope = if ok { CommitScope::Everything } else { CommitScope::LifecycleOnly };
         let (update, saved) = session.core().respond(scope, true).await;
         assert_eq!(saved.map_err(|error| error.kind()), if kept { Ok(()) } else { Err(ErrorKind::Ended) });
         learn(&mut self.ids, model, session);

@@ -9,10 +9,10 @@ use super::slow::Slow;
 use crate::base::error::{Error, ErrorKind};
 use crate::base::expiry::{Policy, Refresh};
 use crate::commit::sealed::{Kind, Sealer, SecretKey};
-use crate::commit::{CookieEngine, Engine, Line};
+use crate::commit::{CookieBounds, CookieEngine, Engine};
 use crate::data::codec;
 use crate::session::{CookieUpdate, Core, Session};
-use crate::state::Scope;
+use crate::state::CommitScope;
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Version};
 use crate::store::{Lookup, Store, Update};
@@ -20,7 +20,7 @@ use crate::store::{Lookup, Store, Update};
 fn sealed(clock: Arc<crate::ManualClock>, policy: Policy) -> Arc<Engine> {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = rules(clock, policy, 4000);
-    Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, Line { frame: 100, limit: 4096 })))
+    Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 })))
 }
 
 #[tokio::test]
@@ -29,14 +29,14 @@ async fn an_equal_value_renews_a_sealed_session_of_a_browser_that_is_not_closed(
     let engine = sealed(time.clone(), Policy { browser_close: true, ..policy() });
     let first = open(&engine, None).await;
     COUNT.set(first.state(), 5);
-    let Ok(CookieUpdate::Set { mut value, .. }) = respond(&first, Scope::Everything).await else { panic!() };
+    let Ok(CookieUpdate::Set { mut value, .. }) = respond(&first, CommitScope::Everything).await else { panic!() };
     for _ in 0..4 {
         time.advance(DAY * 5);
         let state = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
         let s = Session::<Visitor>::new(Core::new(state, engine.clone()));
         assert!(!s.is_empty(), "the session has ended although it is saved every five days");
         COUNT.set(s.state(), 5);
-        if let Ok(CookieUpdate::Set { value: v, .. }) = respond(&s, Scope::Everything).await {
+        if let Ok(CookieUpdate::Set { value: v, .. }) = respond(&s, CommitScope::Everything).await {
             value = v;
         }
     }
@@ -94,7 +94,7 @@ async fn a_reader_keeps_a_session_under_a_lowered_expiry() {
         time.advance(DAY / 24);
         let s = open(&new, id.as_ref()).await;
         assert!(!s.is_empty(), "ended after {hour} hours although read every hour");
-        let a = respond(&s, Scope::Everything).await;
+        let a = respond(&s, CommitScope::Everything).await;
         assert!(a.is_ok());
         assert!(s.time_left().unwrap() > DAY / 24 * 23, "{hour}");
     }
@@ -198,7 +198,7 @@ async fn after_the_head_a_replay_that_logs_in_is_an_error() {
     session.save().await.unwrap();
     let old = session.id().unwrap();
     let stream: Session<Visitor> = open(&engine, Some(&old)).await;
-    respond(&stream, Scope::Everything).await.unwrap();
+    respond(&stream, CommitScope::Everything).await.unwrap();
     stream.update(|visitor| {
         visitor.tags.push("seen".into());
         if visitor.count == 6 {

@@ -15,7 +15,7 @@ use crate::base::id::{Key, SessionId};
 use crate::commit::Engine;
 use crate::session::Session;
 use crate::state::change::View;
-use crate::state::{Carrier, Scope, Settled};
+use crate::state::{Carrier, CommitScope, Committed};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
@@ -86,10 +86,10 @@ fn processes() -> [Arc<Engine>; 2] {
 
 /// Commits as a request does, in a task that nobody aborts. Whether the changes were kept.
 async fn commit(session: &Session<Visitor>) -> Result<bool> {
-    let Some(job) = session.state().take(Scope::Everything) else { return Ok(true) };
-    let mut settled: Settled = session.core().engine.commit(job).await?;
-    let failure = settled.failure.take();
-    session.state().settle(settled);
+    let Some(pending) = session.state().take(CommitScope::Everything) else { return Ok(true) };
+    let mut committed: Committed = session.core().engine.commit(pending).await?;
+    let failure = committed.failure.take();
+    session.state().finish_commit(committed);
     match failure {
         Some(error) if error.kind() == ErrorKind::Ended => Ok(false),
         Some(error) => Err(error),

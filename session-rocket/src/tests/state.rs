@@ -8,7 +8,7 @@ use super::fixture::{COUNT, GREETING, NAME, TAGS, USER, Visitor, VisitorFields};
 use crate::data::codec::Format;
 use crate::data::values::Values;
 use crate::session::{SessionData, SessionFields};
-use crate::state::{Carrier, Lifecycle, Scope, State};
+use crate::state::{Carrier, CommitScope, Lifecycle, State};
 
 fn loaded(payload: &'static str) -> State {
     let values = Values::load(Visitor::schema(), &Bytes::from_static(payload.as_bytes()), None).unwrap();
@@ -18,7 +18,7 @@ fn loaded(payload: &'static str) -> State {
 /// The payload that would be stored now.
 fn stored(state: &State) -> String {
     let mut values = state.snapshot().1;
-    values.settle().unwrap();
+    values.encode().unwrap();
     String::from_utf8(values.payload(Format::Json).to_vec()).unwrap()
 }
 
@@ -115,8 +115,8 @@ fn replace_sets_only_what_differs() {
     state.replace(|edit| before.clone().replace(edit));
     assert!(!state.is_modified());
     state.replace(|edit| Visitor { count: 2, ..before }.replace(edit));
-    let job = state.take(Scope::Everything).unwrap();
-    assert_eq!(job.changes.len(), 1);
+    let pending = state.take(CommitScope::Everything).unwrap();
+    assert_eq!(pending.changes.len(), 1);
     assert_eq!(stored(&state), r#"j{"count":2,"tags":["a"]}"#);
 }
 
@@ -128,8 +128,8 @@ fn another_user_finds_nothing_of_the_last() {
     COUNT.set(&state, 5);
     USER.set(&state, 2);
     NAME.set(&state, "after".into());
-    let job = state.take(Scope::Everything).unwrap();
-    assert_eq!((job.lifecycle, job.login, job.flushed), (Lifecycle::End, true, false));
+    let pending = state.take(CommitScope::Everything).unwrap();
+    assert_eq!((pending.lifecycle, pending.login, pending.flushed), (Lifecycle::End, true, false));
     assert_eq!(stored(&state), r#"j{"name":"after","user":2}"#);
 }
 
@@ -137,8 +137,8 @@ fn another_user_finds_nothing_of_the_last() {
 fn a_login_keeps_what_nobody_had_and_cycles() {
     let state = loaded(r#"j{"name":"cart"}"#);
     USER.set(&state, 1);
-    let job = state.take(Scope::Everything).unwrap();
-    assert_eq!((job.lifecycle, job.login), (Lifecycle::Cycle, true));
+    let pending = state.take(CommitScope::Everything).unwrap();
+    assert_eq!((pending.lifecycle, pending.login), (Lifecycle::Cycle, true));
     assert_eq!(NAME.get(&state).as_deref(), Some("cart"));
 }
 
@@ -152,8 +152,8 @@ fn every_way_out_of_a_user_empties_the_session() {
     ] {
         let state = loaded(r#"j{"name":"cart","user":1,"unknown":1}"#);
         leave(&state);
-        let job = state.take(Scope::Everything).unwrap();
-        assert_eq!((job.lifecycle, job.login), (Lifecycle::End, false));
+        let pending = state.take(CommitScope::Everything).unwrap();
+        assert_eq!((pending.lifecycle, pending.login), (Lifecycle::End, false));
         assert_eq!(stored(&state), "j{}");
     }
 }
@@ -163,21 +163,21 @@ fn a_5xx_keeps_flush_and_cycle_and_drops_the_rest() {
     let state = loaded(r#"j{"count":1}"#);
     COUNT.set(&state, 2);
     USER.set(&state, 1);
-    assert!(state.take(Scope::LifecycleOnly).is_none());
+    assert!(state.take(CommitScope::LifecycleOnly).is_none());
     assert_eq!((COUNT.get(&state), USER.get(&state), state.is_modified()), (1, None, false));
 
     COUNT.set(&state, 2);
     state.cycle_id();
-    let job = state.take(Scope::LifecycleOnly).unwrap();
+    let pending = state.take(CommitScope::LifecycleOnly).unwrap();
     assert_eq!(
-        (job.lifecycle, job.login, job.changes.len()),
+        (pending.lifecycle, pending.login, pending.changes.len()),
         (Lifecycle::Cycle, false, 1),
         "its csrf token goes with it"
     );
     state.flush();
     COUNT.set(&state, 9);
-    let job = state.take(Scope::LifecycleOnly).unwrap();
-    assert_eq!((job.lifecycle, job.flushed, job.values.is_blank()), (Lifecycle::End, true, true));
+    let pending = state.take(CommitScope::LifecycleOnly).unwrap();
+    assert_eq!((pending.lifecycle, pending.flushed, pending.values.is_blank()), (Lifecycle::End, true, true));
 }
 
 #[test]

@@ -16,10 +16,10 @@ use super::registry::{Entry, Registry};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::commit::sealed::Sealer;
-use crate::commit::{CookieEngine, Engine, Line, Rules, StoreEngine};
+use crate::commit::{CookieBounds, CookieEngine, Engine, Rules, StoreEngine};
 use crate::session::SessionData;
 use crate::session::{CookieUpdate, Session};
-use crate::state::Scope;
+use crate::state::CommitScope;
 use crate::store::{self, Store};
 
 /// Where the fairing gets its store from.
@@ -172,7 +172,7 @@ async fn respond<T: SessionData>(
     response: &mut Response<'_>,
     renews: bool,
 ) {
-    let scope = if response.status().code < 500 { Scope::Everything } else { Scope::LifecycleOnly };
+    let scope = if response.status().code < 500 { CommitScope::Everything } else { CommitScope::LifecycleOnly };
     // What is rare is boxed, or each response would take up the room of a load.
     let session = match cached.loaded() {
         Some(session) => session,
@@ -202,7 +202,7 @@ fn report<T: SessionData>(session: &Session<T>, saved: Result<()>, response: &mu
         }
         Ok(()) => {
             cookie::vary(response);
-            let failed = session.core().state.failed_with();
+            let failed = session.core().state.last_failure();
             // The handler answered with what its own save failed with.
             if failed.is_some_and(|error| response.status() == status(&error)) {
                 cookie::mark_failed(response);
@@ -369,5 +369,5 @@ fn sealing(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> Cookie
         );
     }
     let sealer = Sealer::new(seal.kind, &seal.first, &seal.former, rules.scope, &cookie.name);
-    CookieEngine::new(rules, sealer, Line { frame: cookie.frame(), limit: cookie::MAX_LINE })
+    CookieEngine::new(rules, sealer, CookieBounds { frame: cookie.frame(), limit: cookie::MAX_LINE })
 }

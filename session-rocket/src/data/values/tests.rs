@@ -79,7 +79,7 @@ impl Parts {
     }
 }
 
-fn load(payload: &Bytes) -> Result<Values, Unreadable> {
+fn load(payload: &Bytes) -> Result<Values, PayloadError> {
     Values::load(Visitor::schema(), payload, None)
 }
 
@@ -90,7 +90,7 @@ fn use_all(mut values: Values) {
         values.put(field, None);
     }
     for format in FORMATS {
-        values.settle().expect("nothing that was read fails to encode");
+        values.encode().expect("nothing that was read fails to encode");
         let again = load(&values.payload(*format)).expect("what is written can be read");
         again.clone().items();
         assert!(again.payload(*format).len() <= again.size_at_most());

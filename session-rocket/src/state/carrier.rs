@@ -70,14 +70,14 @@ pub(crate) enum CookieEffect {
 
 /// Which changes a commit takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub(crate) enum CommitScope {
     Everything,
     /// `flush` and `cycle_id` alone; all other changes are dropped.
     LifecycleOnly,
 }
 
 /// The changes of one commit.
-pub(crate) struct Job {
+pub(crate) struct PendingCommit {
     pub carrier: Carrier,
     /// As loaded.
     pub base: Values,
@@ -97,8 +97,8 @@ pub(crate) struct Job {
     pub others: Vec<Key>,
 }
 
-impl Job {
-    /// Whether the job only ends the session and sets nothing afterwards.
+impl PendingCommit {
+    /// Whether the commit only ends the session and sets nothing afterwards.
     pub(crate) fn only_ends(&self) -> bool {
         self.flushed && self.values.is_blank()
     }
@@ -111,7 +111,7 @@ impl Job {
 }
 
 /// The session after a commit.
-pub(crate) struct Settled {
+pub(crate) struct Committed {
     pub carrier: Carrier,
     pub values: Values,
     pub cookie: CookieEffect,
@@ -119,7 +119,7 @@ pub(crate) struct Settled {
     pub failure: Option<Error>,
 }
 
-impl Settled {
+impl Committed {
     pub(crate) fn new(carrier: Carrier, values: Values, cookie: CookieEffect) -> Self {
         Self { carrier, values, cookie, failure: None }
     }
