@@ -16,15 +16,15 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub fn start(site: &str, directory: &Path, store: &str) -> Self {
-        Self::start_with(site, directory, &[("SITE_STORE", store)])
+        Self::start_with(Command::new(site), directory, &[("SITE_STORE", store)])
     }
 
-    /// The same, with these variables in its environment.
+    /// Starts `site` on a free port, with these variables in its environment. The site prints its port.
     ///
     /// # Panics
-    /// When it does not start.
-    pub fn start_with(site: &str, directory: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut process = Command::new(site)
+    /// If the site does not start.
+    pub fn start_with(mut site: Command, directory: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut process = site
             .current_dir(directory)
             .envs(variables.iter().copied())
             .env("ROCKET_ADDRESS", "127.0.0.1")

@@ -1,9 +1,7 @@
 //! The programs that the tests and the gate start, and how they are installed: a browser, database servers, Valgrind.
 
-// The tests look for them in the same way.
-#[path = "../../tests/src/chromium/programs.rs"]
+// Links to files of `tests`, because the tests look for the programs in the same way.
 mod browser;
-#[path = "../../tests/src/servers/programs.rs"]
 mod servers;
 
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! One primary of a cluster is killed under load.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -59,7 +60,7 @@ impl Visitor {
 fn site(url: &str, directory: &Path) -> Site {
     let timeout = TIMEOUT.as_millis().to_string();
     let variables = [("SITE_STORE", url), ("SITE_TIMEOUT", &timeout)];
-    let server = Server::start_with(env!("CARGO_BIN_EXE_site"), directory, &variables);
+    let server = Server::start_with(Command::new(env!("CARGO_BIN_EXE_site")), directory, &variables);
     Site { server, client: reqwest::Client::new() }
 }
 

@@ -12,6 +12,7 @@ mod rotation;
 mod storm;
 
 use std::ops::DerefMut;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
@@ -82,7 +83,7 @@ impl Backend {
     fn site_at(&self, url: &str, timeout: Duration) -> Site {
         let timeout = timeout.as_millis().to_string();
         let variables = [("SITE_STORE", url), ("SITE_CACHE", &self.cache), ("SITE_TIMEOUT", &timeout)];
-        let server = Server::start_with(env!("CARGO_BIN_EXE_site"), self.directory.path(), &variables);
+        let server = Server::start_with(Command::new(env!("CARGO_BIN_EXE_site")), self.directory.path(), &variables);
         Site { server, client: reqwest::Client::new() }
     }
 }

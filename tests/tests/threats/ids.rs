@@ -1,10 +1,12 @@
 //! Session ids: who makes them, who may use them, how long, and what of them is stored.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rocket::fairing::AdHoc;
 use rocket::http::{ContentType, Cookie, Header, Method, Status};
 use rocket::local::asynchronous::Client;
 use session_rocket::store::{Create, Lookup, Retire, Store, Touch, Update};
@@ -246,13 +248,26 @@ async fn b_14_an_id_comes_from_the_cookie_alone() {
     assert_eq!(site.spy.loads(), 0);
 }
 
+/// Where the site of another package keeps its sessions.
+const OFFICE_STORE: &str = "OFFICE_STORE";
+
+/// That site, in the process that the next test starts; otherwise it does nothing.
+#[rocket::async_test]
+async fn serves_the_site_of_another_package() {
+    let Ok(store) = std::env::var(OFFICE_STORE) else { return };
+    let print_port =
+        AdHoc::on_liftoff("port", |rocket| Box::pin(async move { println!("\nport {}", rocket.config().port) }));
+    session_rocket_tests_office::rocket(store).attach(print_port).launch().await.expect("the site runs");
+}
+
 #[rocket::async_test]
 async fn b_20_a_session_of_one_package_is_none_of_another() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = format!("sqlite://{}/sessions.db", directory.path().display());
-    let [site, replica, office] =
-        [env!("CARGO_BIN_EXE_site"), env!("CARGO_BIN_EXE_site"), env!("CARGO_BIN_EXE_office")]
-            .map(|program| Server::start(program, directory.path(), &store));
+    let [site, replica] = [(); 2].map(|()| Server::start(env!("CARGO_BIN_EXE_site"), directory.path(), &store));
+    let mut this = Command::new(std::env::current_exe().expect("this program"));
+    this.args(["--exact", "ids::serves_the_site_of_another_package", "--nocapture"]);
+    let office = Server::start_with(this, directory.path(), &[(OFFICE_STORE, &store)]);
     let (customer, clerk) = (login_at(&site).await, login_at(&office).await);
     let mut answers = Vec::new();
     for (server, cookie) in [(&replica, &customer), (&office, &customer), (&site, &clerk), (&office, &clerk)] {
