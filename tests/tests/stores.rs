@@ -42,11 +42,6 @@ async fn memory_keeps_the_contract() {
     examine("memory", true, async |clock| opened("memory:", clock).await).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn map_keeps_the_contract() {
-    examine("map", false, async |clock| opened("map:", clock).await).await;
-}
-
 /// One file for all checks: the store is not empty, and was closed and opened again.
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_the_contract() {

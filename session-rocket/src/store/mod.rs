@@ -59,7 +59,6 @@ mod envelope;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
 pub mod key_value;
-mod map;
 #[cfg(feature = "memcached")]
 pub mod memcached;
 pub mod memory;

@@ -62,7 +62,6 @@ schemes! {
         back_end!(feature = "redis", super::redis::RedisStore);
     Memcached, ["memcached"], Server, back_end!(feature = "memcached", super::memcached::MemcachedStore);
     File, ["file"], Directory, back_end!(all(feature = "file", unix), super::file::FileStore);
-    Map, ["map"], Process, back_end!(all(), super::map::MapStore);
     Memory, ["memory"], Process, Some(open_memory);
     SignedCookie, ["cookie+signed"], Cookie, None;
     EncryptedCookie, ["cookie+encrypted"], Cookie, None;
