@@ -157,9 +157,6 @@ pub struct Config {
     /// `MAX_ENTRIES`.
     pub capacity: usize,
 
-    /// Whether the launch logs the effective policy. Default: `true`. Django has none.
-    pub log_policy: bool,
-
     /// The URL of a cache in front of the store. Every change goes to the store first; see [`store`](crate::store) for
     /// what a cache that cannot be reached may show. A cache that is down does not stop a launch: the launch logs a
     /// warning, and the site uses the cache when it answers. Default: none. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
@@ -202,7 +199,6 @@ impl Default for Config {
             max_connections: store.max_connections,
             max_size: 256 * 1024,
             capacity: store.capacity,
-            log_policy: true,
             cache: store.cache,
             cache_ttl: store.cache_ttl,
             key_prefix: store.key_prefix,
@@ -247,7 +243,6 @@ setters! {
     max_connections(number: u32) = Some(number);
     max_size(bytes: u64) = bytes;
     capacity(sessions: usize) = sessions;
-    log_policy(on: bool) = on;
     cache(url: impl Into<String>) = Some(url.into());
     cache_ttl(duration: Duration) = duration;
     key_prefix(prefix: impl Into<String>) = prefix.into();

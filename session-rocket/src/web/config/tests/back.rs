@@ -83,7 +83,6 @@ fn every_key_is_shown_and_no_secret() {
             "max_connections": 7,
             "max_size": 65536,
             "capacity": 12,
-            "log_policy": true,
             "cache": "memcached://geheim@host",
             "cache_ttl": "1m 30s",
             "key_prefix": "shop:",
