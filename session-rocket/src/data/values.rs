@@ -16,7 +16,7 @@ use crate::base::error::Result;
 use crate::base::expiry::{Expiry, Lifetime};
 use crate::data::codec::{self, Format, PayloadError, Raw};
 use crate::data::csrf::CsrfSecret;
-use crate::data::field::{AnyField, Value};
+use crate::data::field::{AnyField, Spec, Value};
 use crate::data::schema::{Schema, is_reserved};
 
 /// What a payload has besides its fields, at most: the format byte and the braces.
@@ -24,7 +24,7 @@ const FRAME: usize = 8;
 
 /// What one field holds.
 #[derive(Clone)]
-pub(crate) enum Slot {
+enum Slot {
     /// Nothing.
     Absent,
     /// A stored value and its stored name. It is written back as it was. `seen` is the decoded value, once somebody read
@@ -170,26 +170,30 @@ impl Values {
         }
     }
 
-    /// Replaces the value of a field, or removes it. Returns what was replaced, because user code must not be dropped under
-    /// a lock.
-    pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Slot {
-        self.forget_aliases(field);
-        if field.spec().identity {
+    /// Replaces the value of a field, or removes it. Returns the replaced value if it was decoded, because a value must not be
+    /// dropped under a lock: dropping it runs user code.
+    pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Option<Value> {
+        let spec = field.spec();
+        self.forget_aliases(spec);
+        if spec.identity {
             // A token from before the login is invalid after it (ASVS 5.0, 7.2.4).
             self.set_csrf(None);
         }
         let slot = value.map_or(Slot::Absent, Slot::Set);
-        let replaced = std::mem::replace(self.slot(field.spec().index), slot);
-        if field.spec().extra {
-            match &replaced {
-                _ if !self.is_stored(field) => {
-                    self.extra_before = None;
-                    let schema = self.schema;
-                    self.rest.retain(|(name, _)| !schema.is_extra(name));
+        let replaced = match std::mem::replace(self.slot(spec.index), slot) {
+            Slot::Absent => None,
+            Slot::Set(value) => Some(value),
+            Slot::Stored { raw, seen, .. } => {
+                if spec.extra {
+                    self.extra_before = Some(raw);
                 }
-                Slot::Stored { raw, .. } => self.extra_before = Some(raw.clone()),
-                Slot::Absent | Slot::Set(_) => {}
+                seen.into_inner().flatten()
             }
+        };
+        if spec.extra && !self.is_stored(field) {
+            self.extra_before = None;
+            let schema = self.schema;
+            self.rest.retain(|(name, _)| !schema.is_extra(name));
         }
         replaced
     }
@@ -200,10 +204,9 @@ impl Values {
     }
 
     /// Removes values under aliases. A field that is written has its stored name only; an alias would bring its old value back.
-    fn forget_aliases(&mut self, field: &dyn AnyField) {
-        let aliases = field.spec().aliases;
-        if !aliases.is_empty() {
-            self.rest.retain(|(name, _)| !aliases.contains(&name.as_str()));
+    fn forget_aliases(&mut self, spec: &Spec) {
+        if !spec.aliases.is_empty() {
+            self.rest.retain(|(name, _)| !spec.aliases.contains(&name.as_str()));
         }
     }
 

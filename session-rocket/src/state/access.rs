@@ -8,7 +8,7 @@ use crate::base::error::Result;
 use crate::base::expiry::Expiry;
 use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
-use crate::data::values::{Owner, Peek, Slot, Values};
+use crate::data::values::{Owner, Peek, Values};
 use crate::state::carrier::{Carrier, Lifecycle, Live};
 use crate::state::change::{Change, Edit, Operation, Put, Replaying, is_replaying};
 use crate::state::inner::{Inner, State};
@@ -25,7 +25,7 @@ enum Kind {
 }
 
 /// What a change replaced. Dropped without the lock, because dropping it runs user code.
-type Replaced = (Slot, Option<Box<(Values, Vec<Change>)>>);
+type Replaced = (Option<Value>, Option<Box<(Values, Vec<Change>)>>);
 
 impl State {
     /// The stored value of a field.
@@ -132,12 +132,13 @@ impl State {
 
     #[track_caller]
     pub(crate) fn set(&self, field: &'static dyn AnyField, value: Value) {
-        if field.spec().identity {
+        let spec = field.spec();
+        if spec.identity {
             let compute = |value: &Value, _: Option<&Value>| Some(New(Some(value.clone())));
             return self.change_field(field, value, compute, |_, new| Change::of_put(field, new));
         }
         self.write(|inner| {
-            let after_read = inner.read[field.spec().index];
+            let after_read = inner.read[spec.index];
             let replaced = inner.values.put(field, Some(value.clone()));
             inner.changes.push(Change::Set { field, value, after_read });
             replaced
