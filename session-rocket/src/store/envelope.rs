@@ -18,8 +18,8 @@ use bytes::{Buf, BufMut, Bytes};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
+use crate::store::Lookup;
 use crate::store::record::{Fate, Record, Tombstone, Version};
-use crate::store::{Lookup, decide};
 
 const LIVE: u8 = 1;
 const ENDED: u8 = 2;
@@ -73,7 +73,7 @@ pub(crate) fn seal_tombstone(tombstone: Tombstone) -> Vec<u8> {
 /// # Errors
 /// As [`decode`].
 pub(crate) fn open(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
-    Ok(decide::load(decode(bytes)?.into(), now))
+    Ok(decode(bytes)?.live(now))
 }
 
 /// Decodes what a key holds, expired or not.
@@ -85,7 +85,6 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Lookup> {
 }
 
 /// The expiry of an entry that begins with `header`, if `header` is the beginning of a record or a tombstone.
-#[cfg(all(feature = "file", unix))]
 pub(crate) fn expiry(mut header: &[u8]) -> Option<Timestamp> {
     matches!(header.try_get_u8().ok()?, LIVE | ENDED | MOVED).then(|| read_time(&mut header))?
 }

@@ -65,7 +65,7 @@ impl FileStore {
         };
         let (path, creates) = (files.path.clone(), options.creates);
         files.bounded(blocking(move || directory::prepare(&path, creates))).await?;
-        Ok(Self::new(files, options.clock.clone()))
+        Ok(files.into_store(options.clock.clone()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! An adapter for back-ends that keep whole entries: [`KeyValueStore`] turns a [`KeyValue`] into a [`Store`].
+//! An adapter for back-ends that keep whole entries: [`KeyValue::into_store`] makes a [`Store`] of a [`KeyValue`].
 //!
 //! A back-end keeps opaque bytes under a key, and replaces them only if nobody else replaced them since they were loaded.
 //! The adapter makes all decisions of the [contract](super): it compares versions, leaves tombstones, and treats expired
@@ -10,7 +10,7 @@
 //!
 //! use async_trait::async_trait;
 //! use bytes::Bytes;
-//! use session_rocket::store::key_value::{KeyValue, KeyValueStore};
+//! use session_rocket::store::key_value::KeyValue;
 //! use session_rocket::{Key, Result, SystemClock, Timestamp};
 //!
 //! /// A back-end without versions of its own compares the bytes.
@@ -40,7 +40,7 @@
 //!     }
 //! }
 //!
-//! let store = KeyValueStore::new(Map::default(), Arc::new(SystemClock));
+//! let store = Map::default().into_store(Arc::new(SystemClock));
 //! ```
 
 use std::fmt;
@@ -50,7 +50,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
 
-use super::decide::{self, Decision, Held};
+use super::decide::{self, Decision};
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update, envelope};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -112,6 +112,14 @@ pub trait KeyValue: Send + Sync + 'static {
         let _ = visit;
         Err(Error::new(ErrorKind::Unsupported, "this store cannot list its sessions"))
     }
+
+    /// Makes a store that keeps its entries in this back-end and compares their expiry with `clock`.
+    fn into_store(self, clock: Arc<dyn Clock>) -> KeyValueStore<Self>
+    where
+        Self: Sized,
+    {
+        KeyValueStore { back_end: self, clock }
+    }
 }
 
 /// A [`Store`] that keeps its entries in a [`KeyValue`] back-end.
@@ -121,27 +129,22 @@ pub struct KeyValueStore<K> {
 }
 
 impl<K: KeyValue> KeyValueStore<K> {
-    /// A store that keeps its entries in `back_end` and compares their expiry with `clock`.
-    pub fn new(back_end: K, clock: Arc<dyn Clock>) -> Self {
-        Self { back_end, clock }
-    }
-
-    /// Replaces what `key` holds as `decide` says, and returns `done`; or returns the answer of `decide`. `decide` runs
+    /// Replaces what `key` holds as `decide` says, and returns `done`; or returns the reply of `decide`. `decide` runs
     /// again after each lost race, with `true`: some other call then has made progress.
-    async fn replace<A>(
+    async fn replace<R>(
         &self,
         key: &Key,
-        done: A,
-        decide: impl Fn(Held<Record>, bool) -> Result<Decision<Sealed, A>>,
-    ) -> Result<A> {
+        done: R,
+        decide: impl Fn(Lookup, bool) -> Result<Decision<Sealed, R>>,
+    ) -> Result<R> {
         let mut is_retry = false;
         loop {
-            let (held, tag) = match self.back_end.load(key).await? {
+            let (entry, tag) = match self.back_end.load(key).await? {
                 Some((value, tag)) => (envelope::decode(value)?, Some(tag)),
                 None => (Lookup::Absent, None),
             };
-            match decide(held.into(), is_retry)? {
-                Decision::Answer(answer) => return Ok(answer),
+            match decide(entry, is_retry)? {
+                Decision::Reply(reply) => return Ok(reply),
                 Decision::Write((value, expires_at)) => {
                     if self.back_end.swap(key, tag, value, expires_at).await? {
                         return Ok(done);
@@ -156,7 +159,7 @@ impl<K: KeyValue> KeyValueStore<K> {
     async fn scan(&self, mut visit: impl FnMut(Key, Lookup) + Send) -> Result<()> {
         let mut damaged = 0_u64;
         let visit = &mut |key, value| match envelope::decode(value) {
-            Ok(held) => visit(key, held),
+            Ok(entry) => visit(key, entry),
             Err(_) => damaged += 1,
         };
         self.back_end.scan(visit).await?;
@@ -170,7 +173,7 @@ impl<K: KeyValue> KeyValueStore<K> {
     async fn keys_of(&self, owner: Owner<'_>) -> Result<Vec<Key>> {
         let now = self.clock.now();
         let mut keys = Vec::new();
-        self.scan(|key, held| match decide::load(held.into(), now) {
+        self.scan(|key, entry| match entry.live(now) {
             Lookup::Found(record) if owner.has(&record) => keys.push(key),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => keys.push(to),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
@@ -216,32 +219,30 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
         if self.back_end.swap(key, None, value.clone(), expires_at).await? {
             return Ok(Create::Created);
         }
-        let decide = |held, _| decide::create(held, self.clock.now()).try_map(|()| Ok((value.clone(), expires_at)));
+        let decide = |entry, _| decide::create(entry, self.clock.now()).try_map(|()| Ok((value.clone(), expires_at)));
         self.replace(key, Create::Created, decide).await
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        let decide = |held, is_retry| match held {
+        let decide = |entry, is_retry| match entry {
             // The same update won the race: an earlier attempt whose caller stopped waiting.
-            Held::Record { version, .. } if is_retry && version == record.version => {
-                Ok(Decision::Answer(Update::Updated))
-            }
-            held => decide::update(held, expected, self.clock.now()).try_map(|_| seal_record(record)),
+            Lookup::Found(won) if is_retry && won.version == record.version => Ok(Decision::Reply(Update::Updated)),
+            entry => decide::update(entry, expected, self.clock.now()).try_map(|()| seal_record(record)),
         };
         self.replace(key, Update::Updated, decide).await
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        let decide = |held, _| {
-            decide::touch(held, expected, expires_at, self.clock.now())
-                .try_map(|found| seal_record(&Record { expires_at, ..found }))
+        let decide = |entry, _| {
+            decide::touch(entry, expected, expires_at, self.clock.now())
+                .try_map(|record| seal_record(&Record { expires_at, ..record }))
         };
         self.replace(key, Touch::Touched, decide).await
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         let decide =
-            |held, _| decide::retire(held, expected, self.clock.now()).try_map(|_| Ok(seal_tombstone(tombstone)));
+            |entry, _| decide::retire(entry, expected, self.clock.now()).try_map(|()| Ok(seal_tombstone(tombstone)));
         self.replace(key, Retire::Retired, decide).await
     }
 
@@ -256,7 +257,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let (now, owner) = (self.clock.now(), Owner { scope, identity });
         let mut listed = Vec::new();
-        self.scan(|key, held| match decide::load(held.into(), now) {
+        self.scan(|key, entry| match entry.live(now) {
             Lookup::Found(record) if owner.has(&record) => listed.push((key, record)),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
         })
@@ -287,7 +288,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn stats(&self) -> Result<Stats> {
         let (now, mut stats) = (self.clock.now(), Stats::default());
-        self.scan(|_, held| stats.add(&held, now)).await?;
+        self.scan(|_, entry| stats.add(&entry, now)).await?;
         Ok(stats)
     }
 }

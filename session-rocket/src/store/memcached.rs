@@ -60,7 +60,7 @@ pub struct Memcached {
     clock: Arc<dyn Clock>,
 }
 
-impl KeyValueStore<Memcached> {
+impl MemcachedStore {
     /// Connects to the servers in `options.url`.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl KeyValueStore<Memcached> {
             let left = options.timeout.saturating_sub(started.elapsed());
             bounded(left, server.greet()).await.map_err(|failure| cannot_open(server.address(), failure))?;
         }
-        Ok(Self::new(back_end, options.clock.clone()))
+        Ok(back_end.into_store(options.clock.clone()))
     }
 }
 

@@ -70,7 +70,7 @@ const fn key(n: u8) -> Key {
 }
 
 fn store() -> KeyValueStore<Map> {
-    KeyValueStore::new(Map::default(), Arc::new(ManualClock::default()))
+    Map::default().into_store(Arc::new(ManualClock::default()))
 }
 
 fn record(store: &KeyValueStore<Map>, version: u64) -> Record {
@@ -84,7 +84,7 @@ fn sealed(record: &Record) -> Bytes {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_back_end_keeps_the_contract() {
-    let open = async |clock: Arc<ManualClock>| Arc::new(KeyValueStore::new(Map::default(), clock)) as Arc<dyn Store>;
+    let open = async |clock: Arc<ManualClock>| Arc::new(Map::default().into_store(clock)) as Arc<dyn Store>;
     conformance::run(open).await;
 }
 
