@@ -169,12 +169,12 @@ impl<K: KeyValue> KeyValueStore<K> {
         Ok(())
     }
 
-    /// The keys of the sessions of `owner`, and the keys to which any session moved: it may have moved during the scan.
-    async fn keys_of(&self, owner: Owner<'_>) -> Result<Vec<Key>> {
+    /// The keys of the sessions of an identity, and the keys to which any session moved: it may have moved during the scan.
+    async fn keys_of(&self, scope: &str, identity: &str) -> Result<Vec<Key>> {
         let now = self.clock.now();
         let mut keys = Vec::new();
         self.scan(|key, entry| match entry.live(now) {
-            Lookup::Found(record) if owner.has(&record) => keys.push(key),
+            Lookup::Found(record) if record.belongs_to(scope, identity) => keys.push(key),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => keys.push(to),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
         })
@@ -182,17 +182,18 @@ impl<K: KeyValue> KeyValueStore<K> {
         Ok(keys)
     }
 
-    /// Ends the session of `owner` at `key`, or at the key it moved to. Returns how many sessions it ended.
+    /// Ends the session of an identity at `key`, or at the key it moved to. Returns how many sessions it ended.
     async fn retire_session(
         &self,
         mut key: Key,
-        owner: Owner<'_>,
+        scope: &str,
+        identity: &str,
         except: Option<&Key>,
         until: Timestamp,
     ) -> Result<u64> {
         while Some(&key) != except {
             match self.load(&key).await? {
-                Lookup::Found(record) if owner.has(&record) => {
+                Lookup::Found(record) if record.belongs_to(scope, identity) => {
                     let tombstone = Tombstone::ended(until);
                     if self.retire(&key, Some(record.version), tombstone).await? == Retire::Retired {
                         return Ok(1);
@@ -255,10 +256,10 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
-        let (now, owner) = (self.clock.now(), Owner { scope, identity });
+        let now = self.clock.now();
         let mut listed = Vec::new();
         self.scan(|key, entry| match entry.live(now) {
-            Lookup::Found(record) if owner.has(&record) => listed.push((key, record)),
+            Lookup::Found(record) if record.belongs_to(scope, identity) => listed.push((key, record)),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
         })
         .await?;
@@ -266,14 +267,13 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     }
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let owner = Owner { scope, identity };
         let mut total = 0;
         // A session may move to a key that a long scan had already passed. So scan again until nothing is left.
         for _ in 0..MAX_SCANS {
-            let keys = self.keys_of(owner).await?;
+            let keys = self.keys_of(scope, identity).await?;
             // Concurrently, so that a key that cannot be written does not keep the other sessions alive.
-            let retired = join_all(keys.into_iter().map(|key| self.retire_session(key, owner, except, until))).await;
-            let retired = retired.into_iter().sum::<Result<u64>>()?;
+            let ending = keys.into_iter().map(|key| self.retire_session(key, scope, identity, except, until));
+            let retired = join_all(ending).await.into_iter().sum::<Result<u64>>()?;
             if retired == 0 {
                 break;
             }
@@ -308,19 +308,6 @@ fn seal_record(record: &Record) -> Result<Sealed> {
 
 fn seal_tombstone(tombstone: Tombstone) -> Sealed {
     (envelope::seal_tombstone(tombstone).into(), tombstone.expires_at)
-}
-
-/// The identity whose sessions a call is about.
-#[derive(Clone, Copy)]
-struct Owner<'a> {
-    scope: &'a str,
-    identity: &'a str,
-}
-
-impl Owner<'_> {
-    fn has(self, record: &Record) -> bool {
-        record.scope == self.scope && record.identity.as_deref() == Some(self.identity)
-    }
 }
 
 #[cfg(test)]

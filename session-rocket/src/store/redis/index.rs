@@ -30,16 +30,16 @@ fn name(scope: &str, identity: &str) -> String {
     format!("index:{}", Key::from_bytes(digest.into()).to_hex())
 }
 
-/// How long the entry of a session with the remaining `lifetime` is kept: for two lifetimes and a day, so that a session
+/// How long the entry of a session with the remaining `lifetime` is kept: two lifetimes and a day, so that a session
 /// stays listed if a process ends after it has moved the record's expiry and before it has updated the index.
-fn kept(lifetime: Duration) -> Duration {
-    lifetime.saturating_mul(2).saturating_add(SLACK)
+fn retention(lifetime: Duration) -> Duration {
+    lifetime.saturating_mul(2).saturating_add(SLACK).min(MAX_KEPT)
 }
 
 /// The current second, and the hour until which an entry is kept.
-fn moments(now: Timestamp, kept: Duration) -> (u64, u64) {
+fn moments(now: Timestamp, retention: Duration) -> (u64, u64) {
     let now = u64::try_from(now.as_millis()).unwrap_or(0) / 1000;
-    let hours = now.saturating_add(kept.as_secs()) / 3600 + 1;
+    let hours = now.saturating_add(retention.as_secs()) / 3600 + 1;
     (now.min(MAX_SECONDS), hours.min(MAX_HOURS))
 }
 
@@ -67,11 +67,11 @@ impl Server {
     /// Adds a session that expires at `expires_at` to the index of its identity.
     pub(super) async fn enlist(&self, scope: &str, identity: &str, key: &Key, expires_at: Timestamp) -> Result<()> {
         let now = self.now();
-        let kept = kept(now.until(expires_at)).min(MAX_KEPT);
-        let (second, hour) = moments(now, kept);
-        let numbers = [second.to_string(), hour.to_string(), kept.as_millis().to_string()];
-        let [second, hour, kept] = numbers.each_ref().map(String::as_bytes);
-        let arguments = [second, hour, kept, key.as_bytes().as_slice()];
+        let retention = retention(now.until(expires_at));
+        let (second, hour) = moments(now, retention);
+        let numbers = [second.to_string(), hour.to_string(), retention.as_millis().to_string()];
+        let [second, hour, retention] = numbers.each_ref().map(String::as_bytes);
+        let arguments = [second, hour, retention, key.as_bytes().as_slice()];
         self.run(&self.scripts.enlist, &self.index(scope, identity), &arguments).await?;
         Ok(())
     }

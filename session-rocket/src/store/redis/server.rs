@@ -72,9 +72,10 @@ impl Server {
 
     /// Runs a script on the key `name`.
     pub(super) async fn run(&self, script: &Script, name: &str, arguments: &[&[u8]]) -> Result<Value, CallError> {
-        match self.call(name, &script.by_hash(name, arguments)).await {
+        let command = |verb, script: &str| cmd(verb).arg(script).arg(1).arg(name).arg(arguments).to_owned();
+        match self.call(name, &command("EVALSHA", &script.hash)).await {
             Err(CallError::Refused(error)) if error.kind() == Kind::Server(ServerErrorKind::NoScript) => {
-                self.call(name, &script.in_full(name, arguments)).await
+                self.call(name, &command("EVAL", script.code)).await
             }
             reply => reply,
         }
