@@ -33,14 +33,15 @@ const FRAME: usize = 1 + 4 * 8;
 /// # Errors
 /// [`ErrorKind::TooLarge`] for a scope or an identity of 64 KiB or more.
 pub(crate) fn seal_record(record: &Record) -> Result<Vec<u8>> {
-    let owner = seal_owner(&record.scope, record.identity.as_deref())?;
-    let mut bytes = Vec::with_capacity(FRAME + owner.len() + record.payload.len());
+    let identity = record.identity.as_deref();
+    let owner = 2 * 2 + record.scope.len() + identity.map_or(0, str::len);
+    let mut bytes = Vec::with_capacity(FRAME + owner + record.payload.len());
     bytes.put_u8(LIVE);
     bytes.put_i64(record.expires_at.as_millis());
     bytes.put_u64(record.version.bits());
     bytes.put_i64(record.created_at.as_millis());
     bytes.put_i64(record.updated_at.as_millis());
-    bytes.put_slice(&owner);
+    put_owner(&mut bytes, &record.scope, identity)?;
     bytes.put_slice(&record.payload);
     Ok(bytes)
 }
@@ -49,14 +50,13 @@ pub(crate) fn seal_record(record: &Record) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`seal_record`].
-pub(crate) fn seal_owner(scope: &str, identity: Option<&str>) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(2 * 2 + scope.len() + identity.map_or(0, str::len));
-    put_string(&mut bytes, scope)?;
+pub(crate) fn put_owner(bytes: &mut Vec<u8>, scope: &str, identity: Option<&str>) -> Result<()> {
+    put_string(bytes, scope)?;
     match identity {
-        Some(identity) => put_string(&mut bytes, identity)?,
+        Some(identity) => put_string(bytes, identity)?,
         None => bytes.put_u16(NO_IDENTITY),
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Encodes a tombstone.
@@ -90,39 +90,36 @@ pub(crate) fn expiry(mut header: &[u8]) -> Option<Timestamp> {
 }
 
 fn read(mut bytes: Bytes) -> Option<Lookup> {
-    let kind = bytes.try_get_u8().ok()?;
-    let expires_at = read_time(&mut bytes)?;
+    let mut rest = &bytes[..];
+    let kind = rest.try_get_u8().ok()?;
+    let expires_at = read_time(&mut rest)?;
     match kind {
-        LIVE => read_record(bytes, expires_at).map(Lookup::Found),
-        ENDED if bytes.is_empty() => Some(Lookup::Tombstone(Tombstone::ended(expires_at))),
-        MOVED => Some(Lookup::Tombstone(Tombstone::moved(Key::from_slice(&bytes)?, expires_at))),
+        LIVE => {
+            let version = Version::from_bits(rest.try_get_u64().ok()?);
+            let (created_at, updated_at) = (read_time(&mut rest)?, read_time(&mut rest)?);
+            let (scope, identity) = (read_string(&mut rest)??, read_string(&mut rest)?);
+            bytes.advance(bytes.len() - rest.len());
+            Some(Lookup::Found(Record { payload: bytes, version, created_at, updated_at, expires_at, identity, scope }))
+        }
+        ENDED if rest.is_empty() => Some(Lookup::Tombstone(Tombstone::ended(expires_at))),
+        MOVED => Some(Lookup::Tombstone(Tombstone::moved(Key::from_slice(rest)?, expires_at))),
         _ => None,
     }
 }
 
-/// Reads what follows the expiry of a record.
-fn read_record(mut bytes: Bytes, expires_at: Timestamp) -> Option<Record> {
-    let version = Version::from_bits(bytes.try_get_u64().ok()?);
-    let (created_at, updated_at) = (read_time(&mut bytes)?, read_time(&mut bytes)?);
-    let scope = read_string(&mut bytes)??;
-    let identity = read_string(&mut bytes)?;
-    Some(Record { payload: bytes, version, created_at, updated_at, expires_at, identity, scope })
-}
-
-fn read_time(bytes: &mut impl Buf) -> Option<Timestamp> {
+fn read_time(bytes: &mut &[u8]) -> Option<Timestamp> {
     bytes.try_get_i64().ok().map(Timestamp::from_millis)
 }
 
 /// Reads a string, or the mark of a missing identity.
 #[expect(clippy::option_option, reason = "a missing identity is not the same as malformed bytes")]
-fn read_string(bytes: &mut Bytes) -> Option<Option<String>> {
+fn read_string(bytes: &mut &[u8]) -> Option<Option<String>> {
     let length = bytes.try_get_u16().ok()?;
     if length == NO_IDENTITY {
         return Some(None);
     }
-    let length = usize::from(length);
-    let string = (bytes.len() >= length).then(|| bytes.split_to(length))?;
-    std::str::from_utf8(&string).ok().map(|string| Some(string.to_owned()))
+    let string = bytes.split_off(..usize::from(length))?;
+    std::str::from_utf8(string).ok().map(|string| Some(string.to_owned()))
 }
 
 fn put_string(bytes: &mut Vec<u8>, string: &str) -> Result<()> {

@@ -8,7 +8,6 @@
 //! use std::collections::HashMap;
 //! use std::sync::{Arc, Mutex};
 //!
-//! use async_trait::async_trait;
 //! use bytes::Bytes;
 //! use session_rocket::store::key_value::KeyValue;
 //! use session_rocket::{Key, Result, SystemClock, Timestamp};
@@ -17,7 +16,6 @@
 //! #[derive(Default)]
 //! struct Map(Mutex<HashMap<Key, Bytes>>);
 //!
-//! #[async_trait]
 //! impl KeyValue for Map {
 //!     type Tag = Bytes;
 //!
@@ -44,6 +42,7 @@
 //! ```
 
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -70,30 +69,35 @@ const MAX_SCANS: usize = 8;
 /// # Cancellation
 /// The caller may drop the future of any method at any await. The method must then have happened as a whole or not at
 /// all, even if it is still running.
-#[async_trait]
 pub trait KeyValue: Send + Sync + 'static {
     /// Identifies the entry that [`load`](Self::load) returned: two entries of one key that differ in a byte have
     /// different tags. A back-end that does not count its writes can use the bytes themselves.
     type Tag: Send + Sync + 'static;
 
     /// Returns the entry's bytes and tag, or `None` if the key holds no entry. An expired entry may be returned or not.
-    async fn load(&self, key: &Key) -> Result<Option<(Bytes, Self::Tag)>>;
+    fn load(&self, key: &Key) -> impl Future<Output = Result<Option<(Bytes, Self::Tag)>>> + Send;
 
     /// Stores `value` if the key still holds the entry with the tag `expected`, or no entry if `expected` is `None`.
     /// Returns whether it stored `value`. The comparison and the write are one atomic step.
     ///
     /// The back-end may remove the entry from `expires_at` on, and not earlier.
-    async fn swap(&self, key: &Key, expected: Option<Self::Tag>, value: Bytes, expires_at: Timestamp) -> Result<bool>;
+    fn swap(
+        &self,
+        key: &Key,
+        expected: Option<Self::Tag>,
+        value: Bytes,
+        expires_at: Timestamp,
+    ) -> impl Future<Output = Result<bool>> + Send;
 
     /// Removes the key's entry, if the key holds one.
-    async fn delete(&self, key: &Key) -> Result<()>;
+    fn delete(&self, key: &Key) -> impl Future<Output = Result<()>> + Send;
 
     /// Removes at most `limit` entries that expired at `now` or earlier. Returns how many it removed.
     ///
     /// _Default:_ removes nothing, which is right only for a back-end that removes expired entries by itself.
-    async fn delete_expired(&self, limit: u32, now: Timestamp) -> Result<u64> {
+    fn delete_expired(&self, limit: u32, now: Timestamp) -> impl Future<Output = Result<u64>> + Send {
         let _ = (limit, now);
-        Ok(0)
+        ready(Ok(0))
     }
 
     /// Whether [`scan`](Self::scan) works, and so [`list`](Store::list) and [`retire_all`](Store::retire_all).
@@ -108,9 +112,9 @@ pub trait KeyValue: Send + Sync + 'static {
     /// [`stats`](Store::stats) with this method.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
-    async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
+    fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> impl Future<Output = Result<()>> + Send {
         let _ = visit;
-        Err(Error::new(ErrorKind::Unsupported, "this store cannot list its sessions"))
+        ready(Err(Error::new(ErrorKind::Unsupported, "this store cannot list its sessions")))
     }
 
     /// Makes a store that keeps its entries in this back-end and compares their expiry with `clock`.

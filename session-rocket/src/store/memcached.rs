@@ -14,7 +14,6 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -93,7 +92,7 @@ impl Memcached {
 
     /// The server that keeps `key`, and the key's name on that server. The server is the one whose name, hashed with
     /// the key, sorts last, so that an added or removed server moves no keys between the other servers.
-    fn place(&self, key: &Key) -> (&Server, String) {
+    fn server_of(&self, key: &Key) -> (&Server, String) {
         let rank =
             |server: &&Server| Sha256::new().chain_update(key.as_bytes()).chain_update(server.address()).finalize();
         let server = self.servers.iter().max_by_key(rank).expect("`addresses` returns at least one server");
@@ -105,23 +104,22 @@ impl Memcached {
     }
 }
 
-#[async_trait]
 impl KeyValue for Memcached {
     type Tag = u64;
 
     async fn load(&self, key: &Key) -> Result<Option<(Bytes, u64)>> {
-        let (server, name) = self.place(key);
+        let (server, name) = self.server_of(key);
         self.within("load", server.get(&name)).await
     }
 
     async fn swap(&self, key: &Key, expected: Option<u64>, value: Bytes, expires_at: Timestamp) -> Result<bool> {
-        let (server, name) = self.place(key);
+        let (server, name) = self.server_of(key);
         let lifetime = lifetime(self.clock.now().until(expires_at), SystemClock.now());
         self.within("save", server.put(&name, expected, &value, lifetime)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        let (server, name) = self.place(key);
+        let (server, name) = self.server_of(key);
         self.within("delete", server.delete(&name)).await
     }
 

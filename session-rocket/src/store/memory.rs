@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use hashlink::LruCache;
 
@@ -18,7 +17,7 @@ use crate::base::id::Key;
 pub type MemoryStore = KeyValueStore<Memory>;
 
 /// The entries of a [`MemoryStore`].
-pub struct Memory(Mutex<LruCache<Key, Arc<[u8]>>>);
+pub struct Memory(Mutex<LruCache<Key, Bytes>>);
 
 impl MemoryStore {
     /// An empty store for at most `capacity` sessions and tombstones, and for at least one.
@@ -30,27 +29,26 @@ impl MemoryStore {
 
 impl Memory {
     /// A poisoned lock is fine: no call panics while it changes an entry.
-    fn entries(&self) -> MutexGuard<'_, LruCache<Key, Arc<[u8]>>> {
+    fn entries(&self) -> MutexGuard<'_, LruCache<Key, Bytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[async_trait]
 impl KeyValue for Memory {
-    type Tag = Arc<[u8]>;
+    type Tag = Bytes;
 
-    async fn load(&self, key: &Key) -> Result<Option<(Bytes, Self::Tag)>> {
-        let value = self.entries().get(key).cloned();
-        Ok(value.map(|value| (Bytes::from_owner(value.clone()), value)))
+    async fn load(&self, key: &Key) -> Result<Option<(Bytes, Bytes)>> {
+        Ok(self.entries().get(key).map(|value| (value.clone(), value.clone())))
     }
 
-    async fn swap(&self, key: &Key, expected: Option<Self::Tag>, value: Bytes, _expires_at: Timestamp) -> Result<bool> {
+    async fn swap(&self, key: &Key, expected: Option<Bytes>, value: Bytes, _expires_at: Timestamp) -> Result<bool> {
         let mut entries = self.entries();
-        let is_unchanged = entries.peek(key) == expected.as_ref();
-        if is_unchanged {
-            entries.insert(*key, value[..].into());
+        match entries.peek_mut(key) {
+            current if current.as_deref() != expected.as_ref() => return Ok(false),
+            Some(current) => *current = value,
+            None => _ = entries.insert(*key, value),
         }
-        Ok(is_unchanged)
+        Ok(true)
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -75,7 +73,7 @@ impl KeyValue for Memory {
 
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
         for (key, value) in self.entries().iter() {
-            visit(*key, Bytes::from_owner(value.clone()));
+            visit(*key, value.clone());
         }
         Ok(())
     }

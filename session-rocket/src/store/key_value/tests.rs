@@ -26,7 +26,6 @@ fn happen(event: &Mutex<Option<Event>>, entries: &mut BTreeMap<Key, Bytes>) {
     }
 }
 
-#[async_trait]
 impl KeyValue for Map {
     type Tag = Bytes;
 

@@ -44,7 +44,7 @@ fn a_server_more_takes_keys_and_moves_no_others() {
     let mut counts = std::collections::BTreeMap::new();
     for number in 0..=u8::MAX {
         let key = Key::from_bytes([number; 32]);
-        let [before, same, after] = [&three, &turned, &four].map(|store| store.place(&key).0.address());
+        let [before, same, after] = [&three, &turned, &four].map(|store| store.server_of(&key).0.address());
         assert_eq!(before, same);
         assert!(after == before || after == "d:1", "{before} {after}");
         *counts.entry(after.to_owned()).or_insert(0_u32) += 1;
@@ -52,7 +52,7 @@ fn a_server_more_takes_keys_and_moves_no_others() {
     // A quarter is 64.
     assert!(counts.len() == 4 && counts.values().all(|count| (32..128).contains(count)), "{counts:?}");
     // A change here would lose sessions with an update of this crate.
-    let first = (0..12).map(|number| &three.place(&Key::from_bytes([number; 32])).0.address()[..1]);
+    let first = (0..12).map(|number| &three.server_of(&Key::from_bytes([number; 32])).0.address()[..1]);
     assert_eq!(first.collect::<String>(), "baaccacbcccc");
 }
 

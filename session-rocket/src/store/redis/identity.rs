@@ -91,8 +91,9 @@ impl Server {
         except: Option<&Key>,
         until: Timestamp,
     ) -> Result<u64> {
-        let (index, owner) = (self.index(scope, identity), envelope::seal_owner(scope, Some(identity))?);
-        let (owner, tombstone) = (&owner, Tombstone::ended(until));
+        let (index, tombstone, mut owner) = (self.index(scope, identity), Tombstone::ended(until), Vec::new());
+        envelope::put_owner(&mut owner, scope, Some(identity))?;
+        let owner = &owner;
         let end = |key| async move { self.end(&key, None, owner, tombstone).await };
         let (mut walk, mut seen) = (Walk::new(except), HashSet::new());
         // A session may get another id in between. It is indexed and written under the new id before it leaves the old one.
