@@ -65,10 +65,11 @@ use crate::store::bounded::bounded;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use cache::{Cache, Place};
 use detached::DetachedCalls;
+use lazy::LazyStore;
 
 mod cache;
-pub(crate) mod deferred;
 mod detached;
+pub(crate) mod lazy;
 
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,17 @@ impl CachedStore {
     pub fn new(
         database: Arc<dyn Store>,
         cache: Arc<dyn Store>,
+        ttl: Duration,
+        timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::with_lazy(database, cache.into(), ttl, timeout, clock)
+    }
+
+    /// Puts a cache that may not be open yet in front of `database`.
+    pub(crate) fn with_lazy(
+        database: Arc<dyn Store>,
+        cache: LazyStore,
         ttl: Duration,
         timeout: Duration,
         clock: Arc<dyn Clock>,
