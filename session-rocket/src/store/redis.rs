@@ -73,7 +73,7 @@ impl RedisStore {
         self.retire_all(scope, &identity, None, now.plus(LIFETIME)).await?;
         self.delete(&key).await?;
         let index = self.0.index(scope, &identity);
-        self.0.run(&self.0.scripts.forget, &index, &[]).await?;
+        self.0.run(&self.0.scripts.forget, &index, &(key.as_bytes(), 0)).await?;
         self.0.call(&index, cmd("DEL").arg(&index)).await?;
         Ok(())
     }

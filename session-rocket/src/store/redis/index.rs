@@ -69,9 +69,7 @@ impl Server {
         let now = self.now();
         let retention = retention(now.until(expires_at));
         let (second, hour) = moments(now, retention);
-        let numbers = [second.to_string(), hour.to_string(), retention.as_millis().to_string()];
-        let [second, hour, retention] = numbers.each_ref().map(String::as_bytes);
-        let arguments = [second, hour, retention, key.as_bytes().as_slice()];
+        let arguments = (second, hour, retention.as_millis().to_string(), key.as_bytes());
         self.run(&self.scripts.enlist, &self.index(scope, identity), &arguments).await?;
         Ok(())
     }
@@ -90,13 +88,10 @@ impl Server {
         // A record is written within two time limits, by a machine whose clock may differ.
         let (now, grace) = (self.now(), self.timeout.saturating_mul(2).saturating_add(CLOCK_SKEW));
         let stale = entries.iter().filter(|entry| !entry.is_young(now, grace));
-        let texts: Vec<(Key, String)> = stale.map(|entry| (entry.key, entry.score.to_string())).collect();
-        if texts.is_empty() {
-            return Ok(());
+        let stale: Vec<(&[u8], u64)> = stale.map(|entry| (&entry.key.as_bytes()[..], entry.score)).collect();
+        if !stale.is_empty() {
+            self.run(&self.scripts.forget, index, &stale).await?;
         }
-        let arguments: Vec<&[u8]> =
-            texts.iter().flat_map(|(key, score)| [key.as_bytes().as_slice(), score.as_bytes()]).collect();
-        self.run(&self.scripts.forget, index, &arguments).await?;
         Ok(())
     }
 

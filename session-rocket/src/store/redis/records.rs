@@ -4,7 +4,7 @@ use bytes::Bytes;
 use redis::{Value, cmd};
 
 use super::fault::unexpected_reply;
-use super::script::{Attempt, Owner, Script};
+use super::script::{Attempt, Script, Written};
 use super::server::{CLOCK_SKEW, MAX_KEPT, Server};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -26,12 +26,7 @@ impl Server {
     }
 
     /// Creates a record, or replaces the record of the version `expected`.
-    pub(super) async fn write(
-        &self,
-        key: &Key,
-        expected: Option<Version>,
-        record: &Record,
-    ) -> Result<Attempt<Option<Owner>>> {
+    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<Written> {
         let sealed = envelope::seal_record(record)?;
         if sealed.len() > MAX_STRING {
             return Err(Error::new(ErrorKind::TooLarge, "a session is larger than the 512 MiB that Redis takes"));
@@ -46,12 +41,7 @@ impl Server {
         }
     }
 
-    pub(super) async fn touch(
-        &self,
-        key: &Key,
-        expected: Version,
-        expires_at: Timestamp,
-    ) -> Result<Attempt<Option<Owner>>> {
+    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Written> {
         let (expiry, version) = (expires_at.as_millis().to_be_bytes(), bytes_of(expected));
         let touched = self.run_on(key, &self.scripts.touch, &expiry, expires_at, &[&version]).await?;
         if let Attempt::Done(Some((scope, identity))) = &touched {
@@ -67,7 +57,7 @@ impl Server {
         expected: Option<Version>,
         owner: &[u8],
         tombstone: Tombstone,
-    ) -> Result<Attempt<Option<Owner>>> {
+    ) -> Result<Written> {
         self.replace(key, expected, owner, &envelope::seal_tombstone(tombstone), tombstone.expires_at).await
     }
 
@@ -88,7 +78,7 @@ impl Server {
         owner: &[u8],
         value: &[u8],
         expires_at: Timestamp,
-    ) -> Result<Attempt<Option<Owner>>> {
+    ) -> Result<Written> {
         let version = expected.map(bytes_of);
         let conditions = [version.as_ref().map_or(&[][..], |version| version), owner];
         self.run_on(key, &self.scripts.replace, value, expires_at, &conditions).await
@@ -102,13 +92,12 @@ impl Server {
         value: &[u8],
         expires_at: Timestamp,
         conditions: &[&[u8]],
-    ) -> Result<Attempt<Option<Owner>>> {
+    ) -> Result<Written> {
         let now = self.now();
         // Redis removes the key a bit later, because clocks differ.
         let kept = now.until(expires_at).saturating_add(CLOCK_SKEW).min(MAX_KEPT).as_millis().to_string();
-        let moment = now.as_millis().to_be_bytes();
-        let arguments = [&[&moment, value, kept.as_bytes()], conditions].concat();
-        Attempt::read(self.run(script, &self.name(key), &arguments).await?, now)
+        let arguments = (&now.as_millis().to_be_bytes(), value, kept, conditions);
+        Written::read(self.run(script, &self.name(key), &arguments).await?, now)
     }
 }
 

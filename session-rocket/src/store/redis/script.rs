@@ -41,7 +41,7 @@ impl Scripts {
 }
 
 /// The scope and the identity of a record.
-pub(super) type Owner = (String, String);
+type Owner = (String, String);
 
 /// The result of a call for one session.
 pub(super) enum Attempt<T> {
@@ -50,9 +50,11 @@ pub(super) enum Attempt<T> {
     Declined(Lookup),
 }
 
-impl Attempt<Option<Owner>> {
-    /// Reads the reply of a script that was run on a session. [`Attempt::Done`] has the owner of the record that the script
-    /// changed, if the record has an identity.
+/// The result of a script that changes a session: the owner of the record that the script found, if it has an identity.
+pub(super) type Written = Attempt<Option<Owner>>;
+
+impl Written {
+    /// Reads the reply of a script that was run on a session.
     pub(super) fn read(reply: Value, now: Timestamp) -> Result<Self> {
         match reply {
             Value::Nil => Ok(Self::Done(None)),
