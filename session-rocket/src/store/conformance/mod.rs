@@ -124,7 +124,7 @@ const CHECKS: &[Check] = checks! {
     4 races::touch_and_update "a touch never undoes an update",
     5 states::retires(ALONE) "retire leaves the given tombstone, and only in place of a live record",
     5 states::retires(AT_ONCE) "of many retires at once each gets its own reply",
-    5 races::retires "of concurrent retires and updates one wins",
+    5 races::updates_and_retires "of concurrent retires and updates one wins",
     6 states::deletes(ALONE) "delete removes a record or tombstone, and succeeds without one",
     7 expiry::entries_expire "an expired record or tombstone is absent in every call",
     7 expiry::keys_are_free_again "an expired key can be created again",

@@ -46,10 +46,6 @@ impl Health {
     fn state(&self) -> MutexGuard<'_, HealthState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn close(&self) {
-        self.state().is_closed = true;
-    }
 }
 
 impl Node {
@@ -123,7 +119,7 @@ impl Node {
             let health = health.clone();
             config = config.set_push_sender(move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
-                    health.close();
+                    health.state().is_closed = true;
                 }
                 Ok::<(), ()>(())
             });
