@@ -9,6 +9,7 @@ use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 impl Lookup {
     /// When the key's entry expires, or expired; `None` without an entry.
+    #[inline]
     pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         match self {
             Self::Found(record) => Some(record.expires_at),
@@ -18,6 +19,7 @@ impl Lookup {
     }
 
     /// What the key holds for a caller: an expired entry counts as absent (clause 7).
+    #[inline]
     pub(crate) fn live(self, now: Timestamp) -> Self {
         if self.expires_at().is_some_and(|expires_at| expires_at <= now) { Self::Absent } else { self }
     }
@@ -51,6 +53,7 @@ pub(crate) fn create(entry: Lookup, now: Timestamp) -> Decision<(), Create> {
 }
 
 /// Whether `update` replaces the record (clause 3).
+#[inline]
 pub(crate) fn update(entry: Lookup, expected: Version, now: Timestamp) -> Decision<(), Update> {
     match entry.live(now) {
         Lookup::Found(record) if record.version == expected => Decision::Write(()),

@@ -89,6 +89,7 @@ pub(crate) fn expiry(mut header: &[u8]) -> Option<Timestamp> {
     matches!(header.try_get_u8().ok()?, LIVE | ENDED | MOVED).then(|| read_time(&mut header))?
 }
 
+#[inline]
 fn read(mut bytes: Bytes) -> Option<Lookup> {
     let mut rest = &bytes[..];
     let kind = rest.try_get_u8().ok()?;
@@ -113,6 +114,7 @@ fn read_time(bytes: &mut &[u8]) -> Option<Timestamp> {
 
 /// Reads a string, or the mark of a missing identity.
 #[expect(clippy::option_option, reason = "a missing identity is not the same as malformed bytes")]
+#[inline]
 fn read_string(bytes: &mut &[u8]) -> Option<Option<String>> {
     let length = bytes.try_get_u16().ok()?;
     if length == NO_IDENTITY {
@@ -122,6 +124,7 @@ fn read_string(bytes: &mut &[u8]) -> Option<Option<String>> {
     std::str::from_utf8(string).ok().map(|string| Some(string.to_owned()))
 }
 
+#[inline]
 fn put_string(bytes: &mut Vec<u8>, string: &str) -> Result<()> {
     let length = u16::try_from(string.len()).ok().filter(|length| *length != NO_IDENTITY);
     let too_long = || Error::new(ErrorKind::TooLarge, "a session's scope or identity is longer than 64 KiB");

@@ -17,52 +17,60 @@ use crate::base::id::Key;
 pub type MemoryStore = KeyValueStore<Memory>;
 
 /// The entries of a [`MemoryStore`].
-pub struct Memory(Mutex<LruCache<Key, Bytes>>);
+pub struct Memory(Mutex<Entries>);
+
+struct Entries {
+    /// Each entry's value, after the number of the write that stored it.
+    values: LruCache<Key, (u64, Bytes)>,
+    writes: u64,
+}
 
 impl MemoryStore {
     /// An empty store for at most `capacity` sessions and tombstones, and for at least one.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         // Without room for one entry, `create` would report a record that is not there.
-        Memory(Mutex::new(LruCache::new(capacity.max(1)))).into_store(clock)
+        let values = LruCache::new(capacity.max(1));
+        Memory(Mutex::new(Entries { values, writes: 0 })).into_store(clock)
     }
 }
 
 impl Memory {
     /// A poisoned lock is fine: no call panics while it changes an entry.
-    fn entries(&self) -> MutexGuard<'_, LruCache<Key, Bytes>> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl KeyValue for Memory {
-    type Tag = Bytes;
+    type Tag = u64;
 
-    async fn load(&self, key: &Key) -> Result<Option<(Bytes, Bytes)>> {
-        Ok(self.entries().get(key).map(|value| (value.clone(), value.clone())))
+    async fn load(&self, key: &Key) -> Result<Option<(Bytes, u64)>> {
+        Ok(self.entries().values.get(key).map(|(number, value)| (value.clone(), *number)))
     }
 
-    async fn swap(&self, key: &Key, expected: Option<Bytes>, value: Bytes, _expires_at: Timestamp) -> Result<bool> {
-        let mut entries = self.entries();
-        match entries.peek_mut(key) {
-            current if current.as_deref() != expected.as_ref() => return Ok(false),
-            Some(current) => *current = value,
-            None => _ = entries.insert(*key, value),
+    async fn swap(&self, key: &Key, expected: Option<u64>, value: Bytes, _expires_at: Timestamp) -> Result<bool> {
+        let Entries { values, writes } = &mut *self.entries();
+        *writes += 1;
+        match values.peek_mut(key) {
+            current if current.as_ref().map(|(number, _)| *number) != expected => return Ok(false),
+            Some(current) => *current = (*writes, value),
+            None => _ = values.insert(*key, (*writes, value)),
         }
         Ok(true)
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.entries().remove(key);
+        self.entries().values.remove(key);
         Ok(())
     }
 
     async fn delete_expired(&self, limit: u32, now: Timestamp) -> Result<u64> {
-        let mut entries = self.entries();
+        let values = &mut self.entries().values;
         let is_expired = |value: &[u8]| envelope::expiry(value).is_some_and(|expires_at| expires_at <= now);
-        let expired = entries.iter().filter(|(_, value)| is_expired(value)).map(|(key, _)| *key);
+        let expired = values.iter().filter(|(_, (_, value))| is_expired(value)).map(|(key, _)| *key);
         let expired: Vec<Key> = expired.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
         for key in &expired {
-            entries.remove(key);
+            values.remove(key);
         }
         Ok(u64::try_from(expired.len()).unwrap_or(u64::MAX))
     }
@@ -72,7 +80,7 @@ impl KeyValue for Memory {
     }
 
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
-        for (key, value) in self.entries().iter() {
+        for (key, (_, value)) in &self.entries().values {
             visit(*key, value.clone());
         }
         Ok(())

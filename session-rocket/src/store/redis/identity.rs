@@ -25,15 +25,15 @@ struct Walk<'a, T> {
     except: Option<&'a Key>,
     /// The keys of the identity's sessions, and what the visits returned.
     done: HashMap<Key, T>,
-    /// The keys to which sessions had moved.
-    followed: HashSet<Key>,
+    /// The keys that sessions have left for other keys. They need no second visit.
+    left: HashSet<Key>,
     /// The error of a visit that failed.
     failure: Option<Error>,
 }
 
 impl<'a, T> Walk<'a, T> {
     fn new(except: Option<&'a Key>) -> Self {
-        Self { except, done: HashMap::new(), followed: HashSet::new(), failure: None }
+        Self { except, done: HashMap::new(), left: HashSet::new(), failure: None }
     }
 
     /// Visits the sessions of `entries`. Follows a session that has moved, also to a key that held nothing when it was
@@ -51,6 +51,7 @@ impl<'a, T> Walk<'a, T> {
                     match visited {
                         Ok(Attempt::Done(result)) => _ = self.done.insert(*key, result),
                         Ok(Attempt::Declined(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }))) => {
+                            self.left.insert(*key);
                             moved.push(to);
                         }
                         Ok(Attempt::Declined(_)) => {}
@@ -58,7 +59,7 @@ impl<'a, T> Walk<'a, T> {
                     }
                 }
             }
-            moved.retain(|to| Some(to) != self.except && !self.done.contains_key(to) && self.followed.insert(*to));
+            moved.retain(|to| Some(to) != self.except && !self.done.contains_key(to) && !self.left.contains(to));
             keys = moved;
         }
     }
