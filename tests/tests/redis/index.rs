@@ -126,6 +126,25 @@ async fn a_session_that_moved_to_where_the_index_does_not_know_is_followed() {
     assert_eq!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), 1);
 }
 
+#[tokio::test]
+async fn a_session_that_could_not_be_ended_stays_in_the_index() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let store = store_at(server.url(), &clock).await;
+    let key = key();
+    store.create(&key, &record(&clock, DAY).with_identity("ada")).await.unwrap();
+    clock.advance(HOUR);
+    // A value of another type makes the server refuse the script, as a node of a cluster that is down would.
+    let name = format!("session:{}", key.to_hex());
+    server.ask(&["RENAME", &name, "aside"]);
+    server.ask(&["LPUSH", &name, "x"]);
+    assert!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.is_err());
+    server.ask(&["RENAME", "aside", &name]);
+    assert_eq!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), 1);
+}
+
 /// Whose clock is slow may see a session for a little longer, and a test for as long as its clock stands.
 #[tokio::test]
 async fn redis_removes_what_expired_a_minute_late() {
