@@ -5,19 +5,15 @@
 //! no answer for is made alone, so that no call suffers from its neighbours.
 
 use std::collections::{HashSet, VecDeque};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::sync::oneshot::{Receiver, Sender, channel};
+use tokio::time::{Instant, timeout_at};
 
+use super::value::Call;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::Key;
-
-/// The number of calls in a queue. Further calls wait for a slot.
-const SLOTS: usize = 1024;
 
 /// The largest weight of a group of several calls, in bytes.
 const HEAVIEST: usize = 1024 * 1024;
@@ -32,28 +28,23 @@ const LARGEST: usize = 256;
 /// silent, delays the others no longer.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Calls of one kind, and how they are made together.
+/// How calls of one kind are made.
 pub(super) trait Together: Send + Sync + 'static {
-    /// A call for one key.
-    type Call: Send + Sync + 'static;
     /// The answer to one call.
     type Answer: Send + 'static;
 
     /// Whether a group may contain two calls for one key.
     const MAY_REPEAT: bool;
 
-    /// The key of a call.
-    fn key(call: &Self::Call) -> &Key;
+    /// Makes one call.
+    fn alone(&self, call: &Call) -> impl Future<Output = Result<Self::Answer>> + Send;
 
-    /// The number of bytes of a call, roughly.
-    fn weight(call: &Self::Call) -> usize;
-
-    /// Makes calls, which are sorted by their keys, and returns their answers in the same order: `None` for a call that
-    /// has to be made alone.
+    /// Makes calls, which are sorted by their keys, and returns their answers in the same order. A call without
+    /// an answer is made alone.
     ///
     /// # Errors
     /// When it is unknown what the calls did.
-    fn together(&self, calls: &[&Self::Call]) -> impl Future<Output = Result<Vec<Option<Self::Answer>>>> + Send;
+    fn together(&self, calls: &[&Call]) -> impl Future<Output = Result<Vec<Option<Self::Answer>>>> + Send;
 }
 
 /// The queue of the calls of one kind.
@@ -62,7 +53,6 @@ pub(super) struct Batch<T: Together>(Arc<Shared<T>>);
 struct Shared<T: Together> {
     together: T,
     queue: Mutex<Queue<T>>,
-    slots: Arc<Semaphore>,
 }
 
 struct Queue<T: Together> {
@@ -74,21 +64,15 @@ struct Queue<T: Together> {
 }
 
 struct Waiting<T: Together> {
-    call: T::Call,
-    answer: oneshot::Sender<Result<Option<T::Answer>>>,
-    _slot: OwnedSemaphorePermit,
+    call: Call,
+    answer: Sender<GroupAnswer<T>>,
 }
 
-/// The way a call is made.
-pub(super) enum Turn<T: Together> {
-    /// Alone. If there is a lead, calls that arrive meanwhile wait until the lead is dropped.
-    Alone(Option<Lead<T>>),
-    /// In a group, which has answered the call.
-    Made(T::Answer),
-}
+/// What a group answers to one call: `None` if the call has to be made alone.
+type GroupAnswer<T> = Result<Option<<T as Together>::Answer>>;
 
 /// The right to send the next calls. When the lead is dropped, the waiting calls get the right.
-pub(super) struct Lead<T: Together> {
+struct Lead<T: Together> {
     shared: Arc<Shared<T>>,
     turn: u64,
     /// Whether the lead is in a task that has not started yet.
@@ -98,30 +82,24 @@ pub(super) struct Lead<T: Together> {
 impl<T: Together> Batch<T> {
     pub(super) fn new(together: T) -> Self {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), busy_since: None, turn: 0 });
-        Self(Arc::new(Shared { together, queue, slots: Arc::new(Semaphore::new(SLOTS)) }))
+        Self(Arc::new(Shared { together, queue }))
     }
 
-    /// Waits until a group has answered the call, or until the call may be made alone.
+    /// Makes a call, in a group or alone.
     ///
     /// # Errors
     /// When it is unknown what the call did.
-    pub(super) async fn turn(&self, call: impl FnOnce() -> T::Call) -> Result<Turn<T>> {
-        if let Some(lead) = self.0.lead() {
-            return Ok(Turn::Alone(Some(lead)));
-        }
-        let slot = self.0.slots.clone().acquire_owned().await.map_err(|_| lost())?;
-        let (answer, mut answered) = oneshot::channel();
-        if let Some(lead) = self.0.lead_or_wait(Waiting { call: call(), answer, _slot: slot }) {
-            return Ok(Turn::Alone(Some(lead)));
-        }
-        let answer = match timeout(PATIENCE, &mut answered).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.0.overtake();
-                answered.await
-            }
+    pub(super) async fn call(&self, call: &Call) -> Result<T::Answer> {
+        // While the call runs alone, the calls that arrive meanwhile wait until its lead is dropped.
+        let _lead = match self.0.lead_or_wait(call) {
+            Ok(lead) => Some(lead),
+            Err(answer) => match self.0.answer(answer).await? {
+                Some(answer) => return Ok(answer),
+                None => None,
+            },
         };
-        Ok(answer.map_err(|_| lost())??.map_or(Turn::Alone(None), Turn::Made))
+        // Large, and not needed by calls that go with a group.
+        Box::pin(self.0.together.alone(call)).await
     }
 }
 
@@ -134,21 +112,25 @@ impl<T: Together> Shared<T> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lead(self: &Arc<Self>) -> Option<Lead<T>> {
-        let mut queue = self.queue();
-        queue.busy_since.is_none().then(|| self.take_over(&mut queue))
-    }
-
-    fn lead_or_wait(self: &Arc<Self>, waiting: Waiting<T>) -> Option<Lead<T>> {
+    /// Takes the turn if nobody has it, or puts the call into the queue.
+    fn lead_or_wait(self: &Arc<Self>, call: &Call) -> Result<Lead<T>, Receiver<GroupAnswer<T>>> {
         let mut queue = self.queue();
         if queue.busy_since.is_none() {
-            return Some(self.take_over(&mut queue));
+            return Ok(self.take_over(&mut queue));
         }
-        queue.waiting.push_back(waiting);
-        drop(queue);
-        // The calls in front may have gone away, or are not polled.
-        self.overtake();
-        None
+        let (answer, answered) = channel();
+        queue.waiting.push_back(Waiting { call: call.clone(), answer });
+        Err(answered)
+    }
+
+    /// Waits for the answer of a group.
+    async fn answer(self: &Arc<Self>, mut answered: Receiver<GroupAnswer<T>>) -> GroupAnswer<T> {
+        loop {
+            let late_at = self.overtake();
+            if let Ok(answer) = timeout_at(late_at, &mut answered).await {
+                return answer.map_err(|_| lost())?;
+            }
+        }
     }
 
     /// Takes the turn from the lead that has it.
@@ -158,31 +140,30 @@ impl<T: Together> Shared<T> {
         Lead { shared: self.clone(), turn: queue.turn, is_fresh: false }
     }
 
-    /// Takes the turn from a lead that has had it for too long, and gives it to a task.
-    fn overtake(self: &Arc<Self>) {
+    /// Takes the turn from a lead that has had it for too long, and gives it to a task. Returns when the lead that then has
+    /// the turn will have had it for too long.
+    fn overtake(self: &Arc<Self>) -> Instant {
         let mut queue = self.queue();
-        let is_late = queue.busy_since.is_some_and(|since| since.elapsed() >= PATIENCE);
-        if is_late && !queue.waiting.is_empty() {
+        let now = Instant::now();
+        let late_at = queue.busy_since.unwrap_or(now) + PATIENCE;
+        if now < late_at {
+            return late_at;
+        }
+        if !queue.waiting.is_empty() {
             let lead = self.take_over(&mut queue);
             drop(queue);
             lead.hand_over();
         }
+        now + PATIENCE
     }
 
     async fn make(&self, group: Vec<Waiting<T>>) {
-        let calls: Vec<&T::Call> = group.iter().map(|waiting| &waiting.call).collect();
-        match self.together.together(&calls).await {
-            Ok(answers) => {
-                for (Waiting { answer: to, .. }, answer) in group.into_iter().zip(answers) {
-                    // The caller may have gone away.
-                    let _ = to.send(Ok(answer));
-                }
-            }
-            Err(error) => {
-                for Waiting { answer: to, .. } in group {
-                    let _ = to.send(Err(error.clone()));
-                }
-            }
+        let calls: Vec<&Call> = group.iter().map(|waiting| &waiting.call).collect();
+        let mut answers = self.together.together(&calls).await.map(Vec::into_iter);
+        for waiting in group {
+            let answer = answers.as_mut().map(|answers| answers.next().flatten()).map_err(|error| error.clone());
+            // The caller may have gone away.
+            let _ = waiting.answer.send(answer);
         }
     }
 }
@@ -191,10 +172,10 @@ impl<T: Together> Shared<T> {
 fn size<T: Together>(waiting: &VecDeque<Waiting<T>>) -> usize {
     let (mut keys, mut weight, mut most) = (HashSet::new(), 0, 0);
     for Waiting { call, .. } in waiting.iter().take(LARGEST) {
-        weight += T::weight(call);
+        weight += call.weight();
         let is_too_heavy = most > 0 && weight > HEAVIEST;
         // The changes of one key stay in order, so the second change goes with another group.
-        if is_too_heavy || !T::MAY_REPEAT && !keys.insert(*T::key(call)) {
+        if is_too_heavy || !T::MAY_REPEAT && !keys.insert(call.key) {
             break;
         }
         most += 1;
@@ -223,7 +204,7 @@ impl<T: Together> Lead<T> {
         let size = size(&queue.waiting);
         let mut group: Vec<Waiting<T>> = queue.waiting.drain(..size).collect();
         drop(queue);
-        group.sort_by(|a, b| T::key(&a.call).cmp(T::key(&b.call)));
+        group.sort_by_key(|waiting| waiting.call.key);
         group
     }
 
@@ -235,12 +216,7 @@ impl<T: Together> Lead<T> {
             if group.is_empty() {
                 return;
             }
-            let shared = self.shared.clone();
-            let mut made = pin!(shared.make(group));
-            if timeout(PATIENCE, made.as_mut()).await.is_err() {
-                drop(self);
-                return made.await;
-            }
+            self.shared.make(group).await;
             // Callers that were answered may make another call, which then goes with the next group.
             tokio::task::yield_now().await;
         }

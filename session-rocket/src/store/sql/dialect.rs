@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
-use sqlx::{Connection, Database};
+use sqlx::{Connection, Database, SqlStr};
 
 use super::driver::{Bound, Driver};
-use super::statement::{Statement, Words};
 use super::table::{Step, Table};
-use super::value::{Rows, Value};
+use super::value::{Call, Value};
 use crate::base::id::Key;
 
 /// The options of a connection.
@@ -20,23 +19,22 @@ pub trait Dialect: Driver {
     const WORDS: Words;
     /// The migrations of its table.
     const STEPS: &'static [Step];
-    /// What an administrator can do about a failed launch.
-    const ADVICE: Advice;
     /// Whether the database is a server, in which a statement can continue after its caller has gone away.
     const IS_SERVER: bool;
 
     /// Binds one more value.
-    fn bind(arguments: &mut Self::Arguments, value: Value<'_>) -> Result<(), BoxDynError>;
+    fn bind(arguments: &mut Self::Arguments, value: &Value) -> Result<(), BoxDynError>;
 
     /// The number of rows that a statement changed.
     fn rows_affected(result: &Self::QueryResult) -> u64;
 
-    /// The table `v` of some rows, whose columns are `column1`, `column2` and so on.
-    fn table_of(rows: Rows<'_>) -> String;
+    /// The table `v` of as many rows as a group has calls. Its columns are `column1`, `column2` and so on, and hold the kinds
+    /// of values that `row` has.
+    fn table_of(row: &[Value], rows: usize) -> String;
 
-    /// Binds the values of rows.
-    fn bind_rows(arguments: &mut Self::Arguments, rows: Rows<'_>) -> Result<(), BoxDynError> {
-        rows.iter().flatten().try_for_each(|value| Self::bind(arguments, *value))
+    /// Binds the values of rows, each of which has values of the same kinds.
+    fn bind_rows(arguments: &mut Self::Arguments, rows: &[impl AsRef<[Value]>]) -> Result<(), BoxDynError> {
+        rows.iter().flat_map(AsRef::as_ref).try_for_each(|value| Self::bind(arguments, value))
     }
 
     /// The meaning of an error.
@@ -60,15 +58,20 @@ pub trait Dialect: Driver {
         limit: Duration,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Runs a statement that changes all rows of a group or none, and returns the keys of the changed rows. The statement
-    /// skips rows that another transaction has locked, or fails.
+    /// Runs a statement for a group of calls, which changes all their rows or none, and returns the keys of the changed
+    /// rows. The statement skips rows that another transaction has locked, or fails.
+    ///
+    /// `lock` locks the rows that the statement is going to change and returns their keys. Only MySQL needs it, because
+    /// MySQL cannot return the keys of changed rows.
     fn change_many(
         connection: &mut Self::Connection,
-        group: &Group<'_>,
+        sql: &SqlStr,
+        _lock: Option<&SqlStr>,
+        calls: &[&Call],
     ) -> impl Future<Output = sqlx::Result<Vec<Key>>> + Send {
         async move {
-            let rows = Self::fetch(connection, Self::bound_rows(group.statement, group.rows, &[])?).await?;
-            Ok(rows.iter().filter_map(Self::key).collect())
+            let rows = Self::fetch(connection, Self::bound_rows(sql, calls, &[])?).await?;
+            rows.iter().map(Self::key).collect()
         }
     }
 
@@ -78,32 +81,37 @@ pub trait Dialect: Driver {
         async { Ok(1 << 30) }
     }
 
-    /// A statement with its values.
-    fn bound(statement: &Statement, values: &[Value<'_>]) -> sqlx::Result<Bound<Self>> {
-        let mut arguments = Self::Arguments::default();
-        for index in &statement.order {
-            Self::bind(&mut arguments, values[*index]).map_err(sqlx::Error::Encode)?;
-        }
-        Ok((statement.sql.clone(), arguments))
-    }
-
-    /// A statement with the values of a group of rows, and more values behind them.
-    fn bound_rows(statement: &Statement, rows: Rows<'_>, more: &[Value<'_>]) -> sqlx::Result<Bound<Self>> {
+    /// A statement with the values of some rows, and more values behind them.
+    fn bound_rows(sql: &SqlStr, rows: &[impl AsRef<[Value]>], more: &[Value]) -> sqlx::Result<Bound<Self>> {
         let mut arguments = Self::Arguments::default();
         Self::bind_rows(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
-        more.iter().try_for_each(|value| Self::bind(&mut arguments, *value)).map_err(sqlx::Error::Encode)?;
-        Ok((statement.sql.clone(), arguments))
+        more.iter().try_for_each(|value| Self::bind(&mut arguments, value)).map_err(sqlx::Error::Encode)?;
+        Ok((sql.clone(), arguments))
     }
 }
 
-/// A statement for many calls, and the values of each.
-#[derive(Clone, Copy)]
-pub struct Group<'g> {
-    pub(super) statement: &'g Statement,
-    pub(super) rows: Rows<'g>,
-    /// Locks the rows that the statement is going to change and returns their keys. Only MySQL needs it, because MySQL
-    /// cannot return the keys of changed rows.
-    pub lock: Option<&'g Statement>,
+/// The words in which databases differ.
+pub struct Words {
+    /// The quotes around a name.
+    pub quote: char,
+    /// Whether a table's name may have a schema before a dot.
+    pub has_schemas: bool,
+    /// Whether parameters are `$1`, `$2` and so on; otherwise, each is `?`.
+    pub has_numbers: bool,
+    /// Whether an insert can ignore a key that exists, and a change can return the keys of the changed rows.
+    pub has_returning: bool,
+    /// The type of integers, in a cast.
+    pub integer: &'static str,
+    /// The first `?2` rows that are due at `?1`, as `sweep` and `postpone` name them.
+    pub due: &'static str,
+    /// Removes the expired rows among those that are `{due}`.
+    pub sweep: &'static str,
+    /// Postpones the renewed rows among those that are `{due}`.
+    pub postpone: &'static str,
+    /// Loads `{columns}` of the rows whose key is in the `{list}` and that have not expired.
+    pub load_rows: &'static str,
+    /// Applies `{set}` to the rows that match one of `{rows}` by `{when}`. The first column of `{rows}` is the key.
+    pub change_rows: &'static str,
 }
 
 /// The meaning of a database's error.
@@ -131,14 +139,4 @@ pub enum Fault {
     Damaged,
     /// The database cannot be reached, or any other error.
     Other,
-}
-
-/// What an administrator can do about a failed launch.
-pub struct Advice {
-    /// The user may not use the table.
-    pub forbidden: &'static str,
-    /// The database did not answer in time.
-    pub late: &'static str,
-    /// Any other error.
-    pub other: &'static str,
 }

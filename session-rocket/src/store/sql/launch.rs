@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::connections::Connections;
 use super::dialect::{Dialect, Fault};
 use super::retry::retry;
-use super::statement::Statement;
+use super::statements::Statement;
 use super::table::Table;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::{Migrate, Options};
@@ -53,7 +53,7 @@ async fn prepare_once<DB: Dialect>(
     }
     let probe = async {
         for probe in probes {
-            DB::execute(connection.get(), DB::bound(probe, &[])?).await?;
+            DB::execute(connection.get(), probe.bound::<DB>(&[])?).await?;
         }
         DB::longest(connection.get()).await
     };
@@ -71,8 +71,16 @@ fn not_migrated(version: i64, name: &str) -> Error {
 
 /// Runs a step of a launch for at most `limit`.
 async fn in_time<DB: Dialect, A>(limit: Duration, problem: &str, step: impl Future<Output = A>) -> Result<A> {
-    let late = |_| Error::new(ErrorKind::Timeout, format!("{problem}: {}", DB::ADVICE.late));
+    let late = |_| Error::new(ErrorKind::Timeout, format!("{problem}: {}", late::<DB>()));
     tokio::time::timeout(limit, step).await.map_err(late)
+}
+
+fn late<DB: Dialect>() -> &'static str {
+    if DB::IS_SERVER {
+        "it did not answer in time: is it overloaded, or behind a firewall?"
+    } else {
+        "another process holds the lock of the database"
+    }
 }
 
 /// Tells an administrator whether to wait or to change the configuration, and what to do.
@@ -86,9 +94,17 @@ fn explained<DB: Dialect>(problem: &str, error: sqlx::Error) -> Error {
              another `table`",
         ),
         Fault::NoSchema => (ErrorKind::Config, "create the schema, or set another `table`"),
-        Fault::Forbidden => (ErrorKind::Config, DB::ADVICE.forbidden),
-        Fault::Busy | Fault::Late => (ErrorKind::Timeout, DB::ADVICE.late),
-        Fault::TooLarge | Fault::Taken | Fault::Damaged | Fault::Other => (ErrorKind::Unavailable, DB::ADVICE.other),
+        Fault::Forbidden if DB::IS_SERVER => (
+            ErrorKind::Config,
+            "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or connect as a user that may write (to create \
+             the table, the user must be allowed to create tables as well)",
+        ),
+        Fault::Forbidden => {
+            (ErrorKind::Config, "the database is read-only: let this user write to the file and to its directory")
+        }
+        Fault::Busy | Fault::Late => (ErrorKind::Timeout, late::<DB>()),
+        _ if DB::IS_SERVER => (ErrorKind::Unavailable, "is the server running, and is its address right?"),
+        _ => (ErrorKind::Unavailable, "may this user read the file, and is it a SQLite database?"),
     };
     Error::with_source(kind, format!("{problem}: {advice}"), error)
 }

@@ -6,12 +6,11 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult};
 use sqlx::{Arguments, Connection, Executor, Postgres};
 
-use super::dialect::{Advice, Dialect, Fault};
-use super::server::{ADVICE, Server, parse};
-use super::statement::Words;
+use super::dialect::{Dialect, Fault, Words};
+use super::server::{Server, parse};
 use super::store::SqlStore;
 use super::table::{Step, Table};
-use super::value::{Rows, Value};
+use super::value::Value;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::Options;
 
@@ -36,7 +35,8 @@ impl PostgresStore {
         if options.url.split(['?', '&']).any(|pair| pair == "statement-cache-capacity=0") {
             return Err(Error::new(ErrorKind::Config, UNCACHED));
         }
-        Self::connect(parse::<Postgres>(&options.url)?, options).await
+        let connect = parse::<Postgres>(&options.url)?;
+        Self::own(move || connect.clone(), options).await
     }
 }
 
@@ -44,39 +44,31 @@ impl Dialect for Postgres {
     const WORDS: Words = Words {
         quote: '"',
         has_schemas: true,
-        parameter: Some('$'),
-        larger: "GREATEST",
-        smaller: "LEAST",
-        same: "IS NOT DISTINCT FROM",
+        has_numbers: true,
+        has_returning: true,
         integer: "BIGINT",
-        or_nothing: " ON CONFLICT (key) DO NOTHING",
+        // An array is computed once; a set might be computed again and again.
+        due: "key = ANY (ARRAY \
+              (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED))",
+        sweep: "DELETE FROM {table} WHERE {due} AND expires_at <= ?1",
+        postpone: "UPDATE {table} SET sweep_at = expires_at WHERE {due} AND expires_at > ?1",
         // One search of the index for each key, even if the planner would rather read the whole table.
-        load_rows: "SELECT {columns} FROM (SELECT DISTINCT unnest($1)) AS wanted (place) CROSS JOIN LATERAL \
-                    (SELECT {columns} FROM {table} WHERE key = place AND expires_at > $2 OFFSET 0) AS found",
-        returning: " RETURNING key",
+        load_rows: "SELECT found.* FROM (SELECT DISTINCT unnest($1)) AS wanted (place) CROSS JOIN LATERAL \
+                    (SELECT {columns}, moved_to FROM {table} WHERE key = place AND expires_at > $2 OFFSET 0) AS found",
         // Rows that another statement has locked are skipped, because they would keep the whole group waiting.
         change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} AND ctid = ANY (ARRAY \
                       (SELECT place FROM unnest($1) AS wanted (wish) CROSS JOIN LATERAL \
                       (SELECT ctid AS place FROM {table} WHERE key = wish FOR UPDATE SKIP LOCKED) AS free)){returning}",
-        // An array is computed once; a set might be computed again and again.
-        sweep: "DELETE FROM {table} WHERE key = ANY (ARRAY \
-                (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED)) \
-                AND expires_at <= ?1",
-        postpone: "UPDATE {table} SET sweep_at = expires_at WHERE key = ANY (ARRAY \
-                   (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED)) \
-                   AND expires_at > ?1",
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/postgres/0001_create.sql"))];
-    const ADVICE: Advice = ADVICE;
     const IS_SERVER: bool = true;
 
-    fn bind(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError> {
+    fn bind(arguments: &mut PgArguments, value: &Value) -> Result<(), BoxDynError> {
         match value {
-            Value::Int(number) => arguments.add(number),
-            Value::Bytes(bytes) => arguments.add(bytes),
-            Value::Scope(scope) => arguments.add(scope),
-            // As bytes, because PostgreSQL's strings cannot contain a NUL.
-            Value::Identity(identity) => arguments.add(identity.map(str::as_bytes)),
+            Value::Int(number) => arguments.add(*number),
+            Value::Scope(scope) => arguments.add(scope.as_str()),
+            // An identity as bytes, because PostgreSQL's strings cannot contain a NUL.
+            Value::Key(_) | Value::Payload(_) | Value::Identity(_) => arguments.add(value.bytes()),
         }
     }
 
@@ -84,21 +76,20 @@ impl Dialect for Postgres {
         result.rows_affected()
     }
 
-    fn table_of(rows: Rows<'_>) -> String {
-        let columns = 1..=rows.first().map_or(0, Vec::len);
-        let arrays: Vec<_> = columns.clone().map(|column| format!("${column}")).collect();
-        let names: Vec<_> = columns.map(|column| format!("column{column}")).collect();
-        format!("unnest({}) AS v ({})", arrays.join(", "), names.join(", "))
+    fn table_of(row: &[Value], _: usize) -> String {
+        let columns = |prefix| (1..=row.len()).map(|column| format!("{prefix}{column}")).collect::<Vec<_>>().join(", ");
+        format!("unnest({}) AS v ({})", columns("$"), columns("column"))
     }
 
     /// Binds an array for each column.
-    fn bind_rows(arguments: &mut PgArguments, rows: Rows<'_>) -> Result<(), BoxDynError> {
-        for column in 0..rows.first().map_or(0, Vec::len) {
-            let values = rows.iter().map(|row| row[column]);
-            match rows[0][column] {
+    fn bind_rows(arguments: &mut PgArguments, rows: &[impl AsRef<[Value]>]) -> Result<(), BoxDynError> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        for (column, kind) in first.as_ref().iter().enumerate() {
+            let values = rows.iter().map(|row| &row.as_ref()[column]);
+            match kind {
                 Value::Int(_) => arguments.add(values.map(int).collect::<Vec<_>>())?,
                 Value::Scope(_) => arguments.add(values.map(scope).collect::<Vec<_>>())?,
-                Value::Bytes(_) | Value::Identity(_) => arguments.add(values.map(bytes).collect::<Vec<_>>())?,
+                _ => arguments.add(values.map(Value::bytes).collect::<Vec<_>>())?,
             }
         }
         Ok(())
@@ -173,20 +164,12 @@ impl Server for Postgres {
     }
 }
 
-fn int(value: Value<'_>) -> Option<i64> {
-    if let Value::Int(number) = value { number } else { None }
+fn int(value: &Value) -> Option<i64> {
+    if let Value::Int(number) = value { *number } else { None }
 }
 
-fn scope(value: Value<'_>) -> Option<&str> {
+fn scope(value: &Value) -> Option<&str> {
     if let Value::Scope(scope) = value { Some(scope) } else { None }
-}
-
-fn bytes(value: Value<'_>) -> Option<&[u8]> {
-    match value {
-        Value::Bytes(bytes) => bytes,
-        Value::Identity(identity) => identity.map(str::as_bytes),
-        Value::Int(_) | Value::Scope(_) => None,
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use sqlx::Pool;
 
-use super::client::Client;
 use super::connections::Connections;
-use super::dialect::{Advice, ConnectOptions, Dialect};
+use super::dialect::{ConnectOptions, Dialect};
 use super::store::SqlStore;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::Options;
@@ -18,13 +17,6 @@ const CONNECTIONS: u32 = 10;
 /// The parameters that sqlx accepts after the `?` of each server's URL.
 const PARAMETERS: [&str; 8] =
     ["sslmode", "ssl-mode", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "statement-cache-capacity"];
-
-pub(super) const ADVICE: Advice = Advice {
-    forbidden: "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or connect as a user that may write (to \
-                create the table, the user must be allowed to create tables as well)",
-    late: "it did not answer in time: is it overloaded, or behind a firewall?",
-    other: "is the server running, and is its address right?",
-};
 
 /// A database that is reached over the network.
 pub trait Server: Dialect {
@@ -40,11 +32,6 @@ pub trait Server: Dialect {
 }
 
 impl<DB: Server> SqlStore<DB> {
-    /// Opens a store on connections of its own.
-    pub(super) async fn connect(connect: ConnectOptions<DB>, options: &Options) -> Result<Self> {
-        Self::own(move || connect.clone(), options).await
-    }
-
     /// Opens a store in the database of an application's pool, on connections of its own, which use the pool's connect
     /// options. `options.url` is not used.
     ///
@@ -55,22 +42,14 @@ impl<DB: Server> SqlStore<DB> {
         Self::own(move || (*pool.connect_options()).clone(), options).await
     }
 
-    /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
-    /// are not used, and the pool's settings stay as they are.
-    ///
-    /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
-    pub async fn from_shared_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
-        Self::on(Connections::of_application(pool, options.timeout), options).await
-    }
-
-    async fn own(connect: impl Fn() -> ConnectOptions<DB> + Send + Sync + 'static, options: &Options) -> Result<Self> {
+    /// Opens a store on connections of its own, each opened with the options that `connect` returns at that time.
+    pub(super) async fn own(
+        connect: impl Fn() -> ConnectOptions<DB> + Send + Sync + 'static,
+        options: &Options,
+    ) -> Result<Self> {
         let (limit, size) = (options.timeout, options.max_connections.unwrap_or(CONNECTIONS));
-        Self::on(Connections::own(move || DB::with_limit(connect(), limit), size, limit), options).await
-    }
-
-    async fn on(connections: Connections<DB>, options: &Options) -> Result<Self> {
-        Ok(Self::new(Client::open(connections.clone(), connections, None, options).await?))
+        let connections = Connections::own(move || DB::with_limit(connect(), limit), size, limit);
+        Self::on(connections.clone(), connections, None, options).await
     }
 }
 

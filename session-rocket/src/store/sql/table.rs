@@ -103,7 +103,7 @@ impl Table {
     ) -> sqlx::Result<Option<&'s Step>> {
         for step @ (version, ..) in steps {
             let record = format!("SELECT version FROM {} WHERE version = {version}", self.records());
-            if !DB::has_row(connection, record).await? {
+            if DB::run(connection, record).await? == 0 {
                 return Ok(Some(step));
             }
         }
