@@ -47,10 +47,8 @@ pub(super) trait Together: Send + Sync + 'static {
     fn together(&self, calls: &[&Call]) -> impl Future<Output = Result<Vec<Option<Self::Answer>>>> + Send;
 }
 
-/// The queue of the calls of one kind.
-pub(super) struct Batch<T: Together>(Arc<Shared<T>>);
-
-struct Shared<T: Together> {
+/// The calls of one kind, and their queue.
+pub(super) struct Batch<T: Together> {
     together: T,
     queue: Mutex<Queue<T>>,
 }
@@ -73,41 +71,35 @@ type GroupAnswer<T> = Result<Option<<T as Together>::Answer>>;
 
 /// The right to send the next calls. When the lead is dropped, the waiting calls get the right.
 struct Lead<T: Together> {
-    shared: Arc<Shared<T>>,
+    batch: Arc<Batch<T>>,
     turn: u64,
     /// Whether the lead is in a task that has not started yet.
     is_fresh: bool,
 }
 
 impl<T: Together> Batch<T> {
-    pub(super) fn new(together: T) -> Self {
+    pub(super) fn new(together: T) -> Arc<Self> {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), busy_since: None, turn: 0 });
-        Self(Arc::new(Shared { together, queue }))
+        Arc::new(Self { together, queue })
     }
 
     /// Makes a call, in a group or alone.
     ///
     /// # Errors
     /// When it is unknown what the call did.
-    pub(super) async fn call(&self, call: &Call) -> Result<T::Answer> {
+    pub(super) async fn call(self: &Arc<Self>, call: &Call) -> Result<T::Answer> {
         // While the call runs alone, the calls that arrive meanwhile wait until its lead is dropped.
-        let _lead = match self.0.lead_or_wait(call) {
+        let _lead = match self.lead_or_wait(call) {
             Ok(lead) => Some(lead),
-            Err(answer) => match self.0.answer(answer).await? {
+            Err(answer) => match self.answer(answer).await? {
                 Some(answer) => return Ok(answer),
                 None => None,
             },
         };
         // Large, and not needed by calls that go with a group.
-        Box::pin(self.0.together.alone(call)).await
+        Box::pin(self.together.alone(call)).await
     }
-}
 
-fn lost() -> Error {
-    Error::new(ErrorKind::Unavailable, "a group of calls to the database was cut off")
-}
-
-impl<T: Together> Shared<T> {
     fn queue(&self) -> MutexGuard<'_, Queue<T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,7 +129,7 @@ impl<T: Together> Shared<T> {
     fn take_over(self: &Arc<Self>, queue: &mut Queue<T>) -> Lead<T> {
         queue.turn += 1;
         queue.busy_since = Some(Instant::now());
-        Lead { shared: self.clone(), turn: queue.turn, is_fresh: false }
+        Lead { batch: self.clone(), turn: queue.turn, is_fresh: false }
     }
 
     /// Takes the turn from a lead that has had it for too long, and gives it to a task. Returns when the lead that then has
@@ -168,6 +160,10 @@ impl<T: Together> Shared<T> {
     }
 }
 
+fn lost() -> Error {
+    Error::new(ErrorKind::Unavailable, "a group of calls to the database was cut off")
+}
+
 /// The size of the next group, which takes the waiting calls in their order.
 fn size<T: Together>(waiting: &VecDeque<Waiting<T>>) -> usize {
     let (mut keys, mut weight, mut most) = (HashSet::new(), 0, 0);
@@ -194,7 +190,7 @@ impl<T: Together> Lead<T> {
 
     /// Takes the next group out of the queue, sorted, unless another lead has the turn.
     fn next(&self) -> Vec<Waiting<T>> {
-        let mut queue = self.shared.queue();
+        let mut queue = self.batch.queue();
         if queue.turn != self.turn {
             return Vec::new();
         }
@@ -216,7 +212,7 @@ impl<T: Together> Lead<T> {
             if group.is_empty() {
                 return;
             }
-            self.shared.make(group).await;
+            self.batch.make(group).await;
             // Callers that were answered may make another call, which then goes with the next group.
             tokio::task::yield_now().await;
         }
@@ -225,7 +221,7 @@ impl<T: Together> Lead<T> {
 
 impl<T: Together> Drop for Lead<T> {
     fn drop(&mut self) {
-        let mut queue = self.shared.queue();
+        let mut queue = self.batch.queue();
         if queue.turn != self.turn {
             return;
         }
@@ -238,7 +234,7 @@ impl<T: Together> Drop for Lead<T> {
             drop(queue);
             drop(waiting);
         } else {
-            let lead = self.shared.take_over(&mut queue);
+            let lead = self.batch.take_over(&mut queue);
             drop(queue);
             lead.hand_over();
         }

@@ -22,8 +22,8 @@ use crate::store::Options;
 pub(super) struct Client<DB: Dialect> {
     pub statements: Statements,
     pub clock: Arc<dyn Clock>,
-    pub writer: Connections<DB>,
-    readers: Connections<DB>,
+    pub writer: Arc<Connections<DB>>,
+    readers: Arc<Connections<DB>>,
     timeout: Duration,
     /// The longest value that the database accepts, in bytes.
     longest: usize,
@@ -34,8 +34,8 @@ impl<DB: Dialect> Client<DB> {
     /// Creates the table or checks it, as `options.migrate` says. From then on, all calls fail as soon as the `path` of a
     /// SQLite file no longer leads to the file that is open.
     pub(super) async fn open(
-        writer: Connections<DB>,
-        readers: Connections<DB>,
+        writer: Arc<Connections<DB>>,
+        readers: Arc<Connections<DB>>,
         path: Option<PathBuf>,
         options: &Options,
     ) -> Result<Self> {
@@ -67,7 +67,8 @@ impl<DB: Dialect> Client<DB> {
         };
         match self.run(statement.verb, can_run_again::<DB>, execute).await? {
             Ok(done) => Ok(DB::rows_affected(&done)),
-            Err(error) if DB::fault(&error) == Fault::Taken => Ok(0),
+            // The key of an insert exists.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(0),
             Err(error) => Err(failed::<DB>(statement.verb, error)),
         }
     }

@@ -1,5 +1,6 @@
 //! The differences between databases.
 
+use std::io;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
@@ -37,8 +38,17 @@ pub trait Dialect: Driver {
         rows.iter().flat_map(AsRef::as_ref).try_for_each(|value| Self::bind(arguments, value))
     }
 
+    /// The meaning of an error that the database reports.
+    fn database_fault(error: &sqlx::Error) -> Fault;
+
     /// The meaning of an error.
-    fn fault(error: &sqlx::Error) -> Fault;
+    fn fault(error: &sqlx::Error) -> Fault {
+        match error {
+            sqlx::Error::PoolTimedOut => Fault::Late,
+            sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Fault::Late,
+            error => Self::database_fault(error),
+        }
+    }
 
     /// Whether the database itself, and not a program in between, reports that it did not run the statement.
     fn is_refusal(error: &sqlx::Error) -> bool;
@@ -133,8 +143,6 @@ pub enum Fault {
     Forbidden,
     /// A value is larger than the server accepts.
     TooLarge,
-    /// The key of an insert exists.
-    Taken,
     /// The database's file is damaged.
     Damaged,
     /// The database cannot be reached, or any other error.

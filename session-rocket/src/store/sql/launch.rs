@@ -1,5 +1,7 @@
 //! The checks of a launch: whether the database can be reached, and the table be used.
 
+use std::io::ErrorKind::TimedOut;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connections::Connections;
@@ -13,7 +15,7 @@ use crate::store::{Migrate, Options};
 /// Creates the table or checks it, as `options.migrate` says, and returns the length of the longest value that the
 /// database accepts.
 pub(super) async fn prepare<DB: Dialect>(
-    connections: &Connections<DB>,
+    connections: &Arc<Connections<DB>>,
     table: &Table,
     probes: &[Statement],
     options: &Options,
@@ -24,41 +26,54 @@ pub(super) async fn prepare<DB: Dialect>(
 }
 
 async fn prepare_once<DB: Dialect>(
-    connections: &Connections<DB>,
+    connections: &Arc<Connections<DB>>,
     table: &Table,
     probes: &[Statement],
     options: &Options,
 ) -> Result<usize> {
-    let cannot_connect = format!("cannot connect to {} at {}", DB::NAME, connections.address());
-    let cannot_use = format!("cannot use the table `{}` in {}", table.name(), DB::NAME);
     let limit = options.timeout;
     // Large, and used once.
-    let borrowed = Box::pin(in_time::<DB, _>(limit, &cannot_connect, connections.borrow())).await;
-    let mut connection = borrowed?.map_err(|e| explained::<DB>(&cannot_connect, e))?;
+    let borrowed = Box::pin(in_time(limit, connections.borrow())).await;
+    let cannot_connect =
+        |e| explained::<DB>(&format!("cannot connect to {} at {}", DB::NAME, connections.address()), e);
+    let mut connection = borrowed.map_err(cannot_connect)?;
     if options.migrate != Migrate::Off {
-        let missing = in_time::<DB, _>(limit, &cannot_use, table.missing::<DB>(DB::STEPS, connection.get())).await?;
-        match (options.migrate, missing) {
-            (_, Ok(None)) => {}
-            (Migrate::Check, Ok(Some((version, name, _)))) => {
-                return Err(not_migrated(*version, name));
-            }
-            (Migrate::Check, Err(e)) => return Err(cannot_migrate::<DB>("read which migrations have run", table, e)),
-            // A user who may not read the record may have a table that works: the probes tell.
-            (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => {}
-            (_, Ok(Some(_)) | Err(_)) => {
-                let migrated = DB::migrate(connection.get(), table, limit).await;
-                migrated.map_err(|e| cannot_migrate::<DB>("migrate the session table", table, e))?;
-            }
-        }
+        migrate::<DB>(connection.get(), table, options).await?;
     }
-    let probe = async {
+    let probed = in_time(limit, async {
         for probe in probes {
             DB::execute(connection.get(), probe.bound::<DB>(&[])?).await?;
         }
         DB::longest(connection.get()).await
-    };
-    let probed = in_time::<DB, _>(limit, &cannot_use, probe).await?;
-    connection.ended(probed).map_err(|e| explained::<DB>(&cannot_use, e))
+    });
+    let probed = probed.await;
+    connection.ended(probed).map_err(|e| cannot_use::<DB>(table, e))
+}
+
+/// Runs the migrations, or checks that they have run.
+async fn migrate<DB: Dialect>(connection: &mut DB::Connection, table: &Table, options: &Options) -> Result<()> {
+    let missing = in_time(options.timeout, table.missing::<DB>(DB::STEPS, connection)).await;
+    match (options.migrate, missing) {
+        (_, Ok(None)) => Ok(()),
+        (_, Err(error)) if DB::fault(&error) == Fault::Late => Err(cannot_use::<DB>(table, error)),
+        (Migrate::Check, Ok(Some((version, name, _)))) => Err(not_migrated(*version, name)),
+        (Migrate::Check, Err(e)) => Err(cannot_migrate::<DB>("read which migrations have run", table, e)),
+        // A user who may not read the record may have a table that works: the probes tell.
+        (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => Ok(()),
+        (_, Ok(Some(_)) | Err(_)) => {
+            let migrated = DB::migrate(connection, table, options.timeout).await;
+            migrated.map_err(|e| cannot_migrate::<DB>("migrate the session table", table, e))
+        }
+    }
+}
+
+/// Runs a step of a launch for at most `limit`.
+async fn in_time<A>(limit: Duration, step: impl Future<Output = sqlx::Result<A>>) -> sqlx::Result<A> {
+    tokio::time::timeout(limit, step).await.unwrap_or_else(|_| Err(std::io::Error::from(TimedOut).into()))
+}
+
+fn cannot_use<DB: Dialect>(table: &Table, error: sqlx::Error) -> Error {
+    explained::<DB>(&format!("cannot use the table `{}` in {}", table.name(), DB::NAME), error)
 }
 
 fn not_migrated(version: i64, name: &str) -> Error {
@@ -67,20 +82,6 @@ fn not_migrated(version: i64, name: &str) -> Error {
          launch with `migrate = \"auto\"`"
     );
     Error::new(ErrorKind::Config, context)
-}
-
-/// Runs a step of a launch for at most `limit`.
-async fn in_time<DB: Dialect, A>(limit: Duration, problem: &str, step: impl Future<Output = A>) -> Result<A> {
-    let late = |_| Error::new(ErrorKind::Timeout, format!("{problem}: {}", late::<DB>()));
-    tokio::time::timeout(limit, step).await.map_err(late)
-}
-
-fn late<DB: Dialect>() -> &'static str {
-    if DB::IS_SERVER {
-        "it did not answer in time: is it overloaded, or behind a firewall?"
-    } else {
-        "another process holds the lock of the database"
-    }
 }
 
 /// Tells an administrator whether to wait or to change the configuration, and what to do.
@@ -102,7 +103,10 @@ fn explained<DB: Dialect>(problem: &str, error: sqlx::Error) -> Error {
         Fault::Forbidden => {
             (ErrorKind::Config, "the database is read-only: let this user write to the file and to its directory")
         }
-        Fault::Busy | Fault::Late => (ErrorKind::Timeout, late::<DB>()),
+        Fault::Busy | Fault::Late if DB::IS_SERVER => {
+            (ErrorKind::Timeout, "it did not answer in time: is it overloaded, or behind a firewall?")
+        }
+        Fault::Busy | Fault::Late => (ErrorKind::Timeout, "another process holds the lock of the database"),
         _ if DB::IS_SERVER => (ErrorKind::Unavailable, "is the server running, and is its address right?"),
         _ => (ErrorKind::Unavailable, "may this user read the file, and is it a SQLite database?"),
     };

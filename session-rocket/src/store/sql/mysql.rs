@@ -85,19 +85,18 @@ impl Dialect for MySql {
     }
 
     // https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
-    fn fault(error: &sqlx::Error) -> Fault {
-        match (number(error), error) {
-            (Some(1062), _) => Fault::Taken,
+    fn database_fault(error: &sqlx::Error) -> Fault {
+        match number(error) {
             // A deadlock that this statement gave way to, or no connection left.
-            (Some(1213 | 1040), _) => Fault::Busy,
+            Some(1213 | 1040) => Fault::Busy,
             // A lock was not free in time, or the statement was cancelled.
-            (Some(1205 | 1317 | 1907 | 1969 | 3024), _) | (_, sqlx::Error::PoolTimedOut) => Fault::Late,
-            (Some(1045 | 1698), _) => Fault::Login,
-            (Some(1049), _) => Fault::NoDatabase,
-            (Some(1146 | 1054), _) => Fault::NoTable,
+            Some(1205 | 1317 | 1907 | 1969 | 3024) => Fault::Late,
+            Some(1045 | 1698) => Fault::Login,
+            Some(1049) => Fault::NoDatabase,
+            Some(1146 | 1054) => Fault::NoTable,
             // The user lacks a right, or the server is a replica.
-            (Some(1044 | 1142 | 1143 | 1227 | 1290 | 1792 | 1836), _) => Fault::Forbidden,
-            (Some(1153), _) => Fault::TooLarge,
+            Some(1044 | 1142 | 1143 | 1227 | 1290 | 1792 | 1836) => Fault::Forbidden,
+            Some(1153) => Fault::TooLarge,
             _ => Fault::Other,
         }
     }

@@ -1,5 +1,6 @@
 //! Sessions in PostgreSQL.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
@@ -96,28 +97,26 @@ impl Dialect for Postgres {
     }
 
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
-    fn fault(error: &sqlx::Error) -> Fault {
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        match (code.as_deref(), error) {
+    fn database_fault(error: &sqlx::Error) -> Fault {
+        match code(error).as_deref() {
             // A serialization failure, a deadlock, no connection left, or the server starts or stops.
-            (Some("40001" | "40P01" | "53300" | "57P03"), _) => Fault::Busy,
+            Some("40001" | "40P01" | "53300" | "57P03") => Fault::Busy,
             // The statement was cancelled, or a lock was not free in time.
-            (Some("57014" | "55P03"), _) | (_, sqlx::Error::PoolTimedOut) => Fault::Late,
-            (Some("28P01" | "28000"), _) => Fault::Login,
-            (Some("3D000"), _) => Fault::NoDatabase,
-            (Some("42P01" | "42703"), _) => Fault::NoTable,
-            (Some("3F000"), _) => Fault::NoSchema,
+            Some("57014" | "55P03") => Fault::Late,
+            Some("28P01" | "28000") => Fault::Login,
+            Some("3D000") => Fault::NoDatabase,
+            Some("42P01" | "42703") => Fault::NoTable,
+            Some("3F000") => Fault::NoSchema,
             // The user lacks a right, or the server is a replica.
-            (Some("42501" | "25006"), _) => Fault::Forbidden,
+            Some("42501" | "25006") => Fault::Forbidden,
             _ => Fault::Other,
         }
     }
 
     fn is_refusal(error: &sqlx::Error) -> bool {
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         // With these classes, a pooler reports that it lost the server, and a server that it stops. Either may have
         // committed.
-        code.is_some_and(|code| !["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)))
+        code(error).is_some_and(|code| !["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)))
     }
 
     fn address(connect: &PgConnectOptions) -> String {
@@ -162,6 +161,10 @@ impl Server for Postgres {
             _ => connect.options([("statement_timeout", limit.as_millis().to_string())]),
         }
     }
+}
+
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
 
 fn int(value: &Value) -> Option<i64> {

@@ -4,6 +4,7 @@ mod url;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
@@ -93,7 +94,7 @@ impl SqliteStore {
     }
 }
 
-fn own(connect: SqliteConnectOptions, size: u32, options: &Options) -> Connections<Sqlite> {
+fn own(connect: SqliteConnectOptions, size: u32, options: &Options) -> Arc<Connections<Sqlite>> {
     let connect = connect.busy_timeout(BUSY_TIMEOUT.min(options.timeout));
     Connections::own(move || connect.clone(), size, options.timeout)
 }
@@ -164,18 +165,17 @@ impl Dialect for Sqlite {
     }
 
     // https://www.sqlite.org/rescode.html
-    fn fault(error: &sqlx::Error) -> Fault {
+    fn database_fault(error: &sqlx::Error) -> Fault {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         // The low byte is the code, and the other bytes are details.
-        match (code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff), error) {
+        match code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff) {
             // SQL that does not fit the tables.
-            (Some(1), _) => Fault::NoTable,
+            Some(1) => Fault::NoTable,
             // Another connection has the lock.
-            (Some(5 | 6), _) => Fault::Busy,
-            (Some(8), _) => Fault::Forbidden,
+            Some(5 | 6) => Fault::Busy,
+            Some(8) => Fault::Forbidden,
             // The file is malformed, or no database.
-            (Some(11 | 26), _) => Fault::Damaged,
-            (_, sqlx::Error::PoolTimedOut) => Fault::Late,
+            Some(11 | 26) => Fault::Damaged,
             _ => Fault::Other,
         }
     }

@@ -28,11 +28,11 @@ use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update}
 /// in one statement (in MySQL, in one transaction).
 pub struct SqlStore<DB: Dialect> {
     pub(super) client: Arc<Client<DB>>,
-    loads: Batch<Loads<DB>>,
-    inserts: Batch<Changes<DB>>,
-    saves: Batch<Changes<DB>>,
-    refreshes: Batch<Changes<DB>>,
-    ends: Batch<Changes<DB>>,
+    loads: Arc<Batch<Loads<DB>>>,
+    inserts: Arc<Batch<Changes<DB>>>,
+    saves: Arc<Batch<Changes<DB>>>,
+    refreshes: Arc<Batch<Changes<DB>>>,
+    ends: Arc<Batch<Changes<DB>>>,
 }
 
 /// The number of renewed sessions that one statement of a sweep postpones.
@@ -54,8 +54,8 @@ impl<DB: Dialect> SqlStore<DB> {
 
     /// Opens a store on connections. If the store is in a file, the file is watched if its `path` is known.
     pub(super) async fn on(
-        writer: Connections<DB>,
-        readers: Connections<DB>,
+        writer: Arc<Connections<DB>>,
+        readers: Arc<Connections<DB>>,
         path: Option<PathBuf>,
         options: &Options,
     ) -> Result<Self> {
@@ -153,12 +153,12 @@ impl<DB: Dialect> Store for SqlStore<DB> {
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
         let statements = &self.client.statements;
         loop {
-            let removed = self.client.write(&statements.sweep, &[self.now(), limit.into()]).await?;
+            let removed = self.client.write(&statements.sweep, &[self.now(), Value::Int(Some(limit.into()))]).await?;
             if removed >= u64::from(limit) {
                 return Ok(removed);
             }
             // Renewed sessions hide expired ones behind them, so they are postponed even if `limit` is small.
-            let due = [self.now(), POSTPONED.max(limit).into()];
+            let due = [self.now(), Value::Int(Some(POSTPONED.max(limit).into()))];
             let postponed = self.client.write(&statements.postpone, &due).await;
             if removed > 0 || postponed? == 0 {
                 return Ok(removed);

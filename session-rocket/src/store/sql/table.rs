@@ -60,18 +60,16 @@ impl Table {
 
     /// Replaces `{table}` in `sql` with the table's name, and `{table:x}` with the name of its index `x`.
     pub(super) fn fill(&self, sql: &str) -> String {
-        let mut filled = String::with_capacity(sql.len() * 2);
-        let mut rest = sql;
-        while let Some((before, marked)) = rest.split_once("{table") {
-            filled.push_str(before);
-            let (suffix, after) = marked.split_once('}').unwrap_or((marked, ""));
-            match suffix.strip_prefix(':') {
-                Some(suffix) => filled.push_str(&self.quoted(&format!("{}_{suffix}", self.name))),
-                None => filled.push_str(&self.qualified(&self.name)),
-            }
-            rest = after;
+        let mut parts = sql.split("{table");
+        let mut filled = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (suffix, rest) = part.split_once('}').unwrap_or((part, ""));
+            let name = match suffix.strip_prefix(':') {
+                Some(suffix) => self.quoted(&format!("{}_{suffix}", self.name)),
+                None => self.qualified(&self.name),
+            };
+            filled.extend([&name, rest]);
         }
-        filled.push_str(rest);
         filled
     }
 

@@ -31,12 +31,6 @@ impl Value {
     }
 }
 
-impl From<u32> for Value {
-    fn from(number: u32) -> Self {
-        Self::Int(Some(number.into()))
-    }
-}
-
 impl From<Timestamp> for Value {
     fn from(time: Timestamp) -> Self {
         Self::Int(Some(time.as_millis()))

@@ -53,29 +53,29 @@ type Numbers = Batch<Arc<Noted>>;
 
 fn batch() -> (Arc<Noted>, Arc<Numbers>) {
     let noted = Arc::new(Noted::default());
-    (noted.clone(), Arc::new(Batch::new(noted)))
+    (noted.clone(), Batch::new(noted))
 }
 
 fn key(byte: u8) -> Key {
     Key::from_bytes([byte; 32])
 }
 
-fn lead(batch: &Numbers) -> Lead<Arc<Noted>> {
-    batch.0.lead_or_wait(&Call::new(&key(0), [])).unwrap_or_else(|_| panic!("somebody else has the turn"))
+fn lead(batch: &Arc<Numbers>) -> Lead<Arc<Noted>> {
+    batch.lead_or_wait(&Call::new(&key(0), [])).unwrap_or_else(|_| panic!("somebody else has the turn"))
 }
 
 /// A call in a task of its own, whose payload has some bytes.
 fn ask_at_once(batch: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
     let asked = batch.clone();
-    let call = Call::new(&key, [number.into(), Value::Payload(vec![0; bytes].into())]);
+    let call = Call::new(&key, [Value::Int(Some(number.into())), Value::Payload(vec![0; bytes].into())]);
     tokio::spawn(async move { asked.call(&call).await })
 }
 
 /// The same, once it waits.
 async fn ask(batch: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
-    let waiting = batch.0.queue().waiting.len();
+    let waiting = batch.queue().waiting.len();
     let task = ask_at_once(batch, number, key, bytes);
-    while batch.0.queue().waiting.len() == waiting {
+    while batch.queue().waiting.len() == waiting {
         tokio::task::yield_now().await;
     }
     task
@@ -105,7 +105,7 @@ async fn waiting_calls_go_together_and_each_gets_its_own_answer() {
     }
     assert_eq!(answers, [Some(1), Some(2), None, Some(3)]);
     assert_eq!(*noted.groups.lock().unwrap(), [[2, LEFT_OUT, 1, 3]]);
-    while batch.0.queue().busy_since.is_some() {
+    while batch.queue().busy_since.is_some() {
         tokio::task::yield_now().await;
     }
 }
@@ -251,7 +251,7 @@ async fn a_late_call_overtakes_a_slow_one() {
     let (_, batch) = batch();
     let _slow = lead(&batch);
     // It is not polled, and so watches nothing.
-    let waits = Call::new(&key(1), [1.into()]);
+    let waits = Call::new(&key(1), [Value::Int(Some(1))]);
     let mut first = Box::pin(batch.call(&waits));
     assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     tokio::time::advance(PATIENCE * 2).await;
