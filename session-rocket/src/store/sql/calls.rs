@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::batch::Together;
-use super::client::Client;
-use super::dialect::Dialect;
+use super::client::{Client, failed, group_can_run_again};
+use super::dialect::{Dialect, Fault};
 use super::statements::{Grouped, Statements};
 use super::value::Call;
 use crate::base::error::Result;
@@ -25,7 +25,16 @@ impl<DB: Dialect> Together for Loads<DB> {
     }
 
     async fn together(&self, calls: &[&Call]) -> Result<Vec<Option<Lookup>>> {
-        let Some(rows) = self.0.load_many(calls).await? else { return Ok(Vec::new()) };
+        let (client, Grouped { alone, together, .. }) = (&self.0, &self.0.statements.load);
+        let (sql, now) = (together.of::<DB>(calls), client.clock.now().into());
+        let keys: Vec<_> = calls.iter().map(|call| &call.values[..1]).collect();
+        let load = || client.fetch(DB::bound_rows(sql, &keys, std::slice::from_ref(&now)));
+        let rows = match client.run(alone.verb, group_can_run_again::<DB>, load).await? {
+            Ok(rows) => rows,
+            // No time is left to load again.
+            Err(error) if DB::fault(&error) == Fault::Late => return Err(failed::<DB>(alone.verb, error)),
+            Err(_) => return Ok(Vec::new()),
+        };
         let (mut found, mut is_complete) = (HashMap::with_capacity(rows.len()), true);
         for row in &rows {
             match DB::entry(row) {
@@ -55,10 +64,26 @@ impl<DB: Dialect> Together for Changes<DB> {
         Ok(self.client.write(&statement.alone, &call.values).await? == 1)
     }
 
-    /// A change that the group did not make is made alone.
+    /// The group waits for nobody who has locked one of the rows. A change that the group did not make is made alone.
     async fn together(&self, calls: &[&Call]) -> Result<Vec<Option<bool>>> {
-        let mut changed = self.client.change_many((self.statement)(&self.client.statements), calls).await?;
-        changed.sort_unstable();
-        Ok(calls.iter().map(|call| changed.binary_search(&call.key).is_ok().then_some(true)).collect())
+        let (client, Grouped { alone, together, lock }) = (&self.client, (self.statement)(&self.client.statements));
+        if calls.iter().map(|call| call.weight()).sum::<usize>() > client.longest {
+            return Ok(Vec::new());
+        }
+        let (sql, lock) = (together.of::<DB>(calls), lock.as_ref().map(|lock| lock.of::<DB>(calls)));
+        let change = || async {
+            let mut connection = client.writer.borrow().await?;
+            let changed = DB::change_many(connection.get(), sql, lock, calls).await;
+            connection.ended(changed)
+        };
+        match client.run(alone.verb, group_can_run_again::<DB>, change).await? {
+            Ok(mut changed) => {
+                changed.sort_unstable();
+                Ok(calls.iter().map(|call| changed.binary_search(&call.key).is_ok().then_some(true)).collect())
+            }
+            // The database did nothing.
+            Err(error) if DB::is_refusal(&error) => Ok(Vec::new()),
+            Err(error) => Err(failed::<DB>(alone.verb, error)),
+        }
     }
 }

@@ -10,12 +10,11 @@ use super::driver::Bound;
 use super::file::DatabaseFile;
 use super::launch::prepare;
 use super::retry::retry;
-use super::statements::{Grouped, Statement, Statements};
+use super::statements::{Statement, Statements};
 use super::table::Table;
-use super::value::{Call, Value};
+use super::value::Value;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::Key;
 use crate::store::Options;
 
 /// A database, the connections to it, and the statements of a session table.
@@ -26,7 +25,7 @@ pub(super) struct Client<DB: Dialect> {
     readers: Arc<Connections<DB>>,
     timeout: Duration,
     /// The longest value that the database accepts, in bytes.
-    longest: usize,
+    pub longest: usize,
     file: Option<DatabaseFile>,
 }
 
@@ -86,39 +85,7 @@ impl<DB: Dialect> Client<DB> {
         rows.iter().map(|row| decode(row).map_err(malformed)).collect()
     }
 
-    /// Loads the rows of many calls. `None` if the calls have to be made alone: reading again does no harm.
-    pub(super) async fn load_many(&self, calls: &[&Call]) -> Result<Option<Vec<DB::Row>>> {
-        let Grouped { alone, together, .. } = &self.statements.load;
-        let (sql, now) = (together.of::<DB>(calls), self.clock.now().into());
-        let keys: Vec<_> = calls.iter().map(|call| &call.values[..1]).collect();
-        let fetch = || self.fetch(DB::bound_rows(sql, &keys, std::slice::from_ref(&now)));
-        match self.run(alone.verb, is_locked::<DB>, fetch).await? {
-            // No time is left to try again.
-            Err(error) if DB::fault(&error) == Fault::Late => Err(failed::<DB>(alone.verb, error)),
-            rows => Ok(rows.ok()),
-        }
-    }
-
-    /// Changes the rows of many calls, and returns the keys of the changed rows. The statement waits for nobody who has
-    /// locked one of the rows.
-    pub(super) async fn change_many(&self, grouped: &Grouped, calls: &[&Call]) -> Result<Vec<Key>> {
-        if calls.iter().map(|call| call.weight()).sum::<usize>() > self.longest {
-            return Ok(Vec::new());
-        }
-        let (sql, lock) = (grouped.together.of::<DB>(calls), grouped.lock.as_ref().map(|lock| lock.of::<DB>(calls)));
-        let change = || async {
-            let mut connection = self.writer.borrow().await?;
-            let changed = DB::change_many(connection.get(), sql, lock, calls).await;
-            connection.ended(changed)
-        };
-        match self.run(grouped.alone.verb, is_locked::<DB>, change).await? {
-            // The database refused the statement and did nothing.
-            Err(error) if DB::is_refusal(&error) => Ok(Vec::new()),
-            changed => changed.map_err(|e| failed::<DB>(grouped.alone.verb, e)),
-        }
-    }
-
-    async fn fetch(&self, bound: sqlx::Result<Bound<DB>>) -> sqlx::Result<Vec<DB::Row>> {
+    pub(super) async fn fetch(&self, bound: sqlx::Result<Bound<DB>>) -> sqlx::Result<Vec<DB::Row>> {
         let bound = bound?;
         let mut connection = self.readers.borrow().await?;
         let rows = DB::fetch(connection.get(), bound).await;
@@ -129,7 +96,7 @@ impl<DB: Dialect> Client<DB> {
     ///
     /// # Errors
     /// When the time limit has passed, or the file was replaced. The inner error is the database's.
-    async fn run<A, F>(
+    pub(super) async fn run<A, F>(
         &self,
         verb: &str,
         is_retryable: fn(&sqlx::Error) -> bool,
@@ -155,21 +122,20 @@ impl<DB: Dialect> Client<DB> {
 
 /// Whether the statement of one call did nothing and may run again.
 fn can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
-    DB::fault(error) == Fault::Busy || is_unreachable(error)
+    matches!(DB::fault(error), Fault::Busy | Fault::Unreachable)
 }
 
 /// Whether the statement of a group did nothing, and its calls would meet the same obstacle alone: the server does not run,
 /// or another process has the lock of the whole database.
-fn is_locked<DB: Dialect>(error: &sqlx::Error) -> bool {
-    !DB::IS_SERVER && DB::fault(error) == Fault::Busy || is_unreachable(error)
+pub(super) fn group_can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
+    match DB::fault(error) {
+        Fault::Busy => !DB::IS_SERVER,
+        fault => fault == Fault::Unreachable,
+    }
 }
 
-/// Whether nobody listens at the server's address, for instance because the server is being restarted.
-fn is_unreachable(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
-}
-
-fn failed<DB: Dialect>(verb: &str, error: sqlx::Error) -> Error {
+/// The error of a statement whose error is `error`.
+pub(super) fn failed<DB: Dialect>(verb: &str, error: sqlx::Error) -> Error {
     let (kind, advice) = match DB::fault(&error) {
         Fault::Busy | Fault::Late => (ErrorKind::Timeout, ""),
         Fault::TooLarge => (ErrorKind::TooLarge, ""),

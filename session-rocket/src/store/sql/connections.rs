@@ -44,10 +44,8 @@ enum Lent<DB: Dialect> {
 /// How the statement on a connection ended.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
-    /// Its caller went away, so the reply is unread.
-    CutOff,
-    /// With an error after which the connection may be broken.
-    Failed,
+    /// Its caller went away, so the reply is unread; or with an error after which the connection may be broken.
+    Doubtful,
     /// A server refused the statement because it is read-only, or because the user lacks a right.
     Forbidden,
     Answered,
@@ -104,7 +102,7 @@ impl<DB: Dialect> Connections<DB> {
     }
 
     fn lend(self: &Arc<Self>, lent: Lent<DB>) -> Borrowed<DB> {
-        Borrowed { connections: self.clone(), connection: Some(lent), end: End::CutOff }
+        Borrowed { connections: self.clone(), connection: Some(lent), end: End::Doubtful }
     }
 }
 
@@ -132,7 +130,7 @@ impl<DB: Dialect> Own<DB> {
         if let Ok(answer) = timeout(self.limit / 4, connection.ping()).await {
             return answer.is_ok();
         }
-        // The other connections were idle for longer or failed. If the call tested each of them, it would run out of time.
+        // The other connections were idle for longer. If the call tested each of them, it would run out of time.
         self.close_idle(|_| true);
         false
     }
@@ -140,11 +138,10 @@ impl<DB: Dialect> Own<DB> {
     /// Takes a connection back. One to SQLite stays open as long as the store: SQLite removes its log with the last
     /// connection, and a database in memory with its only one.
     fn take_back(&self, opened: OwnConnection<DB::Connection>, end: End) {
-        if DB::IS_SERVER && end == End::CutOff {
-            // Nobody else may read the reply.
-            return;
+        // A connection to a server is not used again after a doubtful end: nobody else may read the reply.
+        if !DB::IS_SERVER || end != End::Doubtful {
+            self.idle().push(opened, end == End::Doubtful);
         }
-        self.idle().push(opened, end != End::Answered);
         if end == End::Forbidden {
             // After a failover, the old primary is read-only. The next call connects anew, and so to the new primary.
             self.close_idle(|_| true);
@@ -175,7 +172,7 @@ impl<DB: Dialect> Borrowed<DB> {
     pub(super) fn ended<A>(&mut self, answer: sqlx::Result<A>) -> sqlx::Result<A> {
         self.end = match &answer {
             Err(error) if DB::IS_SERVER && DB::fault(error) == Fault::Forbidden => End::Forbidden,
-            Err(error) if !DB::is_refusal(error) => End::Failed,
+            Err(error) if !DB::is_refusal(error) => End::Doubtful,
             _ => End::Answered,
         };
         answer
@@ -187,26 +184,19 @@ impl<DB: Dialect> Drop for Borrowed<DB> {
         match (&*self.connections, self.connection.take()) {
             // The permit is returned after the connection.
             (Connections::Own(own), Some(Lent::Own(opened, _permit))) => own.take_back(opened, self.end),
-            (Connections::Application { runtime, limit, .. }, Some(Lent::Application(connection))) => {
+            (Connections::Application { runtime, limit, .. }, Some(Lent::Application(mut connection))) => {
                 // The pool needs a runtime, even one that has ended.
                 let _inside = runtime.enter();
-                give_back(connection, self.end, *limit, runtime);
+                if DB::IS_SERVER && self.end == End::Answered {
+                    // The pool tests the connection. If the server fell silent, the connection would occupy its place in the
+                    // pool for ever, so the test has a time limit.
+                    let (back, limit) = (connection.return_to_pool(), *limit);
+                    runtime.spawn(async move { timeout(limit, back).await });
+                } else if DB::IS_SERVER {
+                    connection.close_on_drop();
+                }
             }
             _ => {}
         }
     }
-}
-
-/// Gives a connection back to the application's pool, which tests it. A connection to a server that fell silent would
-/// occupy its place in the pool for ever, so the test has a time limit.
-fn give_back<DB: Dialect>(mut connection: PoolConnection<DB>, end: End, limit: Duration, runtime: &Handle) {
-    if !DB::IS_SERVER {
-        return;
-    }
-    if matches!(end, End::CutOff | End::Forbidden) {
-        connection.close_on_drop();
-        return;
-    }
-    let back = connection.return_to_pool();
-    runtime.spawn(async move { timeout(limit, back).await });
 }

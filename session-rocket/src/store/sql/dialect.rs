@@ -17,7 +17,7 @@ pub(super) type ConnectOptions<DB> = <<DB as Database>::Connection as Connection
 /// A database in which sessions can be kept.
 pub trait Dialect: Driver {
     /// Its words in statements.
-    const WORDS: Words;
+    const WORDS: Words = WORDS;
     /// The migrations of its table.
     const STEPS: &'static [Step];
     /// Whether the database is a server, in which a statement can continue after its caller has gone away.
@@ -46,6 +46,7 @@ pub trait Dialect: Driver {
         match error {
             sqlx::Error::PoolTimedOut => Fault::Late,
             sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Fault::Late,
+            sqlx::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => Fault::Unreachable,
             error => Self::database_fault(error),
         }
     }
@@ -118,17 +119,33 @@ pub struct Words {
     pub sweep: &'static str,
     /// Postpones the renewed rows among those that are `{due}`.
     pub postpone: &'static str,
-    /// Loads `{columns}` of the rows whose key is in the `{list}` and that have not expired.
+    /// Loads the rows that are live and whose key is the key of a call.
     pub load_rows: &'static str,
     /// Applies `{set}` to the rows that match one of `{rows}` by `{when}`. The first column of `{rows}` is the key.
     pub change_rows: &'static str,
 }
+
+/// The words of SQLite, many of which other databases share.
+pub(super) const WORDS: Words = Words {
+    quote: '"',
+    has_schemas: false,
+    has_numbers: false,
+    has_returning: true,
+    integer: "INTEGER",
+    due: "key IN (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2)",
+    sweep: "DELETE FROM {table} WHERE {due} AND expires_at <= ?1",
+    postpone: "UPDATE {table} SET sweep_at = expires_at WHERE {due} AND expires_at > ?1",
+    load_rows: "SELECT {columns}, moved_to FROM {table} WHERE {listed}",
+    change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when}{returning}",
+};
 
 /// The meaning of a database's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The statement did nothing, because another one was in its way or the server is starting. It may run again.
     Busy,
+    /// Nobody listens at the server's address, for instance because the server is being restarted.
+    Unreachable,
     /// The server gave up, or no connection was free in time.
     Late,
     /// The user name or the password is wrong.
@@ -145,6 +162,6 @@ pub enum Fault {
     TooLarge,
     /// The database's file is damaged.
     Damaged,
-    /// The database cannot be reached, or any other error.
+    /// Any other error.
     Other,
 }

@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind::TimedOut;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::connections::Connections;
 use super::dialect::{Dialect, Fault};
@@ -31,49 +30,44 @@ async fn prepare_once<DB: Dialect>(
     probes: &[Statement],
     options: &Options,
 ) -> Result<usize> {
-    let limit = options.timeout;
     // Large, and used once.
-    let borrowed = Box::pin(in_time(limit, connections.borrow())).await;
-    let cannot_connect =
-        |e| explained::<DB>(&format!("cannot connect to {} at {}", DB::NAME, connections.address()), e);
-    let mut connection = borrowed.map_err(cannot_connect)?;
+    let borrowed = Box::pin(in_time(options, connections.borrow())).await;
+    let mut connection = borrowed.map_err(|e| {
+        explained::<DB>(&format!("cannot connect to {} at {}", DB::NAME, connections.address()), table, e)
+    })?;
     if options.migrate != Migrate::Off {
         migrate::<DB>(connection.get(), table, options).await?;
     }
-    let probed = in_time(limit, async {
+    let probe = async {
         for probe in probes {
             DB::execute(connection.get(), probe.bound::<DB>(&[])?).await?;
         }
         DB::longest(connection.get()).await
-    });
-    let probed = probed.await;
-    connection.ended(probed).map_err(|e| cannot_use::<DB>(table, e))
+    };
+    let probed = Box::pin(in_time(options, probe)).await;
+    connection.ended(probed).map_err(|e| cannot::<DB>("use", table, e))
 }
 
 /// Runs the migrations, or checks that they have run.
 async fn migrate<DB: Dialect>(connection: &mut DB::Connection, table: &Table, options: &Options) -> Result<()> {
-    let missing = in_time(options.timeout, table.missing::<DB>(DB::STEPS, connection)).await;
-    match (options.migrate, missing) {
+    match (options.migrate, in_time(options, table.missing::<DB>(DB::STEPS, connection)).await) {
         (_, Ok(None)) => Ok(()),
-        (_, Err(error)) if DB::fault(&error) == Fault::Late => Err(cannot_use::<DB>(table, error)),
         (Migrate::Check, Ok(Some((version, name, _)))) => Err(not_migrated(*version, name)),
-        (Migrate::Check, Err(e)) => Err(cannot_migrate::<DB>("read which migrations have run", table, e)),
+        (migrate, Err(error)) if migrate == Migrate::Check || DB::fault(&error) == Fault::Late => {
+            Err(cannot::<DB>("read the migrations of", table, error))
+        }
         // A user who may not read the record may have a table that works: the probes tell.
         (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => Ok(()),
         (_, Ok(Some(_)) | Err(_)) => {
             let migrated = DB::migrate(connection, table, options.timeout).await;
-            migrated.map_err(|e| cannot_migrate::<DB>("migrate the session table", table, e))
+            migrated.map_err(|e| cannot::<DB>("migrate", table, e))
         }
     }
 }
 
-/// Runs a step of a launch for at most `limit`.
-async fn in_time<A>(limit: Duration, step: impl Future<Output = sqlx::Result<A>>) -> sqlx::Result<A> {
-    tokio::time::timeout(limit, step).await.unwrap_or_else(|_| Err(std::io::Error::from(TimedOut).into()))
-}
-
-fn cannot_use<DB: Dialect>(table: &Table, error: sqlx::Error) -> Error {
-    explained::<DB>(&format!("cannot use the table `{}` in {}", table.name(), DB::NAME), error)
+/// Runs a step of a launch within the time limit.
+async fn in_time<A>(options: &Options, step: impl Future<Output = sqlx::Result<A>>) -> sqlx::Result<A> {
+    tokio::time::timeout(options.timeout, step).await.unwrap_or_else(|_| Err(std::io::Error::from(TimedOut).into()))
 }
 
 fn not_migrated(version: i64, name: &str) -> Error {
@@ -84,8 +78,17 @@ fn not_migrated(version: i64, name: &str) -> Error {
     Error::new(ErrorKind::Config, context)
 }
 
+fn cannot<DB: Dialect>(verb: &str, table: &Table, error: sqlx::Error) -> Error {
+    explained::<DB>(&format!("cannot {verb} the table `{}` in {}", table.name(), DB::NAME), table, error)
+}
+
 /// Tells an administrator whether to wait or to change the configuration, and what to do.
-fn explained<DB: Dialect>(problem: &str, error: sqlx::Error) -> Error {
+fn explained<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> Error {
+    let rights = format!(
+        "grant its user SELECT, INSERT, UPDATE and DELETE on the table, and SELECT on `{}_migrations`; to create or change \
+         them, run `session-rocket migrate` as a user with these rights",
+        table.name()
+    );
     let (kind, advice) = match DB::fault(&error) {
         Fault::Login => (ErrorKind::Config, "the user name or the password is wrong"),
         Fault::NoDatabase => (ErrorKind::Config, "create the database, or connect to another one"),
@@ -95,11 +98,7 @@ fn explained<DB: Dialect>(problem: &str, error: sqlx::Error) -> Error {
              another `table`",
         ),
         Fault::NoSchema => (ErrorKind::Config, "create the schema, or set another `table`"),
-        Fault::Forbidden if DB::IS_SERVER => (
-            ErrorKind::Config,
-            "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or connect as a user that may write (to create \
-             the table, the user must be allowed to create tables as well)",
-        ),
+        Fault::Forbidden if DB::IS_SERVER => (ErrorKind::Config, rights.as_str()),
         Fault::Forbidden => {
             (ErrorKind::Config, "the database is read-only: let this user write to the file and to its directory")
         }
@@ -111,17 +110,4 @@ fn explained<DB: Dialect>(problem: &str, error: sqlx::Error) -> Error {
         _ => (ErrorKind::Unavailable, "may this user read the file, and is it a SQLite database?"),
     };
     Error::with_source(kind, format!("{problem}: {advice}"), error)
-}
-
-fn cannot_migrate<DB: Dialect>(what: &str, table: &Table, error: sqlx::Error) -> Error {
-    let problem = format!("cannot {what} in {}", DB::NAME);
-    if !DB::IS_SERVER || DB::fault(&error) != Fault::Forbidden {
-        return explained::<DB>(&problem, error);
-    }
-    let table = table.name();
-    let context = format!(
-        "{problem}: grant its user SELECT, INSERT, UPDATE and DELETE on the table `{table}`, and SELECT on \
-         `{table}_migrations`; to create or change them, run `session-rocket migrate` as a user with these rights"
-    );
-    Error::with_source(ErrorKind::Config, context, error)
 }

@@ -7,7 +7,7 @@ use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult};
 use sqlx::{Arguments, Connection, MySql, SqlStr};
 
-use super::dialect::{Dialect, Fault, Words};
+use super::dialect::{Dialect, Fault, WORDS, Words};
 use super::driver::Driver;
 use super::server::{Server, parse};
 use super::store::SqlStore;
@@ -49,8 +49,6 @@ impl MySqlStore {
 impl Dialect for MySql {
     const WORDS: Words = Words {
         quote: '`',
-        has_schemas: false,
-        has_numbers: false,
         // `INSERT IGNORE` would also ignore values that do not fit, so the error is read instead.
         has_returning: false,
         integer: "SIGNED",
@@ -59,9 +57,9 @@ impl Dialect for MySql {
               STRAIGHT_JOIN {table} ON {key} = place",
         sweep: "DELETE {table} FROM {due} WHERE expires_at <= ?1",
         postpone: "UPDATE {due} SET sweep_at = expires_at WHERE expires_at > ?1",
-        load_rows: "SELECT {columns}, moved_to FROM {table} WHERE {listed}",
         // In this order, because MySQL would rather read all rows of a small table, and wait for locked ones.
         change_rows: "UPDATE {rows} STRAIGHT_JOIN {table} SET {set} WHERE {when}",
+        ..WORDS
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/mysql/0001_create.sql"))];
     const IS_SERVER: bool = true;
@@ -171,7 +169,7 @@ impl Dialect for MySql {
 
 impl Server for MySql {
     const FORM: &'static str = "mysql://user:password@host:port/database";
-    const PARAMETERS: &'static [&'static str] = &["sslca", "charset", "collation", "socket", "timezone", "time-zone"];
+    const PARAMETERS: &'static str = "sslca, charset, collation, socket, timezone, time-zone";
 }
 
 fn number(error: &sqlx::Error) -> Option<u16> {

@@ -7,7 +7,7 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult};
 use sqlx::{Arguments, Connection, Executor, Postgres};
 
-use super::dialect::{Dialect, Fault, Words};
+use super::dialect::{Dialect, Fault, WORDS, Words};
 use super::server::{Server, parse};
 use super::store::SqlStore;
 use super::table::{Step, Table};
@@ -43,16 +43,12 @@ impl PostgresStore {
 
 impl Dialect for Postgres {
     const WORDS: Words = Words {
-        quote: '"',
         has_schemas: true,
         has_numbers: true,
-        has_returning: true,
         integer: "BIGINT",
         // An array is computed once; a set might be computed again and again.
         due: "key = ANY (ARRAY \
               (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED))",
-        sweep: "DELETE FROM {table} WHERE {due} AND expires_at <= ?1",
-        postpone: "UPDATE {table} SET sweep_at = expires_at WHERE {due} AND expires_at > ?1",
         // One search of the index for each key, even if the planner would rather read the whole table.
         load_rows: "SELECT found.* FROM (SELECT DISTINCT unnest($1)) AS wanted (place) CROSS JOIN LATERAL \
                     (SELECT {columns}, moved_to FROM {table} WHERE key = place AND expires_at > $2 OFFSET 0) AS found",
@@ -60,6 +56,7 @@ impl Dialect for Postgres {
         change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} AND ctid = ANY (ARRAY \
                       (SELECT place FROM unnest($1) AS wanted (wish) CROSS JOIN LATERAL \
                       (SELECT ctid AS place FROM {table} WHERE key = wish FOR UPDATE SKIP LOCKED) AS free)){returning}",
+        ..WORDS
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/postgres/0001_create.sql"))];
     const IS_SERVER: bool = true;
@@ -142,18 +139,8 @@ impl Dialect for Postgres {
 
 impl Server for Postgres {
     const FORM: &'static str = "postgres://user:password@host:port/database";
-    const PARAMETERS: &'static [&'static str] = &[
-        "sslrootcert",
-        "ssl-root-cert",
-        "host",
-        "hostaddr",
-        "port",
-        "dbname",
-        "user",
-        "password",
-        "application_name",
-        "options",
-    ];
+    const PARAMETERS: &'static str =
+        "sslrootcert, ssl-root-cert, host, hostaddr, port, dbname, user, password, application_name, options";
 
     fn with_limit(connect: PgConnectOptions, limit: Duration) -> PgConnectOptions {
         match connect.get_options() {

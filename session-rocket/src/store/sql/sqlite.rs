@@ -13,7 +13,7 @@ use sqlx::{Arguments, Connection, Sqlite, SqlitePool};
 
 use self::url::Url;
 use super::connections::Connections;
-use super::dialect::{Dialect, Fault, Words};
+use super::dialect::{Dialect, Fault};
 use super::store::SqlStore;
 use super::table::{Step, Table};
 use super::value::Value;
@@ -131,18 +131,6 @@ async fn file_of(pool: &SqlitePool, limit: Duration) -> Result<Option<PathBuf>> 
 }
 
 impl Dialect for Sqlite {
-    const WORDS: Words = Words {
-        quote: '"',
-        has_schemas: false,
-        has_numbers: false,
-        has_returning: true,
-        integer: "INTEGER",
-        due: "key IN (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2)",
-        sweep: "DELETE FROM {table} WHERE {due} AND expires_at <= ?1",
-        postpone: "UPDATE {table} SET sweep_at = expires_at WHERE {due} AND expires_at > ?1",
-        load_rows: "SELECT {columns}, moved_to FROM {table} WHERE {listed}",
-        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when}{returning}",
-    };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/sqlite/0001_create.sql"))];
     const IS_SERVER: bool = false;
 

@@ -14,7 +14,6 @@ use super::value::{Call, Value};
 pub(super) struct Statements {
     pub load: Grouped,
     pub insert: Grouped,
-    pub replace_expired: Statement,
     /// Changes no indexed column, and does nothing if one would have to change.
     pub update: Grouped,
     /// Changes indexed columns as well.
@@ -22,6 +21,7 @@ pub(super) struct Statements {
     pub touch: Grouped,
     pub retire: Grouped,
     pub delete: Statement,
+    pub delete_expired: Statement,
     pub sweep: Statement,
     pub postpone: Statement,
     pub list: Statement,
@@ -158,7 +158,6 @@ impl Statements {
         Self {
             load: grouped("load", LOAD, DB::WORDS.load_rows),
             insert: grouped("create", INSERT, INSERT_ROWS),
-            replace_expired: statement("create", REPLACE_EXPIRED),
             update: change("save", "{content}", IS_EXPECTED_AND_KEEPS_INDICES),
             overwrite: statement("save", OVERWRITE),
             touch: change(
@@ -172,6 +171,7 @@ impl Statements {
                 "{key} = ?1 AND {live} ?2 AND (?5 IS NULL OR version = ?5)",
             ),
             delete: statement("delete", "DELETE FROM {table} WHERE {key} = ?1"),
+            delete_expired: statement("create", "DELETE FROM {table} WHERE {key} = ?1 AND expires_at <= ?2"),
             sweep: statement("sweep", DB::WORDS.sweep),
             postpone: statement("sweep", DB::WORDS.postpone),
             list: statement("list", LIST),
@@ -189,9 +189,6 @@ const INSERT: &str =
 
 const INSERT_ROWS: &str = "INSERT INTO {table} ({columns}, sweep_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8 FROM {rows} \
                            WHERE 1 = 1{or_nothing}{returning}";
-
-const REPLACE_EXPIRED: &str = "UPDATE {table} SET scope = ?2, identity = ?3, {content}, sweep_at = ?8, moved_to = NULL \
-                               WHERE {key} = ?1 AND expires_at <= ?9";
 
 const IS_EXPECTED_AND_KEEPS_INDICES: &str =
     "{expected} AND scope = ?2 AND (identity = ?3 OR identity IS NULL AND ?3 IS NULL) AND sweep_at <= ?8";

@@ -83,19 +83,15 @@ impl<DB: Dialect> Store for SqlStore<DB> {
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        let mut insert = Call::new(key, record_values(record));
+        let insert = Call::new(key, record_values(record));
         if self.inserts.call(&insert).await? {
             return Ok(Create::Created);
         }
+        // The key may hold an expired row, which the sweep has not removed yet.
         let statements = &self.client.statements;
-        insert.values.push(self.now());
-        // A sweep may remove the expired row between the two statements.
-        for statement in [&statements.replace_expired, &statements.insert.alone] {
-            if self.client.write(statement, &insert.values).await? == 1 {
-                return Ok(Create::Created);
-            }
-        }
-        Ok(Create::Taken)
+        self.client.write(&statements.delete_expired, &[Value::Key(Some(*key)), self.now()]).await?;
+        let inserted = self.client.write(&statements.insert.alone, &insert.values).await?;
+        Ok(if inserted == 1 { Create::Created } else { Create::Taken })
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {

@@ -30,8 +30,11 @@ impl Table {
             Some((schema, name)) if has_schemas => (Some(schema), name),
             _ => (None, name),
         };
-        for part in schema.into_iter().chain([name]) {
-            check(part)?;
+        let is_valid = |name: &str| (1..=LONGEST_NAME).contains(&name.len()) && !name.contains('\0');
+        if !schema.is_none_or(is_valid) || !is_valid(name) {
+            let context = "invalid value for `table`: expected a name of 1 to 48 bytes without a NUL, such as \
+                           \"rocket_session\"";
+            return Err(Error::new(ErrorKind::Config, context));
         }
         Ok(Self { schema: schema.map(ToOwned::to_owned), name: name.to_owned(), quote })
     }
@@ -107,19 +110,6 @@ impl Table {
         }
         Ok(None)
     }
-}
-
-fn check(name: &str) -> Result<()> {
-    let problem = if name.is_empty() {
-        "is empty"
-    } else if name.len() > LONGEST_NAME {
-        "is longer than 48 bytes"
-    } else if name.contains('\0') {
-        "contains a NUL"
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(ErrorKind::Config, format!("`table` {problem}: give a name like \"rocket_session\"")))
 }
 
 #[cfg(test)]
