@@ -29,58 +29,58 @@ const LARGEST: usize = 256;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How calls of one kind are made.
-pub(super) trait Together: Send + Sync + 'static {
+pub(super) trait CallKind: Send + Sync + 'static {
     /// The answer to one call.
     type Answer: Send + 'static;
 
     /// Whether a group may contain two calls for one key.
     const MAY_REPEAT: bool;
 
-    /// Makes one call.
-    fn alone(&self, call: &Call) -> impl Future<Output = Result<Self::Answer>> + Send;
+    /// Runs one call.
+    fn run_alone(&self, call: &Call) -> impl Future<Output = Result<Self::Answer>> + Send;
 
-    /// Makes calls, which are sorted by their keys, and returns their answers in the same order. A call without
-    /// an answer is made alone.
+    /// Runs calls, which are sorted by their keys, and returns their answers in the same order. A call without an answer
+    /// is run alone.
     ///
     /// # Errors
     /// When it is unknown what the calls did.
-    fn together(&self, calls: &[&Call]) -> impl Future<Output = Result<Vec<Option<Self::Answer>>>> + Send;
+    fn run_group(&self, calls: &[&Call]) -> impl Future<Output = Result<Vec<Option<Self::Answer>>>> + Send;
 }
 
 /// The calls of one kind, and their queue.
-pub(super) struct Batch<T: Together> {
-    together: T,
+pub(super) struct Batch<T: CallKind> {
+    kind: T,
     queue: Mutex<Queue<T>>,
 }
 
-struct Queue<T: Together> {
+struct Queue<T: CallKind> {
     waiting: VecDeque<Waiting<T>>,
     /// When the running call or group started.
     busy_since: Option<Instant>,
-    /// The number of the lead that has the turn. A lead that takes too long loses its turn.
+    /// The number of the leader that has the turn. A leader that takes too long loses its turn.
     turn: u64,
 }
 
-struct Waiting<T: Together> {
+struct Waiting<T: CallKind> {
     call: Call,
     answer: Sender<GroupAnswer<T>>,
 }
 
 /// What a group answers to one call: `None` if the call has to be made alone.
-type GroupAnswer<T> = Result<Option<<T as Together>::Answer>>;
+type GroupAnswer<T> = Result<Option<<T as CallKind>::Answer>>;
 
-/// The right to send the next calls. When the lead is dropped, the waiting calls get the right.
-struct Lead<T: Together> {
+/// The caller or the task that sends the next calls. When it is dropped, a task becomes the leader of the waiting calls.
+struct Leader<T: CallKind> {
     batch: Arc<Batch<T>>,
     turn: u64,
-    /// Whether the lead is in a task that has not started yet.
+    /// Whether the leader is in a task that has not started yet.
     is_fresh: bool,
 }
 
-impl<T: Together> Batch<T> {
-    pub(super) fn new(together: T) -> Arc<Self> {
+impl<T: CallKind> Batch<T> {
+    pub(super) fn new(kind: T) -> Arc<Self> {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), busy_since: None, turn: 0 });
-        Arc::new(Self { together, queue })
+        Arc::new(Self { kind, queue })
     }
 
     /// Makes a call, in a group or alone.
@@ -88,16 +88,16 @@ impl<T: Together> Batch<T> {
     /// # Errors
     /// When it is unknown what the call did.
     pub(super) async fn call(self: &Arc<Self>, call: &Call) -> Result<T::Answer> {
-        // While the call runs alone, the calls that arrive meanwhile wait until its lead is dropped.
-        let _lead = match self.lead_or_wait(call) {
-            Ok(lead) => Some(lead),
+        // While the call runs alone, the calls that arrive meanwhile wait until its leader is dropped.
+        let _leader = match self.lead_or_wait(call) {
+            Ok(leader) => Some(leader),
             Err(answer) => match self.answer(answer).await? {
                 Some(answer) => return Ok(answer),
                 None => None,
             },
         };
         // Large, and not needed by calls that go with a group.
-        Box::pin(self.together.alone(call)).await
+        Box::pin(self.kind.run_alone(call)).await
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<T>> {
@@ -105,7 +105,7 @@ impl<T: Together> Batch<T> {
     }
 
     /// Takes the turn if nobody has it, or puts the call into the queue.
-    fn lead_or_wait(self: &Arc<Self>, call: &Call) -> Result<Lead<T>, Receiver<GroupAnswer<T>>> {
+    fn lead_or_wait(self: &Arc<Self>, call: &Call) -> Result<Leader<T>, Receiver<GroupAnswer<T>>> {
         let mut queue = self.queue();
         if queue.busy_since.is_none() {
             return Ok(self.take_over(&mut queue));
@@ -125,14 +125,14 @@ impl<T: Together> Batch<T> {
         }
     }
 
-    /// Takes the turn from the lead that has it.
-    fn take_over(self: &Arc<Self>, queue: &mut Queue<T>) -> Lead<T> {
+    /// Takes the turn from the leader that has it.
+    fn take_over(self: &Arc<Self>, queue: &mut Queue<T>) -> Leader<T> {
         queue.turn += 1;
         queue.busy_since = Some(Instant::now());
-        Lead { batch: self.clone(), turn: queue.turn, is_fresh: false }
+        Leader { batch: self.clone(), turn: queue.turn, is_fresh: false }
     }
 
-    /// Takes the turn from a lead that has had it for too long, and gives it to a task. Returns when the lead that then has
+    /// Takes the turn from a leader that has had it for too long, and gives it to a task. Returns when the leader that then has
     /// the turn will have had it for too long.
     fn overtake(self: &Arc<Self>) -> Instant {
         let mut queue = self.queue();
@@ -142,16 +142,16 @@ impl<T: Together> Batch<T> {
             return late_at;
         }
         if !queue.waiting.is_empty() {
-            let lead = self.take_over(&mut queue);
+            let leader = self.take_over(&mut queue);
             drop(queue);
-            lead.hand_over();
+            leader.hand_over();
         }
         now + PATIENCE
     }
 
     async fn make(&self, group: Vec<Waiting<T>>) {
         let calls: Vec<&Call> = group.iter().map(|waiting| &waiting.call).collect();
-        let mut answers = self.together.together(&calls).await.map(Vec::into_iter);
+        let mut answers = self.kind.run_group(&calls).await.map(Vec::into_iter);
         for waiting in group {
             let answer = answers.as_mut().map(|answers| answers.next().flatten()).map_err(|error| error.clone());
             // The caller may have gone away.
@@ -165,7 +165,7 @@ fn lost() -> Error {
 }
 
 /// The size of the next group, which takes the waiting calls in their order.
-fn size<T: Together>(waiting: &VecDeque<Waiting<T>>) -> usize {
+fn size<T: CallKind>(waiting: &VecDeque<Waiting<T>>) -> usize {
     let (mut keys, mut weight, mut most) = (HashSet::new(), 0, 0);
     for Waiting { call, .. } in waiting.iter().take(LARGEST) {
         weight += call.weight();
@@ -179,7 +179,7 @@ fn size<T: Together>(waiting: &VecDeque<Waiting<T>>) -> usize {
     SIZES.into_iter().rev().find(|size| *size <= most).unwrap_or(0)
 }
 
-impl<T: Together> Lead<T> {
+impl<T: CallKind> Leader<T> {
     /// Serves the queue in a task.
     fn hand_over(mut self) {
         if let Ok(runtime) = Handle::try_current() {
@@ -188,7 +188,7 @@ impl<T: Together> Lead<T> {
         }
     }
 
-    /// Takes the next group out of the queue, sorted, unless another lead has the turn.
+    /// Takes the next group out of the queue, sorted, unless another leader has the turn.
     fn next(&self) -> Vec<Waiting<T>> {
         let mut queue = self.batch.queue();
         if queue.turn != self.turn {
@@ -204,7 +204,7 @@ impl<T: Together> Lead<T> {
         group
     }
 
-    /// Makes groups as long as calls wait and this lead has the turn.
+    /// Makes groups as long as calls wait and this leader has the turn.
     async fn serve(mut self) {
         self.is_fresh = false;
         loop {
@@ -219,7 +219,7 @@ impl<T: Together> Lead<T> {
     }
 }
 
-impl<T: Together> Drop for Lead<T> {
+impl<T: CallKind> Drop for Leader<T> {
     fn drop(&mut self) {
         let mut queue = self.batch.queue();
         if queue.turn != self.turn {
@@ -234,9 +234,9 @@ impl<T: Together> Drop for Lead<T> {
             drop(queue);
             drop(waiting);
         } else {
-            let lead = self.batch.take_over(&mut queue);
+            let leader = self.batch.take_over(&mut queue);
             drop(queue);
-            lead.hand_over();
+            leader.hand_over();
         }
     }
 }

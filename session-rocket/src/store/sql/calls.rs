@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::batch::Together;
+use super::batch::CallKind;
 use super::client::{Client, failed, group_can_run_again};
 use super::dialect::{Dialect, Fault};
 use super::statements::{Grouped, Statements};
@@ -14,19 +14,19 @@ use crate::store::Lookup;
 /// Loads, whose values are a key and the time.
 pub(super) struct Loads<DB: Dialect>(pub Arc<Client<DB>>);
 
-impl<DB: Dialect> Together for Loads<DB> {
+impl<DB: Dialect> CallKind for Loads<DB> {
     type Answer = Lookup;
 
     const MAY_REPEAT: bool = true;
 
-    async fn alone(&self, call: &Call) -> Result<Lookup> {
+    async fn run_alone(&self, call: &Call) -> Result<Lookup> {
         let entries = self.0.read(&self.0.statements.load.alone, &call.values, DB::entry).await?;
         Ok(entries.into_iter().next().map_or(Lookup::Absent, |(_, lookup)| lookup))
     }
 
-    async fn together(&self, calls: &[&Call]) -> Result<Vec<Option<Lookup>>> {
-        let (client, Grouped { alone, together, .. }) = (&self.0, &self.0.statements.load);
-        let (sql, now) = (together.of::<DB>(calls), client.clock.now().into());
+    async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<Lookup>>> {
+        let (client, Grouped { alone, group, .. }) = (&self.0, &self.0.statements.load);
+        let (sql, now) = (group.of::<DB>(calls), client.clock.now().into());
         let keys: Vec<_> = calls.iter().map(|call| &call.values[..1]).collect();
         let load = || client.fetch(DB::bound_rows(sql, &keys, std::slice::from_ref(&now)));
         let rows = match client.run(alone.verb, group_can_run_again::<DB>, load).await? {
@@ -54,23 +54,23 @@ pub(super) struct Changes<DB: Dialect> {
     pub statement: fn(&Statements) -> &Grouped,
 }
 
-impl<DB: Dialect> Together for Changes<DB> {
+impl<DB: Dialect> CallKind for Changes<DB> {
     type Answer = bool;
 
     const MAY_REPEAT: bool = false;
 
-    async fn alone(&self, call: &Call) -> Result<bool> {
+    async fn run_alone(&self, call: &Call) -> Result<bool> {
         let statement = (self.statement)(&self.client.statements);
         Ok(self.client.write(&statement.alone, &call.values).await? == 1)
     }
 
     /// The group waits for nobody who has locked one of the rows. A change that the group did not make is made alone.
-    async fn together(&self, calls: &[&Call]) -> Result<Vec<Option<bool>>> {
-        let (client, Grouped { alone, together, lock }) = (&self.client, (self.statement)(&self.client.statements));
+    async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<bool>>> {
+        let (client, Grouped { alone, group, lock }) = (&self.client, (self.statement)(&self.client.statements));
         if calls.iter().map(|call| call.weight()).sum::<usize>() > client.longest {
             return Ok(Vec::new());
         }
-        let (sql, lock) = (together.of::<DB>(calls), lock.as_ref().map(|lock| lock.of::<DB>(calls)));
+        let (sql, lock) = (group.of::<DB>(calls), lock.as_ref().map(|lock| lock.of::<DB>(calls)));
         let change = || async {
             let mut connection = client.writer.borrow().await?;
             let changed = DB::change_many(connection.get(), sql, lock, calls).await;

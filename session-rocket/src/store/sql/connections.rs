@@ -13,19 +13,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::dialect::{ConnectOptions, Dialect, Fault};
-use super::idle::{IdleConnections, OwnConnection};
+use super::idle::{OwnConnection, put_back};
 
 /// The connections of a store to one database.
 pub(super) enum Connections<DB: Dialect> {
-    Own(Own<DB>),
+    Own(OwnConnections<DB>),
     Application { pool: Pool<DB>, runtime: Handle, limit: Duration },
 }
 
-pub(super) struct Own<DB: Dialect> {
+pub(super) struct OwnConnections<DB: Dialect> {
     connect: Box<dyn Fn() -> ConnectOptions<DB> + Send + Sync>,
     limit: Duration,
     permits: Arc<Semaphore>,
-    idle: Mutex<IdleConnections<DB::Connection>>,
+    /// The last one is the next to be used.
+    idle: Mutex<Vec<OwnConnection<DB::Connection>>>,
 }
 
 /// A connection for one call.
@@ -60,8 +61,8 @@ impl<DB: Dialect> Connections<DB> {
     ) -> Arc<Self> {
         // At least one, so that no call waits for ever.
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
-        let idle = Mutex::new(IdleConnections::new());
-        Arc::new(Self::Own(Own { connect: Box::new(connect), limit, permits, idle }))
+        let idle = Mutex::new(Vec::new());
+        Arc::new(Self::Own(OwnConnections { connect: Box::new(connect), limit, permits, idle }))
     }
 
     /// The connections of an application's pool. Call this function within a runtime.
@@ -106,8 +107,8 @@ impl<DB: Dialect> Connections<DB> {
     }
 }
 
-impl<DB: Dialect> Own<DB> {
-    fn idle(&self) -> MutexGuard<'_, IdleConnections<DB::Connection>> {
+impl<DB: Dialect> OwnConnections<DB> {
+    fn idle(&self) -> MutexGuard<'_, Vec<OwnConnection<DB::Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,7 +141,7 @@ impl<DB: Dialect> Own<DB> {
     fn take_back(&self, opened: OwnConnection<DB::Connection>, end: End) {
         // A connection to a server is not used again after a doubtful end: nobody else may read the reply.
         if !DB::IS_SERVER || end != End::Doubtful {
-            self.idle().push(opened, end == End::Doubtful);
+            put_back(&mut self.idle(), opened, end == End::Doubtful);
         }
         if end == End::Forbidden {
             // After a failover, the old primary is read-only. The next call connects anew, and so to the new primary.
@@ -150,7 +151,7 @@ impl<DB: Dialect> Own<DB> {
 
     /// Closes some of the idle connections, and tells the server so. Without a runtime, the connections are dropped.
     fn close_idle(&self, is_closed: impl Fn(&OwnConnection<DB::Connection>) -> bool) {
-        let closed = self.idle().remove(is_closed);
+        let closed: Vec<_> = self.idle().extract_if(.., |connection| is_closed(connection)).collect();
         if let Ok(runtime) = Handle::try_current() {
             for OwnConnection { connection, .. } in closed {
                 runtime.spawn(timeout(self.limit, connection.close()));

@@ -125,13 +125,13 @@ pub struct Words {
     pub change_rows: &'static str,
 }
 
-/// The words of SQLite, many of which other databases share.
+/// The words of SQLite, which PostgreSQL and MySQL share unless they say otherwise.
 pub(super) const WORDS: Words = Words {
     quote: '"',
     has_schemas: false,
     has_numbers: false,
     has_returning: true,
-    integer: "INTEGER",
+    integer: "BIGINT",
     due: "key IN (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2)",
     sweep: "DELETE FROM {table} WHERE {due} AND expires_at <= ?1",
     postpone: "UPDATE {table} SET sweep_at = expires_at WHERE {due} AND expires_at > ?1",

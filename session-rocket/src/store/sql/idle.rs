@@ -38,29 +38,11 @@ impl<C> OwnConnection<C> {
     }
 }
 
-/// A stack of idle connections. The last one is the next to be used.
-pub(super) struct IdleConnections<C>(Vec<OwnConnection<C>>);
-
-impl<C> IdleConnections<C> {
-    pub(super) const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    /// Adds a connection, which becomes idle now. A doubtful connection is used only after all others.
-    pub(super) fn push(&mut self, opened: OwnConnection<C>, is_doubtful: bool) {
-        let index = if is_doubtful { 0 } else { self.0.len() };
-        self.0.insert(index, OwnConnection { used_at: Instant::now(), is_doubtful, ..opened });
-    }
-
-    /// Removes and returns the connection to be used next.
-    pub(super) fn pop(&mut self) -> Option<OwnConnection<C>> {
-        self.0.pop()
-    }
-
-    /// Removes and returns some of the connections.
-    pub(super) fn remove(&mut self, is_removed: impl Fn(&OwnConnection<C>) -> bool) -> Vec<OwnConnection<C>> {
-        self.0.extract_if(.., |opened| is_removed(opened)).collect()
-    }
+/// Adds a connection, which becomes idle now, to a stack of idle connections. The last one is the next to be used, and a
+/// doubtful connection is used only after all others.
+pub(super) fn put_back<C>(idle: &mut Vec<OwnConnection<C>>, connection: OwnConnection<C>, is_doubtful: bool) {
+    let index = if is_doubtful { 0 } else { idle.len() };
+    idle.insert(index, OwnConnection { used_at: Instant::now(), is_doubtful, ..connection });
 }
 
 #[cfg(test)]

@@ -45,7 +45,6 @@ impl Dialect for Postgres {
     const WORDS: Words = Words {
         has_schemas: true,
         has_numbers: true,
-        integer: "BIGINT",
         // An array is computed once; a set might be computed again and again.
         due: "key = ANY (ARRAY \
               (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED))",

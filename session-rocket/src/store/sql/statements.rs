@@ -44,7 +44,7 @@ pub(super) struct Statement {
 /// A statement for one call, and for groups of calls.
 pub(super) struct Grouped {
     pub alone: Statement,
-    pub together: BySize,
+    pub group: BySize,
     /// Locks the rows that the statement is going to change, unless another transaction has locked one, and returns their
     /// keys.
     pub lock: Option<BySize>,
@@ -104,10 +104,10 @@ impl BySize {
 }
 
 impl Grouped {
-    /// The parameters of `alone` are the values of one call, and those of `together` the columns of the calls' values.
-    fn new<DB: Dialect>(verb: &'static str, table: &Table, alone: &str, together: &str) -> Self {
+    /// The parameters of `alone` are the values of one call, and those of `group` the columns of the calls' values.
+    fn new<DB: Dialect>(verb: &'static str, table: &Table, alone: &str, group: &str) -> Self {
         let alone = Statement::new::<DB>(verb, table, alone);
-        Self { alone, together: BySize::new(table, together.replace('?', "v.column")), lock: None }
+        Self { alone, group: BySize::new(table, group.replace('?', "v.column")), lock: None }
     }
 
     /// A change of the row for which `when` is true.
@@ -153,7 +153,7 @@ fn safe(table: &Table, text: &str) -> SqlStr {
 impl Statements {
     pub(super) fn new<DB: Dialect>(table: &Table) -> Self {
         let statement = |verb, text| Statement::new::<DB>(verb, table, text);
-        let grouped = |verb, alone, together| Grouped::new::<DB>(verb, table, alone, together);
+        let grouped = |verb, alone, group| Grouped::new::<DB>(verb, table, alone, group);
         let change = |verb, set, when| Grouped::change::<DB>(verb, table, set, when);
         Self {
             load: grouped("load", LOAD, DB::WORDS.load_rows),

@@ -14,16 +14,16 @@ struct Noted {
     groups: Mutex<Vec<Vec<u32>>>,
 }
 
-impl Together for Arc<Noted> {
+impl CallKind for Arc<Noted> {
     type Answer = Option<u32>;
 
     const MAY_REPEAT: bool = false;
 
-    async fn alone(&self, _: &Call) -> Result<Option<u32>> {
+    async fn run_alone(&self, _: &Call) -> Result<Option<u32>> {
         Ok(None)
     }
 
-    async fn together(&self, calls: &[&Call]) -> Result<Vec<Option<Option<u32>>>> {
+    async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<Option<u32>>>> {
         assert!(calls.is_sorted_by_key(|call| call.key));
         let numbers: Vec<u32> = calls.iter().map(|call| number_of(call)).collect();
         self.groups.lock().unwrap().push(numbers.clone());
@@ -60,7 +60,7 @@ fn key(byte: u8) -> Key {
     Key::from_bytes([byte; 32])
 }
 
-fn lead(batch: &Arc<Numbers>) -> Lead<Arc<Noted>> {
+fn lead(batch: &Arc<Numbers>) -> Leader<Arc<Noted>> {
     batch.lead_or_wait(&Call::new(&key(0), [])).unwrap_or_else(|_| panic!("somebody else has the turn"))
 }
 
