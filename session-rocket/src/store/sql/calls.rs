@@ -87,3 +87,6 @@ impl<DB: Dialect> CallKind for Changes<DB> {
         }
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;

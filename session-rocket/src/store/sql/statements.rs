@@ -87,7 +87,9 @@ impl Statement {
 }
 
 impl BySize {
-    fn new(table: &Table, text: String) -> Self {
+    /// The parameters of `text` are the columns of the calls' values.
+    fn new<DB: Dialect>(table: &Table, text: &str) -> Self {
+        let text = in_words::<DB>(text).replace('?', "v.column");
         Self { table: table.clone(), text, sizes: [const { OnceLock::new() }; SIZES.len()] }
     }
 
@@ -97,17 +99,15 @@ impl BySize {
         self.sizes[size].get_or_init(|| {
             let rows = DB::table_of(calls.first().map_or(&[], |call| &call.values), calls.len());
             let listed = format!("{{key}} IN ({}) AND expires_at > ?", vec!["?"; calls.len()].join(", "));
-            let text = self.text.replace("{rows}", &rows).replace("{listed}", &listed);
-            safe(&self.table, &in_words::<DB>(&text))
+            safe(&self.table, &self.text.replace("{rows}", &rows).replace("{listed}", &in_words::<DB>(&listed)))
         })
     }
 }
 
 impl Grouped {
-    /// The parameters of `alone` are the values of one call, and those of `group` the columns of the calls' values.
     fn new<DB: Dialect>(verb: &'static str, table: &Table, alone: &str, group: &str) -> Self {
         let alone = Statement::new::<DB>(verb, table, alone);
-        Self { alone, group: BySize::new(table, group.replace('?', "v.column")), lock: None }
+        Self { alone, group: BySize::new::<DB>(table, group), lock: None }
     }
 
     /// A change of the row for which `when` is true.
@@ -117,7 +117,7 @@ impl Grouped {
         let mut change = Self::new::<DB>(verb, table, &alone, &fill(DB::WORDS.change_rows));
         if !DB::WORDS.has_returning {
             let lock = fill("SELECT {key} FROM {rows} STRAIGHT_JOIN {table} WHERE {when} FOR UPDATE NOWAIT");
-            change.lock = Some(BySize::new(table, lock.replace('?', "v.column")));
+            change.lock = Some(BySize::new::<DB>(table, &lock));
         }
         change
     }
@@ -213,3 +213,6 @@ const PROBES: [&str; 4] = [
     "UPDATE {table} SET version = 0 WHERE 1 = 0",
     "DELETE FROM {table} WHERE 1 = 0",
 ];
+
+#[cfg(all(test, feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod tests;
