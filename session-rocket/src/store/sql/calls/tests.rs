@@ -25,7 +25,7 @@ async fn run_group(
 ) -> Vec<Option<bool>> {
     let calls: Vec<Call> = (1..=2).map(|number| Call::new(&Key::from_bytes([number; 32]), values(number))).collect();
     let changes: Changes<Sqlite> = Changes { client: store.client.clone(), statement };
-    changes.run_group(&calls.iter().collect::<Vec<_>>()).await.unwrap()
+    changes.run_group(&calls.iter().collect::<Vec<_>>()).await.expect("answers")
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::id::Key;
 
 fn check_group<DB: Dialect>() {
-    let table = Table::new("sessions", DB::WORDS.quote, DB::WORDS.has_schemas).unwrap();
+    let table = Table::new("sessions", DB::WORDS.quote, DB::WORDS.has_schemas).expect("a valid name");
     let statements = Statements::new::<DB>(&table);
     let call = Call::new(&Key::from_bytes([1; 32]), vec![Value::Int(Some(1)); 9]);
     let Statements { load, insert, update, touch, retire, .. } = &statements;
