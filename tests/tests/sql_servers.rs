@@ -56,6 +56,23 @@ async fn names(url: &str, names: &[&str]) {
     }
 }
 
+/// The number of calls of [`saves_at_once`].
+const SAVES: u8 = 64;
+
+/// Saves that go together. Were the group's statement refused, each call would be made alone, and nobody would notice.
+async fn saves_at_once(url: String) {
+    let store = open(&options(url).table("together")).await.expect("a store");
+    let keys: Vec<Key> = (0..SAVES).map(|number| Key::from_bytes([number; 32])).collect();
+    let (first, second) = (&record(1).with_identity("ada"), &record(2).with_identity("ada"));
+    let created = join_all(keys.iter().map(|key| store.create(key, first))).await;
+    assert!(created.iter().all(|created| matches!(created, Ok(Create::Created))), "{created:?}");
+    let saved = join_all(keys.iter().map(|key| store.update(key, first.version, second))).await;
+    assert!(saved.iter().all(|saved| matches!(saved, Ok(Update::Updated))), "{saved:?}");
+    for loaded in join_all(keys.iter().map(|key| store.load(key))).await {
+        assert_eq!(loaded.expect("a load"), Lookup::Found(second.clone()));
+    }
+}
+
 const NAMES: [&str; 7] = ["visitors", "a\"b; drop table x", "select", "with space", "Größe", "`;--", "{table}"];
 
 async fn dead_servers_give_no_answers(store: Arc<dyn Store>, kill: impl FnOnce()) {
@@ -83,6 +100,9 @@ async fn on_postgres() {
     assert_eq!(count("SELECT count(*) FROM app.sessions_migrations").await, 1);
     assert_eq!(count("SELECT count(*) FROM pg_indexes WHERE schemaname = 'app' AND tablename = 'sessions'").await, 3);
     assert_eq!(count("SELECT count(*) FROM x").await, 0, "the other table is gone");
+    saves_at_once(server.url()).await;
+    let statements = count("SELECT count(DISTINCT xmin::text) FROM together").await;
+    assert!(statements < i64::from(SAVES) / 2, "{statements} statements");
     let error = open(&options(server.url()).table("app.")).await.err().expect("a schema is no table");
     assert_eq!(error.kind(), ErrorKind::Config);
 
@@ -240,6 +260,7 @@ async fn on_mysql() {
     })
     .await;
 
+    mysql_commits_groups(&server).await;
     let store = open(&options(server.url())).await.expect("a store");
     let (key, mut large) = (Key::from_bytes([88; 32]), record(1));
     store.create(&key, &large).await.expect("a create");
@@ -263,6 +284,18 @@ async fn on_mysql() {
     drop(pool);
     let store = open(&options(server.url()).timeout(TIMEOUT)).await.expect("a store");
     dead_servers_give_no_answers(store, || server.kill()).await;
+}
+
+async fn mysql_commits_groups(server: &MySql) {
+    let pool = server.pool().await;
+    let commits = async || {
+        let commits: (String, String) =
+            sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Com_commit'").fetch_one(&pool).await.expect("a count");
+        commits.1.parse::<u64>().expect("a number")
+    };
+    let before = commits().await;
+    saves_at_once(server.url()).await;
+    assert!(commits().await > before, "no group of saves was committed");
 }
 
 /// MySQL commits each statement of a migration at once: a launch that is killed before it records the migration leaves the

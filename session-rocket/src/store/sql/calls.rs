@@ -1,175 +1,92 @@
-//! The calls that can be sent together: loads, and each kind of change.
+//! The calls that can be made in groups: loads, and each kind of change.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::batch::Together;
-use super::client::{Client, Failure};
-use super::dialect::Dialect;
+use super::batch::CallKind;
+use super::client::{Client, failed, group_can_run_again};
+use super::dialect::{Dialect, Fault};
 use super::statements::{Grouped, Statements};
-use super::value::Value;
-use crate::base::clock::Timestamp;
-use crate::base::error::{ErrorKind, Result};
-use crate::base::id::Key;
+use super::value::Call;
+use crate::base::error::Result;
 use crate::store::Lookup;
-use crate::store::record::{Fate, Record, Tombstone, Version};
 
-/// Loads.
+/// Loads, whose values are a key and the time.
 pub(super) struct Loads<DB: Dialect>(pub Arc<Client<DB>>);
 
-impl<DB: Dialect> Together for Loads<DB> {
-    type Call = Key;
+impl<DB: Dialect> CallKind for Loads<DB> {
     type Answer = Lookup;
 
     const MAY_REPEAT: bool = true;
 
-    fn key(call: &Key) -> &Key {
-        call
+    async fn run_alone(&self, call: &Call) -> Result<Lookup> {
+        let entries = self.0.read(&self.0.statements.load.alone, &call.values, DB::entry).await?;
+        Ok(entries.into_iter().next().map_or(Lookup::Absent, |(_, lookup)| lookup))
     }
 
-    fn weight(_: &Key) -> usize {
-        size_of::<Key>()
-    }
-
-    async fn together(&self, keys: &[&Key]) -> Result<Vec<Option<Lookup>>> {
-        let client = &self.0;
-        let values: Vec<_> = keys.iter().map(|key| vec![Value::from(*key)]).collect();
-        let now = client.clock.now().into();
-        let rows = match client.read_many(&client.statements.load, &values, now).await {
+    async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<Lookup>>> {
+        let (client, Grouped { alone, group, .. }) = (&self.0, &self.0.statements.load);
+        let (sql, now) = (group.of::<DB>(calls), client.clock.now().into());
+        let keys: Vec<_> = calls.iter().map(|call| &call.values[..1]).collect();
+        let load = || client.fetch(DB::bound_rows(sql, &keys, std::slice::from_ref(&now)));
+        let rows = match client.run(alone.verb, group_can_run_again::<DB>, load).await? {
             Ok(rows) => rows,
-            Err(Failure::Unclear(error)) if error.kind() == ErrorKind::Timeout => return Err(error),
-            // A connection broke, or the statement was refused: reading again does no harm.
-            Err(_) => return Ok(keys.iter().map(|_| None).collect()),
+            // No time is left to load again.
+            Err(error) if DB::fault(&error) == Fault::Late => return Err(failed::<DB>(alone.verb, error)),
+            Err(_) => return Ok(Vec::new()),
         };
         let (mut found, mut is_complete) = (HashMap::with_capacity(rows.len()), true);
         for row in &rows {
-            match DB::stored_row(row) {
-                Ok(row) => drop(row.key.map(|key| found.insert(key, row.lookup))),
+            match DB::entry(row) {
+                Ok((key, lookup)) => drop(found.insert(key, lookup)),
                 // The call whose row is malformed learns so when it is made alone.
                 Err(_) => is_complete = false,
             }
         }
-        let mut keys = keys.iter().peekable();
-        let mut answers = Vec::with_capacity(keys.len());
-        while let Some(key) = keys.next() {
-            let found = if keys.peek() == Some(&key) { found.get(*key).cloned() } else { found.remove(*key) };
-            answers.push(found.or(is_complete.then_some(Lookup::Absent)));
-        }
-        Ok(answers)
+        let absent = is_complete.then_some(Lookup::Absent);
+        Ok(calls.iter().map(|call| found.get(&call.key).or(absent.as_ref()).cloned()).collect())
     }
 }
 
-/// A change of the row of one key.
-pub(super) struct RowChange<'r> {
-    pub key: Key,
-    pub kind: ChangeKind<'r>,
+/// Changes of one kind. The answer to a call is whether it changed its row.
+pub(super) struct Changes<DB: Dialect> {
+    pub client: Arc<Client<DB>>,
+    pub statement: fn(&Statements) -> &Grouped,
 }
 
-/// The kinds of changes. A call that is made alone borrows its record.
-pub(super) enum ChangeKind<'r> {
-    /// A new record.
-    Insert(Cow<'r, Record>),
-    /// A record that replaces the expected version.
-    Save(Version, Cow<'r, Record>),
-    /// A later expiry of the expected version.
-    Refresh(Version, Timestamp),
-    /// A tombstone that replaces the expected version, or any version.
-    End(Option<Version>, Tombstone),
-}
-
-impl RowChange<'_> {
-    pub(super) fn statement<'s>(&self, statements: &'s Statements) -> &'s Grouped {
-        match self.kind {
-            ChangeKind::Insert(_) => &statements.insert,
-            ChangeKind::Save(..) => &statements.update,
-            ChangeKind::Refresh(..) => &statements.touch,
-            ChangeKind::End(..) => &statements.retire,
-        }
-    }
-
-    /// The same change with a record of its own.
-    pub(super) fn to_owned(&self) -> RowChange<'static> {
-        let record = |record: &Cow<'_, Record>| Cow::Owned(record.as_ref().clone());
-        let kind = match &self.kind {
-            ChangeKind::Insert(new) => ChangeKind::Insert(record(new)),
-            ChangeKind::Save(expected, new) => ChangeKind::Save(*expected, record(new)),
-            ChangeKind::Refresh(expected, expires_at) => ChangeKind::Refresh(*expected, *expires_at),
-            ChangeKind::End(expected, tombstone) => ChangeKind::End(*expected, *tombstone),
-        };
-        RowChange { key: self.key, kind }
-    }
-
-    /// The values of its statement.
-    pub(super) fn values(&self, now: Timestamp) -> Vec<Value<'_>> {
-        let key = &self.key;
-        match &self.kind {
-            ChangeKind::Insert(record) => columns(key, record).to_vec(),
-            ChangeKind::Save(expected, record) => {
-                columns(key, record).into_iter().chain([(*expected).into(), now.into()]).collect()
-            }
-            ChangeKind::Refresh(expected, expires_at) => {
-                vec![key.into(), (*expires_at).into(), (*expected).into(), now.into()]
-            }
-            ChangeKind::End(expected, Tombstone { fate, expires_at }) => {
-                let moved_to = match fate {
-                    Fate::Moved(to) => Value::from(to),
-                    Fate::Ended => Value::Bytes(None),
-                };
-                let expected = expected.map_or(Value::Int(None), Value::from);
-                vec![key.into(), now.into(), (*expires_at).into(), moved_to, expected]
-            }
-        }
-    }
-}
-
-/// Changes of one kind.
-pub(super) struct Changes<DB: Dialect>(pub Arc<Client<DB>>);
-
-impl<DB: Dialect> Together for Changes<DB> {
-    type Call = RowChange<'static>;
-    type Answer = ();
+impl<DB: Dialect> CallKind for Changes<DB> {
+    type Answer = bool;
 
     const MAY_REPEAT: bool = false;
 
-    fn key(call: &Self::Call) -> &Key {
-        &call.key
+    async fn run_alone(&self, call: &Call) -> Result<bool> {
+        let statement = (self.statement)(&self.client.statements);
+        Ok(self.client.write(&statement.alone, &call.values).await? == 1)
     }
 
-    fn weight(call: &Self::Call) -> usize {
-        let payload = match &call.kind {
-            ChangeKind::Insert(record) | ChangeKind::Save(_, record) => record.payload.len(),
-            ChangeKind::Refresh(..) | ChangeKind::End(..) => 0,
+    /// The group waits for nobody who has locked one of the rows. A change that the group did not make is made alone.
+    async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<bool>>> {
+        let (client, Grouped { alone, group, lock }) = (&self.client, (self.statement)(&self.client.statements));
+        if calls.iter().map(|call| call.weight()).sum::<usize>() > client.longest {
+            return Ok(Vec::new());
+        }
+        let (sql, lock) = (group.of::<DB>(calls), lock.as_ref().map(|lock| lock.of::<DB>(calls)));
+        let change = || async {
+            let mut connection = client.writer.borrow().await?;
+            let changed = DB::change_many(connection.get(), sql, lock, calls).await;
+            connection.ended(changed)
         };
-        size_of::<Record>() + payload
-    }
-
-    /// A change that the group did not make is made alone.
-    async fn together(&self, changes: &[&Self::Call]) -> Result<Vec<Option<()>>> {
-        let (client, Some(first)) = (&self.0, changes.first()) else { return Ok(Vec::new()) };
-        let now = client.clock.now();
-        let rows: Vec<_> = changes.iter().map(|change| change.values(now)).collect();
-        match client.change_many(first.statement(&client.statements), &rows).await {
+        match client.run(alone.verb, group_can_run_again::<DB>, change).await? {
             Ok(mut changed) => {
                 changed.sort_unstable();
-                Ok(changes.iter().map(|change| changed.binary_search(&change.key).ok().map(drop)).collect())
+                Ok(calls.iter().map(|call| changed.binary_search(&call.key).is_ok().then_some(true)).collect())
             }
-            Err(Failure::Refused(_)) => Ok(changes.iter().map(|_| None).collect()),
-            Err(Failure::Unclear(error)) => Err(error),
+            // The database did nothing.
+            Err(error) if DB::is_refusal(&error) => Ok(Vec::new()),
+            Err(error) => Err(failed::<DB>(alone.verb, error)),
         }
     }
 }
 
-/// The values of a key and its record, in the order of the statements that write a record.
-pub(super) fn columns<'v>(key: &'v Key, record: &'v Record) -> [Value<'v>; 8] {
-    [
-        key.into(),
-        Value::Scope(&record.scope),
-        Value::Identity(record.identity.as_deref()),
-        Value::Bytes(Some(&record.payload)),
-        record.version.into(),
-        record.created_at.into(),
-        record.updated_at.into(),
-        record.expires_at.into(),
-    ]
-}
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;

@@ -4,61 +4,37 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connections::{Borrowed, Connections};
+use super::connections::Connections;
 use super::dialect::{Dialect, Fault};
 use super::driver::Bound;
 use super::file::DatabaseFile;
 use super::launch::prepare;
 use super::retry::retry;
-use super::statement::Statement;
-use super::statements::{Grouped, Statements};
+use super::statements::{Statement, Statements};
 use super::table::Table;
-use super::value::{Rows, Value};
+use super::value::Value;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::Key;
 use crate::store::Options;
 
 /// A database, the connections to it, and the statements of a session table.
 pub(super) struct Client<DB: Dialect> {
     pub statements: Statements,
     pub clock: Arc<dyn Clock>,
-    pub writer: Connections<DB>,
-    readers: Connections<DB>,
+    pub writer: Arc<Connections<DB>>,
+    readers: Arc<Connections<DB>>,
     timeout: Duration,
     /// The longest value that the database accepts, in bytes.
-    longest: usize,
+    pub longest: usize,
     file: Option<DatabaseFile>,
-}
-
-/// Why a statement has no answer.
-pub(super) enum Failure {
-    /// The database refused the statement and did nothing. Each call of a group may be made alone.
-    Refused(Error),
-    /// It is unknown what the statement did, or a call made alone would fail as well.
-    Unclear(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Unclear(error)
-    }
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(error) | Failure::Unclear(error) => error,
-        }
-    }
 }
 
 impl<DB: Dialect> Client<DB> {
     /// Creates the table or checks it, as `options.migrate` says. From then on, all calls fail as soon as the `path` of a
     /// SQLite file no longer leads to the file that is open.
     pub(super) async fn open(
-        writer: Connections<DB>,
-        readers: Connections<DB>,
+        writer: Arc<Connections<DB>>,
+        readers: Arc<Connections<DB>>,
         path: Option<PathBuf>,
         options: &Options,
     ) -> Result<Self> {
@@ -73,8 +49,8 @@ impl<DB: Dialect> Client<DB> {
     }
 
     /// Runs a statement that writes, and returns the number of changed rows.
-    pub(super) async fn write(&self, verb: &str, statement: &Statement, values: &[Value<'_>]) -> Result<u64> {
-        if values.iter().any(|value| value.len() > self.longest) {
+    pub(super) async fn write(&self, statement: &Statement, values: &[Value]) -> Result<u64> {
+        if values.iter().any(|value| value.bytes().is_some_and(|bytes| bytes.len() > self.longest)) {
             let context = format!(
                 "{} accepts no value of more than {} bytes: lower `max_size`, or raise the server's limit",
                 DB::NAME,
@@ -83,85 +59,60 @@ impl<DB: Dialect> Client<DB> {
             return Err(Error::new(ErrorKind::TooLarge, context));
         }
         let execute = || async {
-            let bound = DB::bound(statement, values)?;
-            let mut connection = self.borrow(&self.writer).await?;
+            let bound = statement.bound::<DB>(values)?;
+            let mut connection = self.writer.borrow().await?;
             let done = DB::execute(connection.get(), bound).await;
-            match connection.ended(done) {
-                Ok(done) => Ok(DB::rows_affected(&done)),
-                Err(error) if DB::fault(&error) == Fault::Taken => Ok(0),
-                Err(error) => Err(error),
-            }
+            connection.ended(done)
         };
-        Ok(self.run(verb, is_busy::<DB>, execute).await?)
-    }
-
-    /// Runs a statement that reads.
-    pub(super) async fn read(&self, verb: &str, statement: &Statement, values: &[Value<'_>]) -> Result<Vec<DB::Row>> {
-        Ok(self.run(verb, is_busy::<DB>, || self.fetch(DB::bound(statement, values))).await?)
-    }
-
-    /// Runs a statement that changes many rows, and returns the keys of the changed rows. The statement waits for nobody
-    /// who has locked one of the rows.
-    pub(super) async fn change_many(&self, grouped: &Grouped, rows: Rows<'_>) -> Result<Vec<Key>, Failure> {
-        // Each value has a type and a length before it.
-        let length: usize = rows.iter().flatten().map(|value| value.len() + 16).sum();
-        if length > self.longest {
-            return Err(Failure::Refused(Error::new(ErrorKind::TooLarge, "a group is longer than a statement may be")));
+        match self.run(statement.verb, can_run_again::<DB>, execute).await? {
+            Ok(done) => Ok(DB::rows_affected(&done)),
+            // The key of an insert exists.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(0),
+            Err(error) => Err(failed::<DB>(statement.verb, error)),
         }
-        let group = grouped.group::<DB>(rows);
-        let change = || async {
-            let mut connection = self.borrow(&self.writer).await?;
-            let changed = DB::change_many(connection.get(), &group).await;
-            connection.ended(changed)
-        };
-        self.run(grouped.verb, is_locked::<DB>, change).await
     }
 
-    /// Runs a statement that reads many rows, at the time `now`.
-    pub(super) async fn read_many(
+    /// Runs a statement that reads, and decodes each row.
+    pub(super) async fn read<A>(
         &self,
-        grouped: &Grouped,
-        rows: Rows<'_>,
-        now: Value<'_>,
-    ) -> Result<Vec<DB::Row>, Failure> {
-        let group = grouped.group::<DB>(rows);
-        self.run(grouped.verb, is_locked::<DB>, || self.fetch(DB::bound_rows(group.statement, rows, &[now]))).await
+        statement: &Statement,
+        values: &[Value],
+        decode: fn(&DB::Row) -> sqlx::Result<A>,
+    ) -> Result<Vec<A>> {
+        let rows = self.run(statement.verb, can_run_again::<DB>, || self.fetch(statement.bound::<DB>(values))).await?;
+        let rows = rows.map_err(|e| failed::<DB>(statement.verb, e))?;
+        let malformed = |e| Error::with_source(ErrorKind::Unavailable, "malformed row in the session table", e);
+        rows.iter().map(|row| decode(row).map_err(malformed)).collect()
     }
 
-    async fn fetch(&self, bound: sqlx::Result<Bound<DB>>) -> sqlx::Result<Vec<DB::Row>> {
+    pub(super) async fn fetch(&self, bound: sqlx::Result<Bound<DB>>) -> sqlx::Result<Vec<DB::Row>> {
         let bound = bound?;
-        let mut connection = self.borrow(&self.readers).await?;
+        let mut connection = self.readers.borrow().await?;
         let rows = DB::fetch(connection.get(), bound).await;
         connection.ended(rows)
     }
 
-    /// Waits for a connection, also while the server starts.
-    async fn borrow(&self, connections: &Connections<DB>) -> sqlx::Result<Borrowed<DB>> {
-        retry(&*self.clock, self.timeout, is_starting::<DB>, || connections.borrow()).await
-    }
-
-    async fn run<A, F>(
+    /// Runs a statement, and again as long as its error is retryable.
+    ///
+    /// # Errors
+    /// When the time limit has passed, or the file was replaced. The inner error is the database's.
+    pub(super) async fn run<A, F>(
         &self,
         verb: &str,
         is_retryable: fn(&sqlx::Error) -> bool,
-        call: impl Fn() -> F,
-    ) -> Result<A, Failure>
+        statement: impl Fn() -> F,
+    ) -> Result<sqlx::Result<A>>
     where
         F: Future<Output = sqlx::Result<A>>,
     {
         self.check_file(verb)?;
-        let called = retry(&*self.clock, self.timeout, is_retryable, call);
-        let answer = match tokio::time::timeout(self.timeout, called).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if DB::is_refusal(&error) => return Err(Failure::Refused(failed::<DB>(verb, error))),
-            Ok(Err(error)) => return Err(Failure::Unclear(failed::<DB>(verb, error))),
-            Err(_) => {
-                let context = format!("cannot {verb} a session in {}: it did not answer in time", DB::NAME);
-                return Err(Failure::Unclear(Error::new(ErrorKind::Timeout, context)));
-            }
-        };
+        let done = retry(&*self.clock, self.timeout, is_retryable, statement);
+        let done = tokio::time::timeout(self.timeout, done).await.map_err(|_| {
+            let context = format!("cannot {verb} a session in {}: it did not answer in time", DB::NAME);
+            Error::new(ErrorKind::Timeout, context)
+        })?;
         self.check_file(verb)?;
-        Ok(answer)
+        Ok(done)
     }
 
     fn check_file(&self, verb: &str) -> Result<()> {
@@ -169,21 +120,22 @@ impl<DB: Dialect> Client<DB> {
     }
 }
 
-fn is_busy<DB: Dialect>(error: &sqlx::Error) -> bool {
-    DB::fault(error) == Fault::Busy
+/// Whether the statement of one call did nothing and may run again.
+fn can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
+    matches!(DB::fault(error), Fault::Busy | Fault::Unreachable)
 }
 
-/// Whether another process has the lock of the whole database, so that the calls of a group would meet it alone as well.
-fn is_locked<DB: Dialect>(error: &sqlx::Error) -> bool {
-    !DB::IS_SERVER && is_busy::<DB>(error)
+/// Whether the statement of a group did nothing, and its calls would meet the same obstacle alone: the server does not run,
+/// or another process has the lock of the whole database.
+pub(super) fn group_can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
+    match DB::fault(error) {
+        Fault::Busy => !DB::IS_SERVER,
+        fault => fault == Fault::Unreachable,
+    }
 }
 
-fn is_starting<DB: Dialect>(error: &sqlx::Error) -> bool {
-    let is_refused = matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused);
-    is_refused || DB::IS_SERVER && is_busy::<DB>(error)
-}
-
-fn failed<DB: Dialect>(verb: &str, error: sqlx::Error) -> Error {
+/// The error of a statement whose error is `error`.
+pub(super) fn failed<DB: Dialect>(verb: &str, error: sqlx::Error) -> Error {
     let (kind, advice) = match DB::fault(&error) {
         Fault::Busy | Fault::Late => (ErrorKind::Timeout, ""),
         Fault::TooLarge => (ErrorKind::TooLarge, ""),

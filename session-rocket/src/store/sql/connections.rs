@@ -10,46 +10,43 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Pool};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::dialect::{ConnectOptions, Dialect, Fault};
-use super::idle::{Idle, IdleConnections};
+use super::idle::{OwnConnection, put_back};
 
 /// The connections of a store to one database.
-pub(super) struct Connections<DB: Dialect>(Arc<Source<DB>>);
-
-enum Source<DB: Dialect> {
-    Own(Own<DB>),
+pub(super) enum Connections<DB: Dialect> {
+    Own(OwnConnections<DB>),
     Application { pool: Pool<DB>, runtime: Handle, limit: Duration },
 }
 
-struct Own<DB: Dialect> {
+pub(super) struct OwnConnections<DB: Dialect> {
     connect: Box<dyn Fn() -> ConnectOptions<DB> + Send + Sync>,
     limit: Duration,
     permits: Arc<Semaphore>,
-    idle: Mutex<IdleConnections<DB::Connection>>,
+    /// The last one is the next to be used.
+    idle: Mutex<Vec<OwnConnection<DB::Connection>>>,
 }
 
 /// A connection for one call.
 pub(super) struct Borrowed<DB: Dialect> {
-    source: Arc<Source<DB>>,
+    connections: Arc<Connections<DB>>,
     /// `None` only while the value is dropped, and after a failed test.
     connection: Option<Lent<DB>>,
     end: End,
 }
 
 enum Lent<DB: Dialect> {
-    Own { connection: DB::Connection, opened_at: Instant, _permit: OwnedSemaphorePermit },
+    Own(OwnConnection<DB::Connection>, OwnedSemaphorePermit),
     Application(PoolConnection<DB>),
 }
 
 /// How the statement on a connection ended.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
-    /// Its caller went away, so the reply is unread.
-    CutOff,
-    /// With an error after which the connection may be broken.
-    Failed,
+    /// Its caller went away, so the reply is unread; or with an error after which the connection may be broken.
+    Doubtful,
     /// A server refused the statement because it is read-only, or because the user lacks a right.
     Forbidden,
     Answered,
@@ -61,43 +58,42 @@ impl<DB: Dialect> Connections<DB> {
         connect: impl Fn() -> ConnectOptions<DB> + Send + Sync + 'static,
         size: u32,
         limit: Duration,
-    ) -> Self {
+    ) -> Arc<Self> {
         // At least one, so that no call waits for ever.
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
-        let idle = Mutex::new(IdleConnections::new());
-        Self(Arc::new(Source::Own(Own { connect: Box::new(connect), limit, permits, idle })))
+        let idle = Mutex::new(Vec::new());
+        Arc::new(Self::Own(OwnConnections { connect: Box::new(connect), limit, permits, idle }))
     }
 
     /// The connections of an application's pool. Call this function within a runtime.
-    pub(super) fn of_application(pool: Pool<DB>, limit: Duration) -> Self {
-        Self(Arc::new(Source::Application { pool, runtime: Handle::current(), limit }))
+    pub(super) fn of_application(pool: Pool<DB>, limit: Duration) -> Arc<Self> {
+        Arc::new(Self::Application { pool, runtime: Handle::current(), limit })
     }
 
     /// The address of the database.
     pub(super) fn address(&self) -> String {
-        match &*self.0 {
-            Source::Own(own) => DB::address(&(own.connect)()),
-            Source::Application { pool, .. } => DB::address(&pool.connect_options()),
+        match self {
+            Self::Own(own) => DB::address(&(own.connect)()),
+            Self::Application { pool, .. } => DB::address(&pool.connect_options()),
         }
     }
 
     /// Waits for a free connection, and opens one if none is idle.
-    pub(super) async fn borrow(&self) -> sqlx::Result<Borrowed<DB>> {
-        let own = match &*self.0 {
-            Source::Own(own) => own,
-            Source::Application { pool, .. } => return Ok(self.lend(Lent::Application(pool.acquire().await?))),
+    pub(super) async fn borrow(self: &Arc<Self>) -> sqlx::Result<Borrowed<DB>> {
+        let own = match &**self {
+            Self::Own(own) => own,
+            Self::Application { pool, .. } => return Ok(self.lend(Lent::Application(pool.acquire().await?))),
         };
         loop {
             let permit = own.permits.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            let Some(idle) = own.take_idle() else {
+            let Some(opened) = own.take_idle() else {
                 let mut connection = DB::Connection::connect_with(&(own.connect)()).await?;
                 DB::set_up(&mut connection, own.limit).await?;
-                return Ok(self.lend(Lent::Own { connection, opened_at: Instant::now(), _permit: permit }));
+                return Ok(self.lend(Lent::Own(OwnConnection::new(connection), permit)));
             };
-            let needs_test = idle.needs_test();
-            let Idle { connection, opened_at, .. } = idle;
+            let needs_test = opened.needs_test();
             // Lent before the test, so that the connection is taken back if the caller drops the future meanwhile.
-            let mut borrowed = self.lend(Lent::Own { connection, opened_at, _permit: permit });
+            let mut borrowed = self.lend(Lent::Own(opened, permit));
             if !needs_test || own.is_alive(borrowed.get()).await {
                 return Ok(borrowed);
             }
@@ -106,25 +102,21 @@ impl<DB: Dialect> Connections<DB> {
         }
     }
 
-    fn lend(&self, lent: Lent<DB>) -> Borrowed<DB> {
-        Borrowed { source: self.0.clone(), connection: Some(lent), end: End::CutOff }
+    fn lend(self: &Arc<Self>, lent: Lent<DB>) -> Borrowed<DB> {
+        Borrowed { connections: self.clone(), connection: Some(lent), end: End::Doubtful }
     }
 }
 
-impl<DB: Dialect> Clone for Connections<DB> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<DB: Dialect> Own<DB> {
-    fn idle(&self) -> MutexGuard<'_, IdleConnections<DB::Connection>> {
+impl<DB: Dialect> OwnConnections<DB> {
+    fn idle(&self) -> MutexGuard<'_, Vec<OwnConnection<DB::Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the idle connection that is to be used next, after those that are too old were closed.
-    fn take_idle(&self) -> Option<Idle<DB::Connection>> {
-        self.close_old();
+    /// Takes the idle connection that is to be used next, after those to a server that are too old were closed.
+    fn take_idle(&self) -> Option<OwnConnection<DB::Connection>> {
+        if DB::IS_SERVER {
+            self.close_idle(OwnConnection::is_too_old);
+        }
         self.idle().pop()
     }
 
@@ -139,45 +131,29 @@ impl<DB: Dialect> Own<DB> {
         if let Ok(answer) = timeout(self.limit / 4, connection.ping()).await {
             return answer.is_ok();
         }
-        // The other connections were idle for longer or failed. If the call tested each of them, it would run out of time.
-        self.close_all();
+        // The other connections were idle for longer. If the call tested each of them, it would run out of time.
+        self.close_idle(|_| true);
         false
     }
 
     /// Takes a connection back. One to SQLite stays open as long as the store: SQLite removes its log with the last
     /// connection, and a database in memory with its only one.
-    fn take_back(&self, connection: DB::Connection, opened_at: Instant, end: End) {
-        if DB::IS_SERVER && end == End::CutOff {
-            // Nobody else may read the reply.
-            return;
+    fn take_back(&self, opened: OwnConnection<DB::Connection>, end: End) {
+        // A connection to a server is not used again after a doubtful end: nobody else may read the reply.
+        if !DB::IS_SERVER || end != End::Doubtful {
+            put_back(&mut self.idle(), opened, end == End::Doubtful);
         }
-        self.idle().push(connection, opened_at, end != End::Answered);
         if end == End::Forbidden {
             // After a failover, the old primary is read-only. The next call connects anew, and so to the new primary.
-            self.close_all();
-        } else {
-            self.close_old();
+            self.close_idle(|_| true);
         }
     }
 
-    /// Closes the idle connections that are too old. Those to SQLite stay open.
-    fn close_old(&self) {
-        if DB::IS_SERVER {
-            let old = self.idle().remove_old();
-            self.close(old);
-        }
-    }
-
-    /// Closes all idle connections.
-    fn close_all(&self) {
-        let all = self.idle().remove_all();
-        self.close(all);
-    }
-
-    /// Tells the server that the connections end. Without a runtime, they are dropped.
-    fn close(&self, connections: Vec<Idle<DB::Connection>>) {
+    /// Closes some of the idle connections, and tells the server so. Without a runtime, the connections are dropped.
+    fn close_idle(&self, is_closed: impl Fn(&OwnConnection<DB::Connection>) -> bool) {
+        let closed: Vec<_> = self.idle().extract_if(.., |connection| is_closed(connection)).collect();
         if let Ok(runtime) = Handle::try_current() {
-            for Idle { connection, .. } in connections {
+            for OwnConnection { connection, .. } in closed {
                 runtime.spawn(timeout(self.limit, connection.close()));
             }
         }
@@ -188,7 +164,7 @@ impl<DB: Dialect> Borrowed<DB> {
     pub(super) fn get(&mut self) -> &mut DB::Connection {
         match self.connection.as_mut().expect("a connection is lent until the value is dropped or its test has failed")
         {
-            Lent::Own { connection, .. } => connection,
+            Lent::Own(opened, _) => &mut opened.connection,
             Lent::Application(connection) => connection,
         }
     }
@@ -197,7 +173,7 @@ impl<DB: Dialect> Borrowed<DB> {
     pub(super) fn ended<A>(&mut self, answer: sqlx::Result<A>) -> sqlx::Result<A> {
         self.end = match &answer {
             Err(error) if DB::IS_SERVER && DB::fault(error) == Fault::Forbidden => End::Forbidden,
-            Err(error) if !DB::is_refusal(error) => End::Failed,
+            Err(error) if !DB::is_refusal(error) => End::Doubtful,
             _ => End::Answered,
         };
         answer
@@ -206,30 +182,22 @@ impl<DB: Dialect> Borrowed<DB> {
 
 impl<DB: Dialect> Drop for Borrowed<DB> {
     fn drop(&mut self) {
-        match (&*self.source, self.connection.take()) {
-            (Source::Own(own), Some(Lent::Own { connection, opened_at, _permit })) => {
-                own.take_back(connection, opened_at, self.end);
-            }
-            (Source::Application { runtime, limit, .. }, Some(Lent::Application(connection))) => {
+        match (&*self.connections, self.connection.take()) {
+            // The permit is returned after the connection.
+            (Connections::Own(own), Some(Lent::Own(opened, _permit))) => own.take_back(opened, self.end),
+            (Connections::Application { runtime, limit, .. }, Some(Lent::Application(mut connection))) => {
                 // The pool needs a runtime, even one that has ended.
                 let _inside = runtime.enter();
-                give_back(connection, self.end, *limit, runtime);
+                if DB::IS_SERVER && self.end == End::Answered {
+                    // The pool tests the connection. If the server fell silent, the connection would occupy its place in the
+                    // pool for ever, so the test has a time limit.
+                    let (back, limit) = (connection.return_to_pool(), *limit);
+                    runtime.spawn(async move { timeout(limit, back).await });
+                } else if DB::IS_SERVER {
+                    connection.close_on_drop();
+                }
             }
             _ => {}
         }
     }
-}
-
-/// Gives a connection back to the application's pool, which tests it. A connection to a server that fell silent would
-/// occupy its place in the pool for ever, so the test has a time limit.
-fn give_back<DB: Dialect>(mut connection: PoolConnection<DB>, end: End, limit: Duration, runtime: &Handle) {
-    if !DB::IS_SERVER {
-        return;
-    }
-    if matches!(end, End::CutOff | End::Forbidden) {
-        connection.close_on_drop();
-        return;
-    }
-    let back = connection.return_to_pool();
-    runtime.spawn(async move { timeout(limit, back).await });
 }

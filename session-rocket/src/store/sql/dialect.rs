@@ -1,14 +1,14 @@
 //! The differences between databases.
 
+use std::io;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
-use sqlx::{Connection, Database};
+use sqlx::{Connection, Database, SqlStr};
 
 use super::driver::{Bound, Driver};
-use super::statement::{Statement, Words};
 use super::table::{Step, Table};
-use super::value::{Rows, Value};
+use super::value::{Call, Value};
 use crate::base::id::Key;
 
 /// The options of a connection.
@@ -17,30 +17,39 @@ pub(super) type ConnectOptions<DB> = <<DB as Database>::Connection as Connection
 /// A database in which sessions can be kept.
 pub trait Dialect: Driver {
     /// Its words in statements.
-    const WORDS: Words;
+    const WORDS: Words = WORDS;
     /// The migrations of its table.
     const STEPS: &'static [Step];
-    /// What an administrator can do about a failed launch.
-    const ADVICE: Advice;
     /// Whether the database is a server, in which a statement can continue after its caller has gone away.
     const IS_SERVER: bool;
 
     /// Binds one more value.
-    fn bind(arguments: &mut Self::Arguments, value: Value<'_>) -> Result<(), BoxDynError>;
+    fn bind(arguments: &mut Self::Arguments, value: &Value) -> Result<(), BoxDynError>;
 
     /// The number of rows that a statement changed.
     fn rows_affected(result: &Self::QueryResult) -> u64;
 
-    /// The table `v` of some rows, whose columns are `column1`, `column2` and so on.
-    fn table_of(rows: Rows<'_>) -> String;
+    /// The table `v` of as many rows as a group has calls. Its columns are `column1`, `column2` and so on, and hold the kinds
+    /// of values that `row` has.
+    fn table_of(row: &[Value], rows: usize) -> String;
 
-    /// Binds the values of rows.
-    fn bind_rows(arguments: &mut Self::Arguments, rows: Rows<'_>) -> Result<(), BoxDynError> {
-        rows.iter().flatten().try_for_each(|value| Self::bind(arguments, *value))
+    /// Binds the values of rows, each of which has values of the same kinds.
+    fn bind_rows(arguments: &mut Self::Arguments, rows: &[impl AsRef<[Value]>]) -> Result<(), BoxDynError> {
+        rows.iter().flat_map(AsRef::as_ref).try_for_each(|value| Self::bind(arguments, value))
     }
 
+    /// The meaning of an error that the database reports.
+    fn database_fault(error: &sqlx::Error) -> Fault;
+
     /// The meaning of an error.
-    fn fault(error: &sqlx::Error) -> Fault;
+    fn fault(error: &sqlx::Error) -> Fault {
+        match error {
+            sqlx::Error::PoolTimedOut => Fault::Late,
+            sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Fault::Late,
+            sqlx::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => Fault::Unreachable,
+            error => Self::database_fault(error),
+        }
+    }
 
     /// Whether the database itself, and not a program in between, reports that it did not run the statement.
     fn is_refusal(error: &sqlx::Error) -> bool;
@@ -60,15 +69,20 @@ pub trait Dialect: Driver {
         limit: Duration,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Runs a statement that changes all rows of a group or none, and returns the keys of the changed rows. The statement
-    /// skips rows that another transaction has locked, or fails.
+    /// Runs a statement for a group of calls, which changes all their rows or none, and returns the keys of the changed
+    /// rows. The statement skips rows that another transaction has locked, or fails.
+    ///
+    /// `lock` locks the rows that the statement is going to change and returns their keys. Only MySQL needs it, because
+    /// MySQL cannot return the keys of changed rows.
     fn change_many(
         connection: &mut Self::Connection,
-        group: &Group<'_>,
+        sql: &SqlStr,
+        _lock: Option<&SqlStr>,
+        calls: &[&Call],
     ) -> impl Future<Output = sqlx::Result<Vec<Key>>> + Send {
         async move {
-            let rows = Self::fetch(connection, Self::bound_rows(group.statement, group.rows, &[])?).await?;
-            Ok(rows.iter().filter_map(Self::key).collect())
+            let rows = Self::fetch(connection, Self::bound_rows(sql, calls, &[])?).await?;
+            rows.iter().map(Self::key).collect()
         }
     }
 
@@ -78,39 +92,60 @@ pub trait Dialect: Driver {
         async { Ok(1 << 30) }
     }
 
-    /// A statement with its values.
-    fn bound(statement: &Statement, values: &[Value<'_>]) -> sqlx::Result<Bound<Self>> {
-        let mut arguments = Self::Arguments::default();
-        for index in &statement.order {
-            Self::bind(&mut arguments, values[*index]).map_err(sqlx::Error::Encode)?;
-        }
-        Ok((statement.sql.clone(), arguments))
-    }
-
-    /// A statement with the values of a group of rows, and more values behind them.
-    fn bound_rows(statement: &Statement, rows: Rows<'_>, more: &[Value<'_>]) -> sqlx::Result<Bound<Self>> {
+    /// A statement with the values of some rows, and more values behind them.
+    fn bound_rows(sql: &SqlStr, rows: &[impl AsRef<[Value]>], more: &[Value]) -> sqlx::Result<Bound<Self>> {
         let mut arguments = Self::Arguments::default();
         Self::bind_rows(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
-        more.iter().try_for_each(|value| Self::bind(&mut arguments, *value)).map_err(sqlx::Error::Encode)?;
-        Ok((statement.sql.clone(), arguments))
+        more.iter().try_for_each(|value| Self::bind(&mut arguments, value)).map_err(sqlx::Error::Encode)?;
+        Ok((sql.clone(), arguments))
     }
 }
 
-/// A statement for many calls, and the values of each.
-#[derive(Clone, Copy)]
-pub struct Group<'g> {
-    pub(super) statement: &'g Statement,
-    pub(super) rows: Rows<'g>,
-    /// Locks the rows that the statement is going to change and returns their keys. Only MySQL needs it, because MySQL
-    /// cannot return the keys of changed rows.
-    pub lock: Option<&'g Statement>,
+/// The words in which databases differ.
+pub struct Words {
+    /// The quotes around a name.
+    pub quote: char,
+    /// Whether a table's name may have a schema before a dot.
+    pub has_schemas: bool,
+    /// Whether parameters are `$1`, `$2` and so on; otherwise, each is `?`.
+    pub has_numbers: bool,
+    /// Whether an insert can ignore a key that exists, and a change can return the keys of the changed rows.
+    pub has_returning: bool,
+    /// The type of integers, in a cast.
+    pub integer: &'static str,
+    /// The first `?2` rows that are due at `?1`, as `sweep` and `postpone` name them.
+    pub due: &'static str,
+    /// Removes the expired rows among those that are `{due}`.
+    pub sweep: &'static str,
+    /// Postpones the renewed rows among those that are `{due}`.
+    pub postpone: &'static str,
+    /// Loads the rows that are live and whose key is the key of a call.
+    pub load_rows: &'static str,
+    /// Applies `{set}` to the rows that match one of `{rows}` by `{when}`. The first column of `{rows}` is the key.
+    pub change_rows: &'static str,
 }
+
+/// The words of SQLite, which PostgreSQL and MySQL share unless they say otherwise.
+pub(super) const WORDS: Words = Words {
+    quote: '"',
+    has_schemas: false,
+    has_numbers: false,
+    has_returning: true,
+    integer: "BIGINT",
+    due: "key IN (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2)",
+    sweep: "DELETE FROM {table} WHERE {due} AND expires_at <= ?1",
+    postpone: "UPDATE {table} SET sweep_at = expires_at WHERE {due} AND expires_at > ?1",
+    load_rows: "SELECT {columns}, moved_to FROM {table} WHERE {listed}",
+    change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when}{returning}",
+};
 
 /// The meaning of a database's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The statement did nothing, because another one was in its way or the server is starting. It may run again.
     Busy,
+    /// Nobody listens at the server's address, for instance because the server is being restarted.
+    Unreachable,
     /// The server gave up, or no connection was free in time.
     Late,
     /// The user name or the password is wrong.
@@ -125,20 +160,8 @@ pub enum Fault {
     Forbidden,
     /// A value is larger than the server accepts.
     TooLarge,
-    /// The key of an insert exists.
-    Taken,
     /// The database's file is damaged.
     Damaged,
-    /// The database cannot be reached, or any other error.
-    Other,
-}
-
-/// What an administrator can do about a failed launch.
-pub struct Advice {
-    /// The user may not use the table.
-    pub forbidden: &'static str,
-    /// The database did not answer in time.
-    pub late: &'static str,
     /// Any other error.
-    pub other: &'static str,
+    Other,
 }

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use sqlx::{AssertSqlSafe, ColumnIndex, Database, Decode, Executor, IntoArguments, Row, SqlStr, Type};
 
-use super::value::StoredRow;
 use crate::base::clock::Timestamp;
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
@@ -24,17 +23,14 @@ pub trait Driver: Database {
     /// Runs a statement and returns its rows.
     fn fetch(connection: &mut Self::Connection, bound: Bound<Self>) -> BoxFuture<'_, sqlx::Result<Vec<Self::Row>>>;
 
-    /// Runs SQL without parameters, which may be several statements.
-    fn run(connection: &mut Self::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<()>>;
+    /// Runs SQL without parameters, which may be several statements, and returns the number of rows.
+    fn run(connection: &mut Self::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<usize>>;
 
-    /// Whether SQL without parameters returns a row.
-    fn has_row(connection: &mut Self::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<bool>>;
-
-    /// The key in the first column of a row.
-    fn key(row: &Self::Row) -> Option<Key>;
+    /// Reads the key in the first column of a row.
+    fn key(row: &Self::Row) -> sqlx::Result<Key>;
 
     /// Reads a row of all columns.
-    fn stored_row(row: &Self::Row) -> sqlx::Result<StoredRow>;
+    fn entry(row: &Self::Row) -> sqlx::Result<(Key, Lookup)>;
 
     /// Reads the row of the statement that counts.
     fn stats(row: &Self::Row) -> sqlx::Result<Stats>;
@@ -60,26 +56,23 @@ where
         connection.fetch_all(sqlx::query_with::<DB, _>(sql, values))
     }
 
-    fn run(connection: &mut DB::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<()>> {
-        Box::pin(async { connection.execute(AssertSqlSafe(sql)).await.map(|_| ()) })
+    fn run(connection: &mut DB::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<usize>> {
+        Box::pin(async { connection.fetch_all(AssertSqlSafe(sql)).await.map(|rows| rows.len()) })
     }
 
-    fn has_row(connection: &mut DB::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<bool>> {
-        Box::pin(async { connection.fetch_optional(AssertSqlSafe(sql)).await.map(|row| row.is_some()) })
+    fn key(row: &DB::Row) -> sqlx::Result<Key> {
+        let key: Vec<u8> = row.try_get(0)?;
+        Key::from_slice(&key).ok_or_else(|| sqlx::Error::Decode("the length of a key is wrong".into()))
     }
 
-    fn key(row: &DB::Row) -> Option<Key> {
-        row.try_get::<Vec<u8>, _>(0).ok().and_then(|key| Key::from_slice(&key))
-    }
-
-    fn stored_row(row: &DB::Row) -> sqlx::Result<StoredRow> {
+    fn entry(row: &DB::Row) -> sqlx::Result<(Key, Lookup)> {
         let millis = |column: usize| row.try_get::<i64, _>(column).map(Timestamp::from_millis);
-        let key = Key::from_slice(&row.try_get::<Vec<u8>, _>(0)?);
+        let key = Self::key(row)?;
         let expires_at = millis(7)?;
         let Some(payload) = row.try_get::<Option<Vec<u8>>, _>(3)? else {
             let moved_to = row.try_get::<Option<Vec<u8>>, _>(8)?.and_then(|key| Key::from_slice(&key));
             let fate = moved_to.map_or(Fate::Ended, Fate::Moved);
-            return Ok(StoredRow { key, lookup: Lookup::Tombstone(Tombstone { fate, expires_at }) });
+            return Ok((key, Lookup::Tombstone(Tombstone { fate, expires_at })));
         };
         let version = Version::from_bits(row.try_get::<i64, _>(4)?.cast_unsigned());
         // Some databases keep these two as bytes.
@@ -89,7 +82,7 @@ where
             .with_payload(Bytes::from(payload))
             .with_times(millis(5)?, millis(6)?);
         record.identity = row.try_get_unchecked(2)?;
-        Ok(StoredRow { key, lookup: Lookup::Found(record) })
+        Ok((key, Lookup::Found(record)))
     }
 
     fn stats(row: &DB::Row) -> sqlx::Result<Stats> {

@@ -14,54 +14,35 @@ const LONGEST_IDLE: Duration = Duration::from_secs(60);
 /// A connection to a server is closed at this age, so that settings of the server and changes of its address take effect.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// An idle connection.
-pub(super) struct Idle<C> {
+/// A connection of the store's own.
+pub(super) struct OwnConnection<C> {
     pub connection: C,
-    pub opened_at: Instant,
-    since: Instant,
+    opened_at: Instant,
+    used_at: Instant,
     /// Whether the connection may be broken, or may still run a statement whose caller went away.
     is_doubtful: bool,
 }
 
-impl<C> Idle<C> {
-    pub(super) fn needs_test(&self) -> bool {
-        self.is_doubtful || self.since.elapsed() > UNTESTED
+impl<C> OwnConnection<C> {
+    pub(super) fn new(connection: C) -> Self {
+        let now = Instant::now();
+        Self { connection, opened_at: now, used_at: now, is_doubtful: false }
     }
 
-    fn is_too_old(&self, now: Instant) -> bool {
-        now.duration_since(self.since) > LONGEST_IDLE || now.duration_since(self.opened_at) > LIFETIME
+    pub(super) fn needs_test(&self) -> bool {
+        self.is_doubtful || self.used_at.elapsed() > UNTESTED
+    }
+
+    pub(super) fn is_too_old(&self) -> bool {
+        self.used_at.elapsed() > LONGEST_IDLE || self.opened_at.elapsed() > LIFETIME
     }
 }
 
-/// A stack of idle connections. The last one is the next to be used.
-pub(super) struct IdleConnections<C>(Vec<Idle<C>>);
-
-impl<C> IdleConnections<C> {
-    pub(super) const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    /// Adds a connection, which becomes idle now. A doubtful connection is used only after all others.
-    pub(super) fn push(&mut self, connection: C, opened_at: Instant, is_doubtful: bool) {
-        let index = if is_doubtful { 0 } else { self.0.len() };
-        self.0.insert(index, Idle { connection, opened_at, since: Instant::now(), is_doubtful });
-    }
-
-    /// Removes and returns the connection to be used next.
-    pub(super) fn pop(&mut self) -> Option<Idle<C>> {
-        self.0.pop()
-    }
-
-    /// Removes and returns the connections to a server that are too old to be used.
-    pub(super) fn remove_old(&mut self) -> Vec<Idle<C>> {
-        let now = Instant::now();
-        self.0.extract_if(.., |idle| idle.is_too_old(now)).collect()
-    }
-
-    /// Removes and returns all connections.
-    pub(super) fn remove_all(&mut self) -> Vec<Idle<C>> {
-        std::mem::take(&mut self.0)
-    }
+/// Adds a connection, which becomes idle now, to a stack of idle connections. The last one is the next to be used, and a
+/// doubtful connection is used only after all others.
+pub(super) fn put_back<C>(idle: &mut Vec<OwnConnection<C>>, connection: OwnConnection<C>, is_doubtful: bool) {
+    let index = if is_doubtful { 0 } else { idle.len() };
+    idle.insert(index, OwnConnection { used_at: Instant::now(), is_doubtful, ..connection });
 }
 
 #[cfg(test)]

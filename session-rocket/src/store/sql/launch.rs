@@ -1,11 +1,12 @@
 //! The checks of a launch: whether the database can be reached, and the table be used.
 
-use std::time::Duration;
+use std::io::ErrorKind::TimedOut;
+use std::sync::Arc;
 
 use super::connections::Connections;
 use super::dialect::{Dialect, Fault};
 use super::retry::retry;
-use super::statement::Statement;
+use super::statements::Statement;
 use super::table::Table;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::{Migrate, Options};
@@ -13,7 +14,7 @@ use crate::store::{Migrate, Options};
 /// Creates the table or checks it, as `options.migrate` says, and returns the length of the longest value that the
 /// database accepts.
 pub(super) async fn prepare<DB: Dialect>(
-    connections: &Connections<DB>,
+    connections: &Arc<Connections<DB>>,
     table: &Table,
     probes: &[Statement],
     options: &Options,
@@ -24,41 +25,49 @@ pub(super) async fn prepare<DB: Dialect>(
 }
 
 async fn prepare_once<DB: Dialect>(
-    connections: &Connections<DB>,
+    connections: &Arc<Connections<DB>>,
     table: &Table,
     probes: &[Statement],
     options: &Options,
 ) -> Result<usize> {
-    let cannot_connect = format!("cannot connect to {} at {}", DB::NAME, connections.address());
-    let cannot_use = format!("cannot use the table `{}` in {}", table.name(), DB::NAME);
-    let limit = options.timeout;
     // Large, and used once.
-    let borrowed = Box::pin(in_time::<DB, _>(limit, &cannot_connect, connections.borrow())).await;
-    let mut connection = borrowed?.map_err(|e| explained::<DB>(&cannot_connect, e))?;
+    let borrowed = Box::pin(in_time(options, connections.borrow())).await;
+    let mut connection = borrowed.map_err(|e| {
+        explained::<DB>(&format!("cannot connect to {} at {}", DB::NAME, connections.address()), table, e)
+    })?;
     if options.migrate != Migrate::Off {
-        let missing = in_time::<DB, _>(limit, &cannot_use, table.missing::<DB>(DB::STEPS, connection.get())).await?;
-        match (options.migrate, missing) {
-            (_, Ok(None)) => {}
-            (Migrate::Check, Ok(Some((version, name, _)))) => {
-                return Err(not_migrated(*version, name));
-            }
-            (Migrate::Check, Err(e)) => return Err(cannot_migrate::<DB>("read which migrations have run", table, e)),
-            // A user who may not read the record may have a table that works: the probes tell.
-            (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => {}
-            (_, Ok(Some(_)) | Err(_)) => {
-                let migrated = DB::migrate(connection.get(), table, limit).await;
-                migrated.map_err(|e| cannot_migrate::<DB>("migrate the session table", table, e))?;
-            }
-        }
+        migrate::<DB>(connection.get(), table, options).await?;
     }
     let probe = async {
         for probe in probes {
-            DB::execute(connection.get(), DB::bound(probe, &[])?).await?;
+            DB::execute(connection.get(), probe.bound::<DB>(&[])?).await?;
         }
         DB::longest(connection.get()).await
     };
-    let probed = in_time::<DB, _>(limit, &cannot_use, probe).await?;
-    connection.ended(probed).map_err(|e| explained::<DB>(&cannot_use, e))
+    let probed = Box::pin(in_time(options, probe)).await;
+    connection.ended(probed).map_err(|e| cannot::<DB>("use", table, e))
+}
+
+/// Runs the migrations, or checks that they have run.
+async fn migrate<DB: Dialect>(connection: &mut DB::Connection, table: &Table, options: &Options) -> Result<()> {
+    match (options.migrate, in_time(options, table.missing::<DB>(DB::STEPS, connection)).await) {
+        (_, Ok(None)) => Ok(()),
+        (Migrate::Check, Ok(Some((version, name, _)))) => Err(not_migrated(*version, name)),
+        (migrate, Err(error)) if migrate == Migrate::Check || DB::fault(&error) == Fault::Late => {
+            Err(cannot::<DB>("read the migrations of", table, error))
+        }
+        // A user who may not read the record may have a table that works: the probes tell.
+        (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => Ok(()),
+        (_, Ok(Some(_)) | Err(_)) => {
+            let migrated = DB::migrate(connection, table, options.timeout).await;
+            migrated.map_err(|e| cannot::<DB>("migrate", table, e))
+        }
+    }
+}
+
+/// Runs a step of a launch within the time limit.
+async fn in_time<A>(options: &Options, step: impl Future<Output = sqlx::Result<A>>) -> sqlx::Result<A> {
+    tokio::time::timeout(options.timeout, step).await.unwrap_or_else(|_| Err(std::io::Error::from(TimedOut).into()))
 }
 
 fn not_migrated(version: i64, name: &str) -> Error {
@@ -69,14 +78,17 @@ fn not_migrated(version: i64, name: &str) -> Error {
     Error::new(ErrorKind::Config, context)
 }
 
-/// Runs a step of a launch for at most `limit`.
-async fn in_time<DB: Dialect, A>(limit: Duration, problem: &str, step: impl Future<Output = A>) -> Result<A> {
-    let late = |_| Error::new(ErrorKind::Timeout, format!("{problem}: {}", DB::ADVICE.late));
-    tokio::time::timeout(limit, step).await.map_err(late)
+fn cannot<DB: Dialect>(verb: &str, table: &Table, error: sqlx::Error) -> Error {
+    explained::<DB>(&format!("cannot {verb} the table `{}` in {}", table.name(), DB::NAME), table, error)
 }
 
 /// Tells an administrator whether to wait or to change the configuration, and what to do.
-fn explained<DB: Dialect>(problem: &str, error: sqlx::Error) -> Error {
+fn explained<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> Error {
+    let rights = format!(
+        "grant its user SELECT, INSERT, UPDATE and DELETE on the table, and SELECT on `{}_migrations`; to create or change \
+         them, run `session-rocket migrate` as a user with these rights",
+        table.name()
+    );
     let (kind, advice) = match DB::fault(&error) {
         Fault::Login => (ErrorKind::Config, "the user name or the password is wrong"),
         Fault::NoDatabase => (ErrorKind::Config, "create the database, or connect to another one"),
@@ -86,22 +98,16 @@ fn explained<DB: Dialect>(problem: &str, error: sqlx::Error) -> Error {
              another `table`",
         ),
         Fault::NoSchema => (ErrorKind::Config, "create the schema, or set another `table`"),
-        Fault::Forbidden => (ErrorKind::Config, DB::ADVICE.forbidden),
-        Fault::Busy | Fault::Late => (ErrorKind::Timeout, DB::ADVICE.late),
-        Fault::TooLarge | Fault::Taken | Fault::Damaged | Fault::Other => (ErrorKind::Unavailable, DB::ADVICE.other),
+        Fault::Forbidden if DB::IS_SERVER => (ErrorKind::Config, rights.as_str()),
+        Fault::Forbidden => {
+            (ErrorKind::Config, "the database is read-only: let this user write to the file and to its directory")
+        }
+        Fault::Busy | Fault::Late if DB::IS_SERVER => {
+            (ErrorKind::Timeout, "it did not answer in time: is it overloaded, or behind a firewall?")
+        }
+        Fault::Busy | Fault::Late => (ErrorKind::Timeout, "another process holds the lock of the database"),
+        _ if DB::IS_SERVER => (ErrorKind::Unavailable, "is the server running, and is its address right?"),
+        _ => (ErrorKind::Unavailable, "may this user read the file, and is it a SQLite database?"),
     };
     Error::with_source(kind, format!("{problem}: {advice}"), error)
-}
-
-fn cannot_migrate<DB: Dialect>(what: &str, table: &Table, error: sqlx::Error) -> Error {
-    let problem = format!("cannot {what} in {}", DB::NAME);
-    if !DB::IS_SERVER || DB::fault(&error) != Fault::Forbidden {
-        return explained::<DB>(&problem, error);
-    }
-    let table = table.name();
-    let context = format!(
-        "{problem}: grant its user SELECT, INSERT, UPDATE and DELETE on the table `{table}`, and SELECT on \
-         `{table}_migrations`; to create or change them, run `session-rocket migrate` as a user with these rights"
-    );
-    Error::with_source(ErrorKind::Config, context, error)
 }

@@ -19,7 +19,6 @@ mod retry;
 mod server;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-mod statement;
 mod statements;
 mod store;
 mod table;

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult};
-use sqlx::{Arguments, Connection, MySql};
+use sqlx::{Arguments, Connection, MySql, SqlStr};
 
-use super::dialect::{Advice, Dialect, Fault, Group};
+use super::dialect::{Dialect, Fault, WORDS, Words};
 use super::driver::Driver;
-use super::server::{ADVICE, Server, parse};
-use super::statement::{Statement, Words};
+use super::server::{Server, parse};
 use super::store::SqlStore;
 use super::table::{Step, Table};
-use super::value::{Rows, Value};
+use super::value::{Call, Value};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::Options;
@@ -42,75 +42,59 @@ impl MySqlStore {
         if connect.get_database().is_none() {
             return Err(Error::new(ErrorKind::Config, "the URL names no database: write `mysql://…/database`"));
         }
-        Self::connect(connect, options).await
+        Self::own(move || connect.clone(), options).await
     }
 }
 
 impl Dialect for MySql {
     const WORDS: Words = Words {
         quote: '`',
-        has_schemas: false,
-        parameter: None,
-        larger: "GREATEST",
-        smaller: "LEAST",
-        same: "<=>",
-        integer: "SIGNED",
         // `INSERT IGNORE` would also ignore values that do not fit, so the error is read instead.
-        or_nothing: "",
-        load_rows: "SELECT {columns} FROM {table} WHERE `key` {list} AND expires_at > ?",
-        returning: "",
+        has_returning: false,
+        integer: "SIGNED",
+        // MySQL accepts no limit in a condition. All rows are locked at once, so that two sweeps do not each lock a part.
+        due: "(SELECT {key} AS place FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE) AS due \
+              STRAIGHT_JOIN {table} ON {key} = place",
+        sweep: "DELETE {table} FROM {due} WHERE expires_at <= ?1",
+        postpone: "UPDATE {due} SET sweep_at = expires_at WHERE expires_at > ?1",
         // In this order, because MySQL would rather read all rows of a small table, and wait for locked ones.
         change_rows: "UPDATE {rows} STRAIGHT_JOIN {table} SET {set} WHERE {when}",
-        // MySQL accepts no limit in a condition. All rows are locked at once, so that two sweeps do not each lock a part.
-        sweep: "DELETE {table} FROM (SELECT `key` AS place FROM {table} WHERE sweep_at <= ?1 \
-                ORDER BY sweep_at LIMIT ?2 FOR UPDATE) AS due STRAIGHT_JOIN {table} ON `key` = place \
-                WHERE expires_at <= ?1",
-        postpone: "UPDATE (SELECT `key` AS place FROM {table} WHERE sweep_at <= ?1 \
-                   ORDER BY sweep_at LIMIT ?2 FOR UPDATE) AS due STRAIGHT_JOIN {table} ON `key` = place \
-                   SET sweep_at = expires_at WHERE expires_at > ?1",
+        ..WORDS
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/mysql/0001_create.sql"))];
-    const ADVICE: Advice = ADVICE;
     const IS_SERVER: bool = true;
 
-    fn bind(arguments: &mut MySqlArguments, value: Value<'_>) -> Result<(), BoxDynError> {
-        match value {
-            Value::Int(number) => arguments.add(number),
-            Value::Bytes(bytes) => arguments.add(bytes),
-            // As bytes, so that no character set changes them.
-            Value::Scope(scope) => arguments.add(scope.as_bytes()),
-            Value::Identity(identity) => arguments.add(identity.map(str::as_bytes)),
-        }
+    /// Binds strings as bytes, so that no character set changes them.
+    fn bind(arguments: &mut MySqlArguments, value: &Value) -> Result<(), BoxDynError> {
+        if let Value::Int(number) = value { arguments.add(*number) } else { arguments.add(value.bytes()) }
     }
 
     fn rows_affected(result: &MySqlQueryResult) -> u64 {
         result.rows_affected()
     }
 
-    fn table_of(rows: Rows<'_>) -> String {
-        let column = |(index, value): (usize, &Value<'_>)| {
+    fn table_of(row: &[Value], rows: usize) -> String {
+        let column = |(index, value): (usize, &Value)| {
             let cast = if matches!(value, Value::Int(_)) { "SIGNED" } else { "BINARY" };
             format!("CAST(? AS {cast}) AS column{}", index + 1)
         };
-        let row = |row: &Vec<Value<'_>>| row.iter().enumerate().map(column).collect::<Vec<_>>().join(", ");
-        let rows: Vec<_> = rows.iter().map(row).collect();
-        format!("(SELECT {}) AS v", rows.join(" UNION ALL SELECT "))
+        let row = row.iter().enumerate().map(column).collect::<Vec<_>>().join(", ");
+        format!("(SELECT {}) AS v", vec![row; rows].join(" UNION ALL SELECT "))
     }
 
     // https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
-    fn fault(error: &sqlx::Error) -> Fault {
-        match (number(error), error) {
-            (Some(1062), _) => Fault::Taken,
+    fn database_fault(error: &sqlx::Error) -> Fault {
+        match number(error) {
             // A deadlock that this statement gave way to, or no connection left.
-            (Some(1213 | 1040), _) => Fault::Busy,
+            Some(1213 | 1040) => Fault::Busy,
             // A lock was not free in time, or the statement was cancelled.
-            (Some(1205 | 1317 | 1907 | 1969 | 3024), _) | (_, sqlx::Error::PoolTimedOut) => Fault::Late,
-            (Some(1045 | 1698), _) => Fault::Login,
-            (Some(1049), _) => Fault::NoDatabase,
-            (Some(1146 | 1054), _) => Fault::NoTable,
+            Some(1205 | 1317 | 1907 | 1969 | 3024) => Fault::Late,
+            Some(1045 | 1698) => Fault::Login,
+            Some(1049) => Fault::NoDatabase,
+            Some(1146 | 1054) => Fault::NoTable,
             // The user lacks a right, or the server is a replica.
-            (Some(1044 | 1142 | 1143 | 1227 | 1290 | 1792 | 1836), _) => Fault::Forbidden,
-            (Some(1153), _) => Fault::TooLarge,
+            Some(1044 | 1142 | 1143 | 1227 | 1290 | 1792 | 1836) => Fault::Forbidden,
+            Some(1153) => Fault::TooLarge,
             _ => Fault::Other,
         }
     }
@@ -134,7 +118,7 @@ impl Dialect for MySql {
             "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), innodb_lock_wait_timeout = {seconds}, \
              lock_wait_timeout = {seconds}"
         );
-        Self::run(connection, settings).await
+        Self::run(connection, settings).await.map(|_| ())
     }
 
     /// After an error, the caller closes the connection, and the server releases the lock.
@@ -151,13 +135,18 @@ impl Dialect for MySql {
         sqlx::query(release).bind(table.name()).execute(connection).await.map(|_| ())
     }
 
-    async fn change_many(connection: &mut MySqlConnection, group: &Group<'_>) -> sqlx::Result<Vec<Key>> {
-        let Some(lock) = group.lock else {
+    async fn change_many(
+        connection: &mut MySqlConnection,
+        sql: &SqlStr,
+        lock: Option<&SqlStr>,
+        calls: &[&Call],
+    ) -> sqlx::Result<Vec<Key>> {
+        let Some(lock) = lock else {
             // The statement inserts all rows or fails.
-            Self::execute(connection, Self::bound_rows(group.statement, group.rows, &[])?).await?;
-            return Ok(group.rows.iter().filter_map(|row| key(row)).collect());
+            Self::execute(connection, Self::bound_rows(sql, calls, &[])?).await?;
+            return Ok(calls.iter().map(|call| call.key).collect());
         };
-        if group.rows.len() == 1 {
+        if calls.len() == 1 {
             // Alone, the call takes one statement.
             return Ok(Vec::new());
         }
@@ -165,7 +154,7 @@ impl Dialect for MySql {
         // others could not insert there.
         Self::run(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned()).await?;
         let mut transaction = connection.begin().await?;
-        match change_locked(&mut transaction, lock, group).await {
+        match change_locked(&mut transaction, sql, lock, calls).await {
             Ok(changed) if !changed.is_empty() => transaction.commit().await.map(|()| changed),
             // At once, because the transaction has locked rows.
             undone => transaction.rollback().await.and(undone),
@@ -180,7 +169,7 @@ impl Dialect for MySql {
 
 impl Server for MySql {
     const FORM: &'static str = "mysql://user:password@host:port/database";
-    const PARAMETERS: &'static [&'static str] = &["sslca", "charset", "collation", "socket", "timezone", "time-zone"];
+    const PARAMETERS: &'static str = "sslca, charset, collation, socket, timezone, time-zone";
 }
 
 fn number(error: &sqlx::Error) -> Option<u16> {
@@ -190,35 +179,32 @@ fn number(error: &sqlx::Error) -> Option<u16> {
 /// Locks the rows of a group, changes them, and returns their keys; or no keys if not all could be changed.
 async fn change_locked(
     connection: &mut MySqlConnection,
-    lock: &Statement,
-    group: &Group<'_>,
+    sql: &SqlStr,
+    lock: &SqlStr,
+    calls: &[&Call],
 ) -> sqlx::Result<Vec<Key>> {
-    let rows: Vec<_> = group.rows.iter().map(|row| without_content(row)).collect();
+    let rows: Vec<_> = calls.iter().map(|call| without_payload(call)).collect();
     let locked = MySql::fetch(connection, MySql::bound_rows(lock, &rows, &[])?).await?;
-    let locked: Vec<Key> = locked.iter().filter_map(MySql::key).collect();
-    let rows: Vec<_> = group.rows.iter().map(|row| only_if_locked(&locked, row)).collect();
-    let done = MySql::execute(connection, MySql::bound_rows(group.statement, &rows, &[])?).await?;
+    let locked = locked.iter().map(MySql::key).collect::<sqlx::Result<Vec<_>>>()?;
+    let rows: Vec<_> = calls.iter().map(|call| only_if_locked(&locked, call)).collect();
+    let done = MySql::execute(connection, MySql::bound_rows(sql, &rows, &[])?).await?;
     let is_complete = usize::try_from(done.rows_affected()) == Ok(locked.len());
     Ok(if is_complete { locked } else { Vec::new() })
 }
 
-fn key(row: &[Value<'_>]) -> Option<Key> {
-    if let Some(Value::Bytes(Some(bytes))) = row.first() { Key::from_slice(bytes) } else { None }
-}
-
-/// The values of a change without the content, which the server does not need in order to lock the row.
-fn without_content<'v>(row: &[Value<'v>]) -> Vec<Value<'v>> {
-    let is_content = |index: usize, value: &Value<'_>| index > 0 && matches!(value, Value::Bytes(_));
-    let value = |(index, value)| if is_content(index, value) { Value::Bytes(None) } else { *value };
-    row.iter().enumerate().map(value).collect()
+/// The values of a change without the payload, which the server does not need in order to lock the row.
+fn without_payload(call: &Call) -> Vec<Value> {
+    let value = |value: &Value| match value {
+        Value::Payload(_) => Value::Payload(Bytes::new()),
+        other => other.clone(),
+    };
+    call.values.iter().map(value).collect()
 }
 
 /// The values of a change. If the row is not locked, the values match no row, because the statement would wait for the
 /// lock.
-fn only_if_locked<'v>(locked: &[Key], row: &[Value<'v>]) -> Vec<Value<'v>> {
-    let mut values = row.to_vec();
-    if !key(row).is_some_and(|key| locked.contains(&key)) {
-        values[0] = Value::Bytes(None);
-    }
+fn only_if_locked(locked: &[Key], call: &Call) -> Vec<Value> {
+    let mut values = call.values.clone();
+    values[0] = Value::Key(locked.contains(&call.key).then_some(call.key));
     values
 }

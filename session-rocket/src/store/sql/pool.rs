@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-#[cfg(feature = "mysql")]
-use super::mysql::MySqlStore;
-#[cfg(feature = "postgres")]
-use super::postgres::PostgresStore;
-#[cfg(feature = "sqlite")]
-use super::sqlite::SqliteStore;
+use super::store::SqlStore;
 use crate::base::error::Result;
 use crate::store::{Options, Store};
 
@@ -37,11 +32,11 @@ impl Pool {
     pub async fn open(self, options: &Options) -> Result<Arc<dyn Store>> {
         Ok(match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(pool) => Arc::new(SqliteStore::from_pool(pool, options).await?),
+            Self::Sqlite(pool) => Arc::new(SqlStore::<sqlx::Sqlite>::from_pool(pool, options).await?),
             #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => Arc::new(PostgresStore::from_pool(pool, options).await?),
+            Self::Postgres(pool) => Arc::new(SqlStore::<sqlx::Postgres>::from_pool(pool, options).await?),
             #[cfg(feature = "mysql")]
-            Self::MySql(pool) => Arc::new(MySqlStore::from_pool(pool, options).await?),
+            Self::MySql(pool) => Arc::new(SqlStore::<sqlx::MySql>::from_pool(pool, options).await?),
         })
     }
 
@@ -55,11 +50,11 @@ impl Pool {
     pub async fn share(self, options: &Options) -> Result<Arc<dyn Store>> {
         Ok(match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(pool) => Arc::new(SqliteStore::from_shared_pool(pool, options).await?),
+            Self::Sqlite(pool) => Arc::new(SqlStore::from_shared_pool(pool, options).await?),
             #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => Arc::new(PostgresStore::from_shared_pool(pool, options).await?),
+            Self::Postgres(pool) => Arc::new(SqlStore::from_shared_pool(pool, options).await?),
             #[cfg(feature = "mysql")]
-            Self::MySql(pool) => Arc::new(MySqlStore::from_shared_pool(pool, options).await?),
+            Self::MySql(pool) => Arc::new(SqlStore::from_shared_pool(pool, options).await?),
         })
     }
 }

@@ -1,17 +1,17 @@
 //! Sessions in PostgreSQL.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult};
 use sqlx::{Arguments, Connection, Executor, Postgres};
 
-use super::dialect::{Advice, Dialect, Fault};
-use super::server::{ADVICE, Server, parse};
-use super::statement::Words;
+use super::dialect::{Dialect, Fault, WORDS, Words};
+use super::server::{Server, parse};
 use super::store::SqlStore;
 use super::table::{Step, Table};
-use super::value::{Rows, Value};
+use super::value::Value;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::Options;
 
@@ -36,47 +36,36 @@ impl PostgresStore {
         if options.url.split(['?', '&']).any(|pair| pair == "statement-cache-capacity=0") {
             return Err(Error::new(ErrorKind::Config, UNCACHED));
         }
-        Self::connect(parse::<Postgres>(&options.url)?, options).await
+        let connect = parse::<Postgres>(&options.url)?;
+        Self::own(move || connect.clone(), options).await
     }
 }
 
 impl Dialect for Postgres {
     const WORDS: Words = Words {
-        quote: '"',
         has_schemas: true,
-        parameter: Some('$'),
-        larger: "GREATEST",
-        smaller: "LEAST",
-        same: "IS NOT DISTINCT FROM",
-        integer: "BIGINT",
-        or_nothing: " ON CONFLICT (key) DO NOTHING",
+        has_numbers: true,
+        // An array is computed once; a set might be computed again and again.
+        due: "key = ANY (ARRAY \
+              (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED))",
         // One search of the index for each key, even if the planner would rather read the whole table.
-        load_rows: "SELECT {columns} FROM (SELECT DISTINCT unnest($1)) AS wanted (place) CROSS JOIN LATERAL \
-                    (SELECT {columns} FROM {table} WHERE key = place AND expires_at > $2 OFFSET 0) AS found",
-        returning: " RETURNING key",
+        load_rows: "SELECT found.* FROM (SELECT DISTINCT unnest($1)) AS wanted (place) CROSS JOIN LATERAL \
+                    (SELECT {columns}, moved_to FROM {table} WHERE key = place AND expires_at > $2 OFFSET 0) AS found",
         // Rows that another statement has locked are skipped, because they would keep the whole group waiting.
         change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} AND ctid = ANY (ARRAY \
                       (SELECT place FROM unnest($1) AS wanted (wish) CROSS JOIN LATERAL \
                       (SELECT ctid AS place FROM {table} WHERE key = wish FOR UPDATE SKIP LOCKED) AS free)){returning}",
-        // An array is computed once; a set might be computed again and again.
-        sweep: "DELETE FROM {table} WHERE key = ANY (ARRAY \
-                (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED)) \
-                AND expires_at <= ?1",
-        postpone: "UPDATE {table} SET sweep_at = expires_at WHERE key = ANY (ARRAY \
-                   (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED)) \
-                   AND expires_at > ?1",
+        ..WORDS
     };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/postgres/0001_create.sql"))];
-    const ADVICE: Advice = ADVICE;
     const IS_SERVER: bool = true;
 
-    fn bind(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError> {
+    fn bind(arguments: &mut PgArguments, value: &Value) -> Result<(), BoxDynError> {
         match value {
-            Value::Int(number) => arguments.add(number),
-            Value::Bytes(bytes) => arguments.add(bytes),
-            Value::Scope(scope) => arguments.add(scope),
-            // As bytes, because PostgreSQL's strings cannot contain a NUL.
-            Value::Identity(identity) => arguments.add(identity.map(str::as_bytes)),
+            Value::Int(number) => arguments.add(*number),
+            Value::Scope(scope) => arguments.add(scope.as_str()),
+            // An identity as bytes, because PostgreSQL's strings cannot contain a NUL.
+            Value::Key(_) | Value::Payload(_) | Value::Identity(_) => arguments.add(value.bytes()),
         }
     }
 
@@ -84,49 +73,46 @@ impl Dialect for Postgres {
         result.rows_affected()
     }
 
-    fn table_of(rows: Rows<'_>) -> String {
-        let columns = 1..=rows.first().map_or(0, Vec::len);
-        let arrays: Vec<_> = columns.clone().map(|column| format!("${column}")).collect();
-        let names: Vec<_> = columns.map(|column| format!("column{column}")).collect();
-        format!("unnest({}) AS v ({})", arrays.join(", "), names.join(", "))
+    fn table_of(row: &[Value], _: usize) -> String {
+        let columns = |prefix| (1..=row.len()).map(|column| format!("{prefix}{column}")).collect::<Vec<_>>().join(", ");
+        format!("unnest({}) AS v ({})", columns("$"), columns("column"))
     }
 
     /// Binds an array for each column.
-    fn bind_rows(arguments: &mut PgArguments, rows: Rows<'_>) -> Result<(), BoxDynError> {
-        for column in 0..rows.first().map_or(0, Vec::len) {
-            let values = rows.iter().map(|row| row[column]);
-            match rows[0][column] {
+    fn bind_rows(arguments: &mut PgArguments, rows: &[impl AsRef<[Value]>]) -> Result<(), BoxDynError> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        for (column, kind) in first.as_ref().iter().enumerate() {
+            let values = rows.iter().map(|row| &row.as_ref()[column]);
+            match kind {
                 Value::Int(_) => arguments.add(values.map(int).collect::<Vec<_>>())?,
                 Value::Scope(_) => arguments.add(values.map(scope).collect::<Vec<_>>())?,
-                Value::Bytes(_) | Value::Identity(_) => arguments.add(values.map(bytes).collect::<Vec<_>>())?,
+                _ => arguments.add(values.map(Value::bytes).collect::<Vec<_>>())?,
             }
         }
         Ok(())
     }
 
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
-    fn fault(error: &sqlx::Error) -> Fault {
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        match (code.as_deref(), error) {
+    fn database_fault(error: &sqlx::Error) -> Fault {
+        match code(error).as_deref() {
             // A serialization failure, a deadlock, no connection left, or the server starts or stops.
-            (Some("40001" | "40P01" | "53300" | "57P03"), _) => Fault::Busy,
+            Some("40001" | "40P01" | "53300" | "57P03") => Fault::Busy,
             // The statement was cancelled, or a lock was not free in time.
-            (Some("57014" | "55P03"), _) | (_, sqlx::Error::PoolTimedOut) => Fault::Late,
-            (Some("28P01" | "28000"), _) => Fault::Login,
-            (Some("3D000"), _) => Fault::NoDatabase,
-            (Some("42P01" | "42703"), _) => Fault::NoTable,
-            (Some("3F000"), _) => Fault::NoSchema,
+            Some("57014" | "55P03") => Fault::Late,
+            Some("28P01" | "28000") => Fault::Login,
+            Some("3D000") => Fault::NoDatabase,
+            Some("42P01" | "42703") => Fault::NoTable,
+            Some("3F000") => Fault::NoSchema,
             // The user lacks a right, or the server is a replica.
-            (Some("42501" | "25006"), _) => Fault::Forbidden,
+            Some("42501" | "25006") => Fault::Forbidden,
             _ => Fault::Other,
         }
     }
 
     fn is_refusal(error: &sqlx::Error) -> bool {
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         // With these classes, a pooler reports that it lost the server, and a server that it stops. Either may have
         // committed.
-        code.is_some_and(|code| !["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)))
+        code(error).is_some_and(|code| !["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)))
     }
 
     fn address(connect: &PgConnectOptions) -> String {
@@ -152,18 +138,8 @@ impl Dialect for Postgres {
 
 impl Server for Postgres {
     const FORM: &'static str = "postgres://user:password@host:port/database";
-    const PARAMETERS: &'static [&'static str] = &[
-        "sslrootcert",
-        "ssl-root-cert",
-        "host",
-        "hostaddr",
-        "port",
-        "dbname",
-        "user",
-        "password",
-        "application_name",
-        "options",
-    ];
+    const PARAMETERS: &'static str =
+        "sslrootcert, ssl-root-cert, host, hostaddr, port, dbname, user, password, application_name, options";
 
     fn with_limit(connect: PgConnectOptions, limit: Duration) -> PgConnectOptions {
         match connect.get_options() {
@@ -173,20 +149,16 @@ impl Server for Postgres {
     }
 }
 
-fn int(value: Value<'_>) -> Option<i64> {
-    if let Value::Int(number) = value { number } else { None }
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
 
-fn scope(value: Value<'_>) -> Option<&str> {
+fn int(value: &Value) -> Option<i64> {
+    if let Value::Int(number) = value { *number } else { None }
+}
+
+fn scope(value: &Value) -> Option<&str> {
     if let Value::Scope(scope) = value { Some(scope) } else { None }
-}
-
-fn bytes(value: Value<'_>) -> Option<&[u8]> {
-    match value {
-        Value::Bytes(bytes) => bytes,
-        Value::Identity(identity) => identity.map(str::as_bytes),
-        Value::Int(_) | Value::Scope(_) => None,
-    }
 }
 
 #[cfg(test)]

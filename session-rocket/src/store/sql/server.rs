@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use sqlx::Pool;
 
-use super::client::Client;
 use super::connections::Connections;
-use super::dialect::{Advice, ConnectOptions, Dialect};
+use super::dialect::{ConnectOptions, Dialect};
 use super::store::SqlStore;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::Options;
@@ -16,22 +15,14 @@ use crate::store::Options;
 const CONNECTIONS: u32 = 10;
 
 /// The parameters that sqlx accepts after the `?` of each server's URL.
-const PARAMETERS: [&str; 8] =
-    ["sslmode", "ssl-mode", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "statement-cache-capacity"];
-
-pub(super) const ADVICE: Advice = Advice {
-    forbidden: "grant its user SELECT, INSERT, UPDATE and DELETE on the table, or connect as a user that may write (to \
-                create the table, the user must be allowed to create tables as well)",
-    late: "it did not answer in time: is it overloaded, or behind a firewall?",
-    other: "is the server running, and is its address right?",
-};
+const PARAMETERS: &str = "sslmode, ssl-mode, ssl-ca, sslcert, ssl-cert, sslkey, ssl-key, statement-cache-capacity, ";
 
 /// A database that is reached over the network.
 pub trait Server: Dialect {
     /// The form of its URL.
     const FORM: &'static str;
     /// The further parameters that sqlx accepts after the `?`.
-    const PARAMETERS: &'static [&'static str];
+    const PARAMETERS: &'static str;
 
     /// Makes the server give up the statements of a connection after the given time, if connect options can say so.
     fn with_limit(connect: ConnectOptions<Self>, _: Duration) -> ConnectOptions<Self> {
@@ -40,11 +31,6 @@ pub trait Server: Dialect {
 }
 
 impl<DB: Server> SqlStore<DB> {
-    /// Opens a store on connections of its own.
-    pub(super) async fn connect(connect: ConnectOptions<DB>, options: &Options) -> Result<Self> {
-        Self::own(move || connect.clone(), options).await
-    }
-
     /// Opens a store in the database of an application's pool, on connections of its own, which use the pool's connect
     /// options. `options.url` is not used.
     ///
@@ -55,22 +41,14 @@ impl<DB: Server> SqlStore<DB> {
         Self::own(move || (*pool.connect_options()).clone(), options).await
     }
 
-    /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
-    /// are not used, and the pool's settings stay as they are.
-    ///
-    /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
-    pub async fn from_shared_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
-        Self::on(Connections::of_application(pool, options.timeout), options).await
-    }
-
-    async fn own(connect: impl Fn() -> ConnectOptions<DB> + Send + Sync + 'static, options: &Options) -> Result<Self> {
+    /// Opens a store on connections of its own, each opened with the options that `connect` returns at that time.
+    pub(super) async fn own(
+        connect: impl Fn() -> ConnectOptions<DB> + Send + Sync + 'static,
+        options: &Options,
+    ) -> Result<Self> {
         let (limit, size) = (options.timeout, options.max_connections.unwrap_or(CONNECTIONS));
-        Self::on(Connections::own(move || DB::with_limit(connect(), limit), size, limit), options).await
-    }
-
-    async fn on(connections: Connections<DB>, options: &Options) -> Result<Self> {
-        Ok(Self::new(Client::open(connections.clone(), connections, None, options).await?))
+        let connections = Connections::own(move || DB::with_limit(connect(), limit), size, limit);
+        Self::on(connections.clone(), connections, None, options).await
     }
 }
 
@@ -87,29 +65,26 @@ pub(super) fn parse<DB: Server>(url: &str) -> Result<ConnectOptions<DB>> {
 
 /// Checks a URL before the driver does. The driver would take a password with an unescaped character for a host, and would
 /// log unknown parameters.
-fn check(url: &str, form: &str, parameters: &[&str]) -> Result<()> {
+fn check(url: &str, form: &str, parameters: &str) -> Result<()> {
     let invalid = |problem: &str| Err(Error::new(ErrorKind::Config, format!("the URL {problem}: write `{form}`")));
     let Some((_, rest)) = url.split_once("://") else { return invalid("has no `//`") };
-    let (address, more) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let more = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
     if more.contains('@') {
         return invalid(
             "has an `@` in its path or query: in a user name or a password, `@`, `/`, `?`, `#` and `:` are written `%40`, \
              `%2F`, `%3F`, `%23` and `%3A`",
         );
     }
-    let port = address.rsplit_once('@').map_or(address, |(_, host)| host).rsplit_once(':').map(|(_, port)| port);
-    if port.is_some_and(|port| !port.ends_with(']') && port.parse::<u16>().is_err()) {
-        return invalid("has a port that is no number");
-    }
     let query = more.split_once('?').map_or("", |(_, query)| query);
-    let names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
-    let known = [&PARAMETERS, parameters].concat();
-    let is_known = |name: &str| name.is_empty() || known.contains(&name) || name.starts_with("options[");
-    match names.into_iter().find(|name| !is_known(name)) {
-        Some(_) => invalid(&format!("has an unknown parameter (known are {})", known.join(", "))),
-        None => Ok(()),
+    let known = PARAMETERS.to_owned() + parameters;
+    let mut names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    let is_known =
+        |name: &str| name.is_empty() || known.split(", ").any(|known| known == name) || name.starts_with("options[");
+    if !names.all(is_known) {
+        return invalid(&format!("has an unknown parameter (known are {known})"));
     }
+    Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "postgres"))]
 mod tests;

@@ -4,6 +4,7 @@ mod url;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::error::BoxDynError;
@@ -11,13 +12,11 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, Sqli
 use sqlx::{Arguments, Connection, Sqlite, SqlitePool};
 
 use self::url::Url;
-use super::client::Client;
 use super::connections::Connections;
-use super::dialect::{Advice, Dialect, Fault};
-use super::statement::Words;
+use super::dialect::{Dialect, Fault};
 use super::store::SqlStore;
 use super::table::{Step, Table};
-use super::value::{Rows, Value};
+use super::value::Value;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::{Migrate, Options};
 
@@ -87,34 +86,15 @@ impl SqliteStore {
         }
     }
 
-    /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
-    /// are not used, and the pool's settings stay as they are.
-    ///
-    /// # Errors
-    /// When the database cannot be migrated, or the table's name is invalid.
-    pub async fn from_shared_pool(pool: SqlitePool, options: &Options) -> Result<Self> {
-        let connections = Connections::of_application(pool, options.timeout);
-        Self::on(connections.clone(), connections, None, options).await
-    }
-
     /// Opens a store in a file, which is watched if its `path` is known.
     async fn in_file(connect: SqliteConnectOptions, path: Option<PathBuf>, options: &Options) -> Result<Self> {
         let readers = connect.clone().create_if_missing(false).pragma("query_only", "on");
         let readers = own(readers, options.max_connections.unwrap_or(READERS), options);
         Self::on(own(connect, 1, options), readers, path, options).await
     }
-
-    async fn on(
-        writer: Connections<Sqlite>,
-        readers: Connections<Sqlite>,
-        path: Option<PathBuf>,
-        options: &Options,
-    ) -> Result<Self> {
-        Ok(Self::new(Client::open(writer, readers, path, options).await?))
-    }
 }
 
-fn own(connect: SqliteConnectOptions, size: u32, options: &Options) -> Connections<Sqlite> {
+fn own(connect: SqliteConnectOptions, size: u32, options: &Options) -> Arc<Connections<Sqlite>> {
     let connect = connect.busy_timeout(BUSY_TIMEOUT.min(options.timeout));
     Connections::own(move || connect.clone(), size, options.timeout)
 }
@@ -151,37 +131,15 @@ async fn file_of(pool: &SqlitePool, limit: Duration) -> Result<Option<PathBuf>> 
 }
 
 impl Dialect for Sqlite {
-    const WORDS: Words = Words {
-        quote: '"',
-        has_schemas: false,
-        parameter: Some('?'),
-        larger: "MAX",
-        smaller: "MIN",
-        same: "IS",
-        integer: "INTEGER",
-        or_nothing: " ON CONFLICT (key) DO NOTHING",
-        load_rows: "SELECT {columns} FROM {table} WHERE key {list} AND expires_at > ?",
-        returning: " RETURNING key",
-        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when}{returning}",
-        sweep: "DELETE FROM {table} WHERE key IN \
-                (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AND expires_at <= ?1",
-        postpone: "UPDATE {table} SET sweep_at = expires_at WHERE key IN \
-                   (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2) AND expires_at > ?1",
-    };
     const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/sqlite/0001_create.sql"))];
-    const ADVICE: Advice = Advice {
-        forbidden: "the database is read-only: let this user write to the file and to its directory",
-        late: "another process holds the lock of the database",
-        other: "may this user read the file, and is it a SQLite database?",
-    };
     const IS_SERVER: bool = false;
 
-    fn bind(arguments: &mut SqliteArguments, value: Value<'_>) -> Result<(), BoxDynError> {
+    fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxDynError> {
         match value {
-            Value::Int(number) => arguments.add(number),
-            Value::Bytes(bytes) => arguments.add(bytes),
-            Value::Scope(scope) => arguments.add(scope),
-            Value::Identity(identity) => arguments.add(identity),
+            Value::Int(number) => arguments.add(*number),
+            Value::Key(_) | Value::Payload(_) => arguments.add(value.bytes()),
+            Value::Scope(scope) => arguments.add(scope.as_str()),
+            Value::Identity(identity) => arguments.add(identity.as_deref()),
         }
     }
 
@@ -189,24 +147,23 @@ impl Dialect for Sqlite {
         result.rows_affected()
     }
 
-    fn table_of(rows: Rows<'_>) -> String {
-        let row = |row: &Vec<Value<'_>>| format!("({})", vec!["?"; row.len()].join(", "));
-        format!("(VALUES {}) AS v", rows.iter().map(row).collect::<Vec<_>>().join(", "))
+    fn table_of(row: &[Value], rows: usize) -> String {
+        let row = format!("({})", vec!["?"; row.len()].join(", "));
+        format!("(VALUES {}) AS v", vec![row; rows].join(", "))
     }
 
     // https://www.sqlite.org/rescode.html
-    fn fault(error: &sqlx::Error) -> Fault {
+    fn database_fault(error: &sqlx::Error) -> Fault {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         // The low byte is the code, and the other bytes are details.
-        match (code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff), error) {
+        match code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff) {
             // SQL that does not fit the tables.
-            (Some(1), _) => Fault::NoTable,
+            Some(1) => Fault::NoTable,
             // Another connection has the lock.
-            (Some(5 | 6), _) => Fault::Busy,
-            (Some(8), _) => Fault::Forbidden,
+            Some(5 | 6) => Fault::Busy,
+            Some(8) => Fault::Forbidden,
             // The file is malformed, or no database.
-            (Some(11 | 26), _) => Fault::Damaged,
-            (_, sqlx::Error::PoolTimedOut) => Fault::Late,
+            Some(11 | 26) => Fault::Damaged,
             _ => Fault::Other,
         }
     }

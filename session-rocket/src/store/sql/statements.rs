@@ -1,18 +1,19 @@
 //! The statements of a session table. Each is written once for all databases.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::batch::SIZES;
-use super::dialect::{Dialect, Group};
-use super::statement::Statement;
+use super::dialect::Dialect;
+use super::driver::Bound;
 use super::table::Table;
-use super::value::Rows;
+use super::value::{Call, Value};
 
 /// All statements for one session table.
 pub(super) struct Statements {
     pub load: Grouped,
     pub insert: Grouped,
-    pub replace_expired: Statement,
     /// Changes no indexed column, and does nothing if one would have to change.
     pub update: Grouped,
     /// Changes indexed columns as well.
@@ -20,157 +21,198 @@ pub(super) struct Statements {
     pub touch: Grouped,
     pub retire: Grouped,
     pub delete: Statement,
+    pub delete_expired: Statement,
     pub sweep: Statement,
     pub postpone: Statement,
     pub list: Statement,
     pub retire_all: Statement,
+    /// Counts live sessions, tombstones, expired rows and the bytes of payloads, and finds the oldest live session.
     pub stats: Statement,
     /// Each needs a right on the table and changes nothing.
     pub probes: [Statement; 4],
 }
 
-/// A statement for one call, and for groups of calls.
-pub(super) struct Grouped {
+/// A statement for one call.
+pub(super) struct Statement {
     /// The verb for errors.
     pub verb: &'static str,
+    sql: SqlStr,
+    /// The index of each parameter's value.
+    order: Vec<usize>,
+}
+
+/// A statement for one call, and for groups of calls.
+pub(super) struct Grouped {
     pub alone: Statement,
-    together: BySize,
+    pub group: BySize,
     /// Locks the rows that the statement is going to change, unless another transaction has locked one, and returns their
     /// keys.
-    lock: Option<BySize>,
+    pub lock: Option<BySize>,
 }
 
 /// A statement for groups of calls, for each size of a group.
-struct BySize {
+pub(super) struct BySize {
     table: Table,
+    /// The SQL, in which `{rows}` is the table of the calls' values, and `{listed}` the condition that a row is live and has
+    /// the key of a call.
     text: String,
-    sizes: [OnceLock<Statement>; SIZES.len()],
+    sizes: [OnceLock<SqlStr>; SIZES.len()],
+}
+
+impl Statement {
+    /// Parses SQL whose parameters are `?1`, `?2` and so on.
+    fn new<DB: Dialect>(verb: &'static str, table: &Table, text: &str) -> Self {
+        let text = in_words::<DB>(text);
+        let mut order = Vec::new();
+        let mut parts = text.split('?');
+        let mut sql = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            let (number, rest) = part.split_at(digits);
+            order.push(number.parse::<usize>().unwrap_or_default().saturating_sub(1));
+            let parameter = if DB::WORDS.has_numbers { format!("${}", order.len()) } else { "?".to_owned() };
+            sql.extend([&parameter, rest]);
+        }
+        Self { verb, sql: safe(table, &sql), order }
+    }
+
+    /// The statement with its values.
+    pub(super) fn bound<DB: Dialect>(&self, values: &[Value]) -> sqlx::Result<Bound<DB>> {
+        let mut arguments = DB::Arguments::default();
+        for index in &self.order {
+            DB::bind(&mut arguments, &values[*index]).map_err(sqlx::Error::Encode)?;
+        }
+        Ok((self.sql.clone(), arguments))
+    }
 }
 
 impl BySize {
-    fn new(table: &Table, text: String) -> Self {
+    /// The parameters of `text` are the columns of the calls' values.
+    fn new<DB: Dialect>(table: &Table, text: &str) -> Self {
+        let text = in_words::<DB>(text).replace('?', "v.column");
         Self { table: table.clone(), text, sizes: [const { OnceLock::new() }; SIZES.len()] }
     }
 
-    /// The statement for a group of as many calls as `rows`.
-    fn of<DB: Dialect>(&self, rows: Rows<'_>) -> &Statement {
-        let size = SIZES.partition_point(|size| *size < rows.len()).min(SIZES.len() - 1);
+    /// The statement for a group of calls.
+    pub(super) fn of<DB: Dialect>(&self, calls: &[&Call]) -> &SqlStr {
+        let size = SIZES.partition_point(|size| *size < calls.len()).min(SIZES.len() - 1);
         self.sizes[size].get_or_init(|| {
-            let list = format!("IN ({})", vec!["?"; rows.len()].join(", "));
-            Statement::of_rows(&DB::WORDS, &self.table, &self.text, &DB::table_of(rows), &list)
+            let rows = DB::table_of(calls.first().map_or(&[], |call| &call.values), calls.len());
+            let listed = format!("{{key}} IN ({}) AND expires_at > ?", vec!["?"; calls.len()].join(", "));
+            safe(&self.table, &self.text.replace("{rows}", &rows).replace("{listed}", &in_words::<DB>(&listed)))
         })
     }
 }
 
 impl Grouped {
-    fn new<DB: Dialect>(verb: &'static str, table: &Table, alone: &str, together: String) -> Self {
-        let alone = Statement::new(&DB::WORDS, table, alone);
-        Self { verb, alone, together: BySize::new(table, together), lock: None }
+    fn new<DB: Dialect>(verb: &'static str, table: &Table, alone: &str, group: &str) -> Self {
+        let alone = Statement::new::<DB>(verb, table, alone);
+        Self { alone, group: BySize::new::<DB>(table, group), lock: None }
     }
 
-    /// A change of the row for which `when` is true. The parameters are those of one call.
+    /// A change of the row for which `when` is true.
     fn change<DB: Dialect>(verb: &'static str, table: &Table, set: &str, when: &str) -> Self {
-        let alone = format!("UPDATE {{table}} SET {set} WHERE {when}");
-        let of_rows = |text: &str| text.replace("{set}", set).replace("{when}", when).replace('?', "v.column");
-        let lock = "SELECT {key} FROM {rows} STRAIGHT_JOIN {table} WHERE {when} FOR UPDATE NOWAIT";
-        Self {
-            lock: DB::WORDS.returning.is_empty().then(|| BySize::new(table, of_rows(lock))),
-            ..Self::new::<DB>(verb, table, &alone, of_rows(DB::WORDS.change_rows))
+        let fill = |text: &str| text.replace("{set}", set).replace("{when}", when);
+        let alone = fill("UPDATE {table} SET {set} WHERE {when}");
+        let mut change = Self::new::<DB>(verb, table, &alone, &fill(DB::WORDS.change_rows));
+        if !DB::WORDS.has_returning {
+            let lock = fill("SELECT {key} FROM {rows} STRAIGHT_JOIN {table} WHERE {when} FOR UPDATE NOWAIT");
+            change.lock = Some(BySize::new::<DB>(table, &lock));
         }
-    }
-
-    /// The statement for a group of calls whose values are `rows`.
-    pub(super) fn group<'g, DB: Dialect>(&'g self, rows: Rows<'g>) -> Group<'g> {
-        let lock = self.lock.as_ref().map(|lock| lock.of::<DB>(rows));
-        Group { statement: self.together.of::<DB>(rows), rows, lock }
+        change
     }
 }
 
-const COLUMNS: &str = "{key}, scope, identity, payload, version, created_at, updated_at, expires_at";
-const LIVE: &str = "payload IS NOT NULL AND expires_at >";
-const ENDED: &str = "payload = NULL, identity = NULL, updated_at = ?2, expires_at = ?3, sweep_at = ?3, version = 0";
-/// The columns without an index.
-const CONTENT: &str = "payload = ?4, version = ?5, created_at = ?6, updated_at = ?7, expires_at = ?8";
+/// Replaces the words in braces, some of which differ between databases.
+fn in_words<DB: Dialect>(text: &str) -> String {
+    let words = DB::WORDS;
+    let [or_nothing, returning] =
+        if words.has_returning { [" ON CONFLICT (key) DO NOTHING", " RETURNING key"] } else { ["", ""] };
+    text.replace("{due}", words.due)
+        .replace("{columns}", "{key}, scope, identity, payload, version, created_at, updated_at, expires_at")
+        // The columns without an index.
+        .replace("{content}", "payload = ?4, version = ?5, created_at = ?6, updated_at = ?7, expires_at = ?8")
+        .replace(
+            "{ended}",
+            "payload = NULL, identity = NULL, version = 0, updated_at = ?2, expires_at = ?3, sweep_at = ?3",
+        )
+        .replace("{expected}", "{key} = ?1 AND version = ?9 AND {live} ?10")
+        .replace("{live}", "payload IS NOT NULL AND expires_at >")
+        // `key` is a reserved word in MySQL.
+        .replace("{key}", &format!("{0}key{0}", words.quote))
+        .replace("{integer}", words.integer)
+        .replace("{or_nothing}", or_nothing)
+        .replace("{returning}", returning)
+}
+
+/// Safe because the table's name is quoted, and everything else in these statements is written in this crate.
+fn safe(table: &Table, text: &str) -> SqlStr {
+    AssertSqlSafe(Arc::<str>::from(table.fill(text))).into_sql_str()
+}
 
 impl Statements {
     pub(super) fn new<DB: Dialect>(table: &Table) -> Self {
-        let statement = |text: &str| Statement::new(&DB::WORDS, table, text);
-        let change = |verb, set: &str, when: &str| Grouped::change::<DB>(verb, table, set, when);
+        let statement = |verb, text| Statement::new::<DB>(verb, table, text);
+        let grouped = |verb, alone, group| Grouped::new::<DB>(verb, table, alone, group);
+        let change = |verb, set, when| Grouped::change::<DB>(verb, table, set, when);
         Self {
-            load: load::<DB>(table),
-            insert: insert::<DB>(table),
-            replace_expired: statement(&format!(
-                "UPDATE {{table}} SET scope = ?2, identity = ?3, {CONTENT}, sweep_at = ?8, moved_to = NULL \
-                 WHERE {{key}} = ?1 AND expires_at <= ?9"
-            )),
-            update: update::<DB>(table),
-            overwrite: statement(&format!(
-                "UPDATE {{table}} SET scope = ?2, identity = ?3, {CONTENT}, sweep_at = {{smaller}}(sweep_at, ?8) \
-                 WHERE {{key}} = ?1 AND version = ?9 AND {LIVE} ?10"
-            )),
+            load: grouped("load", LOAD, DB::WORDS.load_rows),
+            insert: grouped("create", INSERT, INSERT_ROWS),
+            update: change("save", "{content}", IS_EXPECTED_AND_KEEPS_INDICES),
+            overwrite: statement("save", OVERWRITE),
             touch: change(
                 "refresh",
-                "expires_at = {larger}(expires_at, ?2)",
-                &format!("{{key}} = ?1 AND version = ?3 AND {LIVE} ?4"),
+                "expires_at = CASE WHEN expires_at < ?2 THEN ?2 ELSE expires_at END",
+                "{key} = ?1 AND version = ?3 AND {live} ?4",
             ),
             retire: change(
                 "end",
-                &format!("{ENDED}, moved_to = ?4"),
-                &format!("{{key}} = ?1 AND {LIVE} ?2 AND (?5 IS NULL OR version = ?5)"),
+                "{ended}, moved_to = ?4",
+                "{key} = ?1 AND {live} ?2 AND (?5 IS NULL OR version = ?5)",
             ),
-            delete: statement("DELETE FROM {table} WHERE {key} = ?1"),
-            sweep: statement(DB::WORDS.sweep),
-            postpone: statement(DB::WORDS.postpone),
-            list: statement(&format!(
-                "SELECT {COLUMNS}, moved_to FROM {{table}} WHERE scope = ?1 AND identity = ?2 AND {LIVE} ?3"
-            )),
-            retire_all: statement(&format!(
-                "UPDATE {{table}} SET {ENDED}, moved_to = NULL \
-                 WHERE scope = ?1 AND identity = ?4 AND {LIVE} ?2 AND (?5 IS NULL OR {{key}} <> ?5)"
-            )),
-            stats: statement(&counts()),
-            probes: probes().map(|text| statement(&text)),
+            delete: statement("delete", "DELETE FROM {table} WHERE {key} = ?1"),
+            delete_expired: statement("create", "DELETE FROM {table} WHERE {key} = ?1 AND expires_at <= ?2"),
+            sweep: statement("sweep", DB::WORDS.sweep),
+            postpone: statement("sweep", DB::WORDS.postpone),
+            list: statement("list", LIST),
+            retire_all: statement("end", RETIRE_ALL),
+            stats: statement("count", STATS),
+            probes: PROBES.map(|text| statement("load", text)),
         }
     }
 }
 
-fn update<DB: Dialect>(table: &Table) -> Grouped {
-    let is_same = format!("{{key}} = ?1 AND version = ?9 AND {LIVE} ?10");
-    let keeps = "scope = ?2 AND identity {same} ?3 AND sweep_at <= ?8";
-    Grouped::change::<DB>("save", table, CONTENT, &format!("{is_same} AND {keeps}"))
-}
+const LOAD: &str = "SELECT {columns}, moved_to FROM {table} WHERE {key} = ?1 AND expires_at > ?2";
 
-fn load<DB: Dialect>(table: &Table) -> Grouped {
-    let columns = format!("{COLUMNS}, moved_to");
-    let alone = format!("SELECT {columns} FROM {{table}} WHERE {{key}} = ?1 AND expires_at > ?2");
-    Grouped::new::<DB>("load", table, &alone, DB::WORDS.load_rows.replace("{columns}", &columns))
-}
+const INSERT: &str =
+    "INSERT INTO {table} ({columns}, sweep_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8){or_nothing}";
 
-fn insert<DB: Dialect>(table: &Table) -> Grouped {
-    let insert = format!("INSERT INTO {{table}} ({COLUMNS}, sweep_at)");
-    let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8";
-    let alone = format!("{insert} VALUES ({values}){{or_nothing}}");
-    let values = values.replace('?', "v.column");
-    let together = format!("{insert} SELECT {values} FROM {{rows}} WHERE 1 = 1{{or_nothing}}{{returning}}");
-    Grouped::new::<DB>("create", table, &alone, together)
-}
+const INSERT_ROWS: &str = "INSERT INTO {table} ({columns}, sweep_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8 FROM {rows} \
+                           WHERE 1 = 1{or_nothing}{returning}";
 
-/// Counts live sessions, tombstones, expired rows and the bytes of payloads, and finds the oldest live session.
-fn counts() -> String {
-    format!(
-        "SELECT CAST(COUNT(CASE WHEN {LIVE} ?1 THEN 1 END) AS {{integer}}), \
-         CAST(COUNT(CASE WHEN payload IS NULL AND expires_at > ?1 THEN 1 END) AS {{integer}}), \
-         CAST(COUNT(CASE WHEN expires_at <= ?1 THEN 1 END) AS {{integer}}), \
-         CAST(COALESCE(SUM(LENGTH(payload)), 0) AS {{integer}}), \
-         MIN(CASE WHEN {LIVE} ?1 THEN created_at END) FROM {{table}}"
-    )
-}
+const IS_EXPECTED_AND_KEEPS_INDICES: &str =
+    "{expected} AND scope = ?2 AND (identity = ?3 OR identity IS NULL AND ?3 IS NULL) AND sweep_at <= ?8";
 
-fn probes() -> [String; 4] {
-    [
-        format!("SELECT {COLUMNS}, moved_to FROM {{table}} WHERE 1 = 0"),
-        format!("INSERT INTO {{table}} ({COLUMNS}, sweep_at) SELECT {COLUMNS}, sweep_at FROM {{table}} WHERE 1 = 0"),
-        "UPDATE {table} SET version = 0 WHERE 1 = 0".to_owned(),
-        "DELETE FROM {table} WHERE 1 = 0".to_owned(),
-    ]
-}
+const OVERWRITE: &str = "UPDATE {table} SET scope = ?2, identity = ?3, {content}, \
+                         sweep_at = CASE WHEN sweep_at < ?8 THEN sweep_at ELSE ?8 END WHERE {expected}";
+
+const LIST: &str = "SELECT {columns}, moved_to FROM {table} WHERE scope = ?1 AND identity = ?2 AND {live} ?3";
+
+const RETIRE_ALL: &str = "UPDATE {table} SET {ended}, moved_to = NULL \
+                          WHERE scope = ?1 AND identity = ?4 AND {live} ?2 AND (?5 IS NULL OR {key} <> ?5)";
+
+const STATS: &str = "SELECT CAST(COUNT(CASE WHEN {live} ?1 THEN 1 END) AS {integer}), \
+                     CAST(COUNT(CASE WHEN payload IS NULL AND expires_at > ?1 THEN 1 END) AS {integer}), \
+                     CAST(COUNT(CASE WHEN expires_at <= ?1 THEN 1 END) AS {integer}), \
+                     CAST(COALESCE(SUM(LENGTH(payload)), 0) AS {integer}), \
+                     MIN(CASE WHEN {live} ?1 THEN created_at END) FROM {table}";
+
+const PROBES: [&str; 4] = [
+    "SELECT {columns}, moved_to FROM {table} WHERE 1 = 0",
+    "INSERT INTO {table} ({columns}, sweep_at) SELECT {columns}, sweep_at FROM {table} WHERE 1 = 0",
+    "UPDATE {table} SET version = 0 WHERE 1 = 0",
+    "DELETE FROM {table} WHERE 1 = 0",
+];
+
+#[cfg(all(test, feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod tests;

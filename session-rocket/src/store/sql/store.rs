@@ -1,22 +1,25 @@
 //! The store contract in SQL.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sqlx::Pool;
 
-use super::batch::{Batch, Turn};
-use super::calls::{ChangeKind, Changes, Loads, RowChange, columns};
+use super::batch::Batch;
+use super::calls::{Changes, Loads};
 use super::client::Client;
+use super::connections::Connections;
 use super::dialect::Dialect;
-use super::statement::Statement;
-use super::value::{StoredRow, Value};
+use super::driver::Driver;
+use super::statements::{Grouped, Statements};
+use super::value::{Call, Value, record_values};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
-use crate::store::{Create, Lookup, Retire, Stats, Store, Touch, Update};
+use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
 
 /// A store in a SQL database.
 ///
@@ -25,11 +28,11 @@ use crate::store::{Create, Lookup, Retire, Stats, Store, Touch, Update};
 /// in one statement (in MySQL, in one transaction).
 pub struct SqlStore<DB: Dialect> {
     pub(super) client: Arc<Client<DB>>,
-    loads: Batch<Loads<DB>>,
-    inserts: Batch<Changes<DB>>,
-    saves: Batch<Changes<DB>>,
-    refreshes: Batch<Changes<DB>>,
-    ends: Batch<Changes<DB>>,
+    loads: Arc<Batch<Loads<DB>>>,
+    inserts: Arc<Batch<Changes<DB>>>,
+    saves: Arc<Batch<Changes<DB>>>,
+    refreshes: Arc<Batch<Changes<DB>>>,
+    ends: Arc<Batch<Changes<DB>>>,
 }
 
 /// The number of renewed sessions that one statement of a sweep postpones.
@@ -39,93 +42,70 @@ const POSTPONED: u32 = 1000;
 const ROUNDS: usize = 8;
 
 impl<DB: Dialect> SqlStore<DB> {
-    pub(super) fn new(client: Client<DB>) -> Self {
-        let client = Arc::new(client);
-        let changes = || Batch::new(Changes(client.clone()));
-        Self {
-            loads: Batch::new(Loads(client.clone())),
-            inserts: changes(),
-            saves: changes(),
-            refreshes: changes(),
-            ends: changes(),
-            client,
-        }
+    /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
+    /// are not used, and the pool's settings stay as they are.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
+    pub async fn from_shared_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
+        let connections = Connections::of_application(pool, options.timeout);
+        Self::on(connections.clone(), connections, None, options).await
     }
 
-    fn now(&self) -> Value<'static> {
+    /// Opens a store on connections. If the store is in a file, the file is watched if its `path` is known.
+    pub(super) async fn on(
+        writer: Arc<Connections<DB>>,
+        readers: Arc<Connections<DB>>,
+        path: Option<PathBuf>,
+        options: &Options,
+    ) -> Result<Self> {
+        let client = Arc::new(Client::open(writer, readers, path, options).await?);
+        let changes = |statement: fn(&Statements) -> &Grouped| Changes { client: client.clone(), statement };
+        Ok(Self {
+            loads: Batch::new(Loads(client.clone())),
+            inserts: Batch::new(changes(|statements| &statements.insert)),
+            saves: Batch::new(changes(|statements| &statements.update)),
+            refreshes: Batch::new(changes(|statements| &statements.touch)),
+            ends: Batch::new(changes(|statements| &statements.retire)),
+            client,
+        })
+    }
+
+    fn now(&self) -> Value {
         self.client.clock.now().into()
     }
-
-    async fn write(&self, verb: &str, statement: &Statement, values: &[Value<'_>]) -> Result<u64> {
-        // Large, and not needed by calls that go with a group.
-        Box::pin(self.client.write(verb, statement, values)).await
-    }
-
-    /// Whether a change was made, in a group or alone.
-    async fn change(&self, batch: &Batch<Changes<DB>>, change: &RowChange<'_>) -> Result<bool> {
-        let lead = match batch.turn(|| change.to_owned()).await? {
-            Turn::Made(()) => return Ok(true),
-            Turn::Alone(lead) => lead,
-        };
-        let statement = change.statement(&self.client.statements);
-        let changed = self.write(statement.verb, &statement.alone, &change.values(self.client.clock.now())).await?;
-        drop(lead);
-        Ok(changed == 1)
-    }
-
-    async fn rows(&self, verb: &str, statement: &Statement, values: &[Value<'_>]) -> Result<Vec<StoredRow>> {
-        let rows = Box::pin(self.client.read(verb, statement, values)).await?;
-        rows.iter().map(|row| DB::stored_row(row).map_err(malformed)).collect()
-    }
-
-    async fn look(&self, key: &Key) -> Result<Lookup> {
-        let rows = self.rows("load", &self.client.statements.load.alone, &[key.into(), self.now()]).await?;
-        Ok(rows.into_iter().next().map_or(Lookup::Absent, |row| row.lookup))
-    }
-}
-
-fn malformed(error: sqlx::Error) -> Error {
-    Error::with_source(ErrorKind::Unavailable, "malformed row in the session table", error)
 }
 
 #[async_trait]
 impl<DB: Dialect> Store for SqlStore<DB> {
     async fn load(&self, key: &Key) -> Result<Lookup> {
-        match self.loads.turn(|| *key).await? {
-            Turn::Made(lookup) => Ok(lookup),
-            Turn::Alone(_lead) => self.look(key).await,
-        }
+        self.loads.call(&Call::new(key, [self.now()])).await
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        let insert = RowChange { key: *key, kind: ChangeKind::Insert(Cow::Borrowed(record)) };
-        if self.change(&self.inserts, &insert).await? {
+        let insert = Call::new(key, record_values(record));
+        if self.inserts.call(&insert).await? {
             return Ok(Create::Created);
         }
+        // The key may hold an expired row, which the sweep has not removed yet.
         let statements = &self.client.statements;
-        let values: Vec<_> = columns(key, record).into_iter().chain([self.now()]).collect();
-        // A sweep may remove the expired row between the two statements.
-        for statement in [&statements.replace_expired, &statements.insert.alone] {
-            if self.write("create", statement, &values).await? == 1 {
-                return Ok(Create::Created);
-            }
-        }
-        Ok(Create::Taken)
+        self.client.write(&statements.delete_expired, &[Value::Key(Some(*key)), self.now()]).await?;
+        let inserted = self.client.write(&statements.insert.alone, &insert.values).await?;
+        Ok(if inserted == 1 { Create::Created } else { Create::Taken })
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        let save = RowChange { key: *key, kind: ChangeKind::Save(expected, Cow::Borrowed(record)) };
-        if self.change(&self.saves, &save).await? {
+        let save = Call::new(key, record_values(record).into_iter().chain([expected.into(), self.now()]));
+        if self.saves.call(&save).await? {
             return Ok(Update::Updated);
         }
-        let mut lookup = self.look(key).await?;
+        let mut lookup = self.load(key).await?;
         if matches!(&lookup, Lookup::Found(fresh) if fresh.version == expected) {
             // The save changes an indexed column: the session expires sooner, or belongs to another user.
-            let values = save.values(self.client.clock.now());
-            if self.write("save", &self.client.statements.overwrite, &values).await? == 1 {
+            if self.client.write(&self.client.statements.overwrite, &save.values).await? == 1 {
                 return Ok(Update::Updated);
             }
-            lookup = self.look(key).await?;
+            lookup = self.load(key).await?;
         }
         Ok(match lookup {
             // A group made the change, and the reply was lost.
@@ -137,40 +117,45 @@ impl<DB: Dialect> Store for SqlStore<DB> {
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        let refresh = RowChange { key: *key, kind: ChangeKind::Refresh(expected, expires_at) };
-        if self.change(&self.refreshes, &refresh).await? {
+        if self.refreshes.call(&Call::new(key, [expires_at.into(), expected.into(), self.now()])).await? {
             return Ok(Touch::Touched);
         }
-        Ok(match self.look(key).await? {
+        Ok(match self.load(key).await? {
             Lookup::Found(_) => Touch::Conflict,
             Lookup::Tombstone(_) | Lookup::Absent => Touch::Gone,
         })
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        let end = RowChange { key: *key, kind: ChangeKind::End(expected, tombstone) };
-        if self.change(&self.ends, &end).await? {
+        let moved_to = match tombstone.fate {
+            Fate::Moved(to) => Some(to),
+            Fate::Ended => None,
+        };
+        let expected = expected.map_or(Value::Int(None), Value::from);
+        let values = [self.now(), tombstone.expires_at.into(), Value::Key(moved_to), expected];
+        if self.ends.call(&Call::new(key, values)).await? {
             return Ok(Retire::Retired);
         }
-        Ok(match self.look(key).await? {
+        Ok(match self.load(key).await? {
             Lookup::Found(fresh) => Retire::Conflict(fresh),
             Lookup::Tombstone(_) | Lookup::Absent => Retire::Gone,
         })
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.write("delete", &self.client.statements.delete, &[key.into()]).await.map(|_| ())
+        self.client.write(&self.client.statements.delete, &[Value::Key(Some(*key))]).await.map(|_| ())
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
-        let (statements, now) = (&self.client.statements, self.now());
+        let statements = &self.client.statements;
         loop {
-            let removed = self.write("sweep", &statements.sweep, &[now, limit.into()]).await?;
+            let removed = self.client.write(&statements.sweep, &[self.now(), Value::Int(Some(limit.into()))]).await?;
             if removed >= u64::from(limit) {
                 return Ok(removed);
             }
             // Renewed sessions hide expired ones behind them, so they are postponed even if `limit` is small.
-            let postponed = self.write("sweep", &statements.postpone, &[now, POSTPONED.max(limit).into()]).await;
+            let due = [self.now(), Value::Int(Some(POSTPONED.max(limit).into()))];
+            let postponed = self.client.write(&statements.postpone, &due).await;
             if removed > 0 || postponed? == 0 {
                 return Ok(removed);
             }
@@ -178,23 +163,21 @@ impl<DB: Dialect> Store for SqlStore<DB> {
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
-        let values = [Value::Scope(scope), Value::Identity(Some(identity)), self.now()];
-        let rows = self.rows("list", &self.client.statements.list, &values).await?;
-        let record = |row: StoredRow| match row {
-            StoredRow { key: Some(key), lookup: Lookup::Found(record) } => Some((key, record)),
-            _ => None,
-        };
-        Ok(rows.into_iter().filter_map(record).collect())
+        let values = [Value::Scope(scope.to_owned()), Value::Identity(Some(identity.to_owned())), self.now()];
+        let entries = self.client.read(&self.client.statements.list, &values, DB::entry).await?;
+        let record = |(key, lookup)| if let Lookup::Found(record) = lookup { Some((key, record)) } else { None };
+        Ok(entries.into_iter().filter_map(record).collect())
     }
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let except_key = except.map_or(Value::Bytes(None), Value::from);
-        let values = [Value::Scope(scope), self.now(), until.into(), Value::Identity(Some(identity)), except_key];
+        let (scope_value, identity_value) =
+            (Value::Scope(scope.to_owned()), Value::Identity(Some(identity.to_owned())));
+        let values = [scope_value, self.now(), until.into(), identity_value, Value::Key(except.copied())];
         // A statement does not see rows that are inserted while it runs, and a session may get a new id meanwhile. The new
         // row exists before the old row ends, so if a list finds no session, none is left.
         let mut ended = 0;
         for _ in 0..ROUNDS {
-            ended += self.write("end", &self.client.statements.retire_all, &values).await?;
+            ended += self.client.write(&self.client.statements.retire_all, &values).await?;
             let left = self.list(scope, identity).await?;
             if left.iter().all(|(key, _)| Some(key) == except) {
                 return Ok(ended);
@@ -208,8 +191,8 @@ impl<DB: Dialect> Store for SqlStore<DB> {
     }
 
     async fn stats(&self) -> Result<Stats> {
-        let rows = self.client.read("count", &self.client.statements.stats, &[self.now()]).await?;
-        rows.first().map_or(Ok(Stats::default()), |row| DB::stats(row).map_err(malformed))
+        let rows = self.client.read(&self.client.statements.stats, &[self.now()], <DB as Driver>::stats).await?;
+        Ok(rows.into_iter().next().unwrap_or_default())
     }
 }
 

@@ -30,8 +30,11 @@ impl Table {
             Some((schema, name)) if has_schemas => (Some(schema), name),
             _ => (None, name),
         };
-        for part in schema.into_iter().chain([name]) {
-            check(part)?;
+        let is_valid = |name: &str| (1..=LONGEST_NAME).contains(&name.len()) && !name.contains('\0');
+        if !schema.is_none_or(is_valid) || !is_valid(name) {
+            let context = "invalid value for `table`: expected a name of 1 to 48 bytes without a NUL, such as \
+                           \"rocket_session\"";
+            return Err(Error::new(ErrorKind::Config, context));
         }
         Ok(Self { schema: schema.map(ToOwned::to_owned), name: name.to_owned(), quote })
     }
@@ -60,18 +63,16 @@ impl Table {
 
     /// Replaces `{table}` in `sql` with the table's name, and `{table:x}` with the name of its index `x`.
     pub(super) fn fill(&self, sql: &str) -> String {
-        let mut filled = String::with_capacity(sql.len() * 2);
-        let mut rest = sql;
-        while let Some((before, marked)) = rest.split_once("{table") {
-            filled.push_str(before);
-            let (suffix, after) = marked.split_once('}').unwrap_or((marked, ""));
-            match suffix.strip_prefix(':') {
-                Some(suffix) => filled.push_str(&self.quoted(&format!("{}_{suffix}", self.name))),
-                None => filled.push_str(&self.qualified(&self.name)),
-            }
-            rest = after;
+        let mut parts = sql.split("{table");
+        let mut filled = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (suffix, rest) = part.split_once('}').unwrap_or((part, ""));
+            let name = match suffix.strip_prefix(':') {
+                Some(suffix) => self.quoted(&format!("{}_{suffix}", self.name)),
+                None => self.qualified(&self.name),
+            };
+            filled.extend([&name, rest]);
         }
-        filled.push_str(rest);
         filled
     }
 
@@ -103,25 +104,12 @@ impl Table {
     ) -> sqlx::Result<Option<&'s Step>> {
         for step @ (version, ..) in steps {
             let record = format!("SELECT version FROM {} WHERE version = {version}", self.records());
-            if !DB::has_row(connection, record).await? {
+            if DB::run(connection, record).await? == 0 {
                 return Ok(Some(step));
             }
         }
         Ok(None)
     }
-}
-
-fn check(name: &str) -> Result<()> {
-    let problem = if name.is_empty() {
-        "is empty"
-    } else if name.len() > LONGEST_NAME {
-        "is longer than 48 bytes"
-    } else if name.contains('\0') {
-        "contains a NUL"
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(ErrorKind::Config, format!("`table` {problem}: give a name like \"rocket_session\"")))
 }
 
 #[cfg(test)]

@@ -1,64 +1,81 @@
-//! The values that statements bind, and the row that a statement returns.
+//! The values that statements bind, and the calls that have them.
+
+use bytes::Bytes;
 
 use crate::base::clock::Timestamp;
 use crate::base::id::Key;
-use crate::store::Lookup;
-use crate::store::record::Version;
+use crate::store::record::{Record, Version};
 
 /// A value to bind.
-#[derive(Clone, Copy)]
-pub enum Value<'v> {
+#[derive(Clone)]
+pub enum Value {
     /// A number, a time or a version.
     Int(Option<i64>),
-    /// A key or a payload.
-    Bytes(Option<&'v [u8]>),
-    /// A scope.
-    Scope(&'v str),
+    Key(Option<Key>),
+    Payload(Bytes),
+    Scope(String),
     /// An identity, which may contain any character.
-    Identity(Option<&'v str>),
+    Identity(Option<String>),
 }
 
-/// The values of a group of calls: one row for each call, and values of one kind in each column.
-pub(super) type Rows<'r> = &'r [Vec<Value<'r>>];
-
-/// A row of the session table.
-pub struct StoredRow {
-    pub key: Option<Key>,
-    pub lookup: Lookup,
-}
-
-impl Value<'_> {
-    /// The number of bytes, roughly.
-    pub(super) fn len(&self) -> usize {
+impl Value {
+    /// The value as bytes; `None` for a number or `NULL`.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Self::Int(_) => size_of::<i64>(),
-            Self::Bytes(bytes) => bytes.map_or(0, <[u8]>::len),
-            Self::Scope(text) => text.len(),
-            Self::Identity(text) => text.map_or(0, str::len),
+            Self::Int(_) => None,
+            Self::Key(key) => key.as_ref().map(|key| key.as_bytes().as_slice()),
+            Self::Payload(payload) => Some(payload),
+            Self::Scope(scope) => Some(scope.as_bytes()),
+            Self::Identity(identity) => identity.as_deref().map(str::as_bytes),
         }
     }
 }
 
-impl From<u32> for Value<'_> {
-    fn from(number: u32) -> Self {
-        Self::Int(Some(number.into()))
-    }
-}
-
-impl From<Timestamp> for Value<'_> {
+impl From<Timestamp> for Value {
     fn from(time: Timestamp) -> Self {
         Self::Int(Some(time.as_millis()))
     }
 }
 
-impl From<Version> for Value<'_> {
+impl From<Version> for Value {
     fn from(version: Version) -> Self {
         Self::Int(Some(version.bits().cast_signed()))
     }
 }
 
-impl<'v> From<&'v Key> for Value<'v> {
-    fn from(key: &'v Key) -> Self {
-        Self::Bytes(Some(key.as_bytes()))
+/// A call for one key, and the values of its statement, of which the key is the first.
+#[derive(Clone)]
+pub struct Call {
+    pub(super) key: Key,
+    pub(super) values: Vec<Value>,
+}
+
+impl Call {
+    pub(super) fn new(key: &Key, values: impl IntoIterator<Item = Value>) -> Self {
+        Self { key: *key, values: std::iter::once(Value::Key(Some(*key))).chain(values).collect() }
     }
+
+    /// The number of bytes that the call sends, roughly: each value has a type and a length before it.
+    pub(super) fn weight(&self) -> usize {
+        self.values.iter().map(|value| value.bytes().map_or(0, <[u8]>::len) + 16).sum()
+    }
+}
+
+impl AsRef<[Value]> for Call {
+    fn as_ref(&self) -> &[Value] {
+        &self.values
+    }
+}
+
+/// The values of a record, in the order of the statements that write a record.
+pub(super) fn record_values(record: &Record) -> [Value; 7] {
+    [
+        Value::Scope(record.scope.clone()),
+        Value::Identity(record.identity.clone()),
+        Value::Payload(record.payload.clone()),
+        record.version.into(),
+        record.created_at.into(),
+        record.updated_at.into(),
+        record.expires_at.into(),
+    ]
 }

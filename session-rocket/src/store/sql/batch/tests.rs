@@ -4,37 +4,28 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::super::value::Value;
 use super::*;
+use crate::base::id::Key;
 
-/// Notes the groups it is given, and answers each call its number.
+/// Notes the groups it is given, and answers each call of a group its number, and each call alone `None`.
 #[derive(Default)]
 struct Noted {
     groups: Mutex<Vec<Vec<u32>>>,
 }
 
-struct Numbered {
-    key: Key,
-    number: u32,
-    weight: usize,
-}
-
-impl Together for Arc<Noted> {
-    type Call = Numbered;
-    type Answer = u32;
+impl CallKind for Arc<Noted> {
+    type Answer = Option<u32>;
 
     const MAY_REPEAT: bool = false;
 
-    fn key(call: &Numbered) -> &Key {
-        &call.key
+    async fn run_alone(&self, _: &Call) -> Result<Option<u32>> {
+        Ok(None)
     }
 
-    fn weight(call: &Numbered) -> usize {
-        call.weight
-    }
-
-    async fn together(&self, calls: &[&Numbered]) -> Result<Vec<Option<u32>>> {
+    async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<Option<u32>>>> {
         assert!(calls.is_sorted_by_key(|call| call.key));
-        let numbers: Vec<u32> = calls.iter().map(|call| call.number).collect();
+        let numbers: Vec<u32> = calls.iter().map(|call| number_of(call)).collect();
         self.groups.lock().unwrap().push(numbers.clone());
         tokio::task::yield_now().await;
         if numbers.contains(&SLOW) {
@@ -44,8 +35,13 @@ impl Together for Arc<Noted> {
         if numbers.contains(&FAILS) {
             return Err(Error::new(ErrorKind::Timeout, "as the test asks for"));
         }
-        Ok(numbers.into_iter().map(|number| (number != LEFT_OUT).then_some(number)).collect())
+        Ok(numbers.into_iter().map(|number| (number != LEFT_OUT).then_some(Some(number))).collect())
     }
+}
+
+fn number_of(call: &Call) -> u32 {
+    let Value::Int(Some(number)) = &call.values[1] else { panic!("the call has no number") };
+    u32::try_from(*number).unwrap()
 }
 
 const PANICS: u32 = 1001;
@@ -57,40 +53,29 @@ type Numbers = Batch<Arc<Noted>>;
 
 fn batch() -> (Arc<Noted>, Arc<Numbers>) {
     let noted = Arc::new(Noted::default());
-    (noted.clone(), Arc::new(Batch::new(noted)))
+    (noted.clone(), Batch::new(noted))
 }
 
 fn key(byte: u8) -> Key {
     Key::from_bytes([byte; 32])
 }
 
-fn call(key: Key, number: u32) -> impl FnOnce() -> Numbered {
-    move || Numbered { key, number, weight: 1 }
+fn lead(batch: &Arc<Numbers>) -> Leader<Arc<Noted>> {
+    batch.lead_or_wait(&Call::new(&key(0), [])).unwrap_or_else(|_| panic!("somebody else has the turn"))
 }
 
-async fn lead(batch: &Numbers) -> Lead<Arc<Noted>> {
-    match batch.turn(call(key(0), 0)).await.unwrap() {
-        Turn::Alone(Some(lead)) => lead,
-        _ => panic!("nobody else is there"),
-    }
-}
-
-/// A call in a task of its own.
-fn ask_at_once(batch: &Arc<Numbers>, number: u32, key: Key, weight: usize) -> JoinHandle<Result<Option<u32>>> {
+/// A call in a task of its own, whose payload has some bytes.
+fn ask_at_once(batch: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
     let asked = batch.clone();
-    tokio::spawn(async move {
-        Ok(match asked.turn(move || Numbered { key, number, weight }).await? {
-            Turn::Made(number) => Some(number),
-            Turn::Alone(_) => None,
-        })
-    })
+    let call = Call::new(&key, [Value::Int(Some(number.into())), Value::Payload(vec![0; bytes].into())]);
+    tokio::spawn(async move { asked.call(&call).await })
 }
 
 /// The same, once it waits.
-async fn ask(batch: &Arc<Numbers>, number: u32, key: Key, weight: usize) -> JoinHandle<Result<Option<u32>>> {
-    let waiting = batch.0.queue().waiting.len();
-    let task = ask_at_once(batch, number, key, weight);
-    while batch.0.queue().waiting.len() == waiting {
+async fn ask(batch: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
+    let waiting = batch.queue().waiting.len();
+    let task = ask_at_once(batch, number, key, bytes);
+    while batch.queue().waiting.len() == waiting {
         tokio::task::yield_now().await;
     }
     task
@@ -100,7 +85,7 @@ async fn ask(batch: &Arc<Numbers>, number: u32, key: Key, weight: usize) -> Join
 async fn a_call_that_finds_nobody_else_is_sent_at_once_and_alone() {
     let (noted, batch) = batch();
     for _ in 0..3 {
-        drop(lead(&batch).await);
+        assert_eq!(ask_at_once(&batch, 1, key(1), 1).await.unwrap().unwrap(), None);
     }
     assert!(noted.groups.lock().unwrap().is_empty());
 }
@@ -108,7 +93,7 @@ async fn a_call_that_finds_nobody_else_is_sent_at_once_and_alone() {
 #[tokio::test]
 async fn waiting_calls_go_together_and_each_gets_its_own_answer() {
     let (noted, batch) = batch();
-    let under_way = lead(&batch).await;
+    let under_way = lead(&batch);
     let mut asked = Vec::new();
     for (number, byte) in [(1, 7), (2, 3), (LEFT_OUT, 5), (3, 9)] {
         asked.push(ask(&batch, number, key(byte), 1).await);
@@ -120,7 +105,7 @@ async fn waiting_calls_go_together_and_each_gets_its_own_answer() {
     }
     assert_eq!(answers, [Some(1), Some(2), None, Some(3)]);
     assert_eq!(*noted.groups.lock().unwrap(), [[2, LEFT_OUT, 1, 3]]);
-    while batch.0.queue().busy_since.is_some() {
+    while batch.queue().busy_since.is_some() {
         tokio::task::yield_now().await;
     }
 }
@@ -128,7 +113,7 @@ async fn waiting_calls_go_together_and_each_gets_its_own_answer() {
 #[tokio::test]
 async fn the_changes_of_one_key_stay_in_order() {
     let (noted, batch) = batch();
-    let under_way = lead(&batch).await;
+    let under_way = lead(&batch);
     let mut asked = Vec::new();
     for (number, byte) in [(1, 7), (2, 3), (3, 7), (4, 7), (5, 1)] {
         asked.push(ask(&batch, number, key(byte), 1).await);
@@ -143,7 +128,7 @@ async fn the_changes_of_one_key_stay_in_order() {
 #[tokio::test]
 async fn groups_are_bounded_in_number_and_weight() {
     let (noted, batch) = batch();
-    let under_way = lead(&batch).await;
+    let under_way = lead(&batch);
     let mut asked = Vec::new();
     for number in 0..300_u32 {
         let mut bytes = [0; 32];
@@ -162,26 +147,9 @@ async fn groups_are_bounded_in_number_and_weight() {
 }
 
 #[tokio::test]
-async fn no_more_calls_wait_than_there_are_slots() {
-    let (_, batch) = batch();
-    let under_way = lead(&batch).await;
-    let slots = batch.0.slots.clone().acquire_many_owned(1023).await.unwrap();
-    let first = ask(&batch, 1, key(1), 1).await;
-    let asked = batch.clone();
-    let second = tokio::spawn(async move { asked.turn(call(key(2), 2)).await.is_ok() });
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(batch.0.queue().waiting.len(), 1);
-    drop((under_way, slots));
-    assert_eq!(first.await.unwrap().unwrap(), Some(1));
-    assert!(second.await.unwrap());
-}
-
-#[tokio::test]
 async fn a_call_whose_caller_goes_away_is_not_made_and_delays_nobody() {
     let (noted, batch) = batch();
-    let under_way = lead(&batch).await;
+    let under_way = lead(&batch);
     let gone = ask(&batch, 1, key(1), 1).await;
     let stays = ask(&batch, 2, key(2), 1).await;
     gone.abort();
@@ -195,7 +163,7 @@ async fn a_call_whose_caller_goes_away_is_not_made_and_delays_nobody() {
 async fn a_group_that_fails_or_panics_fails_only_its_own_calls() {
     for (bad, kind) in [(FAILS, ErrorKind::Timeout), (PANICS, ErrorKind::Unavailable)] {
         let (_, batch) = batch();
-        let under_way = lead(&batch).await;
+        let under_way = lead(&batch);
         let (one, two) = (ask(&batch, bad, key(1), 1).await, ask(&batch, 2, key(2), 1).await);
         // Of a key that the group has already: it goes with the next one.
         let later = ask(&batch, 3, key(2), 1).await;
@@ -211,19 +179,19 @@ async fn a_group_that_fails_or_panics_fails_only_its_own_calls() {
 fn without_a_runtime_waiting_calls_fail() {
     let (_, batch) = batch();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let under_way = runtime.block_on(lead(&batch));
+    let under_way = lead(&batch);
     let told = runtime.block_on(ask(&batch, 1, key(1), 1));
     // Nobody is there to serve them.
     drop(under_way);
     assert_eq!(runtime.block_on(told).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
-    drop(runtime.block_on(lead(&batch)));
+    drop(lead(&batch));
 }
 
 #[test]
 fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
     let (_, batch) = batch();
     let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let under_way = dying.block_on(lead(&batch));
+    let under_way = lead(&batch);
     let living = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let told = living.block_on(async {
         let mut asked = Vec::new();
@@ -241,13 +209,13 @@ fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
     for task in told {
         assert_eq!(living.block_on(task).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     }
-    drop(living.block_on(lead(&batch)));
+    drop(lead(&batch));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_call_delays_no_other() {
     let (noted, batch) = batch();
-    let slow = lead(&batch).await;
+    let slow = lead(&batch);
     let group = [ask(&batch, SLOW, key(1), 1).await, ask(&batch, 2, key(2), 1).await];
     // Of a key that the group has already: it goes with the next one.
     let next = ask(&batch, 3, key(2), 1).await;
@@ -260,7 +228,7 @@ async fn a_slow_call_delays_no_other() {
         assert!(task.await.unwrap().unwrap().is_some(), "a group that takes long is answered all the same");
     }
     // It lost its turn: nobody waits for it, and its end is nobody's turn.
-    let other = lead(&batch).await;
+    let other = lead(&batch);
     drop(slow);
     let waits = ask(&batch, 4, key(1), 1).await;
     drop(other);
@@ -270,7 +238,7 @@ async fn a_slow_call_delays_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_first_caller_that_goes_away_leaves_nobody_waiting_behind_a_slow_call() {
     let (_, batch) = batch();
-    let _slow = lead(&batch).await;
+    let _slow = lead(&batch);
     let (first, second) = (ask(&batch, 1, key(1), 1).await, ask(&batch, 2, key(2), 1).await);
     let started = Instant::now();
     first.abort();
@@ -281,12 +249,13 @@ async fn a_first_caller_that_goes_away_leaves_nobody_waiting_behind_a_slow_call(
 #[tokio::test(start_paused = true)]
 async fn a_late_call_overtakes_a_slow_one() {
     let (_, batch) = batch();
-    let _slow = lead(&batch).await;
+    let _slow = lead(&batch);
     // It is not polled, and so watches nothing.
-    let mut first = Box::pin(batch.turn(call(key(1), 1)));
+    let waits = Call::new(&key(1), [Value::Int(Some(1))]);
+    let mut first = Box::pin(batch.call(&waits));
     assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     tokio::time::advance(PATIENCE * 2).await;
     let second = ask_at_once(&batch, 2, key(2), 1);
     assert_eq!(second.await.unwrap().unwrap(), Some(2));
-    assert!(matches!(first.await, Ok(Turn::Made(1))));
+    assert_eq!(first.await.unwrap(), Some(1));
 }

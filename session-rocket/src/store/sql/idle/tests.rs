@@ -2,15 +2,19 @@ use tokio::time::advance;
 
 use super::*;
 
-fn names(connections: Vec<Idle<&'static str>>) -> Vec<&'static str> {
-    connections.into_iter().map(|idle| idle.connection).collect()
+fn names(connections: Vec<OwnConnection<&'static str>>) -> Vec<&'static str> {
+    connections.into_iter().map(|opened| opened.connection).collect()
+}
+
+fn remove_old(idle: &mut Vec<OwnConnection<&'static str>>) -> Vec<OwnConnection<&'static str>> {
+    idle.extract_if(.., |connection| connection.is_too_old()).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_connection_that_was_used_last_is_used_next_and_doubtful_ones_are_used_last() {
-    let mut idle = IdleConnections::new();
+    let mut idle = Vec::new();
     for (connection, is_doubtful) in [("first", false), ("cut off", true), ("second", false), ("failed", true)] {
-        idle.push(connection, Instant::now(), is_doubtful);
+        put_back(&mut idle, OwnConnection::new(connection), is_doubtful);
     }
     let order: Vec<_> = std::iter::from_fn(|| idle.pop()).map(|idle| (idle.connection, idle.needs_test())).collect();
     assert_eq!(order, [("second", false), ("first", false), ("cut off", true), ("failed", true)]);
@@ -18,32 +22,32 @@ async fn the_connection_that_was_used_last_is_used_next_and_doubtful_ones_are_us
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_tested_after_a_second_without_use() {
-    let mut idle = IdleConnections::new();
-    idle.push("idle", Instant::now(), false);
+    let mut idle = Vec::new();
+    put_back(&mut idle, OwnConnection::new("idle"), false);
     advance(UNTESTED + Duration::from_millis(1)).await;
     assert!(idle.pop().unwrap().needs_test());
 }
 
 #[tokio::test(start_paused = true)]
 async fn connections_that_were_idle_for_too_long_are_removed_wherever_they_are() {
-    let mut idle = IdleConnections::new();
-    idle.push("bottom", Instant::now(), false);
-    idle.push("middle", Instant::now(), false);
+    let mut idle = Vec::new();
+    put_back(&mut idle, OwnConnection::new("bottom"), false);
+    put_back(&mut idle, OwnConnection::new("middle"), false);
     advance(LONGEST_IDLE).await;
-    assert!(idle.remove_old().is_empty());
-    idle.push("failed", Instant::now(), true);
-    idle.push("top", Instant::now(), false);
+    assert!(remove_old(&mut idle).is_empty());
+    put_back(&mut idle, OwnConnection::new("failed"), true);
+    put_back(&mut idle, OwnConnection::new("top"), false);
     advance(Duration::from_millis(1)).await;
-    assert_eq!(names(idle.remove_old()), ["bottom", "middle"]);
-    assert_eq!(names(idle.remove_all()), ["failed", "top"]);
+    assert_eq!(names(remove_old(&mut idle)), ["bottom", "middle"]);
+    assert_eq!(names(idle), ["failed", "top"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_in_use_for_too_long_is_removed() {
-    let mut idle = IdleConnections::new();
-    let opened_at = Instant::now();
+    let mut idle = Vec::new();
+    let old = OwnConnection::new("old");
     advance(LIFETIME + Duration::from_millis(1)).await;
-    idle.push("old", opened_at, false);
-    idle.push("new", Instant::now(), false);
-    assert_eq!(names(idle.remove_old()), ["old"]);
+    put_back(&mut idle, old, false);
+    put_back(&mut idle, OwnConnection::new("new"), false);
+    assert_eq!(names(remove_old(&mut idle)), ["old"]);
 }

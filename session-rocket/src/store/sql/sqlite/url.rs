@@ -56,14 +56,12 @@ impl Url {
 }
 
 fn synchronous(value: &str) -> Result<SqliteSynchronous> {
-    match value.to_ascii_lowercase().as_str() {
-        "full" => Ok(SqliteSynchronous::Full),
-        "normal" => Ok(SqliteSynchronous::Normal),
-        "extra" => Ok(SqliteSynchronous::Extra),
-        _ => {
+    match value.parse() {
+        Ok(SqliteSynchronous::Off) | Err(_) => {
             let context = "invalid value for `synchronous` in the URL: expected `full`, `normal` or `extra`";
             Err(Error::new(ErrorKind::Config, context))
         }
+        Ok(synchronous) => Ok(synchronous),
     }
 }
 
