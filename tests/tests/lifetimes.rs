@@ -63,6 +63,12 @@ fn public(session: Session<Visitor>) -> &'static str {
     "for everybody"
 }
 
+/// A page that reads no session.
+#[get("/plain")]
+fn plain() -> &'static str {
+    "for nobody"
+}
+
 fn site(config: Config, clock: &Arc<ManualClock>) -> Client {
     site_on(MemoryStore::new(100, clock.clone()), config, clock)
 }
@@ -70,7 +76,7 @@ fn site(config: Config, clock: &Arc<ManualClock>) -> Client {
 fn site_on(store: impl session_rocket::store::Store, config: Config, clock: &Arc<ManualClock>) -> Client {
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let fairing = Session::<Visitor>::fairing().config(config).store(store).clock(clock.clone());
-    let routes = routes![who, cat, login, remember, left, style, public];
+    let routes = routes![who, cat, login, remember, left, style, public, plain];
     let files = FileServer::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser"));
     let caching = rocket::fairing::AdHoc::on_response("caching", |request, response| {
         Box::pin(async move {
@@ -178,6 +184,17 @@ fn a_session_without_identity_may_live_shorter() {
         (text(&client, "/who", &nobody), text(&client, "/who", &user)),
         ("None None".into(), "Some(1) None".into())
     );
+}
+
+#[test]
+fn a_page_that_reads_no_session_renews_it_only_if_every_request_does() {
+    for (refresh, renews) in [(Refresh::Always, true), (Refresh::Share(0.1), false), (Refresh::OnSave, false)] {
+        let clock = Arc::default();
+        let client = site(Config::new().refresh(refresh), &clock);
+        let id = cookie(&get(&client, "/cat", "")).expect("a new session has a cookie");
+        clock.advance(7 * DAY);
+        assert_eq!(cookie(&get(&client, "/plain", &id)).is_some(), renews, "{refresh:?}");
+    }
 }
 
 #[test]

@@ -20,12 +20,20 @@ fn note(session: Session<Visitor>) {
 fn a_site_over_plain_http_says_what_a_proxy_must_do_and_when_cookies_do_not_come_back() {
     logs::keep();
     let figment = rocket::Config::figment().merge(("log_level", "normal")).select("release");
-    let config = Config::new().store("memory:").secure(true);
-    let fairing = Session::<Visitor>::fairing().config(config);
-    let rocket = rocket::custom(figment).attach(fairing).mount("/", routes![note]);
-    let client = Client::untracked(rocket).expect("the site launches");
-    assert_eq!(logs::with("Rocket serves plain HTTP").len(), 1);
-    let again = "keeps coming back without the `Secure` cookie";
+    let launch = |figment: &rocket::figment::Figment, secure| {
+        let fairing = Session::<Visitor>::fairing().config(Config::new().store("memory:").secure(secure));
+        let rocket = rocket::custom(figment).attach(fairing).mount("/", routes![note]);
+        Client::untracked(rocket).expect("the site launches")
+    };
+    let (at_launch, again) = ("Rocket serves plain HTTP", "keeps coming back without the `Secure` cookie");
+    let debug = launch(&figment.clone().select("debug"), true);
+    let insecure = launch(&figment, false);
+    (0..10).for_each(|_| _ = insecure.get("/note").dispatch());
+    assert_eq!(logs::with(at_launch).len(), 0, "a debug build, and cookies that are not `Secure`");
+    assert_eq!(logs::with(again).len(), 0, "cookies that are not `Secure`");
+    drop((debug, insecure));
+    let client = launch(&figment, true);
+    assert_eq!(logs::with(at_launch).len(), 1);
     let visit = |headers: &[(&'static str, &str)]| {
         let request = client.get("/note");
         let header = |(name, value): &(&'static str, &str)| Header::new(*name, (*value).to_owned());

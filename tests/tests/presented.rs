@@ -13,6 +13,7 @@ use rocket::tokio;
 use rocket::{get, routes, uri};
 use session_rocket::store::memory::MemoryStore;
 use session_rocket::{Config, ErrorKind, Session, SystemClock};
+use session_rocket_tests::logs;
 
 /// Names that Rocket's jar takes for `__Host-sessionid`.
 const JUNK: [&str; 5] = [
@@ -133,11 +134,15 @@ fn a_host_only_cookie_is_removed_in_one_form() {
 
 #[test]
 fn a_cookie_that_the_browser_withheld_is_not_replaced() {
+    logs::keep();
     let link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
     let client = site(Config::new().same_site(SameSite::Strict));
     for path in ["/form", "/note", "/", "/logout"] {
         assert_eq!(lines(&get(&client, path, &link)), [""; 0], "{path}");
     }
+    let lines_of_drops = logs::with("changes of a session of type `Visitor` are not saved");
+    let levels: Vec<_> = lines_of_drops.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(levels, ["WARN", "DEBUG", "DEBUG"], "one warning per process, because any site can cause such requests");
     let saved = get(&client, "/saved", &link).into_string();
     assert_eq!(saved, Some(format!("Err({:?})", ErrorKind::Withheld)));
     assert_eq!(lines(&get(&client, "/login/1", &link)).len(), 1, "a login starts a session of its own");

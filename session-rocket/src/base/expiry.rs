@@ -306,6 +306,20 @@ mod tests {
     }
 
     #[test]
+    fn only_an_expiry_from_set_expiry_beyond_the_absolute_timeout_is_cut() {
+        let second = Duration::from_secs(1);
+        let at = |after| Expiry::At(START.plus(DAY).plus(after).to_date());
+        let limited = Policy { max_lifetime: Some(DAY), ..policy(Refresh::OnSave) };
+        for cut in [Expiry::After(DAY + second), at(DAY + second)] {
+            assert!(limited.cuts(&of(cut), START.plus(DAY)), "{cut:?}");
+            assert!(!policy(Refresh::OnSave).cuts(&of(cut), START.plus(DAY)), "without an absolute timeout");
+        }
+        for kept in [Expiry::After(DAY), at(DAY), Expiry::Default, Expiry::BrowserClose] {
+            assert!(!limited.cuts(&of(kept), START.plus(DAY)), "{kept:?}");
+        }
+    }
+
+    #[test]
     fn a_refresh_is_due_after_its_share_and_never_shortens() {
         let share = policy(Refresh::Share(0.1));
         let expires = START.plus(DAY * 14);

@@ -326,9 +326,10 @@ mod tests {
     use super::*;
     use crate::session::SessionData;
     use crate::state::{CommitScope, State};
+    use crate::store::Lookup;
     use crate::store::memory::MemoryStore;
-    use crate::store::record::Version;
-    use crate::tests::fixture::{COUNT, Visitor, clock, policy, rules};
+    use crate::store::record::{Fate, Version};
+    use crate::tests::fixture::{COUNT, DAY, Visitor, clock, policy, rules};
 
     #[tokio::test]
     async fn a_commit_that_waited_too_long_for_its_turn_is_not_saved_by_the_next() {
@@ -351,5 +352,20 @@ mod tests {
         let (saved, ()) = tokio::join!(groups.save(&calls, live, pending), release);
         assert_eq!(saved.err().unwrap().kind(), ErrorKind::Timeout);
         assert!(other.group.take().is_empty());
+        drop(other);
+        assert!(groups.0.lock().unwrap().is_empty(), "a group is forgotten when its last member leaves");
+    }
+
+    #[tokio::test]
+    async fn a_retire_that_leaves_no_time_for_its_fence_is_not_sent() {
+        let records = Records::new(rules(clock(), policy(), 1000), Arc::new(MemoryStore::new(1, clock())), DAY);
+        let (key, values) = (Key::from_bytes([1; 32]), Values::empty(Visitor::schema()));
+        let (record, live) = records.record(key, None, &values, None).unwrap();
+        records.store().create(&key, &record).await.unwrap();
+        let calls = Calls { deadline: std::time::Instant::now(), ..Calls::new(&records) };
+        let tombstone = records.tombstone(Fate::Ended);
+        let retired = calls.retire_version(&Stored { live, values }, tombstone).await;
+        assert_eq!(retired.err().unwrap().kind(), ErrorKind::Timeout);
+        assert!(matches!(records.store().load(&key).await, Ok(Lookup::Found(_))));
     }
 }

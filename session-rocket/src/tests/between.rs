@@ -12,7 +12,9 @@ use crate::base::id::{Key, SessionId};
 use crate::commit::sealed::{Content, Kind, Sealer, SecretKey};
 use crate::commit::{CookieBounds, CookieEngine, Engine};
 use crate::data::codec;
+use crate::data::csrf::CsrfSecret;
 use crate::session::{CookieUpdate, Session};
+use crate::state::change::Change;
 use crate::state::{Carrier, CommitScope};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Version};
@@ -133,17 +135,57 @@ async fn an_identity_that_does_not_decode_is_somebody_elses_and_stays_indexed() 
 
 #[tokio::test]
 async fn an_outage_after_an_early_save_is_told_without_a_renewal() {
-    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
-    let engine = engine(slow.clone(), clock());
+    let now = clock();
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, now.clone())));
+    let engine = engine(slow.clone(), now.clone());
     let session = open(&engine, None).await;
     COUNT.set(session.state(), 5);
     session.save().await.unwrap();
+    // By now, a save renews the cookie.
+    now.advance(DAY * 2);
     let session = open(&engine, session.id().as_ref()).await;
     COUNT.set(session.state(), 6);
     session.save().await.unwrap();
     slow.fail.store(true, Ordering::SeqCst);
     COUNT.set(session.state(), 7);
     assert!(matches!(session.core().respond(CommitScope::Everything, true).await, (CookieUpdate::None, Err(_))));
+}
+
+#[tokio::test]
+async fn a_request_whose_changes_cannot_be_saved_renews_nothing() {
+    let now = clock();
+    let policy = Policy { refresh: Refresh::Always, ..policy() };
+    let engine = engine_with(Arc::new(MemoryStore::new(100, now.clone())), now.clone(), policy, (DAY, 1000));
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 5);
+    session.save().await.unwrap();
+    now.advance(DAY * 2);
+    let session = open(&engine, session.id().as_ref()).await;
+    NAME.set(session.state(), "x".repeat(2000));
+    assert!(matches!(session.core().respond(CommitScope::Everything, true).await, (CookieUpdate::None, Err(_))));
+}
+
+#[tokio::test]
+async fn a_renewal_after_an_early_save_is_sent_if_the_session_still_exists() {
+    let now = clock();
+    let engine = engine(Arc::new(MemoryStore::new(100, now.clone())), now.clone());
+    for is_ended in [false, true] {
+        let session = open(&engine, None).await;
+        COUNT.set(session.state(), 5);
+        session.save().await.unwrap();
+        let id = session.id();
+        now.advance(DAY * 2);
+        let session = open(&engine, id.as_ref()).await;
+        COUNT.set(session.state(), 6);
+        session.save().await.unwrap();
+        if is_ended {
+            let other = open(&engine, id.as_ref()).await;
+            other.flush();
+            other.save().await.unwrap();
+        }
+        let update = respond(&session, CommitScope::Everything).await.unwrap();
+        assert_eq!(matches!(update, CookieUpdate::Set { .. }), !is_ended);
+    }
 }
 
 #[tokio::test]
@@ -297,6 +339,15 @@ fn of_two_threads_that_set_a_default_one_wins_for_both() {
     }
 }
 
+#[test]
+fn of_two_csrf_secrets_that_requests_draw_at_once_the_first_stays() {
+    let mut values = crate::data::values::Values::empty(<Visitor as crate::SessionData>::schema());
+    let [first, second] = [CsrfSecret::random().unwrap(), CsrfSecret::random().unwrap()];
+    Change::Csrf(first).apply(&mut values);
+    Change::Csrf(second).apply(&mut values);
+    assert!(values.csrf() == Some(first));
+}
+
 #[tokio::test]
 async fn a_change_made_while_a_refresh_is_under_way_counts_once() {
     let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
@@ -319,6 +370,7 @@ async fn a_change_made_while_a_refresh_is_under_way_counts_once() {
     slow.release.add_permits(1);
     assert!(responds.await.unwrap());
     session.save().await.unwrap();
+    respond(&session, CommitScope::Everything).await.expect("nothing has failed");
     assert_eq!(COUNT.get(open(&engine, Some(&id)).await.state()), 1);
 }
 

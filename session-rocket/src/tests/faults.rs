@@ -465,6 +465,9 @@ async fn nothing_for_nobody() {
     TAGS.get(session.state());
     assert!(matches!(respond(&session, CommitScope::Everything).await.unwrap(), CookieUpdate::None));
     assert_eq!(site.calls(), 2, "a load, and a touch that proves that nobody changed the session");
+    increment(&session);
+    session.save().await.unwrap();
+    assert_eq!(site.calls(), 1, "an update");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::fixture::{
 use super::slow::{Slow, spawn_save};
 use crate::base::error::ErrorKind;
 use crate::base::expiry::Policy;
+use crate::data::csrf::CsrfSecret;
 use crate::session::{CookieUpdate, Core, Session};
 use crate::state::{Carrier, CommitScope};
 use crate::store::memory::MemoryStore;
@@ -47,6 +48,21 @@ async fn changes_of_a_request_that_held_the_id_before_a_login_are_dropped() {
     assert_eq!((USER.get(session.state()), NAME.get(session.state())), (Some(7), Some("secret".into())));
     assert!(session.verify_csrf_token(token.as_str()));
     assert_eq!(COUNT.get(session.state()), 5);
+}
+
+#[tokio::test]
+async fn whoever_knows_the_id_before_a_login_cannot_compute_the_tokens_after_it() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 5);
+    session.save().await.unwrap();
+    let id = session.id().unwrap();
+    let known = CsrfSecret::of(&id);
+    let session = open(&engine, Some(&id)).await;
+    USER.set(session.state(), 7);
+    assert!(!known.verifies(session.csrf_token().as_str()));
+    let session = open(&engine, Some(&id)).await;
+    assert!(known.verifies(session.csrf_token().as_str()), "without a login, requests at once share one secret");
 }
 
 #[tokio::test]
@@ -98,6 +114,21 @@ async fn an_early_save_does_not_take_a_newer_id_from_the_browser() {
         }
         assert!(matches!(early.core().respond(CommitScope::Everything, true).await.0, CookieUpdate::None));
     }
+}
+
+#[tokio::test]
+async fn a_clear_removes_what_another_request_saved_meanwhile() {
+    let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "cart".into());
+    session.save().await.unwrap();
+    let id = session.id();
+    let [clears, other] = [open(&engine, id.as_ref()).await, open(&engine, id.as_ref()).await];
+    COUNT.set(other.state(), 5);
+    other.save().await.unwrap();
+    clears.clear();
+    clears.save().await.unwrap();
+    assert!(open(&engine, id.as_ref()).await.is_empty());
 }
 
 #[tokio::test]

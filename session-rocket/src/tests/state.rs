@@ -63,6 +63,13 @@ fn accessors_may_be_called_inside_closures() {
     });
     // The inner write came first; the outer one counts on from it.
     assert_eq!((COUNT.get(&state), NAME.get(&state).as_deref()), (11, Some("inside")));
+    let inner = state.clone();
+    state.edit(move |edit| {
+        NAME.set(&inner, "inside the whole struct".into());
+        let count = COUNT.read(&mut edit.view);
+        COUNT.write(edit, count + 1);
+    });
+    assert_eq!((COUNT.get(&state), NAME.get(&state).as_deref()), (12, Some("inside the whole struct")));
     COUNT.with(&state, |count| assert_eq!(*count, COUNT.get(&state)));
 }
 

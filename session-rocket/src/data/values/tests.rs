@@ -3,12 +3,13 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::SessionData;
 use crate::base::expiry::Expiry;
 use crate::data::csrf::CsrfSecret;
+use crate::data::field::{Defaulted, Field, Optional};
 use crate::tests::fixture::{COUNT, NAME, TAGS, Visitor};
 
 #[cfg(feature = "messagepack")]
@@ -121,6 +122,18 @@ fn an_expiry_that_another_release_wrote_gives_way_to_one_that_is_set() {
     assert_eq!(values.payload(Format::Json), &br#"j{"name":"ada","_expiry":"next week"}"#[..]);
     values.set_expiry(Expiry::BrowserClose);
     assert_eq!(values.payload(Format::Json), &br#"j{"name":"ada","_expiry":"browser_close"}"#[..]);
+}
+
+#[test]
+fn the_extra_field_holds_every_undeclared_key_that_json_can_hold() {
+    static ADA: Field<String, Optional> = Field::optional(0, "name");
+    static REST: Field<Map<String, Json>, Defaulted> = Field::extra(1, "rest");
+    static SCHEMA: Schema = Schema::new("Open", &[&ADA, &REST]);
+    // In the order in which it is written again.
+    let payload = br#"j{"name":"ada","huge":1e999,"_later":1,"rest":7,"theme":"dark"}"#;
+    let values = Values::load(&SCHEMA, &Bytes::from_static(payload), None).unwrap();
+    assert_eq!(Json::from(values.clone().items()), json!({ "name": "ada", "rest": 7, "theme": "dark" }));
+    assert_eq!(values.payload(Format::Json), &payload[..], "what no field shows is kept");
 }
 
 /// How many mutations to try: `cargo xtask fuzz 1000000` sets it.
