@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use rocket::error::ErrorKind;
 use rocket::local::blocking::Client;
 use rocket::{get, routes};
 use session_rocket::Session;
@@ -23,7 +24,9 @@ fn compile_errors() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui");
     let paths = fs::read_dir(folder).expect("the compile-fail tests").map(|entry| entry.expect("an entry").path());
     let errors = paths.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
-    errors.flat_map(|path| fs::read_to_string(path).expect("a text").lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    errors
+        .flat_map(|path| fs::read_to_string(path).expect("a text").lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 #[test]
@@ -62,7 +65,9 @@ fn the_log_line_about_a_missing_fairing_is_in_the_guide() {
     logs::keep();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let rocket = rocket::custom(figment).mount("/", routes![index]);
-    Client::untracked(rocket).expect_err("the launch is aborted");
+    let error = Client::untracked(rocket).expect_err("the launch is aborted");
+    // Rocket's error panics unless somebody looks at it.
+    assert!(matches!(error.kind(), ErrorKind::SentinelAborts(_)));
     let [line] = &logs::with("its fairing is not attached")[..] else { panic!("one line") };
     let (_, text) = line.split_once("session_rocket ").expect("a target");
     assert!(text_blocks(TROUBLESHOOTING).any(|block| block.trim() == text), "{text}");
