@@ -115,7 +115,7 @@ mod tests {
         let mut found = BTreeSet::new();
         methods_of_session(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../session-rocket/src"), &mut found);
         let listed: BTreeSet<String> = SESSION_METHODS.iter().map(ToString::to_string).collect();
-        assert_eq!(listed, found);
+        assert_eq!(listed, found, "`SESSION_METHODS` in this file must list the methods of `Session<T>`");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod access;
 mod carrier;
 pub(crate) mod change;
 mod inner;
-mod lifecycle;
+mod pending;
 
 pub(crate) use self::carrier::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed};
 pub(crate) use self::change::replay;

@@ -44,7 +44,8 @@ struct Row {
     opener: Option<Opener>,
 }
 
-/// What holds the sessions.
+/// What holds the sessions. A table can be migrated; sessions in the process are lost with it, so the command line and a
+/// `cache` treat them differently; a cookie is no store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Medium {
     Table,

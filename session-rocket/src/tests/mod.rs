@@ -3,8 +3,8 @@
 mod between;
 mod faults;
 pub(crate) mod fixture;
-mod handle;
 mod logins;
+mod methods;
 mod model;
 mod neighbours;
 pub(crate) mod schedules;

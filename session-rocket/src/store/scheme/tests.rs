@@ -43,3 +43,14 @@ fn stores_in_memory_are_known_by_all_their_names() {
     }
     assert!(!is_in_memory("sqlite://memory.db") && !is_in_memory("postgres://host/memory:"));
 }
+
+#[test]
+fn every_back_end_is_in_the_documentation() {
+    for page in ["../README.md", "../docs/stores.md", "src/lib.rs"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+        let text = std::fs::read_to_string(path).unwrap();
+        for name in TABLE.iter().map(|row| row.names[0]) {
+            assert!(text.contains(&format!("{name}:")), "{page} does not mention `{name}:`");
+        }
+    }
+}
