@@ -68,7 +68,7 @@
 //! | `memcached:` | Memcached: an eviction is a logout | `memcached` |
 //! | `file:` | a directory, with one file for each session | `file` |
 //! | `memory:` | the memory of this process | none |
-//! | `cookie+encrypted:` `cookie+signed:` | the session's own cookie; the [guide](guide#sealed-cookies) lists its limits | none |
+//! | `cookie+encrypted:` `cookie+signed:` | the session's own cookie; the [guide](guide::sealed_cookies) lists its limits | none |
 //!
 //! `cache = "redis://…"` puts a cache in front of any store except the cookies: [`store::cached`]. In code, the fairing takes
 //! an application's pool or any store. `docs/stores.md` of the repository says what each store promises, and which one to
@@ -87,8 +87,8 @@ pub mod __private;
 mod base;
 mod commit;
 mod data;
-#[doc = include_str!("guide.md")]
-pub mod guide {}
+
+pub mod guide;
 mod session;
 mod state;
 pub mod store;

@@ -5,6 +5,7 @@ mod backends;
 mod database_crates;
 mod gate;
 mod layers;
+mod links;
 mod packages;
 
 use std::env;
@@ -18,23 +19,28 @@ use backends::Backends;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test    all tests and documentation examples, with every feature; starts private servers of every back-end, and
-          installs what is missing of them and of Chromium (on Debian as root) or says what to install;
-          `--only postgres,redis` leaves out the other back-ends
-  ci      what a change has to pass: format, lints with each feature alone and with all, documentation, tests,
-          `bench --gate`, licences and sources of the dependencies (installs cargo-deny if it is missing),
-          `database-crates --check`
-  fuzz    a million changed sealed cookies, none of which may open; another number may be given behind it
-  bench   the micro benchmarks; arguments behind `bench` go to Criterion, such as the name of one benchmark;
-          `--peers` measures beside hand-written code and other libraries, `--growth` with many sessions, many
-          connections and large sessions, `--page` writes docs/performance.md anew (see benches/peers/README.md);
-          `--gate` counts instructions instead (installs Valgrind) and fails where an operation takes over 3 % more of
-          them than kept in `benches/gate`; `--gate --keep` keeps those of now
-  api     compares the public API with docs/public-api.txt; `--keep` writes that file anew
+  test [--only postgres,redis]
+          runs all tests and documentation examples; starts private servers of every back-end, or of those listed; installs
+          missing servers and Chromium (on Debian as root), or says what to install
+  ci      runs everything that a change must pass: format, layers, spelling, links, lints with each feature alone and with
+          all, documentation, public API, tests, instruction counts, licences
   layers  checks the order of the layers in docs/architecture.md, import circles, lengths of files and functions
-  database-crates
-          writes the table in docs/stores.md of the database crates that resolve beside session-rocket; `--check` says
-          whether the table is up to date";
+  links   checks the links between Markdown files
+  api [--keep]
+          compares the public API with docs/public-api.txt; `--keep` writes that file
+  database-crates [--check]
+          writes the table in docs/stores.md of the database crates that resolve beside session-rocket; `--check` only
+          compares it
+  fuzz [COUNT]
+          tries to open a million changed sealed cookies, or COUNT
+  bench [FILTER]
+          runs the micro benchmarks; arguments go to Criterion
+  bench --gate [--keep]
+          counts instructions under Valgrind, and fails if an operation takes over 3 % more than in benches/gate; `--keep`
+          writes the counts
+  bench --peers | --growth | --page
+          measures beside hand-written code and other libraries, or with many sessions; `--page` writes
+          docs/performance.md (see benches/peers/README.md)";
 
 type Outcome = Result<(), String>;
 
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
         (Some("bench"), [flag]) if flag == "--gate" => gate::gate(false),
         (Some("bench"), [flag, keep]) if flag == "--gate" && keep == "--keep" => gate::gate(true),
         (Some("layers"), []) => layers::check(),
+        (Some("links"), []) => links::check(),
         (Some("api"), []) => api::api(false),
         (Some("api"), [flag]) if flag == "--keep" => api::api(true),
         (Some("bench"), filter) => bench(filter),
@@ -83,6 +90,8 @@ fn test(backends: &Backends) -> Outcome {
 fn ci() -> Outcome {
     cargo("fmt --all --check", &[])?;
     layers::check()?;
+    links::check()?;
+    spelling()?;
     cargo("clippy --workspace --all-targets --all-features -- -D warnings", &[])?;
     cargo("clippy -p session-rocket --all-targets --no-default-features -- -D warnings", &[])?;
     for feature in features()? {
@@ -100,34 +109,49 @@ fn ci() -> Outcome {
     deny()
 }
 
-/// The test that every run of the tests makes with fewer.
+/// Runs the fuzz test, which all test runs include with fewer mutations.
 fn fuzz(mutations: &str) -> Outcome {
     cargo("test --release -p session-rocket --all-features --lib fuzz_", &[("FUZZ_MUTATIONS", mutations)])
 }
 
-/// Criterion takes arguments that cargo's test harness does not: only our benchmarks are run.
+/// Runs the project's own benchmarks only, because Criterion takes arguments that cargo's test harness does not.
 fn bench(filter: &[String]) -> Outcome {
     let args = format!("bench -p session-rocket-benches --benches -- {}", filter.join(" "));
     cargo(args.trim_end(), &[])
 }
 
-/// Servers under load: in a workspace of their own, for what other libraries depend on.
+/// Measures servers under load. The program is in a workspace of its own, because of the libraries it compares with.
 fn peers(args: &[String]) -> Outcome {
     cargo(&format!("run --release --manifest-path benches/peers/Cargo.toml -- {}", args.join(" ")), &[])
 }
 
-/// Licences, bans and sources; the advisories need a database from the network, so they are not a matter of CI.
+/// Checks licences, bans and sources. RustSec's advisories are not part of CI, because they need the network.
 fn deny() -> Outcome {
-    let installed = Command::new(cargo_path()).args(["deny", "--version"]).stdin(Stdio::null()).output();
-    if !installed.is_ok_and(|output| output.status.success()) {
-        // It only reads manifests: built without optimization, it is there in a fraction of the time.
-        let cheap = [("CARGO_PROFILE_DEV_DEBUG", "false")];
-        cargo("install --locked --debug --version ~0.20 cargo-deny", &cheap)?;
-    }
+    ensure(Command::new(cargo_path()).args(["deny", "--version"]), "cargo-deny --version ~0.20")?;
     cargo("deny --all-features check licenses bans sources", &[])
 }
 
-/// The features of the published crate, but for `default`.
+/// Checks the spelling of all files; `typos.toml` has the exceptions.
+fn spelling() -> Outcome {
+    ensure(Command::new("typos").arg("--version"), "typos-cli --version ~1.52")?;
+    println!("==> typos");
+    let status = Command::new("typos").current_dir(root()).stdin(Stdio::null()).status();
+    match status.map(|status| status.success()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("spelling mistakes: correct them, or add the words to typos.toml".to_owned()),
+        Err(error) => Err(format!("cannot run typos: {error}")),
+    }
+}
+
+/// Installs a package if `probe` fails. Built without optimization, because that takes a fraction of the time.
+fn ensure(probe: &mut Command, package: &str) -> Outcome {
+    if output(probe).is_some() {
+        return Ok(());
+    }
+    cargo(&format!("install --locked --debug {package}"), &[("CARGO_PROFILE_DEV_DEBUG", "false")])
+}
+
+/// The features of `session-rocket`, except `default`.
 fn features() -> Result<Vec<String>, String> {
     let path = root().join("session-rocket/Cargo.toml");
     let manifest = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
@@ -137,15 +161,15 @@ fn features() -> Result<Vec<String>, String> {
     Ok(names.filter(|name| name != "default" && !name.starts_with('#')).collect())
 }
 
-/// Runs cargo at the root with the words of `args`, saying so and how long it took.
+/// Runs cargo at the root with the words of `args`. Prints the command and how long it took.
 fn cargo(args: &str, variables: &[(&str, &str)]) -> Outcome {
     let shown = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect::<Vec<_>>().concat();
     println!("==> {shown}cargo {args}");
     let start = Instant::now();
     let mut command = Command::new(cargo_path());
     for (name, _) in env::vars_os() {
-        // What cargo tells of this program: some packages are built anew where it differs.
-        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|told| name.to_string_lossy().starts_with(told)) {
+        // Variables about this program. Some packages are rebuilt if these variables change.
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
         }
     }
@@ -163,7 +187,7 @@ fn cargo(args: &str, variables: &[(&str, &str)]) -> Outcome {
     Ok(())
 }
 
-/// What a program prints, if it succeeds.
+/// The output of a program, if the program succeeds.
 fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

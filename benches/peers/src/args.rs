@@ -1,7 +1,7 @@
 //! What the command line asks for.
 
 use crate::growth;
-use crate::peers;
+use crate::peers::{self, SESSIONS};
 use crate::places::Store;
 use crate::sites::Server;
 
@@ -16,6 +16,7 @@ usage: cargo xtask bench --peers | --growth | --page  [options]
   --servers bare,…     only these servers: bare, hand-written, session-rocket, flex, tower
   --rounds 3           how often each is measured
   --seconds 5          how long, after one second of warm-up
+  --sessions 2000      how many sessions there are (--peers); 1 shows which library loses updates
   --connections 32     how many requests are on their way (--peers)
   --scale 0.01         fewer sessions (--growth)
   --write              write docs/performance.md, which only a run of everything does by itself";
@@ -35,6 +36,7 @@ pub struct Args {
     /// Whether the page is written.
     pub writes: bool,
     stores: Vec<Store>,
+    sessions: usize,
     connections: usize,
     scale: f64,
 }
@@ -65,7 +67,7 @@ impl Args {
     fn new(what: What) -> Self {
         let stores = if what == What::Growth { vec![Store::SqliteFull, Store::Postgres] } else { Store::ALL.to_vec() };
         let servers = Server::ALL.to_vec();
-        Self { what, servers, rounds: 3, seconds: 5.0, writes: true, stores, connections: 32, scale: 1.0 }
+        Self { what, servers, rounds: 3, seconds: 5.0, writes: true, stores, sessions: SESSIONS, connections: 32, scale: 1.0 }
     }
 
     fn set(&mut self, flag: &str, value: &str) -> Result<(), String> {
@@ -76,6 +78,7 @@ impl Args {
             "--servers" => self.servers = of_names(value, &Server::ALL, Server::name)?,
             "--rounds" => self.rounds = value.parse().map_err(|_| bad())?,
             "--seconds" => self.seconds = value.parse().map_err(|_| bad())?,
+            "--sessions" => self.sessions = value.parse().map_err(|_| bad())?,
             "--connections" => self.connections = value.parse().map_err(|_| bad())?,
             "--scale" => self.scale = value.parse().map_err(|_| bad())?,
             _ => return Err(format!("there is no `{flag}`")),
@@ -84,9 +87,14 @@ impl Args {
     }
 
     pub fn peers(&self) -> peers::Wanted {
-        let Self { stores, servers, rounds, seconds, connections, .. } = self;
-        let (stores, servers) = (stores.clone(), servers.clone());
-        peers::Wanted { stores, servers, rounds: *rounds, seconds: *seconds, connections: *connections }
+        peers::Wanted {
+            stores: self.stores.clone(),
+            servers: self.servers.clone(),
+            rounds: self.rounds,
+            seconds: self.seconds,
+            sessions: self.sessions,
+            connections: self.connections,
+        }
     }
 
     pub fn growth(&self) -> growth::Wanted {

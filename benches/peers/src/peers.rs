@@ -10,7 +10,7 @@ use crate::places::{Databases, Place, Store};
 use crate::sites::{Server, Site};
 use crate::visitors::{Cookies, Plan, Route, Visitors};
 
-/// So many sessions are there.
+/// The number of sessions, unless `--sessions` says otherwise.
 pub const SESSIONS: usize = 2000;
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -20,6 +20,7 @@ pub struct Wanted {
     pub servers: Vec<Server>,
     pub rounds: u32,
     pub seconds: f64,
+    pub sessions: usize,
     pub connections: usize,
 }
 
@@ -75,7 +76,7 @@ impl Turn<'_> {
     fn cookies(&mut self) -> Vec<String> {
         let place = self.databases.place(if self.store.is_cookie() { self.store } else { Store::Memory });
         let site = Site::start(Server::SessionRocket, &place.url);
-        Visitors::new(site.port, SESSIONS).into_cookies()
+        Visitors::new(site.port, self.wanted.sessions).into_cookies()
     }
 
     fn bare(&mut self, cookies: Vec<String>) {
@@ -83,7 +84,7 @@ impl Turn<'_> {
             return;
         }
         let site = Site::start(Server::Bare, "");
-        let visitors = &mut Visitors::known(Cookies::Known(cookies), SESSIONS);
+        let visitors = &mut Visitors::known(Cookies::Known(cookies), self.wanted.sessions);
         for path in ["/get", "/count"] {
             self.measure(Server::Bare, &site, None, visitors, Route::Bare(path), self.wanted.connections);
         }
@@ -92,7 +93,7 @@ impl Turn<'_> {
     fn server(&mut self, server: Server) {
         let place = self.databases.place(self.store);
         let site = Site::start(server, &place.url);
-        let visitors = &mut Visitors::new(site.port, SESSIONS);
+        let visitors = &mut Visitors::new(site.port, self.wanted.sessions);
         let count = if self.store.is_cookie() { Route::CountSealed } else { Route::Count };
         for route in [Route::Get, count] {
             self.measure(server, &site, Some(&place), visitors, route, self.wanted.connections);

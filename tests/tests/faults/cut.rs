@@ -46,7 +46,7 @@ impl Visitor {
     }
 }
 
-pub(super) async fn a_cut_in_mid_reply_gives_nobody_anothers_data(backend: Backend) {
+pub(super) async fn a_reply_that_is_cut_gives_nobody_the_data_of_another_session(backend: Backend) {
     let port = backend.server.port();
     let proxy = Proxy::to(port).await;
     let url = backend.url.replace(&format!(":{port}"), &format!(":{}", proxy.port()));

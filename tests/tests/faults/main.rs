@@ -196,7 +196,7 @@ macro_rules! backends {
                 load::increments_and_fields_of_many_requests_are_all_there
                 logins::a_held_writer_undoes_neither_a_logout_nor_a_login
                 outage::a_server_that_is_stopped_or_killed_is_503_until_it_is_back
-                cut::a_cut_in_mid_reply_gives_nobody_anothers_data
+                cut::a_reply_that_is_cut_gives_nobody_the_data_of_another_session
                 crash::what_was_acknowledged_survives_a_kill_of_the_site
                 storm::what_was_acknowledged_survives_kills_of_the_server
             }

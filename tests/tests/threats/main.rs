@@ -1,5 +1,5 @@
 //! Attacks that session libraries fell to, and rules that sites are held to: one test each, named as in
-//! `docs/threats.md`, which says where each comes from.
+//! the guide's page about attacks.
 
 mod cookies;
 mod ids;

@@ -1,9 +1,9 @@
-//! Compares `docs/threats.md` with the tests that it names.
+//! Compares the guide's page about attacks with the tests that it names.
 
 use std::fs;
 use std::path::Path;
 
-const PAGE: &str = include_str!("../../../docs/threats.md");
+const PAGE: &str = include_str!("../../../session-rocket/src/guide/attacks.md");
 
 /// Where the tests are that the page names.
 const FOLDERS: [&str; 3] = ["tests/threats", "tests", "../session-rocket/src/tests"];

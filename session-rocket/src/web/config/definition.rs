@@ -42,7 +42,7 @@ use crate::store::{Migrate, Options, mask_url};
 #[must_use]
 pub struct Config {
     /// The URL of the store; its scheme picks the back-end. `"cookie+signed:"` and `"cookie+encrypted:"` keep each session
-    /// in its own cookie, sealed: see the [guide](crate::guide#sealed-cookies). Default: `"sqlite://sessions.db"`, created
+    /// in its own cookie, sealed: see the [guide](crate::guide::sealed_cookies). Default: `"sqlite://sessions.db"`, created
     /// if missing. Django: `SESSION_ENGINE` and `SESSION_FILE_PATH`.
     #[serde(serialize_with = "masked")]
     pub store: String,
@@ -120,7 +120,7 @@ pub struct Config {
     /// keys of its own lists it too, behind the new one. Django: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.
     ///
     /// Without a key, the launch aborts; in the profile `debug`, the launch uses a random key until the process ends. A
-    /// cookie that a former key sealed is sealed anew when it is read: see the [guide](crate::guide#sealed-cookies) for
+    /// cookie that a former key sealed is sealed anew when it is read: see the [guide](crate::guide::sealed_cookies) for
     /// what a read can then undo. Put keys into the environment, not into code. In a shell:
     /// `ROCKET_SESSION='{secret_keys=["…", "…"]}'`.
     #[serde(deserialize_with = "keys", serialize_with = "hidden", skip_serializing_if = "Vec::is_empty")]

@@ -1,0 +1,51 @@
+//! From an empty folder to production.
+//!
+//! | page | about |
+//! |---|---|
+//! | [`first_site`] | a site that counts visits |
+//! | [`reading_and_changing`] | accessors, lost updates, values for one request only |
+//! | [`saving`] | when changes are saved, errors, streams and tasks |
+//! | [`configuration`] | `Rocket.toml`, stores, pools, several session types |
+//! | [`lifetimes`] | timeouts, renewal, "remember me" |
+//! | [`login_and_logout`] | the identity, a guard for users |
+//! | [`forms`] | CSRF tokens, templates |
+//! | [`cookies`] | when the cookie is sent, HTTPS, proxies, other sites |
+//! | [`sealed_cookies`] | sessions without a store |
+//! | [`changing_the_struct`] | old sessions and new releases |
+//! | [`testing`] | a store and a clock for tests |
+//! | [`production`] | what to check before the site goes live |
+//! | [`troubleshooting`] | errors by their text |
+//! | [`generated_code`] | what the derive generates |
+//! | [`from_django`] | settings, methods and differences |
+//! | [`from_other_libraries`] | tower-sessions, actix-session, rocket_flex_session |
+//! | [`attacks`] | each attack: what the library does, and what the site must do |
+
+/// Declares the pages.
+macro_rules! pages {
+    ($($page:ident)*) => {
+        $(
+            #[doc = include_str!(concat!("guide/", stringify!($page), ".md"))]
+            pub mod $page {}
+        )*
+    };
+}
+
+pages! {
+    first_site
+    reading_and_changing
+    saving
+    configuration
+    lifetimes
+    login_and_logout
+    forms
+    cookies
+    sealed_cookies
+    changing_the_struct
+    testing
+    production
+    troubleshooting
+    generated_code
+    from_django
+    from_other_libraries
+    attacks
+}
