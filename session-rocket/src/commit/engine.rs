@@ -173,7 +173,7 @@ impl StoreEngine {
             (update == Update::Updated).then_some(renewed)
         } else {
             let touch = records.store().touch(&key, version, due);
-            let touch = records.call(|| records.timeout, "refresh", touch).await?;
+            let touch = records.call(|| records.timeout, "renew", touch).await?;
             (touch == Touch::Touched).then(|| Live { expires_at: due, ..live.clone() })
         };
         // `None` means that another request changed the session meanwhile, which renewed or ended it.

@@ -67,8 +67,8 @@ impl Groups {
                 Err(Error::new(ErrorKind::Timeout, "timed out while other requests were saving the session"))
             }
             Err(TryRecvError::Empty) => {
-                let at = turn.take().unwrap_or(own);
-                *turn = save(calls, at, group.take()).await.filter(|at| at.live.key == live.key);
+                let current = turn.take().unwrap_or(own);
+                *turn = save(calls, current, group.take()).await.filter(|current| current.live.key == live.key);
                 received(reply.try_recv())
             }
             replied => received(replied),
@@ -158,19 +158,19 @@ impl Member {
         let _ = self.reply.send(result.map(Saved::Committed));
     }
 
-    fn is_current(&self, at: &Stored) -> bool {
-        matches!(&self.pending.carrier, Carrier::Live(live) if live.version == at.live.version)
+    fn is_current(&self, current: &Stored) -> bool {
+        matches!(&self.pending.carrier, Carrier::Live(live) if live.version == current.live.version)
     }
 
     /// Replies with the stored session. If another request gave the session a new id, this response must not send the
     /// new id.
-    fn reply_stored(self, at: &Stored, cookie: CookieEffect) {
+    fn reply_stored(self, current: &Stored, cookie: CookieEffect) {
         let (id, cookie) = match &self.pending.carrier {
-            Carrier::Live(live) if live.key == at.live.key => (live.id.clone(), cookie),
+            Carrier::Live(live) if live.key == current.live.key => (live.id.clone(), cookie),
             _ => (None, CookieEffect::None),
         };
-        let live = Live { id, ..at.live.clone() };
-        self.reply(Ok(Stored { live, values: at.values.clone() }.committed(cookie)));
+        let live = Live { id, ..current.live.clone() };
+        self.reply(Ok(Stored { live, values: current.values.clone() }.committed(cookie)));
     }
 }
 
@@ -181,11 +181,11 @@ fn received(reply: Result<Reply, TryRecvError>) -> Reply {
 }
 
 /// Commits to a session that another request moved to a new id meanwhile.
-async fn save_moved(calls: &Calls<'_>, at: Stored, pending: Box<PendingCommit>) -> Result<Committed> {
+async fn save_moved(calls: &Calls<'_>, current: Stored, pending: Box<PendingCommit>) -> Result<Committed> {
     let (member, mut reply) = Member::new(pending, calls.deadline);
     let mut members = vec![member];
-    drop_strangers(&calls.records.rules, &mut members, &at.values);
-    save(calls, at, members).await;
+    drop_strangers(&calls.records.rules, &mut members, &current.values);
+    save(calls, current, members).await;
     match received(reply.try_recv())? {
         Saved::Committed(committed) => Ok(committed),
         Saved::ChangesUser(pending) => create_for_login(calls, &pending).await,
@@ -193,10 +193,10 @@ async fn save_moved(calls: &Calls<'_>, at: Stored, pending: Box<PendingCommit>) 
 }
 
 /// Saves the changes of all members in one write. Returns the stored session, if it is known.
-async fn save(calls: &Calls<'_>, mut at: Stored, mut members: Vec<Member>) -> Option<Stored> {
+async fn save(calls: &Calls<'_>, mut current: Stored, mut members: Vec<Member>) -> Option<Stored> {
     let deadline = members.iter().map(|member| member.deadline).max()?;
-    match save_all(&Calls { deadline, ..*calls }, &mut at, &mut members).await {
-        Ok(is_stored) => is_stored.then_some(at),
+    match save_all(&Calls { deadline, ..*calls }, &mut current, &mut members).await {
+        Ok(is_stored) => is_stored.then_some(current),
         Err(error) => {
             members.into_iter().for_each(|member| member.reply(Err(error.clone())));
             None
@@ -206,30 +206,30 @@ async fn save(calls: &Calls<'_>, mut at: Stored, mut members: Vec<Member>) -> Op
 
 /// Retries the save until the store confirms it or no member is left. Each attempt starts from the session that is
 /// stored by then. Returns false if the session has ended.
-async fn save_all(calls: &Calls<'_>, at: &mut Stored, members: &mut Vec<Member>) -> Result<bool> {
+async fn save_all(calls: &Calls<'_>, current: &mut Stored, members: &mut Vec<Member>) -> Result<bool> {
     let records = calls.records;
     let mut attempt = 0;
     loop {
-        let values = merge(&records.rules, at, members);
+        let values = merge(&records.rules, current, members);
         if members.is_empty() {
             return Ok(true);
         }
-        let (update, live) = store_values(calls, at, &values).await?;
+        let (update, live) = store_values(calls, current, &values).await?;
         match update {
             Update::Updated => {
-                let cookie = records.rules.cookie_after(&at.live, &at.values, &live, &values);
-                *at = Stored { live, values };
-                members.drain(..).for_each(|member| member.reply_stored(at, cookie));
+                let cookie = records.rules.cookie_after(&current.live, &current.values, &live, &values);
+                *current = Stored { live, values };
+                members.drain(..).for_each(|member| member.reply_stored(current, cookie));
                 return Ok(true);
             }
-            Update::Conflict(fresh) => *at = records.reread(live.key, live.id, &fresh)?,
+            Update::Conflict(fresh) => *current = records.reread(live.key, live.id, &fresh)?,
             Update::Moved(_) | Update::Gone => {
                 let Some(moved) = Box::pin(calls.find_moved(&live.key)).await? else {
                     members.drain(..).for_each(reply_dropped);
                     return Ok(false);
                 };
                 drop_strangers(&records.rules, members, &moved.values);
-                *at = moved;
+                *current = moved;
             }
         }
         calls.pause(&mut attempt).await?;
@@ -245,9 +245,9 @@ fn reply_dropped(member: Member) {
 ///
 /// If the values are equal to the stored ones, touches the record instead. A touch renews the session and succeeds only
 /// if nobody changed it.
-async fn store_values(calls: &Calls<'_>, at: &Stored, values: &Values) -> Result<(Update, Live)> {
-    let (records, live) = (calls.records, at.live.clone());
-    if !values.same_as(&at.values) || live.is_cut {
+async fn store_values(calls: &Calls<'_>, current: &Stored, values: &Values) -> Result<(Update, Live)> {
+    let (records, live) = (calls.records, current.live.clone());
+    if !values.same_as(&current.values) || live.is_cut {
         let (record, new) = records.record(live.key, live.id, values, Some(live.created_at))?;
         return Ok((calls.swap(&live.key, live.version, &record).await?, new));
     }
@@ -277,11 +277,11 @@ fn drop_strangers(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
 
 /// Applies the changes of all members to the stored values, in order. A member whose changes fail is removed and gets
 /// the error.
-fn merge(rules: &Rules, at: &Stored, members: &mut Vec<Member>) -> Values {
+fn merge(rules: &Rules, current: &Stored, members: &mut Vec<Member>) -> Values {
     let sole = members.len() == 1;
-    let mut merged = at.values.clone();
+    let mut merged = current.values.clone();
     for mut member in std::mem::take(members) {
-        match values_of(rules, &member, at, &merged, sole) {
+        match values_of(rules, &member, current, &merged, sole) {
             Ok(Some(values)) => {
                 merged = values;
                 members.push(member);
@@ -297,13 +297,13 @@ fn merge(rules: &Rules, at: &Stored, members: &mut Vec<Member>) -> Values {
 }
 
 /// Applies the changes of a member to `merged`. Returns `None` if they change the user, because that needs a new id.
-fn values_of(rules: &Rules, member: &Member, at: &Stored, merged: &Values, sole: bool) -> Result<Option<Values>> {
+fn values_of(rules: &Rules, member: &Member, current: &Stored, merged: &Values, sole: bool) -> Result<Option<Values>> {
     let pending = &member.pending;
-    let mut values = if sole && member.is_current(at) {
+    let mut values = if sole && member.is_current(current) {
         // The record did not change since the request loaded it, so no replay is needed.
         pending.values.clone()
     } else {
-        warn_of_overwrites(pending, &at.values);
+        warn_of_overwrites(pending, &current.values);
         let mut values = merged.clone();
         rules.replay(&pending.changes, &mut values)?;
         if !rules.same_owner(&values, merged)? {

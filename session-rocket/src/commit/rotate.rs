@@ -87,23 +87,23 @@ pub(super) async fn cycle(calls: &Calls<'_>, live: Live, pending: Box<PendingCom
     // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2); a cycle for any other reason does not.
     let created_at = if pending.login { None } else { Some(live.created_at) };
     let mut values = pending.values.clone();
-    let mut at = Stored { live, values: pending.base.clone() };
+    let mut current = Stored { live, values: pending.base.clone() };
     let mut attempt = 0;
     loop {
         let new = create_record(calls, values, created_at).await?;
-        let retired = calls.retire_version(&at, records.tombstone(Fate::Moved(new.live.key))).await;
+        let retired = calls.retire_version(&current, records.tombstone(Fate::Moved(new.live.key))).await;
         if let Ok(Retire::Retired) = retired {
             return Ok(Rotation::Done(new.committed(CookieEffect::Set)));
         }
         calls.discard(&new.live.key, None).await;
         match retired? {
             Retire::Conflict(fresh) => {
-                at = records.reread(at.live.key, None, &fresh)?;
-                values = at.values.clone();
+                current = records.reread(current.live.key, None, &fresh)?;
+                values = current.values.clone();
                 records.rules.replay(&pending.changes, &mut values)?;
                 calls.pause(&mut attempt).await?;
             }
-            Retire::Retired | Retire::Gone => return overtaken(calls, &at.live.key, pending).await,
+            Retire::Retired | Retire::Gone => return overtaken(calls, &current.live.key, pending).await,
         }
     }
 }
@@ -130,14 +130,14 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, mut pending: Box<PendingC
         records.rules.encode(&mut pending.values)?;
     }
     let tombstone = records.tombstone(Fate::Ended);
-    let mut at = Stored { live, values: pending.base.clone() };
+    let mut current = Stored { live, values: pending.base.clone() };
     let (mut followed, mut attempt) = (false, 0);
     loop {
         let retired = if pending.flushed {
             // A logout ends the session whatever its version, because the user asked for it.
-            calls.retire(&at.live.key, tombstone).await?
+            calls.retire(&current.live.key, tombstone).await?
         } else {
-            calls.retire_version(&at, tombstone).await?
+            calls.retire_version(&current, tombstone).await?
         };
         match retired {
             Retire::Retired => return after_end(calls, pending, followed).await,
@@ -146,11 +146,11 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, mut pending: Box<PendingC
                 let context = "another request changed the session while `transact` was changing its user";
                 return Err(Error::new(ErrorKind::Timeout, context));
             }
-            Retire::Conflict(fresh) => at = records.reread(at.live.key, None, &fresh)?,
+            Retire::Conflict(fresh) => current = records.reread(current.live.key, None, &fresh)?,
             // Another request rotated the id meanwhile. If the same user still owns the session, the logout ends it
             // under the new id. If another user has logged in, that session must not end.
-            Retire::Gone => match calls.follow(&at.live.key, &pending.base).await? {
-                Some(stored) => (at, followed) = (stored, true),
+            Retire::Gone => match calls.follow(&current.live.key, &pending.base).await? {
+                Some(stored) => (current, followed) = (stored, true),
                 None if pending.login && !pending.transacts => return create_for_login(calls, &pending).await,
                 None => return Ok(dropped(&pending)),
             },

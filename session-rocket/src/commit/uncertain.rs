@@ -153,18 +153,18 @@ impl<'r> Calls<'r> {
     ///
     /// If the reply is lost, gives the record a new version and returns this version as the conflict, so that the lost
     /// retire cannot end the session later.
-    pub(super) async fn retire_version(&self, at: &Stored, tombstone: Tombstone) -> Result<Retire> {
+    pub(super) async fn retire_version(&self, current: &Stored, tombstone: Tombstone) -> Result<Retire> {
         let timeout = self.records.timeout;
         if self.left() < timeout / 4 {
             // If the reply to the retire were lost, there would be no time left for the fence.
             return Err(Error::new(ErrorKind::Timeout, "timed out while other requests were saving the session"));
         }
-        let retire = self.records.store().retire(&at.live.key, Some(at.live.version), tombstone);
+        let retire = self.records.store().retire(&current.live.key, Some(current.live.version), tombstone);
         match self.call("end", retire).await {
             Ok(reply) => Ok(reply),
             Err(lost) => {
                 let calls = self.with_at_least(timeout / 2);
-                Box::pin(calls.fence(at, tombstone)).await?.ok_or_else(|| uncertain("end", lost))
+                Box::pin(calls.fence(current, tombstone)).await?.ok_or_else(|| uncertain("end", lost))
             }
         }
     }
@@ -173,9 +173,9 @@ impl<'r> Calls<'r> {
     ///
     /// Returns `None` if the store does not confirm in time. Retries, because the first attempts may be queued behind
     /// the lost retire.
-    async fn fence(&self, at: &Stored, tombstone: Tombstone) -> Result<Option<Retire>> {
-        let Live { key, version, created_at, .. } = at.live;
-        let (record, _) = self.records.record(key, None, &at.values, Some(created_at))?;
+    async fn fence(&self, current: &Stored, tombstone: Tombstone) -> Result<Option<Retire>> {
+        let Live { key, version, created_at, .. } = current.live;
+        let (record, _) = self.records.record(key, None, &current.values, Some(created_at))?;
         let mut attempt = 0;
         loop {
             match self.call("save", self.records.store().update(&key, version, &record)).await {

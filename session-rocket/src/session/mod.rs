@@ -31,9 +31,9 @@ pub use self::session_data::{SessionData, SessionFields};
 /// the changes before Rocket sends the response head, unless the status is 500 or above. Code that runs after the
 /// response head is sent, in a stream or a task, must call [`save`](Self::save).
 ///
-/// As a request guard, `Session<T>` fails with 503 if the store cannot be read. Use the guard `Result<Session<T>,
-/// session_rocket::Error>` to handle this error. `Option<Session<T>>` hides an outage, because Rocket turns every
-/// failure of a guard into `None`.
+/// As a request guard, `Session<T>` fails with 503 if the store cannot be read. Use the guard
+/// `Result<Session<T>, session_rocket::Error>` to handle this error. `Option<Session<T>>` hides an outage, because
+/// Rocket turns every failure of a guard into `None`.
 ///
 /// ```
 /// use session_rocket::Session;

@@ -14,11 +14,11 @@ use crate::state::change::{Change, Edit, Operation, Put, Replaying, is_replaying
 use crate::state::inner::{Inner, State};
 
 /// The new value of a field, or `None` to delete the field.
-struct New(Option<Value>);
+struct NewValue(Option<Value>);
 
 /// The method of `Session` that changes several fields.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum Method {
     Update,
     Transact,
     Replace,
@@ -108,7 +108,7 @@ impl State {
         &self,
         field: &'static dyn AnyField,
         op: O,
-        mut compute: impl FnMut(&O, Option<&Value>) -> Option<New>,
+        mut compute: impl FnMut(&O, Option<&Value>) -> Option<NewValue>,
         log: impl FnOnce(O, Option<Value>) -> Change,
     ) {
         let is_identity = field.spec().identity;
@@ -137,7 +137,7 @@ impl State {
     pub(crate) fn set(&self, field: &'static dyn AnyField, value: Value) {
         let spec = field.spec();
         if spec.identity {
-            let compute = |value: &Value, _: Option<&Value>| Some(New(Some(value.clone())));
+            let compute = |value: &Value, _: Option<&Value>| Some(NewValue(Some(value.clone())));
             return self.change_field(field, value, compute, |_, new| Change::of_put(field, new));
         }
         self.write(|inner| {
@@ -153,7 +153,7 @@ impl State {
         let mut stored = None;
         let compute = |value: &Value, seen: Option<&Value>| {
             stored = seen.cloned();
-            stored.is_none().then(|| New(Some(value.clone())))
+            stored.is_none().then(|| NewValue(Some(value.clone())))
         };
         self.change_field(field, value.clone(), compute, |value, _| Change::SetDefault { field, value });
         stored.unwrap_or(value)
@@ -165,7 +165,7 @@ impl State {
         let compute = |(): &(), seen: Option<&Value>| {
             stored = seen.cloned();
             // A value that does not decode reads as absent, but is deleted too.
-            (stored.is_some() || self.lock().values.is_stored(field)).then_some(New(None))
+            (stored.is_some() || self.lock().values.is_stored(field)).then_some(NewValue(None))
         };
         self.change_field(field, (), compute, |(), new| Change::of_put(field, new));
         stored
@@ -183,7 +183,7 @@ impl State {
         let compute = |op: &F, seen: Option<&Value>| {
             let (new, result) = op(seen);
             first.get_or_insert(result);
-            Some(New(new))
+            Some(NewValue(new))
         };
         let log = |op: F, _| Change::Update { field, op: Operation::new(Box::new(move |value| op(value).0)) };
         self.change_field(field, op, compute, log);
@@ -195,7 +195,7 @@ impl State {
     /// `op` runs again if another thread changed the session in between.
     #[track_caller]
     pub(crate) fn edit<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static) -> R {
-        self.run(op, Kind::Update)
+        self.run(op, Method::Update)
     }
 
     /// Runs `op` like [`edit`](Self::edit), for a caller that uses the result of the committed run.
@@ -203,7 +203,7 @@ impl State {
     /// A run that changes nothing is committed too, because the commit checks that the run saw the stored session.
     #[track_caller]
     pub(crate) fn transact(&self, op: impl Fn(&mut Edit) + Send + 'static) {
-        self.run(op, Kind::Transact);
+        self.run(op, Method::Transact);
     }
 
     /// Writes the fields of a given struct that differ, or all fields if the struct has the identity of another user.
@@ -211,11 +211,11 @@ impl State {
     pub(crate) fn replace(&self, write: impl FnOnce(&mut Edit)) {
         let schema = self.lock().values.schema();
         let given = Edit::of_everything(Values::empty(schema), write);
-        self.run(move |edit| edit.replace(&given), Kind::Replace);
+        self.run(move |edit| edit.replace(&given), Method::Replace);
     }
 
     #[track_caller]
-    fn run<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static, kind: Kind) -> R {
+    fn run<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static, method: Method) -> R {
         let mut first = None;
         self.change(
             op,
@@ -225,13 +225,13 @@ impl State {
                 let result = op(&mut edit);
                 first.get_or_insert(result);
                 let owners = edit.changes_identity().then(|| (values.owner(), edit.view.values.owner()));
-                (kind == Kind::Transact || !edit.puts.is_empty()).then_some((edit, owners))
+                (method == Method::Transact || !edit.puts.is_empty()).then_some((edit, owners))
             },
             |inner, (revision, _)| inner.revision == *revision,
             |inner, op, (edit, owners)| {
-                inner.intent.transacts |= kind == Kind::Transact;
+                inner.intent.transacts |= method == Method::Transact;
                 let is_login = owners.as_ref().is_some_and(|(old, _)| *old == Owner::Nobody);
-                if kind == Kind::Replace || owners.is_some() && !is_login {
+                if method == Method::Replace || owners.is_some() && !is_login {
                     // The user changes, so only the values that the closure set are kept.
                     let is_same_user = owners.is_some_and(|(old, new)| old == new);
                     return (edit.view.values, inner.put_all(edit.puts, is_same_user), Some(op));

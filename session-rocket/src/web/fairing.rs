@@ -105,8 +105,8 @@ impl<T> SessionFairing<T> {
     /// a password, new connections of the fairing use the new options.
     ///
     /// The hooks of the pool (`after_connect`, `before_acquire`, `after_release`) do not run on these connections. Put
-    /// settings that sessions need into the connect options, such as `PgConnectOptions::options([("search_path",
-    /// "app")])` or `SqliteConnectOptions::pragma`, or use [`shared_pool`](Self::shared_pool).
+    /// settings that sessions need into the connect options, with `PgConnectOptions::options` or
+    /// `SqliteConnectOptions::pragma`, or use [`shared_pool`](Self::shared_pool).
     ///
     /// If the pool is of an in-memory SQLite database, the fairing uses its connections, because another connection
     /// would not see the same data. The hazard of [`shared_pool`](Self::shared_pool) then applies.
