@@ -1,4 +1,4 @@
-//! The grammar of `#[session(…)]`, and the only place that reads it. What the attributes mean together is for `check`.
+//! Parses `#[session(…)]`. The module `check` checks the rules between attributes.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -17,7 +17,7 @@ pub struct ContainerAttrs {
     pub krate: Option<Path>,
 }
 
-/// `#[session(…)]` on a field. The words that take no value are kept as written, to point at.
+/// `#[session(…)]` on a field. An attribute without a value is kept as its `Ident`, so that an error can point at it.
 #[derive(Default)]
 pub struct FieldAttrs {
     pub default: Option<DefaultAttr>,
@@ -79,10 +79,10 @@ impl FieldAttrs {
     }
 }
 
-/// Fills `slot`, which may be filled only once. A malformed value has been reported and counts as none.
+/// Sets `slot`, or reports that it is already set. `value` is `None` if it is malformed and already reported.
 fn set_once<T>(slot: &mut Option<T>, key: &Ident, value: Option<T>, errors: &mut Errors) {
     if slot.is_some() {
-        errors.at(key, format!("`{key}` is given twice: keep one of the two"));
+        errors.at(key, format!("`{key}` is given twice: remove one of the two"));
     } else {
         *slot = value;
     }
@@ -93,26 +93,26 @@ fn set_bare(slot: &mut Option<Ident>, item: Item, errors: &mut Errors) {
     set_once(slot, &key.clone(), Some(key), errors);
 }
 
-fn unknown(word: &str, place: &str, known: &[&str]) -> String {
+fn unknown(word: &str, target: &str, known: &[&str]) -> String {
     match names::nearest(word, known) {
         Some(meant) => format!("unknown attribute `{word}`: did you mean `{meant}`?"),
-        None => format!("unknown attribute `{word}`: {place} takes `{}`", known.join("`, `")),
+        None => format!("unknown attribute `{word}`: {target} takes `{}`", known.join("`, `")),
     }
 }
 
-/// One `key` or `key = value` in the parentheses.
+/// One attribute in the parentheses: `key` or `key = value`.
 struct Item {
     key: Ident,
     value: Option<Expr>,
 }
 
 impl Item {
-    /// The value as a non-empty string; `example` is shown to those who wrote something else.
+    /// Returns the value as a non-empty string, or reports an error that shows `example`.
     fn text(&self, example: &str, errors: &mut Errors) -> Option<LitStr> {
         let key = &self.key;
         match self.value.as_ref().map(ungroup) {
             Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) if text.value().is_empty() => {
-                errors.at(text, format!("`{key}` is empty: write a name, as in `{key} = {example}`, or remove it"));
+                errors.at(text, format!("`{key}` is empty: write a name, such as `{key} = {example}`, or remove it"));
                 None
             }
             Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Some(text.clone()),
@@ -127,17 +127,17 @@ impl Item {
         }
     }
 
-    /// The value as the name of a type, in quotes because it is a new name.
+    /// Returns the value as the name of a type. It is in quotes, because the type does not exist yet.
     fn type_name(&self, errors: &mut Errors) -> Option<Ident> {
-        self.parsed("a name for a type", "\"StudentFields\"", LitStr::parse, errors)
+        self.parsed("a valid type name", "\"StudentFields\"", LitStr::parse, errors)
     }
 
-    /// The value as the path of a module, in quotes as serde takes it.
+    /// Returns the value as the path of a module. It is in quotes, as in serde.
     fn module(&self, errors: &mut Errors) -> Option<Path> {
-        self.parsed("the path of a module", "\"my_module\"", |text| text.parse_with(Path::parse_mod_style), errors)
+        self.parsed("a valid module path", "\"my_module\"", |text| text.parse_with(Path::parse_mod_style), errors)
     }
 
-    /// The value in quotes, parsed; `what` says what it has to be.
+    /// Parses the value in quotes, or reports that it is not `what`.
     fn parsed<T>(
         &self,
         what: &str,
@@ -148,12 +148,12 @@ impl Item {
         let text = self.text(example, errors)?;
         let parsed = parse(&text).ok();
         if parsed.is_none() {
-            errors.at(&text, format!("`{}` is not {what}: write one, as in `{example}`", text.value()));
+            errors.at(&text, format!("`{}` is not {what}: write a name such as `{example}`", text.value()));
         }
         parsed
     }
 
-    /// The value as a path, without quotes.
+    /// Returns the value as a path without quotes.
     fn path(&self, errors: &mut Errors) -> Option<Path> {
         match self.value.as_ref().map(ungroup) {
             Some(Expr::Path(path)) if path.qself.is_none() => Some(path.path.clone()),
@@ -172,7 +172,7 @@ impl Item {
         }
     }
 
-    /// The key of an attribute that takes no value.
+    /// Returns the key of an attribute that takes no value.
     fn bare(self, errors: &mut Errors) -> Ident {
         if let Some(value) = &self.value {
             errors.at(value, format!("`{0}` takes no value: write `#[session({0})]`", self.key));
@@ -181,14 +181,14 @@ impl Item {
     }
 }
 
-/// All items of all `#[session(…)]` among `attrs`. Malformed ones are reported and skipped.
+/// Returns the items of all `#[session(…)]` in `attrs`. Reports and skips malformed ones.
 fn items(attrs: &[Attribute], errors: &mut Errors) -> Vec<Item> {
     let mut items = Vec::new();
     for attr in attrs.iter().filter(|attr| attr.path().is_ident(SESSION)) {
         let list = match &attr.meta {
             Meta::List(list) if matches!(list.delimiter, MacroDelimiter::Paren(_)) => list,
             other => {
-                errors.at(other, "`session` takes its attributes in parentheses, as in `#[session(default)]`");
+                errors.at(other, "`session` takes its attributes in parentheses, such as `#[session(default)]`");
                 continue;
             }
         };
@@ -203,7 +203,7 @@ fn items(attrs: &[Attribute], errors: &mut Errors) -> Vec<Item> {
     items
 }
 
-/// Reads up to the end, whatever comes: after a mistake it goes on behind the next comma.
+/// Parses all items. Continues after the next comma if an item is malformed.
 fn parse_items(input: ParseStream, items: &mut Vec<Item>, errors: &mut Errors) {
     while !input.is_empty() {
         match parse_item(input) {
@@ -211,16 +211,16 @@ fn parse_items(input: ParseStream, items: &mut Vec<Item>, errors: &mut Errors) {
             Err(error) => errors.add(error),
         }
         while !input.is_empty() && input.parse::<Option<Token![,]>>().is_ok_and(|comma| comma.is_none()) {
-            // Only after a mistake is there anything before the comma.
+            // Tokens before the comma are the rest of a malformed item.
             let _skipped: syn::Result<TokenTree> = input.parse();
         }
     }
 }
 
 fn parse_item(input: ParseStream) -> syn::Result<Item> {
-    // Any word, keywords too: `crate` is one, and a wrong one is reported by name.
+    // Keywords are allowed, because `crate` is one, and because the error for an unknown keyword should name it.
     let Ok(key) = input.call(Ident::parse_any) else {
-        return Err(at_next(input, "expected an attribute, as in `#[session(default)]`".to_owned()));
+        return Err(at_next(input, "expected an attribute, such as `#[session(default)]`".to_owned()));
     };
     let value = if input.peek(Token![=]) {
         let equals: Token![=] = input.parse()?;
@@ -241,7 +241,7 @@ fn parse_item(input: ParseStream) -> syn::Result<Item> {
     Ok(Item { key, value })
 }
 
-/// An error at the next token, not consumed.
+/// Returns an error at the next token, without consuming the token.
 fn at_next(input: ParseStream, message: String) -> syn::Error {
     let next: Option<TokenTree> = input.fork().parse().ok();
     match next {
@@ -250,7 +250,7 @@ fn at_next(input: ParseStream, message: String) -> syn::Error {
     }
 }
 
-/// Without the invisible groups that `macro_rules` puts round what it passes on.
+/// Removes the invisible groups that `macro_rules` puts around an expression.
 fn ungroup(mut expr: &Expr) -> &Expr {
     while let Expr::Group(group) = expr {
         expr = &group.expr;
@@ -258,7 +258,7 @@ fn ungroup(mut expr: &Expr) -> &Expr {
     expr
 }
 
-/// The string literal that an expression is, if it is one.
+/// Returns the expression as a string literal, if it is one.
 pub fn string_literal(expr: &Expr) -> Option<&LitStr> {
     match ungroup(expr) {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),

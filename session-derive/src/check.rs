@@ -1,4 +1,4 @@
-//! The rules: what must hold in a struct that parses. One function each, its reason above it.
+//! The rules for a parsed struct. Each rule is a function, whose comment gives the reason.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::errors::Errors;
 use crate::model::{Field, Input, option_of, reference_in};
 use crate::names::{self, ACCESSOR_PREFIXES};
 
-/// The longest scope in bytes that every store must accept.
+/// The maximum length of a scope in bytes. Every store accepts scopes of this length.
 const MAX_SCOPE: usize = 200;
 
-/// Checks the whole struct. Every rule runs, whatever the others found.
+/// Checks all rules, even if some of them fail, so that all mistakes are reported at once.
 pub fn check(input: &Input, errors: &mut Errors) {
     check_generated_name(input, errors);
     check_scope(input, errors);
@@ -34,15 +34,18 @@ pub fn check(input: &Input, errors: &mut Errors) {
     check_single(input, names::EXTRA, |field| field.attrs.extra.as_ref(), errors);
 }
 
-/// The generated struct is beside the user's, so it needs another name.
+/// The generated struct is in the same module as the session struct, so it needs a different name.
 fn check_generated_name(input: &Input, errors: &mut Errors) {
     if input.fields_ident == input.ident {
-        let message = format!("`{0}` is the struct itself: write another name, as in `\"{0}Fields\"`", input.ident);
+        let message = format!(
+            "`{0}` is the name of the session struct itself: write another name, such as `\"{0}Fields\"`",
+            input.ident
+        );
         errors.at(&input.fields_ident, message);
     }
 }
 
-/// Stores need not accept a longer scope, and a control character in a scope is a slip.
+/// A store may refuse a longer scope. A control character in a scope is probably a mistake.
 fn check_scope(input: &Input, errors: &mut Errors) {
     let Some(scope) = &input.scope else { return check_default_scope(input, errors) };
     let text = scope.value();
@@ -56,20 +59,20 @@ fn check_scope(input: &Input, errors: &mut Errors) {
 }
 
 fn check_default_scope(input: &Input, errors: &mut Errors) {
-    // rustc reports a missing `CARGO_PKG_NAME` where the generated code reads it.
+    // If `CARGO_PKG_NAME` is missing, rustc reports an error in the generated code, which also reads it.
     let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
     let scope = format!("{package}::{}", input.ident.unraw());
     if scope.len() > MAX_SCOPE {
         let message = format!(
-            "the default scope, the names of package and struct, has {} bytes, more than {MAX_SCOPE}: write a shorter \
-             one, as in `#[session(scope = \"shop visitors\")]`",
+            "the default scope, made of the names of package and struct, has {} bytes, more than {MAX_SCOPE}: write a \
+             shorter scope, such as `#[session(scope = \"shop visitors\")]`",
             scope.len()
         );
         errors.at(&input.ident, message);
     }
 }
 
-/// The value of a skipped field is never encoded, so only `default` has a meaning beside it.
+/// A skipped field is never stored, so `default` is the only other attribute that has an effect.
 fn check_skip(field: &Field, errors: &mut Errors) {
     let attrs = &field.attrs;
     let Some(skip) = &attrs.skip else { return };
@@ -83,9 +86,10 @@ fn check_skip(field: &Field, errors: &mut Errors) {
     attrs.extra.iter().for_each(|extra| conflict(extra, names::EXTRA));
 }
 
-/// A value is decoded from the store's bytes, which no field can borrow. A `with` module may return any reference.
+/// A decoded value cannot borrow from the bytes of the store. A `with` module is not checked, because it may return a
+/// `'static` reference.
 fn check_references(input: &Input, field: &Field, errors: &mut Errors) {
-    // A lifetime of the struct has been reported with the same advice.
+    // If the struct has a lifetime, `model` has reported it with the same advice.
     if field.attrs.with.is_some() || input.generics.lifetimes().next().is_some() {
         return;
     }
@@ -99,18 +103,19 @@ fn check_references(input: &Input, field: &Field, errors: &mut Errors) {
     errors.at(reference, message);
 }
 
-/// The outer `None` is «not stored» and the inner one would be a stored null, which no setter could tell apart.
+/// The outer `None` means that no value is stored. JSON would store the inner `None` as null, which reads back as the
+/// outer one.
 fn check_nested_option(field: &Field, errors: &mut Errors) {
     if field.optional && option_of(&field.value).is_some() {
         let message = format!(
-            "`Option<Option<_>>` has two ways to be empty: write `Option<_>`; `delete_{}` empties it",
+            "`Option<Option<_>>` has two different `None` values: write `Option<_>`; `delete_{}` makes it `None`",
             field.name()
         );
         errors.at(&field.value, message);
     }
 }
 
-/// An `Option` that is not stored is `None`; with a default it never could be.
+/// An `Option` without a stored value is `None`. With a default, it could never be `None`.
 fn check_default(field: &Field, errors: &mut Errors) {
     let Some(default) = &field.attrs.default else { return };
     if field.optional {
@@ -123,7 +128,7 @@ fn check_default(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// Nobody is logged in at first, so there must be a way to say so.
+/// A new session belongs to nobody, which only an `Option` can represent.
 fn check_identity(field: &Field, errors: &mut Errors) {
     if field.attrs.identity.is_some() && field.attrs.extra.is_none() && !field.optional {
         let ty = field.ty.to_token_stream();
@@ -133,13 +138,15 @@ fn check_identity(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// The extra keys are those that are stored anyway, under their own names: the field itself has no name and no value.
+/// The `extra` field has no stored name of its own. Its keys are stored next to the other fields, under their own
+/// names.
 fn check_extra(field: &Field, errors: &mut Errors) {
     let Some(extra) = &field.attrs.extra else { return };
     let conflict =
         |word: &str| format!("`{extra}` holds the keys that no field declares, so it takes no `{word}`: remove it");
     if field.optional {
-        let message = "`extra` is empty, never `None`: write `serde_json::Map<String, serde_json::Value>`";
+        let message =
+            "an `extra` field without keys is empty, not `None`: write `serde_json::Map<String, serde_json::Value>`";
         errors.at(&field.ty, message);
     }
     if let Some(identity) = &field.attrs.identity {
@@ -159,7 +166,7 @@ fn check_extra(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// `Session<T>` dereferences to the accessors, and its own methods come first.
+/// `Session<T>` dereferences to the accessors, so a method of `Session<T>` hides an accessor of the same name.
 fn check_hidden_accessors(field: &Field, errors: &mut Errors) {
     let name = field.name();
     for prefix in ACCESSOR_PREFIXES {
@@ -175,14 +182,14 @@ fn check_hidden_accessors(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// `a` and `set_a` would both have an accessor `set_a`.
+/// Two fields must not have the same accessor: fields `a` and `set_a` would both have an accessor `set_a`.
 fn check_accessor_clashes(input: &Input, errors: &mut Errors) {
     let mut owners: HashMap<String, &Ident> = HashMap::new();
     for (prefix, field) in ACCESSOR_PREFIXES.iter().flat_map(|prefix| input.stored().map(move |field| (prefix, field)))
     {
         let accessor = format!("{prefix}{}", field.name());
         match owners.get(&accessor) {
-            // The same field declared twice is for rustc to report.
+            // rustc reports a field that is declared twice.
             Some(first) if **first == field.ident => {}
             Some(first) => {
                 let (longer, shorter) = if prefix.is_empty() { (&field.ident, *first) } else { (*first, &field.ident) };
@@ -196,12 +203,12 @@ fn check_accessor_clashes(input: &Input, errors: &mut Errors) {
     }
 }
 
-/// Stored names that start with `_` are the library's own, such as the test cookie's.
+/// Stored names that start with `_` are reserved for the library, such as that of the test cookie.
 fn check_reserved_names(field: &Field, errors: &mut Errors) {
     let reserved = |name: &str| {
         let free = name.trim_start_matches('_');
         let free = if free.is_empty() { "name" } else { free };
-        format!("stored names that start with `_` are the library's own: write `{free}` instead of `{name}`")
+        format!("stored names that start with `_` are reserved for the library: write `{free}` instead of `{name}`")
     };
     for text in field.attrs.rename.iter().chain(&field.attrs.aliases) {
         if text.value().starts_with('_') {
@@ -214,7 +221,7 @@ fn check_reserved_names(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// Each name in the store belongs to one field: two that read or write it would overwrite each other.
+/// Each name in the store belongs to one field, because two fields with the same name would overwrite each other.
 fn check_stored_names(input: &Input, errors: &mut Errors) {
     let stored: Vec<&Field> = input.stored().filter(|field| field.attrs.extra.is_none()).collect();
     let mut owners: HashMap<String, &Ident> = HashMap::new();
@@ -223,7 +230,7 @@ fn check_stored_names(input: &Input, errors: &mut Errors) {
         match owners.get(&name) {
             Some(owner) if **owner == field.ident => {}
             Some(owner) => {
-                let message = format!("the field `{owner}` is stored as `{name}` too: choose another stored name");
+                let message = format!("the field `{owner}` is already stored as `{name}`: choose another stored name");
                 match &field.attrs.rename {
                     Some(rename) => errors.at(rename, message),
                     None => errors.at(&field.ident, message),
@@ -232,7 +239,7 @@ fn check_stored_names(input: &Input, errors: &mut Errors) {
             None => drop(owners.insert(name, &field.ident)),
         }
     }
-    // After all stored names: of an alias and a stored name that clash, the alias is the mistake.
+    // Aliases are checked after all stored names, because the alias is the mistake if it clashes with a stored name.
     for (field, alias) in stored.iter().flat_map(|field| field.attrs.aliases.iter().map(move |alias| (field, alias))) {
         match owners.get(&alias.value()) {
             Some(owner) => errors.at(alias, alias_clash(alias, &field.ident, owner)),
@@ -250,14 +257,14 @@ fn alias_clash(alias: &LitStr, field: &Ident, owner: &Ident) -> String {
     }
 }
 
-/// One user is logged in, and one map takes the keys that nobody declares.
+/// At most one field can be the identity, and at most one can be the `extra` field.
 fn check_single<'a>(input: &'a Input, word: &str, find: impl Fn(&'a Field) -> Option<&'a Ident>, errors: &mut Errors) {
     let mut marked = input.fields.iter().filter_map(|field| find(field).map(|key| (field, key)));
     let Some((first, _)) = marked.next() else { return };
     for (_, key) in marked {
         errors.at(
             key,
-            format!("the field `{}` is already marked `{word}`, and only one can be: remove one", first.ident),
+            format!("only one field can be marked `{word}`, and `{}` already is: remove one of the two", first.ident),
         );
     }
 }

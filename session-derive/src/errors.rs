@@ -1,13 +1,13 @@
-//! Collects mistakes, so that a user sees all of them in one compiler run.
+//! Collects the mistakes in a struct, so that the compiler reports all of them at once.
 
 use std::fmt::Display;
 
 use quote::ToTokens;
 
-/// Collects the mistakes found in one struct.
+/// The mistakes that were found in one struct.
 ///
-/// Must be ended with [`Errors::finish`]: in debug builds, dropping it unfinished panics, so that no stage can forget
-/// a mistake it has found.
+/// Call [`Errors::finish`] to get them. In debug builds, dropping an unfinished `Errors` panics, so that no mistake is
+/// lost.
 pub struct Errors {
     found: Option<syn::Error>,
     finished: bool,
@@ -18,7 +18,7 @@ impl Errors {
         Self { found: None, finished: false }
     }
 
-    /// Notes a mistake at `tokens`, the smallest piece of the user's source that has to change.
+    /// Adds a mistake at `tokens`, which should be the smallest part of the source that has to change.
     pub fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.add(syn::Error::new_spanned(tokens, message));
     }
@@ -30,7 +30,7 @@ impl Errors {
         }
     }
 
-    /// Ends the collection: all mistakes as one error, or `None` if there are none.
+    /// Returns all mistakes as one error, or `None` if there are none.
     pub fn finish(mut self) -> Option<syn::Error> {
         self.finished = true;
         self.found.take()
@@ -39,7 +39,7 @@ impl Errors {
 
 impl Drop for Errors {
     fn drop(&mut self) {
-        debug_assert!(self.finished || std::thread::panicking(), "the mistakes found were dropped unreported");
+        debug_assert!(self.finished || std::thread::panicking(), "mistakes were dropped unreported");
     }
 }
 

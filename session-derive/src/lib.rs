@@ -1,4 +1,4 @@
-//! The derive macro of `session-rocket`. Depend on that crate, which re-exports it, and not on this one.
+//! The derive macro of `session-rocket`. Depend on `session-rocket`, which re-exports it, and not on this crate.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::unwrap_used)]
 
@@ -12,12 +12,12 @@ mod serde;
 
 use proc_macro::TokenStream;
 
-/// Makes a plain struct the type of a session, with typed accessors for each of its fields.
+/// Implements `SessionData` for a struct, and generates typed accessors for its fields.
 ///
 /// ```text
 /// use session_rocket::Session;
 ///
-/// /// What the school site remembers about a visitor.
+/// /// The data that the school site stores about a visitor.
 /// #[derive(Session)]
 /// struct Student {
 ///     sname: Option<String>,
@@ -28,88 +28,97 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// A field's type needs `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`; the struct itself needs no other
-/// derive and is left as it is.
+/// The type of a field must implement `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`. The struct needs
+/// no other derive, and the derive does not change it.
 ///
 /// # Accessors
 ///
-/// They are methods of a generated struct, `StudentFields`, to which `Session<Student>` dereferences. All take `&self`
-/// and have the field's visibility; the getter has its doc comment. For a field `f` there are:
+/// The accessors are methods of a generated struct, `StudentFields`, to which `Session<Student>` dereferences. All take
+/// `&self` and have the visibility of the field. The getter has the doc comment of the field. A field `f` has these
+/// accessors:
 ///
 /// | | `f: Option<T>` | `f: T` |
 /// |---|---|---|
-/// | `f()` | the stored value or `None` | the stored value or the default |
+/// | `f()` | returns the stored value or `None` | returns the stored value or the default |
 /// | `set_f(value)` | stores a `T` | same |
-/// | `setdefault_f(value)` | the stored value; if there is none, stores `value` and returns it | same |
-/// | `update_f(op)` | changes an `&mut Option<T>`; no concurrent change is lost | changes an `&mut T` |
-/// | `with_f(look)` | looks at an `Option<&T>` without cloning | looks at an `&T` |
-/// | `has_f()` | whether a value is stored | same |
-/// | `delete_f()` | deletes the stored value and returns it, an `Option<T>` | same |
+/// | `setdefault_f(value)` | returns the stored value; if there is none, stores `value` and returns it | same |
+/// | `update_f(op)` | changes an `&mut Option<T>` without losing a concurrent change | changes an `&mut T` in the same way |
+/// | `with_f(look)` | calls `look` with an `Option<&T>`, without cloning the value | calls `look` with a `&T` |
+/// | `has_f()` | returns whether a value is stored | same |
+/// | `delete_f()` | deletes the stored value and returns it as an `Option<T>` | same |
 ///
-/// `set_f` and `setdefault_f` take `impl Into<String>` where `T` is `String`, and the plain `T` otherwise.
+/// `set_f` and `setdefault_f` take `impl Into<String>` if `T` is `String`, and a `T` otherwise.
 ///
-/// The closure of `update_f` may run again, as a clone, on a fresher value, so it is `Clone + Send + 'static` and cannot
-/// borrow from the request: clone what it needs, and `move` the clone into it.
+/// If another request changed the field meanwhile, a clone of the closure of `update_f` runs again on the newer value.
+/// So the closure must be `Clone + Send + 'static`, and cannot borrow from the request. Clone the data that it uses,
+/// and `move` the clone into it.
 ///
-/// `Option` and `String` are known by their names and paths in std; an alias of either is a plain type. A raw identifier
-/// is raw in the getter only: `r#type` has `r#type()` and `set_type()`, and is stored as `type`.
+/// The derive recognizes `Option` and `String` by their names and their paths in std. It does not recognize a type
+/// alias. Of the accessors of a field with a raw identifier, only the getter is raw: `r#type` has `r#type()` and
+/// `set_type()`, and is stored as `type`.
 ///
 /// # Attributes of a field
 ///
-/// | `#[session(…)]` | |
+/// | `#[session(…)]` | meaning |
 /// |---|---|
-/// | `default` | without a stored value the field reads as `Default::default()`; this is also the case without the attribute |
-/// | `default = expr` | without a stored value it reads as `expr`, which is evaluated at each read; a string literal is converted with `into()` |
-/// | `rename = "…"` | the name it is stored under. _Default:_ the field's name |
-/// | `alias = "…"` | a further name it is read from; may be repeated |
-/// | `with = "module"` | the field is encoded by `module::serialize` and decoded by `module::deserialize`, as with serde's `with` |
+/// | `default` | the default of the field is `Default::default()`; this is also the case without the attribute |
+/// | `default = expr` | the default of the field is `expr`, which is evaluated at each read without a stored value; a string literal is converted with `into()` |
+/// | `rename = "…"` | the name that the field is stored under. _Default:_ the name of the field |
+/// | `alias = "…"` | another stored name that the field is read from; may be repeated |
+/// | `with = "module"` | `module::serialize` encodes the field and `module::deserialize` decodes it, as with serde's `with` |
 /// | `skip` | the field is not stored and has no accessors; in a snapshot it has its default |
-/// | `identity` | this is the logged-in user's id: an `Option<T>` where `T: Display`. Setting it cycles the session id |
-/// | `extra` | a `serde_json::Map<String, serde_json::Value>` of all stored keys that no field declares |
+/// | `identity` | the field is the id of the logged-in user, an `Option<T>` with `T: Display`; setting it gives the session a new id |
+/// | `extra` | the field is a `serde_json::Map<String, serde_json::Value>` of all stored keys that no field declares |
 ///
-/// The type of a field with `with` need not implement `Serialize` or `Deserialize`. For an `Option<T>`, the module encodes
-/// the `T`, because `None` is not stored.
+/// The type of a field with `with` does not have to implement `Serialize` or `Deserialize`. For an `Option<T>`, the
+/// module encodes the `T`, because `None` is not stored.
 ///
-/// A skipped field has its default, or `default = expr`, in each snapshot (`&Student`, `get()`, `update`). A value that
-/// `replace` or `update` puts into the field is lost. The field's type needs `Send + Sync + 'static`, and `Default` unless the
-/// field has `default = expr`.
+/// A skipped field has its default in each snapshot (`&Student`, `get()`, `update`). A value that `replace` or `update`
+/// puts into the field is lost. The type of the field must be `Send + Sync + 'static`, and must implement `Default`
+/// unless the field has `default = expr`.
 ///
-/// `#[serde(…)]` on a field is refused, because it does not change what a session stores. On the struct it is left to
-/// serde's own derives, which the struct may have for another purpose, and changes nothing in the session. If those need
-/// attributes on fields, write a second struct for them.
+/// The derive refuses `#[serde(…)]` on a field, because it would have no effect on the session. `#[serde(…)]` on the
+/// struct is allowed for serde's own derives, and has no effect on the session either. If those derives need attributes
+/// on fields, write a second struct for them.
 ///
 /// # Attributes of the struct
 ///
-/// | `#[session(…)]` | |
+/// | `#[session(…)]` | meaning |
 /// |---|---|
-/// | `config = "…"` | the configuration table. _Default:_ `"session"` |
-/// | `scope = "…"` | the scope of these sessions in the store. _Default:_ package and struct, as in `"school::Student"` |
-/// | `fields = "…"` | the name of the generated struct. _Default:_ the struct's name and `Fields` |
-/// | `crate = path` | where `session_rocket` is, if it is renamed or re-exported. _Default:_ `::session_rocket` |
+/// | `config = "…"` | the name of the configuration table. _Default:_ `"session"` |
+/// | `scope = "…"` | the scope of these sessions in the store. _Default:_ the names of package and struct, such as `"school::Student"` |
+/// | `fields = "…"` | the name of the generated struct. _Default:_ the name of the struct followed by `Fields` |
+/// | `crate = path` | the path of `session_rocket`, if the crate is renamed or re-exported. _Default:_ `::session_rocket` |
 ///
 /// # Scope
 ///
-/// Two session types with different scopes never share a session, even if they are types of different sites that use one
-/// database. The default scope is made of the name of the Cargo package and the name of the struct. So **renaming the
-/// package or the struct ends all sessions of that type**: every visitor starts with an empty session, and every user
-/// has to log in again. To keep the sessions, pin the scope to the former names:
+/// Session types with different scopes never share a session, even if they belong to different sites that use one
+/// database. The default scope consists of the names of the Cargo package and the struct. So **renaming the package or
+/// the struct ends all sessions of that type**: every visitor starts with an empty session, and every user has to log
+/// in again. To keep the sessions, set the scope to the former names:
 ///
 /// ```text
-/// /// Was `Student` in the package `school`.
+/// /// Formerly `Student` in the package `school`.
 /// #[derive(Session)]
 /// #[session(scope = "school::Student")]
 /// struct Pupil { … }
 /// ```
 ///
-/// If two structs with the same name, in two modules of one package, are both attached, one of them needs a `scope`, beside a
-/// `config` and a `cookie_name` of its own. Two structs in two packages that are to share their sessions need the same `scope`.
-/// A build without Cargo needs a `scope` too, because the name of the package comes from `CARGO_PKG_NAME`.
+/// If the fairings of two structs with the same name in one package are attached, one of the structs needs a `scope`.
+/// It also needs its own `config` and `cookie_name`, as any second session type does. Structs in different packages
+/// share their sessions if they have the same `scope`. A build without Cargo needs a `scope`, because the default reads
+/// `CARGO_PKG_NAME`.
 ///
-/// # What is refused
+/// # Errors
 ///
-/// Tuple structs, enums, unions, lifetimes and parameters; references; `Option<Option<_>>`; a `default` on an `Option`;
-/// two fields with an accessor or a stored name in common; stored names that start with `_`; and fields with an accessor
-/// that a method of `Session` hides, such as `id` or `expiry`. The compiler says what to write instead.
+/// The derive refuses the following, with a message that says what to write instead:
+///
+/// - tuple structs, enums, unions, lifetimes and generic parameters
+/// - references
+/// - `Option<Option<_>>`, and a `default` on an `Option`
+/// - two fields with the same accessor or the same stored name
+/// - stored names that start with `_`
+/// - fields with an accessor that a method of `Session` hides, such as `id` or `expiry`
 #[proc_macro_derive(Session, attributes(session))]
 pub fn derive_session(input: TokenStream) -> TokenStream {
     expand::derive(input.into()).into()

@@ -1,4 +1,5 @@
-//! The parsed struct: its shape and its attributes. Only the shape is checked here.
+//! The parsed struct, with its fields and attributes. This module checks only that the derive supports the form of the
+//! struct.
 
 use syn::ext::IdentExt;
 use syn::{
@@ -14,7 +15,7 @@ use crate::serde;
 pub struct Input {
     pub ident: Ident,
     pub vis: Visibility,
-    /// Not allowed, but kept, because the code that is generated after a mistake names the type too.
+    /// Generics are not allowed, but they are kept, because the code that is generated after a mistake needs them.
     pub generics: Generics,
     /// The path of `session_rocket`.
     pub krate: Path,
@@ -30,13 +31,13 @@ pub struct Input {
 pub struct Field {
     pub ident: Ident,
     pub vis: Visibility,
-    /// The attributes that its accessors take over: `doc` and `deprecated`.
+    /// The `doc` attributes, which the getter also gets.
     pub docs: Vec<Attribute>,
+    /// The `deprecated` attribute, which all accessors also get.
     pub deprecated: Option<Attribute>,
     /// The type as declared.
     pub ty: Type,
-    /// The type of a stored value: `T` if the field is an `Option<T>`. For a skipped field, which is not stored, the whole
-    /// type.
+    /// The type of a stored value: `T` for a field of type `Option<T>`. For a skipped field, the declared type.
     pub value: Type,
     pub optional: bool,
     pub attrs: FieldAttrs,
@@ -60,19 +61,19 @@ impl Input {
         }
     }
 
-    /// The fields that are stored, in the order of their descriptions.
+    /// Returns the fields that are stored, in the order of their declaration.
     pub fn stored(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(|field| field.attrs.skip.is_none())
     }
 
-    /// The lifetimes of a struct that should have none.
+    /// Returns the lifetimes of the struct. There are none unless the struct has a mistake.
     pub fn lifetimes(&self) -> Vec<&Lifetime> {
         self.generics.lifetimes().map(|param| &param.lifetime).collect()
     }
 }
 
 impl Field {
-    /// `None` for a field without a name, which `named_fields` has reported.
+    /// Returns `None` for a field without a name, which `named_fields` has reported.
     fn from_syn(field: syn::Field, errors: &mut Errors) -> Option<Self> {
         let attrs = FieldAttrs::from_syn(&field.attrs, errors);
         serde::refuse(&field.attrs, errors);
@@ -89,22 +90,22 @@ impl Field {
         })
     }
 
-    /// The field's name without `r#`: `type` for `r#type`.
+    /// Returns the name of the field without `r#`, such as `type` for `r#type`.
     pub fn name(&self) -> String {
         self.ident.unraw().to_string()
     }
 
-    /// The name under which its value is stored.
+    /// Returns the name that the value is stored under.
     pub fn stored_name(&self) -> String {
         self.attrs.rename.as_ref().map_or_else(|| self.name(), syn::LitStr::value)
     }
 
-    /// The name of the accessor with this prefix; the getter, without one, is raw where the field is.
+    /// Returns the name of the accessor with this prefix. The getter is a raw identifier if the field is one.
     pub fn accessor(&self, prefix: &str) -> Ident {
         if prefix.is_empty() { self.ident.clone() } else { quote::format_ident!("{prefix}{}", self.ident) }
     }
 
-    /// Whether the stored type is a number, `bool` or `char`, going by its name.
+    /// Whether the name of the stored type is that of a number type, `bool` or `char`.
     pub fn is_primitive(&self) -> bool {
         let Some(name) = plain_path(&self.value).and_then(Path::get_ident).map(Ident::to_string) else { return false };
         let (kind, size) = name.split_at(1);
@@ -115,7 +116,7 @@ impl Field {
         }
     }
 
-    /// Whether the stored type is `String`, whose setters take anything that becomes one.
+    /// Whether the stored type is `String`. Setters of a `String` take `impl Into<String>`.
     pub fn is_string(&self) -> bool {
         let paths = ["String", "std::string::String", "alloc::string::String"];
         plain_path(&self.value).is_some_and(|path| {
@@ -124,7 +125,7 @@ impl Field {
     }
 }
 
-/// A reference in a type, also inside of other types, such as that in `Option<&'static str>`.
+/// Finds a reference in a type, even inside another type, as in `Option<&'static str>`.
 pub fn reference_in(ty: &Type) -> Option<&TypeReference> {
     match ty {
         Type::Reference(reference) => Some(reference),
@@ -143,7 +144,7 @@ pub fn reference_in(ty: &Type) -> Option<&TypeReference> {
     }
 }
 
-/// The `T` of an `Option<T>`, known by the paths of std's `Option`. An alias of it is a plain type.
+/// Returns the `T` of an `Option<T>`. `Option` is recognized by its paths in std, so an alias is not recognized.
 pub fn option_of(ty: &Type) -> Option<&Type> {
     let path = plain_path(ty)?;
     if !["Option", "std::option::Option", "core::option::Option"].contains(&spell(path).as_str()) {
@@ -156,7 +157,7 @@ pub fn option_of(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// The path that a type is, also in parentheses or in the invisible group that `macro_rules` puts round it.
+/// Returns the path of a type, even in parentheses or in the invisible group that `macro_rules` puts around it.
 fn plain_path(ty: &Type) -> Option<&Path> {
     match ty {
         Type::Group(group) => plain_path(&group.elem),
@@ -166,12 +167,12 @@ fn plain_path(ty: &Type) -> Option<&Path> {
     }
 }
 
-/// A path as text, without arguments and leading colons.
+/// Returns a path as a string, without arguments and leading colons.
 fn spell(path: &Path) -> String {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::")
 }
 
-/// Reports parameters: a session type is one entry of a process-wide table and outlives every request.
+/// Reports generic parameters, because a session type has one static schema, and its values outlive the request.
 fn check_generics(generics: &Generics, errors: &mut Errors) {
     for param in &generics.params {
         match param {
@@ -201,18 +202,20 @@ fn named_fields(data: Data, name: &Ident, errors: &mut Errors) -> Vec<syn::Field
             Fields::Unnamed(fields) => errors.at(
                 fields,
                 format!(
-                    "accessors are named after fields, so each needs a name: write `struct {name} {{ name: Type }}`"
+                    "accessors are named after fields, so each field needs a name: write \
+                     `struct {name} {{ name: Type }}`"
                 ),
             ),
         },
         Data::Enum(data) => {
             let message = format!(
-                "`Session` is derived for a struct, not an enum: declare a struct with a field of type `{name}`"
+                "`Session` can be derived only for a struct, not for an enum: declare a struct with a field of type \
+                 `{name}`"
             );
             errors.at(data.enum_token, message);
         }
         Data::Union(data) => {
-            errors.at(data.union_token, "`Session` is derived for a struct, not a union: write `struct`");
+            errors.at(data.union_token, "`Session` can be derived only for a struct, not for a union: write `struct`");
         }
     }
     Vec::new()

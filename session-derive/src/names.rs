@@ -1,5 +1,5 @@
-//! Every word the derive knows: attribute names, accessor names, the method names of `Session`, and the search for the
-//! word a user probably meant.
+//! The names that the derive knows: attributes, prefixes of accessors, and the methods of `Session`. Also finds the
+//! name that a misspelled one probably means.
 
 /// The attribute itself, `#[session(…)]`.
 pub const SESSION: &str = "session";
@@ -11,21 +11,21 @@ pub const IDENTITY: &str = "identity";
 pub const EXTRA: &str = "extra";
 pub const WITH: &str = "with";
 pub const SKIP: &str = "skip";
-/// What `#[session(…)]` takes on a field, in the order in which the documentation lists it.
+/// The attributes of `#[session(…)]` on a field, in the order of the documentation.
 pub const FIELD_ATTRIBUTES: &[&str] = &[DEFAULT, RENAME, ALIAS, WITH, SKIP, IDENTITY, EXTRA];
 
 pub const CONFIG: &str = "config";
 pub const SCOPE: &str = "scope";
 pub const FIELDS: &str = "fields";
 pub const CRATE: &str = "crate";
-/// What `#[session(…)]` takes on the struct.
+/// The attributes of `#[session(…)]` on the struct.
 pub const CONTAINER_ATTRIBUTES: &[&str] = &[CONFIG, SCOPE, FIELDS, CRATE];
 
-/// The prefixes that, with the field's name, make the names of its accessors; the getter has none.
+/// The prefixes of the names of accessors. The field's name follows. The getter has no prefix.
 pub const ACCESSOR_PREFIXES: &[&str] = &["", "set_", "setdefault_", "update_", "with_", "has_", "delete_"];
 
-/// The inherent methods of `Session<T>`, all of them. `Session<T>` dereferences to the accessors, so a method of its
-/// own hides an accessor of the same name.
+/// The inherent methods of `Session<T>`, which hide accessors of the same name, because `Session<T>` dereferences to
+/// the accessors.
 const SESSION_METHODS: &[&str] = &[
     "get",
     "replace",
@@ -66,11 +66,11 @@ pub fn is_session_method(name: &str) -> bool {
     SESSION_METHODS.contains(&name) || TRAIT_METHODS.contains(&name)
 }
 
-/// The known word that `word` is a misspelling of, by a slip or two of the keyboard.
+/// Returns the known word that differs from `word` by at most one or two typing errors, if there is one.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let slips = (word.chars().count() / 3).clamp(1, 2);
+    let max_typos = (word.chars().count() / 3).clamp(1, 2);
     let measured = known.iter().map(|name| (strsim::levenshtein(word, name), *name));
-    measured.filter(|(distance, _)| *distance <= slips).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+    measured.filter(|(distance, _)| *distance <= max_typos).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_found_and_strangers_are_not() {
+    fn a_typo_finds_its_word_and_a_different_word_finds_none() {
         assert_eq!(nearest("renam", FIELD_ATTRIBUTES), Some("rename"));
         assert_eq!(nearest("defualt", FIELD_ATTRIBUTES), Some("default"));
         assert_eq!(nearest("aliases", FIELD_ATTRIBUTES), Some("alias"));

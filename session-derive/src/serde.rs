@@ -1,6 +1,6 @@
-//! `#[serde(…)]` on a field. The session does not read it, so it is refused with what to write instead.
+//! Refuses `#[serde(…)]` on a field, because it has no effect on the session. The message says what to write instead.
 //!
-//! On the struct it stays: it is for serde's own derives, which a struct may have for another purpose.
+//! `#[serde(…)]` on the struct is allowed, because the struct may also derive traits of serde for another purpose.
 
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Ident, Meta, Token};

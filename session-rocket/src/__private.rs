@@ -1,4 +1,4 @@
-//! All that generated code may name. Nothing in here is for anybody else: it changes without notice.
+//! The items that generated code uses. They are not part of the public API and change without notice.
 
 pub use serde::{Deserializer, Serializer};
 

@@ -1,13 +1,13 @@
 //! Typed sessions for [Rocket](https://rocket.rs), without lost updates.
 //!
-//! A site declares what it remembers about a visitor as a plain struct. `#[derive(Session)]` gives each field typed
-//! accessors. A fairing and a request guard load the session and save it.
+//! A site declares the data of a session as a plain struct. `#[derive(Session)]` generates typed accessors for each
+//! field. A request guard loads the session, and a fairing saves it before Rocket sends the response head.
 //!
 //! ```no_run
 //! use rocket::{get, launch, routes};
 //! use session_rocket::Session;
 //!
-//! /// What the site remembers about a visitor.
+//! /// The data that the site stores about a visitor.
 //! #[derive(Session)]
 //! struct Visitor {
 //!     name: Option<String>,
@@ -33,53 +33,54 @@
 //! }
 //! ```
 //!
-//! The [guide] goes from an empty folder to production: accessors, saving, configuration, lifetimes, the cookie, login,
-//! forms, sealed cookies, tests.
+//! The [guide] leads from an empty folder to production. It covers accessors, saving, configuration, lifetimes, the
+//! cookie, login, forms, sealed cookies and tests.
 //!
 //! | to | see |
 //! |---|---|
 //! | declare a session | the [derive](macro@Session) and its attributes |
-//! | use it | [`Session`](struct@Session), with the accessors of its fields |
-//! | configure it | [`Config`], [`SessionFairing`] |
-//! | take forms | [`CsrfForm`] |
+//! | read and change a session | [`Session`](struct@Session) and the accessors of its fields |
+//! | configure sessions | [`Config`], [`SessionFairing`] |
+//! | accept forms | [`CsrfForm`] |
 //! | handle errors | [`Error`], [`ErrorKind`] |
-//! | write a store | [`store`], whose contract is a public test suite |
+//! | write a store | [`store`], which has the contract and its test suite |
 //!
 //! # Guards
 //!
-//! | guard | gives | when the store cannot be read |
+//! | guard | value | if the store cannot be read |
 //! |---|---|---|
 //! | `Session<T>` | the live session | 503 |
-//! | `&T` | a read-only snapshot, taken at its first use in the request | 503 |
-//! | `Result<Session<T>, session_rocket::Error>` | either | the error |
-//! | `Option<Session<T>>` | the session or nothing | `None`: an outage looks like any other failure, so prefer `Result` |
+//! | `&T` | a read-only snapshot, taken when the request first uses this guard | 503 |
+//! | `Result<Session<T>, session_rocket::Error>` | the live session or the error | the error |
+//! | `Option<Session<T>>` | the live session or `None` | `None`; prefer `Result`, which shows the error |
 //!
-//! All guards of a request share one session. Catchers and fairings get the same session by `request.guard()`. If a mounted
-//! route takes a session whose fairing is not attached, the launch aborts.
+//! All guards of a request share one session. Catchers and fairings get the same session with `request.guard()`. If a
+//! mounted route uses a session type whose fairing is not attached, the launch aborts.
 //!
-//! # Where sessions live
+//! # Stores
 //!
-//! | `store` | back-end | cargo feature |
+//! | `store` | where sessions are stored | cargo feature |
 //! |---|---|---|
-//! | `sqlite:` | a SQLite database; with `?synchronous=normal`, saves are faster and a power cut may lose the last ones | `sqlite` (default) |
+//! | `sqlite:` | a SQLite database; `?synchronous=normal` makes saves faster, but a power cut may lose the last ones | `sqlite` (default) |
 //! | `postgres:` | a PostgreSQL database | `postgres` |
 //! | `mysql:` `mariadb:` | a MySQL or MariaDB database | `mysql` |
-//! | `redis:` `rediss:` `redis+cluster:` `rediss+cluster:` | Redis or Valkey: one server or a cluster, with TLS or without | `redis` |
-//! | `memcached:` | Memcached: an eviction is a logout | `memcached` |
-//! | `file:` | a directory, with one file for each session | `file` |
+//! | `redis:` `rediss:` `redis+cluster:` `rediss+cluster:` | Redis or Valkey: one server or a cluster, with or without TLS | `redis` |
+//! | `memcached:` | Memcached, which may evict a session and thereby log its user out | `memcached` |
+//! | `file:` | a directory with one file for each session | `file` |
 //! | `memory:` | the memory of this process | none |
-//! | `cookie+encrypted:` `cookie+signed:` | the session's own cookie; the [guide](guide::sealed_cookies) lists its limits | none |
+//! | `cookie+encrypted:` `cookie+signed:` | a sealed cookie in the browser; the [guide](guide::sealed_cookies) lists the limits | none |
 //!
-//! `cache = "redis://…"` puts a cache in front of any store except the cookies: [`store::cached`]. In code, the fairing takes
-//! an application's pool or any store. `docs/stores.md` of the repository says what each store promises, and which one to
-//! choose.
+//! The setting `cache = "redis://…"` puts a [cache](store::cached) in front of any store except sealed cookies. In
+//! code, [`SessionFairing`] also accepts the database pool of the application, or an object that implements
+//! [`Store`](store::Store). The file `docs/stores.md` in the repository compares the stores and helps to choose one.
 //!
-//! The feature `messagepack` adds `format = "messagepack"`, for all stores. The crate `session-cli` has the program
-//! `session-rocket`, which maintains a store.
+//! The cargo feature `messagepack` adds the setting `format = "messagepack"` for all stores. The crate `session-cli`
+//! contains the program `session-rocket`, which maintains a store.
 #![forbid(unsafe_code)]
-// Labels items with the cargo feature that they need; docs.rs builds with a nightly compiler.
+// Shows the required cargo feature next to an item. Only docs.rs sets `docsrs`, because it builds with a nightly
+// compiler.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// An `expect` may stay: its text says why it cannot fail.
+// `expect` is allowed, because its text says why the call cannot fail.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 #[doc(hidden)]

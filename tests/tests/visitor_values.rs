@@ -239,7 +239,7 @@ async fn a_list_that_outgrows_the_session_is_422_and_keeps_its_entries() {
             saved += 1;
             assert!(saved < 1000, "no limit");
         }
-        let why = if store == "memory:" { "`max_size` is 20000" } else { "browsers take 4096" };
+        let why = if store == "memory:" { "`max_size` is 20000" } else { "browsers accept 4096" };
         site.refuses("/entries", &noise(saved), why).await;
         let shown = site.show().await;
         assert!(saved > 0 && (0..saved).all(|seed| shown.contains(&noise(seed))) && !shown.contains(&noise(saved)));

@@ -1,4 +1,4 @@
-//! The methods users call. Each is one call to the library.
+//! The accessors of the fields. The body of each is one call to the library.
 
 use std::collections::HashSet;
 
@@ -10,21 +10,22 @@ use super::fields::static_ident;
 use crate::model::{Field, Input};
 use crate::names::ACCESSOR_PREFIXES;
 
-/// What the accessors do.
+/// The bodies of the accessors.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Bodies {
-    /// Call the library.
+    /// Each accessor calls the library.
     Calls,
-    /// Do nothing: after a mistake they replace the accessors, and compile with any type of the field.
-    StandIns,
+    /// Each accessor loops forever. These bodies are generated after a mistake, because they compile for every type.
+    Loops,
 }
 
-/// The impl with the accessors of all fields.
+/// Generates the `impl` that has the accessors of all fields.
 pub fn accessors(input: &Input, bodies: Bodies) -> TokenStream {
     let ident = &input.fields_ident;
     let mut seen = HashSet::new();
     let methods = input.stored().enumerate().flat_map(|(index, field)| Accessor::all(index, field));
-    // After a mistake, two methods may have one name. The mistake has been reported.
+    // After a mistake, two accessors may have the same name. That mistake is reported, so the second accessor is left
+    // out.
     let methods = methods.filter(|method| bodies == Bodies::Calls || seen.insert(method.ident().to_string()));
     let methods: Vec<_> = methods.map(|method| method.tokens(input, bodies)).collect();
     quote! {
@@ -35,20 +36,20 @@ pub fn accessors(input: &Input, bodies: Bodies) -> TokenStream {
     }
 }
 
-/// One method to write.
+/// One accessor of one field.
 struct Accessor<'a> {
     index: usize,
     field: &'a Field,
     prefix: &'static str,
 }
 
-/// What is between a method's name and its body.
+/// The signature of an accessor without its name.
 struct Signature {
     attrs: TokenStream,
     generics: Option<Ident>,
     argument: TokenStream,
     returns: TokenStream,
-    /// What the body passes besides the state.
+    /// The arguments that the body passes to the library after the state.
     passes: TokenStream,
 }
 
@@ -68,7 +69,7 @@ impl<'a> Accessor<'a> {
         let lifetimes = input.lifetimes();
         let generics = (generics.is_some() || !lifetimes.is_empty()).then(|| quote! { <#(#lifetimes,)* #generics> });
         let body = match bodies {
-            Bodies::StandIns => quote! { loop {} },
+            Bodies::Loops => quote! { loop {} },
             Bodies::Calls => {
                 let description = static_ident(self.index, self.field);
                 let verb = Ident::new(self.verb(), Span::call_site());
@@ -85,17 +86,17 @@ impl<'a> Accessor<'a> {
         }
     }
 
-    /// The name of the library's own method for it.
+    /// Returns the name of the method of `Field` that the accessor calls.
     fn verb(&self) -> &'static str {
         if self.prefix.is_empty() { "get" } else { self.prefix.trim_end_matches('_') }
     }
 
     fn signature(&self) -> Signature {
         let Field { value, optional, .. } = self.field;
-        let held: Type = if *optional { parse_quote!(::core::option::Option<#value>) } else { value.clone() };
+        let stored: Type = if *optional { parse_quote!(::core::option::Option<#value>) } else { value.clone() };
         let looked_at: Type =
             if *optional { parse_quote!(::core::option::Option<&#value>) } else { parse_quote!(&#value) };
-        let answer = answer(value);
+        let result = closure_result(value);
         let tracked = quote! { #[track_caller] };
         let none = TokenStream::new;
         let simple = |attrs, returns| Signature { attrs, generics: None, argument: none(), returns, passes: none() };
@@ -108,28 +109,28 @@ impl<'a> Accessor<'a> {
             "setdefault_" => stores(quote! { -> #value }),
             "update_" => Signature {
                 argument: quote! {
-                    , op: impl ::core::ops::FnOnce(&mut #held) -> #answer
+                    , op: impl ::core::ops::FnOnce(&mut #stored) -> #result
                         + ::core::clone::Clone + ::core::marker::Send + 'static
                 },
-                returns: quote! { -> #answer },
-                generics: Some(answer),
+                returns: quote! { -> #result },
+                generics: Some(result),
                 passes: quote! { , op },
                 attrs: tracked,
             },
             "with_" => Signature {
-                argument: quote! { , look: impl ::core::ops::FnOnce(#looked_at) -> #answer },
-                returns: quote! { -> #answer },
-                generics: Some(answer),
+                argument: quote! { , look: impl ::core::ops::FnOnce(#looked_at) -> #result },
+                returns: quote! { -> #result },
+                generics: Some(result),
                 passes: quote! { , look },
                 attrs: none(),
             },
             "has_" => simple(quote! { #[must_use] }, quote! { -> bool }),
             "delete_" => simple(tracked, quote! { -> ::core::option::Option<#value> }),
-            _ => simple(quote! { #[must_use] }, quote! { -> #held }),
+            _ => simple(quote! { #[must_use] }, quote! { -> #stored }),
         }
     }
 
-    /// The argument that takes a new value, and how it is passed on.
+    /// Generates the argument for a new value, and the expression that passes it to the library.
     fn new_value(&self) -> (TokenStream, TokenStream) {
         let value = &self.field.value;
         if self.field.is_string() {
@@ -139,53 +140,70 @@ impl<'a> Accessor<'a> {
         }
     }
 
-    /// The getter has the field's own docs, if there are any. All accessors are documented, because the user's crate may
-    /// require it.
+    /// Generates the doc comment. The getter has the doc comment of the field, if there is one.
+    ///
+    /// All accessors have a doc comment, because the user's crate may forbid missing ones.
     fn docs(&self) -> TokenStream {
         let Field { docs, optional, .. } = self.field;
         let name = self.field.name();
         let text = match self.prefix {
             "" if !docs.is_empty() => return quote! { #(#docs)* },
-            "" if *optional => format!("The stored `{name}`, or `None`."),
-            "" => format!("The stored `{name}`, or its default."),
-            "set_" => format!("Stores `{name}`."),
-            "setdefault_" => format!("The stored `{name}`; if there is none, stores `value` and returns it."),
+            "" if *optional => format!("Returns `{name}`, or `None` if no value is stored."),
+            "" => format!("Returns `{name}`, or its default if no value is stored."),
+            "set_" => set_doc(&name),
+            "setdefault_" => format!("Returns `{name}`. If no value is stored, stores `value` and returns it."),
             "update_" => update_doc(&name, &self.field.ident),
-            "with_" => format!("Looks at `{name}` without cloning it."),
-            "has_" => format!("Whether `{name}` is stored."),
-            _ => format!("Deletes `{name}` and returns what was stored."),
+            "with_" => {
+                format!("Calls `look` with a reference to `{name}` and returns its result, without cloning the value.")
+            }
+            "has_" => format!("Returns whether a value of `{name}` is stored."),
+            _ => format!("Deletes `{name}` and returns the deleted value, or `None` if no value was stored."),
         };
         let effects = self.field.attrs.identity.as_ref().map_or_else(String::new, |_| self.effects(&name));
         let text = text + &effects;
         quote! { #[doc = #text] }
     }
 
-    /// The further effects of a change of the identity.
+    /// Returns the part of the doc comment about changes of the identity.
     fn effects(&self, name: &str) -> String {
         match self.prefix {
             "set_" => format!(
-                "\n\nThis logs a user in. Each call gives the session a new id, starts a new `max_lifetime` and makes \
-                 earlier CSRF tokens invalid. The data that a visitor stored before the login stays. If another user \
-                 is logged in, the session is emptied first: `{name}` and what is set after this call are all that is \
-                 left."
+                "\n\nThis logs a user in. Each call gives the session a new id, restarts its `max_lifetime` and \
+                 invalidates earlier CSRF tokens. The session keeps data that was stored while nobody was logged in. \
+                 If another user is logged in, the session loses all data except `{name}` and values that are set \
+                 after this call."
             ),
-            "setdefault_" => format!("\n\nStoring `value` logs a user in, as `set_{name}` does."),
+            "setdefault_" => format!("\n\nIf this stores `value`, it logs a user in, as `set_{name}` does."),
             "update_" => {
-                format!("\n\nThe change has the effects of `set_{name}` or, if it leaves `None`, of `delete_{name}`.")
+                format!(
+                    "\n\nThis logs a user in, as `set_{name}` does. If `op` leaves `None`, it logs the user out, as \
+                     `delete_{name}` does."
+                )
             }
-            "delete_" => "\n\nThis logs the user out: the session is emptied, gets a new id if anything is set \
-                          afterwards, and earlier CSRF tokens become invalid."
-                .to_owned(),
+            "delete_" => {
+                "\n\nThis logs the user out. The session loses all data, and gets a new id. Earlier CSRF tokens become \
+                          invalid."
+                    .to_owned()
+            }
             _ => String::new(),
         }
     }
 }
 
+fn set_doc(name: &str) -> String {
+    format!(
+        "Sets `{name}`.\n\n\
+         If another request changes `{name}` at the same time, the later save overwrites the earlier one. Use \
+         `update_{name}` if the new value depends on the old one."
+    )
+}
+
 fn update_doc(name: &str, ident: &Ident) -> String {
     format!(
-        "Changes `{name}` in place; no concurrent change is lost.\n\n\
-         `op` may run again, as a clone, on a fresher value. What is returned is the result of its first run. It cannot \
-         borrow: clone what it needs first, and move the clone into it.\n\n\
+        "Changes `{name}` in place, without losing a concurrent change, and returns the result of `op`.\n\n\
+         If another request changed `{name}` meanwhile, a clone of `op` runs again on the newer value when the session \
+         is saved. The returned result is that of the first run. `op` cannot borrow, so clone the data that it uses, and \
+         move the clone into it.\n\n\
          ```text\n\
          let own = borrowed.to_owned();\n\
          session.update_{name}(move |{ident}| /* use `own` */);\n\
@@ -193,8 +211,8 @@ fn update_doc(name: &str, ident: &Ident) -> String {
     )
 }
 
-/// A name for the type that a closure returns: `R`, unless the field's type names an `R`.
-fn answer(value: &Type) -> Ident {
+/// Returns the name of the generic result of a closure: `R`, unless the type of the field contains a name `R`.
+fn closure_result(value: &Type) -> Ident {
     let name = if mentions_r(value.to_token_stream()) { "__SessionR" } else { "R" };
     Ident::new(name, Span::call_site())
 }

@@ -1,5 +1,5 @@
-//! What is generated after a mistake: the same names and signatures without the code, so that the compiler reports the
-//! mistake once, and not again at every use of the struct.
+//! The code that is generated after a mistake. It has the same names and signatures, but no bodies, so that the
+//! compiler reports only the mistake, and no errors where the struct is used.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -10,14 +10,14 @@ use super::fields::{fields_impl, fields_struct, wrap};
 use super::guard::{guard_generics, guard_impls};
 use crate::model::Input;
 
-/// The mistakes, and the stand-ins.
+/// Returns the errors, and the code without bodies.
 pub fn expand(input: &Input, errors: &syn::Error) -> TokenStream {
     let errors = errors.to_compile_error();
     if input.fields_ident == input.ident {
-        // A second struct of that name would cause a second error.
+        // A second struct with the same name would cause another error.
         return errors;
     }
-    let accessors = has_only_lifetimes(input).then(|| accessors(input, Bodies::StandIns));
+    let accessors = has_only_lifetimes(input).then(|| accessors(input, Bodies::Loops));
     let fields = fields_impl(&input.fields_ident);
     let (data, guard) = (data_impl(input), guard_impls(input));
     let code = wrap(input, &fields_struct(input), &quote! { #accessors #fields #data #guard });
@@ -52,7 +52,8 @@ fn data_impl(input: &Input) -> TokenStream {
     }
 }
 
-/// Whether all parameters are lifetimes. Accessors can repeat a struct's lifetimes, which are inferred, but not its types.
+/// Whether all generic parameters are lifetimes. Accessors can declare the lifetimes of the struct, because the
+/// compiler infers them, but they cannot declare its type parameters.
 fn has_only_lifetimes(input: &Input) -> bool {
     input.generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)))
 }

@@ -1,4 +1,4 @@
-//! The static descriptions of the fields, and the impls through which the library finds them.
+//! The static descriptions of the fields, and the implementations that give them to the library.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -9,10 +9,10 @@ use syn::{Expr, Ident};
 use crate::attr::string_literal;
 use crate::model::{Field, Input};
 
-/// The struct that has the accessors. It is outside the `const`, so that users can name it.
+/// Generates the struct that has the accessors. It is outside the `const`, so that users can name it.
 pub fn fields_struct(input: &Input) -> TokenStream {
     let Input { ident, vis, krate, fields_ident, .. } = input;
-    let doc = format!("The accessors of the fields of [`{ident}`], to which a `Session<{ident}>` dereferences.");
+    let doc = format!("The accessors of the fields of [`{ident}`]. `Session<{ident}>` dereferences to this struct.");
     quote! {
         #[doc = #doc]
         #[allow(missing_debug_implementations)]
@@ -22,13 +22,14 @@ pub fn fields_struct(input: &Input) -> TokenStream {
     }
 }
 
-/// `items` in a scope of their own, which knows the library as `__session`, next to the struct that users can name.
+/// Puts `items` into a scope in which `__session` is the library, next to the struct that users can name.
 pub fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> TokenStream {
     let krate = &input.krate;
     quote! {
         #fields_struct
 
-        // Accessors exist whether used or not, and their names and types are the user's: no lint can be about this code.
+        // Lints are off, because users cannot change this code: accessors may be unused, and have the user's names and
+        // types.
         #[allow(dead_code, deprecated, private_interfaces, unused_qualifications, clippy::all, clippy::pedantic)]
         const _: () = {
             use #krate::__private as __session;
@@ -37,12 +38,12 @@ pub fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> 
     }
 }
 
-/// The name of a field's description. The index distinguishes `a` from `A`.
+/// Returns the name of the `static` of a field. The index distinguishes `a` from `A`.
 pub fn static_ident(index: usize, field: &Field) -> Ident {
     format_ident!("__SESSION_{index}_{}", field.name().to_ascii_uppercase(), span = Span::call_site())
 }
 
-/// One `static` per field, and one for the struct.
+/// Generates one `static` for each field, and one for the schema.
 pub fn statics(input: &Input) -> TokenStream {
     let statics = input.stored().enumerate().map(|(index, field)| {
         let with = encoding(index, field);
@@ -67,14 +68,16 @@ fn kind(field: &Field) -> Ident {
     Ident::new(if field.optional { "Optional" } else { "Defaulted" }, Span::call_site())
 }
 
-/// The expression that makes a field's description. Only this expression requires the bounds on the field's type, so it
-/// has the span of the type: the compiler reports a missing bound there.
+/// Generates the expression that creates the description of a field.
+///
+/// Only this expression requires the bounds on the type of the field. It has the span of the type, so that the compiler
+/// reports a missing bound there.
 fn description(index: usize, field: &Field) -> TokenStream {
     let (value, kind, name) = (&field.value, kind(field), field.name());
     let at = value.span();
     let path = quote_spanned! {at=> __session::Field::<#value, __session::#kind> };
     let with = field.attrs.with.as_ref().map(|_| encoding_ident(index));
-    let mut made = if field.optional {
+    let mut created = if field.optional {
         match with {
             Some(with) => quote_spanned! {at=> #path::optional_with::<#with>(#index, #name) },
             None => quote_spanned! {at=> #path::optional(#index, #name) },
@@ -89,24 +92,24 @@ fn description(index: usize, field: &Field) -> TokenStream {
         }
     };
     if let Some(rename) = &field.attrs.rename {
-        made.extend(quote! { .rename(#rename) });
+        created.extend(quote! { .rename(#rename) });
     }
     let aliases = &field.attrs.aliases;
     if !aliases.is_empty() {
-        made.extend(quote! { .alias(&[#(#aliases),*]) });
+        created.extend(quote! { .alias(&[#(#aliases),*]) });
     }
     if let Some(identity) = &field.attrs.identity {
-        made.extend(quote_spanned! {identity.span()=> .identity() });
+        created.extend(quote_spanned! {identity.span()=> .identity() });
     }
-    made
+    created
 }
 
-/// The type that stands for the module of `#[session(with = "…")]`.
+/// Returns the name of the type that implements `Encoding` for `#[session(with = "…")]`.
 fn encoding_ident(index: usize) -> Ident {
     format_ident!("__SessionEncoding{index}", span = Span::call_site())
 }
 
-/// The type that calls the functions of the module that `with` names.
+/// Generates the type that calls the functions of the module in `#[session(with = "…")]`.
 fn encoding(index: usize, field: &Field) -> Option<TokenStream> {
     let module = field.attrs.with.as_ref()?;
     let (ident, value) = (encoding_ident(index), &field.value);
@@ -132,7 +135,7 @@ fn encoding(index: usize, field: &Field) -> Option<TokenStream> {
     })
 }
 
-/// The function that makes a field's default.
+/// Generates the function that returns the default of a field.
 fn default(field: &Field) -> TokenStream {
     let value = &field.value;
     match field.attrs.default.as_ref().and_then(|default| default.value.as_ref()) {
@@ -144,8 +147,10 @@ fn default(field: &Field) -> TokenStream {
     }
 }
 
-/// The expression of a default. A string literal is converted with `into`, except for a primitive type: no string converts
-/// into one, and rustc's error at the plain literal is clearer.
+/// Generates the expression of a default.
+///
+/// A string literal is converted with `into`. A primitive type is an exception, because no string converts into it, and
+/// the error of rustc is clearer for the literal alone.
 fn default_value(field: &Field, expr: &Expr) -> TokenStream {
     match string_literal(expr) {
         Some(text) if !field.is_primitive() => quote_spanned! {text.span()=> ::core::convert::Into::into(#text) },
@@ -153,7 +158,7 @@ fn default_value(field: &Field, expr: &Expr) -> TokenStream {
     }
 }
 
-/// The impls that connect the two structs with the library.
+/// Generates the implementations that connect the two structs with the library.
 pub fn data_impls(input: &Input) -> TokenStream {
     let Input { ident, fields_ident, config, .. } = input;
     let name = ident.unraw().to_string();
@@ -192,7 +197,7 @@ pub fn data_impls(input: &Input) -> TokenStream {
     }
 }
 
-/// The scope that keeps these sessions apart from those of other types: the pinned one, or the package and the struct.
+/// Generates the scope: the one in `#[session(scope = "…")]`, or the names of the package and the struct.
 fn scope(input: &Input) -> TokenStream {
     let name = input.ident.unraw().to_string();
     match &input.scope {

@@ -1,4 +1,4 @@
-//! The read-only snapshot `&T` as a request guard.
+//! The request guard `&T`, a read-only snapshot.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -6,8 +6,8 @@ use syn::GenericParam;
 
 use crate::model::Input;
 
-/// The impls for one struct. The library cannot have them once for all `T`, because only the crate of `T` may implement a
-/// foreign trait for `&T`.
+/// Generates the guard for one struct. The library cannot implement it for all `T`, because only the crate of `T` may
+/// implement a foreign trait for `&T`.
 pub fn guard_impls(input: &Input) -> TokenStream {
     let ident = &input.ident;
     let (_, ty_generics, _) = input.generics.split_for_impl();
@@ -17,7 +17,7 @@ pub fn guard_impls(input: &Input) -> TokenStream {
         impl<'__session_r, #params> __session::FromRequest<'__session_r> for &'__session_r #ident #ty_generics #bounds {
             type Error = __session::Error;
 
-            // What `#[rocket::async_trait]` makes of an `async fn`.
+            // This is the signature that `#[rocket::async_trait]` generates from an `async fn`.
             fn from_request<'__session_request, '__session_future>(
                 request: &'__session_r __session::Request<'__session_request>,
             ) -> ::core::pin::Pin<::std::boxed::Box<
@@ -43,8 +43,8 @@ pub fn guard_impls(input: &Input) -> TokenStream {
     }
 }
 
-/// The parameters of the impls, and their bounds. Both are empty without a mistake: a generic struct is one, and has the
-/// impls all the same.
+/// Generates the generic parameters of the implementations and their bounds. Both are empty unless the struct is
+/// generic, which is a mistake.
 pub fn guard_generics(input: &Input) -> (TokenStream, TokenStream) {
     if input.generics.params.is_empty() {
         return (TokenStream::new(), TokenStream::new());
@@ -58,7 +58,7 @@ pub fn guard_generics(input: &Input) -> (TokenStream, TokenStream) {
     )
 }
 
-/// A parameter as an impl declares it: `T: Bound` for `T: Bound = Default`.
+/// Returns a parameter as an `impl` declares it: `T: Bound` for `T: Bound = Default`.
 fn without_default(param: &GenericParam) -> TokenStream {
     let mut param = param.clone();
     match &mut param {

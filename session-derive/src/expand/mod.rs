@@ -1,4 +1,4 @@
-//! From the model to code. Only this folder quotes.
+//! Generates the code. Only this folder uses `quote`.
 
 mod accessors;
 mod fallback;
@@ -13,7 +13,7 @@ use crate::check::check;
 use crate::errors::Errors;
 use crate::model::Input;
 
-/// The whole derive: model, check, expand.
+/// Runs the derive: parses the struct, checks it, and generates the code.
 pub fn derive(input: TokenStream) -> TokenStream {
     let input: DeriveInput = match syn::parse2(input) {
         Ok(input) => input,
@@ -41,10 +41,10 @@ fn expand(input: &Input) -> TokenStream {
 mod tests {
     use super::*;
 
-    /// The expansion as rustfmt would write it.
+    /// Returns the generated code, formatted.
     fn formatted(input: TokenStream) -> String {
         let expansion = derive(input);
-        prettyplease::unparse(&syn::parse2(expansion).expect("an expansion is a file of items"))
+        prettyplease::unparse(&syn::parse2(expansion).expect("the generated code parses"))
     }
 
     /// The struct of the guide: an `Option`, a default and a plain field.
@@ -62,7 +62,7 @@ mod tests {
         }));
     }
 
-    /// Every attribute there is, raw identifiers and visibilities.
+    /// A struct with every attribute, raw identifiers and visibilities.
     #[test]
     fn all_attributes() {
         insta::assert_snapshot!(formatted(quote! {
@@ -81,7 +81,7 @@ mod tests {
         }));
     }
 
-    /// What stands in for the code after a mistake.
+    /// The code that is generated after a mistake.
     #[test]
     fn a_mistake() {
         insta::assert_snapshot!(formatted(quote! {
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(found.len(), 11, "{found:#?}");
     }
 
-    /// Whatever is written in the parentheses is answered by an error, never by a panic of the macro.
+    /// A malformed attribute results in an error, and not in a panic of the macro.
     #[test]
     fn malformed_attributes_are_errors() {
         for attr in [

@@ -1,4 +1,4 @@
-//! Time, injected: tests move it, they do not wait for it.
+//! Injected time, so that tests can move a clock instead of waiting.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -9,33 +9,35 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// A moment, in milliseconds since the Unix epoch: the form stores keep it in.
+/// A point in time, in milliseconds since the Unix epoch.
+///
+/// Stores keep times in this form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment `millis` milliseconds after the Unix epoch.
+    /// Creates the timestamp `millis` milliseconds after the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// This moment plus `duration`, at most the last moment that can be told.
+    /// Returns this timestamp plus `duration`, saturating at the latest timestamp that fits into the type.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long until `later`; zero when `later` is not later.
+    /// Returns the duration from this timestamp to `later`, or zero if `later` is not later.
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
-    /// As a date, cut to the years a date can hold.
+    /// Converts the timestamp to a date in UTC, clamped to the years 0 to 9999.
     pub fn to_date(self) -> OffsetDateTime {
         const LAST: OffsetDateTime = time::macros::datetime!(9999-12-31 23:59:59 UTC);
         const FIRST: OffsetDateTime = time::macros::datetime!(0000-01-01 0:00 UTC);
@@ -51,21 +53,24 @@ impl From<OffsetDateTime> for Timestamp {
     }
 }
 
-/// A future that ends when a [`Clock`] says so.
+/// The future that [`Clock::sleep`] returns.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Where the time comes from.
+/// A source of time.
 ///
-/// Sites need none of this: [`SystemClock`] is the default. Tests hand a [`ManualClock`] to the fairing and move it.
+/// A site does not have to choose a clock, because [`SystemClock`] is the default. A test passes a [`ManualClock`] to
+/// [`SessionFairing::clock`](crate::SessionFairing::clock) and moves it.
 pub trait Clock: Send + Sync + 'static {
-    /// What time it is.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// A future that is done after `duration`: used for timeouts and for the pause between two tries.
+    /// Returns a future that completes after `duration`.
+    ///
+    /// The library uses it for timeouts and for the pauses between retries.
     fn sleep(&self, duration: Duration) -> Sleep;
 }
 
-/// What `call` gives, unless it takes longer than `limit`: then it is dropped.
+/// Waits for `call`, and drops it and returns `None` if it takes longer than `limit`.
 pub(crate) async fn within<A>(
     clock: &dyn Clock,
     limit: impl FnOnce() -> Duration,
@@ -75,10 +80,10 @@ pub(crate) async fn within<A>(
     let mut limit = Some(limit);
     let mut sleep = None;
     std::future::poll_fn(|context| {
-        if let Poll::Ready(answer) = call.as_mut().poll(context) {
-            return Poll::Ready(Some(answer));
+        if let Poll::Ready(output) = call.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
         }
-        // Most calls to memory are done at once: only those that wait need a timer.
+        // Most calls to the memory store finish at the first poll, so a timer is created only if a call has to wait.
         if let Some(limit) = limit.take() {
             sleep = Some(clock.sleep(limit()));
         }
@@ -88,7 +93,7 @@ pub(crate) async fn within<A>(
     .await
 }
 
-/// A clock that somebody else also holds, for instance a test that moves it.
+/// A shared clock, for example one that a test also holds and moves.
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
@@ -99,14 +104,14 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// The machine's clock and tokio's timer.
+/// The default clock: the machine's clock and Tokio's timer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        // A clock that is set before the epoch stands at it.
+        // A machine whose clock is set before the epoch reads as the epoch.
         Timestamp(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
     }
 
@@ -115,7 +120,9 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved. Its [`sleep`](Clock::sleep) is real, so timeouts still end.
+/// A clock for tests, which stands still until [`advance`](Self::advance) moves it.
+///
+/// Its [`sleep`](Clock::sleep) uses real time, so that timeouts still expire.
 ///
 /// ```
 /// use std::time::Duration;
@@ -129,19 +136,19 @@ impl Clock for SystemClock {
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Creates a clock that stands at `now`.
     pub const fn at(now: Timestamp) -> Self {
         Self(AtomicI64::new(now.0))
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward by `by`.
     pub fn advance(&self, by: Duration) {
         self.0.store(self.now().plus(by).0, Ordering::SeqCst);
     }
 }
 
 impl Default for ManualClock {
-    /// A clock that starts at the machine's time.
+    /// Creates a clock that stands at the machine's current time.
     fn default() -> Self {
         Self::at(SystemClock.now())
     }

@@ -1,12 +1,12 @@
-//! The one error type of this crate.
+//! The error type of this crate.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// What went wrong: the part of an [`Error`] to match on.
+/// The category of an [`Error`], to match on.
 ///
-/// A handler that returns the [`Error`] with `?` answers with a status that depends on the kind:
+/// If a handler returns the [`Error`] with `?`, the kind decides the status of the response:
 ///
 /// | status | kinds |
 /// |---|---|
@@ -17,56 +17,64 @@ use std::sync::Arc;
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The store could not be reached, refused the call, or holds something this build cannot read.
+    /// The store could not be reached, refused the call, or returned a record that this build cannot read.
     Unavailable,
-    /// The store did not answer within the configured `timeout`, or a record was contended for that long.
+    /// The store did not reply within the configured `timeout`, or other requests kept changing the session for that
+    /// long.
     Timeout,
-    /// A write was sent and its outcome is unknown. Its changes are dropped and never sent again.
-    Uncertain,
-    /// Another request logged out, or somebody logged in on the session after this request had loaded it, or the session
-    /// expired. The changes are dropped.
+    /// The store received a write, but its outcome is unknown.
     ///
-    /// A login of the visitor in another tab is such a login, unless it is another login of the same user.
+    /// The changes are dropped and are never sent again.
+    Uncertain,
+    /// The session ended after this request loaded it, so the changes are dropped.
+    ///
+    /// Another request logged the user out, the session expired, or somebody logged in on the session. This includes a
+    /// login of the same visitor in another tab, unless the same user was logged in before.
     Ended,
-    /// The browser did not send its session cookie with this cross-site request, because of the cookie's `SameSite`
-    /// attribute. The changes are dropped, because a new session would replace the visitor's own. The store was asked
-    /// nothing, so a `flush` ends no session either.
+    /// The browser did not send its session cookie with this cross-site request, so the changes are dropped.
+    ///
+    /// The `SameSite` attribute of the cookie is the reason. Saving the changes would start a new session, whose cookie
+    /// would replace the visitor's own. The library does not call the store for such a request, so `flush` ends no
+    /// session.
     Withheld,
-    /// A value does not encode faithfully.
+    /// A value cannot be encoded, or would not decode to the same value.
     Encode,
-    /// The encoded session is larger than the configured `max_size`, or the `Set-Cookie` line of a sealed cookie is longer
-    /// than 4,096 bytes.
+    /// The encoded session is larger than the configured `max_size`.
+    ///
+    /// For a sealed cookie: the `Set-Cookie` line would be longer than 4,096 bytes.
     TooLarge,
-    /// An `update` closure or a serializer panicked while a change was replayed.
+    /// Code of the application, such as an `update` closure or a `Serialize` implementation, panicked during a save.
     Panicked,
-    /// The response head is already sent and the change would need a new session cookie.
+    /// The response head has been sent, and the change needs a new session cookie.
     TooLate,
-    /// The back-end cannot do this.
+    /// The store does not support the operation.
     Unsupported,
-    /// A configuration value is invalid. Occurs only at launch.
+    /// The configuration is invalid. This error occurs only at launch.
     Config,
     /// The session's fairing is not attached.
     NoFairing,
-    /// The operating system gave no random bytes.
+    /// The operating system returned no random bytes.
     Random,
 }
 
 impl ErrorKind {
-    /// Whether a retry may help: the store failed, not the application.
+    /// Returns whether a later request may succeed.
+    ///
+    /// This is the case for failures of the store or the operating system, and not for mistakes of the application.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unavailable | Self::Timeout | Self::Uncertain | Self::Random)
     }
 
-    /// Whether the changes were dropped on purpose. Nothing failed, and the response is sent as it is.
+    /// Whether the changes were dropped on purpose. Nothing failed, so the response is sent unchanged.
     pub(crate) fn is_drop(self) -> bool {
         matches!(self, Self::Ended | Self::Withheld)
     }
 }
 
-/// Why a session could not be loaded or saved.
+/// The reason why a session could not be loaded or saved.
 ///
-/// Cheap to clone. Its text never holds a session id, a key or a session's value. `{}` shows what failed, and `{:#}` also
-/// shows the causes, in one line.
+/// `{}` shows what failed, and `{:#}` also shows the causes, in one line. The text never contains a session id, a key
+/// or a value of a session. Cloning an error is cheap.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -77,14 +85,14 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind`; `context` says what happened.
+    /// Creates an error of `kind`. `context` says what happened.
     ///
-    /// Authors of stores: `context` must not hold a key or a payload.
+    /// Stores use this constructor. `context` must not contain a key or a payload, because errors are logged.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
         Self(Arc::new(Inner { kind, context: context.into(), source: None }))
     }
 
-    /// As [`new`](Self::new), with the cause.
+    /// Creates an error of `kind` that `source` caused. `context` says what happened, as in [`new`](Self::new).
     pub fn with_source(
         kind: ErrorKind,
         context: impl Into<String>,
@@ -93,7 +101,7 @@ impl Error {
         Self(Arc::new(Inner { kind, context: context.into(), source: Some(source.into()) }))
     }
 
-    /// What went wrong, to match on.
+    /// Returns the category of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -132,7 +140,7 @@ impl fmt::Display for Chain<'_> {
         let mut cause = self.0.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            // The text of some errors includes that of their cause.
+            // Some errors include the text of their cause in their own text.
             if !last.ends_with(&text) {
                 write!(f, ": {text}")?;
                 last = text;
@@ -143,7 +151,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// What this crate's fallible calls return.
+/// The result type of this crate, whose error is [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[cfg(test)]
@@ -151,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chain_tells_each_cause_once() {
+    fn a_chain_shows_each_cause_once() {
         let cause = Error::with_source(ErrorKind::Unavailable, "the file: it is gone", "it is gone");
         let error = Error::with_source(ErrorKind::Unavailable, "cannot open", cause);
         assert_eq!(Chain(&error).to_string(), "cannot open: the file: it is gone");

@@ -1,4 +1,4 @@
-//! How long a session lives.
+//! Rules for when sessions and their cookies expire.
 
 use std::time::Duration;
 
@@ -7,45 +7,52 @@ use time::OffsetDateTime;
 
 use crate::base::clock::Timestamp;
 
-/// When a session expires; see `Session::set_expiry`.
+/// The expiry of one session, set with [`Session::set_expiry`](crate::Session::set_expiry).
+///
+/// The configured `max_lifetime` also limits a session that has its own expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Expiry {
-    /// As configured: `expiry` and `expire_at_browser_close`.
+    /// The session expires as configured with `expiry` and `expire_at_browser_close`.
     #[default]
     Default,
-    /// The cookie ends with the browser; the record lives as long as configured.
+    /// The browser removes the cookie when it is closed.
+    ///
+    /// The record in the store still lives for the configured `expiry`.
     BrowserClose,
-    /// This long after the last save.
+    /// The session expires this long after the last save.
     After(Duration),
-    /// At this moment, whatever happens until then.
+    /// The session expires at this time. Saves do not postpone it.
     At(OffsetDateTime),
 }
 
 impl From<Duration> for Expiry {
-    /// A zero duration is [`BrowserClose`](Expiry::BrowserClose), as Django's `set_expiry(0)`.
+    /// Converts a duration. Zero becomes [`BrowserClose`](Expiry::BrowserClose), as in Django's `set_expiry(0)`.
     fn from(duration: Duration) -> Self {
         if duration.is_zero() { Self::BrowserClose } else { Self::After(duration) }
     }
 }
 
 impl From<time::Duration> for Expiry {
-    /// As from a [`Duration`]. A negative duration is a moment in the past: the session expires at once. It does not count as
-    /// zero, because a deadline that has passed must not become a session that lives until the browser is closed.
+    /// Converts a duration as from a [`Duration`], except that a negative duration expires the session immediately.
+    ///
+    /// A negative duration does not count as zero, because a deadline that has passed must not become a session that
+    /// lives until the browser is closed.
     fn from(duration: time::Duration) -> Self {
         Duration::try_from(duration).map_or(Self::At(OffsetDateTime::UNIX_EPOCH), Self::from)
     }
 }
 
 impl From<u64> for Expiry {
-    /// Seconds, as Django's integers: `set_expiry(300)`. Zero is [`BrowserClose`](Expiry::BrowserClose).
+    /// Converts a number of seconds, as in Django's `set_expiry(300)`. Zero becomes
+    /// [`BrowserClose`](Expiry::BrowserClose).
     fn from(seconds: u64) -> Self {
         Duration::from_secs(seconds).into()
     }
 }
 
 impl From<Option<Duration>> for Expiry {
-    /// `None` is [`Default`](Expiry::Default), as Django's `set_expiry(None)`.
+    /// Converts an optional duration. `None` becomes [`Default`](Expiry::Default), as in Django's `set_expiry(None)`.
     fn from(duration: Option<Duration>) -> Self {
         duration.map_or(Self::Default, Self::from)
     }
@@ -57,7 +64,7 @@ impl From<OffsetDateTime> for Expiry {
     }
 }
 
-/// An [`Expiry`] as the session keeps it.
+/// The stored form of an [`Expiry`].
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StoredExpiry {
@@ -69,7 +76,7 @@ pub(crate) enum StoredExpiry {
 }
 
 impl StoredExpiry {
-    /// Nothing for the default: it is not kept.
+    /// Returns `None` for the default, which is not stored.
     pub(crate) fn of(expiry: Expiry) -> Option<Self> {
         Some(match expiry {
             Expiry::Default => return None,
@@ -90,20 +97,27 @@ impl From<StoredExpiry> for Expiry {
     }
 }
 
-/// When a session that is used, but not changed, is renewed.
+/// The setting `refresh`: which requests renew a session that they do not change.
+///
+/// Renewing a session postpones its expiry, as a save does.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Refresh {
-    /// Only saving renews it (Django's default).
+    /// Only a save renews the session. This is the default, as in Django.
     OnSave,
-    /// Every request that carries the session cookie renews it (Django's `SESSION_SAVE_EVERY_REQUEST`), except requests for
-    /// parts of a page and responses that caches may store.
+    /// Every request that carries the session cookie renews the session, as with Django's `SESSION_SAVE_EVERY_REQUEST`.
+    ///
+    /// Exceptions are requests for parts of a page, responses that caches may store, and responses with a status of 500
+    /// or above.
     Always,
-    /// A request that reads it renews it once this share of its lifetime has passed.
+    /// A request that reads the session renews it if at least this share of its lifetime has passed since the last
+    /// renewal.
+    ///
+    /// The share must be greater than 0 and less than 1. The exceptions are those of [`Always`](Self::Always).
     Share(f64),
 }
 
-/// What one session says about its own lifetime.
+/// The settings of one session that decide when it expires.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Lifetime {
     pub expiry: Expiry,
@@ -113,17 +127,17 @@ pub(crate) struct Lifetime {
     pub is_anonymous: bool,
 }
 
-/// The tolerance for servers whose clocks differ: a stored session that expires later than a save and this tolerance
-/// allow was saved under an earlier, longer setting.
+/// The tolerance for differing clocks of servers. A stored session whose expiry exceeds that of a save now by more than
+/// this tolerance was saved while the configured `expiry` was longer.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// The longest lifetime that browsers grant a cookie: 400 days (RFC 6265bis).
+/// The longest lifetime of a cookie that browsers accept: 400 days (RFC 6265bis).
 pub(crate) const MAX_AGE: Duration = Duration::from_hours(400 * 24);
 
-/// The share of a session's lifetime after which a save sends the cookie again, unless `refresh` names another.
+/// The length of a cookie period as a share of the session's lifetime, unless `refresh` is a share.
 const COOKIE_SHARE: f64 = 0.1;
 
-/// What the configuration says about lifetimes.
+/// The configured lifetimes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     /// The idle timeout.
@@ -137,7 +151,7 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// When a session saved at `now` expires.
+    /// Returns when a session that is saved at `now` expires.
     pub(crate) fn expires_at(&self, lifetime: &Lifetime, created_at: Timestamp, now: Timestamp) -> Timestamp {
         let idle = match lifetime.expiry {
             Expiry::At(date) => date.into(),
@@ -146,10 +160,10 @@ impl Policy {
         self.limited(lifetime, idle, created_at)
     }
 
-    /// When a stored session expires. Applies limits that were lowered after it was saved.
+    /// Returns when a stored session expires, and applies limits that were lowered after it was saved.
     ///
-    /// A session that outlives what a save would give it now was saved under a longer `expiry`, and its idle time counts
-    /// from its last save.
+    /// If the stored expiry is later than that of a save now, the session was saved while `expiry` was longer. Then its
+    /// idle timeout is counted from its last save.
     pub(crate) fn expires_at_load(
         &self,
         lifetime: &Lifetime,
@@ -161,19 +175,20 @@ impl Policy {
         let is_configured = matches!(lifetime.expiry, Expiry::Default | Expiry::BrowserClose);
         let idle = self.idle_timeout(lifetime);
         let since_save = updated_at.plus(idle);
-        // Mostly the session was not renewed since it was saved, and nobody needs to look at the clock.
+        // Most sessions were not renewed after their last save. The first two conditions avoid reading the clock for
+        // them.
         if is_configured && expires_at > since_save && expires_at > now().plus(idle).plus(CLOCK_SKEW.max(idle / 10)) {
             return since_save;
         }
         expires_at
     }
 
-    /// The earlier of `expires_at` and the end of the absolute timeout.
+    /// Returns the earlier of `expires_at` and the end of the absolute timeout.
     pub(crate) fn limited(&self, lifetime: &Lifetime, expires_at: Timestamp, created_at: Timestamp) -> Timestamp {
         self.absolute_timeout(lifetime).map_or(expires_at, |limit| expires_at.min(created_at.plus(limit)))
     }
 
-    /// Whether the absolute timeout ends the session earlier than its own expiry from `set_expiry`.
+    /// Whether the absolute timeout ends the session before the expiry that `set_expiry` gave it.
     pub(crate) fn cuts(&self, lifetime: &Lifetime, created_at: Timestamp) -> bool {
         let Some(limit) = self.absolute_timeout(lifetime) else { return false };
         match lifetime.expiry {
@@ -183,11 +198,13 @@ impl Policy {
         }
     }
 
-    /// Until when the browser keeps the cookie of a session that expires at `expires_at`; `None`: until it is closed.
+    /// Returns when the cookie of a session that expires at `expires_at` expires, or `None` if the browser removes it
+    /// when it is closed.
     ///
-    /// The cookie lives one period longer than the period in which the session expires, but not beyond the absolute timeout.
-    /// A period is a tenth of the session's lifetime, or the share that `refresh` names. A save that does not leave the
-    /// period needs no new cookie. If one response with a new cookie is lost, the next one comes in time.
+    /// The cookie lives one period longer than the period in which the session expires, but not beyond the absolute
+    /// timeout. A period is a tenth of the session's lifetime, or the share that `refresh` sets. A save needs no new
+    /// cookie if the new expiry is in the same period as the old one. If the browser does not receive one response with
+    /// a new cookie, the response of the next period still arrives before the cookie expires.
     pub(crate) fn cookie_expires_at(
         &self,
         lifetime: &Lifetime,
@@ -197,8 +214,8 @@ impl Policy {
         (!self.at_browser_close(lifetime.expiry)).then(|| self.period_end(lifetime, created_at, expires_at))
     }
 
-    /// The end of the period after that in which a session expires. A save that moves the expiry into another period is
-    /// worth a cookie.
+    /// Returns the end of the period that follows the one in which the session expires. A save that moves the expiry
+    /// into another period sends a cookie.
     pub(crate) fn period_end(&self, lifetime: &Lifetime, created_at: Timestamp, expires_at: Timestamp) -> Timestamp {
         let share = if let Refresh::Share(share) = self.refresh { share } else { COOKIE_SHARE };
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -209,7 +226,7 @@ impl Policy {
         self.limited(lifetime, created_at.plus(end), created_at)
     }
 
-    /// Whether the cookie is to end with the browser.
+    /// Whether the browser removes the cookie when it is closed.
     pub(crate) fn at_browser_close(&self, expiry: Expiry) -> bool {
         match expiry {
             Expiry::Default => self.browser_close,
@@ -218,9 +235,9 @@ impl Policy {
         }
     }
 
-    /// The later expiry that a request which only read the session gives it, if a refresh is due.
+    /// Returns the new expiry of a session that a request only read, or `None` if no renewal is due.
     ///
-    /// A gain of less than one second does not justify a write.
+    /// A renewal that postpones the expiry by less than one second is not worth a write.
     pub(crate) fn refreshed(
         &self,
         lifetime: &Lifetime,
@@ -268,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn django_integers_and_none() {
+    fn integers_zero_and_none_convert_as_in_django() {
         assert_eq!(Expiry::from(Duration::ZERO), Expiry::BrowserClose);
         assert_eq!(Expiry::from(None), Expiry::Default);
         assert_eq!(Expiry::from(time::Duration::DAY), Expiry::After(DAY));
@@ -279,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn browser_close_matrix() {
+    fn the_cookie_ends_with_the_browser_if_the_session_or_the_setting_says_so() {
         for (setting, expiry, closes) in [
             (false, Expiry::After(DAY), false),
             (false, Expiry::BrowserClose, true),
@@ -295,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn max_lifetime_counts_from_creation() {
+    fn max_lifetime_is_counted_from_creation() {
         let policy = Policy { max_lifetime: Some(DAY * 20), ..policy(Refresh::Always) };
         let day_10 = START.plus(DAY * 10);
         assert_eq!(policy.expires_at(&of(Expiry::Default), START, day_10), START.plus(DAY * 20));
@@ -353,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_were_lowered_hold_at_load() {
+    fn limits_that_were_lowered_apply_at_load() {
         let stored = (START, START.plus(DAY), START.plus(DAY * 15));
         let now = START.plus(DAY * 2);
         let load = |policy: Policy, lifetime| policy.expires_at_load(&lifetime, stored, || now);
@@ -361,7 +378,11 @@ mod tests {
         assert_eq!(load(unchanged, of(Expiry::Default)), stored.2);
         let shorter = Policy { lifetime: DAY / 2, ..unchanged };
         assert_eq!(load(shorter, of(Expiry::Default)), START.plus(DAY * 3 / 2));
-        assert_eq!(load(shorter, of(Expiry::After(DAY * 14))), stored.2, "its own expiry is not the setting's");
+        assert_eq!(
+            load(shorter, of(Expiry::After(DAY * 14))),
+            stored.2,
+            "the setting does not limit a session that has its own expiry"
+        );
         let limited = Policy { max_lifetime: Some(DAY), ..unchanged };
         assert_eq!(load(limited, of(Expiry::Default)), START.plus(DAY));
         let own = Lifetime { max: Some(DAY * 30), ..Lifetime::default() };
@@ -376,10 +397,10 @@ mod tests {
     }
 
     #[test]
-    fn nobody_lives_shorter_than_a_user_if_so_configured() {
+    fn anonymous_sessions_expire_earlier_if_configured() {
         let policy = Policy { anonymous_lifetime: DAY, ..policy(Refresh::OnSave) };
-        let nobody = Lifetime { is_anonymous: true, ..Lifetime::default() };
-        assert_eq!(policy.expires_at(&nobody, START, START), START.plus(DAY));
+        let anonymous = Lifetime { is_anonymous: true, ..Lifetime::default() };
+        assert_eq!(policy.expires_at(&anonymous, START, START), START.plus(DAY));
         assert_eq!(policy.expires_at(&Lifetime::default(), START, START), START.plus(DAY * 14));
     }
 }

@@ -1,12 +1,12 @@
-//! Bytes as hexadecimal digits.
+//! Hexadecimal encoding of bytes.
 
-/// Two lower-case digits for each byte.
+/// Encodes each byte as two lower-case digits.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
-/// The bytes that digits of either case stand for; `None` for anything else.
+/// Decodes digits of either case. Returns `None` for anything else.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let digit = |c: char| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let digits: Vec<u8> = text.chars().map(digit).collect::<Option<_>>()?;

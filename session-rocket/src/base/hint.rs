@@ -1,18 +1,19 @@
 //! Suggestions for misspelled words.
 
-/// The known word that `word` is a misspelling of, if one is close enough.
+/// Returns the known word that `word` is probably a misspelling of, if one is close enough.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let word = squashed(word);
-    let measured = known.into_iter().filter_map(|name| Some((distance(&word, &squashed(name))?, name)));
+    let word = normalized(word);
+    let measured = known.into_iter().filter_map(|name| Some((distance(&word, &normalized(name))?, name)));
     measured.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// The letters and digits that matter when two words are compared.
-fn squashed(word: &str) -> String {
+/// Normalizes a word for the comparison: lower case, without separators.
+fn normalized(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// How far `word` is from `name`; `None` if they are too far apart. A word that is a part of the other is close.
+/// Returns how different two words are, or `None` if they are too different. A word that is a part of the other is
+/// close.
 fn distance(word: &str, name: &str) -> Option<(bool, usize)> {
     const SHORTEST_PART: usize = 4;
     let shorter = word.len().min(name.len());

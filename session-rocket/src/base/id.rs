@@ -1,4 +1,4 @@
-//! Session ids, as the browser holds them, and keys, as a store holds them.
+//! Session ids, which browsers hold, and keys, which stores hold.
 
 use std::fmt;
 
@@ -14,24 +14,25 @@ const ID_BYTES: usize = 32;
 const ID_CHARS: usize = 43;
 const HANDLE_BYTES: usize = 16;
 
-/// A session id: 256 bits from the operating system's generator, the secret that the session cookie carries.
+/// A session id, the secret that the session cookie carries.
 ///
-/// It has no `Display`, and its `Debug` shows nothing of it: only [`expose`](Self::expose) hands out the secret. In logs
-/// and URLs a session is named by its [`SessionHandle`]. Two ids are compared in constant time. Length and source follow
-/// OWASP ASVS 5.0, 7.2.3 (at least 128 bits).
+/// It has 256 bits from the operating system's random number generator (OWASP ASVS 5.0, 7.2.3 requires at least 128
+/// bits). Only [`expose`](Self::expose) reveals it: there is no `Display`, and `Debug` hides the value. Use the
+/// [`SessionHandle`] to name a session in logs and URLs. `==` compares ids in constant time.
 #[derive(Clone)]
 pub struct SessionId([u8; ID_BYTES]);
 
 impl SessionId {
-    /// Draws a new id.
+    /// Draws a random id.
     ///
     /// # Errors
-    /// [`ErrorKind::Random`] when the operating system gives no random bytes: never a weaker id.
+    /// [`ErrorKind::Random`] if the operating system returns no random bytes. There is no fallback to a weaker
+    /// generator.
     pub(crate) fn random() -> Result<Self> {
         random_bytes().map(Self)
     }
 
-    /// Parses the value of a cookie; `None` for anything that [`expose`](Self::expose) cannot have written.
+    /// Parses the value of a cookie. Returns `None` for a string that [`expose`](Self::expose) cannot have returned.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.len() != ID_CHARS {
             return None;
@@ -41,12 +42,14 @@ impl SessionId {
         (read == ID_BYTES).then_some(Self(bytes))
     }
 
-    /// The id itself, as the cookie carries it: 43 characters of base64url. Anybody who has it has the session.
+    /// Returns the secret id as the cookie carries it: 43 characters of base64url.
+    ///
+    /// Anybody who knows the id can use the session, so do not log it or put it into a URL.
     pub fn expose(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// A digest of the id for `purpose`, from which neither the id nor the digest for another purpose can be computed.
+    /// Derives a digest for `purpose`. Neither the id nor the digest for another purpose can be computed from it.
     pub(crate) fn digest(&self, purpose: &str) -> [u8; 32] {
         Sha256::new()
             .chain_update(b"session-rocket ")
@@ -58,7 +61,9 @@ impl SessionId {
     }
 }
 
-/// Makes the keys of one scope: SHA-256 over the scope, padded to whole blocks and hashed once, and the id.
+/// Computes the store keys of one scope: SHA-256 over the scope and the id.
+///
+/// The scope is padded to whole blocks of SHA-256, so that it is hashed only once.
 #[derive(Clone)]
 pub(crate) struct ScopeHash(Sha256);
 
@@ -71,7 +76,7 @@ impl ScopeHash {
         Self(Sha256::new_with_prefix(bytes))
     }
 
-    /// The key that a session has in a store.
+    /// Returns the store key of a session.
     pub(crate) fn key(&self, id: &SessionId) -> Key {
         Key(self.0.clone().chain_update(id.0).finalize().into())
     }
@@ -79,7 +84,7 @@ impl ScopeHash {
 
 #[cfg(test)]
 impl SessionId {
-    /// The key of this id in a scope.
+    /// Returns the store key of this id in a scope.
     pub(crate) fn key(&self, scope: &str) -> Key {
         ScopeHash::new(scope).key(self)
     }
@@ -99,27 +104,29 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The key of a record in a store: a hash of scope and session id, so that nobody gets a session from a leaked table.
+/// The key of a record in a store: a hash of the scope and the session id.
+///
+/// The session id cannot be computed from the key, so a leaked session table gives nobody access to a session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 32]);
 
 impl Key {
-    /// A key from its 32 bytes.
+    /// Creates a key from its 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// A key from its bytes; `None` unless there are 32.
+    /// Creates a key from a slice of bytes. Returns `None` unless the slice has 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The 32 bytes of the key.
+    /// Returns the 32 bytes of the key.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The public name of the session under this key.
+    /// Returns the public name of the session that has this key.
     pub fn handle(&self) -> SessionHandle {
         let digest = Sha256::new().chain_update(b"session-rocket handle\0").chain_update(self.0).finalize();
         let mut handle = [0; HANDLE_BYTES];
@@ -127,7 +134,7 @@ impl Key {
         SessionHandle(handle)
     }
 
-    /// The key as 64 hexadecimal digits, for back-ends whose keys are strings. Not for logs.
+    /// Returns the key as 64 lower-case hexadecimal digits, for stores whose keys are strings. Do not log it.
     ///
     /// ```
     /// use session_rocket::Key;
@@ -139,8 +146,9 @@ impl Key {
         hex::encode(&self.0)
     }
 
-    /// A key from what [`to_hex`](Self::to_hex) returned; `None` for anything else, also for upper-case digits. So a key
-    /// has one name.
+    /// Parses a string that [`to_hex`](Self::to_hex) returned.
+    ///
+    /// Returns `None` for any other string. Upper-case digits are refused, so that each key has exactly one string.
     pub fn from_hex(text: &str) -> Option<Self> {
         let key = Self::from_slice(&hex::decode(text)?)?;
         (key.to_hex() == text).then_some(key)
@@ -153,10 +161,10 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A public name of a session: safe in URLs, pages and logs. Neither the session id nor the store's key can be computed
-/// from it.
+/// The public name of a session, which is safe in URLs, pages and logs.
 ///
-/// It prints as 22 characters of base64url. It changes whenever the session gets a new id.
+/// Neither the session id nor the store key can be computed from it. `Display` writes 22 characters of base64url. The
+/// handle changes whenever the session gets a new id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionHandle([u8; HANDLE_BYTES]);
 
@@ -184,12 +192,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_survives_the_cookie_and_nothing_else_parses() {
+    fn an_exposed_id_parses_and_nothing_else_does() {
         let id = SessionId::random().unwrap();
         let text = id.expose();
         assert_eq!(text.len(), ID_CHARS);
         assert_eq!(SessionId::parse(&text), Some(id));
-        // The last character carries four bits only: 'B' sets one of the two that must be zero.
+        // The last character encodes four bits and two zero bits, and 'B' sets one of the zero bits.
         let sloppy = format!("{}B", &"A".repeat(ID_CHARS - 1));
         for bad in ["", "x", &text[1..], &format!("{text}A"), &format!("{}=", &text[..42]), &sloppy] {
             assert_eq!(SessionId::parse(bad), None, "{bad:?}");
@@ -215,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_one_name_in_hexadecimal_digits() {
+    fn a_key_has_exactly_one_hexadecimal_string() {
         let key = Key::from_bytes([0xAF; 32]);
         assert_eq!(Key::from_hex(&key.to_hex()), Some(key));
         let upper = key.to_hex().to_uppercase();

@@ -1,4 +1,4 @@
-//! What every other layer uses: errors, injected time, ids and keys, lifetimes.
+//! Types that every other layer uses: errors, injected time, ids and keys, lifetimes.
 
 pub(crate) mod clock;
 pub(crate) mod error;

@@ -1,17 +1,21 @@
-//! The cookie values of a request that may be its session's.
+//! The cookie values of a request that could be its session id or sealed session.
 
-/// The maximum number of cookies of one name to consider. A browser sends one or a few; an attacker may send many.
+/// The maximum number of cookies of one name to consider. A browser sends one or a few, but an attacker may send many.
 pub(crate) const MAX_CANDIDATES: usize = 8;
 
-/// The values of the cookies of one name. A trait object, because a future would hold a type of its own several times.
+/// The values of the cookies of one name.
+///
+/// It is a trait object, because a generic type would be stored several times in the future that loads a session.
 pub(crate) type CookieValues<'i, 'v> = dyn Iterator<Item = &'v str> + Send + 'i;
 
-/// The well-formed cookie values without duplicates. Values are parsed lazily, because the first is usually the session.
+/// Returns the well-formed cookie values without duplicates.
+///
+/// Values are parsed lazily, because the first one is usually the session.
 pub(crate) fn candidates<'v, C: Clone + PartialEq>(
     values: &mut CookieValues<'_, 'v>,
     parse: impl Fn(&'v str) -> Option<C>,
 ) -> impl Iterator<Item = C> {
-    // The last one apart, so that one cookie allocates nothing.
+    // The last candidate is not in `seen`, so that a single cookie allocates nothing.
     let (mut last, mut seen) = (None, Vec::new());
     let is_new = move |candidate: &C| {
         let is_new = last.as_ref() != Some(candidate) && !seen.contains(candidate);

@@ -1,4 +1,4 @@
-//! Sessions that live in their own cookie: opened, changed, and sealed anew. The server keeps nothing.
+//! The engine for sealed cookies. A session is opened, changed, and sealed again, and the server stores nothing.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::data::values::Values;
 use crate::state::{Carrier, Committed, CookieEffect, Lifecycle, PendingCommit, Sealed, State};
 
-/// Keeps sessions of one type in their cookies.
+/// Loads and commits the sessions of one type in sealed cookies.
 pub(crate) struct CookieEngine {
     pub rules: Rules,
     sealer: Sealer,
     bounds: CookieBounds,
 }
 
-/// The bounds of a `Set-Cookie` line, in bytes.
+/// The size limits of a `Set-Cookie` line, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CookieBounds {
-    /// The length without the value.
+    /// The length of the line without the value.
     pub frame: usize,
-    /// The maximum length.
+    /// The maximum length of the line.
     pub limit: usize,
 }
 
@@ -36,19 +36,19 @@ impl CookieEngine {
         self.sealer.has_former_keys()
     }
 
-    /// A cookie value that could be a sealed session, by its length.
+    /// Returns the cookie value if its length is that of a sealed session.
     pub(super) fn well_formed<'v>(&self, value: &'v str) -> Option<&'v str> {
         (!value.is_empty() && value.len() <= self.bounds.limit).then_some(value)
     }
 
-    /// Opens the session of the first cookie value that holds a live one, or an empty session.
+    /// Opens the first cookie value that contains a live session, or returns an empty session.
     pub(super) fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<State> {
         let now = self.rules.now();
         for cookie in candidates(cookies, |value| self.well_formed(value)) {
             let Some((content, by_former_key)) = self.sealer.open(cookie) else { continue };
             let Some(values) = self.read(&content)? else { continue };
             let Content { created_at, issued_at, .. } = content;
-            // Limits that were lowered after the session was sealed apply as well.
+            // Limits that were lowered after the session was sealed apply too.
             let limit = self.rules.policy.expires_at(&values.lifetime(), created_at, issued_at);
             let expires_at = content.expires_at.min(limit);
             if now < expires_at {
@@ -59,23 +59,26 @@ impl CookieEngine {
         Ok(State::new(Carrier::New { replaces: None }, Values::empty(self.rules.schema), Vec::new()))
     }
 
-    /// The values of a sealed session; `None` if it is damaged.
+    /// Returns the values of a sealed session, or `None` if it is damaged.
     fn read(&self, content: &Content) -> Result<Option<Values>> {
         let values = self.rules.read(&content.payload, None)?;
         if values.is_none() {
             let name = self.rules.schema.type_name();
-            log::error!(target: "session_rocket", "a sealed session of type `{name}` is damaged: it starts anew");
+            log::error!(
+                target: "session_rocket",
+                "a sealed session of type `{name}` is damaged: the visitor starts with an empty session",
+            );
         }
         Ok(values)
     }
 
-    /// Commits what a request changed to a new cookie.
+    /// Commits the changes of a request to a new cookie.
     ///
     /// # Errors
-    /// If a change cannot be encoded, or the cookie gets too large: the browser keeps its cookie then.
+    /// If a change cannot be encoded, or the cookie would be too large. The browser then keeps its cookie.
     pub(crate) fn commit(&self, pending: Box<PendingCommit>) -> Result<Committed> {
         let flushed = pending.flushed;
-        match self.sealed_anew(pending) {
+        match self.seal_changes(pending) {
             // The session has ended, so the browser has to remove its cookie.
             Err(error) if flushed => {
                 Ok(Committed { failure: Some(error), ..absent(self.rules.schema, CookieEffect::Remove) })
@@ -84,7 +87,7 @@ impl CookieEngine {
         }
     }
 
-    fn sealed_anew(&self, pending: Box<PendingCommit>) -> Result<Committed> {
+    fn seal_changes(&self, pending: Box<PendingCommit>) -> Result<Committed> {
         let PendingCommit { carrier, base, mut values, lifecycle, flushed, login, .. } = *pending;
         if values.is_blank() && (flushed || !matches!(carrier, Carrier::Sealed(_))) {
             return Ok(absent(self.rules.schema, if flushed { CookieEffect::Remove } else { CookieEffect::None }));
@@ -104,7 +107,7 @@ impl CookieEngine {
         };
         let expires_at = self.rules.expires_at(&values, created_at, now);
         if expires_at <= now {
-            // Otherwise the browser's older cookie would stay valid.
+            // Without the removal, the older cookie of the browser would stay valid.
             return Ok(absent(self.rules.schema, CookieEffect::Remove));
         }
         self.seal(values, now, created_at, expires_at)
@@ -118,7 +121,7 @@ impl CookieEngine {
         renewed > expires_at && end(renewed) != end(expires_at)
     }
 
-    /// Seals a session that was only read: one that a former key sealed, or that is due to be renewed.
+    /// Seals a session that was only read, if a former key sealed it or a renewal is due.
     pub(super) fn refresh(&self, sealed: &Sealed, values: Values) -> Result<Option<Committed>> {
         let Sealed { created_at, expires_at, by_former_key, .. } = *sealed;
         let now = self.rules.now();
@@ -142,7 +145,8 @@ impl CookieEngine {
         let size = self.bounds.frame + cookie.len();
         if size > self.bounds.limit {
             let (name, limit) = (self.rules.schema.type_name(), self.bounds.limit);
-            let context = format!("the cookie of a session of type `{name}` takes {size} bytes, browsers take {limit}");
+            let context =
+                format!("the cookie of a session of type `{name}` has {size} bytes, but browsers accept {limit}");
             return Err(Error::new(ErrorKind::TooLarge, context));
         }
         let sealed = Sealed { created_at, expires_at, cookie: Some(Arc::from(cookie)), by_former_key: false };

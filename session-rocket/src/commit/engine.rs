@@ -1,4 +1,4 @@
-//! Loads and commits the sessions of one type, by the way they are kept and by what the request did to them.
+//! The engines that load and commit the sessions of one type.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::data::values::Values;
 use crate::state::{Carrier, Committed, CookieEffect, Lifecycle, Live, PendingCommit, State};
 use crate::store::{Store, Touch, Update};
 
-/// Keeps all sessions of one type.
+/// Loads and commits the sessions of one type, either in a store or in sealed cookies.
 pub(crate) enum Engine {
     Store(StoreEngine),
     Cookie(CookieEngine),
@@ -31,13 +31,13 @@ impl Engine {
         }
     }
 
-    /// Loads the session of the first cookie value that names a live session, or an empty session.
+    /// Loads the session of the first cookie value that leads to a live session, or returns an empty session.
     ///
-    /// There may be several values: a cookie set for a parent domain or another path has the same name. Browsers send
-    /// the older cookie first, and a planted one is younger.
+    /// A request can have several values, because a cookie for a parent domain or another path can have the same name.
+    /// Browsers send the older cookie first, and a cookie that an attacker planted is newer than the visitor's own.
     ///
     /// # Errors
-    /// If the store cannot be read: never an empty session.
+    /// If the store cannot be read. A failed read never results in an empty session.
     pub(crate) async fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<State> {
         match self {
             Self::Store(engine) => engine.records.load(cookies).await,
@@ -45,12 +45,12 @@ impl Engine {
         }
     }
 
-    /// The empty session of a request whose session cookie the browser withheld.
+    /// Returns the empty session of a request whose session cookie the browser withheld.
     pub(crate) fn withheld(&self) -> State {
         State::new(Carrier::Withheld, Values::empty(self.rules().schema), Vec::new())
     }
 
-    /// Whether one of the cookie values could be a session's.
+    /// Whether one of the cookie values is well-formed.
     pub(crate) fn accepts<'v>(&self, mut cookies: impl Iterator<Item = &'v str>) -> bool {
         match self {
             Self::Store(_) => cookies.any(|value| SessionId::parse(value).is_some()),
@@ -58,10 +58,11 @@ impl Engine {
         }
     }
 
-    /// Commits what a request changed. Must run to its end: spawn it if the caller may go away.
+    /// Commits the changes of a request. The future must run to completion, so the caller must not drop it.
     ///
     /// # Errors
-    /// If the store did not confirm, or a change could not be encoded or replayed. The changes are closed then.
+    /// If the store did not confirm the commit, or a change could not be encoded or replayed. The changes are then
+    /// dropped and never sent again.
     pub(crate) async fn commit(&self, mut pending: Box<PendingCommit>) -> Result<Committed> {
         if matches!(pending.carrier, Carrier::Withheld) {
             if !pending.login {
@@ -82,23 +83,23 @@ impl Engine {
         matches!(self, Self::Cookie(engine) if engine.has_former_keys())
     }
 
-    /// The session as it is stored now; `None` if it has ended.
+    /// Returns the session as it is stored now, or `None` if it has ended.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub(crate) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Committed>> {
-        // Both engines share one type of carrier; a request has one engine.
+        // Only sessions in a store have a `Live`.
         let Self::Store(engine) = self else { return Ok(None) };
         Calls::new(&engine.records).reload(live, base).await
     }
 
-    /// Whether a session is still under its id.
+    /// Whether the store still has the session under its id.
     pub(crate) async fn is_live(&self, live: &Live) -> bool {
         let Self::Store(engine) = self else { return false };
         engine.records.is_live(live).await
     }
 
-    /// Renews a session that was only read, if that is due.
+    /// Renews a session that was only read, if a renewal is due.
     pub(crate) async fn refresh(&self, carrier: &Carrier, values: Values) -> Option<Committed> {
         let renewed = match (self, carrier) {
             (Self::Store(engine), Carrier::Live(live)) => engine.refresh(live, values).await,
@@ -106,17 +107,17 @@ impl Engine {
             _ => Ok(None),
         };
         renewed.unwrap_or_else(|error| {
-            // No change is lost: the session stays as it was.
-            log::warn!(target: "session_rocket", "a session was read but not renewed: {}", Chain(&error));
+            // The request fails only if a change is lost, and a failed renewal loses none.
+            log::warn!(target: "session_rocket", "cannot renew a session that was only read: {}", Chain(&error));
             None
         })
     }
 }
 
-/// Keeps sessions of one type in a store.
+/// Loads and commits the sessions of one type in a store.
 ///
-/// A commit replays the request's changes on whatever is stored by then and compares and swaps, so that no update is
-/// lost. It never creates a session under the key of one that has ended.
+/// A commit replays the changes of the request on the stored session and writes the result with compare-and-swap, so
+/// that no update is lost. It never creates a session under the key of a session that has ended.
 pub(crate) struct StoreEngine {
     records: Records,
     groups: Groups,
@@ -138,10 +139,13 @@ impl StoreEngine {
     }
 
     async fn commit_one(&self, calls: &Calls<'_>, pending: Box<PendingCommit>) -> Result<Committed> {
-        // Rare cases are boxed, because each commit would reserve the room of the largest.
+        // Rare cases are boxed, because otherwise the future of every commit would be as large as that of the largest
+        // case.
         match (&pending.carrier, pending.lifecycle) {
-            // Both engines share one type of carrier; a request has one engine.
-            (Carrier::Sealed(_), _) => Err(Error::new(ErrorKind::Unsupported, "a sealed session is in no store")),
+            // This cannot happen, because only the cookie engine creates this carrier.
+            (Carrier::Sealed(_), _) => {
+                Err(Error::new(ErrorKind::Unsupported, "a sealed session cannot be committed to a store"))
+            }
             (Carrier::Ended, _) if pending.login && !pending.transacts => {
                 Box::pin(create_for_login(calls, &pending)).await
             }
@@ -162,16 +166,17 @@ impl StoreEngine {
         let Some(due) = due else { return Ok(None) };
         let Live { key, version, created_at, .. } = *live;
         let renewed = if live.is_cut {
-            // A touch would change neither the expiry nor the time of the last save.
+            // A touch neither lowers the expiry in the record nor sets the time of the last save, so the record would
+            // still exceed the limit.
             let (record, renewed) = records.record(key, live.id.clone(), &values, Some(created_at))?;
             let update = Calls::new(records).swap(&key, version, &record).await?;
             (update == Update::Updated).then_some(renewed)
         } else {
             let touch = records.store().touch(&key, version, due);
-            let touch = records.call(|| records.timeout, "refresh", touch).await?;
+            let touch = records.call(|| records.timeout, "renew", touch).await?;
             (touch == Touch::Touched).then(|| Live { expires_at: due, ..live.clone() })
         };
-        // Another request that changed the session meanwhile has renewed or ended it.
+        // `None` means that another request changed the session meanwhile, which renewed or ended it.
         Ok(renewed.map(|renewed| {
             let cookie = rules.cookie_after(live, &values, &renewed, &values);
             Committed::new(Carrier::Live(renewed), values, cookie)

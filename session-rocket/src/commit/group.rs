@@ -1,4 +1,7 @@
-//! Commits of one session in one process form a group: the commit that has the turn saves for all that wait, in one write.
+//! Groups of commits.
+//!
+//! Commits of one session in one process form a group. The commit that has the turn saves the changes of all waiting
+//! commits in one write.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -21,12 +24,12 @@ use crate::state::change::Change;
 use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
 use crate::store::{Lookup, Touch, Update};
 
-/// The groups of all sessions with commits under way in this process, and how many commits each of them has.
+/// The groups of all sessions that have running commits in this process, with the number of commits of each group.
 #[derive(Default)]
 pub(super) struct Groups(Mutex<HashMap<Key, (usize, Arc<Group>), DefaultHashBuilder>>);
 
 impl Groups {
-    /// Joins the group of a session. The group is removed when its last commit leaves.
+    /// Joins the group of a session. The group is removed when its last member leaves.
     fn enter(&self, key: Key) -> Membership<'_> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (commits, group) = groups.entry(key).or_default();
@@ -34,13 +37,13 @@ impl Groups {
         Membership { groups: self, key, group: group.clone() }
     }
 
-    /// Saves changes of a session that keeps its id.
+    /// Saves the changes of a session that keeps its id.
     pub(super) async fn save(&self, calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
         match self.save_in_turn(calls, &live, pending).await? {
             Saved::Committed(committed) => Ok(committed),
-            Saved::Identifies(pending) if pending.is_late => Err(too_late()),
-            Saved::Identifies(mut pending) => {
-                // The last replay started from values of other members, which may not have been stored.
+            Saved::ChangesUser(pending) if pending.is_late => Err(too_late()),
+            Saved::ChangesUser(mut pending) => {
+                // The last replay included changes of other members, which may not have been stored.
                 let mut values = pending.base.clone();
                 calls.records.rules.replay(&pending.changes, &mut values)?;
                 pending.values = values;
@@ -58,24 +61,25 @@ impl Groups {
         let mut turn = group.turn.lock().await;
         match reply.try_recv() {
             Err(TryRecvError::Empty) if calls.left().is_zero() => {
-                // Closed while holding the turn: otherwise the next commit could save what this one reports as failed.
+                // Closed while this commit has the turn, because otherwise the next commit could save the changes
+                // reported as failed here.
                 reply.close();
-                Err(Error::new(ErrorKind::Timeout, "other requests' saves took too long"))
+                Err(Error::new(ErrorKind::Timeout, "timed out while other requests were saving the session"))
             }
             Err(TryRecvError::Empty) => {
-                let at = turn.take().unwrap_or(own);
-                *turn = save(calls, at, group.take()).await.filter(|at| at.live.key == live.key);
+                let current = turn.take().unwrap_or(own);
+                *turn = save(calls, current, group.take()).await.filter(|current| current.live.key == live.key);
                 received(reply.try_recv())
             }
             replied => received(replied),
         }
     }
 
-    /// Gives a session a new id while no other commit of it is under way.
+    /// Gives a session a new id while no other commit of the session runs in this process.
     pub(super) async fn cycle(&self, calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
         let Membership { group, .. } = &self.enter(live.key);
         let mut turn = group.turn.lock().await;
-        // The next commit must not start from values that this one replaces.
+        // The next commit must not start from the values that this commit replaces.
         *turn = None;
         match rotate::cycle(calls, live, pending).await? {
             Rotation::Done(committed) => Ok(committed),
@@ -84,7 +88,7 @@ impl Groups {
     }
 }
 
-/// The membership of one commit in a group. It ends however the commit ends.
+/// The membership of one commit in a group. Dropping it leaves the group, also if the commit fails or is cancelled.
 struct Membership<'g> {
     groups: &'g Groups,
     key: Key,
@@ -103,16 +107,19 @@ impl Drop for Membership<'_> {
     }
 }
 
-/// The commits of one session that are under way in this process.
+/// The running commits of one session in this process.
 #[derive(Default)]
 struct Group {
     waiting: Mutex<Vec<Member>>,
-    /// Held by the commit that writes to the store. Contains the session as the last commit stored it, unless its id has changed.
+    /// Held by the commit that writes to the store.
+    ///
+    /// Contains the session as the last commit stored it, or `None` if that is unknown or the id of the session
+    /// changed.
     turn: Turn<Option<Stored>>,
 }
 
 impl Group {
-    /// The members that wait, in the order they came. A member that gave up does not wait.
+    /// Takes the waiting members in the order in which they joined, without members that gave up.
     fn take(&self) -> Vec<Member> {
         let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.retain(|member| !member.reply.is_closed());
@@ -120,20 +127,20 @@ impl Group {
     }
 }
 
-/// What became of a commit in a group.
+/// The result of a commit in a group.
 #[expect(
     clippy::large_enum_variant,
     reason = "the large variant is the common one, and a box would cost an allocation"
 )]
 enum Saved {
     Committed(Committed),
-    /// The replay changed whose session it is, so the commit has to change the id as well.
-    Identifies(Box<PendingCommit>),
+    /// The replay changed the user of the session, so the commit must also change the id.
+    ChangesUser(Box<PendingCommit>),
 }
 
 type Reply = Result<Saved>;
 
-/// A commit in a group.
+/// A commit that is a member of a group.
 struct Member {
     pending: Box<PendingCommit>,
     deadline: Instant,
@@ -146,47 +153,50 @@ impl Member {
         (Self { pending, deadline, reply }, receiver)
     }
 
-    /// Nobody receives the reply if the commit's task was stopped.
+    /// Sends the result to the commit. There is no receiver if the task of the commit was stopped.
     fn reply(self, result: Result<Committed>) {
         let _ = self.reply.send(result.map(Saved::Committed));
     }
 
-    fn is_current(&self, at: &Stored) -> bool {
-        matches!(&self.pending.carrier, Carrier::Live(live) if live.version == at.live.version)
+    fn is_current(&self, current: &Stored) -> bool {
+        matches!(&self.pending.carrier, Carrier::Live(live) if live.version == current.live.version)
     }
 
-    /// Replies with what is stored now. If another request moved the session, this response must not send the new id.
-    fn reply_stored(self, at: &Stored, cookie: CookieEffect) {
+    /// Replies with the stored session. If another request gave the session a new id, this response must not send the
+    /// new id.
+    fn reply_stored(self, current: &Stored, cookie: CookieEffect) {
         let (id, cookie) = match &self.pending.carrier {
-            Carrier::Live(live) if live.key == at.live.key => (live.id.clone(), cookie),
+            Carrier::Live(live) if live.key == current.live.key => (live.id.clone(), cookie),
             _ => (None, CookieEffect::None),
         };
-        let live = Live { id, ..at.live.clone() };
-        self.reply(Ok(Stored { live, values: at.values.clone() }.committed(cookie)));
+        let live = Live { id, ..current.live.clone() };
+        self.reply(Ok(Stored { live, values: current.values.clone() }.committed(cookie)));
     }
 }
 
 fn received(reply: Result<Reply, TryRecvError>) -> Reply {
-    reply.unwrap_or_else(|_| Err(Error::new(ErrorKind::Uncertain, "the task that saved a session was stopped")))
+    reply.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Uncertain, "the task that was saving the session stopped before it finished"))
+    })
 }
 
-/// Commits on a session that was moved meanwhile.
-async fn save_moved(calls: &Calls<'_>, at: Stored, pending: Box<PendingCommit>) -> Result<Committed> {
+/// Commits to a session that another request moved to a new id meanwhile.
+async fn save_moved(calls: &Calls<'_>, current: Stored, pending: Box<PendingCommit>) -> Result<Committed> {
     let (member, mut reply) = Member::new(pending, calls.deadline);
     let mut members = vec![member];
-    drop_strangers(&calls.records.rules, &mut members, &at.values);
-    save(calls, at, members).await;
+    drop_strangers(&calls.records.rules, &mut members, &current.values);
+    save(calls, current, members).await;
     match received(reply.try_recv())? {
         Saved::Committed(committed) => Ok(committed),
-        Saved::Identifies(pending) => create_for_login(calls, &pending).await,
+        Saved::ChangesUser(pending) => create_for_login(calls, &pending).await,
     }
 }
 
-/// Saves for all members in one write. Returns what is stored afterwards, if that is known.
-async fn save(calls: &Calls<'_>, mut at: Stored, mut members: Vec<Member>) -> Option<Stored> {
+/// Saves the changes of all members in one write. Returns the stored session, if it is known.
+async fn save(calls: &Calls<'_>, mut current: Stored, mut members: Vec<Member>) -> Option<Stored> {
     let deadline = members.iter().map(|member| member.deadline).max()?;
-    match save_all(&Calls { deadline, ..*calls }, &mut at, &mut members).await {
-        Ok(is_stored) => is_stored.then_some(at),
+    match save_all(&Calls { deadline, ..*calls }, &mut current, &mut members).await {
+        Ok(is_stored) => is_stored.then_some(current),
         Err(error) => {
             members.into_iter().for_each(|member| member.reply(Err(error.clone())));
             None
@@ -194,32 +204,32 @@ async fn save(calls: &Calls<'_>, mut at: Stored, mut members: Vec<Member>) -> Op
     }
 }
 
-/// Saves on whatever is stored by now, until the store confirms or nobody is left to save for. Returns false if the session
-/// has ended.
-async fn save_all(calls: &Calls<'_>, at: &mut Stored, members: &mut Vec<Member>) -> Result<bool> {
+/// Retries the save until the store confirms it or no member is left. Each attempt starts from the session that is
+/// stored by then. Returns false if the session has ended.
+async fn save_all(calls: &Calls<'_>, current: &mut Stored, members: &mut Vec<Member>) -> Result<bool> {
     let records = calls.records;
     let mut attempt = 0;
     loop {
-        let values = merge(&records.rules, at, members);
+        let values = merge(&records.rules, current, members);
         if members.is_empty() {
             return Ok(true);
         }
-        let (update, live) = store_values(calls, at, &values).await?;
+        let (update, live) = store_values(calls, current, &values).await?;
         match update {
             Update::Updated => {
-                let cookie = records.rules.cookie_after(&at.live, &at.values, &live, &values);
-                *at = Stored { live, values };
-                members.drain(..).for_each(|member| member.reply_stored(at, cookie));
+                let cookie = records.rules.cookie_after(&current.live, &current.values, &live, &values);
+                *current = Stored { live, values };
+                members.drain(..).for_each(|member| member.reply_stored(current, cookie));
                 return Ok(true);
             }
-            Update::Conflict(fresh) => *at = records.reread(live.key, live.id, &fresh)?,
+            Update::Conflict(fresh) => *current = records.reread(live.key, live.id, &fresh)?,
             Update::Moved(_) | Update::Gone => {
                 let Some(moved) = Box::pin(calls.find_moved(&live.key)).await? else {
                     members.drain(..).for_each(reply_dropped);
                     return Ok(false);
                 };
                 drop_strangers(&records.rules, members, &moved.values);
-                *at = moved;
+                *current = moved;
             }
         }
         calls.pause(&mut attempt).await?;
@@ -231,11 +241,13 @@ fn reply_dropped(member: Member) {
     member.reply(Ok(dropped));
 }
 
-/// Replaces the version that the values were computed from. If the values are equal, touches the record instead: a touch
-/// renews the session and also proves that nobody changed it. Returns where the values are then.
-async fn store_values(calls: &Calls<'_>, at: &Stored, values: &Values) -> Result<(Update, Live)> {
-    let (records, live) = (calls.records, at.live.clone());
-    if !values.same_as(&at.values) || live.is_cut {
+/// Replaces the record version that the values were computed from, and returns the new record.
+///
+/// If the values are equal to the stored ones, touches the record instead. A touch renews the session and succeeds only
+/// if nobody changed it.
+async fn store_values(calls: &Calls<'_>, current: &Stored, values: &Values) -> Result<(Update, Live)> {
+    let (records, live) = (calls.records, current.live.clone());
+    if !values.same_as(&current.values) || live.is_cut {
         let (record, new) = records.record(live.key, live.id, values, Some(live.created_at))?;
         return Ok((calls.swap(&live.key, live.version, &record).await?, new));
     }
@@ -250,7 +262,8 @@ async fn store_values(calls: &Calls<'_>, at: &Stored, values: &Values) -> Result
     Ok((update, Live { expires_at: renewed.max(live.expires_at), ..live }))
 }
 
-/// Prepares members for a session that was moved meanwhile. Changes of anybody but its user are dropped.
+/// Prepares members for a session that was moved to a new id meanwhile. Drops members whose user no longer owns the
+/// session.
 fn drop_strangers(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
     for mut member in std::mem::take(members) {
         member.pending.forget_csrf();
@@ -262,19 +275,20 @@ fn drop_strangers(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
     }
 }
 
-/// The values to store: the changes of all members, in order, on top of the stored ones. A member that fails drops out.
-fn merge(rules: &Rules, at: &Stored, members: &mut Vec<Member>) -> Values {
+/// Applies the changes of all members to the stored values, in order. A member whose changes fail is removed and gets
+/// the error.
+fn merge(rules: &Rules, current: &Stored, members: &mut Vec<Member>) -> Values {
     let sole = members.len() == 1;
-    let mut merged = at.values.clone();
+    let mut merged = current.values.clone();
     for mut member in std::mem::take(members) {
-        match values_of(rules, &member, at, &merged, sole) {
+        match values_of(rules, &member, current, &merged, sole) {
             Ok(Some(values)) => {
                 merged = values;
                 members.push(member);
             }
             Ok(None) => {
                 member.pending.login = true;
-                let _ = member.reply.send(Ok(Saved::Identifies(member.pending)));
+                let _ = member.reply.send(Ok(Saved::ChangesUser(member.pending)));
             }
             Err(error) => member.reply(Err(error)),
         }
@@ -282,14 +296,14 @@ fn merge(rules: &Rules, at: &Stored, members: &mut Vec<Member>) -> Values {
     merged
 }
 
-/// The values with a member's changes on top. `None` if they change whose session it is, which needs a new id.
-fn values_of(rules: &Rules, member: &Member, at: &Stored, merged: &Values, sole: bool) -> Result<Option<Values>> {
+/// Applies the changes of a member to `merged`. Returns `None` if they change the user, because that needs a new id.
+fn values_of(rules: &Rules, member: &Member, current: &Stored, merged: &Values, sole: bool) -> Result<Option<Values>> {
     let pending = &member.pending;
-    let mut values = if sole && member.is_current(at) {
-        // Nobody came between: the values that the request computed are the values to store.
+    let mut values = if sole && member.is_current(current) {
+        // The record did not change since the request loaded it, so no replay is needed.
         pending.values.clone()
     } else {
-        warn_of_overwrites(pending, &at.values);
+        warn_of_overwrites(pending, &current.values);
         let mut values = merged.clone();
         rules.replay(&pending.changes, &mut values)?;
         if !rules.same_owner(&values, merged)? {
@@ -301,7 +315,8 @@ fn values_of(rules: &Rules, member: &Member, at: &Stored, merged: &Values, sole:
     Ok(Some(values))
 }
 
-/// Warns, once per field, of a value that was read, set, and meanwhile changed by another request.
+/// Logs a warning, once per field, if a set overwrites the change of another request although the field was read
+/// before.
 fn warn_of_overwrites(pending: &PendingCommit, fresh: &Values) {
     for change in &pending.changes {
         if let Change::Set { field, after_read: true, .. } = change
@@ -311,8 +326,8 @@ fn warn_of_overwrites(pending: &PendingCommit, fresh: &Values) {
             let (name, field) = (fresh.schema().type_name(), field.spec().name);
             log::warn!(
                 target: "session_rocket",
-                "`{name}.{field}` was read, then set, and meanwhile changed by another request, whose value is \
-                 overwritten: `update_{field}` changes it without loss",
+                "`{name}.{field}` was read, then set, and another request changed it in between: that change is lost; \
+                 use `update_{field}` to lose no change",
             );
         }
     }

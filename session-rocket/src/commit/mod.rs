@@ -1,4 +1,4 @@
-//! Loads sessions and commits their changes, to a store or to the session's own cookie.
+//! Loads sessions and commits their changes, either to a store or to a sealed cookie.
 //!
 //! Each file imports only from the files before it: `rules`, `records`, `uncertain`, `rotate`, `group`, `engine`.
 

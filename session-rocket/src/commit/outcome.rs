@@ -1,35 +1,35 @@
-//! Commits that store nothing: what is left of the session, and why.
+//! The results of commits that store nothing.
 
 use crate::base::error::{Error, ErrorKind};
 use crate::data::schema::Schema;
 use crate::data::values::Values;
 use crate::state::{Carrier, Committed, CookieEffect, PendingCommit};
 
-/// The error of a commit that needs a new session id after the response head is sent.
+/// Returns the error of a commit that needs a new session cookie after the response head is sent.
 pub(crate) fn too_late() -> Error {
-    let context = "the response head is sent, so the browser cannot receive a new session id";
+    let context = "the response head is already sent, so the browser cannot receive a new session cookie";
     Error::new(ErrorKind::TooLate, context)
 }
 
-/// The error of changes that no session may take, because the browser withheld its cookie.
+/// Returns the error of changes that are dropped because the browser withheld its cookie.
 pub(crate) fn withheld() -> Error {
     let context = "the browser did not send its session cookie with this cross-site request, because of `SameSite`";
     Error::new(ErrorKind::Withheld, context)
 }
 
-/// No session exists, and none has ended.
+/// Returns the result of a commit after which there is no session.
 pub(super) fn absent(schema: &'static Schema, cookie: CookieEffect) -> Committed {
     Committed::new(Carrier::New { replaces: None }, Values::empty(schema), cookie)
 }
 
-/// The session has ended.
+/// Returns the result of a commit whose session has ended.
 pub(crate) fn ended(schema: &'static Schema) -> Committed {
     Committed::new(Carrier::Ended, Values::empty(schema), CookieEffect::None)
 }
 
-/// The session has ended, so the pending changes are dropped.
+/// Returns the result of a commit that drops its changes because the session has ended.
 pub(super) fn dropped(pending: &PendingCommit) -> Committed {
-    let context = "another request ended the session, so this one's changes are dropped";
+    let context = "another request ended the session, so the changes of this request are dropped";
     let failure = (!pending.only_ends()).then(|| Error::new(ErrorKind::Ended, context));
     Committed { failure, ..ended(pending.base.schema()) }
 }

@@ -1,6 +1,6 @@
-//! The records of one session type in a store: finds them, reads them, and makes new ones.
+//! The records of one session type in a store. This module loads and decodes records, and builds new ones.
 //!
-//! Nothing in here writes to the store, and nothing knows a back-end by name.
+//! It does not write to the store, and it does not depend on a back-end.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,11 +16,13 @@ use crate::state::{Carrier, Committed, CookieEffect, Live, State};
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Lookup, Store};
 
-/// How long a tombstone is kept: longer than a request that still carries the old id takes to arrive.
+/// The lifetime of a tombstone. It is longer than a request that still carries the old id takes to arrive.
 const TOMBSTONE: Duration = Duration::from_secs(60);
 
-/// The time after a session's end in which a request with its id may still have been sent before the browser received a
-/// newer cookie. Such a request stores nothing. A later request starts a new session, because its browser has no newer id.
+/// The time after the end of a session in which a request with its id may be older than the newest cookie of the
+/// browser.
+///
+/// Such a request stores nothing. A later request starts a new session, because its browser evidently has no newer id.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The records of one session type.
@@ -37,7 +39,7 @@ pub(super) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// A stored session: where it is, and what it holds.
+/// A stored session: its record and its values.
 #[derive(Clone)]
 pub(super) struct Stored {
     pub(super) live: Live,
@@ -55,13 +57,15 @@ impl Records {
         Self { keys: ScopeHash::new(rules.scope), rules, store, timeout }
     }
 
-    /// Loads the session of the first cookie value that names a live session, or an empty session. If no session is live
-    /// and one ended within [`GRACE`], the request stores nothing.
+    /// Loads the session of the first cookie value that leads to a live session, or returns an empty session.
+    ///
+    /// If no session is live and one ended within [`GRACE`], the request stores nothing.
     ///
     /// # Errors
-    /// If the store cannot be read: never an empty session.
+    /// If the store cannot be read. A failed read never results in an empty session.
     pub(super) async fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<State> {
-        // If no call has to wait, nothing reads the clock.
+        // Set by the first call that has to wait, so that a call that finishes at its first poll does not read the
+        // clock.
         let mut deadline = None;
         let (mut has_ended, mut replaces) = (false, None);
         let mut ids = candidates(cookies, SessionId::parse);
@@ -92,13 +96,15 @@ impl Records {
         self.rules.now().plus(TOMBSTONE) <= tombstone.expires_at.plus(GRACE)
     }
 
-    /// Whether a session is still under its id.
+    /// Whether the store still has the session under its id. Returns false if the store cannot be read.
     pub(super) async fn is_live(&self, live: &Live) -> bool {
         matches!(self.call(|| self.timeout, "load", self.store().load(&live.key)).await, Ok(Lookup::Found(_)))
     }
 
-    /// Calls `make` with the session of a record: returning the session would copy it at each level. `None` if the record is
-    /// damaged, or the session exceeds a limit that was lowered since its last save.
+    /// Decodes a record and calls `make` with its session.
+    ///
+    /// Returns `None` if the record is damaged, or if the session has expired under a limit that was lowered after its
+    /// last save. `make` avoids copying the session at each level of the call.
     #[inline]
     pub(super) fn open<S>(
         &self,
@@ -109,7 +115,10 @@ impl Records {
     ) -> Result<Option<S>> {
         let Some(values) = self.rules.read(&record.payload, record.identity.clone())? else {
             let (handle, name) = (key.handle(), self.rules.schema.type_name());
-            log::error!(target: "session_rocket", "the record of session {handle} of type `{name}` is damaged: it starts anew");
+            log::error!(
+                target: "session_rocket",
+                "the record of session {handle} of type `{name}` is damaged: the visitor starts with an empty session",
+            );
             return Ok(None);
         };
         let live = self.live(key, id, record, &values);
@@ -119,10 +128,13 @@ impl Records {
         Ok(Some(make(live, values)))
     }
 
-    /// The session of a record that changed in the course of a commit. A damaged record is an error.
+    /// Decodes a record that changed during a commit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if the record is damaged.
     pub(super) fn reread(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Stored> {
         let values = self.rules.read(&record.payload, record.identity.clone())?;
-        let damaged = || Error::new(ErrorKind::Unavailable, "the record of a session was damaged meanwhile");
+        let damaged = || Error::new(ErrorKind::Unavailable, "the record of the session is damaged");
         let values = values.ok_or_else(damaged)?;
         Ok(Stored { live: self.live(key, id, record, &values), values })
     }
@@ -134,7 +146,7 @@ impl Records {
         Live { id, key, version, created_at, expires_at, is_cut: expires_at < record.expires_at }
     }
 
-    /// The record of encoded values, saved now, and where it is to be stored.
+    /// Builds the record for a save of encoded values now.
     pub(super) fn record(
         &self,
         key: Key,
@@ -162,21 +174,20 @@ impl Records {
         Tombstone { fate, expires_at: self.rules.now().plus(TOMBSTONE) }
     }
 
-    /// The store itself: a call through its `Arc` would be boxed twice.
+    /// Returns the store without its `Arc`, because a call through the `Arc` would be boxed twice.
     pub(super) fn store(&self) -> &dyn Store {
         &*self.store
     }
 
-    /// A store call that takes at most `limit`. The store's contract allows to drop a call that takes longer.
+    /// Runs a store call for at most `limit`, and drops it afterwards. The store's contract allows dropping a call.
     pub(super) async fn call<A>(
         &self,
         limit: impl FnOnce() -> Duration,
         what: &str,
         call: impl Future<Output = Result<A>>,
     ) -> Result<A> {
-        let late = || {
-            Err(Error::new(ErrorKind::Timeout, format!("the store did not answer in time: cannot {what} a session")))
-        };
-        within(&*self.rules.clock, limit, call).await.unwrap_or_else(late)
+        let timed_out =
+            || Err(Error::new(ErrorKind::Timeout, format!("cannot {what} a session: the store did not reply in time")));
+        within(&*self.rules.clock, limit, call).await.unwrap_or_else(timed_out)
     }
 }

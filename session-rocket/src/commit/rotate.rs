@@ -1,4 +1,4 @@
-//! Commits that change the id: new sessions, rotations, logins and logouts. They go singly.
+//! Commits that change the id: new sessions, rotations, logins and logouts. Such commits are not grouped.
 
 use super::outcome::{absent, dropped};
 use super::records::Stored;
@@ -11,13 +11,14 @@ use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
 use crate::store::Retire;
 use crate::store::record::{Fate, Version};
 
-/// How often a new id is drawn if the id before was already taken.
+/// The maximum number of ids to draw for a new session, in case a drawn id is already taken.
 const MAX_DRAWS: usize = 8;
 
-/// What became of a rotation.
+/// The result of a rotation.
 pub(super) enum Rotation {
     Done(Committed),
-    /// Another request moved the session first, and the same user still owns it: the changes are to be saved there.
+    /// Another request moved the session to a new id first, and the same user still owns it. The changes have to be
+    /// saved under that id.
     Moved(Stored, Box<PendingCommit>),
 }
 
@@ -33,24 +34,26 @@ async fn create_record(calls: &Calls<'_>, mut values: Values, created_at: Option
             return Ok(Stored { live, values });
         }
     }
-    Err(Error::new(ErrorKind::Random, "every new session id drawn was already taken"))
+    let context = format!("gave up after {MAX_DRAWS} attempts: every random session id was already taken");
+    Err(Error::new(ErrorKind::Random, context))
 }
 
-/// Starts a session of these values.
+/// Starts a session with these values.
 async fn create_session(calls: &Calls<'_>, values: Values) -> Result<Committed> {
     Ok(create_record(calls, values, None).await?.committed(CookieEffect::Set))
 }
 
-/// Starts a session for a request that logged in while its session was ended or moved. The new session holds only what
-/// the request set.
+/// Starts a session for a request that logged in while another request ended or moved its session.
+///
+/// The new session contains only the values that the request set.
 pub(super) async fn create_for_login(calls: &Calls<'_>, pending: &PendingCommit) -> Result<Committed> {
     let mut values = Values::empty(pending.base.schema());
     calls.records.rules.replay(&pending.changes, &mut values)?;
     create_session(calls, values).await
 }
 
-/// Starts a session for a request that has none, unless there is nothing to keep. A damaged record that the session
-/// `replaces` is removed.
+/// Starts a session for a request that has none, unless there is nothing to store. Removes the damaged record
+/// `replaces`.
 pub(super) async fn create_or_forget(
     calls: &Calls<'_>,
     pending: Box<PendingCommit>,
@@ -69,42 +72,46 @@ pub(super) async fn create_or_forget(
         calls.discard(&key, Some(version)).await;
     }
     match created {
-        // The session before has ended, so the browser has to remove its cookie.
+        // The previous session has ended, so the browser has to remove its cookie.
         Err(error) if flushed => Ok(Committed { failure: Some(error), ..absent(schema, CookieEffect::Remove) }),
         created => created,
     }
 }
 
-/// Gives a session a new id: the new record first, then the tombstone that points to it. A crash between the two leaves a
-/// record whose id nobody knows.
+/// Gives a session a new id: creates the new record first, then replaces the old record with a tombstone that points to
+/// it.
+///
+/// A crash between the two steps leaves a record whose id nobody knows.
 pub(super) async fn cycle(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Rotation> {
     let records = calls.records;
     // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2); a cycle for any other reason does not.
     let created_at = if pending.login { None } else { Some(live.created_at) };
     let mut values = pending.values.clone();
-    let mut at = Stored { live, values: pending.base.clone() };
+    let mut current = Stored { live, values: pending.base.clone() };
     let mut attempt = 0;
     loop {
         let new = create_record(calls, values, created_at).await?;
-        let retired = calls.retire_version(&at, records.tombstone(Fate::Moved(new.live.key))).await;
+        let retired = calls.retire_version(&current, records.tombstone(Fate::Moved(new.live.key))).await;
         if let Ok(Retire::Retired) = retired {
             return Ok(Rotation::Done(new.committed(CookieEffect::Set)));
         }
         calls.discard(&new.live.key, None).await;
         match retired? {
             Retire::Conflict(fresh) => {
-                at = records.reread(at.live.key, None, &fresh)?;
-                values = at.values.clone();
+                current = records.reread(current.live.key, None, &fresh)?;
+                values = current.values.clone();
                 records.rules.replay(&pending.changes, &mut values)?;
                 calls.pause(&mut attempt).await?;
             }
-            Retire::Retired | Retire::Gone => return overtaken(calls, &at.live.key, pending).await,
+            Retire::Retired | Retire::Gone => return overtaken(calls, &current.live.key, pending).await,
         }
     }
 }
 
-/// Another request cycled or ended the session first: a login gets a session of its own, changes of the same user
-/// follow, and those of anybody else are dropped.
+/// Handles a rotation if another request rotated or ended the session first.
+///
+/// A login gets a new session. Other changes are saved under the new id if the same user still owns the session, and
+/// are dropped otherwise.
 async fn overtaken(calls: &Calls<'_>, key: &Key, pending: Box<PendingCommit>) -> Result<Rotation> {
     if pending.login && !pending.transacts {
         return create_for_login(calls, &pending).await.map(Rotation::Done);
@@ -115,35 +122,35 @@ async fn overtaken(calls: &Calls<'_>, key: &Key, pending: Box<PendingCommit>) ->
     })
 }
 
-/// Ends a session. Values that were set afterwards make a new session.
+/// Ends a session. Values that were set afterwards go into a new session.
 pub(super) async fn end(calls: &Calls<'_>, live: Live, mut pending: Box<PendingCommit>) -> Result<Committed> {
     let records = calls.records;
     if !pending.flushed {
-        // If the session of the next user cannot be saved, the session of the user before does not end.
+        // Encodes first, so that the session does not end if the session of the next user cannot be saved.
         records.rules.encode(&mut pending.values)?;
     }
     let tombstone = records.tombstone(Fate::Ended);
-    let mut at = Stored { live, values: pending.base.clone() };
+    let mut current = Stored { live, values: pending.base.clone() };
     let (mut followed, mut attempt) = (false, 0);
     loop {
         let retired = if pending.flushed {
             // A logout ends the session whatever its version, because the user asked for it.
-            calls.retire(&at.live.key, tombstone).await?
+            calls.retire(&current.live.key, tombstone).await?
         } else {
-            calls.retire_version(&at, tombstone).await?
+            calls.retire_version(&current, tombstone).await?
         };
         match retired {
             Retire::Retired => return after_end(calls, pending, followed).await,
-            // The closure ran on values that are no longer stored, and is not kept to run again.
+            // The closure ran on values that are no longer stored, and it was not logged for replay.
             Retire::Conflict(_) if pending.transacts => {
-                let context = "another request changed the session while `transact` changed its user";
+                let context = "another request changed the session while `transact` was changing its user";
                 return Err(Error::new(ErrorKind::Timeout, context));
             }
-            Retire::Conflict(fresh) => at = records.reread(at.live.key, None, &fresh)?,
-            // The user logs out, and another request that cycled the id meanwhile must not undo that. If another user
-            // has logged in meanwhile, their session must not end.
-            Retire::Gone => match calls.follow(&at.live.key, &pending.base).await? {
-                Some(stored) => (at, followed) = (stored, true),
+            Retire::Conflict(fresh) => current = records.reread(current.live.key, None, &fresh)?,
+            // Another request rotated the id meanwhile. If the same user still owns the session, the logout ends it
+            // under the new id. If another user has logged in, that session must not end.
+            Retire::Gone => match calls.follow(&current.live.key, &pending.base).await? {
+                Some(stored) => (current, followed) = (stored, true),
                 None if pending.login && !pending.transacts => return create_for_login(calls, &pending).await,
                 None => return Ok(dropped(&pending)),
             },
@@ -158,15 +165,15 @@ async fn after_end(calls: &Calls<'_>, pending: Box<PendingCommit>, followed: boo
         return create_session(calls, pending.values).await;
     }
     let mut committed = create_or_forget(calls, pending, None).await?;
-    // The browser may hold the id that the session moved to: it is dead, and removing it could hit a newer one.
+    // The browser may hold the id that the session moved to, or a newer cookie, which the removal could hit.
     if followed && committed.cookie == CookieEffect::Remove {
         committed.cookie = CookieEffect::None;
     }
     Ok(committed)
 }
 
-/// Ends the other sessions whose ids a logout presented. If that fails, the browser keeps its cookies, so that it presents
-/// them again.
+/// Ends the other sessions whose ids a logout presented. If that fails, keeps the cookies of the browser, so that the
+/// next request presents the ids again.
 pub(super) async fn end_others(calls: &Calls<'_>, committed: &mut Committed, others: Vec<Key>) {
     for key in others {
         if let Err(error) = calls.retire(&key, calls.records.tombstone(Fate::Ended)).await {

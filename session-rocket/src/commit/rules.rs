@@ -1,4 +1,4 @@
-//! The rules that all sessions of one type share, wherever they are kept.
+//! The rules that all sessions of one type share, in a store or in sealed cookies.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::state::change::Change;
 use crate::state::{CookieEffect, Live, replay};
 use crate::store::record::Record;
 
-/// In bytes. Every store accepts identities of this length.
-const LONGEST_IDENTITY: usize = 255;
+/// The maximum length of an identity in bytes. Every store accepts identities of this length.
+const MAX_IDENTITY: usize = 255;
 
-/// Whether it was logged that the absolute timeout cuts an expiry.
-static CUT_EXPIRY: AtomicBool = AtomicBool::new(false);
+/// Whether the log already has the warning that `max_lifetime` limits an expiry from `set_expiry`.
+static WARNED_OF_LIMIT: AtomicBool = AtomicBool::new(false);
 
 /// The rules that all sessions of one type share.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(crate) struct Rules {
     pub schema: &'static Schema,
     pub scope: &'static str,
     pub policy: Policy,
-    /// The format that values are encoded in from now on.
+    /// The format of payloads that are written from now on.
     pub format: Format,
     /// The maximum size of a payload, in bytes.
     pub max_size: usize,
@@ -40,13 +40,14 @@ impl Rules {
         self.clock.now()
     }
 
-    /// When a session that is saved now expires. Warns once if `max_lifetime` cuts an expiry that `set_expiry` asked for.
+    /// Returns when a session that is saved now expires. Warns once if `max_lifetime` limits an expiry from
+    /// `set_expiry`.
     pub(super) fn expires_at(&self, values: &Values, created_at: Timestamp, now: Timestamp) -> Timestamp {
         let lifetime = values.lifetime();
-        if self.policy.cuts(&lifetime, created_at) && !CUT_EXPIRY.swap(true, Ordering::Relaxed) {
+        if self.policy.cuts(&lifetime, created_at) && !WARNED_OF_LIMIT.swap(true, Ordering::Relaxed) {
             log::warn!(
                 target: "session_rocket",
-                "`set_expiry` asked for a longer life of a session of type `{}` than `max_lifetime` allows: \
+                "`set_expiry` gave a session of type `{}` a longer lifetime than `max_lifetime` allows: \
                  raise `max_lifetime`, or call `set_max_lifetime` for this session",
                 self.schema.type_name(),
             );
@@ -54,13 +55,13 @@ impl Rules {
         self.policy.expires_at(&lifetime, created_at, now)
     }
 
-    /// When a stored session expires.
+    /// Returns when a stored session expires.
     pub(super) fn expires_at_load(&self, values: &Values, record: &Record) -> Timestamp {
         let Record { created_at, updated_at, expires_at, .. } = *record;
         self.policy.expires_at_load(&values.lifetime(), (created_at, updated_at, expires_at), || self.now())
     }
 
-    /// Whether the browser needs its cookie again, because it would lose the cookie before the session expires.
+    /// Returns whether a save sends the cookie, because the cookie in the browser would expire before the session.
     pub(super) fn cookie_after(&self, old: &Live, was: &Values, new: &Live, is: &Values) -> CookieEffect {
         let until = |live: &Live, values: &Values| {
             self.policy.cookie_expires_at(&values.lifetime(), live.created_at, live.expires_at)
@@ -68,10 +69,11 @@ impl Rules {
         if until(old, was) == until(new, is) { CookieEffect::None } else { CookieEffect::Set }
     }
 
-    /// The values of a payload; `None` if it is damaged.
+    /// Returns the values of a payload, or `None` if it is damaged.
     ///
     /// # Errors
-    /// If it was written in a format of another build. Waiting for that build may help; starting anew would lose the data.
+    /// If the payload has a format that this build does not support. This is an error, because a build that supports
+    /// the format can still read the session, and an empty session would lose the data.
     #[inline]
     pub(super) fn read(&self, payload: &Bytes, identity: Option<String>) -> Result<Option<Values>> {
         match Values::load(self.schema, payload, identity) {
@@ -79,28 +81,34 @@ impl Rules {
             Err(PayloadError::Corrupt) => Ok(None),
             Err(PayloadError::UnknownFormat) => {
                 let name = self.schema.type_name();
-                let context = format!("a session of type `{name}` is stored in a format this build cannot read");
+                let context = format!(
+                    "a session of type `{name}` is stored in a format that this build does not support: enable the cargo \
+                     feature of the format, or use the release that wrote it"
+                );
                 Err(Error::new(ErrorKind::Unavailable, context))
             }
         }
     }
 
-    /// Makes changes again, on other values than the first time.
+    /// Replays changes on newer values.
     pub(super) fn replay(&self, changes: &[Change], values: &mut Values) -> Result<()> {
         self.guarded(|| replay(|| changes.iter().for_each(|change| change.apply(values))))
     }
 
-    /// Whether two sessions belong to the same user, or both to nobody.
+    /// Whether two sessions belong to the same user, or both belong to nobody.
     pub(super) fn same_owner(&self, one: &Values, other: &Values) -> Result<bool> {
         self.guarded(|| one.owner() == other.owner())
     }
 
-    /// The identity to store with values.
+    /// Returns the identity to store.
+    ///
+    /// # Errors
+    /// If the identity is too long, or user code panics.
     pub(super) fn identity(&self, values: &Values) -> Result<Option<String>> {
         let identity = self.guarded(|| values.identity())?;
-        if identity.as_ref().is_some_and(|identity| identity.len() > LONGEST_IDENTITY) {
+        if identity.as_ref().is_some_and(|identity| identity.len() > MAX_IDENTITY) {
             let name = self.schema.type_name();
-            let context = format!("the identity of session type `{name}` is longer than {LONGEST_IDENTITY} bytes");
+            let context = format!("the identity of session type `{name}` is longer than {MAX_IDENTITY} bytes");
             return Err(Error::new(ErrorKind::Encode, context));
         }
         Ok(identity)
@@ -117,19 +125,21 @@ impl Rules {
             let size = values.payload(self.format).len();
             if size > self.max_size {
                 let (name, limit) = (self.schema.type_name(), self.max_size);
-                let context = format!("a session of type `{name}` takes {size} bytes, `max_size` is {limit}");
+                let context = format!("a session of type `{name}` has {size} bytes, but `max_size` is {limit}");
                 return Err(Error::new(ErrorKind::TooLarge, context));
             }
         }
         Ok(())
     }
 
-    /// Runs user code; a panic becomes an error.
+    /// Runs user code, and turns a panic into an error.
     fn guarded<R>(&self, run: impl FnOnce() -> R) -> Result<R> {
-        // Values that the code half changed are dropped with the error.
+        // The caller drops the values after an error, so half-changed values are not used.
         catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
             let name = self.schema.type_name();
-            let context = format!("a change of session type `{name}` panicked while it was saved");
+            let context = format!(
+                "code of session type `{name}` panicked during a save: an `update` closure or a trait implementation"
+            );
             Error::new(ErrorKind::Panicked, context)
         })
     }

@@ -1,18 +1,19 @@
-//! The sealed cookie: a session in the browser, authenticated or encrypted. Bytes in, bytes out; no I/O, no clock.
+//! Sealed cookies: sessions that the browser stores, signed or encrypted. This module has no I/O and no clock.
 //!
-//! A cookie's value is base64url, without padding, of
+//! A cookie value is base64url without padding. It encodes these bytes:
 //!
 //! | bytes | signed | encrypted |
 //! |---|---|---|
 //! | 1 | `0x01` | `0x02` |
 //! | 4 | the key's id | the key's id |
 //! | 24 | – | the nonce, random |
-//! | 8 + 8 + 8 | issued, created, expires: milliseconds since the epoch, big endian | the same, encrypted |
-//! | 1 + n | `0` and the payload, or `1`, its size in 4 bytes, and the payload in an LZ4 block | the same, encrypted |
+//! | 8 + 8 + 8 | the times issued, created, expires: milliseconds since the epoch, big endian | the same, encrypted |
+//! | 1 + n | `0` and the payload; or `1`, the payload's size in 4 bytes, and the payload as an LZ4 block | the same, encrypted |
 //! | 32 or 16 | HMAC-SHA-256 | the tag of XChaCha20-Poly1305 |
 //!
-//! What is authenticated besides those bytes, but not in them: the purpose, the scope and the cookie's name, so that no
-//! cookie passes for another. Each secret key gives, by HKDF-SHA-256, one key per purpose and the key's id.
+//! The tag also authenticates the purpose, the scope and the cookie's name, which are not part of these bytes. So a
+//! cookie is not accepted in place of another one. HKDF-SHA-256 derives one key per purpose and the key's id from each
+//! secret key.
 
 mod keys;
 #[cfg(test)]
@@ -33,22 +34,23 @@ pub(crate) use self::keys::SecretKey;
 use self::keys::{DerivedKeys, KEY_ID};
 
 const NONCE: usize = 24;
+/// The length of the three times in bytes.
 const MOMENTS: usize = 3 * size_of::<u64>();
-/// The kind and the key's id.
+/// The length of the kind and the key's id.
 const HEADER: usize = 1 + KEY_ID;
-/// A shorter payload does not get smaller.
+/// Compression does not make a payload of this length or less smaller.
 const COMPRESSIBLE: usize = 64;
-/// What an LZ4 block expands to at most, for each of its bytes.
+/// The maximum number of bytes that each byte of an LZ4 block expands to.
 const EXPANSION: usize = 255;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 
-/// How a cookie is sealed.
+/// The kind of seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Whoever has it can read it; nobody can change it.
+    /// The owner of the cookie can read it, but nobody can change it.
     Signed = 1,
-    /// Nobody can read it either.
+    /// Nobody can read or change the cookie.
     Encrypted = 2,
 }
 
@@ -68,7 +70,7 @@ impl Kind {
     }
 }
 
-/// What a sealed cookie holds.
+/// The content of a sealed cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
     pub issued_at: Timestamp,
@@ -80,16 +82,18 @@ pub(crate) struct Content {
 /// Seals and opens the cookies of one session type.
 pub(crate) struct Sealer {
     kind: Kind,
-    /// Seals, and opens.
+    /// The keys that seal, and open.
     first: DerivedKeys,
-    /// Open only.
+    /// The keys that only open.
     former: Vec<DerivedKeys>,
-    /// What a cookie is for: authenticated with each. The keys that sign have taken it in.
+    /// Authenticated with every cookie: the purpose, the scope and the cookie's name. `mac` of each key already
+    /// contains it.
     context: Vec<u8>,
 }
 
 impl Sealer {
-    /// For the cookie `name` of session type `scope`; `first` seals, it and the `former` keys open.
+    /// Creates a sealer for the cookie `name` and the scope of a session type. `first` seals; `first` and `former`
+    /// open.
     pub(crate) fn new(kind: Kind, first: &SecretKey, former: &[SecretKey], scope: &str, name: &str) -> Self {
         let mut context = b"session-rocket sealed cookie".to_vec();
         for part in [scope, name] {
@@ -109,10 +113,10 @@ impl Sealer {
         !self.former.is_empty()
     }
 
-    /// The cookie value that holds `content`.
+    /// Seals `content` into a cookie value.
     ///
     /// # Errors
-    /// [`ErrorKind::Random`] when there are no random bytes for a nonce.
+    /// [`ErrorKind::Random`] if the operating system returns no random bytes for the nonce.
     pub(crate) fn seal(&self, content: &Content) -> Result<String> {
         let nonce = match self.kind {
             Kind::Signed => [0; NONCE],
@@ -145,9 +149,10 @@ impl Sealer {
         Ok(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// What a cookie value holds, and whether another key than the first sealed it. `None` for anything that
-    /// [`seal`](Self::seal) did not make: nothing is decoded before the tag is verified, in constant time, and one
-    /// failure is like another.
+    /// Opens a cookie value. Returns its content and whether a former key sealed it.
+    ///
+    /// Returns `None` for a value that [`seal`](Self::seal) did not return, without a reason. The tag is verified in
+    /// constant time before anything is decoded.
     pub(crate) fn open(&self, cookie: &str) -> Option<(Content, bool)> {
         let mut bytes = URL_SAFE_NO_PAD.decode(cookie).ok()?;
         let body = HEADER + self.kind.nonce_len();
@@ -179,11 +184,11 @@ impl Sealer {
     }
 }
 
-/// Appends the moments and the payload, compressed where that makes it smaller.
+/// Appends the times and the payload. Compresses the payload if that makes it smaller.
 fn write(content: &Content, bytes: &mut Vec<u8>) {
     let Content { issued_at, created_at, expires_at, payload } = content;
-    for moment in [issued_at, created_at, expires_at] {
-        bytes.extend_from_slice(&moment.as_millis().to_be_bytes());
+    for time in [issued_at, created_at, expires_at] {
+        bytes.extend_from_slice(&time.as_millis().to_be_bytes());
     }
     let block = (payload.len() > COMPRESSIBLE).then(|| lz4_flex::block::compress(payload));
     let size = u32::try_from(payload.len()).ok();
@@ -200,15 +205,15 @@ fn write(content: &Content, bytes: &mut Vec<u8>) {
     }
 }
 
-/// What [`write`] wrote.
+/// Reads bytes that [`write`] wrote.
 fn read(mut bytes: Bytes) -> Option<Content> {
-    let mut moment = || {
+    let mut time = || {
         let (eight, _) = bytes.split_first_chunk::<8>()?;
-        let moment = Timestamp::from_millis(i64::from_be_bytes(*eight));
+        let time = Timestamp::from_millis(i64::from_be_bytes(*eight));
         bytes = bytes.slice(8..);
-        Some(moment)
+        Some(time)
     };
-    let (issued_at, created_at, expires_at) = (moment()?, moment()?, moment()?);
+    let (issued_at, created_at, expires_at) = (time()?, time()?, time()?);
     let payload = match *bytes.first()? {
         PLAIN => bytes.slice(1..),
         LZ4 => expand(&bytes[1..])?,
@@ -217,7 +222,8 @@ fn read(mut bytes: Bytes) -> Option<Content> {
     Some(Content { issued_at, created_at, expires_at, payload })
 }
 
-/// The payload of a compressed one: never more than its bytes can stand for.
+/// Decompresses a payload. Refuses a claimed size that the bytes cannot expand to, so that it allocates no more than
+/// needed.
 fn expand(bytes: &[u8]) -> Option<Bytes> {
     let (size, block) = bytes.split_first_chunk::<4>()?;
     let size = usize::try_from(u32::from_be_bytes(*size)).ok().filter(|size| size / EXPANSION <= block.len())?;

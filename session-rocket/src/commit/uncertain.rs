@@ -1,4 +1,4 @@
-//! The store calls of a commit. If the reply to a write is lost, the store is asked for the outcome.
+//! The store calls of a commit. If the reply to a write is lost, the commit asks the store for the outcome.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use crate::state::{Committed, CookieEffect, Live};
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
-/// How long a write that was given up may still take to arrive.
+/// The time to wait for a write whose reply was lost and that may still arrive.
 const LAST_CHANCE: Duration = Duration::from_millis(250);
 
-/// How often a fence that no response waits for is tried: for at least a minute.
+/// The number of attempts of a fence that runs in the background. The attempts take at least a minute.
 const BACKGROUND_FENCES: u32 = 240;
 
 /// The maximum number of tombstones to follow from one key to the next.
 const MAX_MOVES: usize = 8;
 
-/// The store calls of one commit, which end before its deadline.
+/// The store calls of one commit, with their common deadline.
 #[derive(Clone, Copy)]
 pub(super) struct Calls<'r> {
     pub(super) records: &'r Records,
@@ -29,12 +29,12 @@ pub(super) struct Calls<'r> {
 }
 
 impl<'r> Calls<'r> {
-    /// The calls of a commit that starts now.
+    /// Creates the calls of a commit that starts now.
     pub(super) fn new(records: &'r Records) -> Self {
         Self { records, deadline: Instant::now() + records.timeout }
     }
 
-    /// The same calls with at least `time` left.
+    /// Extends the deadline, so that at least `time` is left.
     fn with_at_least(self, time: Duration) -> Self {
         Self { deadline: self.deadline.max(Instant::now() + time), ..self }
     }
@@ -43,17 +43,17 @@ impl<'r> Calls<'r> {
         left(self.deadline)
     }
 
-    /// One call. It takes at most a share of the time left, so that there is time to ask the store for the outcome.
+    /// Runs one call. It gets only a share of the time left, so that there is time to ask the store for the outcome.
     async fn call<A>(&self, what: &str, call: impl Future<Output = Result<A>>) -> Result<A> {
         self.records.call(|| self.left().mul_f64(0.6), what, call).await
     }
 
-    /// What `key` holds.
+    /// Loads the record or tombstone of `key`.
     pub(super) async fn look(&self, key: &Key) -> Result<Lookup> {
         self.call("load", self.records.store().load(key)).await
     }
 
-    /// The live session that other requests moved from `key`, if there is one.
+    /// Returns the live session that other requests moved from `key` to a new key, if there is one.
     pub(super) async fn find_moved(&self, key: &Key) -> Result<Option<Stored>> {
         let mut key = *key;
         for _ in 0..MAX_MOVES {
@@ -67,7 +67,7 @@ impl<'r> Calls<'r> {
         Err(Error::new(ErrorKind::Timeout, context))
     }
 
-    /// As [`find_moved`](Self::find_moved), if the user of `base` still owns the session.
+    /// Returns the session that [`find_moved`](Self::find_moved) finds, if the user of `base` still owns it.
     pub(super) async fn follow(&self, key: &Key, base: &Values) -> Result<Option<Stored>> {
         match self.find_moved(key).await? {
             Some(stored) if self.records.rules.same_owner(base, &stored.values)? => Ok(Some(stored)),
@@ -75,8 +75,9 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// The session as it is stored now, also under an id that another request gave it. `None` if the session has ended, or
-    /// somebody else logged in to it.
+    /// Returns the session as it is stored now, even if another request gave it a new id.
+    ///
+    /// Returns `None` if the session has ended, or somebody else logged in on it.
     pub(super) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Committed>> {
         let committed = |stored: Stored| stored.committed(CookieEffect::None);
         match self.look(&live.key).await? {
@@ -90,19 +91,20 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Inserts a record. Returns false if the key is taken.
+    /// Inserts a record. Returns false if the key is already taken.
     pub(super) async fn create(&self, key: &Key, record: &Record) -> Result<bool> {
         let is_pending = |seen: &Lookup| matches!(seen, Lookup::Absent);
         let write = || self.records.store().create(key, record);
-        let reply = self.write(key, "create", write, Create::Created, |seen| is_of(seen, record.version), is_pending);
+        let reply =
+            self.write(key, "create", write, Create::Created, |seen| has_version(seen, record.version), is_pending);
         Ok(reply.await? == Create::Created)
     }
 
     /// Replaces the record of version `expected`.
     pub(super) async fn swap(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        let is_pending = |seen: &Lookup| is_of(seen, expected);
+        let is_pending = |seen: &Lookup| has_version(seen, expected);
         let write = || self.records.store().update(key, expected, record);
-        self.write(key, "save", write, Update::Updated, |seen| is_of(seen, record.version), is_pending).await
+        self.write(key, "save", write, Update::Updated, |seen| has_version(seen, record.version), is_pending).await
     }
 
     /// Replaces a record of any version with a tombstone.
@@ -113,8 +115,10 @@ impl<'r> Calls<'r> {
         self.write(key, "end", write, Retire::Retired, is_done, is_pending).await
     }
 
-    /// Writes. Without a clear reply, looks whether the write is done, or may still be queued: then the write is sent once more.
-    /// Anything else is an error, because the write may have been done and undone, or may still arrive.
+    /// Sends a write. If the reply is lost, loads the key to find out whether the write is done.
+    ///
+    /// If the write may still be queued, sends it once more. Any other state of the key is an error, because the write
+    /// may have been overwritten, or may still arrive.
     async fn write<A: PartialEq, F: Future<Output = Result<A>>>(
         &self,
         key: &Key,
@@ -128,7 +132,7 @@ impl<'r> Calls<'r> {
             Ok(reply) => return Ok(reply),
             Err(error) => error,
         };
-        // Boxed, because every write would reserve the room of the rare one that has to ask.
+        // Boxed, because a lost reply is rare, and this future would make the future of every write larger.
         let resolve = Box::pin(async {
             match self.look(key).await {
                 Ok(seen) if is_done(&seen) => return true,
@@ -138,7 +142,7 @@ impl<'r> Calls<'r> {
             if self.call(what, write()).await.is_ok_and(|reply| reply == done) {
                 return true;
             }
-            // The first write may still be under way, so it is given a little time to arrive.
+            // The first write may still arrive, so the commit waits before it looks again.
             self.records.rules.clock.sleep(LAST_CHANCE.min(self.left() / 2)).await;
             self.look(key).await.is_ok_and(|seen| is_done(&seen))
         });
@@ -147,29 +151,31 @@ impl<'r> Calls<'r> {
 
     /// Replaces the record with a tombstone if it has the expected version.
     ///
-    /// If the retire gets no reply, this gives the record a new version and returns that as the conflict, so that the lost
+    /// If the reply is lost, gives the record a new version and returns this version as the conflict, so that the lost
     /// retire cannot end the session later.
-    pub(super) async fn retire_version(&self, at: &Stored, tombstone: Tombstone) -> Result<Retire> {
+    pub(super) async fn retire_version(&self, current: &Stored, tombstone: Tombstone) -> Result<Retire> {
         let timeout = self.records.timeout;
         if self.left() < timeout / 4 {
-            // A retire without a reply would leave no time for the fence.
-            return Err(Error::new(ErrorKind::Timeout, "other requests' saves took too long"));
+            // If the reply to the retire were lost, there would be no time left for the fence.
+            return Err(Error::new(ErrorKind::Timeout, "timed out while other requests were saving the session"));
         }
-        let retire = self.records.store().retire(&at.live.key, Some(at.live.version), tombstone);
+        let retire = self.records.store().retire(&current.live.key, Some(current.live.version), tombstone);
         match self.call("end", retire).await {
             Ok(reply) => Ok(reply),
             Err(lost) => {
                 let calls = self.with_at_least(timeout / 2);
-                Box::pin(calls.fence(at, tombstone)).await?.ok_or_else(|| uncertain("end", lost))
+                Box::pin(calls.fence(current, tombstone)).await?.ok_or_else(|| uncertain("end", lost))
             }
         }
     }
 
-    /// Gives a record a new version, so that a retire that is still under way fails with a conflict. `None` if the store
-    /// did not confirm in time. Retries, because the first replies may be queued behind the lost one.
-    async fn fence(&self, at: &Stored, tombstone: Tombstone) -> Result<Option<Retire>> {
-        let Live { key, version, created_at, .. } = at.live;
-        let (record, _) = self.records.record(key, None, &at.values, Some(created_at))?;
+    /// Gives a record a new version, so that a retire that may still arrive fails with a conflict.
+    ///
+    /// Returns `None` if the store does not confirm in time. Retries, because the first attempts may be queued behind
+    /// the lost retire.
+    async fn fence(&self, current: &Stored, tombstone: Tombstone) -> Result<Option<Retire>> {
+        let Live { key, version, created_at, .. } = current.live;
+        let (record, _) = self.records.record(key, None, &current.values, Some(created_at))?;
         let mut attempt = 0;
         loop {
             match self.call("save", self.records.store().update(&key, version, &record)).await {
@@ -190,7 +196,7 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Continues a fence in a task of its own, for as long as a lost retire may still arrive. No response waits for it.
+    /// Continues a fence in a background task while a lost retire may still arrive. No response waits for the task.
     fn fence_in_background(&self, key: Key, version: Version, record: Record) {
         let records = self.records.clone();
         tokio::spawn(async move {
@@ -204,8 +210,9 @@ impl<'r> Calls<'r> {
         });
     }
 
-    /// Renews the record of version `expected`, which proves that nobody changed it. Retries once, because a second touch
-    /// does no harm.
+    /// Renews the record if it has version `expected`, so success means that nobody changed it.
+    ///
+    /// Retries once after an error. A second touch does no harm.
     pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         let touch = || self.call("save", self.records.store().touch(key, expected, expires_at));
         match touch().await {
@@ -214,10 +221,10 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Removes a record that nobody can reach any more. If that fails, the record stays until it expires, which does no
-    /// harm.
+    /// Removes a record whose id no browser has. If that fails, the record stays until it expires, which does no harm.
     pub(super) async fn discard(&self, key: &Key, expected: Option<Version>) {
-        // After a failure there may be no time left. Without this call, a record that nobody can reach would stay listed.
+        // The deadline is extended, because a failed commit may have no time left, and the record would stay in the
+        // user's list.
         let calls = self.with_at_least(self.records.timeout / 4);
         let store = self.records.store();
         let removed = match expected {
@@ -229,14 +236,20 @@ impl<'r> Calls<'r> {
         };
         if let Err(error) = removed {
             let error = Chain(&error);
-            log::warn!(target: "session_rocket", "a superseded record stays until it expires: {error}");
+            log::warn!(
+                target: "session_rocket",
+                "cannot remove a superseded record, which stays until it expires: {error}",
+            );
         }
     }
 
-    /// Waits briefly before the next attempt. Fails if the commit has no time left for it.
+    /// Waits for a short random time before the next attempt. Fails if the commit has no time left.
     pub(super) async fn pause(&self, attempt: &mut u32) -> Result<()> {
         if self.left().is_zero() {
-            return Err(Error::new(ErrorKind::Timeout, "other requests changed the session at every try"));
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                "timed out: other requests changed the session during every attempt to save it",
+            ));
         }
         let [random] = random_bytes::<1>()?;
         let longest = 500 << (*attempt).min(6);
@@ -246,11 +259,15 @@ impl<'r> Calls<'r> {
     }
 }
 
-/// Whether a key holds the record of this version.
-fn is_of(seen: &Lookup, version: Version) -> bool {
+/// Whether a key has a record with this version.
+fn has_version(seen: &Lookup, version: Version) -> bool {
     matches!(seen, Lookup::Found(record) if record.version == version)
 }
 
 fn uncertain(what: &str, lost: Error) -> Error {
-    Error::with_source(ErrorKind::Uncertain, format!("cannot tell whether the store did {what} a session"), lost)
+    Error::with_source(
+        ErrorKind::Uncertain,
+        format!("unknown outcome: the store did not confirm the call to {what} a session"),
+        lost,
+    )
 }

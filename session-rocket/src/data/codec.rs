@@ -1,8 +1,8 @@
-//! Payloads: which bytes belong to which stored name.
+//! The encoding of payloads.
 //!
-//! A payload is one byte that names the format, then the encoded fields. Fields are cut out, not decoded: a field that
-//! nobody asks for is written back as it was. In memory all values are JSON texts. `MessagePack` is another form of such
-//! texts, so a change of format changes no value.
+//! A payload is one byte that names the format, followed by the encoded fields. Loading splits the payload into fields
+//! without decoding them, so a field that nobody reads is written back unchanged. In memory, all values are JSON
+//! strings. `MessagePack` is a different encoding of these strings, so changing the format changes no value.
 
 mod json;
 #[cfg(feature = "messagepack")]
@@ -21,94 +21,103 @@ const JSON: u8 = b'j';
 #[cfg(feature = "messagepack")]
 const MESSAGEPACK: u8 = b'm';
 
-/// How payloads are written. Every build reads all formats that it knows, whichever it writes.
+/// The setting `format`: the encoding of sessions that are saved from now on.
+///
+/// Sessions in every format that the build supports are read, whatever the setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Format {
-    /// JSON: readable in the store.
+    /// JSON, which is readable in the store. This is the default.
     #[default]
     Json,
-    /// [MessagePack](https://msgpack.org): smaller, names of fields included. Needs the cargo feature `messagepack`.
+    /// [MessagePack](https://msgpack.org), which is smaller. It requires the cargo feature `messagepack`.
     ///
-    /// Values have the shape that they have in JSON, so a site can change its format at any time.
+    /// Values have the same structure as in JSON, names of fields included, so a site can change the format at any
+    /// time.
     #[cfg(feature = "messagepack")]
     MessagePack,
 }
 
-/// One value, encoded in JSON, whichever format the payload has.
+/// A value encoded as JSON, regardless of the format of the payload.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Raw(Bytes);
 
 impl Raw {
-    /// Encodes `value`; refuses what would not read back as it was.
+    /// Encodes `value`.
+    ///
+    /// # Errors
+    /// [`Unencodable`] if JSON cannot represent the value.
     pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, Unencodable> {
         faithful::check(value)?;
         json::encode(value).map(Self)
     }
 
-    /// As [`encode`](Self::encode), of a value that is to be read again as a `T`. Refuses a value that does not decode as
-    /// a `T`, because it would read as absent in the next request.
+    /// Encodes a value that the next request reads as a `T`.
+    ///
+    /// # Errors
+    /// [`Unencodable`] if JSON cannot represent the value, or if the encoded value does not decode as a `T`, because it
+    /// would then read as absent in the next request.
     pub(crate) fn encode_to_keep<T: DeserializeOwned>(value: &impl Serialize) -> Result<Self, Unencodable> {
         let raw = Self::encode(value)?;
         raw.decode::<T>().map(|_| raw).ok_or(Unencodable::NotReadBack)
     }
 
-    /// An object of encoded values.
+    /// Creates an object from encoded values.
     pub(crate) fn of_entries(entries: &[(String, Self)]) -> Self {
         let mut json = Vec::new();
         json::put_object(&mut json, entries.iter().map(|(name, raw)| (name.as_str(), &raw.0)));
         Self(json.into())
     }
 
-    /// Decodes; `None` if this is not the form of a `T`. The reason may hold the value, so it is not told.
+    /// Decodes a `T`. Returns `None` instead of the decoding error, because the error may contain the value.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.0).ok()
     }
 
-    /// Whether both are one value. Maps without an order encode in any, so the texts may differ if the values do not.
-    /// Numbers are compared as they are written, because a float does not hold every number.
+    /// Whether both are the same value. Objects are equal regardless of the order of their keys, because unordered maps
+    /// encode in any order. Numbers are compared as strings, because a float cannot represent every number.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         json::is_same(&self.0, &other.0)
     }
 
-    /// The values of an object by their names, in their order; `None` if this is not an object.
+    /// Returns the names and values of an object in order, or `None` if this is not an object.
     pub(crate) fn entries(&self) -> Option<Vec<(String, Self)>> {
         json::entries(&self.0).map(|entries| entries.into_iter().map(|(name, json)| (name, Self(json))).collect())
     }
 }
 
-/// At most as many bytes as an entry takes in a payload of any format.
+/// Returns an upper bound for the size of an entry in a payload of any format, in bytes.
 pub(crate) fn size_at_most(name: &str, raw: &Raw) -> usize {
-    // In JSON, the longest escape of a byte takes six bytes; two quotes, a colon and a comma are about a name. In
+    // In JSON, the escape of a byte takes up to six bytes, and two quotes, a colon and a comma surround a name. In
     // MessagePack, a float of three characters takes nine bytes.
     6 * name.len() + 4 + 3 * raw.0.len() + 4
 }
 
-/// Why a payload could not be cut into fields.
+/// The reason why a payload could not be split into fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PayloadError {
-    /// Its format byte is reserved for formats of this library, and this build does not know it.
+    /// The format byte names a format that this build does not support.
     UnknownFormat,
-    /// It is damaged.
+    /// The payload is damaged.
     Corrupt,
 }
 
-/// Cuts a payload into its fields, in their order.
+/// Splits a payload into its fields, in order.
 pub(crate) fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, PayloadError> {
     let json = match payload.first() {
         Some(&JSON) => Some(payload.slice_ref(payload[1..].trim_ascii_start())),
         #[cfg(feature = "messagepack")]
         Some(&MESSAGEPACK) => messagepack::to_json(&payload[1..]),
-        // Lower-case letters name formats of this library, also those of later releases.
+        // Lower-case letters are reserved for formats of this library, including formats of later releases.
         Some(b'a'..=b'z') => return Err(PayloadError::UnknownFormat),
         Some(_) | None => None,
     };
     json.and_then(|json| Raw(json).entries()).ok_or(PayloadError::Corrupt)
 }
 
-/// Puts fields together to a payload.
+/// Builds a payload from fields.
 pub(crate) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>, format: Format) -> Bytes {
-    // Most sessions are small: one piece of memory does.
+    // Most sessions fit into this capacity, so that one allocation suffices.
     let mut json = Vec::with_capacity(128);
     json.push(JSON);
     json::put_object(&mut json, fields.map(|(name, raw)| (name, &raw.0)));
@@ -165,7 +174,7 @@ mod tests {
             b"m\x81\xa1a\xc4\x01x",
             b"m\x81\xa1a\xca\x7f\xc0\0\0",
             b"m\x81\xa1a\x01\x01",
-            // A list of four thousand million values; one in another a hundred thousand times.
+            // A list that claims four billion values, and lists nested 100,000 levels deep.
             b"m\x81\xa1a\xdd\xff\xff\xff\xff",
             &[b"m\x81\xa1a".as_slice(), &vec![0x91; 100_000], &[1]].concat(),
             b"m\xdf\xff\xff\xff\xff",
@@ -176,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_payloads_are_told_from_unknown_formats() {
+    fn damaged_payloads_and_unknown_formats_are_different_errors() {
         for corrupt in ["", "j", "j[]", "j{", "j{}x", "j{\"a\":}", "jnull", "j{\"a\":\u{0}1}"] {
             assert_eq!(split(&Bytes::from(corrupt)).err(), Some(PayloadError::Corrupt), "{corrupt:?}");
         }
@@ -189,7 +198,7 @@ mod tests {
         assert_eq!(split(&Bytes::from_static(b"j{\"\xff\":1}")).err(), Some(PayloadError::Corrupt));
     }
 
-    /// What reads a 128-bit integer through a buffer that has no room for one.
+    /// A type that serde reads through a buffer that cannot hold a 128-bit integer.
     #[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize)]
     #[serde(untagged)]
     enum Untagged {
@@ -199,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_own_type_does_not_read_back_is_refused() {
+    fn a_value_that_its_own_type_does_not_decode_is_refused() {
         for (value, comes_back) in [
             (Untagged::Number(5), false),
             (Untagged::Number(u128::MAX), false),
@@ -233,9 +242,9 @@ mod tests {
         }
     }
 
-    /// A raw JSON value may have any depth.
+    /// A raw JSON value can be nested to any depth.
     #[test]
-    fn a_deep_value_costs_neither_the_stack_nor_a_format() {
+    fn a_deeply_nested_value_survives_every_format_without_a_stack_overflow() {
         let [deep, other] = ["0", "1"].map(|inner| json(&("[".repeat(100_000) + inner + &"]".repeat(100_000))));
         assert!(deep.is_same(&deep) && !deep.is_same(&other));
         #[cfg(feature = "messagepack")]
@@ -246,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_the_same_whatever_the_order_of_their_keys_and_to_the_last_digit() {
+    fn values_are_equal_regardless_of_the_order_of_keys_and_compared_to_the_last_digit() {
         for (one, other, same) in [
             ("[1]", "[1]", true),
             ("{}", "{}", true),
@@ -266,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_read_back_is_refused_without_telling_it() {
+    fn an_encoding_error_does_not_show_the_value() {
         assert!(Raw::encode(&f64::NAN).is_err());
         let secret = std::collections::HashMap::from([(vec!["hunter2"], 1)]);
         let error = Raw::encode(&secret).err().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! The token that a session's own pages put into their forms, so that no other site can post them.
+//! CSRF secrets and tokens, which prevent other sites from posting the forms of a site.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::base::error::Result;
 use crate::base::id::{SessionId, random_bytes};
 
 const BYTES: usize = 16;
-/// A mask and what it hides.
+/// The length of a token in bytes. A token is a random mask, followed by the exclusive or of the mask and the secret.
 const MASKED: usize = 2 * BYTES;
 
-/// What a session keeps: 128 bits that its tokens are made from.
+/// The secret that a session stores and that its tokens are made from: 128 bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CsrfSecret([u8; BYTES]);
 
@@ -23,25 +23,26 @@ impl CsrfSecret {
         random_bytes().map(Self)
     }
 
-    /// The secret of a session that has an id and no secret yet: two requests at once come to the same one, and the
-    /// tokens in both their pages are valid.
+    /// Derives the secret of a session that has an id but no secret yet.
+    ///
+    /// Two concurrent requests derive the same secret, so that the tokens in both pages are valid.
     pub(crate) fn of(id: &SessionId) -> Self {
         let mut secret = [0; BYTES];
         secret.copy_from_slice(&id.digest("csrf")[..BYTES]);
         Self(secret)
     }
 
-    /// As it is stored.
+    /// Returns the stored form.
     pub(crate) fn to_text(self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// From what [`to_text`](Self::to_text) gave.
+    /// Parses the stored form.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         decode(text).map(Self)
     }
 
-    /// A token: another one each time, so that a compressed page does not give it away (BREACH).
+    /// Makes a token. Each token is masked differently, so that a compressed page does not reveal the secret (BREACH).
     pub(crate) fn token(self) -> Result<CsrfToken> {
         let mask = random_bytes::<BYTES>()?;
         let mut token = [0; MASKED];
@@ -52,7 +53,7 @@ impl CsrfSecret {
         Ok(CsrfToken(URL_SAFE_NO_PAD.encode(token)))
     }
 
-    /// Whether `token` was made from this secret; compared in constant time.
+    /// Whether `token` was made from this secret. Compares in constant time.
     pub(crate) fn verifies(self, token: &str) -> bool {
         let Some(token) = decode::<MASKED>(token) else { return false };
         let (mask, masked) = token.split_at(BYTES);
@@ -64,29 +65,30 @@ impl CsrfSecret {
     }
 }
 
-/// The bytes of a text that encodes exactly so many.
+/// Decodes exactly `N` bytes. Returns `None` for a string of any other length.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    // Longer texts do not fit, and are refused before anything is decoded.
+    // A longer string does not fit into `bytes`, and is refused before it is decoded.
     let read = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
     (read == N).then_some(bytes)
 }
 
-/// A token to put into a form, as the value of a hidden field named `csrf_token`; made by
-/// [`Session::csrf_token`](crate::Session::csrf_token).
+/// A CSRF token, the value of the hidden form field `csrf_token`.
 ///
-/// It prints and serializes as its text, base64url, which is safe in HTML and in URLs. `Debug` hides it. Two tokens are not
-/// compared: [`Session::verify_csrf_token`](crate::Session::verify_csrf_token) does that, in constant time.
+/// [`Session::csrf_token`](crate::Session::csrf_token) makes it, and [`CsrfForm`](crate::CsrfForm) or
+/// [`Session::verify_csrf_token`](crate::Session::verify_csrf_token) verifies it. `Display` and `Serialize` write it as
+/// base64url, which is safe in HTML and URLs, and `Debug` hides it. Tokens have no `==`, because a comparison must take
+/// constant time.
 #[derive(Clone)]
 pub struct CsrfToken(String);
 
 impl CsrfToken {
-    /// A token that no secret verifies.
+    /// Returns a token that is never valid.
     pub(crate) fn empty() -> Self {
         Self(String::new())
     }
 
-    /// The token's text.
+    /// Returns the token as a string.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_of_its_secret_alone_and_never_twice_the_same() {
+    fn a_token_is_valid_for_its_secret_only_and_every_token_differs() {
         let (one, other) = (CsrfSecret::random().unwrap(), CsrfSecret::random().unwrap());
         let tokens = [one.token().unwrap(), one.token().unwrap()];
         assert_ne!(tokens[0].as_str(), tokens[1].as_str());
@@ -127,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn an_altered_token_is_invalid() {
         let secret = CsrfSecret::random().unwrap();
         let token = secret.token().unwrap().to_string();
-        for place in 0..token.len() {
+        for position in 0..token.len() {
             let mut bytes = token.clone().into_bytes();
-            bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
-            assert!(!secret.verifies(std::str::from_utf8(&bytes).unwrap()), "letter {place}");
+            bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
+            assert!(!secret.verifies(std::str::from_utf8(&bytes).unwrap()), "character {position}");
         }
         for bad in ["", " ", "ä", &secret.to_text(), &token[..42], &format!("{token}="), &token.repeat(1000)] {
             assert!(!secret.verifies(bad), "{bad:?}");
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_hides_it() {
+    fn debug_hides_the_token() {
         let token = CsrfSecret::random().unwrap().token().unwrap();
         assert!(!format!("{token:?}").contains(token.as_str()));
     }

@@ -1,44 +1,46 @@
-//! Refuses values that JSON takes and does not read back.
+//! Refuses values that `serde_json` writes but does not read back.
 //!
-//! `serde_json` writes NaN and the infinities as `null`, writes `Some(None)` as `null` too, and reads nothing that is
-//! nested deeper than 127 levels. Such a value would be saved without an error and be missing in the next request. The
-//! check is a serializer that writes nothing: a walk over the value, before it is encoded.
+//! `serde_json` writes NaN, the infinities and `Some(None)` as `null`, and it does not read values that are nested
+//! deeper than 127 levels. Without this check, such a value would be saved without an error and be missing in the next
+//! request. The check is a serializer that writes nothing. It visits the value before the value is encoded.
 
 use std::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
 
-/// `serde_json` reads 127 levels; the rest is room for the payload around a value.
+/// The maximum depth of a value. `serde_json` reads 127 levels; the difference is for the payload around the value.
 const MAX_DEPTH: u8 = 120;
 
-/// Why a value was not encoded. Its text never holds the value.
+/// The reason why a value was not encoded. The message never contains the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unencodable {
-    /// A float is NaN or infinite.
+    /// The value contains a float that is NaN or infinite.
     NotFinite,
-    /// The content of a `Some` is written as `null`.
+    /// The value contains a `Some` whose content is written as `null`.
     NullInSome,
-    /// It has more than [`MAX_DEPTH`] levels of nesting.
+    /// The value has more than [`MAX_DEPTH`] levels of nesting.
     TooDeep,
-    /// The value's own `Serialize` failed.
+    /// The `Serialize` implementation of the value failed.
     Refused,
-    /// JSON has no form for it.
+    /// JSON cannot represent the value.
     NotJson,
-    /// Its type does not decode what it encodes.
+    /// The type of the value does not decode what it encodes.
     NotReadBack,
 }
 
 impl fmt::Display for Unencodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotFinite => "a float in it is NaN or infinite, which does not read back",
+            Self::NotFinite => "a float in it is NaN or infinite, which JSON cannot represent",
             Self::NullInSome => {
-                "a `Some` in it is written as null (as `Some(None)` and `Some(())` are) and would be `None`"
+                "a `Some` in it encodes as null, such as `Some(None)` or `Some(())`, and would read back as `None`"
             }
-            Self::TooDeep => "it is nested too deeply (over 120 levels) to be read back",
-            Self::Refused => "its own `Serialize` implementation returned an error",
-            Self::NotJson => "it has no form in JSON, where a map's keys are strings, numbers or booleans",
-            Self::NotReadBack => "its `Deserialize` does not read back what its `Serialize` writes",
+            Self::TooDeep => "it is nested too deeply: at most 120 levels are allowed",
+            Self::Refused => "its `Serialize` implementation returned an error",
+            Self::NotJson => "JSON cannot represent it: the keys of a map must be strings, numbers or booleans",
+            Self::NotReadBack => {
+                "its `Deserialize` implementation does not read back what its `Serialize` implementation writes"
+            }
         })
     }
 }
@@ -46,20 +48,20 @@ impl fmt::Display for Unencodable {
 impl std::error::Error for Unencodable {}
 
 impl ser::Error for Unencodable {
-    /// Drops the message: it is the application's, and may quote the value.
+    /// Drops the message, because it is from the application and may contain the value.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::Refused
     }
 }
 
-/// Checks that `value` reads back from JSON as it is.
+/// Checks that `value` reads back unchanged from JSON.
 ///
-/// Map keys that JSON has no form for are left to `serde_json`, which refuses them itself.
+/// Map keys that JSON cannot represent are not checked here, because `serde_json` refuses them.
 pub(crate) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), Unencodable> {
     value.serialize(Checker { depth: 0 }).map(drop)
 }
 
-/// How a value would be written.
+/// The form in which JSON writes a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Null,
@@ -72,7 +74,7 @@ struct Checker {
 }
 
 impl Checker {
-    /// The checker for what is inside a list or an object.
+    /// Returns the checker for the content of an array or an object.
     fn deeper(self) -> Result<Self, Unencodable> {
         if self.depth == MAX_DEPTH { Err(Unencodable::TooDeep) } else { Ok(Self { depth: self.depth + 1 }) }
     }
@@ -252,7 +254,7 @@ mod tests {
             name: String,
             inner: Option<Box<Tree>>,
         },
-        #[allow(clippy::option_option, reason = "what the test is about")]
+        #[allow(clippy::option_option, reason = "the subject of the test")]
         Nested(Option<Option<u8>>),
         List(Vec<Tree>),
         Map(BTreeMap<String, Option<f64>>),
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_that_json_cannot_express_are_refused_wherever_they_are() {
+    fn floats_that_json_cannot_represent_are_refused_at_any_depth() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(check(&bad), Err(Unencodable::NotFinite));
             assert_eq!(check(&vec![1.0, bad]), Err(Unencodable::NotFinite));
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn null_elsewhere_is_as_it_should_be() {
+    fn null_outside_of_a_some_is_accepted() {
         assert_eq!(check(&None::<u8>), Ok(()));
         assert_eq!(check(&()), Ok(()));
         assert_eq!(check(&Some(vec![None::<u8>])), Ok(()));
@@ -314,11 +316,11 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_never_too_deep_to_read() {
+    fn an_accepted_value_is_never_too_deep_to_read() {
         let nest = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
         let deepest = nest(u32::from(MAX_DEPTH));
         assert_eq!(check(&deepest), Ok(()));
-        assert!(comes_back(&deepest));
+        assert!(reads_back(&deepest));
         assert_eq!(check(&nest(u32::from(MAX_DEPTH) + 1)), Err(Unencodable::TooDeep));
         let trees = (0..=MAX_DEPTH / 2).fold(Tree::Leaf, |inner, _| Tree::List(vec![inner]));
         assert_eq!(check(&trees), Err(Unencodable::TooDeep));
@@ -349,15 +351,15 @@ mod tests {
         })
     }
 
-    fn comes_back<T: Serialize + DeserializeOwned + PartialEq>(value: &T) -> bool {
+    fn reads_back<T: Serialize + DeserializeOwned + PartialEq>(value: &T) -> bool {
         let text = serde_json::to_string(value).unwrap();
         serde_json::from_str::<T>(&text).is_ok_and(|read| read == *value)
     }
 
     proptest! {
         #[test]
-        fn passes_what_comes_back_and_nothing_else(value in tree()) {
-            prop_assert_eq!(check(&value).is_ok(), comes_back(&value), "{:?}", value);
+        fn exactly_the_values_that_read_back_are_accepted(value in tree()) {
+            prop_assert_eq!(check(&value).is_ok(), reads_back(&value), "{:?}", value);
         }
     }
 }

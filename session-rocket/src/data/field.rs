@@ -1,4 +1,4 @@
-//! One field of a session type: its names, its default, and how its values are encoded.
+//! A field of a session type: its names, its default, and the encoding of its values.
 
 mod encoding;
 
@@ -17,29 +17,30 @@ use crate::data::faithful::Unencodable;
 pub use self::encoding::Encoding;
 use self::encoding::{ByType, Encoded};
 
-/// A decoded value of a field. Behind an `Arc`, so that user code reads it without a lock.
+/// A decoded value of a field. The `Arc` lets user code read the value without a lock.
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
-/// The bounds of a field's type, required in this place alone.
+/// The bounds on the type of a field. The bounds are one trait, so that the compiler reports a missing one once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a session field",
     note = "a session field is stored and shared: its type needs `#[derive(serde::Serialize, serde::Deserialize, Clone)]`, \
-            and has to be `Send + Sync + 'static`"
+            and must be `Send + Sync + 'static`"
 )]
 pub trait FieldValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> FieldValue for T {}
 
-/// The bounds of a user's id.
+/// The bounds on the type of a user's id.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an `identity`: it does not implement `Display`",
-    note = "a user's sessions are found by the text of the identity: use an integer, a `String` or an id type that implements `Display`"
+    note = "the library finds a user's sessions by the identity as a string: use an integer, a `String` or an id type \
+            that implements `Display`"
 )]
 pub trait Identity: ToString {}
 
 impl<T: std::fmt::Display> Identity for T {}
 
-/// The one type that holds undeclared keys.
+/// The only type that an `extra` field can have.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold the undeclared keys of a session",
     note = "declare the `extra` field as `serde_json::Map<String, serde_json::Value>`"
@@ -51,71 +52,71 @@ impl ExtraKeys for Map<String, Json> {}
 /// Marks a field declared as `Option<V>`.
 pub struct Optional;
 
-/// Marks a field declared as `V`, which reads as its default when nothing is stored.
+/// Marks a field declared as `V`, which reads as its default if no value is stored.
 pub struct Defaulted;
 
-/// What the derive knows of a field.
+/// The description of a field that the derive generates.
 pub struct Spec {
-    /// Its index in the struct.
+    /// The index of the field among the stored fields of the struct.
     pub index: usize,
-    /// Its name in Rust.
+    /// The name of the field in Rust.
     pub name: &'static str,
-    /// Its name in the store.
+    /// The name of the field in the store.
     pub stored: &'static str,
-    /// Further stored names it is read from.
+    /// Other stored names that the field is read from.
     pub aliases: &'static [&'static str],
-    /// Whether it is the user's id.
+    /// Whether the field is the user's id.
     pub identity: bool,
-    /// Whether it holds all stored keys that are not declared.
+    /// Whether the field holds all stored keys that no field declares.
     pub extra: bool,
-    /// Whether it was logged that a stored value did not decode.
+    /// Whether the log already has a warning about a stored value that does not decode.
     undecodable: AtomicBool,
-    /// Whether it was logged that a value was read, set, and meanwhile changed by another request.
+    /// Whether the log already has a warning that a set overwrote the change of another request.
     overwritten: AtomicBool,
 }
 
 impl Spec {
-    /// True the first time only.
+    /// Returns true only on the first call, so that the warning is logged once.
     pub(crate) fn first_undecodable(&self) -> bool {
         !self.undecodable.swap(true, Ordering::Relaxed)
     }
 
-    /// True the first time only.
+    /// Returns true only on the first call, so that the warning is logged once.
     pub(crate) fn first_overwritten(&self) -> bool {
         !self.overwritten.swap(true, Ordering::Relaxed)
     }
 }
 
-/// A field of any type.
+/// A field whose value type is erased.
 pub trait AnyField: Send + Sync + 'static {
-    /// What the derive knows of it.
+    /// Returns the description of the field.
     fn spec(&self) -> &Spec;
-    /// Decodes a stored value.
+    /// Decodes a stored value. Returns `None` if the value does not decode.
     #[doc(hidden)]
     fn decode(&self, raw: &Raw) -> Option<Value>;
-    /// Encodes a value, to be shown or compared.
+    /// Encodes a value to show or compare it.
     ///
     /// # Errors
-    /// When the value would not read back as it was.
+    /// [`Unencodable`] if JSON cannot represent the value.
     #[doc(hidden)]
     fn encode(&self, value: &Value) -> Result<Raw, Unencodable>;
-    /// Encodes a value that is to be read again.
+    /// Encodes a value to store it.
     ///
     /// # Errors
-    /// When the value would not read back as it was.
+    /// [`Unencodable`] if JSON cannot represent the value, or the type of the field does not decode it.
     #[doc(hidden)]
     fn encode_to_keep(&self, value: &Value) -> Result<Raw, Unencodable>;
-    /// What the field reads as when nothing is stored; `None` for an `Option`.
+    /// Returns the default of the field, or `None` for an `Option`.
     #[doc(hidden)]
     fn default(&self) -> Option<Value>;
-    /// The user's id as a string, for an identity field.
+    /// Returns the user's id as a string, or `None` if this is not the identity field.
     #[doc(hidden)]
     fn identity(&self, value: &Value) -> Option<String>;
 }
 
-/// A field of type `V`; `K` says whether it is declared as `Option<V>` ([`Optional`]) or `V` ([`Defaulted`]).
+/// A field of type `V`. `K` says whether it is declared as `Option<V>` ([`Optional`]) or as `V` ([`Defaulted`]).
 ///
-/// It holds no session's data: accessors take the session's state.
+/// It contains no data of a session. Accessors take the state of a session as an argument.
 pub struct Field<V, K> {
     spec: Spec,
     ops: Ops<V>,
@@ -123,8 +124,8 @@ pub struct Field<V, K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// What a field does with values of its type. So the bounds are required where the field is made, and not on every
-/// accessor.
+/// The operations on values of the type of a field. As function pointers, they require the bounds on the type only
+/// where the field is created, and not on every accessor.
 struct Ops<V> {
     wrap: fn(V) -> Value,
     peek: fn(&Value) -> &V,
@@ -140,7 +141,9 @@ impl<V: Clone + Send + Sync + 'static> Ops<V> {
         Self {
             wrap: |value| Arc::new(value),
             peek: |value| {
-                value.downcast_ref().expect("a slot holds values of its own field only: both come from one index")
+                value
+                    .downcast_ref()
+                    .expect("a slot contains only values of its own field, because both are found by the same index")
             },
             clone: V::clone,
             decode: |raw| raw.decode::<Encoded<V, V, E>>().map(|value| Arc::new(value.into_inner()) as Value),
@@ -169,14 +172,14 @@ impl<V, K> Field<V, K> {
         Self { spec, ops: Ops::of::<E>(), default, kind: PhantomData }
     }
 
-    /// The same field, stored under another name.
+    /// Sets the name that the field is stored under.
     #[must_use]
     pub const fn rename(mut self, stored: &'static str) -> Self {
         self.spec.stored = stored;
         self
     }
 
-    /// The same field, also read from other stored names.
+    /// Sets other stored names that the field is read from.
     #[must_use]
     pub const fn alias(mut self, names: &'static [&'static str]) -> Self {
         self.spec.aliases = names;
@@ -185,7 +188,7 @@ impl<V, K> Field<V, K> {
 }
 
 impl<V> Field<V, Optional> {
-    /// A field declared as `Option<V>`.
+    /// Creates a field declared as `Option<V>`.
     pub const fn optional(index: usize, name: &'static str) -> Self
     where
         V: FieldValue,
@@ -193,7 +196,7 @@ impl<V> Field<V, Optional> {
         Self::new::<ByType>(index, name, None)
     }
 
-    /// The same, encoded by `E`.
+    /// Creates a field declared as `Option<V>` whose values are encoded by `E`.
     pub const fn optional_with<E: Encoding<V>>(index: usize, name: &'static str) -> Self
     where
         V: Clone + Send + Sync + 'static,
@@ -201,7 +204,7 @@ impl<V> Field<V, Optional> {
         Self::new::<E>(index, name, None)
     }
 
-    /// The same field, as the user's id.
+    /// Makes the field the user's id.
     #[must_use]
     pub const fn identity(mut self) -> Self
     where
@@ -214,7 +217,7 @@ impl<V> Field<V, Optional> {
 }
 
 impl<V> Field<V, Defaulted> {
-    /// A field declared as `V`.
+    /// Creates a field declared as `V`.
     pub const fn defaulted(index: usize, name: &'static str, default: fn() -> V) -> Self
     where
         V: FieldValue,
@@ -222,7 +225,7 @@ impl<V> Field<V, Defaulted> {
         Self::new::<ByType>(index, name, Some(default))
     }
 
-    /// The same, encoded by `E`.
+    /// Creates a field declared as `V` whose values are encoded by `E`.
     pub const fn defaulted_with<E: Encoding<V>>(index: usize, name: &'static str, default: fn() -> V) -> Self
     where
         V: Clone + Send + Sync + 'static,
@@ -230,7 +233,7 @@ impl<V> Field<V, Defaulted> {
         Self::new::<E>(index, name, Some(default))
     }
 
-    /// The field that holds all stored keys that are not declared.
+    /// Creates the field that holds all stored keys that no field declares.
     pub const fn extra(index: usize, name: &'static str) -> Self
     where
         V: ExtraKeys + Default + FieldValue,
@@ -268,17 +271,17 @@ impl<V: 'static, K: 'static> AnyField for Field<V, K> {
 }
 
 impl<V: 'static, K: 'static> Field<V, K> {
-    /// A decoded value as it is kept in a session.
+    /// Erases the type of a value.
     pub(crate) fn wrap(&self, value: V) -> Value {
         (self.ops.wrap)(value)
     }
 
-    /// The value of this field inside `value`.
+    /// Returns a reference to the typed value inside `value`.
     pub(crate) fn peek<'v>(&self, value: &'v Value) -> &'v V {
         (self.ops.peek)(value)
     }
 
-    /// A copy of the value inside `value`.
+    /// Clones the typed value inside `value`.
     pub(crate) fn owned(&self, value: &Value) -> V {
         (self.ops.clone)(self.peek(value))
     }
@@ -286,7 +289,7 @@ impl<V: 'static, K: 'static> Field<V, K> {
 
 impl<V: 'static> Field<V, Defaulted> {
     pub(crate) fn default_value(&self) -> V {
-        let default = self.default.expect("every constructor of a defaulted field takes its default");
+        let default = self.default.expect("every constructor of a `Defaulted` field sets the default");
         default()
     }
 }

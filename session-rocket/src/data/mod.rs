@@ -1,4 +1,4 @@
-//! What a session holds: its fields, their encoding, and the payload that a store keeps.
+//! The data of a session: its fields, their encoding, and the payload that a store keeps.
 
 pub(crate) mod codec;
 pub(crate) mod csrf;

@@ -1,4 +1,4 @@
-//! What a session type is: the fields that the derive found, in order.
+//! The schema of a session type: its fields in the order of their declaration.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -8,19 +8,19 @@ use crate::data::codec::Raw;
 use crate::data::faithful::Unencodable;
 use crate::data::field::{AnyField, Value};
 
-/// Stored names that start so are the library's own.
+/// Stored names that start with this character are reserved for the library.
 const RESERVED: char = '_';
 
-/// The fields of a session type, in the order they are declared.
+/// The fields of a session type, in the order of their declaration.
 pub struct Schema {
     type_name: &'static str,
     fields: &'static [&'static dyn AnyField],
-    /// The index of the identity field, once it was looked up.
+    /// The index of the identity field, cached by the first lookup.
     identity: OnceLock<Option<usize>>,
 }
 
 impl Schema {
-    /// The schema of a type.
+    /// Creates the schema of a session type.
     pub const fn new(type_name: &'static str, fields: &'static [&'static dyn AnyField]) -> Self {
         Self { type_name, fields, identity: OnceLock::new() }
     }
@@ -33,7 +33,7 @@ impl Schema {
         self.fields
     }
 
-    /// The index of the field that is stored under `name`, and that name. `hint` is the index to try first.
+    /// Returns the index of the field that is stored under `name`, and the name. Tries the index `hint` first.
     pub(crate) fn find(&self, name: &str, hint: usize) -> Option<(usize, &'static str)> {
         if let Some(field) = self.fields.get(hint).filter(|field| field.spec().stored == name && !field.spec().extra) {
             return Some((hint, field.spec().stored));
@@ -49,7 +49,7 @@ impl Schema {
         self.find(name, 0).is_some()
     }
 
-    /// The index of the `extra` field.
+    /// Returns the index of the `extra` field.
     pub(crate) fn extra(&self) -> Option<usize> {
         self.fields.iter().position(|field| field.spec().extra)
     }
@@ -64,13 +64,13 @@ impl Schema {
         index.map(|index| self.fields[index])
     }
 
-    /// Decodes a stored value. If a value of a field does not decode, logs it once, without the value.
+    /// Decodes a stored value. Logs the first value of each field that does not decode, without showing the value.
     pub(crate) fn decode(&self, field: &dyn AnyField, raw: &Raw) -> Option<Value> {
         let decoded = field.decode(raw);
         if decoded.is_none() && field.spec().first_undecodable() {
             log::warn!(
                 target: "session_rocket",
-                "a stored value of `{}.{}` does not decode: it reads as absent and is kept as it is until overwritten",
+                "a stored value of `{}.{}` does not decode: it reads as absent, and stays stored until it is overwritten",
                 self.type_name, field.spec().name,
             );
         }
@@ -78,14 +78,15 @@ impl Schema {
     }
 
     pub(crate) fn unencodable(&self, field: &dyn AnyField, reason: Unencodable) -> Error {
-        let context = format!("field `{}` of session type `{}` does not encode", field.spec().name, self.type_name);
+        let context = format!("cannot encode field `{}` of session type `{}`", field.spec().name, self.type_name);
         Error::with_source(ErrorKind::Encode, context, reason)
     }
 
-    /// The entries of the encoded value of an `extra` field.
+    /// Returns the entries of the encoded value of an `extra` field.
     ///
     /// # Errors
-    /// When one of them would be taken for another field's when it is read back.
+    /// [`ErrorKind::Encode`] if an entry has the name of another field or of the library, and so would not read back as
+    /// an entry of the `extra` field.
     pub(crate) fn extra_entries(&self, field: &dyn AnyField, raw: &Raw) -> Result<Vec<(String, Raw)>> {
         let entries = raw.entries().unwrap_or_default();
         if entries.iter().all(|(name, _)| self.is_extra(name)) {
@@ -100,7 +101,7 @@ impl Schema {
     }
 }
 
-/// Whether a stored name is the library's own.
+/// Whether a stored name is reserved for the library.
 pub(crate) fn is_reserved(name: &str) -> bool {
     name.starts_with(RESERVED)
 }

@@ -1,4 +1,4 @@
-//! The values of one session: loaded, read, changed and encoded again.
+//! The values of one session: loading, reading, changing and encoding them.
 
 mod own;
 mod present;
@@ -19,53 +19,53 @@ use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Spec, Value};
 use crate::data::schema::{Schema, is_reserved};
 
-/// What a payload has besides its fields, at most: the format byte and the braces.
+/// The maximum size of a payload without its fields, in bytes: the format byte and the braces.
 const FRAME: usize = 8;
 
-/// What one field holds.
+/// The content of one field.
 #[derive(Clone)]
 enum Slot {
-    /// Nothing.
+    /// No value is stored.
     Absent,
-    /// A stored value and its stored name. It is written back as it was. `seen` is the decoded value, once somebody read
-    /// it; `None` if it does not decode.
+    /// A stored value and the name it is stored under. A save writes it back unchanged. `seen` is set by the first
+    /// read: to the decoded value, or to `None` if the value does not decode.
     Stored { raw: Raw, under: &'static str, seen: OnceLock<Option<Value>> },
-    /// A value that this request set, not yet encoded.
+    /// A value that this request set and that is not yet encoded.
     Set(Value),
 }
 
-/// What a read finds without user code.
+/// The result of a read that runs no user code.
 pub(crate) enum Peek {
     Known(Option<Value>),
     Undecoded(Raw),
 }
 
-/// All that one session holds.
+/// The data of one session.
 #[derive(Clone)]
 pub(crate) struct Values {
     schema: &'static Schema,
-    /// Shared by clones until one is changed.
+    /// Clones share the slots until one of them is changed.
     slots: Arc<[Slot]>,
     /// Stored keys that no field of this build declares.
     rest: Vec<(String, Raw)>,
     own: Own,
-    /// What the `extra` field held before it was set.
+    /// The stored value of the `extra` field before this request set it.
     extra_before: Option<Raw>,
-    /// The identity of the loaded record. It is kept if this build cannot decode the field.
+    /// The identity of the loaded record. A save keeps it if this build cannot decode the identity field.
     loaded_identity: Option<String>,
 }
 
-/// Whose session it is.
+/// The user that a session belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owner {
     Nobody,
     User(String),
-    /// Somebody whose id does not decode, and the identity of the record.
+    /// A user whose id does not decode, with the identity of the record.
     Unknown(Option<String>),
 }
 
 impl Values {
-    /// Nothing stored.
+    /// Returns the values of a session without data.
     pub(crate) fn empty(schema: &'static Schema) -> Self {
         Self {
             schema,
@@ -77,7 +77,7 @@ impl Values {
         }
     }
 
-    /// Cuts a payload into its fields. Nothing is decoded yet.
+    /// Splits a payload into its fields, without decoding a field.
     pub(crate) fn load(
         schema: &'static Schema,
         payload: &Bytes,
@@ -98,20 +98,20 @@ impl Values {
         Ok(values)
     }
 
-    /// A slot to be changed.
+    /// Returns a slot to change, and copies the slots if a clone shares them.
     fn slot(&mut self, index: usize) -> &mut Slot {
         &mut Arc::make_mut(&mut self.slots)[index]
     }
 
-    /// Places the stored value of a declared field. If both the stored name and an alias occur, the stored name wins, and
-    /// the other value is kept as it is.
+    /// Inserts the stored value of a declared field. If the payload has both the stored name and an alias, the value
+    /// under the stored name is used, and the other value is kept unchanged.
     fn place(&mut self, index: usize, under: &'static str, raw: Raw) {
         let stored = self.schema.fields()[index].spec().stored;
-        let held = match &self.slots[index] {
+        let present = match &self.slots[index] {
             Slot::Stored { raw, under, .. } => Some((*under, raw.clone())),
             _ => None,
         };
-        match held {
+        match present {
             Some((other, _)) if other == stored && under != stored => return self.rest.push((under.to_owned(), raw)),
             Some((other, older)) if other != under => self.rest.push((other.to_owned(), older)),
             _ => {}
@@ -125,11 +125,12 @@ impl Values {
         }
     }
 
-    /// Gives the undeclared keys to the `extra` field, if there is one.
+    /// Moves the undeclared keys into the `extra` field, if the session type has one.
     fn collect_extra(&mut self) {
         let Some(extra) = self.schema.extra() else { return };
         let schema = self.schema;
-        // A value that no JSON value can hold is not seen, and kept as it is.
+        // The field does not show a value that `serde_json::Value` cannot represent. A save keeps such a value
+        // unchanged.
         let is_seen = |(name, raw): &(String, Raw)| schema.is_extra(name) && raw.decode::<Json>().is_some();
         let (seen, unseen): (Vec<_>, Vec<_>) = std::mem::take(&mut self.rest).into_iter().partition(is_seen);
         self.rest = unseen;
@@ -148,17 +149,18 @@ impl Values {
         }
     }
 
-    /// Remembers what `raw` decoded to, if it is still there; clones that share it know it as well.
+    /// Caches the decoded value of `raw` if the field still holds `raw`. Clones that share the slots see the cached
+    /// value too.
     pub(crate) fn remember(&self, field: &dyn AnyField, raw: &Raw, decoded: Option<Value>) {
         if let Slot::Stored { raw: stored, seen, .. } = &self.slots[field.spec().index]
             && stored == raw
         {
-            // If another thread came first, its value stays.
+            // If another thread cached a value first, that value stays.
             let _ = seen.set(decoded);
         }
     }
 
-    /// The stored value. Runs user code if the value was not decoded yet.
+    /// Returns the stored value. Runs user code if the value is not decoded yet.
     pub(crate) fn read(&self, field: &dyn AnyField) -> Option<Value> {
         match self.peek(field) {
             Peek::Known(value) => value,
@@ -170,13 +172,15 @@ impl Values {
         }
     }
 
-    /// Replaces the value of a field, or removes it. Returns the replaced value if it was decoded, because a value must not be
-    /// dropped under a lock: dropping it runs user code.
+    /// Replaces the value of a field, or removes it.
+    ///
+    /// Returns the replaced value if it was decoded, because dropping a value runs user code and a caller may hold a
+    /// lock.
     pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Option<Value> {
         let spec = field.spec();
         self.forget_aliases(spec);
         if spec.identity {
-            // A token from before the login is invalid after it (ASVS 5.0, 7.2.4).
+            // A login invalidates earlier tokens (ASVS 5.0, 7.2.4).
             self.set_csrf(None);
         }
         let slot = value.map_or(Slot::Absent, Slot::Set);
@@ -198,19 +202,19 @@ impl Values {
         replaced
     }
 
-    /// Whether anything is stored in a field, even if it does not decode.
+    /// Whether a value is stored in a field, even one that does not decode.
     pub(crate) fn is_stored(&self, field: &dyn AnyField) -> bool {
         !matches!(self.slots[field.spec().index], Slot::Absent)
     }
 
-    /// Removes values under aliases. A field that is written has its stored name only; an alias would bring its old value back.
+    /// Removes values that are stored under an alias, because such a value would come back after the field is deleted.
     fn forget_aliases(&mut self, spec: &Spec) {
         if !spec.aliases.is_empty() {
             self.rest.retain(|(name, _)| !spec.aliases.contains(&name.as_str()));
         }
     }
 
-    /// Whether nothing at all is kept.
+    /// Whether there is nothing to store, not even data of the library itself.
     pub(crate) fn is_blank(&self) -> bool {
         self.is_empty() && self.own == Own::default() && self.rest.is_empty()
     }
@@ -221,7 +225,7 @@ impl Values {
             && self.rest.iter().all(|(name, _)| is_reserved(name))
     }
 
-    /// Whose session it is. Runs user code.
+    /// Returns the user that the session belongs to. Runs user code.
     pub(crate) fn owner(&self) -> Owner {
         let Some(field) = self.schema.identity() else { return Owner::Nobody };
         match self.read(field).and_then(|value| field.identity(&value)) {
@@ -231,7 +235,7 @@ impl Values {
         }
     }
 
-    /// The identity to store. Runs user code.
+    /// Returns the identity to store. Runs user code.
     pub(crate) fn identity(&self) -> Option<String> {
         if self.schema.identity().is_none() {
             return self.loaded_identity.clone();
@@ -243,7 +247,10 @@ impl Values {
         }
     }
 
-    /// Removes everything except the identity, which a `clear` of another request does not remove.
+    /// Removes everything except the identity.
+    ///
+    /// If somebody was logged in, `clear` ends the session instead. So the identity here is of a user who logged in
+    /// with another request, and the replay of a `clear` must not log that user out.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let kept = identity.map(|index| (index, self.slots[index].clone()));
@@ -254,10 +261,10 @@ impl Values {
         }
     }
 
-    /// Encodes what was set. Runs user code.
+    /// Encodes the values that this request set. Runs user code.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`], naming the field.
+    /// [`ErrorKind::Encode`] if a value cannot be encoded. The message names the field.
     pub(crate) fn encode(&mut self) -> Result<()> {
         if !self.slots.iter().any(|slot| matches!(slot, Slot::Set(_))) {
             return Ok(());
@@ -278,7 +285,7 @@ impl Values {
         Ok(())
     }
 
-    /// The payload of encoded values.
+    /// Returns the payload. All values must be encoded.
     pub(crate) fn payload(&self, format: Format) -> Bytes {
         let (own, extra) = (self.own.fields(), self.extra_entries());
         let declared = self.slots.iter().zip(self.schema.fields()).filter_map(|(slot, field)| match slot {
@@ -296,7 +303,8 @@ impl Values {
         }
     }
 
-    /// At least as many bytes as the payload of encoded values takes. Cheaper than the payload.
+    /// Returns an upper bound for the size of the payload in bytes, without building the payload. All values must be
+    /// encoded.
     pub(crate) fn size_at_most(&self) -> usize {
         let slots = self.slots.iter().map(|slot| match slot {
             Slot::Stored { raw, under, .. } => codec::size_at_most(under, raw),
@@ -306,7 +314,7 @@ impl Values {
         slots.chain(rest).sum::<usize>() + FRAME + own::AT_MOST
     }
 
-    /// Whether encoded values would be stored just as `other` is.
+    /// Whether the encoded values are stored exactly as those of `other`.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         let same_slot = |pair: (&Slot, &Slot)| match pair {
             (Slot::Absent, Slot::Absent) => true,
@@ -316,7 +324,7 @@ impl Values {
         self.own == other.own && self.slots.iter().zip(other.slots.iter()).all(same_slot) && self.rest == other.rest
     }
 
-    /// Whether `field` is stored just as in `other`.
+    /// Whether `field` is stored exactly as in `other`.
     pub(crate) fn same_field(&self, other: &Self, field: &dyn AnyField) -> bool {
         let raw = |values: &Self| match &values.slots[field.spec().index] {
             Slot::Stored { raw, .. } => Some(raw.clone()),
@@ -329,7 +337,7 @@ impl Values {
         self.schema
     }
 
-    /// What the session says about its lifetime.
+    /// Returns the settings of this session that decide when it expires.
     pub(crate) fn lifetime(&self) -> Lifetime {
         let is_anonymous = self.schema.identity().is_some_and(|field| !self.is_stored(field));
         Lifetime { expiry: self.own.expiry, max: self.own.max_lifetime, is_anonymous }
@@ -362,13 +370,15 @@ impl Values {
         self.own.csrf = secret;
     }
 
-    /// Removes a field of the library's own that another release wrote and this one cannot read.
+    /// Removes a field of the library that another release wrote and that this release cannot read.
     fn forget_unread(&mut self, name: &str) {
         self.rest.retain(|(other, _)| other != name);
     }
 }
 
-/// The entries of an `extra` field, unchanged ones as they were stored: a JSON value does not hold every number.
+/// Returns the entries of an `extra` field, and replaces unchanged entries by their stored form.
+///
+/// A `serde_json::Value` cannot represent every number, so encoding it again could change a number.
 fn keep_unchanged(entries: Vec<(String, Raw)>, before: Option<&Raw>) -> Vec<(String, Raw)> {
     let before = before.and_then(Raw::entries).unwrap_or_default();
     let keep = |(name, raw): (String, Raw)| {

@@ -16,11 +16,11 @@ use crate::base::expiry::Refresh;
 use crate::commit::{CookieEngine, Engine, ended, too_late, withheld};
 use crate::state::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed, State};
 
-/// A session without its type: what it holds and how it is saved.
+/// The state of a session and the engine that saves it, without the type of the session.
 pub(crate) struct Core {
     pub state: State,
     pub engine: Arc<Engine>,
-    /// One commit of this session at a time.
+    /// Held by the commit that runs. Only one commit of this session runs at a time.
     turn: Turn<()>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) enum CookieUpdate {
     None,
     Set {
         value: String,
-        /// From `now` on. `None` means until the browser is closed.
+        /// The lifetime of the cookie, counted from `now`. `None` means until the browser is closed.
         age: Option<Duration>,
         now: Timestamp,
     },
@@ -41,8 +41,9 @@ impl Core {
         Self { state, engine, turn: Turn::new(()) }
     }
 
-    /// Saves what was changed, for a caller that read the number of finished commits before it made its changes. If another
-    /// caller started the commit, and it may have contained this caller's changes, both get its error.
+    /// Saves the changes. `completed` is the number of finished commits before the caller made its changes.
+    ///
+    /// If another caller started a commit that may contain the changes of this caller, both callers get its error.
     pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: CommitScope) -> Result<()> {
         let is_modified = {
             let _turn = self.turn.lock().await;
@@ -50,8 +51,8 @@ impl Core {
         };
         if is_modified {
             let done = match &*self.engine {
-                Engine::Store(_) => self.clone().commit_uncut(scope).await,
-                Engine::Cookie(engine) => self.commit_at_once(engine, scope).await,
+                Engine::Store(_) => self.clone().commit_to_completion(scope).await,
+                Engine::Cookie(engine) => self.commit_to_cookie(engine, scope).await,
             };
             if let Err(error) = done {
                 self.state.fail(error);
@@ -60,9 +61,11 @@ impl Core {
         self.state.failure_since(completed).map_or(Ok(()), Err)
     }
 
-    /// Runs a commit to its end, even if its caller drops the future. A commit that does not have to wait finishes at its first
-    /// poll, which nobody can cancel. A commit that has to wait gets a task of its own.
-    async fn commit_uncut(self: Arc<Self>, scope: CommitScope) -> Result<()> {
+    /// Runs a commit to completion, even if the caller drops the future.
+    ///
+    /// A commit that does not wait finishes at its first poll, which cannot be cancelled. A commit that waits continues
+    /// in a separate task.
+    async fn commit_to_completion(self: Arc<Self>, scope: CommitScope) -> Result<()> {
         let mut commit = Box::pin(async move {
             let _turn = self.turn.lock().await;
             if let Some(pending) = self.take(scope) {
@@ -77,8 +80,8 @@ impl Core {
         tokio::spawn(commit).await.map_err(|task| stopped(kind(task)))
     }
 
-    /// Runs a commit that never waits, so nobody can cancel it once it has its turn.
-    async fn commit_at_once(&self, engine: &CookieEngine, scope: CommitScope) -> Result<()> {
+    /// Runs a commit to a sealed cookie. It never waits after it has its turn, so it cannot be cancelled.
+    async fn commit_to_cookie(&self, engine: &CookieEngine, scope: CommitScope) -> Result<()> {
         let _turn = self.turn.lock().await;
         let Some(pending) = self.take(scope) else { return Ok(()) };
         let committed = catch_unwind(AssertUnwindSafe(|| engine.commit(pending)));
@@ -86,7 +89,7 @@ impl Core {
         Ok(())
     }
 
-    /// Takes the changes to commit, unless they come too late.
+    /// Takes the changes to commit. Drops them if they need a new cookie and the response head is sent.
     fn take(&self, scope: CommitScope) -> Option<Box<PendingCommit>> {
         let pending = self.state.take(scope)?;
         if self.state.head_sent() && needs_cookie(&pending) {
@@ -109,7 +112,7 @@ impl Core {
         }
     }
 
-    /// Saves now. Without changes, makes sure that the session still exists.
+    /// Saves the changes. Without changes, checks that the session still exists.
     pub(super) async fn save(self: &Arc<Self>) -> Result<()> {
         let completed = self.state.completed();
         self.commit_since(completed, CommitScope::Everything).await?;
@@ -119,10 +122,10 @@ impl Core {
         if self.state.completed() > completed || self.reload().await? {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Ended, "another request ended the session"))
+        Err(Error::new(ErrorKind::Ended, "the session no longer exists: another request ended it, or it expired"))
     }
 
-    /// Reads the stored session again, keeps unsaved changes on top, and returns whether the session still exists.
+    /// Loads the session again, applies unsaved changes on top, and returns whether the session still exists.
     pub(super) async fn reload(&self) -> Result<bool> {
         let _turn = self.turn.lock().await;
         let (carrier, base) = self.state.stored();
@@ -137,21 +140,24 @@ impl Core {
         Ok(exists)
     }
 
-    /// Saves what the request changed, or renews what it read if `renews`. Returns the cookie to send and whether the save
-    /// succeeded. After a failure there may be a cookie too, because an earlier `save` may have given the session a new id.
+    /// Saves the changes of the request or, if `renews` is set, renews a session that was only read.
+    ///
+    /// Returns the cookie to send and the result of the save. A failed save can have a cookie too, because an earlier
+    /// `save` may have given the session a new id.
     pub(crate) async fn respond(self: &Arc<Self>, scope: CommitScope, renews: bool) -> (CookieUpdate, Result<()>) {
-        if self.was_only_read(scope, renews) {
+        if self.respond_unchanged(scope, renews) {
             return (CookieUpdate::None, Ok(()));
         }
         let earlier = self.state.renewal();
-        // There may be a failure of a `save` whose caller went away.
+        // A `save` whose caller dropped the future may have failed.
         let saved = self
             .commit_since(self.state.completed(), scope)
             .await
             .and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
         if let Some(live) = self.state.renewal() {
-            // By now, another request may have given the browser a newer id, which a renewal must not replace. After a
-            // failed save nobody knows; after an earlier save, the store knows.
+            // Another request may have given the browser a newer id by now, which a renewal must not replace. If the
+            // save succeeded just now, the id is current. If it succeeded earlier, the store has to be asked. After a
+            // failed save, it is unknown.
             let old = earlier.is_some_and(|earlier| earlier.version == live.version);
             if saved.is_err() || old && !Box::pin(self.engine.is_live(&live)).await {
                 self.state.withdraw_cookie();
@@ -160,21 +166,22 @@ impl Core {
         if saved.is_ok() && renews && scope == CommitScope::Everything && !self.state.has_cookie_to_send() {
             Box::pin(self.refresh()).await;
         }
-        // A commit that another task has begun may change the cookie. A commit that begins later fails with `TooLate`.
+        // Waits for a commit that another task has started, because it may change the cookie. A later one fails with
+        // `TooLate`.
         let _turn = self.turn.lock().await;
         (self.send_head(), saved)
     }
 
-    /// Whether there is nothing to save, to renew or to send, as with most requests. If so, the response head is sent.
-    fn was_only_read(&self, scope: CommitScope, renews: bool) -> bool {
+    /// Marks the response head as sent and returns true if there is nothing to save, to renew or to send.
+    fn respond_unchanged(&self, scope: CommitScope, renews: bool) -> bool {
         if renews && scope == CommitScope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
             return false;
         }
-        // While another guard's save runs, that is unknown.
+        // If the lock is taken, another guard is saving, and its changes are not known yet.
         self.turn.try_lock().is_ok_and(|_turn| self.state.send_head_unchanged())
     }
 
-    /// What the response does to the cookie. From now on, nothing can be sent.
+    /// Marks the response head as sent, and returns what the response does to the cookie.
     fn send_head(&self) -> CookieUpdate {
         let Some((effect, carrier, lifetime)) = self.state.send_head() else { return CookieUpdate::None };
         let (value, created_at, expires_at) = match (effect, carrier) {
@@ -210,16 +217,16 @@ impl Core {
     }
 }
 
-/// Polls a future. A store that panics must not stop the fairing.
+/// Polls a future and catches a panic, because a panic of a store must not stop the fairing.
 fn poll_caught<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Result<Poll<F::Output>> {
     catch_unwind(AssertUnwindSafe(|| future.poll(context))).map_err(|_| stopped(ErrorKind::Panicked))
 }
 
 fn stopped(kind: ErrorKind) -> Error {
-    Error::new(kind, "the task that saved a session was stopped")
+    Error::new(kind, "the task that was saving the session stopped before it finished")
 }
 
-/// Whether a commit makes a session whose id the browser does not have.
+/// Whether a commit creates a session that needs a new cookie.
 fn needs_cookie(pending: &PendingCommit) -> bool {
     match (&pending.carrier, pending.lifecycle) {
         (Carrier::Live(_), Lifecycle::Keep) => false,

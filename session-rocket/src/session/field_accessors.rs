@@ -1,10 +1,10 @@
-//! The accessors of a field: what generated code calls, on a request's session or on a snapshot of it.
+//! The methods of a field that generated code calls, for the session of a request or for a snapshot.
 
 use crate::data::field::{Defaulted, Field, Optional};
 use crate::state::State;
 use crate::state::change::{Edit, View};
 
-/// What both kinds of field have in common.
+/// The methods of both kinds of field.
 impl<V: 'static, K: 'static> Field<V, K> {
     /// Stores `value`.
     #[track_caller]
@@ -12,13 +12,13 @@ impl<V: 'static, K: 'static> Field<V, K> {
         state.set(self, self.wrap(value));
     }
 
-    /// The stored value; if there is none, stores `value` and returns it.
+    /// Returns the stored value. If no value is stored, stores `value` and returns it.
     #[track_caller]
     pub fn setdefault(&'static self, state: &State, value: V) -> V {
         self.owned(&state.setdefault(self, self.wrap(value)))
     }
 
-    /// Whether a value is stored.
+    /// Returns whether a value is stored.
     pub fn has(&'static self, state: &State) -> bool {
         state.read(self).is_some()
     }
@@ -31,17 +31,18 @@ impl<V: 'static, K: 'static> Field<V, K> {
 }
 
 impl<V: 'static> Field<V, Optional> {
-    /// The stored value.
+    /// Returns the stored value.
     pub fn get(&'static self, state: &State) -> Option<V> {
         state.read(self).map(|value| self.owned(&value))
     }
 
-    /// Looks at the stored value without cloning it.
+    /// Calls `look` with a reference to the stored value.
     pub fn with<R>(&'static self, state: &State, look: impl FnOnce(Option<&V>) -> R) -> R {
         look(state.read(self).as_ref().map(|value| self.peek(value)))
     }
 
-    /// Changes the stored value by `op`, which runs again on fresher data if another request came first.
+    /// Changes the stored value with `op`, which runs again on newer data if another request changed the session
+    /// meanwhile.
     #[track_caller]
     pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut Option<V>) -> R + Clone + Send + 'static) -> R {
         state.update(self, move |value| {
@@ -51,24 +52,24 @@ impl<V: 'static> Field<V, Optional> {
         })
     }
 
-    /// The value in a snapshot.
+    /// Reads the value for a snapshot.
     pub fn read(&'static self, view: &mut View) -> Option<V> {
         view.read(self).map(|value| self.owned(&value))
     }
 
-    /// Writes the value of a changed snapshot, if it differs.
+    /// Writes the value of a changed snapshot if it differs.
     pub fn write(&'static self, edit: &mut Edit, value: Option<V>) {
         edit.put(self, value.map(|value| self.wrap(value)));
     }
 }
 
 impl<V: 'static> Field<V, Defaulted> {
-    /// The stored value or the default.
+    /// Returns the stored value or the default.
     pub fn get(&'static self, state: &State) -> V {
         state.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
     }
 
-    /// Looks at the stored value, or the default, without cloning it.
+    /// Calls `look` with a reference to the stored value or the default.
     pub fn with<R>(&'static self, state: &State, look: impl FnOnce(&V) -> R) -> R {
         match state.read(self) {
             Some(value) => look(self.peek(&value)),
@@ -76,8 +77,8 @@ impl<V: 'static> Field<V, Defaulted> {
         }
     }
 
-    /// Changes the stored value, or the default, by `op`, which runs again on fresher data if another request came
-    /// first.
+    /// Changes the stored value or the default with `op`, which runs again on newer data if another request changed the
+    /// session meanwhile.
     #[track_caller]
     pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut V) -> R + Clone + Send + 'static) -> R {
         state.update(self, move |value| {
@@ -87,12 +88,12 @@ impl<V: 'static> Field<V, Defaulted> {
         })
     }
 
-    /// The value in a snapshot.
+    /// Reads the value for a snapshot.
     pub fn read(&'static self, view: &mut View) -> V {
         view.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
     }
 
-    /// Writes the value of a changed snapshot, if it differs.
+    /// Writes the value of a changed snapshot if it differs.
     pub fn write(&'static self, edit: &mut Edit, value: V) {
         edit.put(self, Some(self.wrap(value)));
     }

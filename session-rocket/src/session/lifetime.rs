@@ -1,4 +1,4 @@
-//! How long a session lives.
+//! The methods of `Session` about its expiry.
 
 use std::time::Duration;
 
@@ -11,14 +11,21 @@ use crate::session::SessionData;
 use crate::state::Carrier;
 
 impl<T: SessionData> Session<T> {
-    /// Sets when this session expires: a [`Duration`] or a number of seconds after the last save (zero: when the browser
-    /// is closed), at an [`OffsetDateTime`], or as configured (`None`). A [`time::Duration`] is taken too; a negative one
-    /// ends the session at once.
+    /// Sets when this session expires, instead of the configured `expiry`.
     ///
-    /// The configured `max_lifetime` still ends the session; [`set_max_lifetime`](Self::set_max_lifetime) changes it for
-    /// this session.
+    /// | argument | the session expires |
+    /// |---|---|
+    /// | a [`Duration`] or a [`time::Duration`] | this long after the last save |
+    /// | a `u64` | this number of seconds after the last save |
+    /// | zero | when the browser is closed; the record lives for the configured `expiry` |
+    /// | a negative [`time::Duration`] | immediately |
+    /// | an [`OffsetDateTime`] | at this time |
+    /// | `None` | as configured |
     ///
-    /// The session keeps both settings when its user logs in again, so a login sets or resets both.
+    /// The configured `max_lifetime` still limits the session. [`set_max_lifetime`](Self::set_max_lifetime) changes
+    /// this limit for one session.
+    ///
+    /// Both settings stay when the same user logs in again. So the handler of a login should set or reset both.
     ///
     /// ```
     /// # use session_rocket::{Expiry, Session};
@@ -46,10 +53,11 @@ impl<T: SessionData> Session<T> {
         self.state().set_expiry(expiry);
     }
 
-    /// Sets how long this session lives at most after its creation or login, instead of the configured `max_lifetime`.
+    /// Sets the absolute timeout of this session, counted from its creation or login, instead of the configured
+    /// `max_lifetime`.
     ///
-    /// `None` means as configured. `Some(Duration::MAX)` means without limit: the session then ends only by its idle
-    /// timeout. The session keeps the setting when its user logs in again.
+    /// `None` resets it to the configured value. With `Some(Duration::MAX)` there is no absolute timeout, and only the
+    /// idle timeout ends the session. The setting stays when the same user logs in again.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -67,7 +75,9 @@ impl<T: SessionData> Session<T> {
         self.state().set_max_lifetime(limit);
     }
 
-    /// How long the session still lives, as this request loaded or last saved it; `None` if it is not stored.
+    /// Returns the time until the session expires, or `None` if the session is not stored.
+    ///
+    /// Unsaved changes have no effect on the result.
     pub fn time_left(&self) -> Option<Duration> {
         let expires_at = match self.state().carrier() {
             Carrier::Live(live) => live.expires_at,
@@ -77,13 +87,13 @@ impl<T: SessionData> Session<T> {
         Some(self.core.engine.rules().now().until(expires_at))
     }
 
-    /// How long the session lives if it is saved now.
+    /// Returns the time until the session expires if it is saved now.
     pub fn expiry_age(&self) -> Duration {
         let now = self.core.engine.rules().now();
         now.until(self.expires_at(now))
     }
 
-    /// When the session expires if it is saved now.
+    /// Returns when the session expires if it is saved now.
     pub fn expiry_date(&self) -> OffsetDateTime {
         self.expires_at(self.core.engine.rules().now()).to_date()
     }
@@ -97,7 +107,7 @@ impl<T: SessionData> Session<T> {
         self.core.engine.rules().policy.expires_at(&self.values().lifetime(), created_at, now)
     }
 
-    /// Whether the cookie ends with the browser.
+    /// Returns whether the browser removes the session cookie when it is closed.
     pub fn expires_at_browser_close(&self) -> bool {
         self.core.engine.rules().policy.at_browser_close(self.values().lifetime().expiry)
     }

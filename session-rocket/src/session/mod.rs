@@ -14,6 +14,8 @@ use serde::ser::{Error as _, SerializeMap};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
+#[cfg(doc)]
+use crate::base::error::ErrorKind;
 use crate::base::error::Result;
 use crate::base::id::{SessionHandle, SessionId};
 use crate::data::csrf::{CsrfSecret, CsrfToken};
@@ -23,14 +25,15 @@ use crate::state::{Carrier, Live, State};
 pub(crate) use self::core::{CookieUpdate, Core};
 pub use self::session_data::{SessionData, SessionFields};
 
-/// The live session of a request, with the accessors that `#[derive(Session)]` made for the fields of `T`.
+/// The live session of a request, with the accessors that `#[derive(Session)]` generates for the fields of `T`.
 ///
-/// It is a cheap handle: clones, and all guards of one request, are the same session. Changes are saved when the
-/// response is made, before its head is sent, unless its status is 5xx. Code that runs after that, in a stream or a task,
-/// must call [`save`](Self::save).
+/// A `Session` is a cheap handle. Its clones and all guards of one request share the same session. The fairing saves
+/// the changes before Rocket sends the response head, unless the status is 500 or above. Code that runs after the
+/// response head is sent, in a stream or a task, must call [`save`](Self::save).
 ///
-/// As a request guard it fails with 503 when the store cannot be read. Take `Result<Session<T>, session_rocket::Error>`
-/// to handle that. `Option<Session<T>>` hides an outage, because Rocket makes every failure of a guard `None`.
+/// As a request guard, `Session<T>` fails with 503 if the store cannot be read. Use the guard
+/// `Result<Session<T>, session_rocket::Error>` to handle this error. `Option<Session<T>>` hides an outage, because
+/// Rocket turns every failure of a guard into `None`.
 ///
 /// ```
 /// use session_rocket::Session;
@@ -86,75 +89,89 @@ impl<T: SessionData> Session<T> {
         self.state().snapshot().1
     }
 
-    /// The accessors of the fields, which `Session<T>` dereferences to. Use this for a field whose getter is hidden by a
-    /// method of `Session` with the same name.
+    /// Returns the accessors of the fields, to which `Session<T>` dereferences.
+    ///
+    /// Use it to call an accessor that a method of `Session` with the same name hides.
     pub fn fields(&self) -> &T::Fields {
         &self.fields
     }
 
-    /// The stored names of all that is stored, undeclared ones included.
+    /// Returns the names of all stored values, in the order of the fields in the struct.
+    ///
+    /// The names are those in the store. Keys that no field declares come last.
     pub fn keys(&self) -> Vec<String> {
         self.values().keys()
     }
 
-    /// All that is stored, by stored name, undeclared keys included, in the order of `serde_json`'s maps.
-    /// [`keys`](Self::keys) has the order of the struct.
+    /// Returns all stored values by name, in the order of `serde_json`'s maps.
+    ///
+    /// The names are those in the store, and keys that no field declares are included. Fields without a stored value
+    /// are missing. [`keys`](Self::keys) has the order of the struct.
     pub fn items(&self) -> Map<String, Json> {
         self.values().items()
     }
 
-    /// Removes all data. The session keeps its id, unless somebody was logged in: then it gets a new id.
+    /// Removes all data of the session.
+    ///
+    /// The session keeps its id if nobody was logged in. Otherwise `clear` also logs the user out, and the session gets
+    /// a new id.
     #[track_caller]
     pub fn clear(&self) {
         self.state().clear();
     }
 
-    /// Ends the session: its data, its record and its cookie. This is how to log out.
+    /// Ends the session and removes its data, its record and its cookie. Call it to log a user out.
     ///
-    /// Values set afterwards in the same request make a new session. Every session whose id the request presented ends,
-    /// in case the browser sent several cookies of the name. If another user logged in on the session after this request
-    /// loaded it, or somebody where nobody was logged in, `flush` does not end their login. `flush` takes effect whatever
-    /// the response's status.
+    /// Values that are set afterwards in the same request go into a new session. If the browser sent several session
+    /// cookies, `flush` ends all of their sessions. `flush` takes effect regardless of the status of the response.
     ///
-    /// With sealed cookies, only the browser's copy is removed: there is no record to end.
+    /// If another user logged in on the session after this request loaded it, `flush` does not end that login. The same
+    /// applies if nobody was logged in when this request loaded the session.
+    ///
+    /// With sealed cookies, only the browser's copy is removed. A copy that somebody made earlier stays valid until it
+    /// expires, because there is no record to end.
     #[track_caller]
     pub fn flush(&self) {
         self.state().flush();
     }
 
-    /// Gives the session a new id and keeps its data. Call it where privileges change; setting the identity does so by
-    /// itself. A sealed cookie, which has no id, is sealed anew.
+    /// Gives the session a new id and keeps its data.
     ///
-    /// `cycle_id` takes effect whatever the response's status. Earlier CSRF tokens become invalid.
+    /// Call it when the privileges of the user change. Setting the identity also gives the session a new id. Earlier
+    /// CSRF tokens become invalid. `cycle_id` takes effect regardless of the status of the response. A sealed cookie
+    /// has no id and is sealed again.
     #[track_caller]
     pub fn cycle_id(&self) {
         self.state().cycle_id();
     }
 
-    /// Starts a test of whether the browser accepts cookies. Call [`test_cookie_worked`](Self::test_cookie_worked) in the
-    /// next request.
+    /// Starts a test of whether the browser accepts cookies.
+    ///
+    /// Call [`test_cookie_worked`](Self::test_cookie_worked) in the next request.
     #[track_caller]
     pub fn set_test_cookie(&self) {
         self.state().set_test_cookie(true);
     }
 
-    /// Whether the test cookie came back.
+    /// Returns whether the browser sent the test cookie back.
     pub fn test_cookie_worked(&self) -> bool {
         self.values().test_cookie()
     }
 
-    /// Ends the test of whether the browser accepts cookies.
+    /// Removes the test cookie from the session.
     #[track_caller]
     pub fn delete_test_cookie(&self) {
         self.state().set_test_cookie(false);
     }
 
-    /// A token for this session's forms. Put it into a hidden field named `csrf_token`, and take the form as a
-    /// [`CsrfForm`](crate::CsrfForm), which refuses forms that another site posted.
+    /// Returns a CSRF token for the forms of this session.
     ///
-    /// Every call returns another string. All are valid until the session ends or gets a new id, for example at a login.
-    /// The first call stores a secret in the session, so for a visitor without a session it starts one. If the operating
-    /// system has no random bytes, the token is empty and the request fails with 503.
+    /// Put the token into a hidden form field named `csrf_token`, and accept the form as a
+    /// [`CsrfForm`](crate::CsrfForm), which refuses forms from other sites.
+    ///
+    /// Every call returns a different token. All tokens are valid until the session ends or gets a new id, for example
+    /// at a login. The first call stores a secret in the session, so it starts a session for a visitor who has none. If
+    /// the operating system returns no random bytes, the token is empty and the response is 503.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -174,26 +191,32 @@ impl<T: SessionData> Session<T> {
         })
     }
 
-    /// Whether `token` is one of this session's, compared in constant time. For requests that are not forms and carry the
-    /// token in a header. Stores nothing.
+    /// Returns whether `token` is a valid CSRF token of this session.
+    ///
+    /// Use it for requests that carry the token in a header. [`CsrfForm`](crate::CsrfForm) verifies the token of a
+    /// form. The comparison takes constant time, and the session is not changed.
     pub fn verify_csrf_token(&self, token: &str) -> bool {
         self.state().csrf_secret().is_some_and(|secret| secret.verifies(token))
     }
 
-    /// The session's id. `None` while the session has no id that this request knows: before the first save, after
-    /// [`cycle_id`](Self::cycle_id), a login or [`flush`](Self::flush) until the next save, after another request gave
-    /// the session a new id, and in a sealed cookie, which needs none.
+    /// Returns the id of the session, or `None` if this request knows no id.
+    ///
+    /// There is no id before the first save, and none between [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a
+    /// login and the next save. The id is also unknown after another request gave the session a new one. Sealed cookies
+    /// have no id.
     pub fn id(&self) -> Option<SessionId> {
         self.live().and_then(|live| live.id)
     }
 
-    /// The public name of this session, which is safe in pages, URLs and logs. `None` before the first save, after
-    /// [`cycle_id`](Self::cycle_id), a login or [`flush`](Self::flush) until the next save, and in a sealed cookie.
+    /// Returns the public name of the session, which is safe in pages, URLs and logs, or `None` if there is none.
+    ///
+    /// There is no handle before the first save, and none between [`cycle_id`](Self::cycle_id), [`flush`](Self::flush)
+    /// or a login and the next save. Sealed cookies have no handle.
     pub fn handle(&self) -> Option<SessionHandle> {
         self.live().map(|live| live.key.handle())
     }
 
-    /// Where the session is stored, if it keeps that place.
+    /// Returns the record of the session, unless the next save gives the session a new id.
     fn live(&self) -> Option<Live> {
         match self.state().carrier() {
             Carrier::Live(live) if self.state().keeps_id() => Some(live),
@@ -201,35 +224,47 @@ impl<T: SessionData> Session<T> {
         }
     }
 
-    /// Whether nothing is stored in it.
+    /// Returns whether the session has no stored values.
     pub fn is_empty(&self) -> bool {
         self.values().is_empty()
     }
 
-    /// Whether it is not saved anywhere yet.
+    /// Returns whether this request has no stored session.
+    ///
+    /// This is the case before the first save, after the session ended, and if the browser withheld its cookie.
     pub fn is_new(&self) -> bool {
         !matches!(self.state().carrier(), Carrier::Live(_) | Carrier::Sealed(_))
     }
 
-    /// Whether there are changes that are not saved yet.
+    /// Returns whether the session has changes that are not saved yet.
     pub fn is_modified(&self) -> bool {
         self.state().is_modified()
     }
 
-    /// Saves now. For streams, WebSockets and tasks, which change the session after the response is made, and for
-    /// handlers that want to see the error themselves.
+    /// Saves the changes now, instead of with the response.
     ///
-    /// Dropping the future does not cancel the save. If the save fails then, the response fails as well.
+    /// Streams, WebSockets and tasks must call it, because they change the session after the response head is sent. A
+    /// handler can call it to handle the error itself.
     ///
-    /// Without changes, `save` asks the store whether the session is still alive, and does not renew it. A session in a
-    /// sealed cookie is saved when the response reaches the browser; `save` only seals it.
+    /// Dropping the future after its first poll does not cancel the save. If such a save fails, the response fails too.
+    ///
+    /// Without changes, `save` checks that the session still exists in the store, and does not renew it. A sealed
+    /// cookie is only saved when the browser receives the response; `save` seals it.
     ///
     /// # Errors
-    /// If the store did not confirm, or a value could not be encoded. The changes are dropped then and are not saved
-    /// later. [`ErrorKind::Ended`] if another request ended the session or logged in somebody else, or if the session
-    /// expired. [`ErrorKind::Withheld`] if the browser did not send its cookie with this cross-site request; this includes
-    /// `flush` and `save` together. [`ErrorKind::TooLate`] if the response head is sent and the browser would need a new
-    /// cookie. [`ErrorKind`] lists the status of each kind for handlers that return the error with `?`.
+    /// After any error, the changes are dropped and are never saved.
+    ///
+    /// - [`ErrorKind::Unavailable`], [`Timeout`](ErrorKind::Timeout) or [`Uncertain`](ErrorKind::Uncertain): the store
+    ///   did not confirm the save.
+    /// - [`ErrorKind::Encode`], [`TooLarge`](ErrorKind::TooLarge) or [`Panicked`](ErrorKind::Panicked): a value could
+    ///   not be encoded, or the session is too large.
+    /// - [`ErrorKind::Ended`]: another request ended the session, somebody else logged in on it, or it expired.
+    /// - [`ErrorKind::Withheld`]: the browser did not send its cookie with this cross-site request. A `save` after
+    ///   `flush` fails too.
+    /// - [`ErrorKind::TooLate`]: the change needs a new session cookie, but the response head is sent.
+    /// - [`ErrorKind::Random`]: the operating system returned no random bytes.
+    ///
+    /// A handler can return the error with `?`. [`ErrorKind`] lists the status of each kind.
     ///
     /// ```
     /// # use session_rocket::{Error, Session};
@@ -245,19 +280,20 @@ impl<T: SessionData> Session<T> {
         self.core.save().await
     }
 
-    /// Reads the session again, and returns whether it still exists.
+    /// Loads the session again from the store, and returns whether it still exists.
     ///
-    /// For streams and WebSockets. Returns `false` after a logout, after the session expired, or if somebody logged in on
-    /// it after this request had loaded it, the visitor of the stream included. The session then reads as empty, and the
-    /// page has to open the stream again (`EventSource` reconnects by itself). After another login of the same user,
-    /// `reload` returns `true`.
+    /// Streams and WebSockets use it to see changes of other requests, and to notice a logout.
     ///
-    /// `reload` does not renew the session. Changes that are not saved yet stay on top. If another request of the same user
-    /// gave the session a new id, `reload` follows it, and [`handle`](Self::handle) differs. For a sealed cookie, `reload`
-    /// reads nothing and returns `true`.
+    /// Returns `false` if the session ended or expired, or if somebody logged in on it after this request loaded it,
+    /// even the visitor of the stream. The session then reads as empty, and the page has to open the stream again
+    /// (`EventSource` reconnects automatically). Another login of the same user does not end the session.
+    ///
+    /// `reload` does not renew the session. Changes that are not saved yet are applied to the loaded data. If another
+    /// request of the same user gave the session a new id, `reload` loads the session with the new id, and
+    /// [`handle`](Self::handle) changes. For a sealed cookie, `reload` reads nothing and returns `true`.
     ///
     /// # Errors
-    /// If the store cannot be read. The session stays as it is then.
+    /// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the store cannot be read. The session stays unchanged.
     pub async fn reload(&self) -> Result<bool> {
         self.core.reload().await
     }
@@ -269,7 +305,8 @@ impl<T: SessionData> fmt::Debug for Session<T> {
     }
 }
 
-/// The declared fields by name, defaults filled in; ready for a template's context.
+/// Serializes the declared fields by name, for example as the context of a template. A field without a stored value has
+/// its default.
 impl<T: SessionData> Serialize for Session<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let values = self.values();

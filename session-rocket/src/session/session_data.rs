@@ -4,27 +4,29 @@ use crate::data::schema::Schema;
 use crate::state::State;
 use crate::state::change::{Edit, View};
 
-/// A type whose fields live in a session. Derive it: `#[derive(Session)]`.
+/// A struct whose fields are stored in a session.
 ///
-/// The derive makes everything in here; nothing of it is meant to be written or called by hand.
+/// Implement it with [`#[derive(Session)]`](macro@crate::Session). The derive generates all items of this trait, so
+/// there is no need to write or call them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a session type",
     note = "declare it with `#[derive(session_rocket::Session)]`"
 )]
 pub trait SessionData: Sized + Send + Sync + 'static {
-    /// The accessors of the fields, which `Session<Self>` dereferences to.
+    /// The generated struct that has the accessors of the fields. `Session<Self>` dereferences to it.
     type Fields: SessionFields;
 
-    /// The type's name, for logs.
+    /// The name of the type, for logs.
     #[doc(hidden)]
     const NAME: &'static str;
 
-    /// The configuration table.
+    /// The name of the configuration table.
     #[doc(hidden)]
     const CONFIG: &'static str;
 
-    /// The scope: part of each store key, of each record and of what authenticates a sealed cookie. Sessions of two
-    /// scopes are never the same, even in one store.
+    /// The scope, which keeps the sessions of this type apart from those of other types in the same store.
+    ///
+    /// It is a part of each store key, of each record, and of the authenticated data of a sealed cookie.
     #[doc(hidden)]
     const SCOPE: &'static str;
 
@@ -38,11 +40,11 @@ pub trait SessionData: Sized + Send + Sync + 'static {
     fn replace(self, edit: &mut Edit);
 }
 
-/// The generated struct that carries the accessors.
+/// The generated struct that has the accessors.
 #[doc(hidden)]
 pub trait SessionFields: Send + Sync + 'static {
-    /// Accessors of the session that `state` is of.
+    /// Creates accessors for the session with this state.
     fn new(state: State) -> Self;
-    /// The state the accessors work on.
+    /// Returns the state that the accessors read and change.
     fn state(&self) -> &State;
 }

@@ -8,26 +8,29 @@ use crate::state::CommitScope;
 use crate::state::change::{Edit, View};
 
 impl<T: SessionData> Session<T> {
-    /// All fields as they are now, defaults filled in.
+    /// Returns a copy of all fields. A field without a stored value has its default.
     pub fn get(&self) -> T {
         T::snapshot(&mut View::new(self.values()))
     }
 
-    /// Sets the fields that differ from `data`, and deletes those that are `None` in it. If `data` has another user's
-    /// identity, sets all fields: nothing of the former user is left.
+    /// Sets the fields to the values of `data`.
     ///
-    /// As with a setter, another request's change of a field set here is overwritten; [`update`](Self::update) loses
-    /// nothing.
+    /// `replace` sets only the fields that differ, and deletes the fields that are `None` in `data`. If `data` has the
+    /// identity of another user, `replace` sets all fields, and removes all data of the former user.
+    ///
+    /// A field that `replace` sets overwrites a concurrent change of another request, as with a setter. Use
+    /// [`update`](Self::update) to lose no change.
     #[track_caller]
     pub fn replace(&self, data: T) {
         self.state().replace(|edit| data.replace(edit));
     }
 
-    /// Changes several fields at once, by a rule that holds across them.
+    /// Changes several fields together, without losing a concurrent change.
     ///
-    /// `op` may run again, as a clone, on fresher data, when another request changed the session meanwhile. So the change
-    /// is never lost and counts once. The result is that of the first run; [`transact`](Self::transact) returns the result
-    /// of the run that was committed. If `op` changes one user into another, only the fields that `op` sets are left.
+    /// Returns the result of `op`. If another request changed the session meanwhile, a clone of `op` runs again on the
+    /// newer data when the session is saved. So the change is applied exactly once, on the stored data. The returned
+    /// result is that of the first run; [`transact`](Self::transact) returns the result of the run that was committed.
+    /// If `op` replaces the logged-in user by another one, the session keeps only the fields that `op` sets.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -55,23 +58,26 @@ impl<T: SessionData> Session<T> {
         })
     }
 
-    /// Runs `op` on the session as it is stored, saves, and gives the result of the run that was committed.
+    /// Changes several fields, saves the session, and returns the result of the run of `op` that was committed.
     ///
-    /// `op` may run again, as a clone, when another request changed the session meanwhile; the result is then that of
-    /// the last run. So a value that `op` takes is taken once, by one of all concurrent requests: a one-time message, an
-    /// OAuth state, a coupon. Changes made before are saved as well. Use [`update`](Self::update) if you do not need the
-    /// committed result: it saves with the response. `op` runs at the call; if the future is not awaited, the response
-    /// saves the change.
+    /// If another request changed the session meanwhile, a clone of `op` runs again on the newer data, and the result
+    /// is that of the last run. So if concurrent requests take a value out of the session, such as a one-time message,
+    /// an OAuth state or a coupon, exactly one of them gets it. Use [`update`](Self::update) if you do not need the
+    /// committed result.
     ///
-    /// A run that changes nothing also writes to the store, to prove that it saw the stored session. This renews the
-    /// session, so on a page with many requests check first whether there is a value to take.
+    /// `transact` also saves earlier changes of this request. `op` first runs when `transact` is called. If the future
+    /// is not awaited, the change is saved with the response.
     ///
-    /// With a sealed cookie, nothing is taken once: each request changes its own copy.
+    /// The store is also called if `op` changes nothing, to check that `op` saw the stored session. This call renews
+    /// the session. On a page that causes many requests, check first whether there is a value to take.
+    ///
+    /// With a sealed cookie, concurrent requests can take the same value, because each of them changes its own copy.
     ///
     /// # Errors
-    /// Those of [`save`](Self::save). The changes are not saved then, and the result of `op` is lost.
-    /// [`ErrorKind::Ended`] also if another guard of the same request empties the session, by a logout or a login as somebody
-    /// else, before `op` is committed. [`ErrorKind::Timeout`] also if `op` logs out a user, or replaces the user by another,
+    /// The errors of [`save`](Self::save). After an error, the changes are not saved and the result of `op` is lost.
+    ///
+    /// Also [`ErrorKind::Ended`] if another guard of the same request empties the session before `op` is committed,
+    /// with a logout or a login as somebody else. Also [`ErrorKind::Timeout`] if `op` logs out or replaces the user,
     /// and another request changed the session meanwhile.
     ///
     /// ```
@@ -104,10 +110,12 @@ impl<T: SessionData> Session<T> {
         let core = self.core.clone();
         async move {
             core.commit_since(completed, CommitScope::Everything).await?;
-            // Another guard of this request may have dropped the change, with a logout or a login as somebody else.
+            // A logout or a login as somebody else, by another guard of this request, drops the change.
             let is_kept = core.state.emptied() == emptied;
             let result = last.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|_| is_kept);
-            result.ok_or_else(|| Error::new(ErrorKind::Ended, "the session was emptied before the closure was saved"))
+            result.ok_or_else(|| {
+                Error::new(ErrorKind::Ended, "the session was emptied before the changes of `transact` were saved")
+            })
         }
     }
 }

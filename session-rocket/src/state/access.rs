@@ -1,4 +1,4 @@
-//! What accessors do: reads, and changes that are kept for replay.
+//! Reads and changes of a session. Changes are logged for replay.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -13,28 +13,29 @@ use crate::state::carrier::{Carrier, Lifecycle, Live};
 use crate::state::change::{Change, Edit, Operation, Put, Replaying, is_replaying};
 use crate::state::inner::{Inner, State};
 
-/// What a field is to hold from now on.
-struct New(Option<Value>);
+/// The new value of a field, or `None` to delete the field.
+struct NewValue(Option<Value>);
 
-/// Which method of `Session` changes several fields.
+/// The method of `Session` that changes several fields.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum Method {
     Update,
     Transact,
     Replace,
 }
 
-/// What a change replaced. Dropped without the lock, because dropping it runs user code.
+/// The values and changes that a change replaced. They are dropped without the lock, because dropping them runs user
+/// code.
 type Replaced = (Option<Value>, Option<Box<(Values, Vec<Change>)>>);
 
 impl State {
-    /// The stored value of a field.
+    /// Returns the stored value of a field, and records the read.
     pub(crate) fn read(&self, field: &dyn AnyField) -> Option<Value> {
         self.lock().read[field.spec().index] = true;
         self.current(field)
     }
 
-    /// As [`read`](Self::read), for a caller that does not base a `set` on the value.
+    /// Returns the stored value of a field without recording the read. For callers that base no `set` on the value.
     fn current(&self, field: &dyn AnyField) -> Option<Value> {
         let (schema, raw) = {
             let inner = self.lock();
@@ -46,15 +47,17 @@ impl State {
         let decoded = schema.decode(field, &raw);
         let inner = self.lock();
         inner.values.remember(field, &raw, decoded.clone());
-        // Another thread may have decoded it first: all readers share one value.
+        // If another thread decoded the value first, all readers share that value.
         match inner.values.peek(field) {
             Peek::Known(value) => value,
             Peek::Undecoded(_) => decoded,
         }
     }
 
-    /// Reads, computes a change and makes it. Does nothing if no change is computed, or during a replay: the first run has
-    /// made and logged the change. If another thread came between, reads and computes again, as a replay.
+    /// Reads values, computes a change from them, and makes the change.
+    ///
+    /// Does nothing if `compute` returns `None`, or during a replay, because the first run has made and logged the
+    /// change. If another thread changed the values in between, reads and computes again, as a replay.
     #[track_caller]
     fn change<O, S, N, D>(
         &self,
@@ -85,7 +88,7 @@ impl State {
         }
     }
 
-    /// Makes a change that rests on nothing read before, unless a replay is under way.
+    /// Makes a change that does not depend on the stored values. Does nothing during a replay.
     #[track_caller]
     fn write<D>(&self, make: impl FnOnce(&mut Inner) -> D) {
         let at = Location::caller();
@@ -99,13 +102,13 @@ impl State {
         drop(replaced);
     }
 
-    /// Changes one field. `log` returns the change to keep.
+    /// Changes one field. `log` returns the change to log.
     #[track_caller]
     fn change_field<O>(
         &self,
         field: &'static dyn AnyField,
         op: O,
-        mut compute: impl FnMut(&O, Option<&Value>) -> Option<New>,
+        mut compute: impl FnMut(&O, Option<&Value>) -> Option<NewValue>,
         log: impl FnOnce(O, Option<Value>) -> Change,
     ) {
         let is_identity = field.spec().identity;
@@ -134,7 +137,7 @@ impl State {
     pub(crate) fn set(&self, field: &'static dyn AnyField, value: Value) {
         let spec = field.spec();
         if spec.identity {
-            let compute = |value: &Value, _: Option<&Value>| Some(New(Some(value.clone())));
+            let compute = |value: &Value, _: Option<&Value>| Some(NewValue(Some(value.clone())));
             return self.change_field(field, value, compute, |_, new| Change::of_put(field, new));
         }
         self.write(|inner| {
@@ -150,7 +153,7 @@ impl State {
         let mut stored = None;
         let compute = |value: &Value, seen: Option<&Value>| {
             stored = seen.cloned();
-            stored.is_none().then(|| New(Some(value.clone())))
+            stored.is_none().then(|| NewValue(Some(value.clone())))
         };
         self.change_field(field, value.clone(), compute, |value, _| Change::SetDefault { field, value });
         stored.unwrap_or(value)
@@ -161,15 +164,16 @@ impl State {
         let mut stored = None;
         let compute = |(): &(), seen: Option<&Value>| {
             stored = seen.cloned();
-            // A value that does not decode reads as absent.
-            (stored.is_some() || self.lock().values.is_stored(field)).then_some(New(None))
+            // A value that does not decode reads as absent, but is deleted too.
+            (stored.is_some() || self.lock().values.is_stored(field)).then_some(NewValue(None))
         };
         self.change_field(field, (), compute, |(), new| Change::of_put(field, new));
         stored
     }
 
-    /// Computes a field's new value from its stored one by `op`, which runs again if another thread came between.
-    /// Returns the result of its first run.
+    /// Computes the new value of a field with `op`, and returns the result of its first run.
+    ///
+    /// `op` runs again if another thread changed the field in between.
     #[track_caller]
     pub(crate) fn update<R, F>(&self, field: &'static dyn AnyField, op: F) -> R
     where
@@ -179,37 +183,39 @@ impl State {
         let compute = |op: &F, seen: Option<&Value>| {
             let (new, result) = op(seen);
             first.get_or_insert(result);
-            Some(New(new))
+            Some(NewValue(new))
         };
         let log = |op: F, _| Change::Update { field, op: Operation::new(Box::new(move |value| op(value).0)) };
         self.change_field(field, op, compute, log);
-        first.expect("a change is computed at least once")
+        first.expect("`change` calls `compute` at least once")
     }
 
-    /// Computes new values from all values by `op`, which runs again if another thread came between. Returns the result
-    /// of its first run.
+    /// Computes new values from all values with `op`, and returns the result of its first run.
+    ///
+    /// `op` runs again if another thread changed the session in between.
     #[track_caller]
     pub(crate) fn edit<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static) -> R {
-        self.run(op, Kind::Update)
+        self.run(op, Method::Update)
     }
 
-    /// As [`edit`](Self::edit), for a caller that uses the result of the committed run. A run that changes nothing is
-    /// committed as well, to prove that it saw the stored session.
+    /// Runs `op` like [`edit`](Self::edit), for a caller that uses the result of the committed run.
+    ///
+    /// A run that changes nothing is committed too, because the commit checks that the run saw the stored session.
     #[track_caller]
     pub(crate) fn transact(&self, op: impl Fn(&mut Edit) + Send + 'static) {
-        self.run(op, Kind::Transact);
+        self.run(op, Method::Transact);
     }
 
-    /// Writes what a given struct differs in; all of it if it is another user's.
+    /// Writes the fields of a given struct that differ, or all fields if the struct has the identity of another user.
     #[track_caller]
     pub(crate) fn replace(&self, write: impl FnOnce(&mut Edit)) {
         let schema = self.lock().values.schema();
         let given = Edit::of_everything(Values::empty(schema), write);
-        self.run(move |edit| edit.replace(&given), Kind::Replace);
+        self.run(move |edit| edit.replace(&given), Method::Replace);
     }
 
     #[track_caller]
-    fn run<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static, kind: Kind) -> R {
+    fn run<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static, method: Method) -> R {
         let mut first = None;
         self.change(
             op,
@@ -219,14 +225,14 @@ impl State {
                 let result = op(&mut edit);
                 first.get_or_insert(result);
                 let owners = edit.changes_identity().then(|| (values.owner(), edit.view.values.owner()));
-                (kind == Kind::Transact || !edit.puts.is_empty()).then_some((edit, owners))
+                (method == Method::Transact || !edit.puts.is_empty()).then_some((edit, owners))
             },
             |inner, (revision, _)| inner.revision == *revision,
             |inner, op, (edit, owners)| {
-                inner.intent.transacts |= kind == Kind::Transact;
+                inner.intent.transacts |= method == Method::Transact;
                 let is_login = owners.as_ref().is_some_and(|(old, _)| *old == Owner::Nobody);
-                if kind == Kind::Replace || owners.is_some() && !is_login {
-                    // The user changes: keep what the closure set, and drop everything else.
+                if method == Method::Replace || owners.is_some() && !is_login {
+                    // The user changes, so only the values that the closure set are kept.
                     let is_same_user = owners.is_some_and(|(old, new)| old == new);
                     return (edit.view.values, inner.put_all(edit.puts, is_same_user), Some(op));
                 }
@@ -237,7 +243,7 @@ impl State {
                 (std::mem::replace(&mut inner.values, edit.view.values), Vec::new(), None)
             },
         );
-        first.expect("a change is computed at least once")
+        first.expect("`change` calls `compute` at least once")
     }
 
     #[track_caller]
@@ -267,18 +273,18 @@ impl State {
     pub(crate) fn cycle_id(&self) {
         self.write(|inner| {
             inner.intent.asked = inner.intent.asked.max(Lifecycle::Cycle);
-            // A token of before the cycle is not valid after it.
+            // Earlier tokens become invalid.
             inner.apply(Change::ForgetCsrf);
         });
     }
 
-    /// The secret that this session's tokens are made from; drawn if there is none.
+    /// Returns the CSRF secret of this session, and draws one if there is none.
     #[track_caller]
     pub(crate) fn csrf(&self) -> Result<CsrfSecret> {
         if let Some(secret) = self.csrf_secret() {
             return Ok(secret);
         }
-        // Drawn without the lock, because drawing may wait; another thread may have come first.
+        // Drawn without the lock, because drawing may block. Another thread may store a secret in the meantime.
         let random = CsrfSecret::random()?;
         let secret = {
             let inner = self.lock();
@@ -291,7 +297,7 @@ impl State {
         Ok(self.csrf_secret().unwrap_or(secret))
     }
 
-    /// The secret that this session's tokens are made from, if there is one.
+    /// Returns the CSRF secret of this session, if there is one.
     pub(crate) fn csrf_secret(&self) -> Option<CsrfSecret> {
         self.lock().values.csrf()
     }
@@ -313,31 +319,31 @@ impl State {
 }
 
 impl Inner {
-    /// Sets or deletes a field. `is_same_user` says whether a new identity is that of the same user.
+    /// Sets or deletes a field. `is_same_user` says whether a new identity is the same user as before.
     fn put(&mut self, Put { field, value }: Put, is_same_user: bool) -> Replaced {
         let mut emptied = None;
         if field.spec().identity {
-            // A new session id each time, and nothing of one user is left for another. An id that does not decode is
-            // another user's.
+            // Every change of the identity gives the session a new id, and a new user sees no data of the former user.
+            // An identity that does not decode counts as another user.
             let leaves = self.values.is_stored(field) && !is_same_user;
             emptied = leaves.then(|| Box::new(self.empty()));
             self.imply(if leaves { Lifecycle::End } else { Lifecycle::Cycle }, value.is_some());
         }
         let replaced = self.values.put(field, value.clone());
-        // A logout is not kept for replay: a user whom another request logs in meanwhile stays logged in.
+        // A logout is not logged for replay, so that a user whom another request logs in meanwhile stays logged in.
         if value.is_some() || !field.spec().identity {
             self.changes.push(Change::of_put(field, value));
         }
         (replaced, emptied)
     }
 
-    /// Sets and deletes fields, the identity first: it may empty the session for the others.
+    /// Sets and deletes fields. The identity comes first, because changing it may empty the session.
     fn put_all(&mut self, mut puts: Vec<Put>, is_same_user: bool) -> Vec<Replaced> {
         puts.sort_by_key(|put| !put.is_of_identity());
         puts.into_iter().map(|put| self.put(put, is_same_user)).collect()
     }
 
-    /// Whether a field still reads as it did.
+    /// Whether a field still has the value that was read.
     fn holds(&self, field: &dyn AnyField, seen: Option<&Value>) -> bool {
         matches!(self.values.peek(field), Peek::Known(now) if is_same(now.as_ref(), seen))
     }

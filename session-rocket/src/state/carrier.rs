@@ -1,4 +1,4 @@
-//! Where a session is kept, what a commit takes, and what it returns.
+//! Where a session is stored, and the input and output of a commit.
 
 use std::sync::Arc;
 
@@ -9,54 +9,59 @@ use crate::data::values::Values;
 use crate::state::change::Change;
 use crate::store::record::Version;
 
-/// Where a session is kept.
+/// Where a session is stored, if it is stored.
 #[derive(Clone)]
 pub(crate) enum Carrier {
-    /// Nowhere yet. If the browser's id led to a damaged record, that record is removed once the session has a new one.
+    /// The session is not stored yet.
+    ///
+    /// `replaces` is a damaged record that the browser's id led to. The commit that stores the session removes this
+    /// record.
     New { replaces: Option<(Key, Version)> },
-    /// In the store.
+    /// The session has a record in the store.
     Live(Live),
-    /// In its own cookie.
+    /// The session is stored in its own cookie.
     Sealed(Sealed),
-    /// Another request ended it, or somebody else logged in to it: nothing is kept.
+    /// Another request ended the session, or somebody else logged in on it. Changes are not stored.
     Ended,
-    /// The browser has a cookie that it did not send with this cross-site request. Nothing is kept unless the request
-    /// logs somebody in, because a new session would replace the visitor's own.
+    /// The browser has a session cookie that it did not send with this cross-site request.
+    ///
+    /// Changes are stored only if the request logs somebody in, because the cookie of a new session would replace the
+    /// visitor's own.
     Withheld,
 }
 
-/// A session in the store.
+/// The record of a session in the store.
 #[derive(Clone)]
 pub(crate) struct Live {
-    /// Unknown if another request cycled the id meanwhile.
+    /// `None` if another request gave the session a new id, which this request does not know.
     pub id: Option<SessionId>,
     pub key: Key,
     pub version: Version,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
-    /// The record has a later expiry, because it was saved under a longer limit.
+    /// Whether `expires_at` is earlier than the expiry in the record, because a limit was lowered after the last save.
     pub is_cut: bool,
 }
 
-/// A session in its own cookie.
+/// A session that is stored in its own cookie.
 #[derive(Clone)]
 pub(crate) struct Sealed {
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
-    /// The value of the cookie to send.
+    /// The cookie value to send, if a commit of this request sealed the session.
     pub cookie: Option<Arc<str>>,
-    /// Whether a former key sealed the cookie.
+    /// Whether the cookie is sealed with a former key.
     pub by_former_key: bool,
 }
 
-/// What happens to a session's id. Of two, the greater wins.
+/// What a commit does with the id of a session. If a request asks for two of these, the greater one is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Lifecycle {
     #[default]
     Keep,
-    /// A new id, the same session.
+    /// The session gets a new id and keeps its data.
     Cycle,
-    /// The session ends. Values set afterwards make a new session.
+    /// The session ends. Values that are set afterwards go into a new session.
     End,
 }
 
@@ -72,50 +77,50 @@ pub(crate) enum CookieEffect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitScope {
     Everything,
-    /// `flush` and `cycle_id` alone; all other changes are dropped.
+    /// Only `flush` and `cycle_id`. All other changes are dropped.
     LifecycleOnly,
 }
 
-/// The changes of one commit.
+/// The input of a commit: the changes of a request.
 pub(crate) struct PendingCommit {
     pub carrier: Carrier,
-    /// As loaded.
+    /// The values as they were loaded.
     pub base: Values,
-    /// As changed.
+    /// The values with the changes of this request.
     pub values: Values,
     pub changes: Vec<Change>,
     pub lifecycle: Lifecycle,
-    /// `flush` was called, so the browser has to remove the cookie.
+    /// Whether `flush` was called, so that the browser has to remove the cookie.
     pub flushed: bool,
-    /// The identity was set, so the user gets a session even if this one ended meanwhile.
+    /// Whether the identity was set, so that the user gets a session even if this one has ended.
     pub login: bool,
-    /// The caller waits for the result of its closure, which must have run on what is stored.
+    /// Whether a caller of `transact` waits for the result of its closure, which must run on the stored values.
     pub transacts: bool,
-    /// The response head is sent, so the browser cannot receive a new cookie.
+    /// Whether the response head is sent, so that the browser cannot receive a new cookie.
     pub is_late: bool,
-    /// The other sessions whose ids the request presented: `flush` ends them too.
+    /// The keys of the other sessions whose ids the request presented. `flush` ends them too.
     pub others: Vec<Key>,
 }
 
 impl PendingCommit {
-    /// Whether the commit only ends the session and sets nothing afterwards.
+    /// Whether the commit only ends the session, and no value was set afterwards.
     pub(crate) fn only_ends(&self) -> bool {
         self.flushed && self.values.is_blank()
     }
 
-    /// Drops the form token's secret, for a commit under another id: the token was made for the id that the request knew.
+    /// Drops the CSRF secret before a commit under another id, because it belongs to the id that this request loaded.
     pub(crate) fn forget_csrf(&mut self) {
         self.changes.retain(|change| !matches!(change, Change::Csrf(_)));
         self.values.set_csrf(None);
     }
 }
 
-/// The session after a commit.
+/// The output of a commit: the session as it is stored now.
 pub(crate) struct Committed {
     pub carrier: Carrier,
     pub values: Values,
     pub cookie: CookieEffect,
-    /// Why some changes were dropped or not saved, although the rest was committed.
+    /// The reason why some changes were dropped or not saved, although the rest was committed.
     pub failure: Option<Error>,
 }
 

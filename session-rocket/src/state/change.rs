@@ -1,4 +1,4 @@
-//! Changes of a session, kept for replay, and the views that snapshots are read from and written to.
+//! The changes of a session, which are logged for replay, and the views that snapshots are read from and written to.
 
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
@@ -13,8 +13,10 @@ thread_local! {
     static REPLAYING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While it lives, this thread runs a closure again. What the closure writes to a session, it wrote and logged the first
-/// time.
+/// A guard that marks this thread as replaying.
+///
+/// Calls that change a session do nothing during a replay, because the first run of the closure has made and logged
+/// these changes.
 pub(super) struct Replaying {
     before: bool,
 }
@@ -31,67 +33,52 @@ impl Drop for Replaying {
     }
 }
 
-/// Runs a closure again.
+/// Runs a closure as a replay.
 pub(crate) fn replay<R>(run: impl FnOnce() -> R) -> R {
     let _replaying = Replaying::begin();
     run()
 }
 
-/// Whether this thread runs a closure again.
+/// Whether this thread is replaying.
 pub(super) fn is_replaying() -> bool {
     REPLAYING.get()
 }
 
-/// A change as it is kept for replay on a fresher record.
+/// A logged change, which can be replayed on a newer record.
 pub(crate) enum Change {
-    /// Store a value.
+    /// Stores a value.
     Set {
-        /// The field.
         field: &'static dyn AnyField,
-        /// The value.
         value: Value,
         /// Whether this request had read the field before it set it.
         after_read: bool,
     },
-    /// Store this if nothing is stored.
-    SetDefault {
-        /// The field.
-        field: &'static dyn AnyField,
-        /// The value.
-        value: Value,
-    },
-    /// Remove what is stored.
-    Delete {
-        /// The field.
-        field: &'static dyn AnyField,
-    },
-    /// Compute the new value from the stored one.
-    Update {
-        /// The field.
-        field: &'static dyn AnyField,
-        /// The computation.
-        op: Operation<Step>,
-    },
-    /// Compute new values from all stored values.
+    /// Stores a value if no value is stored.
+    SetDefault { field: &'static dyn AnyField, value: Value },
+    /// Removes the stored value.
+    Delete { field: &'static dyn AnyField },
+    /// Computes the new value from the stored one.
+    Update { field: &'static dyn AnyField, op: Operation<Step> },
+    /// Computes new values from all stored values.
     Struct(Operation<dyn Fn(&mut Edit) + Send>),
-    /// Remove everything.
+    /// Removes all values.
     Clear,
-    /// Set when the session expires.
+    /// Sets the expiry of the session.
     Expiry(Expiry),
-    /// Set the session's own absolute timeout.
+    /// Sets the absolute timeout of the session.
     MaxLifetime(Option<Duration>),
-    /// Set or delete the test cookie.
+    /// Sets or deletes the test cookie.
     TestCookie(bool),
-    /// Keep a CSRF secret if there is none.
+    /// Stores a CSRF secret if there is none.
     Csrf(CsrfSecret),
-    /// Remove the CSRF secret.
+    /// Removes the CSRF secret.
     ForgetCsrf,
 }
 
-/// From the stored value to the new one.
+/// Computes the new value of a field from the stored one.
 pub(crate) type Step = dyn Fn(Option<&Value>) -> Option<Value> + Send;
 
-/// A closure that may run again, on any thread but on one at a time, because users' closures are `Send` and not `Sync`.
+/// A closure that can be replayed on any thread. The mutex is needed because users' closures are `Send` but not `Sync`.
 pub(crate) struct Operation<F: ?Sized>(Mutex<Box<F>>);
 
 impl<F: ?Sized> Operation<F> {
@@ -105,7 +92,7 @@ impl<F: ?Sized> Operation<F> {
 }
 
 impl Change {
-    /// A set, or a delete if there is no value.
+    /// Returns the change that stores `value`, or removes the stored value if `value` is `None`.
     pub(super) fn of_put(field: &'static dyn AnyField, value: Option<Value>) -> Self {
         match value {
             Some(value) => Self::Set { field, value, after_read: false },
@@ -113,7 +100,7 @@ impl Change {
         }
     }
 
-    /// Makes the change. Runs user code.
+    /// Applies the change to `values`. Runs user code.
     pub(crate) fn apply(&self, values: &mut Values) {
         match self {
             Self::Set { field, value, .. } => _ = values.put(*field, Some(value.clone())),
@@ -143,7 +130,7 @@ impl Change {
     }
 }
 
-/// The values a snapshot is built from.
+/// The values that a snapshot is read from.
 pub struct View {
     pub(crate) values: Values,
 }
@@ -158,7 +145,7 @@ impl View {
     }
 }
 
-/// A field that was set, or deleted.
+/// A field that was set, or deleted if `value` is `None`.
 #[derive(Clone)]
 pub(super) struct Put {
     pub field: &'static dyn AnyField,
@@ -171,11 +158,11 @@ impl Put {
     }
 }
 
-/// A view and what was changed in it by writing a changed snapshot back.
+/// A view, and the fields that changed when a snapshot was written back to it.
 pub struct Edit {
     pub(crate) view: View,
     pub(super) puts: Vec<Put>,
-    /// Whether a write of an equal value is ignored.
+    /// Whether writing an equal value is ignored.
     compares: bool,
 }
 
@@ -184,14 +171,14 @@ impl Edit {
         Self { view: View::new(values), puts: Vec::new(), compares: true }
     }
 
-    /// All that `write` writes, on top of `values`.
+    /// Returns an edit that records every field that `write` writes, even fields with equal values.
     pub(super) fn of_everything(values: Values, write: impl FnOnce(&mut Self)) -> Self {
         let mut edit = Self { compares: false, ..Self::new(values) };
         write(&mut edit);
         edit
     }
 
-    /// Writes what another edit wrote. If the user changes, the former user's values are dropped.
+    /// Writes the fields of another edit. If the user changes, drops the values of the former user.
     pub(super) fn replace(&mut self, given: &Self) {
         let (identity, others): (Vec<_>, Vec<_>) = given.puts.iter().cloned().partition(Put::is_of_identity);
         let owner = self.view.values.owner();
@@ -206,7 +193,8 @@ impl Edit {
         self.puts.iter().any(Put::is_of_identity)
     }
 
-    /// Stores `value` unless the field reads as that already, or removes what is stored if there is no value.
+    /// Stores `value`, or removes the stored value if `value` is `None`. Does nothing if the field already reads as
+    /// `value`.
     pub(crate) fn put(&mut self, field: &'static dyn AnyField, value: Option<Value>) {
         let is_unchanged = |values: &Values| match &value {
             Some(value) => values.presents(field, value),

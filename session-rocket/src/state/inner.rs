@@ -1,4 +1,4 @@
-//! The state of one request's session, and the lock around it. No lock is held while user code runs.
+//! The state of one request's session, behind a lock. User code never runs while the lock is held.
 
 use std::fmt;
 use std::panic::Location;
@@ -10,42 +10,45 @@ use crate::data::values::Values;
 use crate::state::carrier::{Carrier, CookieEffect, Lifecycle};
 use crate::state::change::Change;
 
-/// The session of one request; clones are the same session.
+/// The session of one request. Clones share the session.
 #[derive(Clone)]
 pub struct State(Arc<Mutex<Inner>>);
 
 pub(super) struct Inner {
     pub carrier: Carrier,
-    /// The key of the id that the browser sent.
+    /// The key of the session that was loaded by an id from the browser.
     pub loaded: Option<Key>,
     /// The keys of the other ids that the browser sent.
     pub others: Vec<Key>,
+    /// The values as they are stored, as far as this request knows.
     pub base: Values,
+    /// The values with the changes of this request.
     pub values: Values,
     pub changes: Vec<Change>,
     pub intent: Intent,
-    /// Which fields were read, by index.
+    /// Which fields this request read, by index.
     pub read: Vec<bool>,
+    /// The place in the program that made the first unsaved change.
     pub changed_at: Option<&'static Location<'static>>,
-    /// Counts changes of `values`.
+    /// The number of changes of `values`.
     pub revision: u64,
-    /// Counts how often all changes were dropped.
+    /// The number of times that all values and changes were dropped.
     pub emptied: u64,
     pub cookie: CookieEffect,
     /// The number of finished commits.
     pub completed: u64,
     pub failure: Option<Failure>,
-    /// The last failure before `failure` that no caller has seen.
+    /// The last failure before `failure` that was not returned to a caller.
     pub earlier_unseen: Option<Failure>,
     pub head_sent: bool,
 }
 
-/// What the next commit is to do besides its changes.
+/// What the next commit does besides saving the changes.
 #[derive(Default)]
 pub(super) struct Intent {
-    /// What `flush` and `cycle_id` require.
+    /// The lifecycle that `flush` and `cycle_id` request.
     pub asked: Lifecycle,
-    /// What a change of the identity requires.
+    /// The lifecycle that a change of the identity requires.
     pub implied: Lifecycle,
     pub login: bool,
     pub transacts: bool,
@@ -57,11 +60,12 @@ impl Intent {
     }
 }
 
-/// The last commit that failed.
+/// A commit that failed.
 pub(super) struct Failure {
+    /// The number of finished commits, this one included.
     pub number: u64,
     pub error: Error,
-    /// Whether a caller has seen it.
+    /// Whether the error was returned to a caller.
     pub seen: bool,
 }
 
@@ -89,12 +93,12 @@ impl State {
         })))
     }
 
-    /// A poisoned lock is used as it is, because no panic leaves the state half changed.
+    /// Locks the state. Poisoning is ignored, because no panic leaves the state half changed.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The values as they are now, and their revision.
+    /// Returns the current values and their revision.
     pub(crate) fn snapshot(&self) -> (u64, Values) {
         let inner = self.lock();
         (inner.revision, inner.values.clone())
@@ -110,13 +114,13 @@ impl State {
 }
 
 impl Inner {
-    /// Notes that a change was made, and where.
+    /// Records that a change was made, and where.
     pub(super) fn mark(&mut self, at: &'static Location<'static>) {
         self.revision += 1;
         self.changed_at.get_or_insert(at);
     }
 
-    /// Makes a change that drops nothing of the user's.
+    /// Applies and logs a change that runs no user code, because the caller holds the lock.
     pub(super) fn apply(&mut self, change: Change) {
         change.apply(&mut self.values);
         self.changes.push(change);
@@ -127,7 +131,7 @@ impl Inner {
         self.intent.login = login;
     }
 
-    /// Removes all values and changes, and returns them, to be dropped without the lock.
+    /// Removes all values and changes. Returns them, so that the caller drops them after it releases the lock.
     pub(super) fn empty(&mut self) -> (Values, Vec<Change>) {
         self.emptied += 1;
         self.read.fill(false);
@@ -139,12 +143,13 @@ impl Inner {
         !self.changes.is_empty() || !self.keeps_id()
     }
 
-    /// Whether the session goes on under the id it has.
+    /// Whether the next commit keeps the id of the session.
     pub(super) fn keeps_id(&self) -> bool {
         self.intent.lifecycle() == Lifecycle::Keep
     }
 
-    /// Drops all changes except `flush` and `cycle_id`. Returns the changes, to be dropped without the lock.
+    /// Drops all changes except `flush` and `cycle_id`. Returns them, so that the caller drops them after it releases
+    /// the lock.
     pub(super) fn drop_changes(&mut self) -> (Values, Vec<Change>) {
         let dropped = self.empty();
         self.intent = Intent { asked: self.intent.asked, ..Intent::default() };
@@ -153,7 +158,7 @@ impl Inner {
             self.values = self.base.clone();
         }
         if self.intent.asked == Lifecycle::Cycle {
-            // Part of the cycle, not one of the changes.
+            // Removing the CSRF secret is a part of `cycle_id`.
             self.apply(Change::ForgetCsrf);
         }
         dropped

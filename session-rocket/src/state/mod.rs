@@ -1,6 +1,6 @@
-//! One request's session: what was loaded, what was changed, and what is to become of it.
+//! The session of one request: the loaded data, the changes, and what the next commit does.
 //!
-//! A pure state machine, without I/O and without a clock.
+//! This layer is a pure state machine without I/O and without a clock.
 
 mod access;
 mod carrier;

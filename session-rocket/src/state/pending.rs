@@ -1,4 +1,4 @@
-//! What commits and the response do with a request's session.
+//! How commits and the response use the session of a request.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,15 +10,15 @@ use crate::state::change::{Change, replay};
 use crate::state::inner::State;
 
 impl State {
-    /// Where the session is kept, and its stored values as far as this request knows.
+    /// Returns where the session is stored, and its stored values as far as this request knows.
     pub(crate) fn stored(&self) -> (Carrier, Values) {
         let inner = self.lock();
         (inner.carrier.clone(), inner.base.clone())
     }
 
-    /// Takes the changes to commit, if there are any.
+    /// Takes the changes to commit out of the state, if there are any.
     pub(crate) fn take(&self, scope: CommitScope) -> Option<Box<PendingCommit>> {
-        // Declared first, dropped last: after the lock is released.
+        // Declared before the lock, so that it is dropped after the lock is released.
         let _dropped;
         let mut inner = self.lock();
         _dropped = (scope == CommitScope::LifecycleOnly).then(|| inner.drop_changes());
@@ -42,13 +42,13 @@ impl State {
         })
     }
 
-    /// Continues with the session after a commit. Changes made meanwhile are kept.
+    /// Continues with the session as it was committed. Keeps changes that were made during the commit.
     pub(crate) fn finish_commit(&self, committed: Committed) {
         self.lock().completed += 1;
         self.replace_loaded(committed);
     }
 
-    /// Replaces the loaded session with the stored one; unsaved changes stay on top.
+    /// Replaces the loaded session with the stored one, and applies unsaved changes on top.
     pub(crate) fn replace_loaded(&self, stored: Committed) {
         let _dropped;
         {
@@ -62,19 +62,20 @@ impl State {
         self.rebase();
     }
 
-    /// Drops the changes of a failed commit.
+    /// Drops the changes of a failed commit, and records the error.
     pub(crate) fn fail(&self, error: Error) {
         self.lock().note_failure(error);
         self.rebase();
     }
 
-    /// As [`fail`](Self::fail), for an error outside a commit: the response fails.
+    /// Records an error that occurred outside a commit, so that the response fails.
     pub(crate) fn fail_response(&self, error: Error) {
         self.lock().note_failure(error);
     }
 
-    /// Puts the changes that other guards of this request made while a commit ran on top of what is stored. Such changes
-    /// are rare.
+    /// Replays the changes that other guards of this request made during a commit on the stored values.
+    ///
+    /// Such changes are rare.
     fn rebase(&self) {
         if self.show_base() {
             return;
@@ -87,11 +88,11 @@ impl State {
                 (std::mem::take(&mut inner.changes), values, (inner.revision, inner.emptied))
             };
             let made = changes.len();
-            changes.retain(|change| apply_whole(change, &mut values));
+            changes.retain(|change| replay_or_undo(change, &mut values));
             let _dropped;
             let mut inner = self.lock();
             if changes.len() < made {
-                let context = "a change panicked while it was made again after a save";
+                let context = "a change panicked while it was replayed after a save";
                 inner.note_failure(Error::new(ErrorKind::Panicked, context));
             }
             let current = (inner.revision, inner.emptied) == started;
@@ -106,7 +107,7 @@ impl State {
         }
     }
 
-    /// Shows what is stored, unless something was changed since.
+    /// Shows the stored values, unless there are unsaved changes. Returns whether it did.
     fn show_base(&self) -> bool {
         let _dropped;
         let mut inner = self.lock();
@@ -119,12 +120,12 @@ impl State {
         true
     }
 
-    /// Whether the session has the id that it was loaded with, and keeps it.
+    /// Whether the next commit keeps the id of the session.
     pub(crate) fn keeps_id(&self) -> bool {
         self.lock().keeps_id()
     }
 
-    /// How often all changes were dropped.
+    /// The number of times that all values and changes were dropped.
     pub(crate) fn emptied(&self) -> u64 {
         self.lock().emptied
     }
@@ -134,7 +135,7 @@ impl State {
         self.lock().completed
     }
 
-    /// The error of the last commit after the first `completed` ones. It counts as seen from now on.
+    /// Returns the error of the last commit after the first `completed` ones, and marks it as returned to a caller.
     pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
         let mut inner = self.lock();
         inner.earlier_unseen.take_if(|failure| failure.number > completed);
@@ -143,19 +144,19 @@ impl State {
         Some(failure.error.clone())
     }
 
-    /// The error of a failed commit that no caller has seen.
+    /// Returns the error of a failed commit that was not returned to a caller.
     pub(crate) fn unseen_failure(&self) -> Option<Error> {
         let inner = self.lock();
         let last = inner.failure.as_ref().filter(|failure| !failure.seen);
         inner.earlier_unseen.as_ref().or(last).map(|failure| failure.error.clone())
     }
 
-    /// The error of the last commit that failed.
+    /// Returns the error of the last commit that failed.
     pub(crate) fn last_failure(&self) -> Option<Error> {
         self.lock().failure.as_ref().map(|failure| failure.error.clone())
     }
 
-    /// The session, if the response only has to renew the cookie of the id that the browser sent.
+    /// Returns the record of the session if the response only renews the cookie of the id that the browser sent.
     pub(crate) fn renewal(&self) -> Option<Live> {
         let inner = self.lock();
         match &inner.carrier {
@@ -166,12 +167,12 @@ impl State {
         }
     }
 
-    /// Sends no cookie after all.
+    /// Cancels sending a cookie.
     pub(crate) fn withdraw_cookie(&self) {
         self.lock().cookie = CookieEffect::None;
     }
 
-    /// What the response head does with the cookie, if anything. From now on the head counts as sent.
+    /// Marks the response head as sent, and returns what it does with the cookie, if anything.
     pub(crate) fn send_head(&self) -> Option<(CookieEffect, Carrier, Lifetime)> {
         let mut inner = self.lock();
         inner.head_sent = true;
@@ -179,8 +180,9 @@ impl State {
         (effect != CookieEffect::None).then(|| (effect, inner.carrier.clone(), inner.base.lifetime()))
     }
 
-    /// As [`send_head`](Self::send_head), for a session that was only read. Returns false and does nothing if there is
-    /// anything to save, to send or to seal again.
+    /// Marks the response head as sent if the session was only read.
+    ///
+    /// Returns false and does nothing if there is anything to save, to send or to seal again.
     pub(crate) fn send_head_unchanged(&self) -> bool {
         let mut inner = self.lock();
         let unchanged = !inner.is_modified() && inner.cookie == CookieEffect::None && inner.failure.is_none();
@@ -191,7 +193,7 @@ impl State {
         true
     }
 
-    /// Whether the response has a cookie to send or to remove.
+    /// Whether the response sets or removes the cookie.
     pub(crate) fn has_cookie_to_send(&self) -> bool {
         self.lock().cookie != CookieEffect::None
     }
@@ -201,8 +203,8 @@ impl State {
     }
 }
 
-/// Makes a change again. Returns false if it panics; `values` are then as before.
-fn apply_whole(change: &Change, values: &mut Values) -> bool {
+/// Replays a change. Returns false if it panics, and then leaves `values` unchanged.
+fn replay_or_undo(change: &Change, values: &mut Values) -> bool {
     let mut changed = values.clone();
     let made = catch_unwind(AssertUnwindSafe(|| replay(|| change.apply(&mut changed)))).is_ok();
     if made {

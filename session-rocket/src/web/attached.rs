@@ -1,4 +1,4 @@
-//! The attached session type: what the fairing leaves for the guards, and the session that all guards of a request share.
+//! The managed state of an attached session type, and the session that all guards of a request share.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::commit::Engine;
 use crate::session::{Core, Session, SessionData};
 use crate::store::Store;
 
-/// What an attached fairing leaves in Rocket's managed state.
+/// The data that an attached fairing puts into Rocket's managed state.
 pub(super) struct Attached<T> {
     pub engine: Arc<Engine>,
     pub cookie: CookieSettings,
@@ -26,7 +26,7 @@ pub(super) struct Attached<T> {
     pub data: PhantomData<fn() -> T>,
 }
 
-/// A sweeper that is to be started at liftoff.
+/// A sweep task to start at liftoff.
 pub(super) struct Sweep {
     pub store: Arc<dyn Store>,
     pub interval: std::time::Duration,
@@ -34,12 +34,12 @@ pub(super) struct Sweep {
 }
 
 impl<T> Attached<T> {
-    /// Whether a request that only reads its session may renew it.
+    /// Whether a request that only reads its session can renew it.
     pub(super) fn renews(&self) -> bool {
         self.engine.rules().policy.refresh != Refresh::OnSave || self.engine.has_former_keys()
     }
 
-    /// Whether a request that never looked at its session renews it all the same.
+    /// Whether a request that did not use its session renews it.
     pub(super) fn renews_unread(&self, request: &Request<'_>, status: Status) -> bool {
         self.engine.rules().policy.refresh == Refresh::Always
             && status.code < 500
@@ -47,11 +47,11 @@ impl<T> Attached<T> {
     }
 }
 
-/// What one request knows of its session of type `T`.
+/// The session of type `T` of one request, cached in the request.
 pub(super) struct Cached<T: SessionData> {
     session: OnceCell<Result<Session<T>>>,
     pub snapshot: OnceCell<T>,
-    /// The response is made: a session loaded from now on can no longer tell the browser anything.
+    /// Whether the response is made. A session that is loaded afterwards cannot send a cookie.
     pub responded: AtomicBool,
 }
 
@@ -64,12 +64,12 @@ impl<T: SessionData> Cached<T> {
         })
     }
 
-    /// The session, if a guard asked for it.
+    /// Returns the session if a guard has loaded it.
     pub(super) fn loaded(&self) -> Option<&Result<Session<T>>> {
         self.session.get()
     }
 
-    /// The session, loaded at its first use in the request.
+    /// Returns the session, and loads it at its first use in the request.
     pub(super) async fn session(&self, request: &Request<'_>) -> &Result<Session<T>> {
         self.session
             .get_or_init(|| async {
@@ -100,10 +100,10 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
     Ok(Session::new(Core::new(state, Arc::clone(engine))))
 }
 
-/// The status of a response that an error made.
+/// Returns the status of a response for an error.
 pub(super) fn status(error: &Error) -> Status {
     match error.kind() {
-        // A value that a visitor chose may cause these: it is nested too deeply, or the session is full.
+        // The input of a visitor can cause these errors, for example a value that is nested too deeply or too large.
         ErrorKind::Encode | ErrorKind::TooLarge => Status::UnprocessableEntity,
         kind if kind.is_drop() => Status::Conflict,
         kind if kind.is_transient() => Status::ServiceUnavailable,
@@ -111,7 +111,7 @@ pub(super) fn status(error: &Error) -> Status {
     }
 }
 
-/// Whether the fairing of `T` is missing; says so in the log.
+/// Returns whether the fairing of `T` is missing, and logs an error if it is.
 pub fn missing_fairing<T: SessionData>(rocket: &Rocket<Ignite>) -> bool {
     let missing = rocket.state::<Attached<T>>().is_none();
     if missing {

@@ -1,4 +1,4 @@
-//! The configuration: from `Rocket.toml` and the environment, over code, over defaults.
+//! The configuration. `Rocket.toml` and the environment override code, and code overrides the defaults.
 
 mod check;
 mod definition;

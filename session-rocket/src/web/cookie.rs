@@ -1,4 +1,4 @@
-//! The session cookie: how a request carries it, and how a response sets it.
+//! The session cookie: reading it from a request, and setting it in a response.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,17 +10,19 @@ use rocket::{Request, Response};
 use crate::base::clock::Timestamp;
 use crate::base::expiry::MAX_AGE;
 
-/// The most bytes in a `Set-Cookie` line. Browsers accept 4,096 for name and value (RFC 6265bis); RFC 6265 counted the
-/// attributes as well, and some proxies still do.
+/// The maximum length of a `Set-Cookie` line in bytes.
+///
+/// Browsers accept 4,096 bytes for name and value (RFC 6265bis). RFC 6265 also counted the attributes, and some proxies
+/// still do.
 pub(crate) const MAX_LINE: usize = 4096;
 
-/// The last second that an HTTP date can show, whose year has four digits.
+/// The last second that an HTTP date can represent, because its year has four digits.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// The most domains, from the request's host upwards, for which a removal with `Domain` is sent.
-const MOST_PARENTS: usize = 4;
+/// The maximum number of removals with `Domain` to send, starting with the host of the request.
+const MAX_PARENTS: usize = 4;
 
-/// What may surround the names and values of a `Cookie` header.
+/// The white space that may surround names and values in a `Cookie` header.
 const BLANKS: [char; 2] = [' ', '\t'];
 
 /// The session cookie's name and attributes.
@@ -35,10 +37,13 @@ pub(crate) struct CookieSettings {
 }
 
 impl CookieSettings {
-    /// The values that a request carries, in the order of its `Cookie` header. A browser has one `__Host-` cookie of a name.
+    /// Returns the session cookie values of a request, in the order of its `Cookie` header.
     ///
-    /// Rocket's jar decodes `%` in names and trims any white space, so a cookie with another name, set by a neighbouring host,
-    /// could pass for the session cookie. So the jar is read only in a local client, whose requests have no such header.
+    /// Only the first value of a `__Host-` cookie counts, because a browser has at most one such cookie of a name.
+    ///
+    /// Rocket's cookie jar decodes `%` in names and trims any white space. So a cookie with a different name, set by a
+    /// neighbouring host, could be taken for the session cookie. Therefore the jar is used only for requests of a local
+    /// client, which have no `Cookie` header.
     pub(crate) fn values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
         let mut headers = request.headers().get("cookie").peekable();
         let is_local = headers.peek().is_none();
@@ -52,18 +57,20 @@ impl CookieSettings {
         jar.into_iter().chain(values).take(most)
     }
 
-    /// The most bytes in a line of [`hold`](Self::hold), without the value.
+    /// Returns the maximum length of a line of [`hold`](Self::hold) without the value, in bytes.
     pub(crate) fn frame(&self) -> usize {
         self.hold("", Some(MAX_AGE), Timestamp::from_millis(0)).len()
     }
 
-    /// The number of cookies of this name in a request, whatever their values.
+    /// Returns the number of cookies of this name in a request.
     pub(crate) fn presented(&self, request: &Request<'_>) -> usize {
         self.values(request).count()
     }
 
-    /// Whether the browser withholds the cookie from this request because of `SameSite`. The browser withholds a `Strict`
-    /// cookie from every request that another site started, and a `Lax` cookie from all of them except plain links to a page.
+    /// Whether the browser withholds the cookie from this request because of `SameSite`.
+    ///
+    /// A browser withholds a `Strict` cookie from every request that another site started. It withholds a `Lax` cookie
+    /// from such requests unless they open a page with a safe method, as a link does.
     pub(crate) fn is_withheld_from(&self, request: &Request<'_>) -> bool {
         let header = |name| request.headers().get_one(name);
         if header("Sec-Fetch-Site") != Some("cross-site") {
@@ -85,9 +92,9 @@ impl CookieSettings {
         self.name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("__Host-"))
     }
 
-    /// The line that makes the browser hold `value` for `age`, or until the browser is closed.
+    /// Returns the `Set-Cookie` line that stores `value` in the browser for `age`, or until the browser is closed.
     ///
-    /// `age` counts from `now`. It is rounded up to whole seconds, and is at most 400 days.
+    /// `age` is counted from `now`. It is rounded up to whole seconds and limited to 400 days.
     pub(crate) fn hold(&self, value: &str, age: Option<Duration>, now: Timestamp) -> String {
         let mut line = self.without_lifetime(value, self.domain.as_deref());
         if let Some(age) = age {
@@ -100,14 +107,18 @@ impl CookieSettings {
         line
     }
 
-    /// The line that makes the browser forget the cookie. The attributes are those of [`hold`](Self::hold), because they tell
-    /// the browser which cookie to remove, and because browsers refuse a `__Host-` cookie without `Secure`, even a removal.
+    /// Returns the `Set-Cookie` line that removes the cookie from the browser.
+    ///
+    /// The attributes are those of [`hold`](Self::hold), because they identify the cookie, and because browsers refuse
+    /// a `__Host-` cookie without `Secure`, even to remove it.
     pub(crate) fn forget(&self) -> String {
         self.forget_in(self.domain.as_deref())
     }
 
-    /// The lines that make the browser forget cookies of the same name in other forms: without `Domain`, or with the domain of
-    /// the request's host or a parent. The browser may hold them because the configuration had another `cookie_domain`.
+    /// Returns the `Set-Cookie` lines that remove cookies of the same name with another `Domain`: without one, or with
+    /// the request's host or one of its parent domains.
+    ///
+    /// A browser can have such cookies because the configuration had another `cookie_domain`.
     pub(crate) fn forget_other_forms(&self, request: &Request<'_>) -> Vec<String> {
         if self.is_host_only_by_name() {
             return Vec::new();
@@ -117,11 +128,7 @@ impl CookieSettings {
         }
         let host = request.host().map(|host| host.domain().as_str()).filter(|host| is_domain(host));
         let parents = std::iter::successors(host, |name| name.split_once('.').map(|(_, parent)| parent));
-        parents
-            .take_while(|name| name.contains('.'))
-            .take(MOST_PARENTS)
-            .map(|name| self.forget_in(Some(name)))
-            .collect()
+        parents.take_while(|name| name.contains('.')).take(MAX_PARENTS).map(|name| self.forget_in(Some(name))).collect()
     }
 
     fn forget_in(&self, domain: Option<&str>) -> String {
@@ -130,8 +137,8 @@ impl CookieSettings {
         line
     }
 
-    /// The cookie and its attributes, without its lifetime. No name or attribute needs an escape, because the configuration
-    /// refuses such a name or attribute.
+    /// Returns the cookie and its attributes without its lifetime. Names and attributes need no escaping, because the
+    /// configuration accepts only those that need none.
     fn without_lifetime(&self, value: &str, domain: Option<&str>) -> String {
         let mut line = String::with_capacity(self.name.len() + value.len() + self.path.len() + 128);
         line.extend([&self.name, "=", value]);
@@ -161,7 +168,7 @@ fn is_domain(host: &str) -> bool {
         && host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
-/// Whether the browser asks for a part of a page: a style sheet, a script, an image, a font, a sound or a film.
+/// Whether the request is for a part of a page: a style sheet, a script, an image, a font, audio or video.
 pub(crate) fn is_subresource(request: &Request<'_>) -> bool {
     const PARTS: [&str; 7] = ["script", "style", "image", "font", "audio", "video", "track"];
     request.headers().get_one("Sec-Fetch-Dest").is_some_and(|destination| PARTS.contains(&destination))
@@ -173,13 +180,13 @@ pub(crate) fn is_cacheable(response: &Response<'_>) -> bool {
     directives.peek().is_some() && !directives.any(|token| is_private(token) || token.eq_ignore_ascii_case("no-cache"))
 }
 
-/// Adds a lifetime, and for old browsers the date on which it ends.
+/// Adds the lifetime, and the date on which it ends for old browsers.
 fn push_lifetime(line: &mut String, seconds: u64, until: SystemTime) {
     // Writing to a string cannot fail.
     let _ = write!(line, "; Max-Age={seconds}; Expires={}", HttpDate::from(until));
 }
 
-/// For the launch log.
+/// The text for the launch log.
 impl fmt::Display for CookieSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cookie `{}` (Path={}", self.name, self.path)?;
@@ -192,8 +199,9 @@ impl fmt::Display for CookieSettings {
     }
 }
 
-/// Puts the line of a cookie into a response, in place of lines for the same name, and keeps caches from storing the
-/// response. The lines of `removals` follow.
+/// Sets a cookie in a response, and prevents caches from storing the response.
+///
+/// `line` replaces `Set-Cookie` lines with the same name. The lines of `removals` follow.
 pub(crate) fn set(response: &mut Response<'_>, line: String, removals: Vec<String>) {
     let name = name_of(&line);
     if response.headers().get("Set-Cookie").any(|other| name_of(other) == name) {
@@ -212,18 +220,18 @@ pub(crate) fn set(response: &mut Response<'_>, line: String, removals: Vec<Strin
     }
 }
 
-/// The name of the cookie that a line sets.
+/// Returns the name of the cookie that a line sets.
 fn name_of(line: &str) -> &str {
     line.split(['=', ';']).next().unwrap_or_default().trim()
 }
 
-/// Whether a directive of `Cache-Control` keeps shared caches from storing the response.
+/// Whether a directive of `Cache-Control` prevents shared caches from storing the response.
 fn is_private(directive: &str) -> bool {
     let name = directive.split('=').next().unwrap_or_default().trim();
     name.eq_ignore_ascii_case("private") || name.eq_ignore_ascii_case("no-store")
 }
 
-/// Tells caches that the response depends on the cookies.
+/// Adds `Vary: Cookie`, which tells caches that the response depends on the cookies.
 pub(crate) fn vary(response: &mut Response<'_>) {
     let mut others = String::new();
     for token in tokens(response, "Vary") {
@@ -239,15 +247,15 @@ pub(crate) fn vary(response: &mut Response<'_>) {
     }
 }
 
-/// The elements of a list header.
+/// Returns the elements of a list header.
 fn tokens<'h>(response: &'h Response<'_>, name: &'h str) -> impl Iterator<Item = &'h str> {
     let lists = response.headers().get(name).flat_map(|list| list.split(','));
     lists.map(str::trim).filter(|token| !token.is_empty())
 }
 
-/// Turns a response into an empty one with `status`, because the save failed and nothing may look like a success.
+/// Replaces a response with an empty one with `status`, because a failed save must not look like a success.
 ///
-/// Removes every cookie and every header that describes, locates or caches the lost content, and keeps the other headers.
+/// Removes all cookies and all headers that describe, locate or cache the removed content. Keeps the other headers.
 pub(crate) fn fail(response: &mut Response<'_>, status: Status) {
     let kept: Vec<Header<'static>> = response
         .headers()
@@ -255,7 +263,7 @@ pub(crate) fn fail(response: &mut Response<'_>, status: Status) {
         .filter(|header| !is_about_content(header.name.as_str()))
         .map(|header| Header::new(header.name.as_str().to_owned(), header.value.into_owned()))
         .collect();
-    // A new response, because there is no other way to drop an upgrade handler.
+    // A new response is needed, because there is no other way to remove an upgrade handler.
     *response = Response::new();
     for header in kept {
         response.adjoin_header(header);
@@ -264,7 +272,7 @@ pub(crate) fn fail(response: &mut Response<'_>, status: Status) {
     mark_failed(response);
 }
 
-/// Adds the headers of an error response: caches must not store it, and a 503 says when to try again.
+/// Adds the headers of an error response: caches must not store it, and a 503 says when to retry.
 pub(crate) fn mark_failed(response: &mut Response<'_>) {
     response.set_raw_header("Cache-Control", "no-store");
     if response.status() == Status::ServiceUnavailable {
@@ -272,7 +280,7 @@ pub(crate) fn mark_failed(response: &mut Response<'_>) {
     }
 }
 
-/// Whether a header makes sense only with the content that it came with.
+/// Whether a header describes the content, and so must be removed with it.
 fn is_about_content(name: &str) -> bool {
     const NAMES: [&str; 14] = [
         "Location",
@@ -287,12 +295,12 @@ fn is_about_content(name: &str) -> bool {
         "Trailer",
         "Set-Cookie",
         "Clear-Site-Data",
-        // A proxy would replace the response by a file.
+        // With these two headers, a proxy would replace the response by a file.
         "X-Accel-Redirect",
         "X-Sendfile",
     ];
     let name = name.to_ascii_lowercase();
-    // A content security policy is about the page, not about the content's form.
+    // A content security policy is kept, because it does not describe the content.
     (name.starts_with("content-") && !name.starts_with("content-security-policy"))
         || NAMES.iter().any(|other| other.eq_ignore_ascii_case(&name))
 }

@@ -1,4 +1,4 @@
-//! Forms that only the site's own pages can post.
+//! Forms with CSRF protection.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,17 +17,19 @@ use crate::session::SessionData;
 /// The form field that carries the token.
 const FIELD: &str = "csrf_token";
 
-/// A form `F` posted by a page of the site itself: its hidden field `csrf_token` holds a
-/// [`csrf_token`](crate::Session::csrf_token) of the visitor's session of type `S`.
+/// A data guard for a form `F` that refuses forms from other sites.
 ///
-/// Used as Rocket's [`Form`], for urlencoded and multipart forms alike. A token that is missing, another session's, or
-/// older than the last login is refused with 403 before anything is said about the other fields; what is wrong with
-/// those is answered as [`Form`] does. `F` does not declare the field `csrf_token`: it never sees it. A form that is a
-/// button only is a `CsrfForm<S>`.
+/// The form must have a hidden field `csrf_token` with a [`csrf_token`](crate::Session::csrf_token) of the visitor's
+/// session of type `S`. `F` does not declare this field. Use `CsrfForm<S>` for a form that has no other fields, such as
+/// a button.
 ///
-/// Reading the token stores nothing and sends no cookie. A browser sends a form that another site made with the cookie
-/// where `same_site` is `"None"`, and where it does not know the attribute: the token is the defence that depends on
-/// neither (OWASP, _Cross-Site Request Forgery Prevention_: synchronizer token).
+/// `CsrfForm` replaces Rocket's [`Form`], for urlencoded and multipart forms. It checks the token first, and refuses
+/// the form with 403 if the token is missing, belongs to another session, or is older than the last login. Invalid
+/// values in other fields have the same result as with [`Form`].
+///
+/// Verifying the token does not change the session and sends no cookie. The token also protects a site if `same_site`
+/// is `"None"` or a browser does not support `SameSite` (OWASP, _Cross-Site Request Forgery Prevention_: synchronizer
+/// token).
 ///
 /// ```
 /// use rocket::{FromForm, get, post, response::content::RawHtml};
@@ -63,7 +65,7 @@ pub struct CsrfForm<S, F = NoFields> {
 }
 
 impl<S, F> CsrfForm<S, F> {
-    /// The form itself.
+    /// Returns the form.
     pub fn into_inner(self) -> F {
         self.form
     }
@@ -89,7 +91,7 @@ impl<S, F: fmt::Debug> fmt::Debug for CsrfForm<S, F> {
     }
 }
 
-/// A form without fields besides the token: a button.
+/// A form that has no fields besides the token, such as a button.
 #[derive(Debug, Clone, Copy)]
 pub struct NoFields;
 
@@ -108,12 +110,12 @@ impl<'v> FromForm<'v> for NoFields {
     }
 }
 
-/// Why a [`CsrfForm`] was refused.
+/// The reason why a [`CsrfForm`] was refused.
 ///
-/// A handler that takes a `Result` answers a refused form itself; otherwise the catcher of the status does.
+/// A handler that takes `Result<CsrfForm<S, F>, CsrfError<'_>>` can respond to a refused form itself. Otherwise, Rocket
+/// calls the catcher of the status.
 ///
-/// Neither `Display` nor `Debug` shows a value that was posted, because Rocket writes them to the log. They show the names of
-/// invalid fields.
+/// `Display` and `Debug` show the names of invalid fields, but no posted value, because Rocket logs them.
 ///
 /// ```
 /// # use rocket::{FromForm, http::Status, post};
@@ -134,22 +136,22 @@ impl<'v> FromForm<'v> for NoFields {
 /// ```
 #[non_exhaustive]
 pub enum CsrfError<'v> {
-    /// The token is missing or not of this session: 403.
+    /// The token is missing, or it is not a token of this session. The status is 403.
     Token,
-    /// The session cannot be loaded: 503, or 500 where the fairing is missing.
+    /// The session cannot be loaded. The status is 503, or 500 if the fairing is not attached.
     Session(Error),
-    /// The form itself is wrong: the status that [`Form`] answers with.
+    /// A field of the form is missing or invalid. The status is the one that [`Form`] would fail with.
     Form(form::Errors<'v>),
 }
 
 impl fmt::Display for CsrfError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Token => f.write_str("the CSRF token is missing or not of this session"),
-            Self::Session(_) => f.write_str("the session of a form cannot be loaded"),
+            Self::Token => f.write_str("the CSRF token is missing, or it is not a token of this session"),
+            Self::Session(_) => f.write_str("cannot load the session of a form"),
             Self::Form(errors) => {
                 let fields = errors.iter().filter_map(|error| error.name.as_ref()).map(ToString::to_string);
-                write!(f, "{} errors in a form's fields {:?}", errors.len(), fields.collect::<Vec<_>>())
+                write!(f, "{} errors in the form fields {:?}", errors.len(), fields.collect::<Vec<_>>())
             }
         }
     }
@@ -173,7 +175,7 @@ impl std::error::Error for CsrfError<'_> {
     }
 }
 
-/// A session type, as the first parameter of [`CsrfForm`].
+/// A session type as the first parameter of [`CsrfForm`], with its own compiler message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a session type",
     note = "if `{Self}` is the form, write `CsrfForm<YourSession, {Self}>`: the session type comes first",
@@ -181,7 +183,7 @@ impl std::error::Error for CsrfError<'_> {
 )]
 pub trait FormSession: SessionData {}
 
-// Otherwise rustc reports the missing `SessionData`, without these notes.
+// Without this attribute, rustc reports the missing `SessionData` instead, without these notes.
 #[diagnostic::do_not_recommend]
 impl<T: SessionData> FormSession for T {}
 
@@ -209,20 +211,20 @@ impl<'r, S: FormSession, F: FromForm<'r>> FromData<'r> for CsrfForm<S, F> {
     }
 }
 
-/// Aborts the launch when a mounted route takes a form of a session whose fairing is not attached.
+/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<S: SessionData, F> Sentinel for CsrfForm<S, F> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<S>(rocket)
     }
 }
 
-/// What was posted: the token, and the form that the other fields make or fail to make.
+/// A parsed form: the token, and the result of parsing the other fields.
 struct Posted<'v, F> {
     token: Option<&'v str>,
     form: form::Result<'v, F>,
 }
 
-/// What was posted, while it is read.
+/// The state while a form is parsed.
 struct Reading<'v, F: FromForm<'v>> {
     token: Option<&'v str>,
     form: F::Context,
@@ -238,7 +240,7 @@ impl<'v, F: FromForm<'v>> FromForm<'v> for Posted<'v, F> {
 
     fn push_value(reading: &mut Self::Context, field: ValueField<'v>) {
         if field.name.source() == FIELD {
-            // Of several, the first: a page of the site's own has one.
+            // Only the first token counts, because a page of the site sends exactly one.
             reading.token.get_or_insert(field.value);
         } else {
             F::push_value(&mut reading.form, field);
@@ -246,7 +248,7 @@ impl<'v, F: FromForm<'v>> FromForm<'v> for Posted<'v, F> {
     }
 
     async fn push_data(reading: &mut Self::Context, field: DataField<'v, '_>) {
-        // A token is a text: a file of that name is neither that nor a field of the form.
+        // A file is never a token, and `F` does not have a field of this name.
         if field.name.source() == FIELD {
             return;
         }

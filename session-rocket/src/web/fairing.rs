@@ -1,5 +1,5 @@
-//! The fairing: reads the configuration, opens the store, and commits each request's session before the response
-//! head is sent.
+//! The fairing, which reads the configuration, opens the store, and commits the session of each request before Rocket
+//! sends the response head.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::store::{self, Store};
 /// Where the fairing gets its store from.
 #[derive(Clone)]
 enum Source {
-    /// The configuration's `store` URL.
+    /// The `store` URL of the configuration.
     Url,
     Object(Arc<dyn Store>),
     /// A pool whose connect options the store's own connections use.
@@ -36,10 +36,19 @@ enum Source {
     SharedPool(store::sql::Pool),
 }
 
-/// The fairing that loads and saves sessions of type `T`; see [`Session::fairing`].
+/// The fairing that loads and saves the sessions of type `T`.
 ///
-/// Attach session fairings after all other fairings: a fairing that runs later can still read a session, but its changes are
-/// not saved. If two fairings of one session type are attached, Rocket keeps the last one, so a test can replace the site's.
+/// [`Session::fairing`] creates it. Attach session fairings after all other fairings, because the changes of a fairing
+/// that runs later are not saved. If two fairings of one session type are attached, Rocket uses the last one, so a test
+/// can replace the fairing of the site.
+///
+/// ```
+/// # use session_rocket::{Config, Session};
+/// # #[derive(Session)]
+/// # struct Visitor { num_visits: u32 }
+/// let config = Config::new().store("memory:").cookie_name("visitor");
+/// let rocket = rocket::build().attach(Session::<Visitor>::fairing().config(config));
+/// ```
 pub struct SessionFairing<T> {
     config: Config,
     source: Source,
@@ -48,8 +57,11 @@ pub struct SessionFairing<T> {
 }
 
 impl<T: SessionData> Session<T> {
-    /// The fairing to attach: configured by the table `[default.session]` in `Rocket.toml`, or the one named with
-    /// `#[session(config = "…")]`, and by the environment variable `ROCKET_SESSION`.
+    /// Creates the fairing to attach to Rocket.
+    ///
+    /// It reads its configuration from the table `[default.session]` in `Rocket.toml` and from the environment variable
+    /// `ROCKET_SESSION`. `#[session(config = "…")]` changes the name of both: `config = "admin"` reads
+    /// `[default.admin]` and `ROCKET_ADMIN`.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -68,34 +80,36 @@ impl<T: SessionData> Session<T> {
 }
 
 impl<T> SessionFairing<T> {
-    /// Values for what neither `Rocket.toml` nor the environment sets.
+    /// Sets the configuration for all keys that neither `Rocket.toml` nor the environment sets.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Keeps sessions in this store, whatever the configuration's `store` says. A configured `cache` is put in front of it.
+    /// Uses this store instead of the `store` of the configuration.
+    ///
+    /// A configured `cache` is used in front of it.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         self.source = Source::Object(Arc::new(store));
         self
     }
 
-    /// Keeps sessions in the database of the application's pool, whatever the configuration's `store` says.
+    /// Stores sessions in the database of the application's pool, instead of the `store` of the configuration.
     ///
-    /// The pool is a `SqlitePool`, `PgPool` or `MySqlPool` of [`sqlx`](crate::sqlx). The fairing opens connections of its
-    /// own with the pool's connect options, at most `max_connections` of the configuration (10 by default; for SQLite, 4 that
-    /// read and one that writes). A handler that holds a connection of the pool therefore never waits for its own session.
-    /// If the application changes the connect options of a PostgreSQL or MySQL pool, for example because its password
-    /// rotates, new connections of the fairing use the changed options.
+    /// The pool is a `SqlitePool`, `PgPool` or `MySqlPool` of [`sqlx`](crate::sqlx). The fairing opens its own
+    /// connections with the connect options of the pool, at most `max_connections` of the configuration (by default 10;
+    /// for SQLite, 4 to read and one to write). So a handler that holds a connection of the pool never waits for its
+    /// own session. If the application changes the connect options of a PostgreSQL or MySQL pool, for example to rotate
+    /// a password, new connections of the fairing use the new options.
     ///
-    /// Hooks of the pool (`after_connect`, `before_acquire`, `after_release`) do not run on these connections. Put what
-    /// sessions need into the connect options, such as `PgConnectOptions::options([("search_path", "app")])` or
+    /// The hooks of the pool (`after_connect`, `before_acquire`, `after_release`) do not run on these connections. Put
+    /// settings that sessions need into the connect options, with `PgConnectOptions::options` or
     /// `SqliteConnectOptions::pragma`, or use [`shared_pool`](Self::shared_pool).
     ///
-    /// The fairing shares the connections of an in-memory SQLite pool, because the data of an in-memory database belongs to
-    /// the connections that created it. The hazard of [`shared_pool`](Self::shared_pool) applies to such a pool.
+    /// If the pool is of an in-memory SQLite database, the fairing uses its connections, because another connection
+    /// would not see the same data. The hazard of [`shared_pool`](Self::shared_pool) then applies.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
     pub fn pool(mut self, pool: impl store::sql::IntoPool) -> Self {
@@ -103,15 +117,15 @@ impl<T> SessionFairing<T> {
         self
     }
 
-    /// Keeps sessions in the database of the application's pool, and borrows the pool's connections.
+    /// Stores sessions in the database of the application's pool, and uses the pool's connections.
     ///
-    /// For applications that set up connections in hooks of the pool, such as a search path, a role or an encryption key in
-    /// `after_connect`. The pool's settings stay as they are, and `max_connections` of the configuration has no effect.
+    /// Use it if hooks of the pool set up its connections, for example with a search path, a role or an encryption key
+    /// in `after_connect`. The setting `max_connections` of the configuration has no effect.
     ///
     /// # Hazard
     /// A request needs a second connection of the pool if its handler or a guard holds one while the session loads or
-    /// [`save`](Session::save) runs. If as many requests as the pool has connections do this at once, all of them wait until
-    /// the pool gives up (`acquire_timeout`), or the session does (`timeout`) and the request ends with 503. Release the
+    /// [`save`](Session::save) runs. If all connections of the pool are held by such requests, these requests wait for
+    /// each other until the pool's `acquire_timeout` or the session's `timeout` expires, and fail with 503. Release the
     /// connection before you use the session, or use [`pool`](Self::pool).
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
@@ -120,7 +134,10 @@ impl<T> SessionFairing<T> {
         self
     }
 
-    /// Takes the time from `clock`: for tests that move it, and keep an `Arc` of it.
+    /// Uses `clock` as the source of time, instead of [`SystemClock`].
+    ///
+    /// A test passes an `Arc` of a [`ManualClock`](crate::ManualClock), keeps a clone of the `Arc`, and moves the
+    /// clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -164,7 +181,7 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
     }
 }
 
-/// Commits the session of a request and tells the browser.
+/// Commits the session of a request, and adds the result to the response.
 async fn respond<T: SessionData>(
     cached: &Cached<T>,
     attached: &Attached<T>,
@@ -173,7 +190,7 @@ async fn respond<T: SessionData>(
     renews: bool,
 ) {
     let scope = if response.status().code < 500 { CommitScope::Everything } else { CommitScope::LifecycleOnly };
-    // What is rare is boxed, or each response would take up the room of a load.
+    // Loading here is rare, so it is boxed. Otherwise the future of every response would be as large as that of a load.
     let session = match cached.loaded() {
         Some(session) => session,
         None => Box::pin(cached.session(request)).await,
@@ -189,12 +206,12 @@ async fn respond<T: SessionData>(
         }
     };
     let (update, saved) = session.core().respond(scope, renews).await;
-    report(session, saved, response);
-    tell(update, attached, request, response);
+    add_result(session, saved, response);
+    add_cookie(update, attached, request, response);
 }
 
-/// Makes the response say whether its session was saved.
-fn report<T: SessionData>(session: &Session<T>, saved: Result<()>, response: &mut Response<'_>) {
+/// Adds the headers for the result of the save, and replaces the response if the save failed.
+fn add_result<T: SessionData>(session: &Session<T>, saved: Result<()>, response: &mut Response<'_>) {
     match saved {
         Err(error) if error.kind().is_drop() => {
             cookie::vary(response);
@@ -203,7 +220,7 @@ fn report<T: SessionData>(session: &Session<T>, saved: Result<()>, response: &mu
         Ok(()) => {
             cookie::vary(response);
             let failed = session.core().state.last_failure();
-            // The handler answered with what its own save failed with.
+            // The handler returned the error of its own `save`.
             if failed.is_some_and(|error| response.status() == status(&error)) {
                 cookie::mark_failed(response);
             }
@@ -215,26 +232,27 @@ fn report<T: SessionData>(session: &Session<T>, saved: Result<()>, response: &mu
     }
 }
 
-/// Logs that changes are not saved. For a withheld cookie, only the first line is a warning, because any other site can
-/// cause such requests.
+/// Logs that changes are not saved. For a withheld cookie, only the first message is a warning, because any other site
+/// can cause such requests.
 fn log_drop<T: SessionData>(error: &Error) {
-    static CURE_LOGGED: AtomicBool = AtomicBool::new(false);
+    static FIX_LOGGED: AtomicBool = AtomicBool::new(false);
     let (name, error) = (T::NAME, Chain(error));
     if error.0.kind() != ErrorKind::Withheld {
         log::warn!(target: "session_rocket", "changes of a session of type `{name}` are not saved: {error}");
-    } else if CURE_LOGGED.swap(true, Ordering::Relaxed) {
+    } else if FIX_LOGGED.swap(true, Ordering::Relaxed) {
         log::debug!(target: "session_rocket", "changes of a session of type `{name}` are not saved: {error}");
     } else {
         log::warn!(
             target: "session_rocket",
-            "changes of a session of type `{name}` are not saved: {error}. If such requests need a session, answer them \
-             with a page that loads the real one, or give them a session type of its own with `same_site = \"None\"`",
+            "changes of a session of type `{name}` are not saved: {error}; if such requests need a session, respond with \
+             a page that loads the real one with `<meta http-equiv=\"refresh\">`, or use a separate session type with \
+             `same_site = \"None\"`",
         );
     }
 }
 
-/// Sets or removes the session cookie. If the request had several cookies of the name, the others are removed.
-fn tell<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
+/// Sets or removes the session cookie. If the request had several cookies of the name, removes the others.
+fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
     let settings = &attached.cookie;
     match update {
         CookieUpdate::None => {}
@@ -259,9 +277,9 @@ impl<T: SessionData> SessionFairing<T> {
         let by_url = matches!(self.source, Source::Url);
         let settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
         refuse_anonymous_expiry::<T>(&settings)?;
-        let registry = rocket
-            .state::<Registry>()
-            .ok_or_else(|| Error::new(ErrorKind::Config, "the registry of session types is not managed"))?;
+        let registry = rocket.state::<Registry>().ok_or_else(|| {
+            Error::new(ErrorKind::Config, "internal error: Rocket does not manage the registry of session types")
+        })?;
         let mut entry = Entry::of::<T>(&settings.cookie.name);
         registry.refuse_clashes(&entry)?;
         let rules = self.rules(&settings);
@@ -290,7 +308,7 @@ impl<T: SessionData> SessionFairing<T> {
         }
     }
 
-    /// Opens the store, and says in `entry` what other session types have to know of it.
+    /// Opens the store, and records it in `entry` for other session types.
     async fn store_of(
         &self,
         registry: &Registry,
@@ -309,7 +327,7 @@ impl<T: SessionData> SessionFairing<T> {
         Ok((store, sweep))
     }
 
-    /// The store, and whether it is swept already, for another session type.
+    /// Returns the store, and whether a sweep task of another session type already runs for it.
     async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
         match &self.source {
             Source::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
@@ -334,7 +352,7 @@ impl<T: SessionData> SessionFairing<T> {
     }
 }
 
-/// Refuses a setting that has no effect on a session type without identity.
+/// Refuses `anonymous_expiry` for a session type without an identity, where it has no effect.
 fn refuse_anonymous_expiry<T: SessionData>(settings: &Settings) -> Result<()> {
     if settings.policy.anonymous_lifetime == settings.policy.lifetime || T::schema().identity().is_some() {
         return Ok(());
@@ -346,25 +364,25 @@ fn refuse_anonymous_expiry<T: SessionData>(settings: &Settings) -> Result<()> {
     Err(Error::new(ErrorKind::Config, context))
 }
 
-/// Warns at launch that a user's sessions can be neither listed nor revoked.
+/// Warns at launch if the store can neither list nor revoke the sessions of a user.
 fn warn_without_index<T: SessionData>(store: &dyn Store) {
     if T::schema().identity().is_some() && !store.has_identity_index() {
         log::warn!(
             target: "session_rocket",
-            "session type `{}` has an identity, but this store keeps no index of identities: it can neither list \
-             nor revoke all sessions of a user",
+            "session type `{}` has an identity, but this store keeps no index of identities: all sessions of a user \
+             can be neither listed nor revoked",
             T::NAME,
         );
     }
 }
 
-/// What keeps sessions in their own cookies.
+/// Creates the engine for sealed cookies, and warns if its key is random.
 fn sealing(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> CookieEngine {
     if seal.random {
         log::warn!(
             target: "session_rocket",
-            "session type `{}`: no secret key is set, so its sessions end with this process: set `secret_keys`, or \
-             Rocket's `secret_key`, to what `openssl rand -base64 32` prints",
+            "session type `{}`: no secret key is set, so its sessions end when this process ends: set `secret_keys`, \
+             or Rocket's `secret_key`, to what `openssl rand -base64 32` prints",
             rules.schema.type_name(),
         );
     }

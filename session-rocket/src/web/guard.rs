@@ -1,4 +1,4 @@
-//! The request guards: `Session<T>`, and `&T` by what the derive makes of [`snapshot`].
+//! The request guards: `Session<T>`, and `&T`, which the derive implements with [`snapshot`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,18 +16,17 @@ use crate::session::Session;
 use crate::session::SessionData;
 use crate::state::change::View;
 
-/// For handlers that return the error with `?`: the error is logged, and the catcher of its status answers. The status
-/// is 422 for a value that cannot be saved ([`ErrorKind::Encode`], [`ErrorKind::TooLarge`]), 409 for changes that were
-/// dropped ([`ErrorKind::Ended`], [`ErrorKind::Withheld`]), 503 for an error of the
-/// store that may be over soon ([`ErrorKind::is_transient`]), and 500 for a mistake of the application.
+/// Lets a handler return the error with `?`: logs the error, and Rocket calls the catcher of the status.
+///
+/// [`ErrorKind`] lists the status of each kind.
 impl<'r> Responder<'r, 'static> for Error {
     fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
-        log::error!(target: "session_rocket", "a handler returned a session's error: {}", Chain(&self));
+        log::error!(target: "session_rocket", "a handler returned a session error: {}", Chain(&self));
         Err(status(&self))
     }
 }
 
-/// The live session. Fails with 503 when the store cannot be read, with 500 where the fairing is missing.
+/// The live session. The guard fails with 503 if the store cannot be read, and with 500 if the fairing is not attached.
 #[rocket::async_trait]
 impl<'r, T: SessionData> FromRequest<'r> for Session<T> {
     type Error = Error;
@@ -40,17 +39,17 @@ impl<'r, T: SessionData> FromRequest<'r> for Session<T> {
     }
 }
 
-/// Aborts the launch when a mounted route takes a session whose fairing is not attached.
+/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<T: SessionData> Sentinel for Session<T> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<T>(rocket)
     }
 }
 
-/// What the guard of a snapshot gives.
+/// The future that the guard of a snapshot returns.
 pub type SnapshotFuture<'f, 'r, T> = Pin<Box<dyn Future<Output = Outcome<&'r T, Error>> + Send + 'f>>;
 
-/// The read-only snapshot of a session: taken at its first use in the request, and the same until the request ends.
+/// Returns the read-only snapshot of a session, which is taken once per request.
 pub fn snapshot<'f, 'r: 'f, 'a: 'f, T: SessionData>(request: &'r Request<'a>) -> SnapshotFuture<'f, 'r, T> {
     Box::pin(async move {
         let cached = Cached::<T>::of(request);

@@ -1,4 +1,4 @@
-//! Rocket's edge: the only folder that names Rocket.
+//! The integration with Rocket. Other folders must not name Rocket.
 
 mod attached;
 pub(crate) mod config;

@@ -1,5 +1,6 @@
-//! Warnings about a `Secure` cookie on a site that browsers reach over plain HTTP. Browsers drop such a cookie silently,
-//! so every request starts a new session.
+//! Warnings about a `Secure` cookie on a site that browsers reach over plain HTTP.
+//!
+//! Browsers drop such a cookie silently, so every request starts a new session.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,25 +9,26 @@ use std::sync::{Mutex, PoisonError};
 use rocket::Request;
 use rocket::figment::Figment;
 
-/// The number of visitors that are remembered.
+/// The maximum number of visitors to count.
 const VISITORS: usize = 16;
 
-/// The number of new cookies for one visitor, who never returns a cookie, that triggers the warning.
+/// The number of new cookies for one visitor that triggers the warning, if the visitor never sends a cookie back.
 const SUSPICIOUS: u32 = 3;
 
-/// Watches one session type.
+/// The warnings of one session type.
 pub(super) struct PlainHttp {
     type_name: &'static str,
     /// Whether the cookie is `Secure` and Rocket serves plain HTTP.
     is_at_risk: bool,
     warned: AtomicBool,
     hasher: RandomState,
-    /// Hashes of the visitors that got a cookie but sent none, and how often each did. The oldest is first.
+    /// The hashes of visitors that got a cookie but sent none, with the number of such requests. The oldest visitor is
+    /// first.
     visitors: Mutex<Vec<(u64, u32)>>,
 }
 
 impl PlainHttp {
-    /// Warns at launch if the cookie is `secure` and Rocket serves plain HTTP: says what a proxy must do.
+    /// Warns at launch if the cookie is `Secure` and Rocket serves plain HTTP, except in the profile `debug`.
     pub(super) fn at_launch(type_name: &'static str, secure: bool, figment: &Figment) -> Self {
         let has_tls = rocket::Config::try_from(figment).is_ok_and(|config| config.tls_enabled());
         let is_at_risk = secure && !has_tls;
@@ -42,8 +44,9 @@ impl PlainHttp {
         Self { type_name, is_at_risk, warned: AtomicBool::new(false), hasher: RandomState::new(), visitors }
     }
 
-    /// Notes that a request without a session cookie gets one. Warns once if one visitor gets a cookie again and again, over a
-    /// connection that no proxy calls secure.
+    /// Counts a request that sent no session cookie and gets one.
+    ///
+    /// Warns once if one visitor repeatedly gets a cookie over a connection that no proxy declares as HTTPS.
     pub(super) fn note(&self, request: &Request<'_>) {
         if !self.is_at_risk || self.warned.load(Ordering::Relaxed) || is_secure(request) {
             return;
@@ -52,18 +55,18 @@ impl PlainHttp {
         if self.count(visitor) >= SUSPICIOUS && !self.warned.swap(true, Ordering::Relaxed) {
             log::warn!(
                 target: "session_rocket",
-                "session type `{}`: a visitor keeps coming back without the `Secure` cookie just sent over plain HTTP: \
-                 browsers drop it. Serve HTTPS; a proxy that does should say so with `X-Forwarded-Proto: https`",
+                "session type `{}`: a visitor keeps coming back without the `Secure` cookie, because browsers drop it if \
+                 it comes over plain HTTP: serve HTTPS; if a proxy does, let it send `X-Forwarded-Proto: https`",
                 self.type_name,
             );
         }
     }
 
-    /// Counts this visitor; returns how often the visitor was counted, this time included.
+    /// Counts a visitor, and returns the new count.
     fn count(&self, visitor: u64) -> u32 {
         let mut visitors = self.visitors.lock().unwrap_or_else(PoisonError::into_inner);
         let known = visitors.iter().position(|(other, _)| *other == visitor);
-        let count = known.map_or(0, |place| visitors.remove(place).1) + 1;
+        let count = known.map_or(0, |index| visitors.remove(index).1) + 1;
         if visitors.len() == VISITORS {
             visitors.remove(0);
         }

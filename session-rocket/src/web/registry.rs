@@ -1,4 +1,4 @@
-//! The session types of one site. Types with the same store options share a store; no two types may share a cookie.
+//! The session types of one site. Types with the same store options share a store, but two types cannot share a cookie.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +21,7 @@ pub(super) struct Entry {
 }
 
 impl Registry {
-    /// The store that another session type has opened with the same options, and whether it is swept.
+    /// Returns the store that another session type opened with the same options, and whether a sweep task runs for it.
     pub(super) fn opened(&self, options: &store::Options) -> Option<(Arc<dyn Store>, bool)> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |entry: &&Entry| entry.opened.as_ref().is_some_and(|(other, _)| other.same_place(options));
@@ -34,10 +34,10 @@ impl Registry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
-    /// Refuses a session type that would read the sessions of another, because they have the same table, scope or cookie.
+    /// Refuses a session type that has the configuration table, the scope or the cookie of another session type.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`], naming both types and what to change.
+    /// [`ErrorKind::Config`]. The message names both types and what to change.
     pub(super) fn refuse_clashes(&self, new: &Entry) -> Result<()> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match entries.iter().find_map(|entry| entry.clash_with(new)) {
@@ -48,12 +48,13 @@ impl Registry {
 }
 
 impl Entry {
-    /// The entry of a type whose store is not open yet.
+    /// Creates the entry of a type whose store is not open yet.
     pub(super) fn of<T: SessionData>(cookie_name: &str) -> Self {
         let cookie_name = cookie_name.to_owned();
         Self { type_name: T::NAME, config: T::CONFIG, scope: T::SCOPE, cookie_name, opened: None, swept: false }
     }
-    /// What this type has in common with a new one, and what to change.
+
+    /// Returns a message that says what this type has in common with a new one, and what to change.
     fn clash_with(&self, new: &Self) -> Option<String> {
         let Self { type_name, config, scope, cookie_name, .. } = self;
         let both = format!("`{type_name}` and `{}`", new.type_name);

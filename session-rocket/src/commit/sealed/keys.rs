@@ -1,4 +1,4 @@
-//! Secret keys, and what is derived from them.
+//! Secret keys, and the keys that are derived from them.
 
 use std::fmt;
 
@@ -13,36 +13,38 @@ use sha2::Sha256;
 use crate::base::error::Result;
 use crate::base::id::random_bytes;
 
-/// How many bytes a key's id has.
+/// The length of a key's id in bytes.
 pub(super) const KEY_ID: usize = 4;
 
-/// How many bytes a secret key has at least.
-const SHORTEST: usize = 32;
+/// The minimum length of a secret key in bytes.
+const MIN_KEY: usize = 32;
 
-/// A secret that cookies are sealed with. It has no form to be read in.
+/// A secret that cookies are sealed with. It has no `Display`, and `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SecretKey(Vec<u8>);
 
 impl SecretKey {
-    /// A key for as long as this process runs.
+    /// Draws a random key, which is lost when the process ends.
     pub(crate) fn random() -> Result<Self> {
-        random_bytes::<SHORTEST>().map(|bytes| Self(bytes.to_vec()))
+        random_bytes::<MIN_KEY>().map(|bytes| Self(bytes.to_vec()))
     }
 
-    /// `None` when it is too short.
+    /// Creates a key. Returns `None` if there are too few bytes.
     pub(crate) fn new(bytes: Vec<u8>) -> Option<Self> {
-        (bytes.len() >= SHORTEST).then_some(Self(bytes))
+        (bytes.len() >= MIN_KEY).then_some(Self(bytes))
     }
 
-    /// From hexadecimal digits, or from base64 in either alphabet, padded or not: the forms of Rocket's `secret_key`.
+    /// Parses hexadecimal digits or base64, in both alphabets, with or without padding. Rocket's `secret_key` has the
+    /// same forms.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let text = text.trim();
-        // By its letters alone: a shorter key in hexadecimal digits is not to pass for a longer one in base64.
+        // A string of hexadecimal digits is never read as base64, because a key that is too short would then seem long
+        // enough.
         let is_hex = text.bytes().all(|b| b.is_ascii_hexdigit());
         Self::new(if is_hex { from_hex(text)? } else { from_base64(text)? })
     }
 
-    /// Rocket's way to say that there is none.
+    /// Whether all bytes are zero, which is how Rocket represents a missing key.
     pub(crate) fn is_zero(&self) -> bool {
         self.0.iter().all(|byte| *byte == 0)
     }
@@ -65,7 +67,7 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
     GeneralPurpose::new(&alphabet, padding).decode(text).ok()
 }
 
-/// What one secret key gives: a key for each purpose, and the name that a cookie calls it by.
+/// The keys that are derived from one secret key, and the key id that names them in a cookie.
 pub(super) struct DerivedKeys {
     pub(super) id: [u8; KEY_ID],
     pub(super) mac: Hmac<Sha256>,
@@ -87,6 +89,6 @@ impl DerivedKeys {
 
 fn expand<const N: usize>(source: &Hkdf<Sha256>, purpose: &str) -> [u8; N] {
     let mut key = [0; N];
-    source.expand(purpose.as_bytes(), &mut key).expect("HKDF-SHA-256 gives up to 8,160 bytes");
+    source.expand(purpose.as_bytes(), &mut key).expect("`N` is below 8,160 bytes, the limit of HKDF-SHA-256");
     key
 }

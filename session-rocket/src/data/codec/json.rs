@@ -1,4 +1,4 @@
-//! JSON texts: written, compared, and cut into parts that are slices of the text.
+//! Writes JSON, compares JSON, and splits it into parts without copying.
 
 use std::fmt;
 
@@ -11,17 +11,18 @@ use serde_json::value::RawValue;
 use crate::data::faithful::Unencodable;
 
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencodable> {
-    // The text of a serializer's own error may hold the value: it is not passed on.
+    // The error is not passed on, because a message from the application may contain the value.
     serde_json::to_vec(value).map(Bytes::from).map_err(|error| match error.classify() {
         Category::Data => Unencodable::Refused,
         _ => Unencodable::NotJson,
     })
 }
 
-/// How many levels are compared part by part, as many as `serde_json` decodes. Deeper parts are compared as texts.
+/// The number of levels that are compared part by part: as many as `serde_json` decodes. Deeper parts are compared as
+/// strings.
 const MAX_DEPTH: usize = 128;
 
-/// Whether two texts are one value, whatever the order of their objects' keys.
+/// Whether two JSON strings are the same value, regardless of the order of keys in objects.
 pub(super) fn is_same(one: &Bytes, other: &Bytes) -> bool {
     is_same_within(one, other, MAX_DEPTH)
 }
@@ -53,7 +54,7 @@ pub(super) fn put_object<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = (&
         if number > 0 {
             out.push(b',');
         }
-        // Writing a string to a vector cannot fail: neither the string nor the memory can refuse.
+        // Writing a string to a vector cannot fail.
         let _ = serde_json::to_writer(&mut *out, name);
         out.push(b':');
         out.extend_from_slice(json);
@@ -61,7 +62,7 @@ pub(super) fn put_object<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = (&
     out.push(b'}');
 }
 
-/// The entries of an object, in their order; `None` for anything else.
+/// Returns the entries of an object in order, or `None` if `json` is not an object.
 pub(super) fn entries(json: &Bytes) -> Option<Vec<(String, Bytes)>> {
     if json.first() != Some(&b'{') {
         return None;
@@ -72,7 +73,7 @@ pub(super) fn entries(json: &Bytes) -> Option<Vec<(String, Bytes)>> {
     Some(entries)
 }
 
-/// The items of a list; `None` for anything else.
+/// Returns the items of an array, or `None` if `json` is not an array.
 pub(super) fn items(json: &Bytes) -> Option<Vec<Bytes>> {
     if json.first() != Some(&b'[') {
         return None;

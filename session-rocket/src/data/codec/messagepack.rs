@@ -1,7 +1,8 @@
-//! JSON texts as `MessagePack`, and back.
+//! Converts JSON to `MessagePack` and back.
 //!
-//! Values are encoded in JSON first, so that both formats take the same values, and a change of format loses nothing.
-//! What `MessagePack` has no exact form for, such as a number of more than 64 bits, stays JSON text, in a binary value.
+//! Values are encoded as JSON first, so that both formats accept the same values, and changing the format loses
+//! nothing. A value that `MessagePack` cannot represent exactly, such as a number of more than 64 bits, is stored as a
+//! JSON string in a binary value.
 
 use std::fmt;
 use std::io::Cursor;
@@ -14,19 +15,20 @@ use serde_json::value::RawValue;
 
 use super::json::{entries, items};
 
-/// How many levels are read, as in JSON; a damaged payload with more is refused before the stack is used up.
+/// The maximum number of levels to read, as in JSON. It protects the stack from a damaged payload.
 const MAX_DEPTH: usize = 128;
 
-/// How many levels are written. A deeper part, which only a raw JSON value can have, stays JSON text.
+/// The maximum number of levels to write. Only a raw JSON value can be deeper. Its deeper parts are stored as JSON
+/// strings.
 const MAX_WRITTEN: usize = 100;
 
-/// Appends the value that `json` is.
+/// Appends the value of a JSON string.
 pub(super) fn put(out: &mut Vec<u8>, json: &Bytes) {
-    // Writing to a vector cannot fail, and no part of a text refuses to be serialized.
+    // Writing to a vector cannot fail, and every part of a JSON string can be serialized.
     let _ = Text { json, depth: 0 }.serialize(&mut Serializer::new(out));
 }
 
-/// The JSON text of one value, if `bytes` are that and nothing else.
+/// Converts one value to JSON. Returns `None` if `bytes` is not exactly one valid value.
 pub(super) fn to_json(bytes: &[u8]) -> Option<Bytes> {
     let mut deserializer = Deserializer::new(Cursor::new(bytes));
     deserializer.set_max_depth(MAX_DEPTH);
@@ -36,7 +38,7 @@ pub(super) fn to_json(bytes: &[u8]) -> Option<Bytes> {
     (end == bytes.len()).then(|| json.into())
 }
 
-/// A JSON text that is serialized as the value it is.
+/// A JSON string that serializes as the value it contains.
 struct Text<'j> {
     json: &'j Bytes,
     depth: usize,
@@ -55,7 +57,7 @@ impl Serialize for Text<'_> {
         if let Some(items) = items(json) {
             return serializer.collect_seq(items.iter().map(part));
         }
-        // A `serde_json::Number` is not serialized: with the feature `arbitrary_precision` it is a map.
+        // `serde_json::Number` is not used, because it serializes as a map if the feature `arbitrary_precision` is on.
         if let Some(value) = exact::<Option<bool>>(json) {
             return value.serialize(serializer);
         }
@@ -75,13 +77,13 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// The value that is written as exactly this text.
+/// Parses a `T` whose JSON is exactly `json`.
 fn exact<T: DeserializeOwned + Serialize>(json: &[u8]) -> Option<T> {
     let value = serde_json::from_slice(json).ok()?;
     serde_json::to_vec(&value).is_ok_and(|text| text == json).then_some(value)
 }
 
-/// Writes the value that it visits as JSON text.
+/// Writes the value that it visits as JSON.
 struct Writer<'o>(&'o mut Vec<u8>);
 
 impl Writer<'_> {
@@ -89,7 +91,7 @@ impl Writer<'_> {
         serde_json::to_writer(self.0, value).map_err(E::custom)
     }
 
-    /// Ends a list or an object, which has a comma after its last part.
+    /// Ends an array or an object, and removes the comma after its last part.
     fn close(self, bracket: u8) {
         self.0.pop_if(|last| *last == b',');
         self.0.push(bracket);
@@ -108,7 +110,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that JSON has a form for")
+        f.write_str("a value that JSON can represent")
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {

@@ -1,4 +1,4 @@
-//! How the values of a field are encoded and decoded.
+//! The encoding of the values of a field.
 
 use std::borrow::Borrow;
 use std::marker::PhantomData;
@@ -6,18 +6,20 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How the values of a field are encoded: by their type, or by the module that `#[session(with = "…")]` names.
+/// The encoding of the values of a field.
+///
+/// Either the type of the field implements it, or the module that `#[session(with = "…")]` names.
 pub trait Encoding<V>: 'static {
     /// Encodes a value.
     ///
     /// # Errors
-    /// When the serializer's format cannot represent the value.
+    /// If the format of the serializer cannot represent the value.
     fn serialize<S: Serializer>(value: &V, serializer: S) -> Result<S::Ok, S::Error>;
 
     /// Decodes a value.
     ///
     /// # Errors
-    /// When the stored value does not decode as a `V`.
+    /// If the stored value does not decode as a `V`.
     fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V, D::Error>;
 }
 
@@ -34,7 +36,7 @@ impl<V: Serialize + DeserializeOwned> Encoding<V> for ByType {
     }
 }
 
-/// A value, borrowed or owned (`B`), with its encoding.
+/// A value with its encoding `E`. `B` is the value or a reference to it.
 pub(super) struct Encoded<B, V, E>(B, PhantomData<(V, E)>);
 
 impl<B, V, E> Encoded<B, V, E> {

@@ -1,4 +1,4 @@
-//! What the library itself keeps in a session, under names that no field can have.
+//! The data that the library itself stores in a session, under names that are reserved for it.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ pub(super) const MAX_LIFETIME: &str = "_max_lifetime";
 pub(super) const CSRF: &str = "_csrf";
 const TEST_COOKIE: &str = "_test_cookie";
 
-/// As many bytes as these fields take together, at most.
+/// The maximum size of these fields together, in bytes.
 pub(super) const AT_MOST: usize = 256;
 
-/// The library's own fields.
+/// The fields of the library.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Own {
     pub expiry: Expiry,
@@ -24,8 +24,9 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Takes the value that is stored under `name`, if it is one of these fields and decodes. A value that does not decode
-    /// was written by another release, and stays until this release sets the field.
+    /// Takes the value that is stored under `name`, and returns whether it is one of these fields and decodes.
+    ///
+    /// A value that does not decode was written by another release. It stays until this release sets the field.
     pub(super) fn take(&mut self, name: &str, raw: &Raw) -> bool {
         match name {
             EXPIRY => match raw.decode::<StoredExpiry>() {
@@ -49,10 +50,10 @@ impl Own {
         true
     }
 
-    /// The fields, encoded.
+    /// Returns the fields in encoded form.
     pub(super) fn fields(&self) -> Vec<(&'static str, Raw)> {
         let mut fields = Vec::new();
-        // None of these values fails to encode: they are numbers and ASCII.
+        // Encoding cannot fail, because the values are numbers and ASCII strings.
         let mut put = |name, raw: Result<Raw, _>| fields.extend(raw.ok().map(|raw| (name, raw)));
         if let Some(expiry) = StoredExpiry::of(self.expiry) {
             put(EXPIRY, Raw::encode(&expiry));

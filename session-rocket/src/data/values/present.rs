@@ -1,4 +1,4 @@
-//! The fields of a session as others see them: their names, and their values as JSON.
+//! The names of the fields of a session, and their values as JSON.
 
 use serde_json::{Map, Value as Json};
 
@@ -8,7 +8,7 @@ use crate::data::field::{AnyField, Value};
 use crate::data::schema::is_reserved;
 
 impl Values {
-    /// The stored names of all that is stored, whether it decodes or not.
+    /// Returns the stored names of all values, including values that do not decode.
     pub(crate) fn keys(&self) -> Vec<String> {
         let mut keys = Vec::new();
         for (index, field) in self.schema.fields().iter().enumerate() {
@@ -32,7 +32,7 @@ impl Values {
         raw.and_then(|raw| raw.entries()).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// All that is stored, as JSON. A value that does not encode is left out; saving it returns the error.
+    /// Returns all stored values as JSON, without values that cannot be encoded. Saving such a value returns the error.
     pub(crate) fn items(self) -> Map<String, Json> {
         let mut items = Map::new();
         for field in self.schema.fields() {
@@ -52,12 +52,12 @@ impl Values {
         items
     }
 
-    /// What `field` reads as: the default if nothing is stored.
+    /// Returns the stored value of `field`, or its default.
     fn presented(&self, field: &dyn AnyField) -> Option<Value> {
         self.read(field).or_else(|| field.default())
     }
 
-    /// Whether `field` reads as `value`. A value that does not encode differs from everything.
+    /// Whether `field` reads as `value`. Returns false if one of the two values cannot be encoded.
     pub(crate) fn presents(&self, field: &dyn AnyField, value: &Value) -> bool {
         let encode = |value: Option<&Value>| field.encode(value?).ok();
         let (Some(new), Some(old)) = (encode(Some(value)), encode(self.presented(field).as_ref())) else {
@@ -66,10 +66,10 @@ impl Values {
         old.is_same(&new)
     }
 
-    /// What `field` reads as, as JSON; `null` for an absent `Option`.
+    /// Returns the stored value of `field` or its default as JSON, or `null` for an `Option` without a stored value.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] when the value does not encode.
+    /// [`ErrorKind::Encode`] if the value cannot be encoded.
     pub(crate) fn presented_json(&self, field: &dyn AnyField) -> Result<Json> {
         let Some(value) = self.presented(field) else { return Ok(Json::Null) };
         let raw = field.encode(&value).map_err(|reason| self.schema.unencodable(field, reason))?;

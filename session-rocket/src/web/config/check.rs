@@ -1,4 +1,4 @@
-//! What a configuration must not say.
+//! Checks of the values of a configuration.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::commit::sealed::SecretKey;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// How a secret key is written.
+/// The description of a valid secret key, for error messages.
 pub(super) const KEY_FORM: &str =
     "at least 32 random bytes in base64 or hexadecimal digits, such as `openssl rand -base64 32` prints";
 
-/// Each key of a [complete](Config::from_figment) configuration that is wrong, with why and what to write.
+/// Returns the invalid keys of a [complete](Config::from_figment) configuration, with the reason and the fix.
 pub(super) fn problems(config: &Config, debug: bool) -> Vec<(&'static str, Cow<'static, str>)> {
     let mut problems = Problems(Vec::new());
     problems.check_lifetimes(config);
@@ -63,13 +63,14 @@ impl Problems {
             "sweep_interval",
             "must not be zero: write \"off\" to never sweep",
         );
-        // If a process changes a session but cannot reach the cache, the cache serves the old session for this long.
+        // The TTL is limited, because the cache serves an old session for this long if a process that changes the
+        // session cannot reach the cache.
         let is_ttl = (SECOND..=HOUR).contains(&cache_ttl);
         self.add_if(!is_ttl, "cache_ttl", "must lie between 1 second and 1 hour");
         let prefix = &config.key_prefix;
         let is_prefix = prefix.len() <= 100 && prefix.bytes().all(|b| b.is_ascii_graphic());
         self.add_if(!is_prefix, "key_prefix", "must be at most 100 printable ASCII characters, without spaces");
-        // A request that waits longer has lost its client; and timers have a longest duration.
+        // A client does not wait longer than an hour for its response, and timers have a maximum duration.
         for (key, duration, longest) in [("timeout", Some(timeout), HOUR), ("sweep_interval", sweep_interval, MAX_AGE)]
         {
             let fix = format!("must be at most {}", Text(longest));
@@ -111,9 +112,9 @@ impl Problems {
         );
     }
 
-    /// Also what browsers ask of a prefix, which they match in any case of letters (RFC 6265bis).
+    /// Checks the name, and the rules for name prefixes, which browsers match case-insensitively (RFC 6265bis).
     fn check_cookie_name(&mut self, config: &Config) {
-        // `%` is a letter of names, but Rocket decodes it.
+        // `%` is valid in cookie names, but it is refused because Rocket decodes it.
         let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&b);
         let name = config.cookie_name.as_deref().unwrap_or_default();
         self.add_if(
@@ -144,8 +145,8 @@ impl Problems {
 
     fn check_sealing(&mut self, config: &Config, debug: bool) {
         let keys: Vec<_> = config.secret_keys.iter().map(|text| SecretKey::from_text(text)).collect();
-        for (place, key) in keys.iter().enumerate() {
-            self.add_if(key.is_none(), "secret_keys", format!("key {} is invalid: write {KEY_FORM}", place + 1));
+        for (index, key) in keys.iter().enumerate() {
+            self.add_if(key.is_none(), "secret_keys", format!("key {} is invalid: write {KEY_FORM}", index + 1));
         }
         if !config.is_sealed() {
             return;

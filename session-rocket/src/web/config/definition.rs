@@ -1,4 +1,4 @@
-//! Every key of the configuration: its meaning, its type, its default and its method.
+//! The keys of the configuration, with their types, defaults and methods.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,11 +13,14 @@ use crate::data::codec::Format;
 use crate::store::scheme::{Scheme, is_in_memory};
 use crate::store::{Migrate, Options, mask_url};
 
-/// The configuration of one session type: a key of the table `[default.session]` per field.
+/// The configuration of one session type.
 ///
-/// Given in code to [`SessionFairing::config`](crate::SessionFairing::config); `Rocket.toml` and the environment win over
-/// it. In `Rocket.toml`, durations are strings (`"14 days"`, `"30 minutes"`) or a whole number of seconds, and sizes are
-/// strings (`"256 KiB"`) or a number of bytes. An unknown key or an invalid value aborts the launch.
+/// Each field is a key of the table `[default.session]` in `Rocket.toml`. In code, pass a `Config` to
+/// [`SessionFairing::config`](crate::SessionFairing::config). `Rocket.toml` and the environment override code.
+///
+/// In `Rocket.toml`, a duration is a string (`"14 days"`, `"30 minutes"`) or a whole number of seconds, and a size is a
+/// string (`"256 KiB"`) or a number of bytes. An unknown key or an invalid value aborts the launch with a message that
+/// shows the fix.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,152 +33,192 @@ use crate::store::{Migrate, Options, mask_url};
 /// assert_eq!(config.cookie_path, "/");
 /// ```
 ///
-/// # Reading it back
-/// [`Config::from_figment`] reads what a launch reads, and checks it. A figment can also extract a `Config`
-/// (`figment.extract_inner::<Config>("session")`), unchecked, if all of it is in the figment.
+/// # Reading the configuration of a site
+/// [`Config::from_figment`] returns the checked configuration that a launch uses. If the whole configuration is in the
+/// figment, `figment.extract_inner::<Config>("session")` returns it unchecked.
 ///
 /// # Secrets
-/// `Debug` and `Serialize` show no secret: passwords in URLs are masked, and so are `secret_keys`.
+/// `Debug` and `Serialize` mask passwords in URLs and the `secret_keys`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 #[must_use]
 pub struct Config {
-    /// The URL of the store; its scheme picks the back-end. `"cookie+signed:"` and `"cookie+encrypted:"` keep each session
-    /// in its own cookie, sealed: see the [guide](crate::guide::sealed_cookies). Default: `"sqlite://sessions.db"`, created
-    /// if missing. Django: `SESSION_ENGINE` and `SESSION_FILE_PATH`.
+    /// The URL of the store. Default: `"sqlite://sessions.db"`, which the launch creates if it is missing.
+    ///
+    /// The scheme selects the back-end. `"cookie+signed:"` and `"cookie+encrypted:"` store each session in a
+    /// [sealed cookie](crate::guide::sealed_cookies). Django: `SESSION_ENGINE` and `SESSION_FILE_PATH`.
     #[serde(serialize_with = "masked")]
     pub store: String,
 
-    /// The session cookie's name, sent unchanged. Default: `"sessionid"`, or `"__Host-sessionid"` if `secure` is on,
-    /// `cookie_path` is `/` and there is no `cookie_domain`. With the prefix `__Host-Http-`, new browsers also refuse a cookie
-    /// of this name that a script sets. Django: `SESSION_COOKIE_NAME`.
+    /// The name of the session cookie. Default: `"__Host-sessionid"` if `secure` is on, `cookie_path` is `/` and there
+    /// is no `cookie_domain`; otherwise `"sessionid"`.
+    ///
+    /// If the name starts with `__Host-Http-`, new browsers also refuse a cookie of this name that a script sets.
+    /// Django: `SESSION_COOKIE_NAME`.
     pub cookie_name: Option<String>,
 
-    /// The path that the browser sends the cookie to, and to all below it. Default: `"/"`. Django:
-    /// `SESSION_COOKIE_PATH`.
+    /// The path below which the browser sends the cookie. Default: `"/"`.
+    ///
+    /// Django: `SESSION_COOKIE_PATH`.
     pub cookie_path: String,
 
-    /// The domain that the browser sends the cookie to, with all its subdomains. Default: none (a host-only cookie).
+    /// The domain to which the browser sends the cookie, including its subdomains. Default: none (a host-only cookie).
+    ///
     /// Django: `SESSION_COOKIE_DOMAIN`.
     pub cookie_domain: Option<String>,
 
-    /// Whether the browser sends the cookie over HTTPS only. Default: `None`, `"auto"` in `Rocket.toml`, which is on if
-    /// Rocket's TLS is on or the profile is not `debug`. Django: `SESSION_COOKIE_SECURE`.
+    /// Whether the browser sends the cookie only over HTTPS. Default: `None` (`"auto"` in `Rocket.toml`).
+    ///
+    /// `None` means on if Rocket's TLS is on or the profile is not `debug`, and off otherwise. Django:
+    /// `SESSION_COOKIE_SECURE`.
     #[serde(with = "word")]
     pub secure: Option<bool>,
 
-    /// Whether the cookie is hidden from scripts. Default: `true`. Django: `SESSION_COOKIE_HTTPONLY`.
+    /// Whether the browser hides the cookie from scripts. Default: `true`.
+    ///
+    /// Django: `SESSION_COOKIE_HTTPONLY`.
     pub http_only: bool,
 
-    /// Whether the browser sends the cookie with requests that other sites start; `None` needs `secure`. Default:
-    /// `Lax`. Django: `SESSION_COOKIE_SAMESITE`.
+    /// Whether the browser sends the cookie with requests that other sites start. Default: `Lax`.
     ///
-    /// The attribute cannot be left out, as Django's `False` does: browsers treat a cookie without it as `Lax`, with
-    /// exceptions that differ between browsers (Chromium sends a new cookie with cross-site `POST` requests for two
-    /// minutes; Safari sends it with every request). Use `Lax`.
+    /// `None` requires `secure`. Django: `SESSION_COOKIE_SAMESITE`.
+    ///
+    /// The attribute cannot be omitted, as with Django's `False`. Browsers treat a cookie without it as `Lax`, with
+    /// exceptions that differ between browsers. Chromium sends a new cookie with cross-site `POST` requests for two
+    /// minutes, and Safari sends it with every request. Use `Lax`.
     #[serde(with = "word")]
     pub same_site: SameSite,
 
-    /// How long a session lives after its last save: 1 second to 400 days. Default: 14 days. Django:
-    /// `SESSION_COOKIE_AGE`.
+    /// The idle timeout: how long a session lives after its last save. Default: 14 days.
+    ///
+    /// It must be between 1 second and 400 days. Django: `SESSION_COOKIE_AGE`.
     #[serde(with = "word")]
     pub expiry: Duration,
 
-    /// How long a session lives after its last save while nobody is logged in, in a session type with an identity: 1
-    /// second to 400 days. Default: `None`, `"off"` in `Rocket.toml`: as long as `expiry`. Django has none.
+    /// The idle timeout while nobody is logged in. Default: `None` (`"off"` in `Rocket.toml`), which means the same as
+    /// `expiry`.
     ///
-    /// A short value also ends the forms that these visitors have open, the login form included, because the session holds
-    /// the secret of their tokens.
+    /// It applies to session types that have an identity, and must be between 1 second and 400 days. A short value also
+    /// invalidates forms that visitors have open, including the login form, because the session stores their CSRF
+    /// secret. Django has no such setting.
     #[serde(with = "word")]
     pub anonymous_expiry: Option<Duration>,
 
-    /// Whether the cookie ends with the browser; the record still lives for `expiry`. Default: `false`. Django:
-    /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`.
+    /// Whether the browser removes the cookie when it is closed. Default: `false`.
+    ///
+    /// The record in the store still lives for `expiry`. Django: `SESSION_EXPIRE_AT_BROWSER_CLOSE`.
     pub expire_at_browser_close: bool,
 
-    /// How long a session lives after its creation or the last login, whatever happens in it: at least `expiry`, at most 400
-    /// days. Default: `None`, `"off"` in `Rocket.toml`: no limit. Django has none.
+    /// The absolute timeout: how long a session lives after its creation or the last login. Default: `None` (`"off"` in
+    /// `Rocket.toml`), which means no limit.
+    ///
+    /// Saves do not postpone it. It must be at least `expiry` and at most 400 days. Django has no such setting.
     #[serde(with = "word")]
     pub max_lifetime: Option<Duration>,
 
-    /// When a session that is used, but not changed, is renewed. In `Rocket.toml`: `"on save"`, `"always"`, or a share
-    /// between 0 and 1. Requests for parts of a page, and responses that caches may store, renew nothing. A share also sets
-    /// after which part of its life the cookie is sent again; otherwise this is a tenth. Default: [`Refresh::OnSave`].
-    /// Django: `SESSION_SAVE_EVERY_REQUEST`.
+    /// Which requests renew a session that they do not change. Default: [`Refresh::OnSave`].
+    ///
+    /// In `Rocket.toml`: `"on save"`, `"always"`, or a share of the lifetime between 0 and 1. Requests for parts of a
+    /// page, and responses that caches may store, do not renew the session. After this share of the lifetime, a save
+    /// also sends the cookie again; with the other values, after a tenth of the lifetime. Django:
+    /// `SESSION_SAVE_EVERY_REQUEST`.
     #[serde(with = "word")]
     pub refresh: Refresh,
 
-    /// The encoding of sessions that are saved from now on: `"json"`, or `"messagepack"` with the cargo feature of that
-    /// name. Default: [`Format::Json`]. Django: `SESSION_SERIALIZER`.
+    /// The encoding of sessions that are saved from now on. Default: [`Format::Json`].
     ///
-    /// Sessions in the other format are still read, and are converted when they are saved. So a change of the format logs
-    /// nobody out. Keep the feature while sessions live that were written with it.
+    /// In `Rocket.toml`: `"json"`, or `"messagepack"`, which requires the cargo feature `messagepack`. Django:
+    /// `SESSION_SERIALIZER`.
+    ///
+    /// Sessions in the other format are still read, and the next save converts them. So changing the format logs nobody
+    /// out. Do not disable the cargo feature while there are sessions in its format.
     #[serde(with = "word")]
     pub format: Format,
 
-    /// The keys of sealed cookies: the first one seals, all open, so that a key can be replaced without logging anybody
-    /// out. Each is at least 32 random bytes in base64 or in hexadecimal digits, such as `openssl rand -base64 32` prints.
-    /// A key of zeros is ignored. A single key needs no list. Default: Rocket's `secret_key`; a site that replaces it with
-    /// keys of its own lists it too, behind the new one. Django: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.
+    /// The secret keys of sealed cookies. Default: Rocket's `secret_key`.
     ///
-    /// Without a key, the launch aborts; in the profile `debug`, the launch uses a random key until the process ends. A
-    /// cookie that a former key sealed is sealed anew when it is read: see the [guide](crate::guide::sealed_cookies) for
-    /// what a read can then undo. Put keys into the environment, not into code. In a shell:
-    /// `ROCKET_SESSION='{secret_keys=["…", "…"]}'`.
+    /// The first key seals cookies, and all keys open them. So a key can be replaced without logging anybody out: put
+    /// the new key first. A site that used Rocket's `secret_key` lists that key after the new one. Each key has at
+    /// least 32 random bytes, in base64 or hexadecimal digits; `openssl rand -base64 32` prints one. A single key can
+    /// be a string instead of a list. A key of zeros is ignored. Django: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.
+    ///
+    /// Put keys into the environment, not into code. In a shell: `ROCKET_SESSION='{secret_keys=["…", "…"]}'`. Without a
+    /// key, the launch aborts. In the profile `debug`, it uses a random key instead, which is lost when the process
+    /// ends.
+    ///
+    /// A request that reads a cookie sealed with a former key seals it again with the first key. The
+    /// [guide](crate::guide::sealed_cookies) describes which changes this can undo.
     #[serde(deserialize_with = "keys", serialize_with = "hidden", skip_serializing_if = "Vec::is_empty")]
     pub secret_keys: Vec<String>,
 
-    /// The table of a SQL store. Default: `"rocket_session"`. Django's is `django_session`.
+    /// The session table in a SQL database. Default: `"rocket_session"`.
+    ///
+    /// Django's table is `django_session`.
     pub table: String,
 
-    /// What a SQL store does about its table at launch: `"auto"`, `"check"` or `"off"` in `Rocket.toml`. With `"check"` and
-    /// `"off"`, no SQLite file is created either. Default: [`Migrate::Auto`]. Django: the command `migrate`.
+    /// Whether a SQL store creates and migrates its table at launch. Default: [`Migrate::Auto`].
+    ///
+    /// In `Rocket.toml`: `"auto"`, `"check"` or `"off"`. With `"check"` and `"off"`, the launch also does not create a
+    /// SQLite file. Django: the command `migrate`.
     #[serde(with = "word")]
     pub migrate: Migrate,
 
-    /// How often expired records are removed; `None`, or `"off"` in `Rocket.toml`: never. Default: every 10 minutes.
-    /// Django: the command `clearsessions`.
+    /// The interval at which a background task removes expired records. Default: 10 minutes.
+    ///
+    /// `None` (`"off"` in `Rocket.toml`) disables the task. Django: the command `clearsessions`.
     #[serde(with = "word")]
     pub sweep_interval: Option<Duration>,
 
-    /// How long a load, or a save with all its retries, may take before the request fails with 503: at most 1 hour.
-    /// Default: 5 seconds. Django has none.
+    /// The maximum duration of a load, or of a save with all its retries. Default: 5 seconds.
+    ///
+    /// If it is exceeded, the request fails with 503. It must be at most 1 hour. Django has no such setting.
     #[serde(with = "word")]
     pub timeout: Duration,
 
-    /// How many connections to open at most: those that read from SQLite, those to PostgreSQL or MySQL, those to each
-    /// server of Memcached; Redis has one. Default: 4, 10 and 16. Django has none.
+    /// The maximum number of connections of the store. Default: 4 for SQLite, 10 for PostgreSQL and MySQL, 16 for
+    /// Memcached.
+    ///
+    /// SQLite counts only connections that read, and Memcached counts per server. Redis always uses one connection.
+    /// Django has no such setting.
     pub max_connections: Option<u32>,
 
-    /// How many bytes one encoded session may take; a larger one is not saved, and the response is 422. Default:
-    /// 262,144 (256 KiB). A sealed cookie has room for less: 4,096 bytes, the whole line counted, compressed. Django has none.
+    /// The maximum size of an encoded session, in bytes. Default: 262,144 (256 KiB).
+    ///
+    /// A larger session is not saved, and the response is 422. The limit of a sealed cookie is lower: the whole
+    /// `Set-Cookie` line, with the compressed session, has at most 4,096 bytes. Django has no such setting.
     #[serde(deserialize_with = "bytes")]
     pub max_size: u64,
 
-    /// How many sessions the memory store holds; the least recently used goes first. Default: 100,000. Django:
-    /// `MAX_ENTRIES`.
+    /// The maximum number of sessions in the memory store. Default: 100,000.
+    ///
+    /// If the store is full, it evicts the least recently used session. Django: `MAX_ENTRIES`.
     pub capacity: usize,
 
-    /// The URL of a cache in front of the store. Every change goes to the store first; see [`store`](crate::store) for
-    /// what a cache that cannot be reached may show. A cache that is down does not stop a launch: the launch logs a
-    /// warning, and the site uses the cache when it answers. Default: none. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
+    /// The URL of a cache in front of the store. Default: none.
+    ///
+    /// Every change is written to the store first. [`store::cached`](crate::store::cached) describes when a cache can
+    /// return an old session. If the cache is down at launch, the launch logs a warning and continues, and the site
+    /// uses the cache once it is reachable. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
     #[serde(serialize_with = "masked_option")]
     pub cache: Option<String>,
 
-    /// How long the cache serves an entry at most: 1 second to 1 hour. Default: 60 seconds. Django keeps it as long as
-    /// the session.
+    /// The maximum age of a cache entry. Default: 60 seconds.
+    ///
+    /// It must be between 1 second and 1 hour. Django keeps an entry as long as the session.
     #[serde(with = "word")]
     pub cache_ttl: Duration,
 
-    /// What the keys begin with, in Redis and Memcached: at most 100 printable ASCII characters, and no space. Sites that
-    /// share a server differ in it. Default: `"session:"`. Django: `KEY_PREFIX`.
+    /// The prefix of the keys in Redis and Memcached. Default: `"session:"`.
+    ///
+    /// Sites that share a server need different prefixes. A prefix has at most 100 printable ASCII characters, without
+    /// spaces. Django: `KEY_PREFIX`.
     pub key_prefix: String,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        // The store's own settings have their defaults there.
+        // `Options` defines the defaults of the settings of a store.
         let store = Options::default();
         Self {
             store: store.url,
@@ -206,7 +249,7 @@ impl Default for Config {
     }
 }
 
-/// Makes the method that sets each key.
+/// Generates a method for each key that sets it.
 macro_rules! setters {
     ($($key:ident($given:ident: $type:ty) = $value:expr;)*) => {
         impl Config {
@@ -249,28 +292,30 @@ setters! {
 }
 
 impl Config {
-    /// The defaults.
+    /// Returns the default configuration.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether each session is in its own cookie, so that there is no store to open.
+    /// Returns whether sessions are stored in sealed cookies, so that there is no store to open.
     pub fn is_sealed(&self) -> bool {
         matches!(Scheme::of(&self.store), Some(Scheme::SignedCookie | Scheme::EncryptedCookie))
     }
 
-    /// Whether sessions are in the memory of the site's process, and lost when the process ends.
+    /// Returns whether sessions are stored in the memory of the process, so that they are lost when it ends.
     pub fn is_in_memory(&self) -> bool {
         is_in_memory(&self.store)
     }
 
-    /// Whether sessions are in a table of a database, which [`migrate`](field@Self::migrate) is about.
+    /// Returns whether sessions are stored in a table of a SQL database, to which [`migrate`](field@Self::migrate)
+    /// applies.
     pub fn has_table(&self) -> bool {
         Scheme::of(&self.store).is_some_and(Scheme::has_table)
     }
 }
 
-/// How to open the configured store: with [`store::open`](crate::store::open), unless it [is sealed](Config::is_sealed).
+/// The options of the configured store, for [`store::open`](crate::store::open). Sealed cookies have no store; see
+/// [`Config::is_sealed`].
 impl From<&Config> for Options {
     fn from(config: &Config) -> Self {
         let config = config.clone();
@@ -289,7 +334,7 @@ impl From<&Config> for Options {
     }
 }
 
-/// As JSON, because that form masks every secret.
+/// The configuration as JSON, because `Serialize` masks every secret.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Config {}", serde_json::to_string(self).map_err(|_| fmt::Error)?)
@@ -300,17 +345,17 @@ fn masked<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&mask_url(url))
 }
 
-#[expect(clippy::ref_option, reason = "serde calls it so")]
+#[expect(clippy::ref_option, reason = "serde calls the function with this type")]
 fn masked_option<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     url.as_deref().map(mask_url).serialize(serializer)
 }
 
-/// One `***` for each key.
+/// Writes `***` for each key.
 fn hidden<S: Serializer>(keys: &[String], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(keys.iter().map(|_| "***"))
 }
 
-/// A list of keys, or one key. The error does not show what was given instead.
+/// Reads a list of keys, or one key. The error does not show the invalid value, which may be a secret.
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a list of keys, each of them a string")]

@@ -1,8 +1,8 @@
-//! Suggests the configuration key that an unknown key was meant to be.
+//! Suggestions for unknown configuration keys.
 
 use crate::base::hint::nearest;
 
-/// Names that other frameworks use, and the key that each stands for. Django's are here without `SESSION_`.
+/// Names that other frameworks use, with the corresponding key. Django's names are listed without `SESSION_`.
 const OTHER_NAMES: [(&str, &str); 20] = [
     ("ENGINE", "store"),
     ("FILE_PATH", "store"),
@@ -26,7 +26,7 @@ const OTHER_NAMES: [(&str, &str); 20] = [
     ("LIFETIME", "expiry"),
 ];
 
-/// The key that was probably meant by `name`.
+/// Returns the key that `name` probably means.
 pub(super) fn meant<'k>(name: &str, known: &'k [&'static str]) -> Option<&'k str> {
     let name = name.to_lowercase();
     let name = name.strip_prefix("session").map_or(name.as_str(), |rest| rest.trim_start_matches(['_', '-']));

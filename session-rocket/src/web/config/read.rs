@@ -12,10 +12,11 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::commit::sealed::SecretKey;
 
 impl Config {
-    /// The configuration of a launch that reads `table` from this figment and has no configuration in code.
+    /// Reads and checks the configuration that a launch would use with this figment and this table.
     ///
-    /// The result is complete: `secure` and `cookie_name` are decided, and the `secret_keys` of a sealed cookie include
-    /// Rocket's `secret_key` if no other key is set. In the profile `debug` there may be no key: a launch draws one.
+    /// Configuration in code is not included. In the result, `secure` and `cookie_name` are set, and the `secret_keys`
+    /// of a sealed cookie contain Rocket's `secret_key` if no other key is set. In the profile `debug`, `secret_keys`
+    /// can be empty, because a launch would draw a random key.
     ///
     /// ```
     /// use rocket::figment::Figment;
@@ -28,14 +29,15 @@ impl Config {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if a file cannot be read, a key is unknown, or values are invalid or contradict each other:
-    /// names each key, where it was given, and what to write. Shows no secret.
+    /// [`ErrorKind::Config`] if a file cannot be read, a key is unknown, or values are invalid or contradict each
+    /// other. The message names each key, its source and the fix, and contains no secret.
     pub fn from_figment(figment: &Figment, table: &str) -> Result<Self> {
         read(figment, table, &Self::new(), None)
     }
 }
 
-/// As [`Config::from_figment`], over what `code` says. `store` replaces the configured one.
+/// Reads and checks a configuration as [`Config::from_figment`] does, with `code` as defaults. `store` replaces the
+/// configured store.
 pub(super) fn read(figment: &Figment, table: &str, code: &Config, store: Option<&str>) -> Result<Config> {
     let refusal = |problem: String| Err(Error::new(ErrorKind::Config, problem));
     if let Ok(value) = figment.find_value(table)
@@ -65,12 +67,12 @@ pub(super) fn read(figment: &Figment, table: &str, code: &Config, store: Option<
     if !problems.is_empty() {
         return refusal(problems.join("; "));
     }
-    // Rocket's way to say that there is no key.
+    // Rocket represents a missing key by zeros.
     config.secret_keys.retain(|text| SecretKey::from_text(text).is_some_and(|key| !key.is_zero()));
     Ok(config)
 }
 
-/// What the table and the environment are read over.
+/// The figment provider of the configuration in code.
 struct Code<'a>(&'a Config);
 
 impl Provider for Code<'_> {
@@ -81,7 +83,7 @@ impl Provider for Code<'_> {
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         let mut data = Serialized::defaults(self.0).data()?;
         let keys = data.entry(Profile::Default).or_default();
-        // Serialized without their secrets.
+        // `Serialize` masks these values, so they are inserted unmasked.
         keys.insert("store".into(), self.0.store.clone().into());
         if let Some(cache) = &self.0.cache {
             keys.insert("cache".into(), cache.clone().into());
@@ -93,15 +95,15 @@ impl Provider for Code<'_> {
     }
 }
 
-/// Decides what depends on the site.
+/// Sets the values whose defaults depend on Rocket's configuration.
 ///
 /// # Errors
-/// If the sealed cookie needs Rocket's `secret_key`, which is invalid: what to write.
+/// If a sealed cookie needs Rocket's `secret_key` and that key is invalid. The error says what to write.
 fn complete(config: &mut Config, figment: &Figment, debug: bool) -> Result<(), String> {
-    // Rocket reads the same figment at a launch, and reports an invalid one.
+    // An invalid figment is ignored here, because Rocket reports it at launch.
     let tls = rocket::Config::try_from(figment).is_ok_and(|config| config.tls_enabled());
     let secure = *config.secure.get_or_insert(tls || !debug);
-    // Browsers ignore a leading dot.
+    // A leading dot is removed, because browsers ignore it.
     config.cookie_domain = config.cookie_domain.take().map(|domain| domain.strip_prefix('.').unwrap_or(&domain).into());
     let is_host_only = secure && config.cookie_path == "/" && config.cookie_domain.is_none();
     let name = if is_host_only { "__Host-sessionid" } else { "sessionid" };
@@ -116,7 +118,7 @@ fn complete(config: &mut Config, figment: &Figment, debug: bool) -> Result<(), S
     Ok(())
 }
 
-/// Rocket's key: a string, or a list of bytes.
+/// Returns Rocket's `secret_key` as a string. It can be configured as a string or as a list of bytes.
 fn rockets_key(value: &Value) -> Option<String> {
     match value {
         Value::String(_, text) => Some(text.clone()),
@@ -127,7 +129,8 @@ fn rockets_key(value: &Value) -> Option<String> {
     }
 }
 
-/// A string may be a malformed table that contains secrets: it is not shown.
+/// Returns the message for a value that is not a table. A string is not shown, because it may be a malformed table with
+/// secrets.
 fn not_a_table(table: &str, value: &Value) -> String {
     let found = value.as_str().map_or("another value", |_| "a string");
     let variable = table.to_uppercase();
@@ -137,7 +140,7 @@ fn not_a_table(table: &str, value: &Value) -> String {
     )
 }
 
-/// Which key is wrong, where it was given, and what to write.
+/// Returns the message for an error of figment: the key, its source and the fix.
 fn explain(error: figment::Error, table: &str) -> String {
     let lines = error.into_iter().map(|error| {
         let source = error.metadata.as_ref().map(origin).unwrap_or_default();
@@ -150,19 +153,20 @@ fn explain(error: figment::Error, table: &str) -> String {
                 );
                 format!("`{table}.{name}`{source}: unknown key; {hint}")
             }
-            // An unreadable file. The message goes on with the lines around the mistake, which may contain a password.
+            // The file is unreadable. Only the first line is shown, because the next ones quote the file, which may
+            // contain a password.
             kind if path.is_empty() => {
                 let message = kind.to_string();
                 format!("the configuration{source} cannot be read: {}", message.lines().next().unwrap_or_default())
             }
-            kind => format!("`{table}.{path}`{source}: {}", in_plain_words(kind.to_string())),
+            kind => format!("`{table}.{path}`{source}: {}", without_type_names(kind.to_string())),
         }
     });
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// Says what is expected without the names of Rust's types.
-fn in_plain_words(mut message: String) -> String {
+/// Replaces names of Rust types in a message.
+fn without_type_names(mut message: String) -> String {
     const NAMES: [(&str, &str); 3] = [
         ("expected u32", "expected a whole number, at most 4294967295"),
         ("expected usize", "expected a whole number"),
@@ -174,7 +178,7 @@ fn in_plain_words(mut message: String) -> String {
     message
 }
 
-/// Where a value was given, to be put behind its key.
+/// Returns the source of a value, to append to its key.
 fn origin(metadata: &Metadata) -> String {
     match &metadata.source {
         Some(source) => format!(" (in {source})"),

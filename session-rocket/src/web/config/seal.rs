@@ -1,4 +1,4 @@
-//! How sessions are sealed in their own cookies.
+//! The settings of sealed cookies.
 
 use std::fmt;
 
@@ -7,23 +7,24 @@ use crate::base::error::Result;
 use crate::commit::sealed::{Kind, SecretKey};
 use crate::store::scheme::Scheme;
 
-/// How sessions are sealed, and with which keys.
+/// The kind of seal, and the keys.
 #[derive(Clone)]
 pub(crate) struct SealSettings {
     pub kind: Kind,
-    /// Seals, and opens.
+    /// The key that seals, and also opens.
     pub first: SecretKey,
-    /// Open only.
+    /// The keys that only open.
     pub former: Vec<SecretKey>,
-    /// The first key is random, and lost when the process ends.
+    /// Whether the first key is random, and so is lost when the process ends.
     pub random: bool,
 }
 
 impl SealSettings {
-    /// How a checked `config` says to seal sessions, if at all.
+    /// Returns the settings of a checked configuration, or `None` if sessions are in a store.
     ///
     /// # Errors
-    /// [`ErrorKind::Random`](crate::ErrorKind::Random) if a random key is needed, and the system gives no random bytes.
+    /// [`ErrorKind::Random`](crate::ErrorKind::Random) if a random key is needed and the operating system returns no
+    /// random bytes.
     pub(super) fn of(config: &Config) -> Result<Option<Self>> {
         let kind = match Scheme::of(&config.store) {
             Some(Scheme::SignedCookie) => Kind::Signed,
@@ -39,7 +40,7 @@ impl SealSettings {
     }
 }
 
-/// For the launch log.
+/// The text for the launch log.
 impl fmt::Display for SealSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.kind {

@@ -1,4 +1,4 @@
-//! The configuration in the form that the other modules take.
+//! The configuration in the form that the other modules use.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,16 +24,16 @@ pub(crate) struct Settings {
     pub policy: Policy,
     pub format: Format,
     pub store: store::Options,
-    /// Where sessions live in their own cookies: how, and the keys.
+    /// The settings of sealed cookies, or `None` if sessions are in a store.
     pub seal: Option<SealSettings>,
-    /// How often to sweep; `None`: never.
+    /// The interval of the sweep task, or `None` to run no sweep task.
     pub sweep_interval: Option<Duration>,
-    /// In bytes.
+    /// The maximum size of an encoded session, in bytes.
     pub max_size: usize,
 }
 
-/// Reads the configuration of `table`: Rocket's `figment` over `code`. `by_url` says that `store` counts, because no store
-/// is given in code.
+/// Reads the configuration of `table`. Rocket's `figment` overrides `code`. `by_url` says whether the setting `store`
+/// is used, because the fairing has no store object or pool.
 ///
 /// # Errors
 /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a key is unknown, or values are invalid or contradict each other.
@@ -69,7 +69,7 @@ impl Settings {
     }
 }
 
-/// The effective policy in one line, for the launch log: no password, no key.
+/// The effective settings in one line, for the launch log, without passwords and keys.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, expires {} after the last save", self.cookie, Text(self.policy.lifetime))?;

@@ -1,4 +1,4 @@
-//! How values are written that are a word, a number or a switch.
+//! The text form of settings whose values are words, numbers or booleans.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,25 +15,26 @@ use crate::store::Migrate;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// A value of the configuration that is a word, or also a number or a switch.
+/// A setting whose value is one of a few words, or another value such as a number.
 pub(super) trait Word: Copy + PartialEq + 'static {
+    /// The accepted values, for error messages.
     const EXPECTED: &'static str;
 
-    /// The values that have a word of their own, read in any case of letters.
+    /// The values that have a word. Words are read case-insensitively.
     const WORDS: &'static [(&'static str, Self)];
 
-    /// Reads a value that has no word of its own; `None` if it is invalid.
+    /// Reads a value that has no word. Returns `None` if it is invalid.
     fn read(_given: &Value) -> Option<Self> {
         None
     }
 
-    /// Writes a value that has no word of its own.
+    /// Writes a value that has no word.
     fn write<S: Serializer>(self, _serializer: S) -> Result<S::Ok, S::Error> {
         Err(S::Error::custom("the value has no word"))
     }
 }
 
-/// The word of a value, if it has one of its own.
+/// Returns the word of a value, if it has one.
 pub(super) fn of<T: Word>(value: &T) -> Option<&'static str> {
     T::WORDS.iter().find(|(_, known)| known == value).map(|(word, _)| *word)
 }
@@ -55,7 +56,7 @@ pub(super) fn deserialize<'de, T: Word, D: Deserializer<'de>>(deserializer: D) -
     })
 }
 
-/// On, off, or as the site needs it.
+/// A setting that is on, off, or decided by the library.
 impl Word for Option<bool> {
     const EXPECTED: &'static str = "\"auto\", true or false";
     const WORDS: &'static [(&'static str, Self)] = &[("auto", None)];
@@ -82,7 +83,7 @@ impl Word for Duration {
 
     fn read(given: &Value) -> Option<Self> {
         match given {
-            // In humantime's words, `M` is a month and `m` a minute: the case counts.
+            // Durations are case-sensitive, because `M` is a month and `m` is a minute in the syntax of humantime.
             Value::String(_, text) => humantime::parse_duration(text.trim()).ok(),
             Value::Num(_, seconds) => u64::try_from(seconds.to_u128_lossy()?).ok().map(Duration::from_secs),
             _ => None,
@@ -141,13 +142,13 @@ impl Word for Format {
     ];
 }
 
-/// A duration as it can be written in `Rocket.toml`.
+/// A duration in the syntax of `Rocket.toml`.
 pub(super) struct Text(pub(super) Duration);
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days = self.0.as_secs() / DAY.as_secs();
-        // Humantime counts in months and years of its own.
+        // Humantime would write months and years, which have no exact length.
         if days > 0 && self.0 == DAY * u32::try_from(days).unwrap_or(u32::MAX) {
             return write!(f, "{days} day{}", if days == 1 { "" } else { "s" });
         }
