@@ -124,7 +124,7 @@ fn accessors(c: &mut Criterion) {
     group.finish();
 }
 
-/// Measures a change. A session logs its changes, so each session gets only a hundred: few requests make more.
+/// Measures a change. A session logs its changes, so each session gets only a hundred; hardly any request makes more.
 fn changes(bencher: &mut Bencher<'_>, fresh: impl Fn() -> Session<Visitor>, change: impl Fn(&Session<Visitor>, u32)) {
     bencher.iter_custom(|mut left| {
         let mut spent = Duration::ZERO;

@@ -13,7 +13,7 @@ use session_rocket::Session;
 
 use self::site::{Site, Visit, Visitor, visitor};
 
-/// The number of changes per loaded session. A session logs each change for replay, and few requests make more.
+/// The number of changes per loaded session. A session logs each change for replay, and hardly any request makes more.
 const CHANGES: u32 = 100;
 
 const MEMORY: &str = "memory:";
