@@ -1,4 +1,4 @@
-//! What a session costs: an accessor, the codec, a whole request. `cargo xtask bench`.
+//! Benchmarks of accessors, the codec and whole requests: `cargo xtask bench`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use rocket::tokio::runtime::{Builder, Runtime};
 use rocket::{Build, Rocket, get, routes};
 use session_rocket::{Config, Session};
 
-/// Ten fields of the kinds that sites have.
+/// A session with ten typical fields.
 #[derive(Session)]
 struct Visitor {
     account: Option<u64>,
@@ -66,7 +66,7 @@ fn fill(session: Session<Visitor>) {
     session.replace(visitor(0));
 }
 
-/// A site, and a visitor who has a session there.
+/// A site, and a visitor with a session.
 struct Site {
     client: Client,
     cookie: Cookie<'static>,
@@ -80,9 +80,9 @@ impl Site {
     async fn launch(store: &str) -> Self {
         let fairing = Session::<Visitor>::fairing().config(Config::new().store(store).cookie_name("sessionid"));
         let rocket = quiet().attach(fairing).mount("/", routes![bare, read, write, fill]);
-        let client = Client::untracked(rocket).await.expect("the site launches");
+        let client = Client::untracked(rocket).await.expect("cannot launch the site");
         let response = client.get("/fill").dispatch().await;
-        let cookie = response.cookies().get("sessionid").expect("a session was made").clone().into_owned();
+        let cookie = response.cookies().get("sessionid").expect("no session cookie").clone().into_owned();
         drop(response);
         Self { client, cookie }
     }
@@ -97,15 +97,15 @@ impl Site {
         black_box(response.into_string().await);
     }
 
-    /// The visitor's session, loaded as a guard of a new request.
+    /// Loads the visitor's session with the guard of a new request.
     async fn load(&self) -> Session<Visitor> {
         let request = self.client.get("/").cookie(self.cookie.clone());
-        request.inner().guard().await.expect("the store can be read")
+        request.inner().guard().await.expect("cannot load the session")
     }
 }
 
 fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads can be started")
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("cannot start a runtime")
 }
 
 fn accessors(c: &mut Criterion) {
@@ -114,8 +114,8 @@ fn accessors(c: &mut Criterion) {
     let mut group = c.benchmark_group("accessor");
     let session = runtime.block_on(site.load());
     group.bench_function("get a number", |b| b.iter(|| black_box(session.visits())));
-    group.bench_function("get a text", |b| b.iter(|| black_box(session.name())));
-    group.bench_function("with a text", |b| b.iter(|| session.with_name(|name| black_box(name.map(String::len)))));
+    group.bench_function("get a string", |b| b.iter(|| black_box(session.name())));
+    group.bench_function("with a string", |b| b.iter(|| session.with_name(|name| black_box(name.map(String::len)))));
     let fresh = || runtime.block_on(site.load());
     group.bench_function("set a number", |b| changes(b, fresh, |session, n| session.set_visits(n)));
     group.bench_function("update a number", |b| {
@@ -124,7 +124,7 @@ fn accessors(c: &mut Criterion) {
     group.finish();
 }
 
-/// A session remembers its changes: each gets a hundred, as no request makes many more.
+/// Measures a change. A session logs its changes, so each session gets only a hundred; hardly any request makes more.
 fn changes(bencher: &mut Bencher<'_>, fresh: impl Fn() -> Session<Visitor>, change: impl Fn(&Session<Visitor>, u32)) {
     bencher.iter_custom(|mut left| {
         let mut spent = Duration::ZERO;
@@ -167,11 +167,12 @@ fn codec(c: &mut Criterion) {
 
 fn requests(c: &mut Criterion) {
     let runtime = runtime();
-    let dir = tempfile::tempdir().expect("a directory can be made");
+    let dir = tempfile::tempdir().expect("cannot create a directory");
     let memory = runtime.block_on(Site::launch("memory:"));
     let sqlite = runtime.block_on(Site::launch(&format!("sqlite://{}", dir.path().join("sessions.db").display())));
-    let plain = runtime
-        .block_on(async { Client::untracked(quiet().mount("/", routes![bare])).await.expect("the site launches") });
+    let plain = runtime.block_on(async {
+        Client::untracked(quiet().mount("/", routes![bare])).await.expect("cannot launch the site")
+    });
     let mut group = c.benchmark_group("request");
     group.bench_function("no fairing", |b| {
         b.to_async(&runtime).iter(|| async { black_box(plain.get("/bare").dispatch().await.into_string().await) });

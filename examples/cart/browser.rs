@@ -1,12 +1,13 @@
 use session_rocket_tests::chromium::{Chromium, Tab};
 use session_rocket_tests::served::Served;
 
-/// Adds an article by the form of its row.
+/// Adds an article with the form in its row.
 fn add(tab: &Tab, article: &str) {
-    tab.leave_with(&[], &submit(article));
+    tab.leave_with(&[], &submit_script(article));
 }
 
-fn submit(article: &str) -> String {
+/// A script that submits the form of an article.
+fn submit_script(article: &str) -> String {
     format!("document.querySelector('input[value=\"{article}\"]').form.requestSubmit()")
 }
 
@@ -35,15 +36,15 @@ fn a_cart_survives_the_login_and_becomes_an_order() {
     {
         browser.fill(field, value);
     }
-    browser.click("Go on");
+    browser.click("Continue");
     browser.script("document.querySelector('[name=delivery]').click()");
     browser.screenshot("cart-delivery");
-    // Going back finds what was typed.
+    // Going back shows the entered values.
     browser.click("Back to the address");
     assert_eq!(browser.script("return document.querySelector('[name=city]').value"), "Springfield");
-    browser.click("Go on");
+    browser.click("Continue");
     browser.script("document.querySelector('[name=delivery]').click()");
-    browser.click("Go on");
+    browser.click("Continue");
     assert!(browser.text().contains("Springfield"), "{}", browser.text());
     browser.screenshot("cart-confirm");
     browser.click("Order");
@@ -55,14 +56,14 @@ fn a_cart_survives_the_login_and_becomes_an_order() {
 }
 
 #[test]
-fn two_tabs_that_add_at_once_lose_nothing() {
+fn two_tabs_that_add_at_the_same_time_lose_nothing() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/"));
     let second = browser.new_tab();
     second.open(site.url("/"));
     for round in 1..=5 {
-        browser.leave_with(&[&second], &submit("ink"));
+        browser.leave_with(&[&second], &submit_script("ink"));
         browser.reload();
         assert!(browser.text().contains(&format!("Cart ({})", 2 * round)), "{round}: {}", browser.text());
     }
@@ -70,7 +71,7 @@ fn two_tabs_that_add_at_once_lose_nothing() {
 }
 
 #[test]
-fn preferences_are_kept_and_used() {
+fn preferences_are_stored_and_applied() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/preferences/"));
@@ -82,13 +83,14 @@ fn preferences_are_kept_and_used() {
     assert_eq!(browser.script("return document.documentElement.dataset.theme"), "dark");
     browser.screenshot("cart-dark");
     browser.resize(380, 844);
-    let is_one_line = "return [...document.querySelectorAll('td:first-child')].every(name => name.clientHeight < 50)";
-    assert_eq!(browser.script(is_one_line), true, "an article's name is broken");
+    let names_are_one_line =
+        "return [...document.querySelectorAll('td:first-child')].every(name => name.clientHeight < 50)";
+    assert_eq!(browser.script(names_are_one_line), true, "an article's name wraps");
     browser.screenshot("cart-phone");
 }
 
 #[test]
-fn the_cookie_and_what_the_browser_keeps_after_the_logout() {
+fn the_back_button_shows_no_data_after_a_logout() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/login/"));
@@ -104,12 +106,12 @@ fn the_cookie_and_what_the_browser_keeps_after_the_logout() {
 }
 
 #[test]
-fn without_cookies_a_form_says_why_it_was_refused() {
+fn without_cookies_the_403_page_gives_the_reason() {
     let site = Served::start(super::rocket());
     let browser = Chromium::refusing_cookies();
     browser.open(site.url("/"));
     add(&browser, "ink");
-    assert!(browser.text().contains("your browser refuses cookies"), "{}", browser.text());
+    assert!(browser.text().contains("your browser rejects cookies"), "{}", browser.text());
     assert_eq!(browser.status(), 403);
     browser.screenshot("cart-no-cookies");
 }

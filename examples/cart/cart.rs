@@ -1,4 +1,4 @@
-//! The cart: which article how often.
+//! The cart: articles and their quantities.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{self, Article, Currency};
 
-/// How often one article can be in a cart.
-pub const MOST: u32 = 99;
+/// The largest quantity of one article.
+pub const MAX_QUANTITY: u32 = 99;
 
-/// Articles by slug, and how often each is wanted. It takes articles of the catalogue only, so it has no more entries
-/// than that.
+/// Quantities by the articles' slugs. A cart takes only articles of the catalogue, so its size is limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cart(BTreeMap<String, u32>);
 
-/// An article in the cart, ready to be shown.
+/// An article in the cart, formatted for a page.
 #[derive(Serialize)]
 pub struct Line {
     pub slug: &'static str,
@@ -26,17 +25,17 @@ pub struct Line {
 }
 
 impl Cart {
-    /// Adds so many, up to [`MOST`] in all; the number that is in it then.
+    /// Adds a quantity, up to [`MAX_QUANTITY`] in total. Returns the new quantity.
     pub fn add(&mut self, article: Article, quantity: u32) -> u32 {
-        let wanted = self.0.entry(article.slug.to_owned()).or_default();
-        *wanted = wanted.saturating_add(quantity).min(MOST);
-        *wanted
+        let total = self.0.entry(article.slug.to_owned()).or_default();
+        *total = total.saturating_add(quantity).min(MAX_QUANTITY);
+        *total
     }
 
-    /// Changes how many of an article are wanted. One that was removed in another tab stays removed.
+    /// Changes the quantity of an article. An article that was removed in another tab stays removed.
     pub fn change(&mut self, article: Article, quantity: u32) {
-        if let Some(wanted) = self.0.get_mut(article.slug) {
-            *wanted = quantity.min(MOST);
+        if let Some(current) = self.0.get_mut(article.slug) {
+            *current = quantity.min(MAX_QUANTITY);
         }
     }
 
@@ -44,22 +43,22 @@ impl Cart {
         self.0.remove(article.slug);
     }
 
-    /// What is in it, but for articles that are not sold any more.
-    fn goods(&self) -> impl Iterator<Item = (Article, u32)> {
+    /// The articles in the cart that are still in the catalogue.
+    fn articles(&self) -> impl Iterator<Item = (Article, u32)> {
         self.0.iter().filter_map(|(slug, quantity)| Some((catalogue::find(slug)?, *quantity)))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.goods().next().is_none()
+        self.articles().next().is_none()
     }
 
     pub fn count(&self) -> u64 {
-        self.goods().map(|(_, quantity)| u64::from(quantity)).sum()
+        self.articles().map(|(_, quantity)| u64::from(quantity)).sum()
     }
 
-    /// The sum in cents. It cannot overflow: prices and quantities are 32 bits wide, and the articles few.
+    /// The sum in cents. It cannot overflow, because prices and quantities have 32 bits and there are few articles.
     pub fn total(&self, currency: Currency) -> u64 {
-        self.goods().map(|(article, quantity)| sum(article, quantity, currency)).fold(0, u64::saturating_add)
+        self.articles().map(|(article, quantity)| sum(article, quantity, currency)).fold(0, u64::saturating_add)
     }
 
     pub fn lines(&self, currency: Currency) -> Vec<Line> {
@@ -70,7 +69,7 @@ impl Cart {
             price: currency.show(article.price.cents(currency)),
             sum: currency.show(sum(article, quantity, currency)),
         };
-        self.goods().map(line).collect()
+        self.articles().map(line).collect()
     }
 }
 
@@ -84,12 +83,12 @@ mod tests {
     use crate::catalogue::ARTICLES;
 
     #[test]
-    fn quantities_are_bounded_and_sums_exact() {
+    fn quantities_are_limited_and_sums_are_exact() {
         let mut cart = Cart::default();
         let [notebook, pencil, ..] = ARTICLES;
         assert_eq!(cart.add(notebook, 3), 3);
-        assert_eq!(cart.add(pencil, u32::MAX), MOST);
-        assert_eq!(cart.add(pencil, 1), MOST);
+        assert_eq!(cart.add(pencil, u32::MAX), MAX_QUANTITY);
+        assert_eq!(cart.add(pencil, 1), MAX_QUANTITY);
         assert_eq!(cart.total(Currency::Eur), 3 * 4_90 + 99 * 1_20);
         assert_eq!(cart.total(Currency::Usd), 3 * 5_50 + 99 * 1_35);
         cart.change(notebook, 1);
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_release_left_neither_breaks_nor_overflows() {
+    fn a_stored_cart_with_unknown_articles_or_huge_quantities_can_be_read() {
         let stored = r#"{"gone": 7, "desk-lamp": 4294967295, "ink": 4294967295}"#;
         let cart: Cart = serde_json::from_str(stored).unwrap();
         assert_eq!(cart.lines(Currency::Eur).len(), 2);

@@ -1,9 +1,9 @@
-//! What the shop sells, and for how much.
+//! The articles of the shop and their prices.
 
 use rocket::form::{self, FromFormField, ValueField};
 use serde::{Deserialize, Serialize};
 
-/// An article. A price is a number of cents: sums of them are exact.
+/// An article of the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Article {
     pub slug: &'static str,
@@ -11,7 +11,7 @@ pub struct Article {
     pub price: Price,
 }
 
-/// A price in each currency: a list, not a rate, so that nothing is rounded.
+/// A price in cents for each currency. There is no exchange rate, so nothing is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
     pub eur: u32,
@@ -35,7 +35,7 @@ pub fn find(slug: &str) -> Option<Article> {
     ARTICLES.into_iter().find(|article| article.slug == slug)
 }
 
-/// Which prices a visitor sees and pays.
+/// The currency of the prices that a visitor sees and pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, rocket::FromFormField)]
 #[serde(rename_all = "lowercase")]
 pub enum Currency {
@@ -54,7 +54,7 @@ impl Price {
 }
 
 impl Currency {
-    /// An amount as people write it.
+    /// Formats an amount of cents.
     pub fn show(self, cents: u64) -> String {
         let (whole, rest) = (cents / 100, cents % 100);
         match self {
@@ -64,10 +64,10 @@ impl Currency {
     }
 }
 
-/// In a form an article is its slug; no other text makes one.
+/// In a form, an article is its slug.
 impl<'v> FromFormField<'v> for Article {
     fn from_value(field: ValueField<'v>) -> form::Result<'v, Self> {
-        find(field.value).ok_or_else(|| form::Error::validation("there is no such article").into())
+        find(field.value).ok_or_else(|| form::Error::validation("unknown article").into())
     }
 }
 
@@ -76,14 +76,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cents_are_shown_as_two_digits() {
+    fn cents_have_two_digits() {
         assert_eq!(Currency::Eur.show(1_05), "1.05 €");
         assert_eq!(Currency::Usd.show(9), "$0.09");
         assert_eq!(Currency::Usd.show(u64::MAX), "$184467440737095516.15");
     }
 
     #[test]
-    fn every_article_is_found_by_its_slug_alone() {
+    fn every_article_is_found_by_its_slug_and_not_by_its_name() {
         for article in ARTICLES {
             assert_eq!(find(article.slug), Some(article));
         }

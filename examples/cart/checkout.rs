@@ -1,4 +1,4 @@
-//! The checkout: three forms, whose answers wait in the session until the last is given.
+//! The checkout: three forms. The session keeps their answers until the order is placed.
 
 use rocket::form::{Contextual, FromForm};
 use rocket::{Route, get, post, routes};
@@ -6,9 +6,9 @@ use rocket_dyn_templates::{Template, context};
 use session_rocket::{CsrfForm, Session};
 
 use crate::cart::Cart;
-use crate::fields::{self, Shown, line};
-use crate::order::{Address, Checkout, Delivery, Order, Placed, Step, place};
-use crate::{Answer, Shopper, page};
+use crate::fields::{self, FormState, line};
+use crate::order::{Address, Checkout, Delivery, Order, Outcome, Step, place_order};
+use crate::{Reply, Shopper, page};
 
 pub fn routes() -> Vec<Route> {
     routes![start, address_page, address, delivery_page, delivery, confirm_page, confirm]
@@ -37,100 +37,102 @@ struct Confirmation {
     total: u64,
 }
 
-/// Where a visitor has to go instead: nobody skips a step, or checks out with nothing.
-fn detour(session: &Session<Shopper>, step: Step) -> Option<Answer> {
+/// A redirect to the step that a visitor must do first, or to the cart if it is empty.
+fn redirect_from(session: &Session<Shopper>, step: Step) -> Option<Reply> {
     if session.with_cart(Cart::is_empty) {
-        return Some(Answer::go_to("/cart/"));
+        return Some(Reply::redirect("/cart/"));
     }
     let next = session.with_checkout(Checkout::next);
-    (step > next).then(|| Answer::go_to(next.path()))
+    (step > next).then(|| Reply::redirect(next.path()))
 }
 
 #[get("/")]
-fn start(session: Session<Shopper>) -> Answer {
+fn start(session: Session<Shopper>) -> Reply {
     let next = session.with_checkout(Checkout::next);
-    detour(&session, next).unwrap_or_else(|| Answer::go_to(next.path()))
+    redirect_from(&session, next).unwrap_or_else(|| Reply::redirect(next.path()))
 }
 
 #[get("/address")]
-fn address_page(session: Session<Shopper>) -> Answer {
-    if let Some(elsewhere) = detour(&session, Step::Address) {
-        return elsewhere;
+fn address_page(session: Session<Shopper>) -> Reply {
+    if let Some(redirect) = redirect_from(&session, Step::Address) {
+        return redirect;
     }
-    let shown = session.with_checkout(|checkout| match &checkout.address {
+    let form = session.with_checkout(|checkout| match &checkout.address {
         Some(Address { name, street, postcode, city }) => {
-            Shown::known([("name", name), ("street", street), ("postcode", postcode), ("city", city)])
+            FormState::valid([("name", name), ("street", street), ("postcode", postcode), ("city", city)])
         }
-        // The name of a customer who is logged in is a good guess.
-        None => Shown::known([("name", session.customer().as_deref().unwrap_or_default())]),
+        // The name of a logged-in customer is a good default.
+        None => FormState::valid([("name", session.customer().as_deref().unwrap_or_default())]),
     });
-    Answer::Page(page(&session, "address", shown))
+    Reply::Page(page(&session, "address", form))
 }
 
 #[post("/address", data = "<form>")]
-fn address(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, AddressForm>>) -> Answer {
-    if let Some(elsewhere) = detour(&session, Step::Address) {
-        return elsewhere;
+fn address(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, AddressForm>>) -> Reply {
+    if let Some(redirect) = redirect_from(&session, Step::Address) {
+        return redirect;
     }
     let Contextual { value, context } = form.into_inner();
     let Some(AddressForm { name, street, postcode, city }) = value else {
-        return Answer::Again(page(&session, "address", Shown::posted(&context)));
+        return Reply::Invalid(page(&session, "address", FormState::posted(&context)));
     };
     let [name, street, postcode, city] = [name, street, postcode, city].map(|text| text.trim().to_owned());
     session.update_checkout(move |checkout| checkout.address = Some(Address { name, street, postcode, city }));
-    Answer::go_to(Step::Delivery.path())
+    Reply::redirect(Step::Delivery.path())
 }
 
 #[get("/delivery")]
-fn delivery_page(session: Session<Shopper>) -> Answer {
-    if let Some(elsewhere) = detour(&session, Step::Delivery) {
-        return elsewhere;
+fn delivery_page(session: Session<Shopper>) -> Reply {
+    if let Some(redirect) = redirect_from(&session, Step::Delivery) {
+        return redirect;
     }
     let chosen = session.with_checkout(|checkout| checkout.delivery).map_or("", Delivery::slug);
-    Answer::Page(choice(&session, Shown::known([("delivery", chosen)])))
+    Reply::Page(delivery_options(&session, FormState::valid([("delivery", chosen)])))
 }
 
 #[post("/delivery", data = "<form>")]
-fn delivery(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, DeliveryForm>>) -> Answer {
-    if let Some(elsewhere) = detour(&session, Step::Delivery) {
-        return elsewhere;
+fn delivery(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, DeliveryForm>>) -> Reply {
+    if let Some(redirect) = redirect_from(&session, Step::Delivery) {
+        return redirect;
     }
     let Contextual { value, context } = form.into_inner();
     let Some(DeliveryForm { delivery }) = value else {
-        return Answer::Again(choice(&session, Shown::posted(&context)));
+        return Reply::Invalid(delivery_options(&session, FormState::posted(&context)));
     };
     session.update_checkout(move |checkout| checkout.delivery = Some(delivery));
-    Answer::go_to(Step::Confirm.path())
+    Reply::redirect(Step::Confirm.path())
 }
 
-fn choice(session: &Session<Shopper>, shown: Shown) -> Template {
+fn delivery_options(session: &Session<Shopper>, form: FormState) -> Template {
     let currency = session.currency();
-    let ways = Delivery::ALL.map(|way| {
-        let price = currency.show(way.price().cents(currency));
-        context! { slug: way.slug(), name: way.name(), price }
+    let options = Delivery::ALL.map(|option| {
+        let price = currency.show(option.price().cents(currency));
+        context! { slug: option.slug(), name: option.name(), price }
     });
-    page(session, "delivery", context! { ways, shown })
+    page(session, "delivery", context! { options, form })
 }
 
 #[get("/confirm")]
-fn confirm_page(session: Session<Shopper>) -> Answer {
-    if let Some(elsewhere) = detour(&session, Step::Confirm) {
-        return elsewhere;
+fn confirm_page(session: Session<Shopper>) -> Reply {
+    if let Some(redirect) = redirect_from(&session, Step::Confirm) {
+        return redirect;
     }
     let summary = Order::draft(&session.get()).map(Order::summary);
-    Answer::Page(page(&session, "confirm", summary))
+    Reply::Page(page(&session, "confirm", summary))
 }
 
 #[post("/confirm", data = "<form>")]
-fn confirm(session: Session<Shopper>, form: CsrfForm<Shopper, Confirmation>) -> Answer {
-    match place(&session, form.total) {
-        Placed::Done => Answer::go_to("/order/"),
-        Placed::Changed => {
-            session.set_notice("Your cart has changed meanwhile. Please look at it once more.");
-            Answer::go_to(Step::Confirm.path())
+fn confirm(session: Session<Shopper>, form: CsrfForm<Shopper, Confirmation>) -> Reply {
+    match place_order(&session, form.total) {
+        Outcome::Placed => Reply::redirect("/order/"),
+        Outcome::TotalChanged => {
+            session.set_notice("Your cart has changed. Please check it again.");
+            Reply::redirect(Step::Confirm.path())
         }
-        // The button was pressed twice: the order stands.
-        Placed::Nothing if session.has_order() && session.with_cart(Cart::is_empty) => Answer::go_to("/order/"),
-        Placed::Nothing => Answer::go_to("/checkout/"),
+        // The button was pressed twice.
+        Outcome::NothingToOrder if session.has_order() && session.with_cart(Cart::is_empty) => {
+            Reply::redirect("/order/")
+        }
+        Outcome::NothingToOrder => Reply::redirect("/checkout/"),
     }
 }

@@ -1,4 +1,4 @@
-//! Form fields: what is asked of a text, and what a page shows again when it was not given.
+//! Validation of form fields, and the values and errors that a page shows.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use rocket::form::error::ErrorKind;
 use rocket::form::{self, Context, Error};
 use serde::Serialize;
 
-/// What stands in a form's fields, and what is wrong with it, by the fields' names.
+/// The values and errors of a form, by the names of the fields.
 #[derive(Default, Serialize)]
-pub struct Shown {
+pub struct FormState {
     values: BTreeMap<String, String>,
     errors: BTreeMap<String, String>,
 }
 
-impl Shown {
-    /// What was posted.
+impl FormState {
+    /// The posted values with their errors.
     pub fn posted(context: &Context<'_>) -> Self {
         let values =
             context.fields().filter_map(|name| Some((name.to_string(), context.field_value(name)?.to_owned())));
@@ -22,8 +22,8 @@ impl Shown {
         Self { values: values.collect(), errors: errors.collect() }
     }
 
-    /// What was entered before.
-    pub fn known<const N: usize>(values: [(&str, &str); N]) -> Self {
+    /// Valid values.
+    pub fn valid<const N: usize>(values: [(&str, &str); N]) -> Self {
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Self { values: values.into(), errors: BTreeMap::new() }
     }
@@ -31,31 +31,31 @@ impl Shown {
 
 fn message(error: &Error<'_>) -> String {
     match error.kind {
-        ErrorKind::Missing => "This is missing.".into(),
-        ErrorKind::InvalidChoice { .. } => "Please choose.".into(),
+        ErrorKind::Missing => "This field is missing.".into(),
+        ErrorKind::InvalidChoice { .. } => "Please choose an option.".into(),
         _ => error.to_string(),
     }
 }
 
-/// One line of text: something, at most `most` letters of it, and none that would garble the label on a parcel.
-pub fn line<'v>(text: &str, most: usize) -> form::Result<'v, ()> {
+/// Validates one line of text: not empty, at most `max` characters, no control characters.
+pub fn line<'v>(text: &str, max: usize) -> form::Result<'v, ()> {
     let problem = match text.trim() {
         "" => "Please fill this in.".to_owned(),
-        long if long.chars().count() > most => format!("At most {most} letters, please."),
-        garbled if garbled.chars().any(char::is_control) => "One line of text, please.".to_owned(),
+        text if text.chars().count() > max => format!("Please enter at most {max} characters."),
+        text if text.chars().any(char::is_control) => "Please enter one line of text.".to_owned(),
         _ => return Ok(()),
     };
     Err(Error::validation(problem).into())
 }
 
-/// A postcode of any country.
+/// Validates a postcode of any country.
 pub fn postcode<'v>(text: &str) -> form::Result<'v, ()> {
     line(text, 10)?;
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == ' ' || letter == '-';
-    if text.trim().chars().all(fits) {
+    let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || letter == ' ' || letter == '-';
+    if text.trim().chars().all(is_allowed) {
         return Ok(());
     }
-    Err(Error::validation("Letters, digits, spaces and hyphens, please.").into())
+    Err(Error::validation("Please enter only letters, digits, spaces and hyphens.").into())
 }
 
 #[cfg(test)]
@@ -63,12 +63,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_one_line_of_some_letters() {
-        for good in ["x", " x ", "Ærøskøbing", &"ä".repeat(10)] {
-            assert!(line(good, 10).is_ok(), "{good:?}");
+    fn a_line_is_not_empty_not_too_long_and_has_no_control_characters() {
+        for valid in ["x", " x ", "Ærøskøbing", &"ä".repeat(10)] {
+            assert!(line(valid, 10).is_ok(), "{valid:?}");
         }
-        for bad in ["", " ", "a\nb", "a\0b", &"ä".repeat(11)] {
-            assert!(line(bad, 10).is_err(), "{bad:?}");
+        for invalid in ["", " ", "a\nb", "a\0b", &"ä".repeat(11)] {
+            assert!(line(invalid, 10).is_err(), "{invalid:?}");
         }
         assert!(postcode("SW1A 1AA").is_ok() && postcode("<1>").is_err());
     }

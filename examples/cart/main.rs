@@ -1,4 +1,4 @@
-//! The cart example: what a shop remembers about visitors who may never log in.
+//! The cart example: a shop whose visitors may order without a login.
 
 mod cart;
 mod catalogue;
@@ -23,42 +23,40 @@ use visitor::Theme;
 /// What the shop remembers about a visitor.
 #[derive(Session)]
 struct Shopper {
-    /// Who is logged in. A visitor who logs in keeps the cart; for another customer the session is emptied first.
+    /// The logged-in customer. An anonymous visitor who logs in keeps the cart; a login of another customer empties the
+    /// session first.
     #[session(identity)]
     customer: Option<String>,
-    /// What is in the cart.
     cart: Cart,
-    /// How the pages look.
     theme: Theme,
-    /// Which prices count.
     currency: Currency,
-    /// How far the checkout has come.
+    /// The answers of the checkout so far.
     checkout: Checkout,
     /// The last order, until the session ends.
     order: Option<Order>,
-    /// How often this visitor has ordered.
+    /// The number of orders in this session.
     orders: u32,
-    /// What the next page tells, once.
+    /// A message that the next page shows once.
     notice: Option<String>,
 }
 
-/// What a route answers.
+/// The response of a route.
 #[derive(Responder)]
-enum Answer {
+enum Reply {
     Page(Template),
-    /// The page of a form once more, with what is wrong in it.
+    /// The page of the form with its errors.
     #[response(status = 422)]
-    Again(Template),
-    GoTo(Redirect),
+    Invalid(Template),
+    Redirect(Redirect),
 }
 
-impl Answer {
-    fn go_to(path: &'static str) -> Self {
-        Self::GoTo(Redirect::to(path))
+impl Reply {
+    fn redirect(path: &'static str) -> Self {
+        Self::Redirect(Redirect::to(path))
     }
 }
 
-/// A page of the shop: the layout's own needs, and what this page shows.
+/// Renders a page of the shop with the values of the layout and its own values in `page`.
 fn page(session: &Session<Shopper>, template: &'static str, page: impl Serialize) -> Template {
     let context = context! {
         theme: session.theme(),
@@ -71,8 +69,8 @@ fn page(session: &Session<Shopper>, template: &'static str, page: impl Serialize
     Template::render(template, context)
 }
 
-/// Whatever went wrong. A 403 is a form without a valid token: most often one that was open while its visitor logged in
-/// or out in another tab.
+/// The page for all errors. A 403 is a form without a valid token, usually one that was open while the visitor logged in or
+/// out in another tab.
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Template {
     let reason = status.reason_lossy();
@@ -83,7 +81,7 @@ fn problem(status: Status, _: &Request<'_>) -> Template {
 fn rocket() -> Rocket<Build> {
     rocket::build()
         .attach(session_rocket_examples::pages("cart"))
-        .attach(session_rocket_examples::nothing_is_cached())
+        .attach(session_rocket_examples::no_caching())
         .attach(Session::<Shopper>::fairing())
         .mount("/", shop::routes())
         .mount("/", visitor::routes())

@@ -1,4 +1,4 @@
-//! The state of a checkout, and the order that comes out of it.
+//! The state of a checkout, and the order that it creates.
 
 use serde::{Deserialize, Serialize};
 use session_rocket::Session;
@@ -7,14 +7,14 @@ use crate::Shopper;
 use crate::cart::{Cart, Line};
 use crate::catalogue::{Currency, Price};
 
-/// What the checkout has asked so far.
+/// The answers of the checkout so far.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Checkout {
     pub address: Option<Address>,
     pub delivery: Option<Delivery>,
 }
 
-/// A step of the checkout; the later, the greater.
+/// A step of the checkout. Later steps compare as greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     Address,
@@ -38,7 +38,7 @@ pub enum Delivery {
     Pickup,
 }
 
-/// What was ordered, for whom and for how much, as it was then.
+/// An order, with the currency and address at that time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
     pub number: u32,
@@ -48,7 +48,7 @@ pub struct Order {
     pub currency: Currency,
 }
 
-/// An order, or one to be, ready to be shown.
+/// An order or a draft of an order, formatted for a page.
 #[derive(Serialize)]
 pub struct Summary {
     number: u32,
@@ -57,18 +57,18 @@ pub struct Summary {
     delivery: &'static str,
     postage: String,
     total: String,
-    /// What the confirmation is for: it is refused when the total has become another.
+    /// The total in cents, which the confirmation sends back. An order with a different total is rejected.
     cents: u64,
 }
 
-/// What became of a confirmation.
+/// The outcome of a confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placed {
-    Done,
-    /// The visitor confirmed another total than this one: the cart was changed in another tab.
-    Changed,
-    /// There is nothing that could be ordered, or not any more.
-    Nothing,
+pub enum Outcome {
+    Placed,
+    /// The total differs from the confirmed one, because the cart was changed in another tab.
+    TotalChanged,
+    /// The cart is empty, or a step of the checkout is missing.
+    NothingToOrder,
 }
 
 impl Checkout {
@@ -121,7 +121,7 @@ impl Delivery {
 }
 
 impl Order {
-    /// The order that this visitor could place now.
+    /// The order that this visitor can place, if every step is done.
     pub fn draft(shopper: &Shopper) -> Option<Self> {
         if shopper.cart.is_empty() {
             return None;
@@ -153,19 +153,19 @@ impl Order {
     }
 }
 
-/// Orders what is in the cart, if it costs what the visitor was shown, and empties cart and checkout.
+/// Orders the cart if its total is the confirmed one, and empties the cart and the checkout.
 ///
-/// All in one update: however often and in how many tabs the button is pressed, a cart is ordered once.
-pub fn place(session: &Session<Shopper>, shown: u64) -> Placed {
+/// One update does all of this, so a cart is ordered once, however often the button is pressed.
+pub fn place_order(session: &Session<Shopper>, confirmed_total: u64) -> Outcome {
     session.update(move |shopper| {
-        let Some(order) = Order::draft(shopper) else { return Placed::Nothing };
-        if order.total() != shown {
-            return Placed::Changed;
+        let Some(order) = Order::draft(shopper) else { return Outcome::NothingToOrder };
+        if order.total() != confirmed_total {
+            return Outcome::TotalChanged;
         }
         shopper.orders = order.number;
         shopper.order = Some(order);
         shopper.cart = Cart::default();
         shopper.checkout = Checkout::default();
-        Placed::Done
+        Outcome::Placed
     })
 }

@@ -6,31 +6,31 @@ use rocket::local::asynchronous::{Client, LocalResponse};
 
 const ADDRESS: &str = "name=Ada&street=Main+Street+1&postcode=12345&city=Springfield";
 
-/// A browser at the shop.
+/// A browser with its cookies.
 struct Browser(Client);
 
-/// Status, address to go on to, and page.
-type Answer = (Status, String, String);
+/// The status, the `Location` header, and the page.
+type Reply = (Status, String, String);
 
-async fn read(response: LocalResponse<'_>) -> Answer {
+async fn read(response: LocalResponse<'_>) -> Reply {
     assert_eq!(response.headers().get_one("Cache-Control"), Some("no-store"));
     let location = response.headers().get_one("Location").unwrap_or_default().to_owned();
     (response.status(), location, response.into_string().await.unwrap_or_default())
 }
 
-/// The token of a page's form.
+/// The CSRF token of a page's form.
 fn token(page: &str) -> String {
     let (_, rest) = page.split_once("name=\"csrf_token\" value=\"").expect("a form");
     rest.split('"').next().unwrap().to_owned()
 }
 
-fn goes_to(path: &str) -> Answer {
+fn redirect_to(path: &str) -> Reply {
     (Status::SeeOther, path.to_owned(), String::new())
 }
 
 #[track_caller]
-fn shows(answer: &Answer, parts: &[&str]) {
-    let (status, _, page) = answer;
+fn assert_shows(reply: &Reply, parts: &[&str]) {
+    let (status, _, page) = reply;
     assert_eq!(*status, Status::Ok, "{page}");
     parts.iter().for_each(|part| assert!(page.contains(part), "{part:?} is not in {page}"));
 }
@@ -42,27 +42,27 @@ impl Browser {
         Self(Client::tracked(super::rocket().configure(figment)).await.unwrap())
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> Reply {
         read(self.0.get(path.to_owned()).dispatch().await).await
     }
 
-    async fn post(&self, path: &str, form: String) -> Answer {
+    async fn post(&self, path: &str, form: String) -> Reply {
         read(self.0.post(path.to_owned()).header(ContentType::Form).body(form).dispatch().await).await
     }
 
-    /// Posts a form with the token that the shop's pages have now.
-    async fn submit(&self, path: &str, form: &str) -> Answer {
+    /// Posts a form with a valid token.
+    async fn submit(&self, path: &str, form: &str) -> Reply {
         let token = token(&self.get("/preferences/").await.2);
         self.post(path, format!("{form}&csrf_token={token}")).await
     }
 
     async fn add(&self, article: &str, quantity: u32) {
         let form = format!("article={article}&quantity={quantity}");
-        assert_eq!(self.submit("/cart/add/", &form).await, goes_to("/"));
+        assert_eq!(self.submit("/cart/add/", &form).await, redirect_to("/"));
     }
 
-    /// Gets a page with a cookie that was kept from before.
-    async fn get_with(&self, path: &str, cookie: Cookie<'static>) -> Answer {
+    /// Gets a page with an earlier cookie.
+    async fn get_with(&self, path: &str, cookie: Cookie<'static>) -> Reply {
         read(self.0.get(path.to_owned()).cookie(cookie).dispatch().await).await
     }
 
@@ -75,169 +75,175 @@ impl Browser {
 async fn an_anonymous_visitor_fills_a_cart_and_changes_it() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
-    shows(&browser.get("/").await, &["Everything for the desk", "Fountain pen", "39.00 €", "Cart (0)"]);
-    shows(&browser.get("/cart").await, &["Your cart is empty"]);
+    assert_shows(&browser.get("/").await, &["Everything for the desk", "Fountain pen", "39.00 €", "Cart (0)"]);
+    assert_shows(&browser.get("/cart").await, &["Your cart is empty"]);
     browser.add("ink", 2).await;
-    shows(&browser.get("/").await, &["Your cart has 2 × Bottle of ink, blue.", "Cart (2)"]);
-    assert!(!browser.get("/").await.2.contains("Your cart has"), "told twice");
+    assert_shows(&browser.get("/").await, &["Your cart has 2 × Bottle of ink, blue.", "Cart (2)"]);
+    assert!(!browser.get("/").await.2.contains("Your cart has"), "shown twice");
     browser.add("ink", 1).await;
     browser.add("pencil", 1).await;
-    shows(&browser.get("/cart/").await, &["25.35 €", "1.20 €", "26.55 €", "value=\"3\""]);
-    assert_eq!(browser.submit("/cart/change/", "article=ink&quantity=1").await, goes_to("/cart/"));
-    shows(&browser.get("/cart/").await, &["9.65 €", "Cart (2)"]);
-    assert_eq!(browser.submit("/cart/remove/", "article=ink").await, goes_to("/cart/"));
+    assert_shows(&browser.get("/cart/").await, &["25.35 €", "1.20 €", "26.55 €", "value=\"3\""]);
+    assert_eq!(browser.submit("/cart/change/", "article=ink&quantity=1").await, redirect_to("/cart/"));
+    assert_shows(&browser.get("/cart/").await, &["9.65 €", "Cart (2)"]);
+    assert_eq!(browser.submit("/cart/remove/", "article=ink").await, redirect_to("/cart/"));
     let page = browser.get("/cart/").await;
-    shows(&page, &["1.20 €", "Cart (1)"]);
+    assert_shows(&page, &["1.20 €", "Cart (1)"]);
     assert!(!page.2.contains("Bottle of ink"));
     assert_eq!(browser.get("/nowhere").await.0, Status::NotFound);
 }
 
 #[rocket::async_test]
-async fn quantities_have_bounds() {
+async fn a_quantity_out_of_range_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
-    for wrong in ["0", "100", "-1", "", "many", "99999999999999999999", "%3Cscript%3E"] {
+    for invalid in ["0", "100", "-1", "", "many", "99999999999999999999", "%3Cscript%3E"] {
         for path in ["/cart/add/", "/cart/change/"] {
-            let (status, _, page) = browser.submit(path, &format!("article=ink&quantity={wrong}")).await;
+            let (status, _, page) = browser.submit(path, &format!("article=ink&quantity={invalid}")).await;
             assert_eq!(status, Status::UnprocessableEntity);
             assert!(!page.contains("<script>"), "{page}");
-            assert_eq!(page.contains("From 1 to 99, please."), path == "/cart/add/", "{page}");
+            assert_eq!(page.contains("Please enter a number from 1 to 99."), path == "/cart/add/", "{page}");
         }
     }
     let (status, _, _) = browser.submit("/cart/add/", "article=yacht&quantity=1").await;
     assert_eq!(status, Status::UnprocessableEntity);
     browser.add("ink", 99).await;
     browser.add("ink", 99).await;
-    shows(&browser.get("/").await, &["That is the most one can order.", "Cart (99)"]);
+    assert_shows(&browser.get("/").await, &["99 × Bottle of ink, blue, the maximum.", "Cart (99)"]);
     let (_, _, page) = browser.submit("/cart/change/", "article=ink&quantity=1000").await;
-    assert!(page.contains("value=\"1000\"") && page.contains("From 1 to 99, please."), "{page}");
+    assert!(page.contains("value=\"1000\"") && page.contains("Please enter a number from 1 to 99."), "{page}");
 }
 
 #[rocket::async_test]
-async fn tabs_that_add_at_once_lose_nothing() {
+async fn concurrent_additions_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
     let token = token(&browser.get("/").await.2);
     let form = |article| format!("article={article}&quantity=1&csrf_token={token}");
     let tabs = (0..40).map(|n| browser.post("/cart/add/", form(if n % 2 == 0 { "ink" } else { "paper" })));
-    for answer in join_all(tabs).await {
-        assert_eq!(answer, goes_to("/"));
+    for reply in join_all(tabs).await {
+        assert_eq!(reply, redirect_to("/"));
     }
     // 20 × 8.45 + 20 × 6.99
-    shows(&browser.get("/cart/").await, &["Cart (40)", "308.80 €"]);
+    assert_shows(&browser.get("/cart/").await, &["Cart (40)", "308.80 €"]);
 }
 
 #[rocket::async_test]
-async fn a_login_keeps_the_cart_and_a_logout_empties_it() {
+async fn a_login_keeps_the_cart_and_a_logout_ends_every_earlier_cookie() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
     browser.add("desk-lamp", 1).await;
     let anonymous = browser.cookie().unwrap();
-    shows(&browser.get("/login").await, &["<label for=\"name\">Name</label>"]);
-    assert_eq!(browser.submit("/login/", "name=+Ada+").await, goes_to("/"));
+    assert_shows(&browser.get("/login").await, &["<label for=\"name\">Name</label>"]);
+    assert_eq!(browser.submit("/login/", "name=+Ada+").await, redirect_to("/"));
     let known = browser.cookie().unwrap();
     assert_ne!(anonymous.value(), known.value());
     let other = Browser::new(dir.path()).await;
-    shows(&other.get_with("/", anonymous.clone()).await, &["Cart (0)", "href=\"/login/\""]);
-    shows(&browser.get("/").await, &["Hello, Ada!", "Cart (1)", "<span>Ada</span>"]);
-    // A page of before the login, and a mere link, log nobody out.
-    assert_eq!(browser.get("/logout/").await, goes_to("/"));
-    shows(&browser.get("/").await, &["<span>Ada</span>"]);
-    assert_eq!(browser.submit("/logout/", "").await, goes_to("/"));
+    assert_shows(&other.get_with("/", anonymous.clone()).await, &["Cart (0)", "href=\"/login/\""]);
+    assert_shows(&browser.get("/").await, &["Hello, Ada!", "Cart (1)", "<span>Ada</span>"]);
+    // A link does not log out.
+    assert_eq!(browser.get("/logout/").await, redirect_to("/"));
+    assert_shows(&browser.get("/").await, &["<span>Ada</span>"]);
+    assert_eq!(browser.submit("/logout/", "").await, redirect_to("/"));
     assert_eq!(browser.cookie(), None);
     for old in [anonymous, known] {
         let page = browser.get_with("/", old).await;
-        shows(&page, &["Cart (0)", "href=\"/login/\""]);
+        assert_shows(&page, &["Cart (0)", "href=\"/login/\""]);
         assert!(!page.2.contains("Ada"));
     }
 }
 
 #[rocket::async_test]
-async fn another_customer_finds_an_empty_cart() {
+async fn a_login_of_another_customer_empties_the_cart() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
     browser.submit("/login/", "name=Ada").await;
     browser.add("ink", 1).await;
     browser.submit("/login/", "name=Ada").await;
-    shows(&browser.get("/").await, &["Cart (1)"]);
+    assert_shows(&browser.get("/").await, &["Cart (1)"]);
     browser.submit("/login/", "name=Bob").await;
-    shows(&browser.get("/").await, &["Hello, Bob!", "Cart (0)"]);
+    assert_shows(&browser.get("/").await, &["Hello, Bob!", "Cart (0)"]);
 }
 
 #[rocket::async_test]
-async fn preferences_are_kept_and_used_by_the_layout() {
+async fn preferences_are_stored_and_applied() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
-    shows(&browser.get("/").await, &["data-theme=\"auto\""]);
-    assert_eq!(browser.submit("/preferences/", "theme=dark&currency=usd").await, goes_to("/preferences/"));
-    shows(
+    assert_shows(&browser.get("/").await, &["data-theme=\"auto\""]);
+    assert_eq!(browser.submit("/preferences/", "theme=dark&currency=usd").await, redirect_to("/preferences/"));
+    assert_shows(
         &browser.get("/preferences/").await,
         &["Saved.", "value=\"dark\" required checked", "value=\"usd\" required checked"],
     );
-    shows(&browser.get("/").await, &["data-theme=\"dark\"", "$42.00"]);
+    assert_shows(&browser.get("/").await, &["data-theme=\"dark\"", "$42.00"]);
     assert_eq!(browser.submit("/preferences/", "theme=pink&currency=usd").await.0, Status::UnprocessableEntity);
-    shows(&browser.get("/").await, &["data-theme=\"dark\""]);
+    assert_shows(&browser.get("/").await, &["data-theme=\"dark\""]);
 }
 
 #[rocket::async_test]
-async fn a_checkout_is_three_steps_none_of_which_can_be_skipped() {
+async fn no_step_of_the_checkout_can_be_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
     for path in ["/checkout/", "/checkout/address/", "/checkout/delivery", "/checkout/confirm/"] {
-        assert_eq!(browser.get(path).await, goes_to("/cart/"));
+        assert_eq!(browser.get(path).await, redirect_to("/cart/"));
     }
-    assert_eq!(browser.get("/order/").await, goes_to("/"));
+    assert_eq!(browser.get("/order/").await, redirect_to("/"));
     browser.add("pencil", 5).await;
     for path in ["/checkout/", "/checkout/delivery/", "/checkout/confirm/"] {
-        assert_eq!(browser.get(path).await, goes_to("/checkout/address/"));
+        assert_eq!(browser.get(path).await, redirect_to("/checkout/address/"));
     }
-    assert_eq!(browser.submit("/checkout/delivery/", "delivery=express").await, goes_to("/checkout/address/"));
-    assert_eq!(browser.submit("/checkout/confirm/", "total=600").await, goes_to("/checkout/"));
-    shows(&browser.get("/checkout/address").await, &["Step 1 of 3", "<label for=\"street\">"]);
-    assert_eq!(browser.submit("/checkout/address/", ADDRESS).await, goes_to("/checkout/delivery/"));
+    assert_eq!(browser.submit("/checkout/delivery/", "delivery=express").await, redirect_to("/checkout/address/"));
+    assert_eq!(browser.submit("/checkout/confirm/", "total=600").await, redirect_to("/checkout/"));
+    assert_shows(&browser.get("/checkout/address").await, &["Step 1 of 3", "<label for=\"street\">"]);
+    assert_eq!(browser.submit("/checkout/address/", ADDRESS).await, redirect_to("/checkout/delivery/"));
     for path in ["/checkout/", "/checkout/confirm/"] {
-        assert_eq!(browser.get(path).await, goes_to("/checkout/delivery/"));
+        assert_eq!(browser.get(path).await, redirect_to("/checkout/delivery/"));
     }
-    shows(&browser.get("/checkout/delivery/").await, &["Step 2 of 3", "Express, tomorrow: 9.90 €"]);
-    assert_eq!(browser.submit("/checkout/delivery/", "delivery=express").await, goes_to("/checkout/confirm/"));
-    // Going back shows what was entered, and loses nothing.
-    shows(&browser.get("/checkout/address/").await, &["value=\"Main Street 1\"", "value=\"12345\""]);
-    shows(&browser.get("/checkout/delivery/").await, &["value=\"express\" required checked"]);
-    assert_eq!(browser.get("/checkout/").await, goes_to("/checkout/confirm/"));
+    assert_shows(&browser.get("/checkout/delivery/").await, &["Step 2 of 3", "Express, tomorrow: 9.90 €"]);
+    assert_eq!(browser.submit("/checkout/delivery/", "delivery=express").await, redirect_to("/checkout/confirm/"));
+    // Going back shows the entered values and loses nothing.
+    assert_shows(&browser.get("/checkout/address/").await, &["value=\"Main Street 1\"", "value=\"12345\""]);
+    assert_shows(&browser.get("/checkout/delivery/").await, &["value=\"express\" required checked"]);
+    assert_eq!(browser.get("/checkout/").await, redirect_to("/checkout/confirm/"));
     let page = browser.get("/checkout/confirm/").await;
-    shows(&page, &["5 × Pencil, HB", "6.00 €", "15.90 €", "Main Street 1", "name=\"total\" value=\"1590\""]);
-    assert_eq!(browser.submit("/checkout/confirm/", "total=1590").await, goes_to("/order/"));
-    shows(&browser.get("/order").await, &["Thank you for your order", "no. 1", "15.90 €", "Springfield", "Cart (0)"]);
-    // What was asked is forgotten, and the button does nothing a second time.
-    assert_eq!(browser.submit("/checkout/confirm/", "total=1590").await, goes_to("/order/"));
-    shows(&browser.get("/order/").await, &["no. 1"]);
+    assert_shows(&page, &["5 × Pencil, HB", "6.00 €", "15.90 €", "Main Street 1", "name=\"total\" value=\"1590\""]);
+    assert_eq!(browser.submit("/checkout/confirm/", "total=1590").await, redirect_to("/order/"));
+    assert_shows(
+        &browser.get("/order").await,
+        &["Thank you for your order", "no. 1", "15.90 €", "Springfield", "Cart (0)"],
+    );
+    // The answers are deleted, and a second press of the button does nothing.
+    assert_eq!(browser.submit("/checkout/confirm/", "total=1590").await, redirect_to("/order/"));
+    assert_shows(&browser.get("/order/").await, &["no. 1"]);
     browser.add("ink", 1).await;
-    assert_eq!(browser.get("/checkout/").await, goes_to("/checkout/address/"));
+    assert_eq!(browser.get("/checkout/").await, redirect_to("/checkout/address/"));
     assert!(!browser.get("/checkout/address/").await.2.contains("Main Street"));
 }
 
 #[rocket::async_test]
-async fn a_wrong_address_is_told_beside_its_field_and_shown_as_text() {
+async fn an_invalid_address_has_an_error_per_field_and_is_escaped() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
     browser.add("ink", 1).await;
     let form = "name=<script>alert(1)</script>&street=+&postcode=?!&city=\"><b>x";
     let (status, _, page) = browser.submit("/checkout/address/", form).await;
     assert_eq!(status, Status::UnprocessableEntity);
-    for part in ["id=\"street-error\">Please fill this in.", "id=\"postcode-error\">Letters, digits", "&lt;script&gt;"]
-    {
+    for part in [
+        "id=\"street-error\">Please fill this in.",
+        "id=\"postcode-error\">Please enter only letters",
+        "&lt;script&gt;",
+    ] {
         assert!(page.contains(part), "{part} is not in {page}");
     }
     assert!(!page.contains("<script>") && !page.contains("<b>x") && !page.contains("name-error"), "{page}");
     let (status, _, page) = browser.submit("/checkout/address/", "city=x").await;
     assert_eq!(status, Status::UnprocessableEntity);
-    assert_eq!(page.matches("class=\"bad\"").count(), 3, "{page}");
+    assert_eq!(page.matches("class=\"error\"").count(), 3, "{page}");
     let form = "name=<script>&street=<script>&postcode=1&city=<script>";
-    assert_eq!(browser.submit("/checkout/address/", form).await, goes_to("/checkout/delivery/"));
-    for (form, error) in [("", "This is missing."), ("delivery=drone", "Please choose.")] {
+    assert_eq!(browser.submit("/checkout/address/", form).await, redirect_to("/checkout/delivery/"));
+    for (form, error) in [("", "This field is missing."), ("delivery=drone", "Please choose an option.")] {
         let (status, _, page) = browser.submit("/checkout/delivery/", form).await;
         assert_eq!(status, Status::UnprocessableEntity);
-        assert!(page.contains(&format!("class=\"bad\">{error}")), "{page}");
+        assert!(page.contains(&format!("class=\"error\">{error}")), "{page}");
     }
     browser.submit("/checkout/delivery/", "delivery=pickup").await;
     browser.submit("/login/", "name=<script>").await;
@@ -248,25 +254,25 @@ async fn a_wrong_address_is_told_beside_its_field_and_shown_as_text() {
 }
 
 #[rocket::async_test]
-async fn what_is_ordered_is_what_was_shown_and_it_is_ordered_once() {
+async fn an_order_has_the_confirmed_total_and_is_placed_once() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
     browser.add("ink", 1).await;
     browser.submit("/checkout/address/", ADDRESS).await;
     browser.submit("/checkout/delivery/", "delivery=pickup").await;
     browser.add("ink", 1).await;
-    assert_eq!(browser.submit("/checkout/confirm/", "total=845").await, goes_to("/checkout/confirm/"));
+    assert_eq!(browser.submit("/checkout/confirm/", "total=845").await, redirect_to("/checkout/confirm/"));
     let page = browser.get("/checkout/confirm/").await;
-    shows(&page, &["Your cart has changed meanwhile.", "value=\"1690\""]);
+    assert_shows(&page, &["Your cart has changed.", "value=\"1690\""]);
     let form = format!("total=1690&csrf_token={}", token(&page.2));
-    for answer in join_all((0..10).map(|_| browser.post("/checkout/confirm/", form.clone()))).await {
-        assert_eq!(answer, goes_to("/order/"));
+    for reply in join_all((0..10).map(|_| browser.post("/checkout/confirm/", form.clone()))).await {
+        assert_eq!(reply, redirect_to("/order/"));
     }
-    shows(&browser.get("/order/").await, &["no. 1 ", "2 × Bottle of ink, blue", "16.90 €", "Cart (0)"]);
+    assert_shows(&browser.get("/order/").await, &["no. 1.", "2 × Bottle of ink, blue", "16.90 €", "Cart (0)"]);
 }
 
 #[rocket::async_test]
-async fn forms_without_a_token_of_this_session_are_refused() {
+async fn forms_without_a_token_of_this_session_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let (browser, other) = (Browser::new(dir.path()).await, Browser::new(dir.path()).await);
     let foreign = token(&other.get("/").await.2);
@@ -278,21 +284,21 @@ async fn forms_without_a_token_of_this_session_are_refused() {
             let form = format!("article=ink&quantity=5&name=Eve&theme=dark&currency=usd{token}");
             let (status, _, page) = browser.post(&format!("/{path}/"), form).await;
             assert_eq!(status, Status::Forbidden, "{path}");
-            assert!(page.contains("This form is out of date"), "{page}");
+            assert!(page.contains("This form has expired"), "{page}");
         }
     }
     let page = browser.get("/cart/").await;
-    shows(&page, &["Cart (1)", "data-theme=\"auto\"", "8.45 €"]);
+    assert_shows(&page, &["Cart (1)", "data-theme=\"auto\"", "8.45 €"]);
 }
 
 #[rocket::async_test]
-async fn a_cart_outlives_the_server() {
+async fn a_cart_survives_a_restart_of_the_server() {
     let dir = tempfile::tempdir().unwrap();
-    let held = {
+    let cookie = {
         let browser = Browser::new(dir.path()).await;
         browser.add("ink", 3).await;
         browser.cookie().unwrap()
     };
     let browser = Browser::new(dir.path()).await;
-    shows(&browser.get_with("/cart/", held).await, &["Cart (3)", "25.35 €"]);
+    assert_shows(&browser.get_with("/cart/", cookie).await, &["Cart (3)", "25.35 €"]);
 }

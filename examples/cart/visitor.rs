@@ -1,4 +1,4 @@
-//! Who the visitor is and what they like.
+//! Login, logout and preferences.
 
 use rocket::form::{Contextual, FromForm, FromFormField};
 use rocket::response::Redirect;
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 use session_rocket::{CsrfForm, Session};
 
 use crate::catalogue::Currency;
-use crate::fields::{Shown, line};
-use crate::{Answer, Shopper, page};
+use crate::fields::{FormState, line};
+use crate::{Reply, Shopper, page};
 
 pub fn routes() -> Vec<Route> {
     routes![login_page, login, logout_page, logout, preferences_page, preferences]
 }
 
-/// How the pages look.
+/// The colours of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, FromFormField)]
 #[serde(rename_all = "lowercase")]
 pub enum Theme {
-    /// As the browser is set.
+    /// The browser's setting.
     #[default]
     Auto,
     Light,
@@ -27,42 +27,42 @@ pub enum Theme {
 }
 
 #[derive(FromForm)]
-struct Name {
+struct LoginForm {
     #[field(validate = line(40))]
     name: String,
 }
 
 #[derive(FromForm)]
-struct Preferences {
+struct PreferencesForm {
     theme: Theme,
     currency: Currency,
 }
 
 #[get("/login")]
 fn login_page(session: Session<Shopper>) -> Template {
-    page(&session, "login", Shown::default())
+    page(&session, "login", FormState::default())
 }
 
-/// A demonstration: a name is all it takes. The `login` example asks for a password too.
+/// Takes any name, as a demonstration. The `login` example asks for a password.
 #[post("/login", data = "<form>")]
-fn login(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, Name>>) -> Answer {
+fn login(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, LoginForm>>) -> Reply {
     let Contextual { value, context } = form.into_inner();
-    let Some(Name { name }) = value else {
-        return Answer::Again(page(&session, "login", Shown::posted(&context)));
+    let Some(LoginForm { name }) = value else {
+        return Reply::Invalid(page(&session, "login", FormState::posted(&context)));
     };
     let name = name.trim();
     session.set_customer(name);
     session.set_notice(format!("Hello, {name}!"));
-    Answer::go_to("/")
+    Reply::redirect("/")
 }
 
-/// Does not log out: any page of any site could have the browser fetch this address. Every page has the button.
+/// Does not log out, because any other site can make the browser send a GET. Every page has a logout button.
 #[get("/logout")]
 fn logout_page() -> Redirect {
     Redirect::to("/")
 }
 
-/// Leaves nothing behind, for this may be a computer that others use too.
+/// Ends the session and deletes its data, because others may use this computer.
 #[post("/logout", data = "<_form>")]
 fn logout(session: Session<Shopper>, _form: CsrfForm<Shopper>) -> Redirect {
     session.flush();
@@ -75,7 +75,7 @@ fn preferences_page(session: Session<Shopper>) -> Template {
 }
 
 #[post("/preferences", data = "<form>")]
-fn preferences(session: Session<Shopper>, form: CsrfForm<Shopper, Preferences>) -> Redirect {
+fn preferences(session: Session<Shopper>, form: CsrfForm<Shopper, PreferencesForm>) -> Redirect {
     session.set_theme(form.theme);
     session.set_currency(form.currency);
     session.set_notice("Saved.");

@@ -7,7 +7,7 @@ struct Site {
 }
 
 impl Site {
-    /// The site with its demo user, and a database of its own.
+    /// Starts the site with its demo user and a new database.
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let database = format!("sqlite://{}", directory.path().join("login.db").display());
@@ -29,7 +29,7 @@ impl Site {
 }
 
 #[test]
-fn login_dashboard_logout_and_the_back_button() {
+fn after_a_logout_the_back_button_shows_no_dashboard() {
     let site = Site::start();
     let browser = Chromium::start();
     browser.open(site.url("/dashboard/"));
@@ -41,7 +41,7 @@ fn login_dashboard_logout_and_the_back_button() {
     browser.screenshot("login-dashboard");
     browser.click("Logout");
     assert_eq!(browser.url(), site.url("/login/"));
-    // The browser kept nothing of the dashboard to show again.
+    // The browser did not cache the dashboard.
     browser.back();
     assert!(!browser.text().contains("Welcome to the Dashboard"), "{}", browser.text());
     browser.screenshot("login-back-after-logout");
@@ -50,7 +50,7 @@ fn login_dashboard_logout_and_the_back_button() {
 }
 
 #[test]
-fn a_wrong_password_and_an_unknown_user_see_the_same_page() {
+fn a_wrong_password_and_an_unknown_user_get_the_same_page() {
     let site = Site::start();
     let browser = Chromium::start();
     for (user, password) in [("rajat", "wrong"), ("nobody", "rajat-learns-rocket")] {
@@ -65,7 +65,7 @@ fn a_wrong_password_and_an_unknown_user_see_the_same_page() {
 }
 
 #[test]
-fn two_tabs_are_one_login_and_one_logout() {
+fn two_tabs_share_the_login_and_the_logout() {
     let site = Site::start();
     let browser = Chromium::start();
     site.log_in(&browser);
@@ -78,7 +78,7 @@ fn two_tabs_are_one_login_and_one_logout() {
 }
 
 #[test]
-fn a_form_that_was_open_during_the_login_in_another_tab_is_refused() {
+fn a_form_opened_before_a_login_in_another_tab_is_rejected() {
     let site = Site::start();
     let browser = Chromium::start();
     browser.open(site.url("/login/"));
@@ -87,14 +87,14 @@ fn a_form_that_was_open_during_the_login_in_another_tab_is_refused() {
     browser.fill("username", "rajat");
     browser.fill("password", "rajat-learns-rocket");
     browser.submit();
-    assert_eq!((browser.status(), browser.text_of("h1")), (403, "This form is out of date".into()));
+    assert_eq!((browser.status(), browser.text_of("h1")), (403, "This form has expired".into()));
     browser.screenshot("login-out-of-date");
-    browser.click("Go on from the dashboard");
+    browser.click("Continue to the dashboard");
     assert_eq!(browser.text_of("h1"), "Welcome to the Dashboard");
 }
 
 #[test]
-fn remember_me_is_a_cookie_for_over_thirty_days_and_else_until_the_browser_is_closed() {
+fn the_cookie_lasts_over_thirty_days_with_remember_me_and_otherwise_until_the_browser_closes() {
     let site = Site::start();
     let browser = Chromium::start();
     site.log_in(&browser);
@@ -107,13 +107,13 @@ fn remember_me_is_a_cookie_for_over_thirty_days_and_else_until_the_browser_is_cl
     browser.fill("password", "rajat-learns-rocket");
     browser.submit();
     let days = browser.cookie("sessionid").unwrap().lasts().unwrap().as_secs().div_ceil(86_400);
-    assert_eq!(days, 36, "a little longer than the session");
+    assert_eq!(days, 36, "the cookie lasts longer than the session");
     browser.resize(390, 844);
     browser.screenshot("login-dashboard-phone");
 }
 
 #[test]
-fn without_cookies_the_login_says_so() {
+fn without_cookies_the_403_page_gives_the_reason() {
     let site = Site::start();
     let browser = Chromium::refusing_cookies();
     browser.open(site.url("/login/"));
@@ -121,6 +121,6 @@ fn without_cookies_the_login_says_so() {
     browser.fill("password", "rajat-learns-rocket");
     browser.submit();
     assert_eq!(browser.status(), 403);
-    assert!(browser.text().contains("your browser refuses cookies"), "{}", browser.text());
+    assert!(browser.text().contains("your browser rejects cookies"), "{}", browser.text());
     browser.screenshot("login-no-cookies");
 }

@@ -1,4 +1,4 @@
-//! The login example: users and their sessions in one SQLite database; `/dashboard/` is for those who are logged in.
+//! The login example: users and their sessions in one SQLite database, and a dashboard for logged-in users.
 
 mod pages;
 mod passwords;
@@ -10,10 +10,10 @@ use session_rocket::Session;
 /// What the site remembers about a visitor.
 #[derive(Session)]
 struct Account {
-    /// Who is logged in. Setting it gives the session a new id.
+    /// The logged-in user. Setting it gives the session a new id.
     #[session(identity)]
     user_id: Option<i64>,
-    /// Whether somebody is. In Django's guide the views ask this; a session that is ended says `false`.
+    /// Whether a user is logged in, as in Django's tutorial. The default is `false`.
     is_logged_in: bool,
 }
 
@@ -21,7 +21,7 @@ struct Account {
 fn rocket() -> Rocket<Build> {
     rocket::build()
         .attach(session_rocket_examples::pages("login"))
-        .attach(session_rocket_examples::nothing_is_cached())
+        .attach(session_rocket_examples::no_caching())
         .attach(users::fairing())
         .mount("/", pages::routes())
         .register("/", pages::catchers())

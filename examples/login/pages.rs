@@ -1,4 +1,4 @@
-//! The pages and what their forms do.
+//! The pages and their forms.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 pub fn catchers() -> Vec<Catcher> {
-    catchers![to_login, problem]
+    catchers![redirect_to_login, problem]
 }
 
 #[derive(FromForm)]
@@ -29,15 +29,15 @@ struct Credentials {
     remember: bool,
 }
 
-/// What a login answers.
+/// The response of the login page.
 #[derive(Responder)]
-enum Answer {
+enum Reply {
     #[response(status = 200)]
     Page(Template),
-    /// Django says 200 here; 401 is what it is, and what a script or a proxy that counts failed logins looks for.
+    /// Django responds 200. With 401, a proxy can count failed logins.
     #[response(status = 401)]
-    Refused(Template),
-    GoOn(Redirect),
+    InvalidCredentials(Template),
+    Redirect(Redirect),
 }
 
 #[get("/")]
@@ -46,11 +46,11 @@ fn index() -> Redirect {
 }
 
 #[get("/login")]
-fn login_page(session: Session<Account>) -> Answer {
+fn login_page(session: Session<Account>) -> Reply {
     if session.is_logged_in() {
-        return Answer::GoOn(Redirect::to("/dashboard/"));
+        return Reply::Redirect(Redirect::to("/dashboard/"));
     }
-    Answer::Page(login_form(&session, None))
+    Reply::Page(login_form(&session, None))
 }
 
 #[post("/login", data = "<form>")]
@@ -58,16 +58,16 @@ async fn login(
     session: Session<Account>,
     users: &State<Users>,
     form: CsrfForm<Account, Credentials>,
-) -> Result<Answer, UserError> {
+) -> Result<Reply, UserError> {
     let Credentials { username, password, remember } = form.into_inner();
     let Some(user) = users.authenticate(&username, password).await? else {
-        return Ok(Answer::Refused(login_form(&session, Some("Invalid credentials"))));
+        return Ok(Reply::InvalidCredentials(login_form(&session, Some("Invalid credentials"))));
     };
-    // The order matters where somebody else was logged in: a new identity empties the session first.
+    // The identity must be set first: if another user was logged in, this empties the session.
     session.set_user_id(user.id);
     session.set_is_logged_in(true);
     session.set_expiry(if remember { Expiry::After(MONTH) } else { Expiry::BrowserClose });
-    Ok(Answer::GoOn(Redirect::to("/dashboard/")))
+    Ok(Reply::Redirect(Redirect::to("/dashboard/")))
 }
 
 fn login_form(session: &Session<Account>, error: Option<&str>) -> Template {
@@ -80,7 +80,7 @@ fn dashboard(user: User, session: Session<Account>) -> Template {
     Template::render("dashboard", context! { username: user.name, remembered, csrf_token: session.csrf_token() })
 }
 
-/// Does not log out: any page of any site could have the browser fetch this address. The dashboard has the button.
+/// Does not log out, because any other site can make the browser send a GET. The dashboard has a logout button.
 #[get("/logout")]
 fn logout_page() -> Redirect {
     Redirect::to("/dashboard/")
@@ -92,14 +92,14 @@ fn logout(session: Session<Account>, _form: CsrfForm<Account>) -> Redirect {
     Redirect::to("/login/")
 }
 
-/// A page for those who are logged in was asked for by somebody who is not.
+/// Redirects anonymous visitors of pages for logged-in users.
 #[catch(401)]
-fn to_login() -> Redirect {
+fn redirect_to_login() -> Redirect {
     Redirect::to("/login/")
 }
 
-/// Whatever else went wrong. A 403 is a form without a valid token: most often one that was open while its visitor
-/// logged in or out in another tab.
+/// The page for all other errors. A 403 is a form without a valid token, usually one that was open while the visitor logged in
+/// or out in another tab.
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Template {
     let reason = status.reason_lossy();

@@ -1,4 +1,4 @@
-//! Password hashes: argon2id, away from the threads that serve requests, and only so many at once.
+//! Password hashes with argon2id, a limited number at a time, and not on the threads that serve requests.
 
 use std::error::Error;
 use std::fmt;
@@ -14,79 +14,83 @@ use rocket::tokio::time::timeout;
 /// OWASP's recommendation (Password Storage Cheat Sheet): 19 MiB of memory, two passes, one lane.
 const COST: Params = match Params::new(19 * 1024, 2, 1, None) {
     Ok(cost) => cost,
-    Err(_) => panic!("argon2 takes these parameters"),
+    Err(_) => panic!("invalid argon2 parameters"),
 };
 
-/// How many passwords are hashed at once: a flood of logins takes 76 MiB and four threads, and not all there is.
-const AT_ONCE: usize = 4;
+/// The number of passwords that are hashed at a time. It limits many concurrent logins to 76 MiB and four threads.
+const MAX_CONCURRENT: usize = 4;
 
-/// Makes and checks password hashes.
+/// Creates and verifies password hashes.
 pub struct Passwords {
-    turns: Arc<Semaphore>,
-    /// The hash that an unknown user's password is checked against.
-    nobodys: String,
-    /// How long a login waits for its turn.
-    patience: Duration,
+    permits: Arc<Semaphore>,
+    /// A hash to verify the password of an unknown user against.
+    dummy_hash: String,
+    /// The longest wait of a login for a permit.
+    max_wait: Duration,
 }
 
-/// Why a password was neither hashed nor checked.
+/// The reason why a password was not hashed or verified.
 #[derive(Debug)]
-pub enum Trouble {
-    /// Too many logins at once.
+pub enum PasswordError {
+    /// There were too many logins at a time.
     Busy,
-    /// Hashing failed: a damaged hash, no random bytes.
+    /// The stored hash is damaged, or there were no random bytes.
     Hash(password_hash::Error),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for PasswordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy => f.write_str("too many passwords are being checked at once"),
-            Self::Hash(error) => write!(f, "a password cannot be hashed: {error}"),
+            Self::Busy => f.write_str("too many concurrent logins"),
+            Self::Hash(error) => write!(f, "cannot hash a password: {error}"),
         }
     }
 }
 
-impl Error for Trouble {}
+impl Error for PasswordError {}
 
 impl Passwords {
-    pub async fn new() -> Result<Self, Trouble> {
-        let passwords =
-            Self { turns: Arc::new(Semaphore::new(AT_ONCE)), nobodys: String::new(), patience: Duration::from_secs(5) };
-        let nobodys = passwords.hash(String::new()).await?;
-        Ok(Self { nobodys, ..passwords })
+    pub async fn new() -> Result<Self, PasswordError> {
+        let passwords = Self {
+            permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+            dummy_hash: String::new(),
+            max_wait: Duration::from_secs(5),
+        };
+        let dummy_hash = passwords.hash(String::new()).await?;
+        Ok(Self { dummy_hash, ..passwords })
     }
 
-    /// The hash of a new password, with its salt and parameters.
-    pub async fn hash(&self, password: String) -> Result<String, Trouble> {
-        let hash = self.in_turn(move |argon2| argon2.hash_password(password.as_bytes())).await?;
-        Ok(hash.map_err(Trouble::Hash)?.to_string())
+    /// Hashes a new password. The hash contains the salt and the parameters.
+    pub async fn hash(&self, password: String) -> Result<String, PasswordError> {
+        let hash = self.run(move |argon2| argon2.hash_password(password.as_bytes())).await?;
+        Ok(hash.map_err(PasswordError::Hash)?.to_string())
     }
 
-    /// Whether a password is right. `hash` is `None` for a user who does not exist: that takes as long, so that nobody
-    /// can find out who does.
-    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, Trouble> {
+    /// Verifies a password. `hash` is `None` for an unknown user, which takes as long, so that the time does not reveal whether
+    /// the user exists.
+    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, PasswordError> {
         let exists = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.nobodys.clone());
-        match self.in_turn(move |argon2| argon2.verify_password(password.as_bytes(), hash.as_str())).await? {
+        let hash = hash.unwrap_or_else(|| self.dummy_hash.clone());
+        match self.run(move |argon2| argon2.verify_password(password.as_bytes(), hash.as_str())).await? {
             Ok(()) => Ok(exists),
             Err(password_hash::Error::PasswordInvalid) => Ok(false),
-            Err(error) => Err(Trouble::Hash(error)),
+            Err(error) => Err(PasswordError::Hash(error)),
         }
     }
 
-    async fn in_turn<R: Send + 'static>(
+    /// Runs `work` on a blocking thread, after waiting for a permit.
+    async fn run<R: Send + 'static>(
         &self,
         work: impl FnOnce(Argon2<'static>) -> R + Send + 'static,
-    ) -> Result<R, Trouble> {
-        let turn = timeout(self.patience, self.turns.clone().acquire_owned()).await;
-        let turn = turn.ok().and_then(Result::ok).ok_or(Trouble::Busy)?;
+    ) -> Result<R, PasswordError> {
+        let permit = timeout(self.max_wait, self.permits.clone().acquire_owned()).await;
+        let permit = permit.ok().and_then(Result::ok).ok_or(PasswordError::Busy)?;
         let hashing = spawn_blocking(move || {
-            // Given back when the work is done, not when the client has gone away: the work goes on without it.
-            let _turn = turn;
+            // Released when the work is done. The work continues even if the client disconnects.
+            let _permit = permit;
             work(Argon2::new(Algorithm::Argon2id, Version::V0x13, COST))
         });
-        hashing.await.map_err(|_| Trouble::Busy)
+        hashing.await.map_err(|_| PasswordError::Busy)
     }
 }
 
@@ -105,18 +109,18 @@ mod tests {
     }
 
     #[rocket::async_test]
-    async fn nobody_has_a_password_and_no_hash_is_no_password() {
+    async fn an_unknown_user_has_no_valid_password_and_a_damaged_hash_is_an_error() {
         let passwords = Passwords::new().await.unwrap();
         assert!(!passwords.verify(String::new(), None).await.unwrap());
         assert!(!passwords.verify("secret".into(), None).await.unwrap());
-        assert!(matches!(passwords.verify("x".into(), Some("x".into())).await, Err(Trouble::Hash(_))));
+        assert!(matches!(passwords.verify("x".into(), Some("x".into())).await, Err(PasswordError::Hash(_))));
     }
 
     #[rocket::async_test]
-    async fn a_login_that_gets_no_turn_is_told_so() {
-        let passwords = Passwords { patience: Duration::from_millis(10), ..Passwords::new().await.unwrap() };
-        let all = passwords.turns.clone().acquire_many_owned(4).await.unwrap();
-        assert!(matches!(passwords.verify("secret".into(), None).await, Err(Trouble::Busy)));
+    async fn a_login_that_waits_too_long_for_a_permit_fails() {
+        let passwords = Passwords { max_wait: Duration::from_millis(10), ..Passwords::new().await.unwrap() };
+        let all = passwords.permits.clone().acquire_many_owned(4).await.unwrap();
+        assert!(matches!(passwords.verify("secret".into(), None).await, Err(PasswordError::Busy)));
         drop(all);
         assert!(!passwords.verify("secret".into(), None).await.unwrap());
     }

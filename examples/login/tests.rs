@@ -3,7 +3,7 @@ use std::path::Path;
 use rocket::http::{ContentType, Cookie, Status};
 use rocket::local::blocking::{Client, LocalResponse};
 
-const RIGHT: &str = "username=rajat&password=rajat-learns-rocket";
+const VALID: &str = "username=rajat&password=rajat-learns-rocket";
 
 fn browser(dir: &Path) -> Client {
     let database = format!("sqlite://{}", dir.join("login.db").display());
@@ -15,7 +15,7 @@ fn browser(dir: &Path) -> Client {
     Client::tracked(super::rocket().configure(figment)).unwrap()
 }
 
-/// Status, address to go on to, and page.
+/// The status, the `Location` header, and the page.
 fn read(response: LocalResponse<'_>) -> (Status, String, String) {
     assert_eq!(response.headers().get_one("Cache-Control"), Some("no-store"));
     let location = response.headers().get_one("Location").unwrap_or_default().to_owned();
@@ -26,7 +26,7 @@ fn get(browser: &Client, path: &str) -> (Status, String, String) {
     read(browser.get(path.to_owned()).dispatch())
 }
 
-/// Gets a page with a cookie that was kept from before.
+/// Gets the dashboard with an earlier cookie.
 fn get_with(browser: &Client, cookie: &Cookie<'static>) -> (Status, String, String) {
     read(browser.get("/dashboard/").cookie(cookie.clone()).dispatch())
 }
@@ -35,7 +35,7 @@ fn post(browser: &Client, path: &str, form: String) -> (Status, String, String) 
     read(browser.post(path.to_owned()).header(ContentType::Form).body(form).dispatch())
 }
 
-/// The token of a page's form.
+/// The CSRF token of a page's form.
 fn token(page: &str) -> String {
     let (_, rest) = page.split_once("name=\"csrf_token\" value=\"").expect("a form");
     rest.split('"').next().unwrap().to_owned()
@@ -45,23 +45,23 @@ fn cookie(browser: &Client) -> Option<Cookie<'static>> {
     browser.cookies().get("sessionid").cloned()
 }
 
-/// Logs in by the page's own form.
+/// Logs in with the page's form.
 fn log_in(browser: &Client, form: &str) -> (Status, String, String) {
     let token = token(&get(browser, "/login/").2);
     post(browser, "/login/", format!("{form}&csrf_token={token}"))
 }
 
-fn goes_to(path: &str) -> (Status, String, String) {
+fn redirect_to(path: &str) -> (Status, String, String) {
     (Status::SeeOther, path.to_owned(), String::new())
 }
 
 #[test]
-fn from_the_login_to_the_dashboard_and_out_again() {
+fn a_login_leads_to_the_dashboard_and_a_logout_to_the_login_page() {
     let dir = tempfile::tempdir().unwrap();
     let browser = browser(dir.path());
-    assert_eq!(get(&browser, "/"), goes_to("/dashboard/"));
+    assert_eq!(get(&browser, "/"), redirect_to("/dashboard/"));
     for path in ["/dashboard/", "/dashboard"] {
-        assert_eq!(get(&browser, path), goes_to("/login/"));
+        assert_eq!(get(&browser, path), redirect_to("/login/"));
     }
     let (status, _, page) = get(&browser, "/login");
     assert_eq!(status, Status::Ok);
@@ -69,14 +69,14 @@ fn from_the_login_to_the_dashboard_and_out_again() {
         assert!(page.contains(part), "{page}");
     }
     assert!(!page.contains("Invalid credentials"));
-    assert_eq!(log_in(&browser, RIGHT), goes_to("/dashboard/"));
+    assert_eq!(log_in(&browser, VALID), redirect_to("/dashboard/"));
     let (status, _, page) = get(&browser, "/dashboard/");
     assert_eq!(status, Status::Ok);
     assert!(page.contains("<h1>Welcome to the Dashboard</h1>") && page.contains("<strong>rajat</strong>"), "{page}");
     assert!(page.contains("action=\"/logout/\"") && page.contains(">Logout</button>"), "{page}");
-    assert_eq!(get(&browser, "/login/"), goes_to("/dashboard/"));
-    assert_eq!(post(&browser, "/logout/", format!("csrf_token={}", token(&page))), goes_to("/login/"));
-    assert_eq!(get(&browser, "/dashboard/"), goes_to("/login/"));
+    assert_eq!(get(&browser, "/login/"), redirect_to("/dashboard/"));
+    assert_eq!(post(&browser, "/logout/", format!("csrf_token={}", token(&page))), redirect_to("/login/"));
+    assert_eq!(get(&browser, "/dashboard/"), redirect_to("/login/"));
     assert_eq!(get(&browser, "/nowhere").0, Status::NotFound);
 }
 
@@ -84,60 +84,60 @@ fn from_the_login_to_the_dashboard_and_out_again() {
 fn a_get_does_not_log_out() {
     let dir = tempfile::tempdir().unwrap();
     let browser = browser(dir.path());
-    log_in(&browser, RIGHT);
-    assert_eq!(get(&browser, "/logout/"), goes_to("/dashboard/"));
+    log_in(&browser, VALID);
+    assert_eq!(get(&browser, "/logout/"), redirect_to("/dashboard/"));
     assert_eq!(get(&browser, "/dashboard/").0, Status::Ok);
 }
 
 #[test]
-fn ids_change_at_the_login_and_die_with_it_and_with_the_logout() {
+fn a_login_changes_the_id_and_earlier_ids_become_invalid() {
     let dir = tempfile::tempdir().unwrap();
     let browser = browser(dir.path());
     get(&browser, "/login/");
     let before = cookie(&browser).unwrap();
-    log_in(&browser, RIGHT);
+    log_in(&browser, VALID);
     let during = cookie(&browser).unwrap();
     assert_ne!(before.value(), during.value());
     let other = self::browser(dir.path());
-    assert_eq!(get_with(&other, &before), goes_to("/login/"));
+    assert_eq!(get_with(&other, &before), redirect_to("/login/"));
     assert_eq!(get_with(&other, &during).0, Status::Ok);
     let (_, _, page) = get(&browser, "/dashboard/");
     post(&browser, "/logout/", format!("csrf_token={}", token(&page)));
     assert_eq!(cookie(&browser), None);
     for old in [before, during] {
-        assert_eq!(get_with(&browser, &old), goes_to("/login/"));
+        assert_eq!(get_with(&browser, &old), redirect_to("/login/"));
     }
 }
 
 #[test]
-fn nobody_learns_which_users_there_are() {
+fn failed_logins_do_not_reveal_which_users_exist() {
     let dir = tempfile::tempdir().unwrap();
     let browser = browser(dir.path());
-    let wrong =
+    let invalid =
         ["rajat&password=wrong", "nobody&password=wrong", "&password=", "rajat&password=", "Rajat'--&password=x"];
-    let pages = wrong.map(|form| {
+    let pages = invalid.map(|form| {
         let (status, _, page) = log_in(&browser, &format!("username={form}"));
         assert_eq!(status, Status::Unauthorized);
         page.replace(&token(&page), "")
     });
     assert!(pages[0].contains("Invalid credentials"), "{}", pages[0]);
     assert!(pages.iter().all(|page| *page == pages[0]));
-    assert_eq!(get(&browser, "/dashboard/"), goes_to("/login/"));
+    assert_eq!(get(&browser, "/dashboard/"), redirect_to("/login/"));
 }
 
 #[test]
-fn forms_without_a_token_of_this_session_are_refused() {
+fn forms_without_a_token_of_this_session_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let (browser, other) = (browser(dir.path()), browser(dir.path()));
     let foreign = token(&get(&other, "/login/").2);
     let stale = token(&get(&browser, "/login/").2);
     let tokens = [String::new(), "&csrf_token=".into(), format!("&csrf_token={foreign}")];
     for token in &tokens {
-        let (status, _, page) = post(&browser, "/login/", format!("{RIGHT}{token}"));
+        let (status, _, page) = post(&browser, "/login/", format!("{VALID}{token}"));
         assert_eq!(status, Status::Forbidden);
-        assert!(page.contains("This form is out of date"), "{page}");
+        assert!(page.contains("This form has expired"), "{page}");
     }
-    log_in(&browser, RIGHT);
+    log_in(&browser, VALID);
     for token in tokens.into_iter().chain([format!("&csrf_token={stale}")]) {
         assert_eq!(post(&browser, "/logout/", token).0, Status::Forbidden);
     }
@@ -145,38 +145,38 @@ fn forms_without_a_token_of_this_session_are_refused() {
 }
 
 #[test]
-fn a_visitor_is_remembered_who_wants_to_be() {
+fn remember_me_sets_the_expiry_of_the_session_and_its_cookie() {
     let dir = tempfile::tempdir().unwrap();
-    for (remember, says, days) in [("", "until you close the browser", None), ("&remember=on", "for 30 days", Some(36))]
+    for (remember, text, days) in [("", "until you close the browser", None), ("&remember=on", "for 30 days", Some(36))]
     {
         let browser = browser(dir.path());
-        log_in(&browser, &format!("{RIGHT}{remember}"));
+        log_in(&browser, &format!("{VALID}{remember}"));
         assert_eq!(cookie(&browser).unwrap().max_age().map(rocket::time::Duration::whole_days), days);
-        assert!(get(&browser, "/dashboard/").2.contains(says));
+        assert!(get(&browser, "/dashboard/").2.contains(text));
     }
 }
 
 #[test]
-fn users_and_sessions_outlive_the_server_and_a_deleted_user_is_out() {
+fn users_and_sessions_survive_a_restart_and_a_deleted_user_is_logged_out() {
     let dir = tempfile::tempdir().unwrap();
-    let held = {
+    let earlier = {
         let browser = browser(dir.path());
-        log_in(&browser, RIGHT);
+        log_in(&browser, VALID);
         cookie(&browser).unwrap()
     };
     let browser = browser(dir.path());
-    assert_eq!(get_with(&browser, &held).0, Status::Ok);
+    assert_eq!(get_with(&browser, &earlier).0, Status::Ok);
     query(dir.path(), "DELETE FROM users");
-    assert_eq!(get_with(&browser, &held), goes_to("/login/"));
+    assert_eq!(get_with(&browser, &earlier), redirect_to("/login/"));
     assert_eq!(query(dir.path(), "SELECT CAST(count(*) AS TEXT) FROM rocket_session WHERE identity NOTNULL"), "0");
 }
 
 #[test]
-fn the_database_knows_no_password() {
+fn the_database_contains_no_password() {
     let dir = tempfile::tempdir().unwrap();
     let browser = browser(dir.path());
     log_in(&browser, "username=rajat&password=mistyped-secret");
-    log_in(&browser, RIGHT);
+    log_in(&browser, VALID);
     let sessions = query(dir.path(), "SELECT count(*) || group_concat(CAST(payload AS TEXT)) FROM rocket_session");
     assert!(sessions.contains("is_logged_in") && !sessions.contains("argon2"), "{sessions}");
     for file in std::fs::read_dir(dir.path()).unwrap() {
@@ -188,7 +188,7 @@ fn the_database_knows_no_password() {
 }
 
 #[test]
-fn a_user_name_is_text_and_not_markup() {
+fn a_user_name_is_escaped() {
     let dir = tempfile::tempdir().unwrap();
     let browser = browser(dir.path());
     query(dir.path(), "UPDATE users SET username = '<script>alert(1)</script>'");
@@ -198,7 +198,7 @@ fn a_user_name_is_text_and_not_markup() {
 }
 
 #[test]
-fn outside_of_development_there_is_no_user_whom_everybody_knows() {
+fn the_demo_user_exists_only_in_the_debug_profile() {
     let dir = tempfile::tempdir().unwrap();
     for (profile, users) in [("release", "0"), ("debug", "1")] {
         let database = format!("sqlite://{}", dir.path().join(profile).display());
@@ -209,10 +209,10 @@ fn outside_of_development_there_is_no_user_whom_everybody_knows() {
     }
 }
 
-/// One text from the database in this directory, or this file.
-fn query(place: &Path, sql: &'static str) -> String {
+/// Queries one string from the database in a directory, or from a database file.
+fn query(path: &Path, sql: &'static str) -> String {
     use session_rocket::sqlx::{self, Connection, SqliteConnection};
-    let file = if place.is_dir() { place.join("login.db") } else { place.to_owned() };
+    let file = if path.is_dir() { path.join("login.db") } else { path.to_owned() };
     rocket::execute(async {
         let mut database = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
         let text: Option<Option<String>> = sqlx::query_scalar(sql).fetch_optional(&mut database).await.unwrap();

@@ -1,4 +1,4 @@
-//! The users: a table of the application's own, in the database that keeps the sessions too.
+//! The users: a table of the application, in the same database as the sessions.
 
 use std::error::Error;
 use std::fmt;
@@ -16,7 +16,7 @@ use session_rocket::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use session_rocket::sqlx::{self, SqlitePool};
 
 use crate::Account;
-use crate::passwords::{Passwords, Trouble};
+use crate::passwords::{PasswordError, Passwords};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS users (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -24,7 +24,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS users (
     password_hash TEXT NOT NULL
 ) STRICT";
 
-/// Who is logged in. As a request guard it forwards with 401 if nobody is; the catcher sends them to the login page.
+/// The logged-in user. As a request guard, it forwards with 401 if nobody is logged in; the catcher redirects to the login page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct User {
     pub id: i64,
@@ -37,25 +37,25 @@ pub struct Users {
     passwords: Passwords,
 }
 
-/// The user who is made where there is none: `first_user` in the configuration.
+/// The user to create if there is none: `first_user` in the configuration.
 #[derive(Deserialize)]
 struct FirstUser {
     username: String,
     password: String,
 }
 
-/// Why a user could not be looked up. As a response it is a 503, or a 500, and the reason is in the log.
+/// The reason why a user could not be looked up. As a response, it is a 503 or 500, and the reason is in the log.
 #[derive(Debug)]
 pub enum UserError {
     Database(sqlx::Error),
-    Password(Trouble),
+    Password(PasswordError),
 }
 
 impl fmt::Display for UserError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Database(error) => write!(f, "the table of users cannot be used: {error}"),
-            Self::Password(trouble) => trouble.fmt(f),
+            Self::Database(error) => write!(f, "cannot access the table of users: {error}"),
+            Self::Password(error) => error.fmt(f),
         }
     }
 }
@@ -68,31 +68,31 @@ impl From<sqlx::Error> for UserError {
     }
 }
 
-impl From<Trouble> for UserError {
-    fn from(trouble: Trouble) -> Self {
-        Self::Password(trouble)
+impl From<PasswordError> for UserError {
+    fn from(error: PasswordError) -> Self {
+        Self::Password(error)
     }
 }
 
 impl UserError {
-    /// The answer's status; the reason goes to the log.
-    fn status(&self) -> Status {
+    /// Logs the reason and returns the status.
+    fn log_and_get_status(&self) -> Status {
         rocket::error!("{self}");
         match self {
-            Self::Database(_) | Self::Password(Trouble::Busy) => Status::ServiceUnavailable,
-            Self::Password(Trouble::Hash(_)) => Status::InternalServerError,
+            Self::Database(_) | Self::Password(PasswordError::Busy) => Status::ServiceUnavailable,
+            Self::Password(PasswordError::Hash(_)) => Status::InternalServerError,
         }
     }
 }
 
 impl<'r> Responder<'r, 'static> for UserError {
     fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
-        Err(self.status())
+        Err(self.log_and_get_status())
     }
 }
 
 impl Users {
-    /// Opens the database, which is made if it is missing.
+    /// Opens the database and creates it if it is missing.
     async fn open(url: &str) -> Result<Self, UserError> {
         let connect = SqliteConnectOptions::from_str(url)?.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         let pool = SqlitePool::connect_with(connect).await?;
@@ -100,7 +100,7 @@ impl Users {
         Ok(Self { pool, passwords: Passwords::new().await? })
     }
 
-    /// Adds a user, unless there is one of that name.
+    /// Adds a user, unless the name exists.
     async fn add(&self, name: &str, password: String) -> Result<(), UserError> {
         let hash = self.passwords.hash(password).await?;
         let insert = sqlx::query("INSERT INTO users (username, password_hash) VALUES (?, ?) ON CONFLICT DO NOTHING");
@@ -113,7 +113,7 @@ impl Users {
         Ok(!any)
     }
 
-    /// The user of that name, if the password is right.
+    /// Returns the user with this name, if the password is correct.
     pub async fn authenticate(&self, name: &str, password: String) -> Result<Option<User>, UserError> {
         let find = sqlx::query_as("SELECT id, username, password_hash FROM users WHERE username = ?");
         let row: Option<(i64, String, String)> = find.bind(name).fetch_optional(&self.pool).await?;
@@ -141,16 +141,16 @@ impl<'r> FromRequest<'r> for User {
         match users.find(id).await {
             Ok(Some(user)) => Outcome::Success(user),
             Ok(None) => {
-                // The account was deleted meanwhile: so is what was remembered about it.
+                // The account was deleted, so its session must end.
                 session.flush();
                 Outcome::Forward(Status::Unauthorized)
             }
-            Err(error) => Outcome::Error((error.status(), ())),
+            Err(error) => Outcome::Error((error.log_and_get_status(), ())),
         }
     }
 }
 
-/// Opens the database at launch, and keeps the sessions in it too.
+/// Opens the database at launch, for users and sessions.
 pub fn fairing() -> AdHoc {
     AdHoc::try_on_ignite("Users", |rocket| async {
         match open(&rocket).await {
@@ -176,7 +176,7 @@ async fn open(rocket: &Rocket<Build>) -> Result<Users, Box<dyn Error>> {
     let users = Users::open(&url).await?;
     let first = match figment.contains("first_user") {
         true => Some(figment.extract_inner("first_user")?),
-        // The README tells this password to everybody: never outside of development.
+        // This password is public, so the user exists only in development.
         false if figment.profile() == rocket::Config::DEBUG_PROFILE => {
             Some(FirstUser { username: "rajat".into(), password: "rajat-learns-rocket".into() })
         }
@@ -186,7 +186,7 @@ async fn open(rocket: &Rocket<Build>) -> Result<Users, Box<dyn Error>> {
         && users.is_empty().await?
     {
         users.add(&username, password).await?;
-        rocket::info!("made the first user, `{username}`");
+        rocket::info!("created the first user, `{username}`");
     }
     Ok(users)
 }

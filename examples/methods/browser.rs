@@ -2,7 +2,7 @@ use session_rocket_tests::chromium::Chromium;
 use session_rocket_tests::served::Served;
 
 #[test]
-fn the_links_page_sets_gets_and_deletes() {
+fn the_start_page_links_to_set_get_and_delete() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/"));
@@ -19,11 +19,11 @@ fn the_links_page_sets_gets_and_deletes() {
         assert_eq!((browser.status(), browser.text()), (200, text.into()), "{link}");
         browser.back();
     }
-    assert_eq!(browser.cookies(), vec![], "deleting the session takes its cookie from the browser");
+    assert_eq!(browser.cookies(), vec![], "deleting the session removes its cookie");
 }
 
 #[test]
-fn every_route_of_the_links_page_answers() {
+fn every_route_of_the_start_page_responds() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/"));
@@ -43,7 +43,7 @@ fn every_route_of_the_links_page_answers() {
 }
 
 #[test]
-fn pages_show_what_the_session_holds() {
+fn pages_show_the_values_of_the_session() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     for (path, shown) in [
@@ -80,13 +80,13 @@ fn every_change_redirects_to_the_page_that_shows_it() {
 }
 
 #[test]
-fn the_cookie_lives_a_little_longer_than_the_session() {
+fn the_cookie_lasts_a_little_longer_than_the_session() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/set-session/"));
     let cookie = browser.cookie("sessionid").unwrap();
     let lasts = cookie.lasts().unwrap().as_secs();
-    assert!((300..=360).contains(&lasts), "{lasts} seconds, and the session lives for 300");
+    assert!((300..=360).contains(&lasts), "{lasts} seconds, but the session lasts 300");
     browser.open(site.url("/cycle-session-key/"));
     assert_ne!(browser.cookie("sessionid").unwrap().value, cookie.value);
     browser.open(site.url("/get-session/"));
@@ -94,7 +94,7 @@ fn the_cookie_lives_a_little_longer_than_the_session() {
 }
 
 #[test]
-fn without_cookies_nothing_is_remembered_and_nothing_breaks() {
+fn without_cookies_the_site_works_but_stores_nothing() {
     let site = Served::start(super::rocket());
     let browser = Chromium::refusing_cookies();
     for (path, shown) in [("/set-session/", "Session data set!"), ("/get-session/", "Hello, Guest!")] {

@@ -1,4 +1,4 @@
-//! The methods example: every method of a session, each behind a route of its own.
+//! The methods example: one route for each method of a session.
 
 mod methods;
 mod pages;
@@ -46,7 +46,7 @@ fn delete_session(session: Session<Visitor>) -> &'static str {
 
 #[launch]
 fn rocket() -> _ {
-    // A file of its own: in one that other examples use too, their fields would show among the keys.
+    // A file shared with other examples would show their fields among the keys.
     let config = Config::new().store("sqlite://methods.db");
     rocket::build()
         .attach(session_rocket_examples::pages("methods"))

@@ -1,4 +1,4 @@
-//! One route for each method, answering in plain text.
+//! One route for each method, with a plain-text response.
 
 use std::time::Duration;
 

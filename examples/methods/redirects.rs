@@ -1,4 +1,4 @@
-//! Each write redirects to the page that shows the session.
+//! Each change redirects to the page that shows it.
 
 use rocket::response::Redirect;
 use rocket::{Route, get, routes, uri};
@@ -14,7 +14,7 @@ pub fn routes() -> Vec<Route> {
 #[get("/set-session")]
 fn set_session(session: Session<Visitor>) -> Redirect {
     session.set_username("john_doe");
-    show()
+    redirect_to_show()
 }
 
 #[get("/show-session")]
@@ -25,15 +25,15 @@ fn show_session(visitor: &Visitor) -> Template {
 #[get("/delete-session")]
 fn delete_session(session: Session<Visitor>) -> Redirect {
     session.delete_username();
-    show()
+    redirect_to_show()
 }
 
 #[get("/clear-session")]
 fn clear_session(session: Session<Visitor>) -> Redirect {
     session.flush();
-    show()
+    redirect_to_show()
 }
 
-fn show() -> Redirect {
+fn redirect_to_show() -> Redirect {
     Redirect::to(uri!("/redirects", show_session))
 }

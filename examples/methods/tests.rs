@@ -4,7 +4,7 @@ use rocket::http::Status;
 use rocket::local::blocking::{Client, LocalResponse};
 use session_rocket::time::{Duration as Span, OffsetDateTime};
 
-/// A browser at the app, whose sessions are in memory.
+/// A browser with its cookies. The site's sessions are in memory.
 fn browser() -> Client {
     let figment = rocket::Config::figment().merge(("session.store", "memory:")).merge(("log_level", "off"));
     Client::tracked(super::rocket().configure(figment)).unwrap()
@@ -19,9 +19,9 @@ fn read(browser: &Client, path: &str) -> String {
     ok(browser.get(path.to_owned()).dispatch())
 }
 
-/// Sends `browser` along `path`, with and without the slash, and checks what it reads.
+/// Asserts the response of `path`, with and without the slash at the end.
 #[track_caller]
-fn says(browser: &Client, path: &str, text: &str) {
+fn assert_text(browser: &Client, path: &str, text: &str) {
     assert_eq!(read(browser, path), text);
     assert_eq!(read(browser, path.trim_end_matches('/')), text);
 }
@@ -33,30 +33,30 @@ fn id(browser: &Client) -> Option<String> {
 #[test]
 fn an_item_is_set_read_checked_and_deleted() {
     let browser = browser();
-    says(&browser, "/get-session-item/", "Hello, Guest!");
-    says(&browser, "/check-session-item/", "Username does not exist in session.");
+    assert_text(&browser, "/get-session-item/", "Hello, Guest!");
+    assert_text(&browser, "/check-session-item/", "Username does not exist in session.");
     assert_eq!(id(&browser), None);
-    says(&browser, "/set-session-item/", "Session item set successfully.");
-    says(&browser, "/get-session-item/", "Hello, JohnDoe!");
-    says(&browser, "/check-session-item/", "Username exists in session.");
-    says(&browser, "/delete-session-item/", "Session item deleted successfully.");
-    says(&browser, "/get-session-item/", "Hello, Guest!");
-    says(&browser, "/check-session-item/", "Username does not exist in session.");
+    assert_text(&browser, "/set-session-item/", "Session item set successfully.");
+    assert_text(&browser, "/get-session-item/", "Hello, JohnDoe!");
+    assert_text(&browser, "/check-session-item/", "Username exists in session.");
+    assert_text(&browser, "/delete-session-item/", "Session item deleted successfully.");
+    assert_text(&browser, "/get-session-item/", "Hello, Guest!");
+    assert_text(&browser, "/check-session-item/", "Username does not exist in session.");
 }
 
 #[test]
 fn keys_and_items_are_printed_as_python_prints_them() {
     let browser = browser();
-    says(&browser, "/session-keys/", "Session Keys: []");
-    says(&browser, "/session-items/", "Session Items: {}");
+    assert_text(&browser, "/session-keys/", "Session Keys: []");
+    assert_text(&browser, "/session-items/", "Session Items: {}");
     read(&browser, "/set-session-item/");
-    says(&browser, "/session-keys/", "Session Keys: ['username']");
-    says(&browser, "/session-items/", "Session Items: {'username': 'JohnDoe'}");
+    assert_text(&browser, "/session-keys/", "Session Keys: ['username']");
+    assert_text(&browser, "/session-items/", "Session Items: {'username': 'JohnDoe'}");
     read(&browser, "/pages/set-session/");
-    says(&browser, "/session-keys/", "Session Keys: ['username', 'is_logged_in']");
-    says(&browser, "/session-items/", "Session Items: {'username': 'JohnDoe', 'is_logged_in': True}");
-    says(&browser, "/clear-session/", "Session cleared.");
-    says(&browser, "/session-keys/", "Session Keys: []");
+    assert_text(&browser, "/session-keys/", "Session Keys: ['username', 'is_logged_in']");
+    assert_text(&browser, "/session-items/", "Session Items: {'username': 'JohnDoe', 'is_logged_in': True}");
+    assert_text(&browser, "/clear-session/", "Session cleared.");
+    assert_text(&browser, "/session-keys/", "Session Keys: []");
 }
 
 #[test]
@@ -66,12 +66,12 @@ fn quotes_are_escaped_as_python_does() {
 }
 
 #[test]
-fn setdefault_keeps_what_is_there() {
+fn setdefault_keeps_an_existing_value() {
     let browser = browser();
-    says(&browser, "/set-default-session/", "Username is: DefaultUser");
-    says(&browser, "/get-session-item/", "Hello, DefaultUser!");
+    assert_text(&browser, "/set-default-session/", "Username is: DefaultUser");
+    assert_text(&browser, "/get-session-item/", "Hello, DefaultUser!");
     read(&browser, "/set-session-item/");
-    says(&browser, "/set-default-session/", "Username is: JohnDoe");
+    assert_text(&browser, "/set-default-session/", "Username is: JohnDoe");
 }
 
 #[test]
@@ -79,26 +79,26 @@ fn clear_keeps_the_id_and_flush_ends_the_session() {
     let browser = browser();
     read(&browser, "/set-session-item/");
     let first = id(&browser);
-    says(&browser, "/clear-session/", "Session cleared.");
+    assert_text(&browser, "/clear-session/", "Session cleared.");
     assert!(first.is_some() && id(&browser) == first);
-    says(&browser, "/flush-session/", "Session flushed.");
+    assert_text(&browser, "/flush-session/", "Session flushed.");
     assert_eq!(id(&browser), None);
-    says(&browser, "/get-session-item/", "Hello, Guest!");
+    assert_text(&browser, "/get-session-item/", "Hello, Guest!");
 }
 
 #[test]
-fn the_expiry_is_five_minutes_once_it_is_set() {
+fn set_expiry_changes_the_expiry_and_the_cookie() {
     let browser = browser();
-    says(&browser, "/get-expiry-age/", "Session expires in 1209600 seconds.");
+    assert_text(&browser, "/get-expiry-age/", "Session expires in 1209600 seconds.");
     let response = browser.get("/set-session-expiry/").dispatch();
     assert_eq!(response.cookies().get("sessionid").unwrap().max_age(), Some(Span::minutes(6)));
     assert_eq!(ok(response), "Session expiry set to 5 minutes.");
-    says(&browser, "/set-session-expiry/", "Session expiry set to 5 minutes.");
-    says(&browser, "/get-expiry-age/", "Session expires in 300 seconds.");
+    assert_text(&browser, "/set-session-expiry/", "Session expiry set to 5 minutes.");
+    assert_text(&browser, "/get-expiry-age/", "Session expires in 300 seconds.");
 }
 
 #[test]
-fn the_expiry_date_is_in_five_minutes() {
+fn the_expiry_date_is_five_minutes_from_now() {
     let browser = browser();
     read(&browser, "/set-session-expiry/");
     let expected = || {
@@ -114,7 +114,7 @@ fn the_expiry_date_is_in_five_minutes() {
 }
 
 #[test]
-fn a_cycled_key_is_a_new_one_for_the_same_data() {
+fn cycle_id_changes_the_id_and_keeps_the_data() {
     let browser = browser();
     read(&browser, "/set-session-item/");
     let mut ids = vec![id(&browser)];
@@ -127,51 +127,51 @@ fn a_cycled_key_is_a_new_one_for_the_same_data() {
 }
 
 #[test]
-fn the_test_cookie_works_once_or_not_at_all() {
+fn the_test_cookie_works_until_it_is_deleted() {
     let browser = browser();
-    says(&browser, "/test-cookie-worked/", "Test cookie did not work.");
-    says(&browser, "/set-test-cookie/", "Test cookie set.");
+    assert_text(&browser, "/test-cookie-worked/", "Test cookie did not work.");
+    assert_text(&browser, "/set-test-cookie/", "Test cookie set.");
     assert_eq!(read(&browser, "/test-cookie-worked/"), "Test cookie worked.");
-    says(&browser, "/test-cookie-worked/", "Test cookie did not work.");
-    says(&browser, "/set-test-cookie/", "Test cookie set.");
-    says(&browser, "/delete-test-cookie/", "Test cookie deleted.");
-    says(&browser, "/test-cookie-worked/", "Test cookie did not work.");
+    assert_text(&browser, "/test-cookie-worked/", "Test cookie did not work.");
+    assert_text(&browser, "/set-test-cookie/", "Test cookie set.");
+    assert_text(&browser, "/delete-test-cookie/", "Test cookie deleted.");
+    assert_text(&browser, "/test-cookie-worked/", "Test cookie did not work.");
 }
 
 #[test]
-fn the_complete_example() {
+fn a_name_is_set_read_and_deleted_with_its_session() {
     let browser = browser();
-    says(&browser, "/get-session/", "Hello, Guest!");
+    assert_text(&browser, "/get-session/", "Hello, Guest!");
     let response = browser.get("/set-session/").dispatch();
     assert_eq!(response.cookies().get("sessionid").unwrap().max_age(), Some(Span::seconds(360)));
     assert_eq!(ok(response), "Session data set!");
-    says(&browser, "/set-session/", "Session data set!");
-    says(&browser, "/get-session/", "Hello, John Doe!");
-    says(&browser, "/delete-session/", "Session data deleted.");
+    assert_text(&browser, "/set-session/", "Session data set!");
+    assert_text(&browser, "/get-session/", "Hello, John Doe!");
+    assert_text(&browser, "/delete-session/", "Session data deleted.");
     assert_eq!(id(&browser), None);
-    says(&browser, "/get-session/", "Hello, Guest!");
+    assert_text(&browser, "/get-session/", "Hello, Guest!");
 }
 
 #[test]
-fn three_pages() {
+fn pages_set_show_and_delete_values() {
     let browser = browser();
-    let shows = |path: &str, texts: &[&str]| {
+    let assert_shows = |path: &str, texts: &[&str]| {
         for path in [path, path.trim_end_matches('/')] {
             let page = read(&browser, path);
             assert!(texts.iter().all(|text| page.contains(text)), "{path}: {page}");
         }
     };
-    shows("/pages/get-session/", &["<h1>Session Information</h1>", "Username: Guest<", "Is Logged In: False<"]);
-    shows("/pages/set-session/", &["<h1>Session Set</h1>"]);
-    shows("/pages/get-session/", &["<title>Session Data</title>", "Username: JohnDoe<", "Is Logged In: True<"]);
-    shows("/pages/delete-session/", &["<h1>Session Deleted</h1>"]);
-    shows("/pages/get-session/", &["Username: Guest<", "Is Logged In: False<"]);
+    assert_shows("/pages/get-session/", &["<h1>Session Information</h1>", "Username: Guest<", "Is Logged In: False<"]);
+    assert_shows("/pages/set-session/", &["<h1>Session Set</h1>"]);
+    assert_shows("/pages/get-session/", &["<title>Session Data</title>", "Username: JohnDoe<", "Is Logged In: True<"]);
+    assert_shows("/pages/delete-session/", &["<h1>Session Deleted</h1>"]);
+    assert_shows("/pages/get-session/", &["Username: Guest<", "Is Logged In: False<"]);
 }
 
 #[test]
-fn each_write_redirects_to_the_page_that_shows_it() {
+fn each_change_redirects_to_the_page_that_shows_it() {
     let browser = browser();
-    let goes = |path: &str, greeting: &str| {
+    let assert_redirects = |path: &str, greeting: &str| {
         let response = browser.get(path.to_owned()).dispatch();
         let location = response.headers().get_one("location").unwrap();
         assert_eq!((response.status(), location), (Status::SeeOther, "/redirects/show-session"));
@@ -181,25 +181,25 @@ fn each_write_redirects_to_the_page_that_shows_it() {
     };
     assert!(read(&browser, "/redirects/show-session").contains("Hello, Guest!"));
     for slash in ["", "/"] {
-        goes(&format!("/redirects/set-session{slash}"), "Hello, john_doe!");
-        goes(&format!("/redirects/delete-session{slash}"), "Hello, Guest!");
-        goes(&format!("/redirects/set-session{slash}"), "Hello, john_doe!");
-        goes(&format!("/redirects/clear-session{slash}"), "Hello, Guest!");
+        assert_redirects(&format!("/redirects/set-session{slash}"), "Hello, john_doe!");
+        assert_redirects(&format!("/redirects/delete-session{slash}"), "Hello, Guest!");
+        assert_redirects(&format!("/redirects/set-session{slash}"), "Hello, john_doe!");
+        assert_redirects(&format!("/redirects/clear-session{slash}"), "Hello, Guest!");
         assert_eq!(id(&browser), None);
     }
 }
 
 #[test]
-fn the_start_page_leads_everywhere() {
+fn the_start_page_links_to_every_route() {
     let browser = browser();
     let page = read(&browser, "/");
     assert!(page.contains("<h1>Django Session Example</h1>"), "{page}");
     let links: Vec<&str> = page.split("href=\"/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    let linked =
+    let is_linked =
         |route: &rocket::Route| links.iter().any(|link| route.uri.path() == format!("/{}", link.trim_end_matches('/')));
     for route in super::rocket().routes() {
-        let apart = ["/pages", "/redirects"].iter().any(|base| route.uri.path().starts_with(base));
-        assert!(apart || linked(route), "{} is not linked", route.uri);
+        let is_on_another_page = ["/pages", "/redirects"].iter().any(|base| route.uri.path().starts_with(base));
+        assert!(is_on_another_page || is_linked(route), "{} is not linked", route.uri);
     }
     for link in links {
         read(&browser, &format!("/{link}"));

@@ -1,4 +1,4 @@
-//! What the example applications share: pages from templates, in one layout.
+//! Code that the examples share: pages from templates with one layout.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use rocket_dyn_templates::{Engines, Template};
 /// The layout that the pages of all examples extend.
 const LAYOUT: (&str, &str) = ("base", include_str!("../page/base.html.j2"));
 
-/// Renders the templates in `examples/<app>/templates`, from whichever directory the example is started.
+/// Renders the templates in `examples/<app>/templates`, whatever the current directory is.
 ///
-/// A `template_dir` that is configured wins.
+/// A configured `template_dir` overrides that folder.
 pub fn pages(app: &'static str) -> AdHoc {
     AdHoc::on_ignite("Pages", move |rocket| async move {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(app).join("templates");
@@ -22,14 +22,14 @@ pub fn pages(app: &'static str) -> AdHoc {
 }
 
 fn prepare(engines: &mut Engines) -> Result<(), rocket_dyn_templates::minijinja::Error> {
-    // Rocket's rule goes by file names, and the layout has none. Everything here is a page: escape it all.
+    // Rocket escapes by file name, but the layout has none. All templates here are pages, so escape everything.
     engines.minijinja.set_auto_escape_callback(|_| AutoEscape::Html);
     engines.minijinja.add_template(LAYOUT.0, LAYOUT.1)
 }
 
-/// For sites whose every page is made for one visitor: after the logout, the browser's back button must not show it again.
-pub fn nothing_is_cached() -> AdHoc {
-    AdHoc::on_response("Nothing is cached", |_, response| {
+/// Disables caching, so that the browser's back button shows no page of a user after the logout.
+pub fn no_caching() -> AdHoc {
+    AdHoc::on_response("No caching", |_, response| {
         Box::pin(async move {
             response.set_header(Header::new("Cache-Control", "no-store"));
         })
@@ -44,12 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_have_the_layout_and_escape_what_they_show() {
+    fn pages_have_the_layout_and_escape_values() {
         let figment = rocket::Config::figment().merge(("log_level", "off"));
         let client = Client::tracked(rocket::custom(figment).attach(pages("methods"))).unwrap();
         let script = "<script>alert('me')</script>";
         let page = Template::show(client.rocket(), "show_session", context! { username: script }).unwrap();
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script>"), "{page}");
-        assert!(page.contains("<!doctype html>") && page.contains("</main>"), "no layout: {page}");
+        assert!(page.contains("<!doctype html>") && page.contains("</main>"), "missing layout: {page}");
     }
 }

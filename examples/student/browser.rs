@@ -15,7 +15,7 @@ fn visits(tab: &Tab) -> u32 {
 }
 
 #[test]
-fn a_student_is_set_read_once_and_gone() {
+fn a_student_can_be_read_once() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/"));
@@ -36,7 +36,7 @@ fn a_student_is_set_read_once_and_gone() {
 }
 
 #[test]
-fn two_tabs_count_the_same_visits() {
+fn two_tabs_share_the_visit_counter() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/"));
@@ -47,17 +47,17 @@ fn two_tabs_count_the_same_visits() {
         browser.reload_with(&[&second]);
         let mut shown = [visits(&browser), visits(&second)];
         shown.sort_unstable();
-        assert_eq!(shown, [last - 1, last], "each tab has its own number, and none is left out");
+        assert_eq!(shown, [last - 1, last], "each tab gets a different number, without a gap");
     }
     browser.screenshot("student-visits-tab-1");
     second.screenshot("student-visits-tab-2");
-    let stranger = Chromium::start();
-    stranger.open(site.url("/"));
-    assert_eq!(visits(&stranger), 1, "another browser is another visitor");
+    let other = Chromium::start();
+    other.open(site.url("/"));
+    assert_eq!(visits(&other), 1, "another browser is another visitor");
 }
 
 #[test]
-fn the_cookie_is_for_the_server_alone() {
+fn the_cookie_is_http_only_and_for_this_host() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/student/hello"));
@@ -69,15 +69,15 @@ fn the_cookie_is_for_the_server_alone() {
     assert_eq!(cookie.same_site.as_deref(), Some("Lax"));
     assert!(cookie.http_only && !cookie.secure, "{cookie:?}");
     let lasts = cookie.lasts().unwrap();
-    // A little longer than the session, which lives for 14 days.
+    // The cookie lasts a little longer than the session, which lasts 14 days.
     assert!(lasts > 14 * DAY && lasts < 17 * DAY, "{lasts:?}");
-    assert_eq!(browser.script("return document.cookie"), "", "a script on the page does not see it");
+    assert_eq!(browser.script("return document.cookie"), "", "a script on the page must not see the cookie");
     browser.screenshot("student-cookie");
 }
 
 #[test]
 fn in_production_the_cookie_is_secure() {
-    // Browsers take 127.0.0.1 for a safe place, with TLS or without.
+    // Browsers accept a `Secure` cookie from 127.0.0.1 without TLS.
     let site = Served::configured(super::rocket(), Figment::new().select(Config::RELEASE_PROFILE));
     let browser = Chromium::start();
     browser.open(site.url("/"));
@@ -88,7 +88,7 @@ fn in_production_the_cookie_is_secure() {
 }
 
 #[test]
-fn a_visitor_who_refuses_cookies_is_new_each_time() {
+fn without_cookies_each_visit_is_the_first() {
     let site = Served::start(super::rocket());
     let browser = Chromium::refusing_cookies();
     browser.open(site.url("/"));
@@ -105,13 +105,13 @@ fn a_visitor_who_refuses_cookies_is_new_each_time() {
 }
 
 #[test]
-fn the_back_button_leads_to_a_page_that_still_works() {
+fn after_the_back_button_the_session_still_works() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/"));
     browser.click("Set the session");
     browser.back();
-    // The browser may show the page that it kept or load it again; what is certain is that the session is still there.
+    // The browser may show the cached page or load it again. In both cases the session still exists.
     let back = visits(&browser);
     assert!((1..=2).contains(&back), "{back}");
     browser.screenshot("student-back");
@@ -122,7 +122,7 @@ fn the_back_button_leads_to_a_page_that_still_works() {
 }
 
 #[test]
-fn a_session_outlives_the_server() {
+fn a_session_survives_a_restart_of_the_server() {
     let mut site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/"));

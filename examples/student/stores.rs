@@ -1,4 +1,4 @@
-//! The same app on every back-end: one environment variable apart.
+//! Runs the app on every store, selected by an environment variable.
 
 use figment::Jail;
 use rocket::http::Status;
@@ -6,13 +6,13 @@ use rocket::local::blocking::Client;
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::{Memcached, MySql, Postgres, Redis, RedisCluster};
 
-/// Runs the app with `ROCKET_SESSION` set, and nothing else.
-#[allow(clippy::result_large_err, reason = "figment's error, which the jail asks for")]
-fn serves(session: &str) {
+/// Checks that the app works with this `ROCKET_SESSION`.
+#[allow(clippy::result_large_err, reason = "the jail requires figment's error")]
+fn check(session: &str) {
     Jail::expect_with(|jail| {
         jail.set_env("ROCKET_SESSION", session);
         jail.set_env("ROCKET_LOG_LEVEL", "off");
-        let browser = Client::tracked(super::rocket()).expect("the app starts");
+        let browser = Client::tracked(super::rocket()).expect("cannot launch the app");
         let get = |path: &'static str| {
             let response = browser.get(path).dispatch();
             (response.status(), response.into_string().unwrap_or_default())
@@ -25,7 +25,7 @@ fn serves(session: &str) {
 }
 
 #[test]
-fn without_a_server() {
+fn the_app_works_on_stores_without_a_server() {
     for session in [
         "{store=\"memory:\"}",
         "{store=\"sqlite:school.db\"}",
@@ -33,54 +33,54 @@ fn without_a_server() {
         "{store=\"sqlite:school.db\",cache=\"memory:\"}",
         "{store=\"cookie+encrypted:\"}",
     ] {
-        serves(session);
+        check(session);
     }
 }
 
 #[test]
-fn on_postgres() {
+fn the_app_works_on_postgres() {
     if is_wanted("postgres") {
         let server = Postgres::start();
-        serves(&format!("{{store=\"{}\"}}", server.url()));
+        check(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
 #[test]
-fn on_mysql() {
+fn the_app_works_on_mysql() {
     if is_wanted("mysql") {
         let server = MySql::start();
-        serves(&format!("{{store=\"{}\"}}", server.url()));
+        check(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
 #[test]
-fn on_redis() {
+fn the_app_works_on_redis() {
     if is_wanted("redis") {
         let server = Redis::start();
-        serves(&format!("{{store=\"{}\"}}", server.url()));
+        check(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
 #[test]
-fn on_a_redis_cluster() {
+fn the_app_works_on_a_redis_cluster() {
     if is_wanted("redis-cluster") {
         let server = RedisCluster::start();
-        serves(&format!("{{store=\"{}\"}}", server.url()));
+        check(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
 #[test]
-fn on_memcached() {
+fn the_app_works_on_memcached() {
     if is_wanted("memcached") {
         let server = Memcached::start();
-        serves(&format!("{{store=\"{}\"}}", server.url()));
+        check(&format!("{{store=\"{}\"}}", server.url()));
     }
 }
 
 #[test]
-fn on_a_database_behind_a_cache() {
+fn the_app_works_on_a_database_with_a_cache() {
     if is_wanted("cached") {
         let (database, cache) = (Postgres::start(), Redis::start());
-        serves(&format!("{{store=\"{}\",cache=\"{}\"}}", database.url(), cache.url()));
+        check(&format!("{{store=\"{}\",cache=\"{}\"}}", database.url(), cache.url()));
     }
 }

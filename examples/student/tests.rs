@@ -3,7 +3,7 @@ use std::path::Path;
 use rocket::http::Status;
 use rocket::local::blocking::{Client, LocalResponse};
 
-/// A browser at the app, whose sessions are in a database of the test's own.
+/// A browser with its cookies. The site's sessions are in a new database.
 fn browser(dir: &Path) -> Client {
     let store = format!("sqlite://{}", dir.join("sessions.db").display());
     let figment = rocket::Config::figment().merge(("session.store", store)).merge(("log_level", "off"));
@@ -15,7 +15,7 @@ fn text(response: LocalResponse<'_>) -> (Status, String) {
 }
 
 #[test]
-fn a_student_is_set_read_once_and_gone() {
+fn a_student_can_be_read_once() {
     let dir = tempfile::tempdir().unwrap();
     let browser = browser(dir.path());
     let get = |path: &'static str| text(browser.get(path).dispatch());
@@ -29,7 +29,7 @@ fn a_student_is_set_read_once_and_gone() {
 }
 
 #[test]
-fn a_stranger_reads_defaults_and_gets_no_cookie() {
+fn a_new_visitor_reads_defaults_and_gets_no_cookie() {
     let dir = tempfile::tempdir().unwrap();
     let browser = browser(dir.path());
     for (path, status) in [("/student/hello", Status::Ok), ("/student/gsession", Status::NotFound)] {
@@ -40,11 +40,11 @@ fn a_stranger_reads_defaults_and_gets_no_cookie() {
 }
 
 #[test]
-fn a_session_outlives_the_server() {
+fn a_session_survives_a_restart_of_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let cookie = {
-        let response = browser(dir.path());
-        let response = response.get("/student/ssession").dispatch();
+        let browser = browser(dir.path());
+        let response = browser.get("/student/ssession").dispatch();
         response.cookies().get("sessionid").unwrap().clone().into_owned()
     };
     let again = browser(dir.path());
@@ -63,7 +63,7 @@ fn the_start_page_counts_visits() {
 }
 
 #[test]
-fn the_readme_shows_this_very_program() {
+fn the_readme_shows_this_program() {
     let program = include_str!("main.rs");
     let (_, program) = program.split_once("\n\n").unwrap();
     let (program, _) = program.split_once("\n#[cfg(test)]").unwrap();

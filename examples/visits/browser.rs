@@ -6,7 +6,7 @@ fn about(message: &str, visits: u32) -> String {
 }
 
 #[test]
-fn visits_are_counted_and_the_test_cookie_comes_back_once() {
+fn visits_are_counted_and_the_test_cookie_works_once() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/about/"));
@@ -30,7 +30,7 @@ fn visits_are_counted_and_the_test_cookie_comes_back_once() {
 }
 
 #[test]
-fn two_tabs_cannot_cheat_the_counter() {
+fn two_tabs_share_the_counter() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/"));
@@ -45,13 +45,13 @@ fn two_tabs_cannot_cheat_the_counter() {
 }
 
 #[test]
-fn the_start_page_leads_everywhere() {
+fn the_start_page_links_to_every_route() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();
     browser.open(site.url("/start/"));
-    assert_eq!(browser.cookies(), vec![], "a page that only looks sets no cookie");
+    assert_eq!(browser.cookies(), vec![], "a page that only reads sets no cookie");
     for (link, path) in [("Visit", "/"), ("About", "/about/"), ("Reset", "/reset/")] {
-        // In the bar and in the middle of the page.
+        // The same link is also in the navigation bar, so rename this one.
         browser.script(&format!("document.querySelector('main a[href=\"{path}\"]').textContent = '{link} now'"));
         browser.click(&format!("{link} now"));
         assert_eq!((browser.status(), browser.url()), (200, site.url(path)));
@@ -62,7 +62,7 @@ fn the_start_page_leads_everywhere() {
 }
 
 #[test]
-fn both_profiles_as_the_browser_sees_them() {
+fn each_profile_sets_the_lifetime_of_the_cookie() {
     for (profile, minutes) in [("thirty_minutes", Some(36)), ("browser_close", None)] {
         let site = Served::configured(super::rocket(), rocket::figment::Figment::new().select(profile));
         let browser = Chromium::start();

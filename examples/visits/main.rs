@@ -1,4 +1,4 @@
-//! The visits example: a counter, a test of whether the browser takes cookies, and two ways for a session to expire.
+//! The visits example: a counter, a test whether the browser accepts cookies, and two ways for a session to expire.
 
 use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
@@ -41,7 +41,7 @@ fn reset(session: Session<Visitor>) -> &'static str {
     "Visit count has been reset to 0"
 }
 
-/// A page to start from. It looks at the session and leaves it alone.
+/// The start page. It reads the session and does not change it.
 #[get("/start")]
 fn start(session: Session<Visitor>) -> Template {
     Template::render(
@@ -54,7 +54,7 @@ fn start(session: Session<Visitor>) -> Template {
     )
 }
 
-/// Rocket's configuration, with the profiles in this example's own file below all that is given elsewhere.
+/// Rocket's configuration. All other settings override the profiles in this example's `Rocket.toml`.
 fn figment() -> Figment {
     let profiles = Toml::file(concat!(env!("CARGO_MANIFEST_DIR"), "/visits/Rocket.toml"));
     rocket::Config::figment().join(profiles.nested())

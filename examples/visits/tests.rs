@@ -2,7 +2,7 @@ use rocket::http::{Cookie, Status};
 use rocket::local::blocking::{Client, LocalResponse};
 use session_rocket::time::Duration;
 
-/// A browser at the app in `profile`, whose sessions are in memory.
+/// A browser with its cookies, for the site in `profile`. The site's sessions are in memory.
 fn browser(profile: &str) -> Client {
     let figment = super::figment().select(profile).merge(("session.store", "memory:")).merge(("log_level", "off"));
     Client::tracked(super::rocket().configure(figment)).unwrap()
@@ -44,7 +44,7 @@ fn the_test_cookie_works_once() {
 }
 
 #[test]
-fn about_is_html_and_gives_a_stranger_no_cookie() {
+fn about_is_html_and_sets_no_cookie_for_a_new_visitor() {
     let browser = browser("debug");
     let response = browser.get("/about/").dispatch();
     assert!(response.content_type().unwrap().is_html());
@@ -52,25 +52,25 @@ fn about_is_html_and_gives_a_stranger_no_cookie() {
 }
 
 #[test]
-fn thirty_minutes_and_a_fifth_are_how_long_the_browser_keeps_the_cookie() {
+fn the_cookie_lasts_a_fifth_longer_than_thirty_minutes() {
     let cookie = cookie("thirty_minutes");
     assert_eq!(cookie.max_age(), Some(Duration::minutes(36)));
     assert_eq!((cookie.secure(), cookie.http_only(), cookie.path()), (None, Some(true), Some("/")));
 }
 
 #[test]
-fn at_browser_close_the_cookie_has_no_end_of_its_own() {
+fn with_browser_close_the_cookie_has_no_expiry() {
     let cookie = cookie("browser_close");
     assert_eq!((cookie.max_age(), cookie.expires()), (None, None));
 }
 
 #[test]
-fn without_a_profile_it_is_two_weeks_and_a_fifth() {
+fn by_default_the_cookie_lasts_a_fifth_longer_than_two_weeks() {
     assert_eq!(cookie("debug").max_age(), Some(Duration::seconds(1_451_520)));
 }
 
 #[test]
-fn the_start_page_links_everything_and_counts_nothing() {
+fn the_start_page_links_to_every_route_and_does_not_count() {
     let browser = browser("thirty_minutes");
     ok(browser.get("/").dispatch());
     for path in ["/start", "/start/"] {

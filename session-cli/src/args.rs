@@ -1,4 +1,4 @@
-//! The arguments.
+//! The command-line arguments.
 
 use std::path::PathBuf;
 
@@ -6,15 +6,15 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 const AFTER: &str = "\
-The configuration is the site's: Rocket.toml and the environment, such as
-ROCKET_SESSION='{store=\"sqlite://sessions.db\"}'. This program does not see what the site configures in code: pass
---store and --table. Put passwords into the environment: everybody on the machine can read a command line.
+The program reads the site's configuration: Rocket.toml and environment variables such as
+ROCKET_SESSION='{store=\"sqlite://sessions.db\"}'. It does not see what the site configures in code: pass --store and
+--table. Put passwords into the environment, because other users of the machine can read command lines.
 
 Exit codes:
   0  done
-  1  the store failed, is missing, or could not be reached
-  2  an invalid command line or configuration; a table that is missing or out of date
-  3  the store cannot do this";
+  1  the store failed, is missing, or was unreachable
+  2  the command line or configuration is invalid, or the table is missing or out of date
+  3  the store does not support the command";
 
 /// Maintains the session store of a Rocket site.
 #[derive(Parser)]
@@ -34,13 +34,13 @@ pub(super) struct Options {
     /// The table of a SQL database, instead of the configured one
     #[arg(long, global = true, value_name = "NAME")]
     pub table: Option<String>,
-    /// The table of the configuration; `session`, unless `#[session(config = "…")]` names another
+    /// The table of the configuration, as `#[session(config = "…")]` names it. Default: `session`
     #[arg(long, global = true, value_name = "NAME")]
     pub config: Option<String>,
-    /// Rocket's profile, instead of `ROCKET_PROFILE`. Default: `release`, if this program is optimized
+    /// Rocket's profile, instead of `ROCKET_PROFILE`. Default: `release`
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// How long a call may wait for the store, such as "30 s", instead of the configured time
+    /// The longest wait for a call to the store, such as "30 s", instead of the configured timeout
     #[arg(long, global = true, value_name = "DURATION")]
     pub timeout: Option<String>,
     /// Print one JSON object on standard output, also for errors
@@ -67,26 +67,26 @@ pub(super) enum Command {
     },
 }
 
-/// What needs the site's configuration.
+/// The commands that need the site's configuration.
 #[derive(Subcommand)]
 pub(super) enum StoreCommand {
-    /// Create the session table, or bring it up to date
+    /// Create or update the session table
     Migrate,
-    /// Check that a launch will find its sessions: a valid configuration, an up-to-date table, a store that answers
+    /// Check that the configuration is valid, the store replies, and its table is up to date
     Check,
-    /// Remove the sessions and tombstones that have expired
+    /// Remove expired sessions and tombstones
     ClearExpired {
         /// Remove at most this number
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
     },
-    /// Count what the store holds
+    /// Count the sessions in the store
     Stats,
 }
 
 impl Options {
-    /// Whether to print text and progress.
-    pub(super) fn is_talkative(&self) -> bool {
+    /// Whether to show a progress bar.
+    pub(super) fn shows_progress(&self) -> bool {
         !self.json && !self.quiet
     }
 }

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands that work on a store.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,86 +14,87 @@ use session_rocket::{Clock, Config, Error, ErrorKind, Key, Result, SystemClock, 
 
 use super::args::StoreCommand;
 
-/// The number of rows in one statement: the site's own writes wait no longer than for one of them.
+/// The number of rows that one statement removes. It is limited because the site's writes wait for the statement.
 const BATCH: u64 = 1000;
 
-/// The result of a command, for people and for programs.
-pub(super) struct Answer {
+/// The result of a successful command.
+pub(super) struct Report {
+    /// For people.
     pub text: String,
-    pub facts: Value,
+    /// For programs: the object that `--json` prints.
+    pub json: Value,
 }
 
 /// Runs a command that works on the store.
-pub(super) async fn run(command: &StoreCommand, config: &Config, talkative: bool) -> Result<Answer> {
+pub(super) async fn run(command: &StoreCommand, config: &Config, shows_progress: bool) -> Result<Report> {
     if config.is_in_memory() {
-        let context = "this store is in the memory of the site's process, and lost when the process ends: no other \
-                       program can access it";
+        let context = "this store exists only in the memory of the site's process: no other program can access it";
         return Err(Error::new(ErrorKind::Unsupported, context));
     }
     match command {
         StoreCommand::Migrate => migrate(config).await,
         StoreCommand::Check => check(config).await,
-        StoreCommand::ClearExpired { limit } => clear_expired(config, limit.unwrap_or(u64::MAX), talkative).await,
+        StoreCommand::ClearExpired { limit } => clear_expired(config, limit.unwrap_or(u64::MAX), shows_progress).await,
         StoreCommand::Stats => stats(config).await,
     }
 }
 
-async fn migrate(config: &Config) -> Result<Answer> {
-    let migrated = !config.is_sealed() && prepare(config).await?;
-    let (store, has_table) = (place(config), config.has_table());
+async fn migrate(config: &Config) -> Result<Report> {
+    let migrated = !config.is_sealed() && create_or_update(config).await?;
+    let (store, has_table) = (shown_url(config), config.has_table());
     let text = match (has_table, migrated) {
         (true, true) => format!("the table `{}` in {store} is now up to date", config.table),
-        (true, false) => format!("the table `{}` in {store} was up to date: nothing to do", config.table),
+        (true, false) => format!("the table `{}` in {store} is already up to date", config.table),
         (false, true) => format!("created the session directory of {store}"),
         (false, false) => format!("{store} has no table: nothing to do"),
     };
     let table = has_table.then_some(&config.table);
-    Ok(Answer { text, facts: json!({ "store": store, "table": table, "migrated": migrated }) })
+    Ok(Report { text, json: json!({ "store": store, "table": table, "migrated": migrated }) })
 }
 
-/// Creates what is missing; says whether anything was.
-async fn prepare(config: &Config) -> Result<bool> {
+/// Creates a missing store or table and updates an old table. Returns whether anything was changed.
+async fn create_or_update(config: &Config) -> Result<bool> {
     let checked = open(config, Migrate::Check, false).await;
     if !config.has_table() && !config.store.starts_with("file:") {
         return checked.map(|_| false);
     }
     match checked {
         Ok(_) => Ok(false),
-        // A server that does not answer is not asked twice.
+        // A second call would also wait for `timeout`.
         Err(error) if error.kind() == ErrorKind::Timeout => Err(error),
         Err(_) => open(config, Migrate::Auto, true).await.map(|_| true),
     }
 }
 
-async fn check(config: &Config) -> Result<Answer> {
+async fn check(config: &Config) -> Result<Report> {
     let text = if config.is_sealed() {
         if config.secret_keys.is_empty() {
-            log::warn!(target: "session_rocket", "no secret key is set: each launch in this profile uses a random one");
+            log::warn!(target: "session_rocket", "no secret key is set: each launch in this profile uses a random key");
         }
         "ready: each session is in its own cookie".to_owned()
     } else {
         let mut options = Options::from(config).migrate(Migrate::Check);
         options.creates = false;
         let store = store::open(&options).await?;
-        // No session has this key, so the reply is short.
+        // No session has this key, so the store has nothing to send.
         within(config.timeout, store.load(&Key::from_bytes([0; 32]))).await?;
-        format!("ready: {}", place(config))
+        format!("ready: {}", shown_url(config))
     };
     let settings = serde_json::to_value(config)
         .map_err(|error| Error::with_source(ErrorKind::Config, "cannot show the configuration", error))?;
-    let text = text + &lines(&settings);
-    Ok(Answer { text, facts: json!({ "store": place(config), "ready": true, "settings": settings }) })
+    let text = text + &setting_lines(&settings);
+    Ok(Report { text, json: json!({ "store": shown_url(config), "ready": true, "settings": settings }) })
 }
 
-/// A line for each setting, in alphabetical order.
-fn lines(settings: &Value) -> String {
+/// Formats one line per setting, in alphabetical order.
+fn setting_lines(settings: &Value) -> String {
     // The order of a JSON object depends on a cargo feature of `serde_json` that any dependency can enable.
     let settings: BTreeMap<_, _> = settings.as_object().into_iter().flatten().collect();
     settings.into_iter().fold(String::new(), |mut lines, (key, value)| {
         let value = match value {
             Value::Null => "none".to_owned(),
             Value::String(text) => text.clone(),
-            Value::Array(keys) => counted(keys.len() as u64, "key", "keys"),
+            Value::Array(keys) => count_of(keys.len() as u64, "key", "keys"),
             Value::Number(bytes) if key == "max_size" => HumanBytes(bytes.as_u64().unwrap_or_default()).to_string(),
             other => other.to_string(),
         };
@@ -103,23 +104,26 @@ fn lines(settings: &Value) -> String {
     })
 }
 
-async fn clear_expired(config: &Config, limit: u64, talkative: bool) -> Result<Answer> {
+async fn clear_expired(config: &Config, limit: u64, shows_progress: bool) -> Result<Report> {
     if config.is_sealed() {
-        let facts = json!({ "store": place(config), "removed": 0 });
-        return Ok(Answer { text: "each session is in its own cookie: nothing to remove".to_owned(), facts });
+        let json = json!({ "store": shown_url(config), "removed": 0 });
+        return Ok(Report { text: "each session is in its own cookie: nothing to remove".to_owned(), json });
     }
     let store = open(config, Migrate::Off, false).await?;
-    let bar =
-        if talkative && stderr().is_terminal() { bar(config, &*store, limit).await } else { ProgressBar::hidden() };
+    let bar = if shows_progress && stderr().is_terminal() {
+        progress_bar(config, &*store, limit).await
+    } else {
+        ProgressBar::hidden()
+    };
     let removed = remove(config, &*store, limit, &bar).await;
     bar.finish_and_clear();
     let removed = removed?;
     let text =
-        format!("removed {}", counted(removed, "expired session or tombstone", "expired sessions and tombstones"));
-    Ok(Answer { text, facts: json!({ "store": place(config), "removed": removed }) })
+        format!("removed {}", count_of(removed, "expired session or tombstone", "expired sessions and tombstones"));
+    Ok(Report { text, json: json!({ "store": shown_url(config), "removed": removed }) })
 }
 
-/// Removes expired entries batch by batch.
+/// Removes expired entries in batches.
 async fn remove(config: &Config, store: &dyn Store, limit: u64, bar: &ProgressBar) -> Result<u64> {
     let mut removed = 0;
     while removed < limit {
@@ -130,19 +134,19 @@ async fn remove(config: &Config, store: &dyn Store, limit: u64, bar: &ProgressBa
                 removed += number;
                 bar.inc(number);
             }
-            Err(error) => return Err(after(removed, &error)),
+            Err(error) => return Err(with_progress(&error, removed)),
         }
     }
     Ok(removed)
 }
 
-/// An error that came after some entries were removed.
-fn after(removed: u64, error: &Error) -> Error {
-    Error::new(error.kind(), format!("{error:#} ({removed} were removed before)"))
+/// Adds the number of entries that were already removed to an error.
+fn with_progress(error: &Error, removed: u64) -> Error {
+    Error::new(error.kind(), format!("{error:#} ({removed} entries were already removed)"))
 }
 
-/// A bar on standard error. If the store cannot count, or takes too long, the bar has no end.
-async fn bar(config: &Config, store: &dyn Store, limit: u64) -> ProgressBar {
+/// A progress bar on standard error. If the store cannot count its entries in time, the bar shows no total.
+async fn progress_bar(config: &Config, store: &dyn Store, limit: u64) -> ProgressBar {
     let total = within(config.timeout, store.stats()).await.ok().map(|stats| stats.expired.min(limit));
     let style = match total {
         Some(_) => ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left"),
@@ -155,7 +159,7 @@ async fn bar(config: &Config, store: &dyn Store, limit: u64) -> ProgressBar {
     }
 }
 
-async fn stats(config: &Config) -> Result<Answer> {
+async fn stats(config: &Config) -> Result<Report> {
     if config.is_sealed() {
         let context = "each session is in its own cookie: there is nothing to count";
         return Err(Error::new(ErrorKind::Unsupported, context));
@@ -163,10 +167,10 @@ async fn stats(config: &Config) -> Result<Answer> {
     let store = open(config, Migrate::Off, false).await?;
     let stats = within(config.timeout, store.stats()).await?;
     let now = SystemClock.now();
-    Ok(Answer { text: table(&stats, now), facts: facts(&stats, now, place(config)) })
+    Ok(Report { text: stats_text(&stats, now), json: stats_json(&stats, now, shown_url(config)) })
 }
 
-fn table(stats: &Stats, now: Timestamp) -> String {
+fn stats_text(stats: &Stats, now: Timestamp) -> String {
     let Stats { live, tombstones, expired, bytes, oldest, .. } = stats;
     let size = HumanBytes(*bytes);
     let ago = |oldest: Timestamp| format!("{} ({} ago)", date(oldest), age(oldest, now));
@@ -176,7 +180,7 @@ fn table(stats: &Stats, now: Timestamp) -> String {
     )
 }
 
-fn facts(stats: &Stats, now: Timestamp, store: String) -> Value {
+fn stats_json(stats: &Stats, now: Timestamp, store: String) -> Value {
     let Stats { live, tombstones, expired, bytes, oldest, .. } = stats;
     json!({
         "store": store,
@@ -189,7 +193,7 @@ fn facts(stats: &Stats, now: Timestamp, store: String) -> Value {
     })
 }
 
-/// As RFC 3339 writes it, to the second.
+/// Formats a time as RFC 3339, to the second.
 fn date(moment: Timestamp) -> String {
     let date = moment.to_date();
     let (year, month, day) = date.to_calendar_date();
@@ -197,21 +201,21 @@ fn date(moment: Timestamp) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
 }
 
-/// In whole days, or to the second within the first day.
+/// Formats the age in whole days, or to the second within the first day.
 fn age(oldest: Timestamp, now: Timestamp) -> String {
     let seconds = oldest.until(now).as_secs();
     match seconds / 86_400 {
         0 => format_duration(Duration::from_secs(seconds)).to_string(),
-        days => counted(days, "day", "days"),
+        days => count_of(days, "day", "days"),
     }
 }
 
-fn counted(number: u64, one: &str, many: &str) -> String {
+fn count_of(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Opens the store without its cache, which takes no part in what a command does. Only if `creates` is set, a missing
-/// directory or file is created: it may be missing because the path is mistyped.
+/// Opens the store without its cache. Creates a missing directory or file only if `creates` is set, because its path may be
+/// mistyped.
 async fn open(config: &Config, migrate: Migrate, creates: bool) -> Result<Arc<dyn Store>> {
     let mut options = Options::from(config).migrate(migrate);
     options.cache = None;
@@ -219,16 +223,17 @@ async fn open(config: &Config, migrate: Migrate, creates: bool) -> Result<Arc<dy
     store::open(&options).await
 }
 
-/// Waits at most `limit` for a call.
+/// Limits the time of a call.
 async fn within<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A> {
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
         let limit = format_duration(limit);
-        let context = format!("the store did not answer within {limit}: allow it more with `--timeout`");
+        let context = format!("the store did not reply within {limit}: try a longer `--timeout`");
         Err(Error::new(ErrorKind::Timeout, context))
     })
 }
 
-fn place(config: &Config) -> String {
+/// The store's URL without its secrets.
+fn shown_url(config: &Config) -> String {
     mask_url(&config.store)
 }
 
@@ -241,21 +246,22 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_a_date_and_an_age() {
+    fn a_time_is_shown_as_a_date_and_an_age() {
         let moment = at(1_763_734_205_999);
         assert_eq!(date(moment), "2025-11-21T14:10:05Z");
         assert_eq!(date(at(-1)), "1969-12-31T23:59:59Z");
         let ago = |seconds: u64| age(moment, moment.plus(Duration::from_secs(seconds)));
         assert_eq!([ago(0), ago(61), ago(86_399), ago(90_000)], ["0s", "1m 1s", "23h 59m 59s", "1 day"]);
-        assert_eq!(age(moment, at(0)), "0s", "a clock that goes wrong");
+        assert_eq!(age(moment, at(0)), "0s", "the clock went backwards");
     }
 
     #[test]
-    fn sizes_are_readable() {
+    fn sizes_and_missing_values_are_readable() {
         let mut stats = Stats::default();
         stats.bytes = 493_200;
-        assert!(table(&stats, at(0)).contains("size        481.64 KiB\n"), "{}", table(&stats, at(0)));
-        let lines = lines(&json!({ "max_size": 262_144, "cache": null, "secret_keys": ["***"], "expiry": "14 days" }));
+        assert!(stats_text(&stats, at(0)).contains("size        481.64 KiB\n"), "{}", stats_text(&stats, at(0)));
+        let lines =
+            setting_lines(&json!({ "max_size": 262_144, "cache": null, "secret_keys": ["***"], "expiry": "14 days" }));
         for line in
             ["max_size                256.00 KiB", "secret_keys             1 key", "cache                   none"]
         {
@@ -264,15 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_what_was_done_before() {
-        let cause = Error::with_source(ErrorKind::Unavailable, "cannot sweep", "it is gone");
-        let error = after(2000, &cause);
+    fn a_failure_says_how_many_entries_were_removed() {
+        let cause = Error::with_source(ErrorKind::Unavailable, "cannot remove", "disconnected");
+        let error = with_progress(&cause, 2000);
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert_eq!(error.to_string(), "cannot sweep: it is gone (2000 were removed before)");
+        assert_eq!(error.to_string(), "cannot remove: disconnected (2000 entries were already removed)");
     }
 
     #[tokio::test]
-    async fn a_store_that_does_not_answer_is_not_waited_for() {
+    async fn a_call_without_a_reply_times_out() {
         let error = within(Duration::from_millis(1), std::future::pending::<Result<()>>()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(error.to_string().contains("1ms") && error.to_string().contains("--timeout"), "{error}");

@@ -1,4 +1,4 @@
-//! The site's configuration, without what the site sets in code.
+//! Reads the site's configuration, except what the site sets in code.
 
 use rocket::figment::providers::Serialized;
 use rocket::figment::value::{Dict, Map, Value};
@@ -7,7 +7,7 @@ use session_rocket::{Config, Error, ErrorKind, Result};
 
 use super::args::Options;
 
-/// The configuration's table if a session type names none.
+/// The configuration's table for session types without `#[session(config = "…")]`.
 const TABLE: &str = "session";
 
 /// Reads `Rocket.toml` and the environment, as a launch does, and then `options`.
@@ -28,12 +28,12 @@ pub(super) fn read(options: &Options) -> Result<Config> {
         );
         return Err(Error::new(ErrorKind::Config, context));
     }
-    Config::from_figment(&with_tls(figment, table).merge(options), table)
+    Config::from_figment(&with_secure_if_tls(figment, table).merge(options), table)
 }
 
-/// A site with TLS has a secure cookie. This program may lack Rocket's feature `tls`, so it looks at the table. With the
-/// feature, Rocket's default for `tls` is empty.
-fn with_tls(figment: Figment, table: &str) -> Figment {
+/// Sets `secure` if the site uses TLS, as a launch does. The build of this program may not have Rocket's feature `tls`, so the
+/// function reads the table `tls`. With the feature, that table is empty by default.
+fn with_secure_if_tls(figment: Figment, table: &str) -> Figment {
     if figment.find_value("tls").is_ok_and(|tls| tls.as_dict().is_some()) {
         figment.join(Serialized::default(&format!("{table}.secure"), true))
     } else {
@@ -41,7 +41,7 @@ fn with_tls(figment: Figment, table: &str) -> Figment {
     }
 }
 
-/// What the command line says instead of the configuration.
+/// The settings that the command line overrides.
 impl Provider for &Options {
     fn metadata(&self) -> Metadata {
         Metadata::named("the command line")
@@ -73,50 +73,51 @@ mod tests {
 
     use super::*;
 
-    fn refused(options: &Options) -> String {
+    /// The message of a configuration error.
+    fn error_of(options: &Options) -> String {
         let error = read(options).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         error.to_string()
     }
 
     #[test]
-    fn the_command_line_wins_over_the_environment_and_the_profile() {
+    fn the_command_line_overrides_the_environment_and_the_profile() {
         Jail::expect_with(|jail| {
             jail.create_file("Rocket.toml", "[release.session]\ntimeout = 1\nstore = \"sqlite:a\"\nexpiry = 60\n")?;
             jail.set_env("ROCKET_SESSION", "{table=\"b\",capacity=7}");
             let options = Options { profile: Some("release".into()), ..Options::default() };
-            let found = read(&options).unwrap();
-            assert_eq!((found.store.as_str(), found.table.as_str(), found.timeout.as_secs()), ("sqlite:a", "b", 1));
+            let config = read(&options).unwrap();
+            assert_eq!((config.store.as_str(), config.table.as_str(), config.timeout.as_secs()), ("sqlite:a", "b", 1));
             let options = Options {
                 store: Some("sqlite:c".into()),
                 table: Some("d".into()),
                 timeout: Some("2".into()),
                 ..options
             };
-            let found = read(&options).unwrap();
-            assert_eq!((found.store.as_str(), found.table.as_str(), found.timeout.as_secs()), ("sqlite:c", "d", 2));
-            assert_eq!((found.expiry, found.capacity), (Duration::from_mins(1), 7), "the rest is gone");
-            let says = refused(&Options { timeout: Some("soon".into()), ..options });
-            assert!(says.contains("`session.timeout` (in the command line)"), "{says}");
+            let config = read(&options).unwrap();
+            assert_eq!((config.store.as_str(), config.table.as_str(), config.timeout.as_secs()), ("sqlite:c", "d", 2));
+            assert_eq!((config.expiry, config.capacity), (Duration::from_mins(1), 7), "other settings stay");
+            let error = error_of(&Options { timeout: Some("soon".into()), ..options });
+            assert!(error.contains("`session.timeout` (in the command line)"), "{error}");
             Ok(())
         });
     }
 
     #[test]
-    fn another_table_is_read_if_it_exists() {
+    fn config_selects_another_table_that_must_exist() {
         Jail::expect_with(|jail| {
             let options =
                 Options { config: Some("admin".into()), store: Some("sqlite:c".into()), ..Options::default() };
-            assert!(refused(&options).contains("`ROCKET_ADMIN={…}`"));
+            assert!(error_of(&options).contains("`ROCKET_ADMIN={…}`"));
             jail.create_file("Rocket.toml", "[default.admin]\ntable = \"admins\"\n[default.session]\ntable = \"x\"\n")?;
-            let found = read(&options).unwrap();
-            assert_eq!((found.store.as_str(), found.table.as_str()), ("sqlite:c", "admins"));
+            let config = read(&options).unwrap();
+            assert_eq!((config.store.as_str(), config.table.as_str()), ("sqlite:c", "admins"));
             Ok(())
         });
     }
 
     #[test]
-    fn a_site_with_tls_has_a_secure_cookie_here_too() {
+    fn a_site_with_tls_has_a_secure_cookie() {
         Jail::expect_with(|jail| {
             let options = Options { profile: Some("debug".into()), ..Options::default() };
             assert_eq!(read(&options).unwrap().secure, Some(false));
@@ -130,13 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_file_is_named_and_not_shown() {
+    fn an_error_names_an_invalid_file_but_does_not_show_its_content() {
         Jail::expect_with(|jail| {
             jail.create_file("Rocket.toml", "[default.session]\nstore = \"postgres://me:secret@host/x\n")?;
-            for config in [None, Some("admin".into())] {
-                let says = refused(&Options { store: Some("sqlite:c".into()), config, ..Options::default() });
-                assert!(says.contains("Rocket.toml) cannot be read") && says.contains("line 2"), "{says}");
-                assert!(!says.contains("secret"), "{says}");
+            for table in [None, Some("admin".into())] {
+                let error = error_of(&Options { store: Some("sqlite:c".into()), config: table, ..Options::default() });
+                assert!(error.contains("Rocket.toml) cannot be read") && error.contains("line 2"), "{error}");
+                assert!(!error.contains("secret"), "{error}");
             }
             Ok(())
         });

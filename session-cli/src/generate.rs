@@ -1,4 +1,4 @@
-//! Completion scripts and manual pages, from the description of the arguments.
+//! Generates completion scripts and manual pages from the arguments.
 
 use std::path::Path;
 
@@ -8,20 +8,20 @@ use serde_json::json;
 use session_rocket::{Error, ErrorKind, Result};
 
 use super::args::Args;
-use super::commands::Answer;
+use super::commands::Report;
 
-/// A completion script for `shell`.
-pub(super) fn completions(shell: Shell) -> Answer {
+/// Generates a completion script for `shell`.
+pub(super) fn completions(shell: Shell) -> Report {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "session-rocket", &mut script);
     let script = String::from_utf8_lossy(&script).trim_end().to_owned();
-    Answer { facts: json!({ "script": script }), text: script }
+    Report { json: json!({ "script": script }), text: script }
 }
 
 /// Writes a manual page for each command into `directory`.
-pub(super) fn manual(directory: &Path) -> Result<Answer> {
+pub(super) fn manual_pages(directory: &Path) -> Result<Report> {
     let failed = |error| Error::with_source(ErrorKind::Unavailable, "cannot write the manual pages", error);
     clap_mangen::generate_to(Args::command(), directory).map_err(failed)?;
-    let place = directory.display().to_string();
-    Ok(Answer { text: format!("wrote the manual pages to {place}"), facts: json!({ "directory": place }) })
+    let shown = directory.display().to_string();
+    Ok(Report { text: format!("wrote the manual pages to {shown}"), json: json!({ "directory": shown }) })
 }

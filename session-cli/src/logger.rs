@@ -1,14 +1,14 @@
-//! The library's warnings and errors, on standard error.
+//! Prints the library's warnings and errors on standard error.
 
 use std::io::{Write, stderr};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-struct Lines;
+struct Logger;
 
-static LINES: Lines = Lines;
+static LOGGER: Logger = Logger;
 
-impl Log for Lines {
+impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("session_rocket")
     }
@@ -16,7 +16,7 @@ impl Log for Lines {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_lowercase();
-            // If standard error cannot be written, a failure cannot be reported either.
+            // A failure to write to standard error cannot be reported.
             let _ = writeln!(stderr(), "{level}: {}", record.args());
         }
     }
@@ -24,9 +24,9 @@ impl Log for Lines {
     fn flush(&self) {}
 }
 
-/// Prints what is logged from now on: warnings and errors, or, if `quiet`, errors.
+/// Starts to print warnings and errors, or only errors if `quiet` is set.
 pub(super) fn start(quiet: bool) {
-    // This process sets no other logger.
-    let _ = log::set_logger(&LINES);
+    // This fails only if a logger is already set, and this program sets no other.
+    let _ = log::set_logger(&LOGGER);
     log::set_max_level(if quiet { LevelFilter::Error } else { LevelFilter::Warn });
 }

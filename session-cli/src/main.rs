@@ -1,4 +1,4 @@
-//! The program `session-rocket`: maintains the session store of a Rocket site, whether the site runs or not.
+//! The program `session-rocket`, which maintains the session store of a Rocket site.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ mod commands;
 mod config;
 mod generate;
 mod logger;
-mod report;
+mod output;
 
 use std::env;
 use std::ffi::OsString;
@@ -17,26 +17,26 @@ use clap::Parser;
 use session_rocket::{Error, ErrorKind, Result};
 
 use self::args::{Args, Command, Options, StoreCommand};
-use self::commands::Answer;
+use self::commands::Report;
 
 fn main() -> ExitCode {
-    let words: Vec<OsString> = env::args_os().collect();
-    let args = match Args::try_parse_from(&words) {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let args = match Args::try_parse_from(&arguments) {
         Ok(args) => args,
-        Err(error) => return report::usage(&error, &words),
+        Err(error) => return output::print_usage(&error, &arguments),
     };
     logger::start(args.options.quiet);
-    let outcome = match &args.command {
+    let result = match &args.command {
         Command::Store(command) => run(command, &args.options),
         Command::Completions { shell } => Ok(generate::completions(*shell)),
-        Command::Man { directory } => generate::manual(directory),
+        Command::Man { directory } => generate::manual_pages(directory),
     };
-    report::outcome(&outcome, &args.options)
+    output::print_result(&result, &args.options)
 }
 
-fn run(command: &StoreCommand, options: &Options) -> Result<Answer> {
+fn run(command: &StoreCommand, options: &Options) -> Result<Report> {
     let config = config::read(options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::with_source(ErrorKind::Unavailable, "cannot start threads", e))?;
-    runtime.block_on(commands::run(command, &config, options.is_talkative()))
+    runtime.block_on(commands::run(command, &config, options.shows_progress()))
 }

@@ -1,4 +1,4 @@
-//! The program `session-rocket`, run as its users run it.
+//! Runs the program `session-rocket` as a user does.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,41 +12,41 @@ use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a run said and did.
-struct Ran {
+/// The exit code and output of a run.
+struct Run {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-impl Ran {
+impl Run {
     #[track_caller]
     fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 
-    /// Ended with `code`, having said `says`.
+    /// Asserts the exit code, and that the output (or the error, if `code` is not 0) contains `expected`.
     #[track_caller]
-    fn is(&self, code: i32, says: &str) {
+    fn expect(&self, code: i32, expected: &str) {
         assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
         let text = if code == 0 { &self.out } else { &self.err };
-        assert!(text.contains(says), "{text}");
+        assert!(text.contains(expected), "{text}");
     }
 }
 
-/// Runs the program in `directory`, with nothing in the environment but `session`.
-fn run(directory: &Path, session: &str, words: &[&str]) -> Ran {
+/// Runs the program in `directory`. The environment has only `ROCKET_SESSION`, unless `session` is empty.
+fn run(directory: &Path, session: &str, arguments: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-rocket"));
-    command.args(words).current_dir(directory).env_clear();
+    command.args(arguments).current_dir(directory).env_clear();
     if !session.is_empty() {
         command.env("ROCKET_SESSION", session);
     }
     let Output { status, stdout, stderr } = command.output().expect("a program that runs");
     let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ran { code: status.code(), out: text(stdout), err: text(stderr) }
+    Run { code: status.code(), out: text(stdout), err: text(stderr) }
 }
 
-/// A site's directory: a database `site.db`, named in `Rocket.toml`, with an application's table `school`.
+/// A site's directory with a `Rocket.toml` that names the database `site.db` and the table `school`.
 fn site() -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let toml = "[default.session]\nstore = \"sqlite://site.db\"\ntable = \"school\"\nmigrate = \"check\"\n";
@@ -54,7 +54,7 @@ fn site() -> TempDir {
     directory
 }
 
-/// A number as a key.
+/// The key made of a number.
 fn key(number: u32) -> Key {
     let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&number.to_be_bytes());
@@ -66,7 +66,7 @@ fn before(duration: Duration) -> Timestamp {
     Timestamp::from_millis(SystemClock.now().as_millis() - millis)
 }
 
-/// Puts sessions of ten bytes into `store`, whose keys begin with `first`.
+/// Creates sessions of ten bytes, with the keys `first`, `first + 1` and so on.
 async fn fill(store: &dyn Store, first: u32, number: u32, created_at: Timestamp, expires_at: Timestamp) {
     for number in first..first + number {
         let record = Record::new(Version::from_bits(1), expires_at)
@@ -78,21 +78,21 @@ async fn fill(store: &dyn Store, first: u32, number: u32, created_at: Timestamp,
 }
 
 #[test]
-fn a_table_is_made_checked_and_left_as_it_is() {
+fn migrate_creates_a_table_once_and_check_accepts_it() {
     let site = site();
-    let ran = run(site.path(), "", &["check"]);
-    ran.is(1, "session-rocket migrate");
-    assert!(ran.out.is_empty());
-    run(site.path(), "", &["migrate"]).is(0, "the table `school` in sqlite://site.db is now up to date");
-    run(site.path(), "", &["migrate"]).is(0, "was up to date: nothing to do");
-    run(site.path(), "", &["check"]).is(0, "ready: sqlite://site.db\nanonymous_expiry        off\n");
-    run(site.path(), "", &["check"]).is(0, "\ncookie_name             sessionid\n");
+    let result = run(site.path(), "", &["check"]);
+    result.expect(1, "session-rocket migrate");
+    assert!(result.out.is_empty());
+    run(site.path(), "", &["migrate"]).expect(0, "the table `school` in sqlite://site.db is now up to date");
+    run(site.path(), "", &["migrate"]).expect(0, "is already up to date");
+    run(site.path(), "", &["check"]).expect(0, "ready: sqlite://site.db\nanonymous_expiry        off\n");
+    run(site.path(), "", &["check"]).expect(0, "\ncookie_name             sessionid\n");
     let found = run(site.path(), "", &["check", "--json"]).json();
     assert_eq!((&found["ready"], &found["store"]), (&json!(true), &json!("sqlite://site.db")));
     assert_eq!((&found["settings"]["expiry"], &found["settings"]["table"]), (&json!("14 days"), &json!("school")));
-    // A file is there, and another table is not.
+    // The file exists, but the other table does not.
     for command in ["check", "stats", "clear-expired"] {
-        run(site.path(), "", &[command, "--table", "other"]).is(2, "session-rocket migrate");
+        run(site.path(), "", &[command, "--table", "other"]).expect(2, "session-rocket migrate");
     }
     let migrated = json!({ "store": "sqlite://site.db", "table": "other", "migrated": true });
     assert_eq!(run(site.path(), "", &["--json", "migrate", "--table", "other"]).json(), migrated);
@@ -100,7 +100,7 @@ fn a_table_is_made_checked_and_left_as_it_is() {
     assert_eq!(run(site.path(), "", &["--json", "migrate", "--table", "other"]).json(), migrated);
 }
 
-/// The names of everything in the directory of a site.
+/// The sorted names of the files in a site's directory.
 fn names(site: &TempDir) -> Vec<String> {
     let entries = std::fs::read_dir(site.path()).expect("a directory");
     let mut names: Vec<String> =
@@ -114,16 +114,20 @@ fn a_missing_sqlite_file_is_reported_and_not_created() {
     let site = site();
     for url in ["sqlite://mistyped.db", "sqlite:mistyped.db?mode=rwc", "sqlite://mistyped/site.db"] {
         for command in ["check", "clear-expired", "stats"] {
-            run(site.path(), "{migrate=\"auto\"}", &[command, "--store", url]).is(1, "is missing");
-            let ran = run(site.path(), "", &[command, "--store", url, "--json"]);
-            assert_eq!((ran.code, &ran.json()["error"]["kind"]), (Some(1), &json!("unavailable")));
+            run(site.path(), "{migrate=\"auto\"}", &[command, "--store", url]).expect(1, "is missing");
+            let result = run(site.path(), "", &[command, "--store", url, "--json"]);
+            assert_eq!((result.code, &result.json()["error"]["kind"]), (Some(1), &json!("unavailable")));
             assert_eq!(names(&site), ["Rocket.toml"], "{command} {url}");
         }
     }
-    run(site.path(), "{cache=\"sqlite://cache.db\"}", &["migrate"]).is(0, "now up to date");
-    let ran = run(site.path(), "{cache=\"sqlite://cache.db\"}", &["check"]);
-    ran.is(0, "ready");
-    assert!(ran.err.contains("cannot open `cache`") && ran.err.contains("cache.db` is missing"), "{}", ran.err);
+    run(site.path(), "{cache=\"sqlite://cache.db\"}", &["migrate"]).expect(0, "now up to date");
+    let result = run(site.path(), "{cache=\"sqlite://cache.db\"}", &["check"]);
+    result.expect(0, "ready");
+    assert!(
+        result.err.contains("cannot open `cache`") && result.err.contains("cache.db` is missing"),
+        "{}",
+        result.err
+    );
     assert!(!names(&site).contains(&"cache.db".to_owned()));
 }
 
@@ -133,18 +137,18 @@ fn a_missing_session_directory_is_reported_and_not_created() {
     use std::os::unix::fs::DirBuilderExt;
 
     let site = site();
-    let within = |words: &[&str]| run(site.path(), "", &[words, &["--store", "file:sessions"]].concat());
+    let within = |arguments: &[&str]| run(site.path(), "", &[arguments, &["--store", "file:sessions"]].concat());
     for command in ["check", "clear-expired", "stats"] {
-        within(&[command]).is(1, "sessions` is missing: create it with `session-rocket migrate`");
+        within(&[command]).expect(1, "sessions` is missing: create it with `session-rocket migrate`");
         assert_eq!(within(&[command, "--json"]).json()["error"]["kind"], json!("unavailable"));
         assert_eq!(names(&site), ["Rocket.toml"], "{command}");
     }
-    within(&["migrate"]).is(0, "created the session directory of file:sessions");
-    within(&["migrate"]).is(0, "nothing to do");
+    within(&["migrate"]).expect(0, "created the session directory of file:sessions");
+    within(&["migrate"]).expect(0, "nothing to do");
     let sessions = site.path().join("sessions");
-    within(&["check"]).is(0, "ready");
-    within(&["stats"]).is(0, "live        0");
-    // An empty directory, which only a launch prepares.
+    within(&["check"]).expect(0, "ready");
+    within(&["stats"]).expect(0, "live        0");
+    // Only a launch prepares an empty directory.
     std::fs::remove_dir_all(&sessions).expect("a directory");
     std::fs::DirBuilder::new().mode(0o700).create(&sessions).expect("a directory");
     for command in ["check", "clear-expired", "stats"] {
@@ -154,23 +158,24 @@ fn a_missing_session_directory_is_reported_and_not_created() {
 }
 
 #[test]
-fn the_environment_wins_over_the_file_and_the_command_line_over_both() {
+fn the_environment_overrides_the_file_and_the_command_line_overrides_both() {
     let site = site();
     let exists = |name: &str| site.path().join(name).exists();
-    run(site.path(), "{store=\"sqlite://environment.db\"}", &["migrate"]).is(0, "`school` in sqlite://environment.db");
+    run(site.path(), "{store=\"sqlite://environment.db\"}", &["migrate"])
+        .expect(0, "`school` in sqlite://environment.db");
     assert!(exists("environment.db") && !exists("site.db"));
     let session = "{store=\"sqlite://nowhere.db\"}";
-    run(site.path(), session, &["--store", "sqlite://line.db", "migrate"]).is(0, "`school` in sqlite://line.db");
+    run(site.path(), session, &["--store", "sqlite://line.db", "migrate"]).expect(0, "`school` in sqlite://line.db");
     assert!(exists("line.db") && !exists("nowhere.db") && !exists("site.db"));
     let toml = "[default.admin]\nstore = \"sqlite://admin.db\"\n[strict.session]\nstore = \"sqlite://strict.db\"\n";
     std::fs::write(site.path().join("Rocket.toml"), toml).expect("a file");
-    run(site.path(), "", &["migrate", "--config", "admin"]).is(0, "`rocket_session` in sqlite://admin.db");
-    run(site.path(), "", &["migrate", "--profile", "strict"]).is(0, "sqlite://strict.db");
-    run(site.path(), "", &["migrate", "--config", "admim"]).is(2, "`admim`");
+    run(site.path(), "", &["migrate", "--config", "admin"]).expect(0, "`rocket_session` in sqlite://admin.db");
+    run(site.path(), "", &["migrate", "--profile", "strict"]).expect(0, "sqlite://strict.db");
+    run(site.path(), "", &["migrate", "--config", "admim"]).expect(2, "`admim`");
 }
 
 #[tokio::test]
-async fn what_expired_is_removed_in_batches_and_what_lives_is_not() {
+async fn clear_expired_removes_expired_entries_in_batches_and_keeps_live_sessions() {
     let site = site();
     let url = format!("sqlite://{}?synchronous=normal", site.path().join("site.db").display());
     let store = open(&Options::new(url).table("school")).await.expect("a store");
@@ -185,14 +190,14 @@ async fn what_expired_is_removed_in_batches_and_what_lives_is_not() {
     assert_eq!(numbers, [6, 1, 2500, 25_060]);
     let age = found["oldest_seconds"].as_u64().expect("a number");
     assert!((3600..3700).contains(&age), "{age}");
-    run(site.path(), "", &["stats"]).is(0, "expired     2500\n");
+    run(site.path(), "", &["stats"]).expect(0, "expired     2500\n");
 
-    run(site.path(), "", &["clear-expired", "--limit", "1200"]).is(0, "removed 1200 expired");
+    run(site.path(), "", &["clear-expired", "--limit", "1200"]).expect(0, "removed 1200 expired");
     let removed = run(site.path(), "", &["clear-expired", "--json"]).json();
     assert_eq!(removed, json!({ "store": "sqlite://site.db", "removed": 1300 }));
-    let ran = run(site.path(), "", &["clear-expired", "--quiet"]);
-    ran.is(0, "");
-    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""));
+    let result = run(site.path(), "", &["clear-expired", "--quiet"]);
+    result.expect(0, "");
+    assert_eq!((result.out.as_str(), result.err.as_str()), ("", ""));
 
     let stats = store.stats().await.expect("stats");
     assert_eq!((stats.live, stats.tombstones, stats.expired, stats.bytes), (6, 1, 0, 60));
@@ -203,96 +208,97 @@ async fn what_expired_is_removed_in_batches_and_what_lives_is_not() {
 #[test]
 fn an_empty_table_has_no_oldest_session() {
     let site = site();
-    run(site.path(), "", &["migrate"]).is(0, "");
-    run(site.path(), "", &["stats"]).is(0, "oldest      none\n");
+    run(site.path(), "", &["migrate"]).expect(0, "");
+    run(site.path(), "", &["stats"]).expect(0, "oldest      none\n");
     assert_eq!(run(site.path(), "", &["stats", "--json"]).json()["oldest"], Value::Null);
-    run(site.path(), "", &["clear-expired"]).is(0, "removed 0 expired");
+    run(site.path(), "", &["clear-expired"]).expect(0, "removed 0 expired");
 }
 
 #[test]
-fn sealed_cookies_have_a_configuration_and_nothing_else() {
+fn sealed_cookies_have_only_a_configuration_to_check() {
     let site = site();
     for url in ["cookie+signed:", "cookie+encrypted:"] {
         let store = ["--store", url];
-        run(site.path(), "", &[&["migrate"], &store[..]].concat()).is(0, "nothing to do");
-        run(site.path(), "", &[&["clear-expired"], &store[..]].concat()).is(0, "nothing to remove");
-        run(site.path(), "", &[&["stats"], &store[..]].concat()).is(3, "in its own cookie");
-        let ran = run(site.path(), "", &[&["check", "--profile", "debug"], &store[..]].concat());
-        ran.is(0, "ready: each session is in its own cookie\n");
-        assert!(ran.err.contains("no secret key"), "{}", ran.err);
-        run(site.path(), "", &[&["check", "--profile", "release"], &store[..]].concat()).is(2, "needs a key");
+        run(site.path(), "", &[&["migrate"], &store[..]].concat()).expect(0, "nothing to do");
+        run(site.path(), "", &[&["clear-expired"], &store[..]].concat()).expect(0, "nothing to remove");
+        run(site.path(), "", &[&["stats"], &store[..]].concat()).expect(3, "in its own cookie");
+        let result = run(site.path(), "", &[&["check", "--profile", "debug"], &store[..]].concat());
+        result.expect(0, "ready: each session is in its own cookie\n");
+        assert!(result.err.contains("no secret key"), "{}", result.err);
+        run(site.path(), "", &[&["check", "--profile", "release"], &store[..]].concat()).expect(2, "needs a key");
         let secret = "NDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU=";
         let keys = format!("{{secret_keys=[\"{secret}\"]}}");
-        let ran = run(site.path(), &keys, &[&["check", "--profile", "release"], &store[..]].concat());
-        ran.is(0, "secret_keys             1 key");
-        assert!(!ran.out.contains(secret) && ran.err.is_empty(), "{}{}", ran.out, ran.err);
+        let result = run(site.path(), &keys, &[&["check", "--profile", "release"], &store[..]].concat());
+        result.expect(0, "secret_keys             1 key");
+        assert!(!result.out.contains(secret) && result.err.is_empty(), "{}{}", result.out, result.err);
     }
 }
 
 #[test]
-fn what_is_gone_with_its_process_is_refused() {
+fn no_command_supports_a_store_in_memory() {
     let site = site();
     for url in ["memory:", "sqlite::memory:"] {
         for command in ["migrate", "check", "clear-expired", "stats"] {
-            run(site.path(), "", &[command, "--store", url]).is(3, "in the memory of the site's process");
+            run(site.path(), "", &[command, "--store", url]).expect(3, "in the memory of the site's process");
         }
-        let ran = run(site.path(), "", &["stats", "--json", "--store", url]);
-        assert_eq!((ran.code, &ran.json()["error"]["kind"]), (Some(3), &json!("unsupported")));
+        let result = run(site.path(), "", &["stats", "--json", "--store", url]);
+        assert_eq!((result.code, &result.json()["error"]["kind"]), (Some(3), &json!("unsupported")));
     }
 }
 
 #[test]
-fn what_is_said_wrongly_is_told_with_its_exit_code() {
+fn each_invalid_command_line_or_configuration_has_a_message_and_an_exit_code() {
     let site = site();
-    run(site.path(), "", &[]).is(2, "Usage");
-    run(site.path(), "", &["clear-expired", "--limit", "0"]).is(2, "--limit");
-    run(site.path(), "", &["migrate", "--store", "sqlit://x"]).is(2, "unknown store `sqlit:`; did you mean `sqlite:`?");
-    run(site.path(), "", &["stats", "--timeout", "soon"]).is(2, "`session.timeout` (in the command line)");
-    run(site.path(), "{expires=\"1 hour\"}", &["migrate"]).is(2, "did you mean `expiry`?");
-    run(site.path(), "", &["--help"]).is(0, "Exit codes:");
-    let kind = |words: &[&str], code: i32| {
-        let ran = run(site.path(), "", words);
-        assert_eq!((ran.code, ran.err.as_str()), (Some(code), ""), "{words:?}");
-        ran.json()["error"]["kind"].as_str().expect("a kind").to_owned()
+    run(site.path(), "", &[]).expect(2, "Usage");
+    run(site.path(), "", &["clear-expired", "--limit", "0"]).expect(2, "--limit");
+    run(site.path(), "", &["migrate", "--store", "sqlit://x"])
+        .expect(2, "unknown store `sqlit:`; did you mean `sqlite:`?");
+    run(site.path(), "", &["stats", "--timeout", "soon"]).expect(2, "`session.timeout` (in the command line)");
+    run(site.path(), "{expires=\"1 hour\"}", &["migrate"]).expect(2, "did you mean `expiry`?");
+    run(site.path(), "", &["--help"]).expect(0, "Exit codes:");
+    let kind = |arguments: &[&str], code: i32| {
+        let result = run(site.path(), "", arguments);
+        assert_eq!((result.code, result.err.as_str()), (Some(code), ""), "{arguments:?}");
+        result.json()["error"]["kind"].as_str().expect("a kind").to_owned()
     };
     assert_eq!(kind(&["--json", "clear"], 2), "usage");
     assert_eq!(kind(&["check", "--json", "--store", "sqlit://x"], 2), "config");
-    std::fs::write(site.path().join("site.db"), "this is no database, but long enough to be taken for one".repeat(99))
+    std::fs::write(site.path().join("site.db"), "not a database, but long enough to be taken for one".repeat(99))
         .expect("a file");
     assert_eq!(kind(&["check", "--json"], 1), "unavailable");
 }
 
 #[test]
-fn a_password_is_not_repeated() {
+fn no_output_contains_a_password() {
     let site = site();
     let url = "postgres://user:secret@127.0.0.1:1/x";
     let session = format!("{{store=\"{url}\"}}");
-    let mut runs: Vec<Ran> = ["migrate", "check", "clear-expired", "stats"]
+    let mut runs: Vec<Run> = ["migrate", "check", "clear-expired", "stats"]
         .iter()
         .flat_map(|command| [run(site.path(), &session, &[command]), run(site.path(), &session, &[command, "--json"])])
         .collect();
     let code = if cfg!(feature = "postgres") { 1 } else { 2 };
-    assert!(runs.iter().all(|ran| ran.code == Some(code)), "{}", runs[0].err);
-    // In the wrong place, and in a configuration that is none.
+    assert!(runs.iter().all(|result| result.code == Some(code)), "{}", runs[0].err);
+    // A URL in the wrong position, and an invalid configuration.
     let limit = format!("--limit={url}");
-    runs.extend([vec![url], vec!["stats", url], vec!["clear-expired", &limit]].map(|words| {
-        let ran = run(site.path(), "", &words);
-        ran.is(2, "user:***@127.0.0.1");
-        ran
+    runs.extend([vec![url], vec!["stats", url], vec!["clear-expired", &limit]].map(|arguments| {
+        let result = run(site.path(), "", &arguments);
+        result.expect(2, "user:***@127.0.0.1");
+        result
     }));
     std::fs::write(site.path().join("Rocket.toml"), format!("[default.session]\nstore = \"{url}\n")).expect("a file");
     let unreadable = run(site.path(), "", &["check"]);
-    unreadable.is(2, "Rocket.toml) cannot be read");
+    unreadable.expect(2, "Rocket.toml) cannot be read");
     runs.push(unreadable);
     runs.push(run(site.path(), &session[..session.len() - 1], &["check"]));
-    for ran in runs {
-        assert!(ran.code != Some(0));
-        assert!(!ran.out.contains("secret") && !ran.err.contains("secret"), "{}{}", ran.out, ran.err);
+    for result in runs {
+        assert!(result.code != Some(0));
+        assert!(!result.out.contains("secret") && !result.err.contains("secret"), "{}{}", result.out, result.err);
     }
 }
 
 #[test]
-fn where_the_store_is_is_told_without_its_secrets() {
+fn the_shown_url_of_the_store_has_no_secrets() {
     let site = site();
     let session = "{store=\"sqlite://site.db?vfs=unix\"}";
     for command in ["migrate", "check", "clear-expired", "stats"] {
@@ -301,32 +307,32 @@ fn where_the_store_is_is_told_without_its_secrets() {
     }
 }
 
-/// One that takes connections, and never answers.
+/// The server accepts connections and never replies.
 #[cfg(feature = "postgres")]
 #[test]
-fn a_server_that_does_not_answer_is_waited_for_no_longer_than_was_said() {
+fn timeout_limits_the_wait_for_a_server_that_does_not_reply() {
     let site = site();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("postgres://user:secret@{}/x", listener.local_addr().expect("an address"));
     let started = std::time::Instant::now();
-    let ran = run(site.path(), "", &["check", "--json", "--timeout", "300 ms", "--store", &url]);
-    assert_eq!((ran.code, &ran.json()["error"]["kind"]), (Some(1), &json!("timeout")));
+    let result = run(site.path(), "", &["check", "--json", "--timeout", "300 ms", "--store", &url]);
+    assert_eq!((result.code, &result.json()["error"]["kind"]), (Some(1), &json!("timeout")));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
-fn a_shell_completes_every_command() {
+fn completion_scripts_have_every_command() {
     let site = site();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        run(site.path(), "", &["completions", shell]).is(0, "clear-expired");
+        run(site.path(), "", &["completions", shell]).expect(0, "clear-expired");
     }
-    run(site.path(), "", &["completions", "tcsh"]).is(2, "possible values: bash");
+    run(site.path(), "", &["completions", "tcsh"]).expect(2, "possible values: bash");
 }
 
 #[test]
 fn each_command_has_a_manual_page() {
     let site = site();
-    run(site.path(), "", &["man", "."]).is(0, "");
+    run(site.path(), "", &["man", "."]).expect(0, "");
     let commands = ["", "-check", "-clear-expired", "-completions", "-man", "-migrate", "-stats"];
     let mut expected = commands.map(|command| format!("session-rocket{command}.1")).to_vec();
     expected.insert(0, "Rocket.toml".to_owned());
@@ -337,5 +343,5 @@ fn each_command_has_a_manual_page() {
     };
     assert!(page("").contains("Exit codes:") && page("").contains("session\\-rocket\\-check(1)"), "{}", page(""));
     assert!(page("-clear-expired").contains("\\-\\-limit"), "{}", page("-clear-expired"));
-    run(site.path(), "", &["man", "nowhere"]).is(1, "cannot write the manual pages");
+    run(site.path(), "", &["man", "nowhere"]).expect(1, "cannot write the manual pages");
 }

@@ -1,12 +1,12 @@
-//! Which back-ends the tests are run for, and the table of how each keeps the store contract.
+//! The back-ends that the tests run on, and the table of how each of them keeps the store contract.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::{Outcome, root};
+use crate::{Result, root};
 
-/// All of them, and the programs that each needs.
+/// All back-ends, and the programs that each of them needs.
 const ALL: &[(&str, &[&str])] = &[
     ("memory", &[]),
     ("sqlite", &[]),
@@ -19,7 +19,7 @@ const ALL: &[(&str, &[&str])] = &[
     ("cached", &["postgres", "redis-server"]),
 ];
 
-/// The variable that tells the tests which back-ends are left out.
+/// The variable that lists the back-ends to test. The tests of other back-ends are skipped.
 pub const ONLY: &str = "SESSION_ROCKET_ONLY";
 
 /// The back-ends to test.
@@ -30,37 +30,37 @@ impl Backends {
         Self(ALL.iter().map(|(name, _)| *name).collect())
     }
 
-    /// Those of a list with commas between.
-    pub fn only(list: &str) -> Result<Self, String> {
+    /// Parses a list of names separated by commas.
+    pub fn only(list: &str) -> Result<Self> {
         let known = |name: &str| ALL.iter().map(|(known, _)| *known).find(|known| *known == name);
-        let names = list.split(',').map(|name| known(name).ok_or_else(|| format!("`{name}` is no back-end")));
-        names.collect::<Result<_, _>>().map(Self).map_err(|problem| {
+        let names = list.split(',').map(|name| known(name).ok_or_else(|| format!("unknown back-end `{name}`")));
+        names.collect::<Result<_>>().map(Self).map_err(|problem| {
             let all = ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",");
-            format!("{problem}: they are {all}")
+            format!("{problem}: expected one or more of {all}")
         })
     }
 
-    /// Whether one of them needs a program.
+    /// Whether any of these back-ends needs a program.
     pub fn need(&self, program: &str) -> bool {
         ALL.iter().any(|(name, programs)| self.0.contains(name) && programs.contains(&program))
     }
 
-    /// What the tests are told: nothing where all are tested.
+    /// The value of the variable [`ONLY`], if not all back-ends are tested.
     pub fn variable(&self) -> Option<String> {
         (self.0.len() < ALL.len()).then(|| self.0.join(","))
     }
 
-    /// Prints how each keeps the contract, clause by clause. One without results is a failure.
-    pub fn report(&self) -> Outcome {
+    /// Prints how each back-end keeps each clause of the contract. Fails if a back-end has no results.
+    pub fn report(&self) -> Result {
         let mut columns = Vec::new();
         for name in &self.0 {
             let results = fs::read_to_string(results().join(name))
-                .map_err(|_| format!("the contract's suite was not run on `{name}`"))?;
+                .map_err(|_| format!("the contract's suite did not run on `{name}`"))?;
             columns.push((*name, clauses(&results)));
         }
         let clauses: Vec<u8> =
             columns.first().map(|(_, clauses)| clauses.keys().copied().collect()).unwrap_or_default();
-        println!("\nThe store contract, clause by back-end: checks kept of all. Clause 9 asks for an index\n");
+        println!("\nThe store contract: passed checks of all checks. Clause 9 needs an index of identities\n");
         print!("{:<8}", "clause");
         columns.iter().for_each(|(name, _)| print!("{name:>14}"));
         println!();
@@ -71,19 +71,19 @@ impl Backends {
             }
             println!();
         }
-        let left_out: Vec<&str> = ALL.iter().map(|(name, _)| *name).filter(|name| !self.0.contains(name)).collect();
-        if !left_out.is_empty() {
-            println!("\nLEFT OUT: {}", left_out.join(", "));
+        let skipped: Vec<&str> = ALL.iter().map(|(name, _)| *name).filter(|name| !self.0.contains(name)).collect();
+        if !skipped.is_empty() {
+            println!("\nSKIPPED: {}", skipped.join(", "));
         }
         Ok(())
     }
 }
 
-/// How many checks of a clause there are, were kept, and are said not to be offered.
+/// Counts of the checks of one clause.
 #[derive(Default)]
 struct Tally {
     all: u32,
-    kept: u32,
+    passed: u32,
     unsupported: u32,
 }
 
@@ -91,13 +91,13 @@ impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = match self {
             Self { all, unsupported, .. } if all == unsupported => "-".to_owned(),
-            Self { all, kept, .. } => format!("{kept}/{all}"),
+            Self { all, passed, .. } => format!("{passed}/{all}"),
         };
         f.pad(&text)
     }
 }
 
-/// Reads what the tests have written: clause, check and outcome, with tabs between.
+/// Parses the results of the tests: lines of clause, check and outcome, separated by tabs.
 fn clauses(results: &str) -> BTreeMap<u8, Tally> {
     let mut clauses: BTreeMap<u8, Tally> = BTreeMap::new();
     for line in results.lines() {
@@ -105,19 +105,19 @@ fn clauses(results: &str) -> BTreeMap<u8, Tally> {
         let (clause, outcome) = (fields.next().and_then(|clause| clause.parse().ok()), fields.nth(1));
         let tally = clauses.entry(clause.unwrap_or_default()).or_default();
         tally.all += 1;
-        tally.kept += u32::from(outcome == Some("kept"));
+        tally.passed += u32::from(outcome == Some("kept"));
         tally.unsupported += u32::from(outcome == Some("unsupported"));
     }
     clauses
 }
 
-/// Forgets the results of an earlier run.
-pub fn forget() {
-    // They may not be there.
+/// Removes the results of an earlier run.
+pub fn remove_results() {
+    // The folder may be missing.
     let _ = fs::remove_dir_all(results());
 }
 
-/// Where the tests keep their results: a file for each back-end.
+/// The folder in which the tests write one file of results per back-end.
 fn results() -> PathBuf {
     root().join("target/conformance")
 }

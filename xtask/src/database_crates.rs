@@ -1,15 +1,15 @@
-//! The table of database crates that an application can use beside session-rocket.
+//! The table of database crates that an application can use together with session-rocket.
 //!
-//! Only one crate of a lock file may link SQLite, so Cargo refuses some pairs of database crates. The command asks Cargo: it
-//! makes a throw-away package that depends on both, and resolves its lock file. Nothing is built.
+//! Only one crate of a lock file may link SQLite, so Cargo refuses some pairs of database crates. The command creates a
+//! temporary package that depends on both crates and lets Cargo resolve its lock file. Nothing is built.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{Outcome, cargo_path, root};
+use crate::{Result, cargo_path, root};
 
-/// The crates of the table: each with its version and the features to try, one at a time, beside those in `always`.
+/// The crates of the table. Each feature is tried alone, together with the features in `always`.
 const CRATES: &[Crate] = &[
     Crate {
         name: "rocket_db_pools",
@@ -58,10 +58,10 @@ const CRATES: &[Crate] = &[
     Crate { name: "rusqlite", version: ">=0.40", features: &[], always: None },
 ];
 
-/// The builds of session-rocket: the title of the column, and what stands beside the path in the dependency.
+/// The builds of session-rocket: the title of the column, and the keys that the dependency has in addition to its path.
 const BUILDS: [(&str, &str); 2] = [("default features (`sqlite`)", ""), ("without `sqlite`", WITHOUT_SQLITE)];
 
-/// A crate that resolves beside all features resolves beside fewer, so most rows take one resolution.
+/// A crate that resolves with all features also resolves with fewer, so most rows take one resolution.
 const ALL_FEATURES: &str = r#", features = ["memcached", "mysql", "postgres", "redis"]"#;
 
 const WITHOUT_SQLITE: &str = r#", default-features = false, features = ["memcached", "mysql", "postgres", "redis"]"#;
@@ -79,26 +79,25 @@ struct Crate {
 
 /// Writes the table into the docs. With `check`, compares it with the docs instead.
 ///
-/// A table that is out of date is a warning, not a failure: a release of somebody else's crate changes the table, and must
-/// not block a change of this project. What this project alone decides is a failure: a build without the feature `sqlite`
-/// whose lock file has SQLite.
-pub fn database_crates(check: bool) -> Outcome {
+/// An outdated table is only a warning, because a release of another project causes it. SQLite in the lock file of a build
+/// without the feature `sqlite` is a failure, because only this project can cause it.
+pub fn database_crates(check: bool) -> Result {
     println!("==> resolving lock files with {} database crates", rows().count());
     let folder = Folder::new()?;
-    folder.refuse_sqlite_without_its_feature()?;
+    folder.check_that_the_lock_file_has_no_sqlite()?;
     let table = folder.table()?;
     let path = root().join(PAGE);
     let page = fs::read_to_string(&path).map_err(|error| format!("cannot read {PAGE}: {error}"))?;
-    let (before, rest) = page.split_once(BEGIN).ok_or_else(|| format!("{PAGE} lacks the line `{BEGIN}`"))?;
-    let (current, after) = rest.split_once(END).ok_or_else(|| format!("{PAGE} lacks the line `{END}`"))?;
+    let (before, rest) = page.split_once(BEGIN).ok_or_else(|| format!("missing line `{BEGIN}` in {PAGE}"))?;
+    let (current, after) = rest.split_once(END).ok_or_else(|| format!("missing line `{END}` in {PAGE}"))?;
     if current.trim() == table.trim() {
         println!("==> the table of database crates in {PAGE} is up to date");
         return Ok(());
     }
     if check {
-        println!("warning: the table of database crates in {PAGE} is out of date; Cargo resolves today:");
+        println!("warning: the table of database crates in {PAGE} is out of date; these rows differ:");
         table.lines().filter(|line| !current.contains(line)).for_each(|line| println!("{line}"));
-        println!("warning: run `cargo xtask database-crates` to update the table, and read the text around it");
+        println!("warning: run `cargo xtask database-crates` to update the table, and check the text around it");
         return Ok(());
     }
     fs::write(&path, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
@@ -107,7 +106,7 @@ pub fn database_crates(check: bool) -> Outcome {
     Ok(())
 }
 
-/// Each crate with each of its features, or with none.
+/// Each crate with each of its features, or without features if it has none.
 fn rows() -> impl Iterator<Item = (&'static Crate, Option<&'static str>)> {
     CRATES.iter().flat_map(|krate| {
         let none = krate.features.is_empty().then_some(None);
@@ -116,7 +115,7 @@ fn rows() -> impl Iterator<Item = (&'static Crate, Option<&'static str>)> {
 }
 
 impl Crate {
-    /// The line of a manifest.
+    /// The dependency's line in a manifest.
     fn dependency(&self, feature: Option<&str>) -> String {
         let features: Vec<_> = feature.into_iter().chain(self.always).map(|name| format!("\"{name}\"")).collect();
         format!("{} = {{ version = \"{}\", features = [{}] }}\n", self.name, self.version, features.join(", "))
@@ -127,23 +126,23 @@ fn session_rocket(build: &str) -> String {
     format!("session-rocket = {{ path = '{}'{build} }}\n", root().join("session-rocket").display())
 }
 
-/// The folder of the throw-away package, removed at the end.
+/// The folder of the temporary package, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self, String> {
+    fn new() -> Result<Self> {
         let folder = Self(std::env::temp_dir().join(format!("session-rocket-crates-{}", std::process::id())));
         folder.write(Path::new("src/lib.rs"), "")?;
         Ok(folder)
     }
 
-    fn write(&self, name: &Path, content: &str) -> Outcome {
+    fn write(&self, name: &Path, content: &str) -> Result {
         let path = self.0.join(name);
-        let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content));
-        made.map_err(|error| format!("cannot write {}: {error}", path.display()))
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content));
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 
-    fn table(&self) -> Result<String, String> {
+    fn table(&self) -> Result<String> {
         let titles = BUILDS.map(|(title, _)| title).join(" | ");
         let mut lines =
             vec![format!("| crate | feature | {titles} |"), format!("|---|---|{}", "---|".repeat(BUILDS.len()))];
@@ -160,25 +159,25 @@ impl Folder {
         Ok(lines.join("\n") + "\n")
     }
 
-    fn refuse_sqlite_without_its_feature(&self) -> Outcome {
-        let lock = self.resolve(&session_rocket(WITHOUT_SQLITE))?.ok_or("session-rocket alone does not resolve")?;
+    fn check_that_the_lock_file_has_no_sqlite(&self) -> Result {
+        let lock = self.resolve(&session_rocket(WITHOUT_SQLITE))?.ok_or("cargo cannot resolve session-rocket alone")?;
         if !lock.contains("name = \"libsqlite3-sys\"") {
             return Ok(());
         }
-        Err("session-rocket without its feature `sqlite` has `libsqlite3-sys` in its lock file: a feature of a dependency \
-             refers to it, as `migrate` of sqlx does; applications with another SQLite could no longer use session-rocket"
+        Err("session-rocket without its feature `sqlite` has `libsqlite3-sys` in its lock file, so applications with another \
+             SQLite cannot use it: disable the feature of a dependency that refers to SQLite, such as `migrate` of sqlx"
             .to_owned())
     }
 
-    /// The lock file; `None` if two crates that link the same library are in conflict. A failure of another kind may be
-    /// the registry's, so it is tried again once.
-    fn resolve(&self, dependencies: &str) -> Result<Option<String>, String> {
-        let package = "[package]\nname = \"throw-away\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n";
+    /// Resolves the lock file. Returns `None` if two crates link the same library. Retries other failures once, because the
+    /// registry may have caused them.
+    fn resolve(&self, dependencies: &str) -> Result<Option<String>> {
+        let package = "[package]\nname = \"temporary\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n";
         self.write(Path::new("Cargo.toml"), &format!("{package}\n[dependencies]\n{dependencies}"))?;
         let lock = self.0.join("Cargo.lock");
         let mut failure = String::new();
         for _ in 0..2 {
-            // There may be none.
+            // The lock file may be missing.
             let _ = fs::remove_file(&lock);
             let mut command = Command::new(cargo_path());
             command.args(["generate-lockfile", "--quiet"]).current_dir(&self.0).stdin(Stdio::null());
@@ -198,7 +197,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // The system cleans its folder of temporary files as well.
+        // If this fails, the system cleans its folder of temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

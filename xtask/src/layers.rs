@@ -1,8 +1,8 @@
 //! The rules of the source tree: one-way layers, no import circles, Rocket in one folder, short files and functions.
 //!
-//! The order of the layers is the table in `docs/architecture.md`. A file may import its own layer and those above it in
-//! the table. Paths are read from the source text: `use` declarations, and paths that begin with `crate`, `super` or
-//! `self` anywhere else. Test code is not read.
+//! The table in `docs/architecture.md` has the order of the layers. A file may import its own layer and those above it in
+//! the table. Imports are `use` declarations, and paths in code that begin with `crate`, `super` or `self`. Test code is
+//! ignored.
 
 mod graph;
 mod source;
@@ -12,54 +12,55 @@ use std::path::{Path, PathBuf};
 
 use self::graph::Graph;
 use self::source::Source;
-use crate::{Outcome, root};
+use crate::{Result, root};
 
-/// Lines, comments included.
+/// In lines, including comments.
 const LONGEST_FILE: usize = 400;
-/// Lines, from `fn` to the closing brace.
+/// In lines, from `fn` to the closing brace.
 const LONGEST_FUNCTION: usize = 40;
 
 const TABLE: &str = "docs/architecture.md";
 const LIBRARY: &str = "session-rocket/src";
 const DERIVE: &str = "session-derive/src";
 /// The only folder of the library that may name Rocket.
-const EDGE: &str = "web";
+const ROCKET_FOLDER: &str = "web";
 
 /// Checks every source file of both published libraries.
-pub fn check() -> Outcome {
+pub fn check() -> Result {
     let layers = table(&read(&root().join(TABLE))?)?;
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     for folder in [LIBRARY, DERIVE] {
         let sources = sources(&root().join(folder))?;
         for source in &sources {
-            faults.extend(sizes(folder, source));
+            violations.extend(sizes(folder, source));
         }
         let graph = Graph::new(&sources);
-        faults.extend(graph.circles().iter().map(|circle| format!("{folder}: import circle: {}", circle.join(" -> "))));
+        violations
+            .extend(graph.circles().iter().map(|circle| format!("{folder}: import circle: {}", circle.join(" -> "))));
         if folder == LIBRARY {
-            faults.extend(
+            violations.extend(
                 sources
                     .iter()
                     .filter(|source| names_rocket(source))
-                    .map(|source| format!("{folder}/{}: names Rocket outside {EDGE}/", source.path)),
+                    .map(|source| format!("{folder}/{}: names Rocket outside {ROCKET_FOLDER}/", source.path)),
             );
-            faults.extend(graph.upward(&layers));
+            violations.extend(graph.upward(&layers));
         }
     }
-    if faults.is_empty() {
+    if violations.is_empty() {
         println!("==> {} layers, no circles", layers.len());
         return Ok(());
     }
-    Err(faults.join("\n"))
+    Err(violations.join("\n"))
 }
 
-/// The folders of the library, lowest layer first, from the table under the heading "The layers".
-fn table(page: &str) -> Result<Vec<String>, String> {
+/// Parses the table under the heading "The layers". Returns the folders of the library, lowest layer first.
+fn table(page: &str) -> Result<Vec<String>> {
     let section = page.lines().skip_while(|line| *line != "## The layers").skip(1);
     let rows = section.take_while(|line| !line.starts_with("## ")).filter_map(|line| line.strip_prefix("| `"));
     let layers: Vec<String> = rows.filter_map(|row| Some(row.split_once("/`")?.0.to_owned())).collect();
     if layers.is_empty() {
-        return Err(format!("{TABLE}: no table of layers under `## The layers`"));
+        return Err(format!("missing table of layers under `## The layers` in {TABLE}"));
     }
     Ok(layers)
 }
@@ -67,25 +68,29 @@ fn table(page: &str) -> Result<Vec<String>, String> {
 fn sizes(folder: &str, source: &Source) -> Vec<String> {
     let path = format!("{folder}/{}", source.path);
     let long = source.functions.iter().filter(|function| function.lines > LONGEST_FUNCTION).map(|function| {
-        format!("{path}: function `{}` has {} lines, at most {LONGEST_FUNCTION}", function.name, function.lines)
+        format!(
+            "{path}: function `{}` has {} lines, expected at most {LONGEST_FUNCTION}",
+            function.name, function.lines
+        )
     });
-    let file = (source.lines > LONGEST_FILE).then(|| format!("{path}: {} lines, at most {LONGEST_FILE}", source.lines));
+    let file = (source.lines > LONGEST_FILE)
+        .then(|| format!("{path}: {} lines, expected at most {LONGEST_FILE}", source.lines));
     file.into_iter().chain(long).collect()
 }
 
 fn names_rocket(source: &Source) -> bool {
-    source.names_rocket && source.layer() != EDGE && source.layer() != "lib" && source.layer() != "__private"
+    source.names_rocket && source.layer() != ROCKET_FOLDER && source.layer() != "lib" && source.layer() != "__private"
 }
 
-/// Every source file below `folder` that is not test code.
-fn sources(folder: &Path) -> Result<Vec<Source>, String> {
+/// Parses every source file below `folder`, except tests.
+fn sources(folder: &Path) -> Result<Vec<Source>> {
     let mut paths = Vec::new();
     collect(folder, &mut paths)?;
     paths.sort();
     paths.iter().map(|path| Source::parse(path.strip_prefix(folder).unwrap_or(path), &read(path)?)).collect()
 }
 
-fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Outcome {
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result {
     let entries = fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     for entry in entries.flatten() {
         let path = entry.path();
@@ -99,7 +104,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Outcome {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, String> {
+fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use crate::{Outcome, output};
+use crate::{Result, output};
 
 /// Fails if a Markdown file links to a missing file or heading.
-pub fn check() -> Outcome {
+pub fn check() -> Result {
     let listed = output(Command::new("git").args(["ls-files", "*.md"])).ok_or("cannot list the Markdown files")?;
     let broken: Vec<String> = listed.lines().flat_map(|file| broken_links(Path::new(file))).collect();
     if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
@@ -16,11 +16,11 @@ pub fn check() -> Outcome {
 
 fn broken_links(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let broken = links(&text).into_iter().filter(|link| !is_external(link) && !leads_somewhere(file, link));
+    let broken = links(&text).into_iter().filter(|link| !is_external(link) && !has_target(file, link));
     broken.map(|link| format!("{}: broken link `{link}`", file.display())).collect()
 }
 
-/// The targets of the links in a text, outside of code.
+/// The targets of the links in a text, except in code blocks.
 fn links(text: &str) -> Vec<&str> {
     let mut links = Vec::new();
     for (part, text) in text.split("```").enumerate() {
@@ -32,41 +32,41 @@ fn links(text: &str) -> Vec<&str> {
     links
 }
 
-/// Whether a link leads to another site, or to an item that rustdoc checks.
+/// Whether the target is another site, or an item that rustdoc checks.
 fn is_external(link: &str) -> bool {
     link.contains("://") || link.starts_with("mailto:") || link.contains("::") || link.contains('@')
 }
 
-fn leads_somewhere(file: &Path, link: &str) -> bool {
+fn has_target(file: &Path, link: &str) -> bool {
     let (path, heading) = link.split_once('#').unwrap_or((link, ""));
-    let target = if path.is_empty() { file.to_owned() } else { normal(&file.with_file_name(path)) };
+    let target = if path.is_empty() { file.to_owned() } else { normalize(&file.with_file_name(path)) };
     let has_heading = || fs::read_to_string(&target).is_ok_and(|text| headings(&text).contains(heading));
     target.exists() && (heading.is_empty() || has_heading())
 }
 
-/// A path without `..`.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
+/// Removes `..` from a path.
+fn normalize(path: &Path) -> PathBuf {
+    let mut normalized = PathBuf::new();
     for part in path.components() {
         if part == Component::ParentDir {
-            normal.pop();
+            normalized.pop();
         } else {
-            normal.push(part);
+            normalized.push(part);
         }
     }
-    normal
+    normalized
 }
 
-/// The headings of a text, as GitHub names them in links.
+/// The anchors that GitHub generates for the headings of a text.
 fn headings(text: &str) -> HashSet<String> {
-    let outside_of_code = text.split("```").step_by(2).flat_map(str::lines);
-    let titles = outside_of_code.filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let text_lines = text.split("```").step_by(2).flat_map(str::lines);
+    let titles = text_lines.filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     titles.map(anchor).collect()
 }
 
 fn anchor(title: &str) -> String {
-    let kept = title.to_lowercase().replace(' ', "-");
-    kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+    let words = title.to_lowercase().replace(' ', "-");
+    words.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `ci`, `fuzz`, `bench`, `api`, `layers` and `database-crates`.
+//! The project's own commands: `cargo xtask` lists them.
 
 mod api;
 mod backends;
@@ -22,27 +22,28 @@ usage: cargo xtask <command>
   test [--only postgres,redis]
           runs all tests and documentation examples; starts private servers of every back-end, or of those listed; installs
           missing servers and Chromium (on Debian as root), or says what to install
-  ci      runs everything that a change must pass: format, layers, spelling, links, lints with each feature alone and with
-          all, documentation, public API, tests, instruction counts, licences
-  layers  checks the order of the layers in docs/architecture.md, import circles, lengths of files and functions
+  ci      runs every check that a change must pass: formatting, layers, links, spelling, lints with each feature alone and
+          with all, documentation, public API, database crates, tests, instruction counts, licences
+  layers  checks the order of the layers in docs/architecture.md, import circles, and the lengths of files and functions
   links   checks the links between Markdown files
   api [--keep]
-          compares the public API with docs/public-api.txt; `--keep` writes that file
+          compares the public API with docs/public-api.txt; `--keep` updates that file
   database-crates [--check]
-          writes the table in docs/stores.md of the database crates that resolve beside session-rocket; `--check` only
-          compares it
+          updates the table in docs/stores.md of the database crates that resolve together with session-rocket; `--check`
+          only compares it
   fuzz [COUNT]
-          tries to open a million changed sealed cookies, or COUNT
+          tries to open COUNT mutated sealed cookies (default: a million)
   bench [FILTER]
-          runs the micro benchmarks; arguments go to Criterion
+          runs the micro benchmarks; arguments are passed to Criterion
   bench --gate [--keep]
-          counts instructions under Valgrind, and fails if an operation takes over 3 % more than in benches/gate; `--keep`
-          writes the counts
+          counts instructions under Valgrind, and fails if an operation takes over 3 % more than the baseline in
+          benches/gate; `--keep` updates the baseline
   bench --peers | --growth | --page
-          measures beside hand-written code and other libraries, or with many sessions; `--page` writes
+          compares with hand-written code and other libraries, measures many sessions and connections, or only writes
           docs/performance.md (see benches/peers/README.md)";
 
-type Outcome = Result<(), String>;
+/// The result of a command. An error is its message.
+type Result<T = (), E = String> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
     if let Some(code) = api::as_rustdoc() {
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     let mut args = env::args().skip(1);
     let command = args.next();
     let rest: Vec<String> = args.collect();
-    let outcome = match (command.as_deref(), rest.as_slice()) {
+    let result = match (command.as_deref(), rest.as_slice()) {
         (Some("test"), []) => test(&Backends::all()),
         (Some("test"), [only, list]) if only == "--only" => Backends::only(list).and_then(|backends| test(&backends)),
         (Some("ci"), []) => ci(),
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
         (Some("bench"), filter) => bench(filter),
         _ => Err(USAGE.to_owned()),
     };
-    match outcome {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");
@@ -78,16 +79,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn test(backends: &Backends) -> Outcome {
+fn test(backends: &Backends) -> Result {
     packages::ensure(backends)?;
-    backends::forget();
+    backends::remove_results();
     let only = backends.variable();
     let variables: Vec<_> = only.iter().map(|only| (backends::ONLY, only.as_str())).collect();
     cargo("test --workspace --all-features", &variables)?;
     backends.report()
 }
 
-fn ci() -> Outcome {
+fn ci() -> Result {
     cargo("fmt --all --check", &[])?;
     layers::check()?;
     links::check()?;
@@ -98,7 +99,7 @@ fn ci() -> Outcome {
         let alone = format!("--no-default-features --features {feature}");
         cargo(&format!("clippy -p session-rocket --all-targets {alone} -- -D warnings"), &[])?;
     }
-    // Without a back-end, and as `cargo install` builds it.
+    // Without back-ends, and with the features of `cargo install`.
     cargo("clippy -p session-cli --all-targets --no-default-features -- -D warnings", &[])?;
     cargo("clippy -p session-cli --all-targets -- -D warnings", &[])?;
     cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
@@ -109,42 +110,42 @@ fn ci() -> Outcome {
     deny()
 }
 
-/// Runs the fuzz test, which all test runs include with fewer mutations.
-fn fuzz(mutations: &str) -> Outcome {
+/// Runs the fuzz test with more mutations than an ordinary test run.
+fn fuzz(mutations: &str) -> Result {
     cargo("test --release -p session-rocket --all-features --lib fuzz_", &[("FUZZ_MUTATIONS", mutations)])
 }
 
-/// Runs the project's own benchmarks only, because Criterion takes arguments that cargo's test harness does not.
-fn bench(filter: &[String]) -> Outcome {
+/// Runs only this package's benchmarks, because cargo's test harness rejects Criterion's arguments.
+fn bench(filter: &[String]) -> Result {
     let args = format!("bench -p session-rocket-benches --benches -- {}", filter.join(" "));
     cargo(args.trim_end(), &[])
 }
 
-/// Measures servers under load. The program is in a workspace of its own, because of the libraries it compares with.
-fn peers(args: &[String]) -> Outcome {
+/// Measures servers under load. The program is in its own workspace because of the libraries that it compares.
+fn peers(args: &[String]) -> Result {
     cargo(&format!("run --release --manifest-path benches/peers/Cargo.toml -- {}", args.join(" ")), &[])
 }
 
-/// Checks licences, bans and sources. RustSec's advisories are not part of CI, because they need the network.
-fn deny() -> Outcome {
+/// Checks licences, bans and sources. CI does not check advisories, because that needs the network.
+fn deny() -> Result {
     ensure(Command::new(cargo_path()).args(["deny", "--version"]), "cargo-deny --version ~0.20")?;
     cargo("deny --all-features check licenses bans sources", &[])
 }
 
 /// Checks the spelling of all files; `typos.toml` has the exceptions.
-fn spelling() -> Outcome {
+fn spelling() -> Result {
     ensure(Command::new("typos").arg("--version"), "typos-cli --version ~1.52")?;
     println!("==> typos");
     let status = Command::new("typos").current_dir(root()).stdin(Stdio::null()).status();
     match status.map(|status| status.success()) {
         Ok(true) => Ok(()),
-        Ok(false) => Err("spelling mistakes: correct them, or add the words to typos.toml".to_owned()),
+        Ok(false) => Err("spelling mistakes found: correct them, or add the words to typos.toml".to_owned()),
         Err(error) => Err(format!("cannot run typos: {error}")),
     }
 }
 
-/// Installs a package if `probe` fails. Built without optimization, because that takes a fraction of the time.
-fn ensure(probe: &mut Command, package: &str) -> Outcome {
+/// Installs a package if `probe` fails. A debug build takes a fraction of the time.
+fn ensure(probe: &mut Command, package: &str) -> Result {
     if output(probe).is_some() {
         return Ok(());
     }
@@ -152,7 +153,7 @@ fn ensure(probe: &mut Command, package: &str) -> Outcome {
 }
 
 /// The features of `session-rocket`, except `default`.
-fn features() -> Result<Vec<String>, String> {
+fn features() -> Result<Vec<String>> {
     let path = root().join("session-rocket/Cargo.toml");
     let manifest = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let section = manifest.lines().map(str::trim).skip_while(|line| *line != "[features]").skip(1);
@@ -161,14 +162,14 @@ fn features() -> Result<Vec<String>, String> {
     Ok(names.filter(|name| name != "default" && !name.starts_with('#')).collect())
 }
 
-/// Runs cargo at the root with the words of `args`. Prints the command and how long it took.
-fn cargo(args: &str, variables: &[(&str, &str)]) -> Outcome {
+/// Runs cargo in the root with the words of `args`. Prints the command and its duration.
+fn cargo(args: &str, variables: &[(&str, &str)]) -> Result {
     let shown = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect::<Vec<_>>().concat();
     println!("==> {shown}cargo {args}");
     let start = Instant::now();
     let mut command = Command::new(cargo_path());
     for (name, _) in env::vars_os() {
-        // Variables about this program. Some packages are rebuilt if these variables change.
+        // Cargo sets these variables for this program. Some packages are rebuilt if they change.
         if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
         }
@@ -187,18 +188,19 @@ fn cargo(args: &str, variables: &[(&str, &str)]) -> Outcome {
     Ok(())
 }
 
-/// The output of a program, if the program succeeds.
+/// The standard output of a program, if the program succeeds.
 fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The cargo that runs this program.
+/// The path of the cargo that runs this program.
 fn cargo_path() -> String {
     env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
+/// The root of the workspace.
 fn root() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here)
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
 }

@@ -1,6 +1,6 @@
-//! The programs that the tests and the gate start, and how they are installed: a browser, database servers, Valgrind.
+//! Finds and installs the programs that the tests and the gate start: a browser, database servers, Valgrind.
 
-// Links to files of `tests`, because the tests look for the programs in the same way.
+// Symbolic links to files of `tests`, which find these programs in the same way.
 mod browser;
 mod servers;
 
@@ -8,34 +8,34 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::backends::Backends;
-use crate::{Outcome, output};
+use crate::{Result, output};
 
-/// Makes sure that what the tests of `backends` need is there: installs it where that is possible without asking anybody.
-pub fn ensure(backends: &Backends) -> Outcome {
-    let Err((packages, missing)) = present(backends) else { return Ok(()) };
+/// Installs the missing programs that the tests of `backends` need, if that is possible without a prompt.
+pub fn ensure(backends: &Backends) -> Result {
+    let Err((packages, missing)) = check(backends) else { return Ok(()) };
     let Some(prefix) = install_prefix() else { return Err(missing) };
     update_and_install(prefix, &packages).map_err(|error| format!("{error}\n{missing}"))?;
-    present(backends).map_err(|(_, missing)| missing)
+    check(backends).map_err(|(_, missing)| missing)
 }
 
-/// Makes sure that Valgrind is there.
-pub fn ensure_valgrind() -> Outcome {
-    let present = || output(Command::new("valgrind").arg("--version")).is_some();
-    if present() {
+/// Installs Valgrind if it is missing.
+pub fn ensure_valgrind() -> Result {
+    let is_installed = || output(Command::new("valgrind").arg("--version")).is_some();
+    if is_installed() {
         return Ok(());
     }
-    let missing = "instructions are counted by Valgrind: install the package `valgrind`";
+    let missing = "Valgrind is missing, which counts the instructions: install the package `valgrind`";
     let prefix = install_prefix().ok_or(missing)?;
     update_and_install(prefix, &["valgrind"]).map_err(|error| format!("{error}\n{missing}"))?;
-    if present() { Ok(()) } else { Err(missing.to_owned()) }
+    if is_installed() { Ok(()) } else { Err(missing.to_owned()) }
 }
 
-/// The packages that are missing, and what to tell whoever has to install them.
-fn present(backends: &Backends) -> Result<(), (Vec<&'static str>, String)> {
+/// Checks that all programs are installed. The error has the missing packages and a message.
+fn check(backends: &Backends) -> Result<(), (Vec<&'static str>, String)> {
     let mut packages = Vec::new();
     let mut missing = Vec::new();
-    for found in [browser::chromium(), browser::chromedriver()] {
-        if let Err(problem) = found {
+    for program in [browser::chromium(), browser::chromedriver()] {
+        if let Err(problem) = program {
             packages.extend(browser::PACKAGES);
             missing.push(problem);
         }
@@ -51,20 +51,20 @@ fn present(backends: &Backends) -> Result<(), (Vec<&'static str>, String)> {
     if packages.is_empty() { Ok(()) } else { Err((packages, missing.join("\n"))) }
 }
 
-fn update_and_install(prefix: &[&str], packages: &[&str]) -> Outcome {
-    // A list of packages that is out of date names files that the archive no longer has.
-    if packages_known() && install(prefix, packages).is_ok() {
+fn update_and_install(prefix: &[&str], packages: &[&str]) -> Result {
+    // An outdated package list may name files that the archive no longer has. Then update it.
+    if has_package_list() && install(prefix, packages).is_ok() {
         return Ok(());
     }
     apt_get(prefix, &["update"])?;
     install(prefix, packages)
 }
 
-fn install(prefix: &[&str], packages: &[&str]) -> Outcome {
+fn install(prefix: &[&str], packages: &[&str]) -> Result {
     apt_get(prefix, &[&["install", "--yes", "--no-install-recommends"], packages].concat())
 }
 
-/// What stands before `apt-get`, if it may install: nothing for root, `sudo` where it asks for no password.
+/// The words before `apt-get`: none for root, or `sudo` if it asks for no password. `None` if nothing can be installed.
 fn install_prefix() -> Option<&'static [&'static str]> {
     if !Path::new("/etc/debian_version").exists() {
         return None;
@@ -76,12 +76,12 @@ fn install_prefix() -> Option<&'static [&'static str]> {
 }
 
 /// Whether `apt-get update` has ever been run.
-fn packages_known() -> bool {
+fn has_package_list() -> bool {
     output(Command::new("apt-cache").args(["show", browser::PACKAGES[1]])).is_some_and(|text| !text.is_empty())
 }
 
-fn apt_get(prefix: &[&str], args: &[&str]) -> Outcome {
-    // Another `apt-get` may be running: wait for its lock.
+fn apt_get(prefix: &[&str], args: &[&str]) -> Result {
+    // Another `apt-get` may hold the lock.
     let wait = ["-o", "DPkg::Lock::Timeout=600"];
     let environment = [&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"], &wait[..]].concat();
     let words = [prefix, &environment[..], args].concat();

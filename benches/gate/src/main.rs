@@ -1,6 +1,6 @@
-//! Runs one operation so many times: `cargo xtask bench --gate` counts the instructions that it takes.
+//! Repeats one operation, so that `cargo xtask bench --gate` can count its instructions.
 //!
-//! `session-rocket-gate` prints the names of all operations, one a line; `session-rocket-gate NAME TIMES` runs one.
+//! `session-rocket-gate` prints the names of all operations, one per line. `session-rocket-gate NAME TIMES` runs one.
 
 mod site;
 
@@ -13,31 +13,31 @@ use session_rocket::Session;
 
 use self::site::{Site, Visit, Visitor, visitor};
 
-/// How many changes one session takes: each is remembered for replay, and no request makes many more.
+/// The number of changes per loaded session. A session logs each change for replay, and hardly any request makes more.
 const CHANGES: u32 = 100;
 
 const MEMORY: &str = "memory:";
 const SIGNED: &str = "cookie+signed:";
 const ENCRYPTED: &str = "cookie+encrypted:";
 
-/// What is counted.
+/// A counted operation.
 #[derive(Clone, Copy)]
 enum Operation {
-    /// A request for this path, with the visitor's cookies or without.
+    /// Sends a request for this path, with or without the visitor's cookie.
     Request { store: Option<&'static str>, path: &'static str, with_cookie: bool },
-    /// A call on a loaded session.
+    /// Calls a method of a loaded session.
     Call(fn(&Session<Visit>)),
-    /// A session of ten fields is loaded, and given to this.
-    Load { store: &'static str, with: With },
+    /// Loads a session of ten fields and uses it.
+    Load { store: &'static str, usage: Usage },
 }
 
-/// What becomes of a loaded session.
+/// How a loaded session is used.
 #[derive(Clone, Copy)]
-enum With {
-    Nothing,
-    AllRead,
-    OneSaved,
-    AllSaved,
+enum Usage {
+    None,
+    ReadAll,
+    SaveOne,
+    SaveAll,
 }
 
 const fn request(store: &'static str, path: &'static str) -> Operation {
@@ -58,12 +58,12 @@ const OPERATIONS: [(&str, Operation); 19] = [
     ("get", Operation::Call(|session| _ = black_box(session.visits()))),
     ("set", Operation::Call(|session| session.set_visits(black_box(7)))),
     ("update", Operation::Call(|session| session.update_visits(|visits| *visits += 1))),
-    ("load ten fields", Operation::Load { store: MEMORY, with: With::Nothing }),
-    ("decode ten fields", Operation::Load { store: MEMORY, with: With::AllRead }),
-    ("save one of ten fields", Operation::Load { store: MEMORY, with: With::OneSaved }),
-    ("save ten fields", Operation::Load { store: MEMORY, with: With::AllSaved }),
-    ("open and seal 1 KB, signed", Operation::Load { store: SIGNED, with: With::OneSaved }),
-    ("open and seal 1 KB, encrypted", Operation::Load { store: ENCRYPTED, with: With::OneSaved }),
+    ("load ten fields", Operation::Load { store: MEMORY, usage: Usage::None }),
+    ("decode ten fields", Operation::Load { store: MEMORY, usage: Usage::ReadAll }),
+    ("save one of ten fields", Operation::Load { store: MEMORY, usage: Usage::SaveOne }),
+    ("save ten fields", Operation::Load { store: MEMORY, usage: Usage::SaveAll }),
+    ("open and seal 1 KB, signed", Operation::Load { store: SIGNED, usage: Usage::SaveOne }),
+    ("open and seal 1 KB, encrypted", Operation::Load { store: ENCRYPTED, usage: Usage::SaveOne }),
 ];
 
 fn main() -> ExitCode {
@@ -73,8 +73,8 @@ fn main() -> ExitCode {
         [name, times] => {
             let operation = OPERATIONS.iter().find(|(known, _)| known == name);
             let (Some((_, operation)), Ok(times)) = (operation, times.parse()) else { return ExitCode::FAILURE };
-            // One thread: others would have their share in the count.
-            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+            // Other threads would add to the count.
+            let runtime = Builder::new_current_thread().enable_all().build().expect("cannot start a runtime");
             runtime.block_on(run(*operation, times));
         }
         _ => return ExitCode::FAILURE,
@@ -86,7 +86,7 @@ async fn run(operation: Operation, times: u32) {
     match operation {
         Operation::Request { store, path, with_cookie } => {
             let site = match store {
-                Some(store) => Site::of_visits(store).await,
+                Some(store) => Site::with_visits(store).await,
                 None => Site::bare().await,
             };
             for _ in 0..times {
@@ -94,7 +94,7 @@ async fn run(operation: Operation, times: u32) {
             }
         }
         Operation::Call(call) => {
-            let site = Site::of_visits(MEMORY).await;
+            let site = Site::with_visits(MEMORY).await;
             let mut session = site.load().await;
             for n in 1..=times {
                 call(&session);
@@ -103,26 +103,26 @@ async fn run(operation: Operation, times: u32) {
                 }
             }
         }
-        Operation::Load { store, with } => {
-            let site = Site::of_visitors(store).await;
+        Operation::Load { store, usage } => {
+            let site = Site::with_visitors(store).await;
             for n in 0..times {
-                become_of(site.load().await, with, n).await;
+                use_session(site.load().await, usage, n).await;
             }
         }
     }
 }
 
-async fn become_of(session: Session<Visitor>, with: With, n: u32) {
-    match with {
-        With::Nothing => drop(black_box(session)),
-        With::AllRead => drop(black_box(session.get())),
-        With::OneSaved => {
+async fn use_session(session: Session<Visitor>, usage: Usage, n: u32) {
+    match usage {
+        Usage::None => drop(black_box(session)),
+        Usage::ReadAll => drop(black_box(session.get())),
+        Usage::SaveOne => {
             session.set_visits(n);
-            session.save().await.expect("a session can be saved");
+            session.save().await.expect("cannot save the session");
         }
-        With::AllSaved => {
+        Usage::SaveAll => {
             session.replace(visitor(n));
-            session.save().await.expect("a session can be saved");
+            session.save().await.expect("cannot save the session");
         }
     }
 }

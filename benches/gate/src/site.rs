@@ -1,4 +1,4 @@
-//! A site, and a visitor who has a session there.
+//! A site, and a visitor with a session.
 
 use std::hint::black_box;
 
@@ -10,13 +10,13 @@ use session_rocket::{Config, Session, SessionData};
 const COOKIE: &str = "sessionid";
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// One number: the least that a site remembers.
+/// The smallest session: one number.
 #[derive(Session)]
 pub struct Visit {
     pub visits: u32,
 }
 
-/// Ten fields of the kinds that sites have, about 1 KB.
+/// A session of about 1 KB with ten typical fields.
 #[derive(Session)]
 #[session(config = "visitor")]
 pub struct Visitor {
@@ -39,7 +39,7 @@ pub fn visitor(visits: u32) -> Visitor {
         name: Some("Rajat".into()),
         email: Some("rajat@example.com".into()),
         language: "de".into(),
-        // As many digits, and so as many instructions, whatever the number.
+        // The number of digits, and so of instructions, does not depend on the number.
         visits: 1_000_000 + visits,
         cart: (0..40).map(|n| 1000 + 7919 * n % 8999).collect(),
         seen: (0..40).map(|n| format!("/lesson/{}", 1000 + 6841 * n % 8999)).collect(),
@@ -77,34 +77,34 @@ fn start_full(session: Session<Visitor>) {
 
 pub struct Site {
     client: Client,
-    /// The session cookie that the browser holds.
+    /// The session cookie in the browser.
     cookie: Cookie<'static>,
 }
 
 impl Site {
-    /// A site without the library; the browser holds some other cookie.
+    /// A site without the library. The browser has another cookie of the same length.
     pub async fn bare() -> Self {
         let cookie = Cookie::new(COOKIE, "A".repeat(43));
-        let client = Client::untracked(quiet().mount("/", routes![bare])).await.expect("the site launches");
+        let client = Client::untracked(quiet().mount("/", routes![bare])).await.expect("cannot launch the site");
         Self { client, cookie }
     }
 
-    /// A site that keeps a [`Visit`] in `store`.
-    pub async fn of_visits(store: &str) -> Self {
+    /// A site with a [`Visit`] in `store`.
+    pub async fn with_visits(store: &str) -> Self {
         Self::launch::<Visit>(store, routes![bare, read, write, start]).await
     }
 
-    /// A site that keeps a [`Visitor`] in `store`.
-    pub async fn of_visitors(store: &str) -> Self {
+    /// A site with a [`Visitor`] in `store`.
+    pub async fn with_visitors(store: &str) -> Self {
         Self::launch::<Visitor>(store, routes![start_full]).await
     }
 
     async fn launch<T: SessionData>(store: &str, routes: Vec<Route>) -> Self {
         let config = Config::new().store(store).cookie_name(COOKIE).secret_keys([KEY]);
         let rocket = quiet().attach(Session::<T>::fairing().config(config)).mount("/", routes);
-        let client = Client::untracked(rocket).await.expect("the site launches");
+        let client = Client::untracked(rocket).await.expect("cannot launch the site");
         let response = client.get("/start").dispatch().await;
-        let cookie = response.cookies().get(COOKIE).expect("a session was made").clone().into_owned();
+        let cookie = response.cookies().get(COOKIE).expect("no session cookie").clone().into_owned();
         drop(response);
         let cookie = Cookie::new(COOKIE, cookie.value().to_owned());
         Self { client, cookie }
@@ -115,12 +115,12 @@ impl Site {
         black_box(request.dispatch().await.into_string().await);
     }
 
-    /// The visitor's session, loaded as a guard of a new request.
+    /// Loads the visitor's session with the guard of a new request.
     pub async fn load<T: SessionData>(&self) -> Session<T> {
-        self.request("/").inner().guard().await.expect("the store can be read")
+        self.request("/").inner().guard().await.expect("cannot load the session")
     }
 
-    /// A request with the session cookie where Rocket has it from the network: in the jar and in the headers.
+    /// A request with the session cookie in the jar and in the headers, as for a request from the network.
     fn request(&self, path: &str) -> LocalRequest<'_> {
         let header = Header::new("Cookie", self.cookie.to_string());
         self.client.get(path.to_owned()).header(header).cookie(self.cookie.clone())

@@ -1,4 +1,4 @@
-//! `rocket_flex_session`. `flex PORT STORE`
+//! The site on `rocket_flex_session`: `flex PORT STORE`.
 
 use std::env;
 use std::num::ParseIntError;
@@ -33,8 +33,8 @@ impl SessionIdentifier for Visits {
     }
 }
 
-/// The shortest form there is, in each database.
-macro_rules! in_sql {
+/// Stores the number as a string, the most compact form.
+macro_rules! impl_session_sqlx {
     ($database:ty) => {
         impl SessionSqlx<$database> for Visits {
             type Error = ParseIntError;
@@ -51,8 +51,8 @@ macro_rules! in_sql {
     };
 }
 
-in_sql!(sqlx::Sqlite);
-in_sql!(sqlx::Postgres);
+impl_session_sqlx!(sqlx::Sqlite);
+impl_session_sqlx!(sqlx::Postgres);
 
 impl SessionRedis for Visits {
     const REDIS_FORMAT: RedisFormat = RedisFormat::String;
@@ -93,33 +93,34 @@ async fn with_sessions(site: Rocket<Build>, store: &str) -> Rocket<Build> {
     let sessions = RocketFlexSession::<Visits>::builder();
     match store.split(':').next() {
         Some("sqlite") => {
-            let (file, synchronous) = store.split_once("?synchronous=").expect("STORE says `synchronous`");
+            let (file, synchronous) = store.split_once("?synchronous=").expect("STORE has `synchronous`");
             let options = SqliteConnectOptions::from_str(file)
-                .expect("STORE is a URL")
+                .expect("STORE must be a URL")
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::from_str(synchronous).expect("`synchronous` is a mode"))
+                .synchronous(SqliteSynchronous::from_str(synchronous).expect("invalid `synchronous`"))
                 .busy_timeout(Duration::from_secs(5));
             let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
-            let pool = pool.connect_with(options).await.expect("STORE opens");
+            let pool = pool.connect_with(options).await.expect("cannot open STORE");
             let table = "CREATE TABLE sessions (id TEXT NOT NULL PRIMARY KEY, data TEXT NOT NULL, user_id TEXT, \
                          expires TEXT NOT NULL)";
-            sqlx::query(table).execute(&pool).await.expect("a new table");
+            sqlx::query(table).execute(&pool).await.expect("cannot create the table");
             let storage = SqlxSqliteStorage::builder().pool(pool).table_name("sessions").build();
             site.attach(sessions.storage(storage).build())
         }
         Some("postgres") => {
-            let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(store).await.expect("STORE opens");
+            let pool =
+                PgPoolOptions::new().max_connections(CONNECTIONS).connect(store).await.expect("cannot open STORE");
             let table = "CREATE TABLE sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, user_id TEXT, \
                          expires TIMESTAMPTZ NOT NULL)";
-            sqlx::query(table).execute(&pool).await.expect("a new table");
+            sqlx::query(table).execute(&pool).await.expect("cannot create the table");
             let storage = SqlxPostgresStorage::builder().pool(pool).table_name("sessions").build();
             site.attach(sessions.storage(storage).build())
         }
         Some("redis") => {
-            let config = Config::from_url(store).expect("STORE is a URL");
-            let pool = Pool::new(config, None, None, None, CONNECTIONS as usize).expect("a pool");
-            pool.init().await.expect("STORE opens");
+            let config = Config::from_url(store).expect("STORE must be a URL");
+            let pool = Pool::new(config, None, None, None, CONNECTIONS as usize).expect("cannot create a pool");
+            pool.init().await.expect("cannot open STORE");
             site.attach(sessions.storage(RedisFredStorage::builder().pool(pool).build()).build())
         }
         Some("memory") => site.attach(RocketFlexSession::<Visits>::default()),
@@ -131,7 +132,7 @@ async fn with_sessions(site: Rocket<Build>, store: &str) -> Rocket<Build> {
 async fn rocket() -> _ {
     let args: Vec<String> = env::args().skip(1).collect();
     let [port, store] = args.as_slice() else { panic!("usage: flex PORT STORE") };
-    let port: u16 = port.parse().expect("PORT is a number");
+    let port: u16 = port.parse().expect("PORT must be a number");
     let config: Figment = rocket::Config::figment().merge(("port", port)).merge(("secret_key", SECRET));
     with_sessions(rocket::custom(config), store).await.mount("/", routes![plain, get, count])
 }

@@ -1,4 +1,4 @@
-//! `tower-sessions`, on axum. `tower PORT STORE`
+//! The site on `tower-sessions` and axum: `tower PORT STORE`.
 
 use std::env;
 use std::net::Ipv4Addr;
@@ -26,18 +26,18 @@ async fn plain() -> &'static str {
 }
 
 async fn read(session: Session) -> Result<String, StatusCode> {
-    let number: Option<u32> = session.get(NUMBER).await.map_err(failed)?;
+    let number: Option<u32> = session.get(NUMBER).await.map_err(internal_server_error)?;
     Ok(number.unwrap_or_default().to_string())
 }
 
 async fn count(session: Session) -> Result<String, StatusCode> {
-    let number: Option<u32> = session.get(NUMBER).await.map_err(failed)?;
+    let number: Option<u32> = session.get(NUMBER).await.map_err(internal_server_error)?;
     let number = number.unwrap_or_default() + 1;
-    session.insert(NUMBER, number).await.map_err(failed)?;
+    session.insert(NUMBER, number).await.map_err(internal_server_error)?;
     Ok(number.to_string())
 }
 
-fn failed(_: Error) -> StatusCode {
+fn internal_server_error(_: Error) -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
@@ -49,28 +49,29 @@ fn site<S: SessionStore + Clone>(store: S) -> Router {
 async fn site_on(store: &str) -> Router {
     match store.split(':').next() {
         Some("sqlite") => {
-            let (file, synchronous) = store.split_once("?synchronous=").expect("STORE says `synchronous`");
+            let (file, synchronous) = store.split_once("?synchronous=").expect("STORE has `synchronous`");
             let options = SqliteConnectOptions::from_str(file)
-                .expect("STORE is a URL")
+                .expect("STORE must be a URL")
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::from_str(synchronous).expect("`synchronous` is a mode"))
+                .synchronous(SqliteSynchronous::from_str(synchronous).expect("invalid `synchronous`"))
                 .busy_timeout(std::time::Duration::from_secs(5));
             let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
-            let store = SqliteStore::new(pool.connect_with(options).await.expect("STORE opens"));
-            store.migrate().await.expect("a new table");
+            let store = SqliteStore::new(pool.connect_with(options).await.expect("cannot open STORE"));
+            store.migrate().await.expect("cannot create the table");
             site(store)
         }
         Some("postgres") => {
-            let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(store).await.expect("STORE opens");
+            let pool =
+                PgPoolOptions::new().max_connections(CONNECTIONS).connect(store).await.expect("cannot open STORE");
             let store = PostgresStore::new(pool);
-            store.migrate().await.expect("a new table");
+            store.migrate().await.expect("cannot create the table");
             site(store)
         }
         Some("redis") => {
-            let config = Config::from_url(store).expect("STORE is a URL");
-            let pool = Pool::new(config, None, None, None, CONNECTIONS as usize).expect("a pool");
-            pool.init().await.expect("STORE opens");
+            let config = Config::from_url(store).expect("STORE must be a URL");
+            let pool = Pool::new(config, None, None, None, CONNECTIONS as usize).expect("cannot create a pool");
+            pool.init().await.expect("cannot open STORE");
             site(RedisStore::new(pool))
         }
         _ => site(MemoryStore::default()),
@@ -78,14 +79,14 @@ async fn site_on(store: &str) -> Router {
 }
 
 async fn serve(port: u16, store: &str) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a free port");
-    axum::serve(listener, site_on(store).await).await.expect("it serves");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("cannot listen on PORT");
+    axum::serve(listener, site_on(store).await).await.expect("cannot serve");
 }
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
     let [port, store] = args.as_slice() else { panic!("usage: tower PORT STORE") };
-    let port: u16 = port.parse().expect("PORT is a number");
+    let port: u16 = port.parse().expect("PORT must be a number");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
-    runtime.expect("a runtime").block_on(serve(port, store));
+    runtime.expect("cannot start a runtime").block_on(serve(port, store));
 }

@@ -1,4 +1,4 @@
-//! Rocket without sessions: what its own work costs. `bare PORT`
+//! Rocket without sessions, to measure what Rocket itself costs: `bare PORT`.
 
 use rocket::{Config, get, launch, routes};
 

@@ -1,4 +1,4 @@
-//! This library. `session-rocket PORT STORE`, where STORE is a URL as in `Rocket.toml`.
+//! The site on this library: `session-rocket PORT STORE`. STORE is a URL as in `Rocket.toml`.
 
 use std::env;
 
@@ -35,7 +35,7 @@ fn count(session: Session<Visits>) -> String {
 fn rocket() -> _ {
     let args: Vec<String> = env::args().skip(1).collect();
     let [port, store] = args.as_slice() else { panic!("usage: session-rocket PORT STORE") };
-    let port: u16 = port.parse().expect("PORT is a number");
+    let port: u16 = port.parse().expect("PORT must be a number");
     let mut sessions = Config::new().store(store);
     if store.starts_with("postgres") || store.starts_with("sqlite") {
         sessions = sessions.max_connections(8);

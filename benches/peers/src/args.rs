@@ -1,40 +1,40 @@
-//! What the command line asks for.
+//! The command-line arguments.
 
 use crate::growth;
 use crate::peers::{self, SESSIONS};
-use crate::places::Store;
 use crate::sites::Server;
+use crate::stores::Store;
 
 pub const USAGE: &str = "\
 usage: cargo xtask bench --peers | --growth | --page  [options]
 
-  --peers              libraries side by side, on each store
-  --growth             many sessions, many connections, large sessions, a sweep
-  --page               measures nothing: writes docs/performance.md anew
+  --peers              compare libraries on each store
+  --growth             measure many sessions, many connections, large sessions, a sweep
+  --page               measure nothing, only write docs/performance.md
 
-  --only sqlite,redis  only these stores, by the beginnings of their names
-  --servers bare,…     only these servers: bare, hand-written, session-rocket, flex, tower
-  --rounds 3           how often each is measured
-  --seconds 5          how long, after one second of warm-up
-  --sessions 2000      how many sessions there are (--peers); 1 shows which library loses updates
-  --connections 32     how many requests are on their way (--peers)
-  --scale 0.01         fewer sessions (--growth)
-  --write              write docs/performance.md, which only a run of everything does by itself";
+  --only sqlite,redis  measure only stores whose names begin with these
+  --servers bare,…     measure only these servers: bare, hand-written, session-rocket, flex, tower
+  --rounds 3           the number of measurements
+  --seconds 5          the duration of each measurement, after one second of warm-up
+  --sessions 2000      the number of sessions (--peers); 1 shows which library loses updates
+  --connections 32     the number of concurrent requests (--peers)
+  --scale 0.01         a factor for the number of sessions (--growth)
+  --write              write docs/performance.md even if the run is not complete";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum Task {
     Peers,
     Growth,
     Page,
 }
 
 pub struct Args {
-    pub what: What,
+    pub task: Task,
     pub servers: Vec<Server>,
     pub rounds: u32,
     pub seconds: f64,
-    /// Whether the page is written.
-    pub writes: bool,
+    /// Whether to write the page.
+    pub writes_page: bool,
     stores: Vec<Store>,
     sessions: usize,
     connections: usize,
@@ -44,50 +44,60 @@ pub struct Args {
 impl Args {
     pub fn read(args: &[String]) -> Result<Self, String> {
         let mut args = args.iter();
-        let what = match args.next().map(String::as_str) {
-            Some("--peers") => What::Peers,
-            Some("--growth") => What::Growth,
-            Some("--page") => What::Page,
-            _ => return Err("what to measure?".to_owned()),
+        let task = match args.next().map(String::as_str) {
+            Some("--peers") => Task::Peers,
+            Some("--growth") => Task::Growth,
+            Some("--page") => Task::Page,
+            _ => return Err("missing task: expected `--peers`, `--growth` or `--page`".to_owned()),
         };
-        let (mut read, mut is_asked_for) = (Self::new(what), false);
+        let (mut parsed, mut has_write_flag) = (Self::new(task), false);
         while let Some(flag) = args.next() {
             if flag == "--write" {
-                is_asked_for = true;
+                has_write_flag = true;
                 continue;
             }
-            let value = args.next().ok_or_else(|| format!("`{flag}` wants a value"))?;
-            read.set(flag, value)?;
+            let value = args.next().ok_or_else(|| format!("missing value of `{flag}`"))?;
+            parsed.set(flag, value)?;
         }
-        read.writes |= is_asked_for;
-        Ok(read)
+        parsed.writes_page |= has_write_flag;
+        Ok(parsed)
     }
 
-    /// All there is.
-    fn new(what: What) -> Self {
-        let stores = if what == What::Growth { vec![Store::SqliteFull, Store::Postgres] } else { Store::ALL.to_vec() };
+    /// The arguments of a complete run.
+    fn new(task: Task) -> Self {
+        let stores = if task == Task::Growth { vec![Store::SqliteFull, Store::Postgres] } else { Store::ALL.to_vec() };
         let servers = Server::ALL.to_vec();
-        Self { what, servers, rounds: 3, seconds: 5.0, writes: true, stores, sessions: SESSIONS, connections: 32, scale: 1.0 }
+        Self {
+            task,
+            servers,
+            rounds: 3,
+            seconds: 5.0,
+            writes_page: true,
+            stores,
+            sessions: SESSIONS,
+            connections: 32,
+            scale: 1.0,
+        }
     }
 
     fn set(&mut self, flag: &str, value: &str) -> Result<(), String> {
-        let bad = || format!("`{value}` is no value of `{flag}`");
-        self.writes &= matches!(flag, "--rounds" | "--seconds");
+        let invalid = || format!("invalid value `{value}` of `{flag}`");
+        self.writes_page &= matches!(flag, "--rounds" | "--seconds");
         match flag {
-            "--only" => self.stores = of_names(value, &Store::ALL, Store::name)?,
-            "--servers" => self.servers = of_names(value, &Server::ALL, Server::name)?,
-            "--rounds" => self.rounds = value.parse().map_err(|_| bad())?,
-            "--seconds" => self.seconds = value.parse().map_err(|_| bad())?,
-            "--sessions" => self.sessions = value.parse().map_err(|_| bad())?,
-            "--connections" => self.connections = value.parse().map_err(|_| bad())?,
-            "--scale" => self.scale = value.parse().map_err(|_| bad())?,
-            _ => return Err(format!("there is no `{flag}`")),
+            "--only" => self.stores = select(value, &Store::ALL, Store::name)?,
+            "--servers" => self.servers = select(value, &Server::ALL, Server::name)?,
+            "--rounds" => self.rounds = value.parse().map_err(|_| invalid())?,
+            "--seconds" => self.seconds = value.parse().map_err(|_| invalid())?,
+            "--sessions" => self.sessions = value.parse().map_err(|_| invalid())?,
+            "--connections" => self.connections = value.parse().map_err(|_| invalid())?,
+            "--scale" => self.scale = value.parse().map_err(|_| invalid())?,
+            _ => return Err(format!("unknown option `{flag}`")),
         }
         Ok(())
     }
 
-    pub fn peers(&self) -> peers::Wanted {
-        peers::Wanted {
+    pub fn peers(&self) -> peers::Options {
+        peers::Options {
             stores: self.stores.clone(),
             servers: self.servers.clone(),
             rounds: self.rounds,
@@ -97,18 +107,18 @@ impl Args {
         }
     }
 
-    pub fn growth(&self) -> growth::Wanted {
+    pub fn growth(&self) -> growth::Options {
         let Self { stores, servers, rounds, seconds, scale, .. } = self;
         let (stores, servers) = (stores.clone(), servers.clone());
-        growth::Wanted { stores, servers, rounds: *rounds, seconds: *seconds, scale: *scale }
+        growth::Options { stores, servers, rounds: *rounds, seconds: *seconds, scale: *scale }
     }
 }
 
-/// Those of `all` that a list names, by the beginnings of their names.
-fn of_names<T: Copy>(list: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<Vec<T>, String> {
+/// Selects the items of `all` whose names begin with an entry of a list.
+fn select<T: Copy>(list: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<Vec<T>, String> {
     let names: Vec<&str> = list.split(',').collect();
-    if let Some(unknown) = names.iter().find(|given| !all.iter().any(|one| name(*one).starts_with(*given))) {
-        return Err(format!("there is no `{unknown}`"));
+    if let Some(unknown) = names.iter().find(|given| !all.iter().any(|item| name(*item).starts_with(*given))) {
+        return Err(format!("unknown store or server `{unknown}`"));
     }
-    Ok(all.iter().copied().filter(|one| names.iter().any(|given| name(*one).starts_with(given))).collect())
+    Ok(all.iter().copied().filter(|item| names.iter().any(|given| name(*item).starts_with(given))).collect())
 }

@@ -1,4 +1,4 @@
-//! Charts, as SVG that is legible on light and on dark pages.
+//! Draws charts as SVG, legible on light and dark pages.
 
 use std::fmt::Write;
 
@@ -6,36 +6,37 @@ const WIDTH: f64 = 760.0;
 const FONT: &str = "font-family=\"sans-serif\" fill=\"#1f2328\"";
 const GREY: &str = "#d0d7de";
 
-/// One bar.
+/// One bar of a bar chart.
 pub struct Bar {
     pub label: &'static str,
     pub color: &'static str,
     pub value: f64,
 }
 
-/// One line, through the same places as all others.
-pub struct Line {
+/// One line of a line chart.
+pub struct Series {
     pub label: String,
     pub color: &'static str,
     pub is_dashed: bool,
+    /// One value per label of the x axis.
     pub values: Vec<f64>,
 }
 
-/// Groups of bars, one beneath the other, each group with a heading and a scale of its own.
+/// Draws groups of horizontal bars. Each group has its own heading and scale.
 pub fn bars(title: &str, groups: &[(&str, Vec<Bar>)]) -> String {
     const LEFT: f64 = 190.0;
     const RIGHT: f64 = 80.0;
     const STEP: f64 = 22.0;
     let (mut y, mut body) = (56.0, String::new());
     for (heading, bars) in groups {
-        let greatest = bars.iter().map(|bar| bar.value).fold(1.0, f64::max);
+        let max = bars.iter().map(|bar| bar.value).fold(1.0, f64::max);
         text(&mut body, 12.0, y, "start", 13, true, &heading.replace('`', ""));
         for bar in bars {
             y += STEP;
-            let width = bar.value / greatest * (WIDTH - LEFT - RIGHT);
+            let width = bar.value / max * (WIDTH - LEFT - RIGHT);
             text(&mut body, LEFT - 8.0, y, "end", 12, false, bar.label);
             let (top, color) = (y - 12.0, bar.color);
-            put(
+            push_element(
                 &mut body,
                 &format!("<rect x=\"{LEFT}\" y=\"{top}\" width=\"{width:.1}\" height=\"15\" fill=\"{color}\"/>"),
             );
@@ -46,60 +47,64 @@ pub fn bars(title: &str, groups: &[(&str, Vec<Bar>)]) -> String {
     page(title, y - 14.0, &body)
 }
 
-/// Lines over places that are named along the lower edge; from zero.
-pub fn lines(title: &str, places: &[String], lines: &[Line]) -> String {
+/// Draws lines over labels of the x axis. The y axis starts at zero.
+pub fn lines(title: &str, x_labels: &[String], series: &[Series]) -> String {
     const LEFT: f64 = 70.0;
     const RIGHT: f64 = 250.0;
     const TOP: f64 = 60.0;
     const HEIGHT: f64 = 260.0;
-    let greatest = lines.iter().flat_map(|line| &line.values).copied().fold(1.0, f64::max);
-    let step = round_step(greatest / 4.0);
-    let top = (greatest / step).ceil() * step;
+    let max = series.iter().flat_map(|series| &series.values).copied().fold(1.0, f64::max);
+    let step = round_step(max / 4.0);
+    let top = (max / step).ceil() * step;
     let width = WIDTH - LEFT - RIGHT;
-    let x = |place: usize| LEFT + width * place as f64 / (places.len().max(2) - 1) as f64;
+    let x = |index: usize| LEFT + width * index as f64 / (x_labels.len().max(2) - 1) as f64;
     let y = |value: f64| TOP + HEIGHT * (1.0 - value / top);
     let mut body = String::new();
     for mark in 0..=(top / step) as u32 {
         let value = f64::from(mark) * step;
         let (height, end) = (y(value), LEFT + width);
-        put(&mut body, &format!("<path d=\"M{LEFT} {height:.1}H{end:.1}\" stroke=\"{GREY}\"/>"));
+        push_element(&mut body, &format!("<path d=\"M{LEFT} {height:.1}H{end:.1}\" stroke=\"{GREY}\"/>"));
         text(&mut body, LEFT - 8.0, height + 4.0, "end", 12, false, &thousands(value));
     }
-    for (place, name) in places.iter().enumerate() {
-        text(&mut body, x(place), TOP + HEIGHT + 20.0, "middle", 12, false, name);
+    for (index, label) in x_labels.iter().enumerate() {
+        text(&mut body, x(index), TOP + HEIGHT + 20.0, "middle", 12, false, label);
     }
-    let mut labels: Vec<(f64, &Line)> =
-        lines.iter().filter_map(|line| Some((y(*line.values.last()?) + 4.0, line))).collect();
-    labels.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut labels: Vec<(f64, &Series)> =
+        series.iter().filter_map(|series| Some((y(*series.values.last()?) + 4.0, series))).collect();
+    labels.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut lowest = 0.0_f64;
-    for (height, line) in labels {
-        let points: Vec<String> =
-            line.values.iter().enumerate().map(|(place, value)| format!("{:.1} {:.1}", x(place), y(*value))).collect();
-        let (points, color) = (points.join("L"), line.color);
-        let dashes = if line.is_dashed { " stroke-dasharray=\"6 4\"" } else { "" };
-        put(
+    for (height, series) in labels {
+        let points: Vec<String> = series
+            .values
+            .iter()
+            .enumerate()
+            .map(|(index, value)| format!("{:.1} {:.1}", x(index), y(*value)))
+            .collect();
+        let (points, color) = (points.join("L"), series.color);
+        let dashes = if series.is_dashed { " stroke-dasharray=\"6 4\"" } else { "" };
+        push_element(
             &mut body,
             &format!("<path d=\"M{points}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2.5\"{dashes}/>"),
         );
-        // Labels keep clear of each other.
+        // Labels do not overlap.
         lowest = height.max(lowest + 16.0);
-        text(&mut body, LEFT + width + 10.0, lowest, "start", 12, false, &line.label);
+        text(&mut body, LEFT + width + 10.0, lowest, "start", 12, false, &series.label);
     }
     page(title, TOP + HEIGHT + 36.0, &body)
 }
 
-/// 1, 2 or 5, and noughts.
-fn round_step(about: f64) -> f64 {
-    let power = 10_f64.powf(about.log10().floor());
-    [1.0, 2.0, 5.0].into_iter().map(|digit| digit * power).find(|step| *step >= about).unwrap_or(10.0 * power)
+/// The smallest step of the form 1, 2 or 5 times a power of ten that is at least `min`.
+fn round_step(min: f64) -> f64 {
+    let power = 10_f64.powf(min.log10().floor());
+    [1.0, 2.0, 5.0].into_iter().map(|digit| digit * power).find(|step| *step >= min).unwrap_or(10.0 * power)
 }
 
-/// A number with commas, such as `12,345`.
+/// Formats a number with commas, such as `12,345`.
 pub fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -109,12 +114,12 @@ pub fn thousands(value: f64) -> String {
 
 fn text(body: &mut String, x: f64, y: f64, anchor: &str, size: u32, is_bold: bool, text: &str) {
     let weight = if is_bold { " font-weight=\"bold\"" } else { "" };
-    let place = format!("x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\"");
-    put(body, &format!("<text {place} font-size=\"{size}\"{weight} {FONT}>{text}</text>"));
+    let position = format!("x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\"");
+    push_element(body, &format!("<text {position} font-size=\"{size}\"{weight} {FONT}>{text}</text>"));
 }
 
-fn put(body: &mut String, element: &str) {
-    // A String takes whatever is written.
+fn push_element(body: &mut String, element: &str) {
+    // Writing to a String cannot fail.
     let _ = writeln!(body, "{element}");
 }
 
@@ -133,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_easy_to_read() {
+    fn numbers_have_commas_and_steps_are_round() {
         let shown = [0.0, 999.4, 1000.0, 1_234_567.0].map(thousands);
         assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([1.1, 3.0, 7000.0].map(round_step).map(thousands), ["2", "5", "10,000"]);

@@ -1,16 +1,16 @@
-//! What processes cost: processor time and memory, from `/proc`.
+//! Processor time and memory of processes, from `/proc`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-/// Linux counts processor time in hundredths of a second, on all its machines.
+/// Linux reports processor time in hundredths of a second on all architectures.
 const TICK: Duration = Duration::from_millis(10);
 const PAGE: u64 = 4096;
 
-/// The processor time of a process and of all that descend from it, in the system and outside.
-pub fn used(root: u32) -> Duration {
-    let all = running();
+/// The user and system time of a process and all its descendants.
+pub fn time(root: u32) -> Duration {
+    let all = all();
     let mut family = BTreeSet::from([root]);
     loop {
         let before = family.len();
@@ -23,13 +23,14 @@ pub fn used(root: u32) -> Duration {
     TICK * ticks
 }
 
-/// The memory that a process has in use, in bytes.
+/// The resident memory of a process, in bytes.
 ///
 /// # Panics
-/// When there is no such process.
+/// If the process does not exist.
 pub fn memory(process: u32) -> u64 {
-    let pages = fs::read_to_string(format!("/proc/{process}/statm")).expect("a process that runs");
-    let resident = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("its resident pages");
+    let pages = fs::read_to_string(format!("/proc/{process}/statm")).expect("a running process");
+    let resident =
+        pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number of resident pages");
     resident * PAGE
 }
 
@@ -39,16 +40,16 @@ struct Process {
     ticks: u32,
 }
 
-fn running() -> Vec<Process> {
-    let entries = fs::read_dir("/proc").expect("a system with /proc");
+fn all() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").expect("cannot read /proc");
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     ids.filter_map(process).collect()
 }
 
-/// One of them, unless it is gone.
+/// Reads a process. Returns `None` if it has ended.
 fn process(id: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // After the name, which is in parentheses and may be anything, beginning with the third field.
+    // The fields from the third on. The second is the name in parentheses, which may contain any character.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u32>().ok();
     Some(Process { id, parent: number(4)?, ticks: number(14)? + number(15)? })

@@ -1,46 +1,48 @@
-//! One measurement, and what is made of several.
+//! The figures of one measurement, and the median of several.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::visitors::Outcome;
+use crate::visitors::Measured;
 
-/// What one server did for one route, for some seconds.
+/// The figures of one server and one route.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Figures {
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
-    /// Half of the answers came within so many milliseconds.
+    /// The median latency, in milliseconds.
     pub p50: f64,
-    /// All but one in a hundred.
+    /// The 99th percentile of the latency, in milliseconds.
     pub p99: f64,
-    /// Processor time for a request, in microseconds: the server's, and apart from it the database's.
+    /// The server's processor time per request, in microseconds.
     pub cpu: f64,
+    /// The database's processor time per request, in microseconds.
     pub database_cpu: f64,
-    /// The share of increments that were answered and are not there.
+    /// The share of confirmed increments that are missing.
     pub lost: f64,
-    /// The share of requests whose answer said that the server failed.
+    /// The share of requests with a 5xx response.
     pub failed: f64,
 }
 
-/// Processor time used so far, of the server and of the database.
-pub type Used = [std::time::Duration; 2];
+/// The processor time used so far: of the server, and of the database.
+pub type CpuTimes = [std::time::Duration; 2];
 
 impl Figures {
-    pub fn of(outcome: &Outcome<Used>) -> Self {
-        let tally = &outcome.tally;
+    pub fn of(measured: &Measured<CpuTimes>) -> Self {
+        let tally = &measured.tally;
         let requests = tally.latencies.len() as f64;
-        let [before, after] = outcome.samples;
-        let micros = |which: usize| after[which].saturating_sub(before[which]).as_secs_f64() * 1e6 / requests.max(1.0);
+        let [before, after] = measured.samples;
+        let micros =
+            |process: usize| after[process].saturating_sub(before[process]).as_secs_f64() * 1e6 / requests.max(1.0);
         Self {
-            rate: requests / outcome.duration.as_secs_f64(),
+            rate: requests / measured.duration.as_secs_f64(),
             p50: percentile(&tally.latencies, 0.5),
             p99: percentile(&tally.latencies, 0.99),
             cpu: micros(0),
             database_cpu: micros(1),
-            lost: share(tally.lost, tally.answered),
-            failed: share(tally.failed, tally.answered + tally.failed),
+            lost: share(tally.lost, tally.succeeded),
+            failed: share(tally.failed, tally.succeeded + tally.failed),
         }
     }
 }
@@ -60,29 +62,29 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// In milliseconds, of sorted nanoseconds.
+/// A percentile of sorted nanoseconds, in milliseconds.
 fn percentile(sorted: &[u32], share: f64) -> f64 {
-    let place = (sorted.len() as f64 * share) as usize;
-    sorted.get(place).map_or(0.0, |nanos| f64::from(*nanos) / 1e6)
+    let index = (sorted.len() as f64 * share) as usize;
+    sorted.get(index).map_or(0.0, |nanos| f64::from(*nanos) / 1e6)
 }
 
-/// The middle of several, with the least and the greatest.
+/// The median of several values, with their minimum and maximum.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Median {
-    pub middle: f64,
-    pub least: f64,
-    pub greatest: f64,
+    pub value: f64,
+    pub min: f64,
+    pub max: f64,
 }
 
 impl Median {
-    /// `None` of nothing.
+    /// Returns `None` if there are no values.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        let (&least, &greatest) = (values.first()?, values.last()?);
+        let (&min, &max) = (values.first()?, values.last()?);
         let half = values.len() / 2;
-        let middle = if values.len() % 2 == 1 { values[half] } else { f64::midpoint(values[half - 1], values[half]) };
-        Some(Self { middle, least, greatest })
+        let value = if values.len() % 2 == 1 { values[half] } else { f64::midpoint(values[half - 1], values[half]) };
+        Some(Self { value, min, max })
     }
 }
 
@@ -91,9 +93,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_median_is_in_the_middle() {
+    fn the_median_is_the_middle_value_or_the_mean_of_two() {
         assert_eq!(Median::of([]), None);
-        assert_eq!(Median::of([3.0, 1.0, 2.0]), Some(Median { middle: 2.0, least: 1.0, greatest: 3.0 }));
-        assert_eq!(Median::of([4.0, 1.0]), Some(Median { middle: 2.5, least: 1.0, greatest: 4.0 }));
+        assert_eq!(Median::of([3.0, 1.0, 2.0]), Some(Median { value: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(Median::of([4.0, 1.0]), Some(Median { value: 2.5, min: 1.0, max: 4.0 }));
     }
 }

@@ -1,39 +1,42 @@
-//! What becomes of it with many sessions, many connections, large sessions, and with a sweep meanwhile.
+//! Measures many sessions, many connections, large sessions, and requests during a sweep.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cpu;
-use crate::figures::{Figures, Used};
-use crate::fill::{self, Filled};
-use crate::places::{Databases, Place, Store};
+use crate::figures::{CpuTimes, Figures};
+use crate::fill::{self, Sessions};
 use crate::sites::{Server, Site};
-use crate::visitors::{Outcome, Plan, Route, Visitors};
+use crate::stores::{DatabaseServers, Instance, Store};
+use crate::visitors::{Measured, Plan, Route, Visitors};
 
 const SIZES: [usize; 3] = [10_000, 1_000_000, 10_000_000];
 const CONNECTIONS: [usize; 3] = [1, 32, 256];
 const PAYLOADS: [usize; 3] = [100, 1024, 16 * 1024];
-/// The payload where its size is not the matter, in bytes.
+/// The size of the payload if it does not vary, in bytes.
 const PAYLOAD: usize = 200;
+/// The number of expired sessions that a sweep removes.
 const EXPIRED: usize = 1_000_000;
+/// The number of sessions in the measurement of memory.
 const IN_MEMORY: usize = 100_000;
-const USUAL: usize = 32;
+/// The number of connections if it does not vary.
+const DEFAULT_CONNECTIONS: usize = 32;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What to measure.
-pub struct Wanted {
+pub struct Options {
     pub stores: Vec<Store>,
     pub servers: Vec<Server>,
     pub rounds: u32,
     pub seconds: f64,
-    /// By so much is each number of sessions multiplied.
+    /// A factor for each number of sessions.
     pub scale: f64,
 }
 
 /// One measurement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Grown {
+pub struct Measurement {
     pub round: u32,
     pub store: Store,
     pub server: Server,
@@ -45,22 +48,22 @@ pub struct Grown {
     pub figures: Figures,
 }
 
-/// One route before a sweep, while it runs and after it.
+/// The figures of one route before, during and after a sweep.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Swept {
+pub struct Sweep {
     pub store: Store,
     pub route: String,
     pub expired: usize,
-    /// How long the sweep took.
+    /// The duration of the sweep.
     pub seconds: f64,
     pub before: Figures,
     pub during: Figures,
     pub after: Figures,
 }
 
-/// What a session takes in the memory of the server's process.
+/// The memory per session in the server's process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Held {
+pub struct Memory {
     pub server: Server,
     pub sessions: usize,
     pub bytes_each: f64,
@@ -68,41 +71,43 @@ pub struct Held {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Growth {
-    pub grown: Vec<Grown>,
-    pub swept: Vec<Swept>,
-    pub held: Vec<Held>,
+    pub measurements: Vec<Measurement>,
+    pub sweeps: Vec<Sweep>,
+    pub memory: Vec<Memory>,
 }
 
-/// Measures all that is wanted.
-pub fn run(wanted: &Wanted) -> Growth {
+/// Measures everything.
+pub fn run(options: &Options) -> Growth {
     let mut growth = Growth::default();
-    let mut databases = Databases::default();
-    for server in &wanted.servers {
-        if *server != Server::Bare && server.has(Store::Memory) {
-            growth.held.push(held(*server, wanted.scaled(IN_MEMORY)));
+    let mut databases = DatabaseServers::default();
+    for server in &options.servers {
+        if *server != Server::Bare && server.supports(Store::Memory) {
+            growth.memory.push(measure_memory(*server, options.scaled(IN_MEMORY)));
         }
     }
-    for store in wanted.stores.iter().filter(|store| fill::can(**store)) {
-        growth.swept.extend(sweep(wanted, &mut databases, *store));
+    for store in options.stores.iter().filter(|store| fill::is_supported(**store)) {
+        growth.sweeps.extend(measure_sweeps(options, &mut databases, *store));
         for payload in PAYLOADS {
-            Pair::new(wanted, &mut databases, *store, payload).at(
-                wanted,
-                wanted.scaled(SIZES[0]),
-                &[USUAL],
+            Candidates::new(options, &mut databases, *store, payload).measure(
+                options,
+                options.scaled(SIZES[0]),
+                &[DEFAULT_CONNECTIONS],
                 &mut growth,
             );
         }
-        let mut pair = Pair::new(wanted, &mut databases, *store, PAYLOAD);
-        for (size, connections) in SIZES.into_iter().zip([&CONNECTIONS[..], &[USUAL], &[USUAL]]) {
-            pair.at(wanted, wanted.scaled(size), connections, &mut growth);
+        let mut candidates = Candidates::new(options, &mut databases, *store, PAYLOAD);
+        for (size, connections) in
+            SIZES.into_iter().zip([&CONNECTIONS[..], &[DEFAULT_CONNECTIONS], &[DEFAULT_CONNECTIONS]])
+        {
+            candidates.measure(options, options.scaled(size), connections, &mut growth);
         }
     }
     growth
 }
 
-impl Wanted {
+impl Options {
     fn scaled(&self, number: usize) -> usize {
-        // Fewer would meet each other.
+        // With fewer sessions, concurrent requests would often be for the same session.
         ((number as f64 * self.scale) as usize).max(2000)
     }
 
@@ -111,131 +116,129 @@ impl Wanted {
     }
 }
 
-/// The servers that are filled alike and measured in turn.
-struct Pair {
-    halves: Vec<Half>,
-}
+/// The servers that are compared. All have the same sessions.
+struct Candidates(Vec<Candidate>);
 
-struct Half {
+struct Candidate {
     server: Server,
-    place: Place,
-    filled: Filled,
+    instance: Instance,
+    sessions: Sessions,
     visitors: Visitors,
 }
 
-impl Pair {
-    fn new(wanted: &Wanted, databases: &mut Databases, store: Store, payload: usize) -> Self {
+impl Candidates {
+    fn new(options: &Options, databases: &mut DatabaseServers, store: Store, payload: usize) -> Self {
         let servers = [Server::HandWritten, Server::SessionRocket];
-        let halves = servers.into_iter().filter(|server| wanted.servers.contains(server)).map(|server| {
-            let place = databases.place(store);
-            let filled = Filled::new(server, store, &place, payload);
-            Half { server, place, filled, visitors: fill::visitors() }
+        let candidates = servers.into_iter().filter(|server| options.servers.contains(server)).map(|server| {
+            let instance = databases.create(store);
+            let sessions = Sessions::new(server, store, &instance, payload);
+            Candidate { server, instance, sessions, visitors: fill::visitors() }
         });
-        Self { halves: halves.collect() }
+        Self(candidates.collect())
     }
 
-    /// Fills up to so many sessions, and measures each over so many connections.
-    fn at(&mut self, wanted: &Wanted, sessions: usize, connections: &[usize], growth: &mut Growth) {
-        for half in &mut self.halves {
-            half.filled.grow(sessions);
-            half.visitors.grow(sessions);
+    /// Adds sessions up to a total, and measures each server with each number of connections.
+    fn measure(&mut self, options: &Options, sessions: usize, connections: &[usize], growth: &mut Growth) {
+        for candidate in &mut self.0 {
+            candidate.sessions.grow(sessions);
+            candidate.visitors.grow(sessions);
         }
-        for round in 1..=wanted.rounds {
-            for half in &mut self.halves {
-                half.measure(wanted, round, connections, &mut growth.grown);
+        for round in 1..=options.rounds {
+            for candidate in &mut self.0 {
+                candidate.measure(options, round, connections, &mut growth.measurements);
             }
         }
     }
 }
 
-impl Half {
-    fn measure(&mut self, wanted: &Wanted, round: u32, connections: &[usize], grown: &mut Vec<Grown>) {
-        let site = Site::start(self.server, &self.place.url);
-        self.filled.remind();
+impl Candidate {
+    fn measure(&mut self, options: &Options, round: u32, connections: &[usize], measurements: &mut Vec<Measurement>) {
+        let site = Site::start(self.server, &self.instance.url);
+        self.sessions.warm_page_cache();
         for connections in connections {
             for route in [Route::Get, Route::Count] {
-                let plan = wanted.plan(*connections);
-                let outcome = self.visitors.measure(site.port, route, plan, || used(&site, &self.place));
-                outcome.assert_kept(self.server);
-                let one = Grown {
+                let plan = options.plan(*connections);
+                let measured = self.visitors.measure(site.port, route, plan, || cpu_times(&site, &self.instance));
+                measured.assert_no_lost_updates(self.server);
+                let measurement = Measurement {
                     round,
-                    store: self.filled.store,
+                    store: self.sessions.store,
                     server: self.server,
                     route: route.path()[1..].to_owned(),
                     sessions: self.visitors.number(),
-                    payload: self.filled.payload,
+                    payload: self.sessions.payload,
                     connections: *connections,
-                    figures: Figures::of(&outcome),
+                    figures: Figures::of(&measured),
                 };
-                println!("{one}");
-                grown.push(one);
+                println!("{measurement}");
+                measurements.push(measurement);
             }
         }
     }
 }
 
-fn used(site: &Site, place: &Place) -> Used {
-    [cpu::used(site.process()), place.database.map(cpu::used).unwrap_or_default()]
+fn cpu_times(site: &Site, instance: &Instance) -> CpuTimes {
+    [cpu::time(site.process()), instance.database.map(cpu::time).unwrap_or_default()]
 }
 
-/// A sweep of many expired sessions while others are used.
-fn sweep(wanted: &Wanted, databases: &mut Databases, store: Store) -> Vec<Swept> {
-    if !wanted.servers.contains(&Server::SessionRocket) {
+/// Measures each route before, during and after a sweep of many expired sessions.
+fn measure_sweeps(options: &Options, databases: &mut DatabaseServers, store: Store) -> Vec<Sweep> {
+    if !options.servers.contains(&Server::SessionRocket) {
         return Vec::new();
     }
     let mut all = Vec::new();
     for route in [Route::Get, Route::Count] {
-        let place = databases.place(store);
-        let mut filled = Filled::new(Server::SessionRocket, store, &place, PAYLOAD);
-        let (live, expired) = (wanted.scaled(SIZES[0]), wanted.scaled(EXPIRED));
-        filled.grow(live);
-        filled.add_expired(expired);
+        let instance = databases.create(store);
+        let mut sessions = Sessions::new(Server::SessionRocket, store, &instance, PAYLOAD);
+        let (live, expired) = (options.scaled(SIZES[0]), options.scaled(EXPIRED));
+        sessions.grow(live);
+        sessions.add_expired(expired);
         let mut visitors = fill::visitors();
         visitors.grow(live);
-        let measure = |site: &Site, visitors: &mut Visitors, plan: Plan| -> Outcome<Used> {
-            let outcome = visitors.measure(site.port, route, plan, || used(site, &place));
-            outcome.assert_kept(Server::SessionRocket);
-            outcome
+        let measure = |site: &Site, visitors: &mut Visitors, plan: Plan| -> Measured<CpuTimes> {
+            let measured = visitors.measure(site.port, route, plan, || cpu_times(site, &instance));
+            measured.assert_no_lost_updates(Server::SessionRocket);
+            measured
         };
-        let plan = wanted.plan(USUAL);
-        let site = Site::start_with(Server::SessionRocket, &place.url, &[]);
+        let plan = options.plan(DEFAULT_CONNECTIONS);
+        let site = Site::start_with(Server::SessionRocket, &instance.url, &[]);
         let before = measure(&site, &mut visitors, plan);
         drop(site);
         let site =
-            Site::start_with(Server::SessionRocket, &place.url, &[("ROCKET_SESSION", "{sweep_interval=\"1 s\"}")]);
-        // The second in which it begins is not counted.
+            Site::start_with(Server::SessionRocket, &instance.url, &[("ROCKET_SESSION", "{sweep_interval=\"1 s\"}")]);
+        // The warm-up: the second in which the sweep starts is not measured.
         measure(&site, &mut visitors, Plan { duration: Duration::ZERO, ..plan });
         let step = Plan { warm_up: Duration::ZERO, duration: Duration::from_millis(250), ..plan };
         let mut during = measure(&site, &mut visitors, step);
-        while filled.has_expired() {
+        while sessions.has_expired() {
             during.extend(measure(&site, &mut visitors, step));
         }
         let after = measure(&site, &mut visitors, plan);
         let seconds = during.duration.as_secs_f64() + WARM_UP.as_secs_f64();
-        let [before, during, after] = [before, during, after].map(|outcome| Figures::of(&outcome));
-        let swept = Swept { store, route: route.path()[1..].to_owned(), expired, seconds, before, during, after };
-        println!("{swept}");
-        all.push(swept);
+        let [before, during, after] = [before, during, after].map(|measured| Figures::of(&measured));
+        let sweep = Sweep { store, route: route.path()[1..].to_owned(), expired, seconds, before, during, after };
+        println!("{sweep}");
+        all.push(sweep);
         drop(site);
     }
     all
 }
 
-/// The growth of the process by so many sessions.
-fn held(server: Server, sessions: usize) -> Held {
+/// Measures the growth of a server's process per session.
+fn measure_memory(server: Server, sessions: usize) -> Memory {
     let site = Site::start(server, "memory:");
-    // What the first requests take has nothing to do with the number of sessions.
+    // The first requests also allocate memory that does not depend on the number of sessions.
     Visitors::new(site.port, 1000);
     let before = cpu::memory(site.process());
     let sessions = sessions - 1000;
     Visitors::new(site.port, sessions);
     let bytes = cpu::memory(site.process()).saturating_sub(before);
-    let held = Held { server, sessions, bytes_each: bytes as f64 / sessions as f64 };
-    println!("memory of {sessions} sessions in {}: {:.0} bytes each", server.name(), held.bytes_each);
-    held
+    let memory = Memory { server, sessions, bytes_each: bytes as f64 / sessions as f64 };
+    println!("memory of {sessions} sessions in {}: {:.0} bytes each", server.name(), memory.bytes_each);
+    memory
 }
 
-impl std::fmt::Display for Grown {
+impl std::fmt::Display for Measurement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { round, store, server, route, sessions, payload, connections, figures } = self;
         let (store, server) = (store.name(), server.name());
@@ -243,7 +246,7 @@ impl std::fmt::Display for Grown {
     }
 }
 
-impl std::fmt::Display for Swept {
+impl std::fmt::Display for Sweep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { store, route, expired, seconds, before, during, after } = self;
         writeln!(f, "sweep of {expired} in {seconds:.1} s, {} {route}", store.name())?;

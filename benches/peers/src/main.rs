@@ -1,4 +1,4 @@
-//! Sessions under load, beside hand-written code and other libraries. See README.md.
+//! Measures sessions under load, compared with hand-written code and other libraries. See README.md.
 
 mod args;
 mod chart;
@@ -9,16 +9,16 @@ mod growth;
 mod load;
 mod page;
 mod peers;
-mod places;
 mod random;
 mod results;
 mod sites;
+mod stores;
 mod visitors;
 
 use std::env;
 use std::process::ExitCode;
 
-use args::{Args, USAGE, What};
+use args::{Args, Task, USAGE};
 use results::{Results, Run};
 
 fn main() -> ExitCode {
@@ -31,21 +31,21 @@ fn main() -> ExitCode {
         }
     };
     let mut results = Results::read();
-    if args.what != What::Page {
+    if args.task != Task::Page {
         sites::build(&args.servers);
     }
-    match args.what {
-        What::Peers => {
+    match args.task {
+        Task::Peers => {
             let figures = peers::run(&args.peers());
             results.peers = Some(Run::new(&given, args.seconds, args.rounds, figures));
         }
-        What::Growth => {
+        Task::Growth => {
             let figures = growth::run(&args.growth());
             results.growth = Some(Run::new(&given, args.seconds, args.rounds, figures));
         }
-        What::Page => {}
+        Task::Page => {}
     }
-    if args.writes {
+    if args.writes_page {
         results.write();
         page::write(&results);
     }

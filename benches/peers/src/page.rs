@@ -1,4 +1,4 @@
-//! `docs/performance.md` and its charts, from the figures of both runs.
+//! Writes `docs/performance.md` and its charts from the results of both runs.
 
 mod growth;
 mod peers;
@@ -11,23 +11,23 @@ use crate::sites::Server;
 const HEAD: &str = "\
 # Performance
 
-What sessions cost: beside code written by hand, and beside other libraries. Written by `cargo xtask bench --peers` and
-`cargo xtask bench --growth`, from [these figures](performance/results.json). What is measured, and how, is in
-[benches/peers](../benches/peers).
+What sessions cost, compared with hand-written code and other libraries. `cargo xtask bench --peers` and `cargo xtask bench
+--growth` write this page from [these results](performance/results.json). [benches/peers](../benches/peers) says what is
+measured, and how.
 
-Ratios carry over to other machines, absolute figures do not. The server, the database and the load share one machine
-and its cores: what the database saves, the server can use. Above about 100,000 requests a second the load itself is
-the limit, and ratios there are closer to 1 than they would be.
+Ratios carry over to other machines; absolute figures do not. The server, the database and the load share one machine and
+its cores, so the server can use what the database saves. Above about 100,000 requests a second, the load itself is the
+limit, so those ratios are too close to 1.
 
 ";
 
-/// What a reader of the figures may ask.
+/// The hand-written text above the figures.
 const NOTES: &str = include_str!("../notes.md");
 
-/// Writes the page, and the charts it shows.
+/// Writes the page and its charts.
 ///
 /// # Panics
-/// When they cannot be written.
+/// If a file cannot be written.
 pub fn write(results: &Results) {
     let mut page = HEAD.to_owned() + NOTES;
     if let Some(run) = &results.peers {
@@ -36,24 +36,24 @@ pub fn write(results: &Results) {
     if let Some(run) = &results.growth {
         page += &growth::section(run);
     }
-    results::put(&results::docs().join("performance.md"), &(page.trim_end().to_owned() + "\n"));
+    results::write_doc(&results::docs().join("performance.md"), &(page.trim_end().to_owned() + "\n"));
 }
 
-fn put_chart(name: &str, svg: &str) {
-    results::put(&results::docs().join("performance").join(name), svg);
+fn write_chart(name: &str, svg: &str) {
+    results::write_doc(&results::docs().join("performance").join(name), svg);
 }
 
-/// How and where a run was made.
-fn run<T>(run: &Run<T>) -> String {
+/// The command, date, machine and versions of a run.
+fn run_details<T>(run: &Run<T>) -> String {
     let Run { command, date, machine, versions, seconds, rounds, .. } = run;
     format!(
         "`{command}`, {date}.\n\
-         Rounds: {rounds}. Seconds for each figure: {seconds}, after 1 of warm-up.\n\n\
+         Rounds: {rounds}. Seconds per measurement: {seconds}, after a warm-up of 1.\n\n\
          - Machine: {machine}\n- Versions: {versions}\n\n"
     )
 }
 
-/// A table in Markdown: its head, then its rows.
+/// Formats a Markdown table.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for row in rows {
@@ -62,24 +62,24 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     table + "\n"
 }
 
-/// Requests a second: the median, the least and the greatest; and how many failed, if any did.
+/// Formats requests per second: the median, the minimum and the maximum, and the share of failed requests, if any.
 fn rate(median: Option<Median>, failed: Option<Median>) -> String {
-    let Some(Median { middle, least, greatest }) = median else { return "–".to_owned() };
-    let rate = format!("**{}** ({}–{})", thousands(middle), thousands(least), thousands(greatest));
-    match failed.filter(|failed| failed.greatest > 0.0) {
-        Some(failed) => format!("{rate}, up to {:.2} % failed", failed.greatest * 100.0),
+    let Some(Median { value, min, max }) = median else { return "–".to_owned() };
+    let rate = format!("**{}** ({}–{})", thousands(value), thousands(min), thousands(max));
+    match failed.filter(|failed| failed.max > 0.0) {
+        Some(failed) => format!("{rate}, up to {:.2} % failed", failed.max * 100.0),
         None => rate,
     }
 }
 
-/// Requests a second: the median alone.
-fn middle(median: Option<Median>) -> String {
-    median.map_or("–".to_owned(), |median| thousands(median.middle))
+/// Formats requests per second: the median only.
+fn median_rate(median: Option<Median>) -> String {
+    median.map_or("–".to_owned(), |median| thousands(median.value))
 }
 
-/// A figure with so many decimal places.
+/// Formats a figure with a number of decimal places.
 fn number(median: Option<Median>, places: usize) -> String {
-    median.map_or("–".to_owned(), |median| format!("{:.places$}", median.middle))
+    median.map_or("–".to_owned(), |median| format!("{:.places$}", median.value))
 }
 
 fn color(server: Server) -> &'static str {

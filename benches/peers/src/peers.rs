@@ -1,21 +1,21 @@
-//! The servers side by side: rounds in which each has its turn.
+//! Compares the servers, in rounds that measure every server on every store.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cpu;
-use crate::figures::{Figures, Used};
-use crate::places::{Databases, Place, Store};
+use crate::figures::{CpuTimes, Figures};
 use crate::sites::{Server, Site};
+use crate::stores::{DatabaseServers, Instance, Store};
 use crate::visitors::{Cookies, Plan, Route, Visitors};
 
-/// The number of sessions, unless `--sessions` says otherwise.
+/// The default of `--sessions`.
 pub const SESSIONS: usize = 2000;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What to measure.
-pub struct Wanted {
+pub struct Options {
     pub stores: Vec<Store>,
     pub servers: Vec<Server>,
     pub rounds: u32,
@@ -24,26 +24,26 @@ pub struct Wanted {
     pub connections: usize,
 }
 
-/// One measurement of a run.
+/// One measurement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Measured {
+pub struct Measurement {
     pub round: u32,
     pub store: Store,
     pub server: Server,
-    /// Without the slash.
+    /// The path without the slash.
     pub route: String,
     pub connections: usize,
     #[serde(flatten)]
     pub figures: Figures,
 }
 
-/// Measures all that is wanted, round by round.
-pub fn run(wanted: &Wanted) -> Vec<Measured> {
-    let mut databases = Databases::default();
+/// Measures everything, round by round.
+pub fn run(options: &Options) -> Vec<Measurement> {
+    let mut databases = DatabaseServers::default();
     let mut all = Vec::new();
-    for round in 1..=wanted.rounds {
-        for store in &wanted.stores {
-            Turn { wanted, round, store: *store, databases: &mut databases, all: &mut all }.take();
+    for round in 1..=options.rounds {
+        for store in &options.stores {
+            Turn { options, round, store: *store, databases: &mut databases, all: &mut all }.run();
         }
     }
     all
@@ -51,93 +51,93 @@ pub fn run(wanted: &Wanted) -> Vec<Measured> {
 
 /// One store in one round.
 struct Turn<'a> {
-    wanted: &'a Wanted,
+    options: &'a Options,
     round: u32,
     store: Store,
-    databases: &'a mut Databases,
-    all: &'a mut Vec<Measured>,
+    databases: &'a mut DatabaseServers,
+    all: &'a mut Vec<Measurement>,
 }
 
 impl Turn<'_> {
-    fn take(mut self) {
+    fn run(mut self) {
         let cookies = self.cookies();
-        self.bare(cookies.clone());
+        self.measure_bare(cookies.clone());
         let servers: Vec<Server> =
-            self.wanted.servers.iter().copied().filter(|server| server.has(self.store)).collect();
+            self.options.servers.iter().copied().filter(|server| server.supports(self.store)).collect();
         for server in servers {
             if server != Server::Bare {
-                self.server(server);
+                self.measure_server(server);
             }
         }
-        self.bare(cookies);
+        self.measure_bare(cookies);
     }
 
-    /// What a browser sends to our server, for the one without sessions.
+    /// The cookies of session-rocket, for the requests to the server without sessions.
     fn cookies(&mut self) -> Vec<String> {
-        let place = self.databases.place(if self.store.is_cookie() { self.store } else { Store::Memory });
-        let site = Site::start(Server::SessionRocket, &place.url);
-        Visitors::new(site.port, self.wanted.sessions).into_cookies()
+        let instance = self.databases.create(if self.store.is_cookie() { self.store } else { Store::Memory });
+        let site = Site::start(Server::SessionRocket, &instance.url);
+        Visitors::new(site.port, self.options.sessions).into_cookies()
     }
 
-    fn bare(&mut self, cookies: Vec<String>) {
-        if !self.wanted.servers.contains(&Server::Bare) {
+    fn measure_bare(&mut self, cookies: Vec<String>) {
+        if !self.options.servers.contains(&Server::Bare) {
             return;
         }
         let site = Site::start(Server::Bare, "");
-        let visitors = &mut Visitors::known(Cookies::Known(cookies), self.wanted.sessions);
+        let visitors = &mut Visitors::with_cookies(Cookies::Stored(cookies), self.options.sessions);
         for path in ["/get", "/count"] {
-            self.measure(Server::Bare, &site, None, visitors, Route::Bare(path), self.wanted.connections);
+            self.measure(Server::Bare, &site, None, visitors, Route::Bare(path), self.options.connections);
         }
     }
 
-    fn server(&mut self, server: Server) {
-        let place = self.databases.place(self.store);
-        let site = Site::start(server, &place.url);
-        let visitors = &mut Visitors::new(site.port, self.wanted.sessions);
+    fn measure_server(&mut self, server: Server) {
+        let instance = self.databases.create(self.store);
+        let site = Site::start(server, &instance.url);
+        let visitors = &mut Visitors::new(site.port, self.options.sessions);
         let count = if self.store.is_cookie() { Route::CountSealed } else { Route::Count };
         for route in [Route::Get, count] {
-            self.measure(server, &site, Some(&place), visitors, route, self.wanted.connections);
+            self.measure(server, &site, Some(&instance), visitors, route, self.options.connections);
         }
-        if server.keeps_updates() && !self.store.is_cookie() {
-            let pair = (server == Server::HandWritten).then_some(Route::LoadAndSave);
-            for route in [Route::Get, Route::Count].into_iter().chain(pair) {
-                self.measure(server, &site, Some(&place), visitors, route, 1);
+        if server.must_keep_updates() && !self.store.is_cookie() {
+            let load_and_save = (server == Server::HandWritten).then_some(Route::LoadAndSave);
+            for route in [Route::Get, Route::Count].into_iter().chain(load_and_save) {
+                self.measure(server, &site, Some(&instance), visitors, route, 1);
             }
         }
         drop(site);
-        self.databases.remove(place);
+        self.databases.remove(instance);
     }
 
     fn measure(
         &mut self,
         server: Server,
         site: &Site,
-        place: Option<&Place>,
+        instance: Option<&Instance>,
         visitors: &mut Visitors,
         route: Route,
         connections: usize,
     ) {
-        let plan = Plan { connections, warm_up: WARM_UP, duration: Duration::from_secs_f64(self.wanted.seconds) };
-        let database = place.and_then(|place| place.database);
-        let used = || -> Used { [cpu::used(site.process()), database.map(cpu::used).unwrap_or_default()] };
-        let outcome = visitors.measure(site.port, route, plan, used);
-        if server.keeps_updates() && route != Route::LoadAndSave {
-            outcome.assert_kept(server);
+        let plan = Plan { connections, warm_up: WARM_UP, duration: Duration::from_secs_f64(self.options.seconds) };
+        let database = instance.and_then(|instance| instance.database);
+        let cpu_times = || -> CpuTimes { [cpu::time(site.process()), database.map(cpu::time).unwrap_or_default()] };
+        let measured = visitors.measure(site.port, route, plan, cpu_times);
+        if server.must_keep_updates() && route != Route::LoadAndSave {
+            measured.assert_no_lost_updates(server);
         }
-        let measured = Measured {
+        let measurement = Measurement {
             round: self.round,
             store: self.store,
             server,
             route: route.path()[1..].to_owned(),
             connections,
-            figures: Figures::of(&outcome),
+            figures: Figures::of(&measured),
         };
-        println!("{measured}");
-        self.all.push(measured);
+        println!("{measurement}");
+        self.all.push(measurement);
     }
 }
 
-impl std::fmt::Display for Measured {
+impl std::fmt::Display for Measurement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { round, store, server, route, connections, figures } = self;
         let (store, server) = (store.name(), server.name());

@@ -1,4 +1,4 @@
-//! Numbers that look random, the same in each run: what is picked costs the load next to nothing.
+//! A fast pseudo-random generator with the same numbers in each run.
 
 /// `SplitMix64`.
 pub struct Random(u64);
@@ -13,14 +13,14 @@ impl Random {
         mix(self.0)
     }
 
-    /// Below `limit`.
+    /// Returns a number below `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         let wide = u128::from(self.next()) * limit as u128;
         usize::try_from(wide >> 64).unwrap_or_default()
     }
 }
 
-/// A number made of `number` that shows no likeness to it.
+/// Hashes a number.
 pub fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -1,4 +1,4 @@
-//! What was measured, when, on what: kept beside the page, so that each half of it can be measured anew.
+//! The results of the last runs, stored next to the page, so that each half of the page can be updated alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::growth::Growth;
-use crate::peers::Measured;
+use crate::peers::Measurement;
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct Results {
-    pub peers: Option<Run<Vec<Measured>>>,
+    pub peers: Option<Run<Vec<Measurement>>>,
     pub growth: Option<Run<Growth>>,
 }
 
-/// One run of the driver.
+/// A run of this program.
 #[derive(Serialize, Deserialize)]
 pub struct Run<T> {
     pub command: String,
@@ -33,7 +33,7 @@ pub struct Run<T> {
 }
 
 impl<T> Run<T> {
-    /// A run that ended now, on this machine.
+    /// Describes a run that ended now, on this machine.
     pub fn new(args: &[String], seconds: f64, rounds: u32, figures: T) -> Self {
         Self {
             command: format!("cargo xtask bench {}", args.join(" ")),
@@ -48,33 +48,33 @@ impl<T> Run<T> {
 }
 
 impl Results {
-    /// Those of the last runs.
+    /// Reads the results of the last runs.
     ///
     /// # Panics
-    /// When they cannot be read.
+    /// If the file is malformed.
     pub fn read() -> Self {
         match fs::read_to_string(path()) {
-            Ok(json) => serde_json::from_str(&json).expect("results.json is as it was written"),
+            Ok(json) => serde_json::from_str(&json).expect("well-formed results.json"),
             Err(_) => Self::default(),
         }
     }
 
-    /// Keeps them for the next run.
+    /// Stores the results for the next run.
     ///
     /// # Panics
-    /// When they cannot be written.
+    /// If the file cannot be written.
     pub fn write(&self) {
-        let json = serde_json::to_string_pretty(self).expect("figures have a form in JSON");
-        put(&path(), &(json + "\n"));
+        let json = serde_json::to_string_pretty(self).expect("results can be serialized");
+        write_doc(&path(), &(json + "\n"));
     }
 }
 
 /// Writes a file of the documentation.
 ///
 /// # Panics
-/// When that fails.
-pub fn put(path: &Path, content: &str) {
-    fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("the folder can be made");
+/// If the file cannot be written.
+pub fn write_doc(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().expect("a file has a folder")).expect("cannot create the folder");
     fs::write(path, content).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
 }
 
@@ -105,7 +105,7 @@ fn machine() -> String {
 }
 
 fn versions() -> String {
-    let mut all = vec![said_by("rustc"), said_by("postgres"), said_by("redis-server"), sqlite()];
+    let mut all = vec![version_of("rustc"), version_of("postgres"), version_of("redis-server"), sqlite()];
     for (lock, names) in [
         ("Cargo.lock", &["rocket", "sqlx", "redis"][..]),
         ("rivals/Cargo.lock", &["rocket_flex_session", "axum", "tower-sessions", "sqlx", "fred"]),
@@ -119,17 +119,17 @@ fn versions() -> String {
     all.join(", ")
 }
 
-fn said_by(program: &str) -> String {
+fn version_of(program: &str) -> String {
     let path = programs::find(program).unwrap_or_else(|_| program.into());
     let output = Command::new(path).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
-    let said = String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned();
-    // `postgres (PostgreSQL) 15.1 (…)`, `Redis server v=7.0 sha=…`, `rustc 1.95.0 (…)`.
-    let version = said.split([' ', '=']).find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    let line = String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned();
+    // For example `postgres (PostgreSQL) 15.1 (…)`, `Redis server v=7.0 sha=…` or `rustc 1.95.0 (…)`.
+    let version = line.split([' ', '=']).find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     format!("{program} {}", version.unwrap_or("unknown"))
 }
 
 fn sqlite() -> String {
-    let version: Result<String, sqlx::Error> = Runtime::new().expect("a runtime can be started").block_on(async {
+    let version: Result<String, sqlx::Error> = Runtime::new().expect("cannot start a runtime").block_on(async {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
         sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await
     });

@@ -1,4 +1,4 @@
-//! The servers under load, each a process of its own.
+//! The servers under load. Each runs in its own process.
 
 use std::env;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::places::Store;
+use crate::stores::Store;
 
-/// How many threads serve.
+/// The number of threads of a server.
 const WORKERS: &str = "2";
-const PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -28,7 +28,7 @@ pub enum Server {
 impl Server {
     pub const ALL: [Self; 5] = [Self::Bare, Self::HandWritten, Self::SessionRocket, Self::Flex, Self::Tower];
 
-    /// The name of its program, and in arguments.
+    /// The name of the program, and the name in arguments.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
@@ -39,7 +39,7 @@ impl Server {
         }
     }
 
-    /// The name readers know it by.
+    /// The name on the page.
     pub fn title(self) -> &'static str {
         match self {
             Self::Bare => "Rocket without sessions",
@@ -50,8 +50,8 @@ impl Server {
         }
     }
 
-    /// Whether it has such a store.
-    pub fn has(self, store: Store) -> bool {
+    /// Whether the server supports a store.
+    pub fn supports(self, store: Store) -> bool {
         match self {
             Self::Bare | Self::SessionRocket => true,
             Self::HandWritten => !matches!(store, Store::Memory | Store::Signed | Store::Encrypted),
@@ -60,8 +60,8 @@ impl Server {
         }
     }
 
-    /// Whether an update must never be lost.
-    pub fn keeps_updates(self) -> bool {
+    /// Whether a lost update is an error.
+    pub fn must_keep_updates(self) -> bool {
         matches!(self, Self::HandWritten | Self::SessionRocket)
     }
 
@@ -73,7 +73,7 @@ impl Server {
 /// Builds the programs of `servers`.
 ///
 /// # Panics
-/// When that fails.
+/// If a build fails.
 pub fn build(servers: &[Server]) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (ours, rivals) = (here.join("Cargo.toml"), here.join("rivals/Cargo.toml"));
@@ -85,8 +85,8 @@ pub fn build(servers: &[Server]) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--release", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target);
         for (name, _) in env::vars_os() {
-            // What cargo tells of this program: some packages are built anew where it differs.
-            if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|told| name.to_string_lossy().starts_with(told)) {
+            // Cargo sets these variables for this program. Some packages are rebuilt if they change.
+            if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 cargo.env_remove(name);
             }
         }
@@ -95,31 +95,31 @@ pub fn build(servers: &[Server]) {
     }
 }
 
-/// Where this program was built.
+/// The target directory of this program.
 fn target() -> PathBuf {
-    let program = env::current_exe().expect("a program has a path");
-    program.ancestors().nth(2).expect("it is in a folder of the target directory").to_owned()
+    let program = env::current_exe().expect("cannot find this program");
+    program.ancestors().nth(2).expect("this program is in the target directory").to_owned()
 }
 
-/// A server that runs until it is dropped.
+/// A running server, stopped on drop.
 pub struct Site {
     process: Child,
     pub port: u16,
 }
 
 impl Site {
-    /// Starts `server` with sessions kept in `store`, and waits until it takes connections.
+    /// Starts `server` with the URL of a store, and waits until it accepts connections.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the server does not start.
     pub fn start(server: Server, store: &str) -> Self {
         Self::start_with(server, store, &[])
     }
 
-    /// The same, with these variables in its environment.
+    /// Starts `server` with these additional environment variables.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the server does not start.
     pub fn start_with(server: Server, store: &str, variables: &[(&str, &str)]) -> Self {
         let folder = if server.is_rival() { target().join("rivals/release") } else { target().join("release") };
         let port = free_port();
@@ -135,8 +135,8 @@ impl Site {
         let mut site = Self { process, port };
         let started = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let ended = site.process.try_wait().expect("a child can be asked after");
-            assert!(ended.is_none() && started.elapsed() < PATIENCE, "{} does not start", server.name());
+            let ended = site.process.try_wait().expect("cannot query a child process");
+            assert!(ended.is_none() && started.elapsed() < START_TIMEOUT, "{} did not start", server.name());
             thread::sleep(Duration::from_millis(5));
         }
         site
@@ -149,7 +149,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // It may have ended already: then there is nothing to stop.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

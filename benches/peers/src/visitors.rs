@@ -1,24 +1,24 @@
-//! Visitors with a session each: their cookies, and the number that each session should hold.
+//! Visitors with one session each: their cookies, and the number that each session should have.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use crate::load::{self, Answer};
+use crate::load::{self, Response};
 use crate::random::Random;
 use crate::sites::Server;
 
-/// What is asked of a server, and what it has to answer.
+/// A route, and the check of its responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// Anything: a server without sessions.
+    /// A path of the server without sessions. The number is not checked.
     Bare(&'static str),
-    /// The number of the session.
+    /// Returns the number of the session.
     Get,
-    /// One more than before, in any order where two requests meet.
+    /// Adds one. Concurrent requests may respond in any order.
     Count,
-    /// As `Count`, by a load and a save.
+    /// As `Count`, with a load and a save.
     LoadAndSave,
-    /// One more than the cookie holds, which is never replaced.
+    /// Returns one more than the cookie has, which is never replaced.
     CountSealed,
 }
 
@@ -33,7 +33,7 @@ impl Route {
     }
 }
 
-/// How much is asked.
+/// The load of one measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub connections: usize,
@@ -41,29 +41,29 @@ pub struct Plan {
     pub duration: Duration,
 }
 
-/// What came of it. `S` is a sample that was taken at the start and at the end of what was measured.
-pub struct Outcome<S> {
+/// The result of one measurement. `S` is a sample taken at its start and at its end.
+pub struct Measured<S> {
     pub duration: Duration,
     pub samples: [S; 2],
     pub tally: Tally,
 }
 
-/// What was answered in all, with the warm-up.
+/// Counts of the responses, including those of the warm-up.
 #[derive(Default)]
 pub struct Tally {
-    /// Of the requests that were measured and succeeded: in nanoseconds, sorted.
+    /// The sorted latencies of successful requests after the warm-up, in nanoseconds.
     pub latencies: Vec<u32>,
-    pub answered: u64,
-    /// Answers that said the server failed, such as 503.
+    pub succeeded: u64,
+    /// The number of 5xx responses.
     pub failed: u64,
-    /// Answers to `/count` that are not above one that came before the request went out.
+    /// The number of responses to `/count` that are not higher than an earlier response.
     stale: u64,
-    /// Increments that were answered, and are not there.
+    /// The number of confirmed increments that are missing.
     pub lost: u64,
 }
 
-impl<S> Outcome<S> {
-    /// Goes on with what was measured next.
+impl<S> Measured<S> {
+    /// Adds the measurement that followed this one.
     pub fn extend(&mut self, next: Self) {
         let [_, last] = next.samples;
         self.samples[1] = last;
@@ -71,15 +71,15 @@ impl<S> Outcome<S> {
         let (tally, next) = (&mut self.tally, next.tally);
         tally.latencies.extend(next.latencies);
         tally.latencies.sort_unstable();
-        tally.answered += next.answered;
+        tally.succeeded += next.succeeded;
         tally.failed += next.failed;
         tally.stale += next.stale;
         tally.lost += next.lost;
     }
 
     /// # Panics
-    /// When an update was lost.
-    pub fn assert_kept(&self, server: Server) {
+    /// If an update was lost.
+    pub fn assert_no_lost_updates(&self, server: Server) {
         let Tally { stale, lost, .. } = self.tally;
         assert!(stale == 0 && lost == 0, "{} lost {lost} updates", server.name());
     }
@@ -87,24 +87,24 @@ impl<S> Outcome<S> {
 
 pub struct Visitors {
     cookies: Cookies,
-    /// What each session holds, at least: where two requests meet, an answer may be of before the other's update.
+    /// The number that each session has at least. With concurrent requests, a response may be older than another update.
     numbers: Vec<u32>,
-    /// Whose numbers have changed since all were read.
-    counted: Vec<usize>,
+    /// The visitors whose numbers have changed since they were last read.
+    changed: Vec<usize>,
 }
 
-/// The cookies of all visitors, or how to get at them.
+/// The cookies of all visitors.
 pub enum Cookies {
-    Known(Vec<String>),
-    /// Too many to keep.
+    Stored(Vec<String>),
+    /// Writes the cookie of a visitor, if there are too many to store.
     Derived(fn(usize, &mut Vec<u8>)),
 }
 
 impl Visitors {
-    /// Makes so many sessions, by a first visit to `/count` each.
+    /// Creates sessions with requests for `/count` that have no cookie.
     ///
     /// # Panics
-    /// When the server does not do that.
+    /// If a response is wrong.
     pub fn new(port: u16, number: usize) -> Self {
         let mut cookies = Vec::with_capacity(number);
         let mut left = number;
@@ -113,20 +113,20 @@ impl Visitors {
             write(request, "/count", |_| {});
             Some(())
         };
-        load::drive(port, 32.min(number), next, |(), answer, _| {
-            assert_eq!((answer.status, answer.body), ("200", "1"), "the answer to a first visit");
-            cookies.push(answer.cookies());
+        load::drive(port, 32.min(number), next, |(), response, _| {
+            assert_eq!((response.status, response.body), ("200", "1"), "the response to a first visit");
+            cookies.push(response.cookies());
         });
         assert!(cookies.iter().all(|cookie| !cookie.is_empty()), "a first visit without a cookie");
-        Self::known(Cookies::Known(cookies), number)
+        Self::with_cookies(Cookies::Stored(cookies), number)
     }
 
-    /// Visitors whose sessions are there already, each with the number 1.
-    pub fn known(cookies: Cookies, number: usize) -> Self {
-        Self { cookies, numbers: vec![1; number], counted: Vec::new() }
+    /// Visitors whose sessions already exist, each with the number 1.
+    pub fn with_cookies(cookies: Cookies, number: usize) -> Self {
+        Self { cookies, numbers: vec![1; number], changed: Vec::new() }
     }
 
-    /// Adds visitors until there are so many, each with the number 1.
+    /// Adds visitors up to a total, each with the number 1.
     pub fn grow(&mut self, number: usize) {
         self.numbers.resize(number, 1);
     }
@@ -137,32 +137,31 @@ impl Visitors {
 
     pub fn into_cookies(self) -> Vec<String> {
         match self.cookies {
-            Cookies::Known(all) => all,
+            Cookies::Stored(all) => all,
             Cookies::Derived(_) => Vec::new(),
         }
     }
 
-    /// How much all sessions should hold.
-    fn expected(&self) -> u64 {
+    /// The sum of the numbers that all sessions should have.
+    fn expected_sum(&self) -> u64 {
         self.numbers.iter().copied().map(u64::from).sum()
     }
 
-    /// Asks for `route` for a while, each time for a visitor picked at random, and checks each answer. `sample` is
-    /// called after the warm-up and at the end.
+    /// Requests `route` for random visitors and checks every response. Calls `sample` after the warm-up and at the end.
     ///
     /// # Panics
-    /// When an answer is wrong.
-    pub fn measure<S>(&mut self, port: u16, route: Route, plan: Plan, sample: impl Fn() -> S) -> Outcome<S> {
+    /// If a response is wrong.
+    pub fn measure<S>(&mut self, port: u16, route: Route, plan: Plan, sample: impl Fn() -> S) -> Measured<S> {
         let start = Instant::now() + plan.warm_up;
         let end = start + plan.duration;
         let (mut samples, is_measured) = (Vec::new(), Cell::new(false));
         let (mut tally, mut random) = (Tally::default(), Random::new());
-        let (held, counts) = (self.expected(), matches!(route, Route::Count | Route::LoadAndSave));
-        let counted = &mut self.counted;
+        let (sum_before, counts) = (self.expected_sum(), matches!(route, Route::Count | Route::LoadAndSave));
+        let changed = &mut self.changed;
         let (count, cookies, numbers) = (self.numbers.len(), &self.cookies, RefCell::new(&mut self.numbers));
         let next = |request: &mut Vec<u8>| {
             let now = Instant::now();
-            // Where answers are rare, the time to measure ends with one.
+            // If responses are rare, the measurement ends with the first response after its time.
             if samples.is_empty() && now >= start || samples.len() == 1 && now >= end {
                 samples.push((now, sample()));
                 is_measured.set(samples.len() == 1);
@@ -174,40 +173,40 @@ impl Visitors {
             write(request, route.path(), |request| cookies.put(visitor, request));
             Some((visitor, numbers.borrow()[visitor]))
         };
-        load::drive(port, plan.connections, next, |(visitor, known), answer, latency| {
-            let number = tally.take(route, known, answer, is_measured.get().then_some(latency));
+        load::drive(port, plan.connections, next, |(visitor, known), response, latency| {
+            let number = tally.check(route, known, response, is_measured.get().then_some(latency));
             if counts {
                 let mut numbers = numbers.borrow_mut();
                 numbers[visitor] = numbers[visitor].max(number.unwrap_or_default());
-                counted.push(visitor);
+                changed.push(visitor);
             }
         });
-        let [(from, before), (to, after)] = samples.try_into().ok().expect("a start and an end");
-        let is_lost = |kept: u64| (held + tally.answered).saturating_sub(kept);
-        tally.lost = if counts { is_lost(self.sum(port)) } else { 0 };
+        let [(from, before), (to, after)] = samples.try_into().ok().expect("a sample at the start and at the end");
+        let expected = sum_before + tally.succeeded;
+        tally.lost = if counts { expected.saturating_sub(self.read_changed(port)) } else { 0 };
         tally.latencies.sort_unstable();
-        Outcome { duration: to - from, samples: [before, after], tally }
+        Measured { duration: to - from, samples: [before, after], tally }
     }
 
-    /// Reads the sessions that were counted in, takes over what they hold, and says how much all hold.
+    /// Reads the changed sessions, and returns the sum of the numbers of all sessions.
     ///
     /// # Panics
-    /// When the server does not say.
-    fn sum(&mut self, port: u16) -> u64 {
-        self.counted.sort_unstable();
-        self.counted.dedup();
-        let (mut visitors, cookies, numbers) = (self.counted.drain(..), &self.cookies, &mut self.numbers);
+    /// If a response is wrong.
+    fn read_changed(&mut self, port: u16) -> u64 {
+        self.changed.sort_unstable();
+        self.changed.dedup();
+        let (mut visitors, cookies, numbers) = (self.changed.drain(..), &self.cookies, &mut self.numbers);
         let next = |request: &mut Vec<u8>| {
             let visitor = visitors.next()?;
             write(request, "/get", |request| cookies.put(visitor, request));
             Some(visitor)
         };
-        load::drive(port, 32, next, |visitor, answer, _| {
-            assert_eq!(answer.status, "200", "the status of /get");
-            numbers[visitor] = answer.body.parse().expect("/get answers a number");
+        load::drive(port, 32, next, |visitor, response, _| {
+            assert_eq!(response.status, "200", "the status of /get");
+            numbers[visitor] = response.body.parse().expect("/get returns a number");
         });
         drop(visitors);
-        self.expected()
+        self.expected_sum()
     }
 }
 
@@ -215,7 +214,7 @@ impl Cookies {
     fn put(&self, visitor: usize, request: &mut Vec<u8>) {
         request.extend_from_slice(b"Cookie: ");
         match self {
-            Self::Known(all) => request.extend_from_slice(all[visitor].as_bytes()),
+            Self::Stored(all) => request.extend_from_slice(all[visitor].as_bytes()),
             Self::Derived(put) => put(visitor, request),
         }
         request.extend_from_slice(b"\r\n");
@@ -231,22 +230,22 @@ fn write(request: &mut Vec<u8>, path: &str, header: impl FnOnce(&mut Vec<u8>)) {
 }
 
 impl Tally {
-    /// Checks an answer, where the session held `known` before; says which number it has.
-    fn take(&mut self, route: Route, known: u32, answer: &Answer<'_>, latency: Option<Duration>) -> Option<u32> {
-        if answer.status != "200" {
-            assert!(answer.status.starts_with('5'), "the status of {} is {}", route.path(), answer.status);
+    /// Checks a response and returns its number. `known` is the number that the session had at least.
+    fn check(&mut self, route: Route, known: u32, response: &Response<'_>, latency: Option<Duration>) -> Option<u32> {
+        if response.status != "200" {
+            assert!(response.status.starts_with('5'), "the status of {} is {}", route.path(), response.status);
             self.failed += 1;
             return None;
         }
-        self.answered += 1;
+        self.succeeded += 1;
         self.latencies.extend(latency.map(|latency| u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX)));
         if let Route::Bare(_) = route {
             return None;
         }
-        let number = answer.body.parse().unwrap_or_else(|_| panic!("{} answers {:?}", route.path(), answer.body));
+        let number = response.body.parse().unwrap_or_else(|_| panic!("{} returned {:?}", route.path(), response.body));
         match route {
-            Route::Get => assert_eq!(number, known, "the answer of /get"),
-            Route::CountSealed => assert_eq!(number, known + 1, "the answer of /count"),
+            Route::Get => assert_eq!(number, known, "the response of /get"),
+            Route::CountSealed => assert_eq!(number, known + 1, "the response of /count"),
             Route::Count | Route::LoadAndSave => self.stale += u64::from(number <= known),
             Route::Bare(_) => {}
         }

@@ -1,4 +1,4 @@
-//! Prints the public API of a crate, one item on a line: `session-rocket-api RUSTDOC_JSON`.
+//! Prints the public API of a crate, one item per line: `session-rocket-api RUSTDOC_JSON`.
 
 use std::env;
 use std::process::ExitCode;
@@ -18,10 +18,10 @@ fn main() -> ExitCode {
     match api {
         Ok(api) => {
             let items = api.items().map(ToString::to_string);
-            // The trait's own methods say what those of its implementations are.
-            let is_implied =
+            // The methods of an implementation repeat those of the trait `Store`.
+            let is_repeated =
                 |item: &String| item.contains("'async_trait") && !item.contains("fn session_rocket::store::Store::");
-            items.filter(|item| !is_implied(item)).for_each(|item| println!("{item}"));
+            items.filter(|item| !is_repeated(item)).for_each(|item| println!("{item}"));
             ExitCode::SUCCESS
         }
         Err(error) => {

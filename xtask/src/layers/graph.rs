@@ -1,4 +1,4 @@
-//! Which file imports which, and in which direction.
+//! The imports between source files, and their direction.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use super::source::Source;
 /// The imports between the files of one crate.
 pub struct Graph<'s> {
     sources: &'s [Source],
-    /// By file: the files that it imports.
+    /// For each file, the indices of the files that it imports.
     edges: Vec<Vec<usize>>,
 }
 
 impl<'s> Graph<'s> {
     pub fn new(sources: &'s [Source]) -> Self {
-        let places: BTreeMap<&[String], usize> =
-            sources.iter().enumerate().map(|(place, source)| (source.module.as_slice(), place)).collect();
-        let find = |path: &[String]| resolve(&places, sources, path, 0);
+        let indices: BTreeMap<&[String], usize> =
+            sources.iter().enumerate().map(|(index, source)| (source.module.as_slice(), index)).collect();
+        let find = |path: &[String]| resolve(&indices, sources, path, 0);
         let edges = sources
             .iter()
             .enumerate()
-            .map(|(place, source)| {
+            .map(|(index, source)| {
                 let mut imported: Vec<usize> = source.imports.iter().filter_map(|path| find(path)).collect();
-                // A re-export from below is no import of a module's own child: the parent only shows it.
-                let shown = source.exports.iter().filter(|(_, path)| !path.starts_with(&source.module));
-                imported.extend(shown.filter_map(|(_, path)| find(path)));
-                imported.retain(|other| *other != place);
+                // Re-exporting an item of its own child module does not make the parent depend on the child.
+                let re_exported = source.exports.iter().filter(|(_, path)| !path.starts_with(&source.module));
+                imported.extend(re_exported.filter_map(|(_, path)| find(path)));
+                imported.retain(|other| *other != index);
                 imported.sort_unstable();
                 imported.dedup();
                 imported
@@ -33,7 +33,7 @@ impl<'s> Graph<'s> {
         Self { sources, edges }
     }
 
-    /// Every import of a higher layer. Files beside the folders belong to the top.
+    /// Every import of a higher layer. Files outside the folders belong to the highest layer.
     pub fn upward(&self, layers: &[String]) -> Vec<String> {
         let rank = |source: &Source| layers.iter().position(|layer| layer == source.layer()).unwrap_or(layers.len());
         let pairs = self.edges.iter().enumerate().flat_map(|(from, to)| to.iter().map(move |to| (from, *to)));
@@ -42,18 +42,19 @@ impl<'s> Graph<'s> {
             .filter(|(from, to)| rank(to) > rank(from))
             .map(|(from, to)| {
                 let (low, high) = (from.layer(), to.layer());
-                format!("{}: imports {}; {low}/ lies below {high}/", from.path, to.path)
+                format!("{}: imports {}; {low}/ is a lower layer than {high}/", from.path, to.path)
             })
             .collect()
     }
 
-    /// Every group of files that import each other, in any number of steps.
+    /// Every group of files that import each other, directly or indirectly.
     pub fn circles(&self) -> Vec<Vec<&'s str>> {
-        let reach: Vec<Vec<bool>> = (0..self.edges.len()).map(|from| self.reachable(from)).collect();
+        let reachable: Vec<Vec<bool>> = (0..self.edges.len()).map(|from| self.reachable(from)).collect();
         let mut seen = vec![false; self.edges.len()];
         let mut circles = Vec::new();
         for from in 0..self.edges.len() {
-            let members: Vec<usize> = (0..self.edges.len()).filter(|to| reach[from][*to] && reach[*to][from]).collect();
+            let members: Vec<usize> =
+                (0..self.edges.len()).filter(|to| reachable[from][*to] && reachable[*to][from]).collect();
             if members.len() < 2 || seen[from] {
                 continue;
             }
@@ -75,14 +76,14 @@ impl<'s> Graph<'s> {
     }
 }
 
-/// The file that a path leads to, through re-exports.
-fn resolve(places: &BTreeMap<&[String], usize>, sources: &[Source], path: &[String], depth: usize) -> Option<usize> {
-    let length = (0..=path.len()).rev().find(|length| places.contains_key(&path[..*length]))?;
-    let place = places[&path[..length]];
-    let export = path.get(length).and_then(|name| sources[place].exports.iter().find(|(export, _)| export == name));
+/// The file that defines the item of a path, after following re-exports.
+fn resolve(indices: &BTreeMap<&[String], usize>, sources: &[Source], path: &[String], depth: usize) -> Option<usize> {
+    let length = (0..=path.len()).rev().find(|length| indices.contains_key(&path[..*length]))?;
+    let index = indices[&path[..length]];
+    let export = path.get(length).and_then(|name| sources[index].exports.iter().find(|(export, _)| export == name));
     match export {
-        // A re-export of a re-export: few, and never in a circle.
-        Some((_, target)) if depth < 8 => resolve(places, sources, target, depth + 1),
-        _ => Some(place),
+        // The limit only prevents an endless loop.
+        Some((_, target)) if depth < 8 => resolve(indices, sources, target, depth + 1),
+        _ => Some(index),
     }
 }

@@ -1,21 +1,23 @@
-//! One source file: which paths it names, what it re-exports, and how long its functions are.
+//! One source file: the paths that it imports, what it re-exports, and the lengths of its functions.
 
 use std::path::Path;
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
+use crate::Result;
+
 /// A source file without its test code.
 pub struct Source {
-    /// Below the crate's `src`, with slashes.
+    /// The path below the crate's `src`, with slashes.
     pub path: String,
     /// The module, such as `["store", "sql", "batch"]`; empty for `lib.rs`.
     pub module: Vec<String>,
     pub lines: usize,
     pub functions: Vec<Function>,
     pub names_rocket: bool,
-    /// Every path below the crate's root that the file imports or names.
+    /// Every path in this crate that the file imports or names.
     pub imports: Vec<Vec<String>>,
-    /// What the file re-exports: the name, and the path it stands for.
+    /// The re-exports: the name, and the path of the item.
     pub exports: Vec<(String, Vec<String>)>,
 }
 
@@ -25,10 +27,9 @@ pub struct Function {
 }
 
 impl Source {
-    pub fn parse(path: &Path, text: &str) -> Result<Self, String> {
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
         let shown = path.to_string_lossy().replace('\\', "/");
-        let tokens: TokenStream =
-            text.parse().map_err(|error| format!("cannot read the Rust source {shown}: {error}"))?;
+        let tokens: TokenStream = text.parse().map_err(|error| format!("cannot parse {shown}: {error}"))?;
         let mut source = Self {
             module: module(&shown),
             path: shown,
@@ -42,7 +43,7 @@ impl Source {
         Ok(source)
     }
 
-    /// The first folder, or the name of a file beside the folders.
+    /// The first folder of the path, or the name of a file outside the folders.
     pub fn layer(&self) -> &str {
         self.module.first().map_or("lib", String::as_str)
     }
@@ -69,7 +70,7 @@ impl Source {
         }
     }
 
-    /// A `use` declaration; returns how many tokens it has.
+    /// Reads a `use` declaration and returns its number of tokens.
     fn declaration(&mut self, tokens: &[TokenTree], at: usize) -> usize {
         let end = tokens[at..].iter().position(|token| is_punct(token, ';')).unwrap_or(tokens.len() - at);
         let mut paths = Vec::new();
@@ -87,7 +88,7 @@ impl Source {
         end
     }
 
-    /// A function: its length, and the paths in it.
+    /// Reads a function and the paths in it, and returns its number of tokens.
     fn function(&mut self, tokens: &[TokenTree], at: usize) -> usize {
         let Some(name) = word(tokens.get(at + 1)) else { return 1 };
         let rest = &tokens[at..];
@@ -97,12 +98,12 @@ impl Source {
             let lines = body.span_close().end().line + 1 - rest[0].span().start().line;
             self.functions.push(Function { name, lines });
         }
-        // Its signature and its body, without the word `fn`.
+        // The signature and the body, without the word `fn`.
         self.walk(&rest[1..=end]);
         end + 1
     }
 
-    /// A path in code; returns how many tokens it has.
+    /// Reads a path in code and returns its number of tokens.
     fn expression(&mut self, tokens: &[TokenTree], at: usize) -> usize {
         let mut path = vec![word(tokens.get(at)).unwrap_or_default()];
         let mut end = at + 1;
@@ -118,7 +119,7 @@ impl Source {
         end - at
     }
 
-    /// The path from the crate's root; `None` for other crates.
+    /// The path from the crate's root, or `None` for another crate.
     fn resolve(&self, path: &[String]) -> Option<Vec<String>> {
         let (first, rest) = path.split_first()?;
         let mut full = match first.as_str() {
@@ -146,7 +147,7 @@ fn module(path: &str) -> Vec<String> {
     }
 }
 
-/// The paths of a `use` tree. Of a renamed item, the path keeps the item's own name.
+/// Collects the paths of a `use` tree. A renamed item keeps its original name.
 fn tree(tokens: &[TokenTree], prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) {
     for branch in tokens.split(|token| is_punct(token, ',')) {
         let depth = prefix.len();
@@ -169,7 +170,7 @@ fn tree(tokens: &[TokenTree], prefix: &mut Vec<String>, paths: &mut Vec<Vec<Stri
     }
 }
 
-/// All items but those under `#[cfg(test)]`, and without attributes and doc comments.
+/// Removes attributes, doc comments and items under `#[cfg(test)]`.
 fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut kept = Vec::new();
@@ -188,7 +189,7 @@ fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
             (TokenTree::Group(group), _) => {
                 let inside = without_tests(group.stream()).into_iter().collect();
                 let mut cleaned = Group::new(group.delimiter(), inside);
-                // The span tells where a function ends.
+                // The span has the line in which a function ends.
                 cleaned.set_span(group.span());
                 kept.push(TokenTree::Group(cleaned));
                 at += 1;
@@ -226,17 +227,17 @@ fn is_group(token: &TokenTree, wanted: Delimiter) -> bool {
     matches!(token, TokenTree::Group(group) if group.delimiter() == wanted)
 }
 
-/// Whether `::` stands at this place.
+/// Whether the tokens at `at` are `::`.
 fn is_path(tokens: &[TokenTree], at: usize) -> bool {
-    [at, at + 1].iter().all(|place| tokens.get(*place).is_some_and(|token| is_punct(token, ':')))
+    [at, at + 1].iter().all(|index| tokens.get(*index).is_some_and(|token| is_punct(token, ':')))
 }
 
-/// Whether the word at this place continues a path.
+/// Whether the tokens before `at` are `::`.
 fn is_path_before(tokens: &[TokenTree], at: usize) -> bool {
     at >= 2 && is_path(tokens, at - 2)
 }
 
-/// The `(crate)` of `pub(crate)`.
+/// Whether a token is the `(crate)` of `pub(crate)`.
 fn is_restriction(token: &TokenTree) -> bool {
     is_group(token, Delimiter::Parenthesis)
 }

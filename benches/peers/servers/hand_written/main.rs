@@ -1,7 +1,7 @@
-//! What a careful developer writes in the handlers, without a session library: the id from a cookie, one statement to
-//! read, and one that adds in the database, so that no update is lost.
+//! The site as a careful developer writes it without a session library: the id is in a cookie, one statement reads the
+//! number, and one statement adds to it in the database, so that no update is lost.
 //!
-//! `hand-written PORT STORE`, where STORE is `sqlite:PATH?synchronous=full`, `postgres://…` or `redis://…`.
+//! `hand-written PORT STORE`: STORE is `sqlite:PATH?synchronous=full`, `postgres://…` or `redis://…`.
 
 mod postgres;
 mod redis;
@@ -22,10 +22,10 @@ const COOKIE: &str = "__Host-sessionid";
 const LIFETIME: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 const CONNECTIONS: u32 = 8;
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
-type Answer<T> = Result<T, Debug<Box<dyn Error + Send + Sync>>>;
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+type Response<T> = Result<T, Debug<Box<dyn Error + Send + Sync>>>;
 
-/// What is kept, as JSON. Whatever else stands there is kept too.
+/// The stored JSON. A save keeps unknown keys.
 #[derive(Serialize, Deserialize)]
 struct Payload {
     num_visits: u32,
@@ -33,7 +33,7 @@ struct Payload {
     rest: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What a page that only reads needs of it.
+/// The part of the payload that `/get` reads.
 #[derive(Deserialize)]
 struct Visits {
     num_visits: u32,
@@ -46,7 +46,7 @@ enum Db {
 }
 
 impl Db {
-    async fn open(store: &str) -> Outcome<Self> {
+    async fn open(store: &str) -> Result<Self> {
         Ok(match store.split(':').next() {
             Some("sqlite") => Self::Sqlite(sqlite::Db::open(store).await?),
             Some("postgres") => Self::Postgres(postgres::Db::open(store).await?),
@@ -54,8 +54,8 @@ impl Db {
         })
     }
 
-    /// The number, if the session is there.
-    async fn get(&self, id: &str) -> Outcome<Option<u32>> {
+    /// Reads the number, if the session exists.
+    async fn get(&self, id: &str) -> Result<Option<u32>> {
         match self {
             Self::Sqlite(db) => db.get(id).await,
             Self::Postgres(db) => db.get(id).await,
@@ -63,8 +63,8 @@ impl Db {
         }
     }
 
-    /// The number after one was added, if the session is there.
-    async fn count(&self, id: &str) -> Outcome<Option<u32>> {
+    /// Adds one and returns the new number, if the session exists.
+    async fn count(&self, id: &str) -> Result<Option<u32>> {
         match self {
             Self::Sqlite(db) => db.count(id).await,
             Self::Postgres(db) => db.count(id).await,
@@ -72,8 +72,8 @@ impl Db {
         }
     }
 
-    /// The same in two steps, as one writes what the database cannot compute. Updates can be lost, but in Redis.
-    async fn load_and_save(&self, id: &str) -> Outcome<Option<u32>> {
+    /// Does the same with a load and a save, as for values that the database cannot compute. In SQL, this can lose updates.
+    async fn load_and_save(&self, id: &str) -> Result<Option<u32>> {
         match self {
             Self::Sqlite(db) => db.load_and_save(id).await,
             Self::Postgres(db) => db.load_and_save(id).await,
@@ -81,8 +81,8 @@ impl Db {
         }
     }
 
-    /// Makes a session with one visit.
-    async fn create(&self, id: &str) -> Outcome<()> {
+    /// Creates a session with one visit.
+    async fn create(&self, id: &str) -> Result<()> {
         let payload = Payload { num_visits: 1, rest: Default::default() };
         match self {
             Self::Sqlite(db) => db.create(id, &payload).await,
@@ -92,7 +92,7 @@ impl Db {
     }
 }
 
-/// Now, and when a session that is saved now ends: milliseconds since the epoch.
+/// The current time, and the expiry of a session that is saved now, in milliseconds since the epoch.
 fn now_and_end() -> (i64, i64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
@@ -105,7 +105,7 @@ fn plain() -> &'static str {
 }
 
 #[get("/get")]
-async fn get(cookies: &CookieJar<'_>, db: &State<Db>) -> Answer<String> {
+async fn get(cookies: &CookieJar<'_>, db: &State<Db>) -> Response<String> {
     let number = match cookies.get(COOKIE) {
         Some(cookie) => db.get(cookie.value()).await.map_err(Debug)?,
         None => None,
@@ -114,7 +114,7 @@ async fn get(cookies: &CookieJar<'_>, db: &State<Db>) -> Answer<String> {
 }
 
 #[get("/count")]
-async fn count(cookies: &CookieJar<'_>, db: &State<Db>) -> Answer<String> {
+async fn count(cookies: &CookieJar<'_>, db: &State<Db>) -> Response<String> {
     let number = match cookies.get(COOKIE) {
         Some(cookie) => db.count(cookie.value()).await.map_err(Debug)?,
         None => None,
@@ -123,7 +123,7 @@ async fn count(cookies: &CookieJar<'_>, db: &State<Db>) -> Answer<String> {
 }
 
 #[get("/load_and_save")]
-async fn load_and_save(cookies: &CookieJar<'_>, db: &State<Db>) -> Answer<String> {
+async fn load_and_save(cookies: &CookieJar<'_>, db: &State<Db>) -> Response<String> {
     let number = match cookies.get(COOKIE) {
         Some(cookie) => db.load_and_save(cookie.value()).await.map_err(Debug)?,
         None => None,
@@ -131,7 +131,8 @@ async fn load_and_save(cookies: &CookieJar<'_>, db: &State<Db>) -> Answer<String
     or_first_visit(number, cookies, db).await.map_err(Debug)
 }
 
-async fn or_first_visit(number: Option<u32>, cookies: &CookieJar<'_>, db: &Db) -> Outcome<String> {
+/// Formats the number. Without a session, creates one.
+async fn or_first_visit(number: Option<u32>, cookies: &CookieJar<'_>, db: &Db) -> Result<String> {
     if let Some(number) = number {
         return Ok(number.to_string());
     }
@@ -148,8 +149,8 @@ async fn or_first_visit(number: Option<u32>, cookies: &CookieJar<'_>, db: &Db) -
 async fn rocket() -> _ {
     let args: Vec<String> = env::args().skip(1).collect();
     let [port, store] = args.as_slice() else { panic!("usage: hand-written PORT STORE") };
-    let port: u16 = port.parse().expect("PORT is a number");
-    let db = Db::open(store).await.expect("STORE can be opened");
+    let port: u16 = port.parse().expect("PORT must be a number");
+    let db = Db::open(store).await.expect("cannot open STORE");
     rocket::custom(rocket::Config::figment().merge(("port", port)))
         .manage(db)
         .mount("/", routes![plain, get, count, load_and_save])

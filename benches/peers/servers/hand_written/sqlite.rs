@@ -1,4 +1,4 @@
-//! SQLite.
+//! Sessions in SQLite.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::types::Json;
 
-use crate::{CONNECTIONS, Outcome, Payload, Visits, now_and_end};
+use crate::{CONNECTIONS, Payload, Result, Visits, now_and_end};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS session \
      (id TEXT NOT NULL PRIMARY KEY, payload TEXT NOT NULL, expires_at INTEGER NOT NULL)";
@@ -21,7 +21,7 @@ const COUNT: &str = "UPDATE session \
 pub struct Db(SqlitePool);
 
 impl Db {
-    pub async fn open(store: &str) -> Outcome<Self> {
+    pub async fn open(store: &str) -> Result<Self> {
         let (file, synchronous) = store.split_once("?synchronous=").ok_or("`synchronous` is missing")?;
         let options = SqliteConnectOptions::from_str(file)?
             .create_if_missing(true)
@@ -33,18 +33,18 @@ impl Db {
         Ok(Self(pool))
     }
 
-    pub async fn get(&self, id: &str) -> Outcome<Option<u32>> {
+    pub async fn get(&self, id: &str) -> Result<Option<u32>> {
         let (now, _) = now_and_end();
         let found: Option<Json<Visits>> = sqlx::query_scalar(SELECT).bind(id).bind(now).fetch_optional(&self.0).await?;
         Ok(found.map(|payload| payload.num_visits))
     }
 
-    pub async fn count(&self, id: &str) -> Outcome<Option<u32>> {
+    pub async fn count(&self, id: &str) -> Result<Option<u32>> {
         let (now, end) = now_and_end();
         Ok(sqlx::query_scalar(COUNT).bind(end).bind(id).bind(now).fetch_optional(&self.0).await?)
     }
 
-    pub async fn load_and_save(&self, id: &str) -> Outcome<Option<u32>> {
+    pub async fn load_and_save(&self, id: &str) -> Result<Option<u32>> {
         let (now, end) = now_and_end();
         let found: Option<Json<Payload>> =
             sqlx::query_scalar(SELECT).bind(id).bind(now).fetch_optional(&self.0).await?;
@@ -54,7 +54,7 @@ impl Db {
         Ok(Some(payload.num_visits))
     }
 
-    pub async fn create(&self, id: &str, payload: &Payload) -> Outcome<()> {
+    pub async fn create(&self, id: &str, payload: &Payload) -> Result<()> {
         let (_, end) = now_and_end();
         sqlx::query(INSERT).bind(id).bind(Json(payload)).bind(end).execute(&self.0).await?;
         Ok(())

@@ -1,62 +1,62 @@
-//! Many sessions, many connections, large sessions, a sweep.
+//! The section on many sessions, many connections, large sessions and a sweep.
 
-use super::{color, number, put_chart, rate, run, table};
-use crate::chart::{self, Line, thousands};
+use super::{color, number, rate, run_details, table, write_chart};
+use crate::chart::{self, Series, thousands};
 use crate::figures::{Figures, Median};
-use crate::growth::{Grown, Growth};
-use crate::places::Store;
+use crate::growth::{Growth, Measurement};
 use crate::results::Run;
 use crate::sites::Server;
+use crate::stores::Store;
 
 const SERVERS: [Server; 2] = [Server::HandWritten, Server::SessionRocket];
 const ROUTES: [&str; 2] = ["get", "count"];
 
-/// What is changed while all else stays.
+/// A quantity that varies while all others are constant.
 struct Axis {
     heading: &'static str,
     column: &'static str,
     text: &'static str,
-    /// The place of a measurement on it.
-    place: fn(&Grown) -> usize,
-    /// Whether a measurement belongs to it, where `usual` is the commonest of all.
-    belongs: fn(&Grown, &Grown) -> bool,
+    /// The value of this quantity in a measurement.
+    value: fn(&Measurement) -> usize,
+    /// Whether all other quantities of a measurement are those of the reference, the second argument.
+    belongs: fn(&Measurement, &Measurement) -> bool,
 }
 
 const AXES: [Axis; 3] = [
     Axis {
         heading: "Sessions stored",
         column: "sessions",
-        text: "Each holds a payload of 200 bytes; requests are for any of them. The files of the database are read once\n\
-               before each turn, for a system that was given other things to do forgets them.",
-        place: |one| one.sessions,
-        belongs: |one, usual| (one.payload, one.connections) == (usual.payload, usual.connections),
+        text: "Each session has a payload of 200 bytes; requests are for any of them. Before each measurement, the files of the\n\
+               database are read once, so that they are in the page cache.",
+        value: |one| one.sessions,
+        belongs: |one, reference| (one.payload, one.connections) == (reference.payload, reference.connections),
     },
     Axis {
         heading: "Connections",
         column: "connections",
-        text: "Of which each has one request on its way at a time.",
-        place: |one| one.connections,
-        belongs: |one, usual| (one.payload, one.sessions) == (usual.payload, usual.sessions),
+        text: "Each connection has one request in flight.",
+        value: |one| one.connections,
+        belongs: |one, reference| (one.payload, one.sessions) == (reference.payload, reference.sessions),
     },
     Axis {
         heading: "Size of a session",
         column: "bytes",
-        text: "The payload as JSON.",
-        place: |one| one.payload,
-        belongs: |one, usual| (one.connections, one.sessions) == (usual.connections, usual.sessions),
+        text: "The size of the payload as JSON.",
+        value: |one| one.payload,
+        belongs: |one, reference| (one.connections, one.sessions) == (reference.connections, reference.sessions),
     },
 ];
 
 pub fn section(measured: &Run<Growth>) -> String {
-    let grown = &measured.figures.grown;
-    let mut text = format!("## Growth\n\n{}", run(measured));
-    if let Some(usual) = usual(grown) {
+    let measurements = &measured.figures.measurements;
+    let mut text = format!("## Growth\n\n{}", run_details(measured));
+    if let Some(reference) = reference(measurements) {
         for axis in &AXES {
-            text += &axis.section(grown, &usual);
+            text += &axis.section(measurements, &reference);
         }
         for route in ROUTES {
             let name = format!("growth-{route}.svg");
-            put_chart(&name, &chart(grown, &usual, route));
+            write_chart(&name, &chart(measurements, &reference, route));
             text += &format!("![/{route} by sessions stored](performance/{name})\n\n");
         }
     }
@@ -65,34 +65,35 @@ pub fn section(measured: &Run<Growth>) -> String {
     text
 }
 
-/// The commonest payload and number of connections, with the fewest sessions.
-fn usual(grown: &[Grown]) -> Option<Grown> {
-    let largest = grown.iter().max_by_key(|one| one.sessions)?;
-    let sessions = grown.iter().map(|one| one.sessions).min()?;
-    Some(Grown { sessions, ..largest.clone() })
+/// The reference: the payload and connections of the largest measurement, with the fewest sessions.
+fn reference(measurements: &[Measurement]) -> Option<Measurement> {
+    let largest = measurements.iter().max_by_key(|one| one.sessions)?;
+    let sessions = measurements.iter().map(|one| one.sessions).min()?;
+    Some(Measurement { sessions, ..largest.clone() })
 }
 
 impl Axis {
-    fn section(&self, grown: &[Grown], usual: &Grown) -> String {
-        let mine: Vec<&Grown> = grown.iter().filter(|one| (self.belongs)(one, usual)).collect();
+    fn section(&self, measurements: &[Measurement], reference: &Measurement) -> String {
+        let selected: Vec<&Measurement> = measurements.iter().filter(|one| (self.belongs)(one, reference)).collect();
         let mut keys: Vec<(Store, &str, usize)> =
-            mine.iter().map(|one| (one.store, one.route.as_str(), (self.place)(one))).collect();
-        keys.sort_by_key(|(store, route, place)| (*store, *route != "get", *place));
+            selected.iter().map(|one| (one.store, one.route.as_str(), (self.value)(one))).collect();
+        keys.sort_by_key(|(store, route, value)| (*store, *route != "get", *value));
         keys.dedup();
-        let rows = keys.into_iter().map(|(store, route, place)| {
+        let rows = keys.into_iter().map(|(store, route, value)| {
             let at = |server: Server, round: Option<u32>, figure: fn(&Figures) -> f64| {
-                let some =
-                    mine.iter().filter(|one| (one.store, one.server, one.route.as_str()) == (store, server, route));
-                let here =
-                    some.filter(|one| (self.place)(one) == place && round.is_none_or(|round| round == one.round));
-                Median::of(here.map(|one| figure(&one.figures)))
+                let matching =
+                    selected.iter().filter(|one| (one.store, one.server, one.route.as_str()) == (store, server, route));
+                let selected =
+                    matching.filter(|one| (self.value)(one) == value && round.is_none_or(|round| round == one.round));
+                Median::of(selected.map(|one| figure(&one.figures)))
             };
-            let rounds = mine.iter().map(|one| one.round).max().unwrap_or_default();
+            let rounds = selected.iter().map(|one| one.round).max().unwrap_or_default();
             let ratios = (1..=rounds).filter_map(|round| {
-                let [hand, ours] = SERVERS.map(|server| at(server, Some(round), |figures| figures.rate));
-                Some(ours?.middle / hand?.middle)
+                let [hand_written, session_rocket] =
+                    SERVERS.map(|server| at(server, Some(round), |figures| figures.rate));
+                Some(session_rocket?.value / hand_written?.value)
             });
-            let mut row = vec![store.title().to_owned(), format!("`/{route}`"), thousands(place as f64)];
+            let mut row = vec![store.title().to_owned(), format!("`/{route}`"), thousands(value as f64)];
             for server in SERVERS {
                 row.push(rate(at(server, None, |figures| figures.rate), at(server, None, |figures| figures.failed)));
                 row.push(number(at(server, None, |figures| figures.p99), 2));
@@ -100,72 +101,82 @@ impl Axis {
             row.push(number(Median::of(ratios), 2));
             row
         });
-        let head = ["", "", self.column, "by hand, requests/s", "p99 ms", "here, requests/s", "p99 ms", "ratio"];
+        let head = [
+            "",
+            "",
+            self.column,
+            "hand-written, requests/s",
+            "p99 ms",
+            "session-rocket, requests/s",
+            "p99 ms",
+            "ratio",
+        ];
         let rows: Vec<_> = rows.collect();
         format!("### {}\n\n{}\n\n{}", self.heading, self.text, table(&head, &rows))
     }
 }
 
-fn chart(grown: &[Grown], usual: &Grown, route: &str) -> String {
+fn chart(measurements: &[Measurement], reference: &Measurement, route: &str) -> String {
     let axis = &AXES[0];
-    let mine: Vec<&Grown> = grown.iter().filter(|one| (axis.belongs)(one, usual) && one.route == route).collect();
-    let mut places: Vec<usize> = mine.iter().map(|one| one.sessions).collect();
-    let mut stores: Vec<Store> = mine.iter().map(|one| one.store).collect();
-    places.sort_unstable();
-    places.dedup();
+    let selected: Vec<&Measurement> =
+        measurements.iter().filter(|one| (axis.belongs)(one, reference) && one.route == route).collect();
+    let mut sizes: Vec<usize> = selected.iter().map(|one| one.sessions).collect();
+    let mut stores: Vec<Store> = selected.iter().map(|one| one.store).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
     stores.sort_unstable();
     stores.dedup();
-    let line = |store: Store, server: Server| {
-        let values = places.iter().filter_map(|place| {
-            let here = mine.iter().filter(|one| (one.store, one.server, one.sessions) == (store, server, *place));
-            Some(Median::of(here.map(|one| one.figures.rate))?.middle)
+    let series_of = |store: Store, server: Server| {
+        let values = sizes.iter().filter_map(|size| {
+            let selected =
+                selected.iter().filter(|one| (one.store, one.server, one.sessions) == (store, server, *size));
+            Some(Median::of(selected.map(|one| one.figures.rate))?.value)
         });
         let name = if matches!(store, Store::Postgres) { "PostgreSQL" } else { "SQLite" };
-        Line {
+        Series {
             label: format!("{name}, {}", server.title()),
             color: color(server),
             is_dashed: store == Store::Postgres,
             values: values.collect(),
         }
     };
-    let lines: Vec<Line> = stores
+    let series: Vec<Series> = stores
         .iter()
-        .flat_map(|store| SERVERS.map(|server| line(*store, server)))
-        .filter(|l| !l.values.is_empty())
+        .flat_map(|store| SERVERS.map(|server| series_of(*store, server)))
+        .filter(|series| !series.values.is_empty())
         .collect();
-    let places: Vec<String> = places.iter().map(|place| thousands(*place as f64)).collect();
-    chart::lines(&format!("/{route} by sessions stored: requests a second"), &places, &lines)
+    let sizes: Vec<String> = sizes.iter().map(|size| thousands(*size as f64)).collect();
+    chart::lines(&format!("/{route} by sessions stored: requests per second"), &sizes, &series)
 }
 
 fn sweeps(growth: &Growth) -> String {
-    if growth.swept.is_empty() {
+    if growth.sweeps.is_empty() {
         return String::new();
     }
-    let rows = growth.swept.iter().map(|swept| {
-        let mut row = vec![swept.store.title().to_owned(), format!("`/{}`", swept.route)];
-        for figures in [&swept.before, &swept.during, &swept.after] {
+    let rows = growth.sweeps.iter().map(|sweep| {
+        let mut row = vec![sweep.store.title().to_owned(), format!("`/{}`", sweep.route)];
+        for figures in [&sweep.before, &sweep.during, &sweep.after] {
             row.push(format!("{}/s, {:.2}", thousands(figures.rate), figures.p99));
         }
-        row.push(format!("{:.1} s", swept.seconds));
+        row.push(format!("{:.1} s", sweep.seconds));
         row
     });
-    let expired = thousands(growth.swept[0].expired as f64);
+    let expired = thousands(growth.sweeps[0].expired as f64);
     format!(
-        "### While expired sessions are swept\n\n\
-         Requests a second, and p99 in milliseconds, before, during and after the sweeper removes {expired} expired\n\
-         sessions, a thousand at a time.\n\n{}",
-        table(&["", "", "before", "during", "after", "the sweep takes"], &rows.collect::<Vec<_>>())
+        "### During a sweep\n\n\
+         Requests per second, and p99 in milliseconds, before, during and after a sweep that removes {expired} expired\n\
+         sessions in batches of a thousand.\n\n{}",
+        table(&["", "", "before", "during", "after", "duration of the sweep"], &rows.collect::<Vec<_>>())
     )
 }
 
 fn memory(growth: &Growth) -> String {
-    let Some(first) = growth.held.first() else { return String::new() };
-    let rows = growth.held.iter().map(|held| vec![held.server.title().to_owned(), thousands(held.bytes_each)]);
+    let Some(first) = growth.memory.first() else { return String::new() };
+    let rows = growth.memory.iter().map(|memory| vec![memory.server.title().to_owned(), thousands(memory.bytes_each)]);
     format!(
         "### Memory\n\n\
-         Bytes by which the server's process grows for each of {} sessions in its memory store, each of which holds one\n\
-         number.\n\n{}",
+         The growth of the server's process per session, with {} sessions of one number in its memory store.\n\n{}",
         thousands(first.sessions as f64),
-        table(&["", "bytes a session"], &rows.collect::<Vec<_>>())
+        table(&["", "bytes per session"], &rows.collect::<Vec<_>>())
     )
 }

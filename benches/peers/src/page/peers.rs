@@ -1,36 +1,34 @@
-//! The servers side by side.
+//! The section that compares the servers.
 
-use super::{color, middle, number, put_chart, rate, run, table};
+use super::{color, median_rate, number, rate, run_details, table, write_chart};
 use crate::chart::{self, Bar};
 use crate::figures::{Figures, Median};
-use crate::peers::{Measured, SESSIONS};
-use crate::places::Store;
+use crate::peers::{Measurement, SESSIONS};
 use crate::results::Run;
 use crate::sites::Server;
+use crate::stores::Store;
 
 const ROUTES: [(&str, &str); 2] = [("get", "Reading"), ("count", "Writing")];
 
-pub fn section(measured: &Run<Vec<Measured>>) -> String {
+pub fn section(measured: &Run<Vec<Measurement>>) -> String {
     let figures = &Table(&measured.figures);
     let connections = measured.figures.iter().map(|one| one.connections).max().unwrap_or_default();
-    let mut text = format!("## Beside others\n\n{}", run(measured));
+    let mut text = format!("## Comparison\n\n{}", run_details(measured));
     text += &format!(
-        "{SESSIONS} sessions that hold one number, {connections} connections, each request for a session picked at\n\
-         random. Reading is `/get`, which answers the number; writing is `/count`, which adds one and saves. Every\n\
-         answer is checked. Each figure is the median of the rounds, with the least and the greatest; in a round, each\n\
-         server has its turn.\n\n\
-         - \"Of bare\" compares with Rocket without sessions, which is sent the very same requests at the start and at\n  \
-         the end of the same turn.\n\
-         - \"Of hand-written\" compares with sqlx, or redis-rs, in the handlers: one statement to read, and one\n  \
+        "{SESSIONS} sessions with one number each, {connections} connections, each request for a random session. Reading is\n\
+         `/get`, which returns the number; writing is `/count`, which adds one and saves. Every response is checked. Each\n\
+         figure is the median of the rounds, with the minimum and the maximum; each round measures every server.\n\n\
+         - \"Of bare\": the ratio to Rocket without sessions, which gets the same requests before and after the other servers.\n\
+         - \"Of hand-written\": the ratio to sqlx or redis-rs in the handlers: one statement to read, and one\n  \
          `UPDATE … RETURNING` to write (Redis: a read, and a script that compares and sets).\n\
-         - CPU is processor time for a request, in the server and in the database's processes.\n\
-         - \"Lost\" is the share of increments that were answered with success and are not there. It grows with the\n  \
-         requests that meet in one session, of which there are few here.\n\n"
+         - CPU: processor time per request, of the server + of the database's processes.\n\
+         - Lost: the share of confirmed increments that are missing. It grows with the number of concurrent requests for one\n  \
+         session, which is small here.\n\n"
     );
     for (route, heading) in ROUTES {
         let name = format!("{route}.svg");
-        put_chart(&name, &figures.chart(route, &format!("{heading} (/{route}): requests a second")));
-        text += &format!("![{heading}: requests a second by library and store](performance/{name})\n\n");
+        write_chart(&name, &figures.chart(route, &format!("{heading} (/{route}): requests per second")));
+        text += &format!("![{heading}: requests per second by library and store](performance/{name})\n\n");
     }
     for store in figures.stores() {
         text += &format!("### {}\n\n", store.title());
@@ -38,22 +36,22 @@ pub fn section(measured: &Run<Vec<Measured>>) -> String {
             text += &format!("{heading} (`/{route}`):\n\n{}", figures.of_store(store, route));
         }
     }
-    text += &figures.alone();
+    text += &figures.one_at_a_time();
     text
 }
 
 /// All measurements of a run.
-struct Table<'a>(&'a [Measured]);
+struct Table<'a>(&'a [Measurement]);
 
 impl Table<'_> {
     fn stores(&self) -> impl Iterator<Item = Store> {
         Store::ALL.into_iter().filter(|store| self.0.iter().any(|one| one.store == *store))
     }
 
-    /// Those of one server, over many connections or over one.
-    fn of(&self, store: Store, server: Server, route: &str, is_alone: bool) -> impl Iterator<Item = &Measured> {
+    /// The measurements of one server, with one connection or with many.
+    fn of(&self, store: Store, server: Server, route: &str, is_single: bool) -> impl Iterator<Item = &Measurement> {
         self.0.iter().filter(move |one| {
-            (one.store, one.server, one.connections == 1) == (store, server, is_alone) && one.route == route
+            (one.store, one.server, one.connections == 1) == (store, server, is_single) && one.route == route
         })
     }
 
@@ -61,16 +59,16 @@ impl Table<'_> {
         Median::of(self.of(store, server, route, false).map(|one| figure(&one.figures)))
     }
 
-    /// The rate in relation to another server's in the same round.
+    /// The ratio of a server's rate to another server's rate in the same round.
     fn ratio(
         &self,
         store: Store,
         [server, other]: [Server; 2],
-        [route, its]: [&str; 2],
-        alone: bool,
+        [route, other_route]: [&str; 2],
+        is_single: bool,
     ) -> Option<Median> {
-        Median::of(self.of(store, server, route, alone).filter_map(|one| {
-            let others = self.of(store, other, its, alone).filter(|other| other.round == one.round);
+        Median::of(self.of(store, server, route, is_single).filter_map(|one| {
+            let others = self.of(store, other, other_route, is_single).filter(|other| other.round == one.round);
             let rates: Vec<f64> = others.map(|other| other.figures.rate).collect();
             let mean = rates.iter().sum::<f64>() / rates.len() as f64;
             (!rates.is_empty()).then(|| one.figures.rate / mean)
@@ -97,7 +95,7 @@ impl Table<'_> {
         });
         let mut head = vec!["", "requests/s", "p50 ms", "p99 ms", "CPU µs", "of bare", "of hand-written", "lost"];
         let mut rows: Vec<Vec<String>> = rows.collect();
-        // Columns that say nothing.
+        // Removes empty columns.
         for column in [7, 6] {
             if rows.iter().all(|row| row[column] == "–") {
                 head.remove(column);
@@ -107,23 +105,24 @@ impl Table<'_> {
         table(&head, &rows)
     }
 
-    /// One request at a time.
-    fn alone(&self) -> String {
-        let [ours, hand] = [Server::SessionRocket, Server::HandWritten];
-        let is_there = |store: &Store, server| self.of(*store, server, "get", true).next().is_some();
-        let both = self.stores().filter(|store| is_there(store, ours) && is_there(store, hand));
+    /// The section on one request at a time.
+    fn one_at_a_time(&self) -> String {
+        let [session_rocket, hand_written] = [Server::SessionRocket, Server::HandWritten];
+        let is_measured = |store: &Store, server| self.of(*store, server, "get", true).next().is_some();
+        let both = self.stores().filter(|store| is_measured(store, session_rocket) && is_measured(store, hand_written));
         let rows = both.map(|store| {
-            let rate =
-                |server, route| middle(Median::of(self.of(store, server, route, true).map(|one| one.figures.rate)));
-            let ratio = |routes| number(self.ratio(store, [ours, hand], routes, true), 2);
+            let rate = |server, route| {
+                median_rate(Median::of(self.of(store, server, route, true).map(|one| one.figures.rate)))
+            };
+            let ratio = |routes| number(self.ratio(store, [session_rocket, hand_written], routes, true), 2);
             vec![
                 store.title().to_owned(),
-                rate(hand, "get"),
-                rate(ours, "get"),
+                rate(hand_written, "get"),
+                rate(session_rocket, "get"),
                 ratio(["get", "get"]),
-                rate(hand, "count"),
-                rate(hand, "load_and_save"),
-                rate(ours, "count"),
+                rate(hand_written, "count"),
+                rate(hand_written, "load_and_save"),
+                rate(session_rocket, "count"),
                 ratio(["count", "load_and_save"]),
             ]
         });
@@ -133,17 +132,17 @@ impl Table<'_> {
         }
         let head = [
             "",
-            "`/get` by hand",
-            "`/get` here",
+            "`/get`, hand-written",
+            "`/get`, session-rocket",
             "ratio",
-            "`/count` by hand, one statement",
-            "a load and a save by hand",
-            "`/count` here",
-            "ratio to the pair",
+            "`/count`, hand-written, one statement",
+            "hand-written, load and save",
+            "`/count`, session-rocket",
+            "ratio to load and save",
         ];
         format!(
             "### One request at a time\n\n\
-             Requests a second over a single connection: there is nothing to gather with others.\n\n{}",
+             Requests per second over a single connection, so that calls cannot be grouped.\n\n{}",
             table(&head, &rows)
         )
     }
@@ -151,7 +150,7 @@ impl Table<'_> {
     fn chart(&self, route: &str, title: &str) -> String {
         let groups = self.stores().map(|store| {
             let bars = Server::ALL.into_iter().filter_map(|server| {
-                let value = self.median(store, server, route, |figures| figures.rate)?.middle;
+                let value = self.median(store, server, route, |figures| figures.rate)?.value;
                 Some(Bar { label: server.title(), color: color(server), value })
             });
             (store.title(), bars.collect())

@@ -1,4 +1,4 @@
-//! Where the servers keep sessions: a new, empty place for each.
+//! The stores: creates a new, empty instance for each server.
 
 use rocket::tokio::runtime::Runtime;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ impl Store {
         Self::Encrypted,
     ];
 
-    /// Its name in arguments and files.
+    /// The name in arguments and in results.json.
     pub fn name(self) -> &'static str {
         match self {
             Self::SqliteFull => "sqlite-full",
@@ -41,7 +41,7 @@ impl Store {
         }
     }
 
-    /// The name readers know it by.
+    /// The name on the page.
     pub fn title(self) -> &'static str {
         match self {
             Self::SqliteFull => "SQLite, `synchronous = FULL`",
@@ -54,85 +54,85 @@ impl Store {
         }
     }
 
-    /// Whether a session is its cookie.
+    /// Whether the session is in the cookie.
     pub fn is_cookie(self) -> bool {
         matches!(self, Self::Signed | Self::Encrypted)
     }
 }
 
-/// The database servers, each started when it is first needed.
+/// The database servers. Each is started when it is first needed.
 #[derive(Default)]
-pub struct Databases {
+pub struct DatabaseServers {
     postgres: Option<Postgres>,
     redis: Option<Redis>,
-    places: u32,
+    instances: u32,
 }
 
-/// A place of one server.
-pub struct Place {
-    /// As the servers take it.
+/// An instance of a store, for one server.
+pub struct Instance {
+    /// The argument `STORE` of the servers.
     pub url: String,
-    /// The database server's first process.
+    /// The id of the database server's main process.
     pub database: Option<u32>,
-    /// Removed with the place.
+    /// Removed together with the instance.
     _directory: Option<TempDir>,
 }
 
-impl Databases {
-    /// A new place.
+impl DatabaseServers {
+    /// Creates an instance.
     ///
     /// # Panics
-    /// When there is none to be had.
-    pub fn place(&mut self, store: Store) -> Place {
-        self.places += 1;
+    /// If that fails.
+    pub fn create(&mut self, store: Store) -> Instance {
+        self.instances += 1;
         match store {
-            Store::Memory => Place::without_database("memory:".to_owned()),
-            Store::Signed => Place::without_database("cookie+signed:".to_owned()),
-            Store::Encrypted => Place::without_database("cookie+encrypted:".to_owned()),
+            Store::Memory => Instance::without_database("memory:".to_owned()),
+            Store::Signed => Instance::without_database("cookie+signed:".to_owned()),
+            Store::Encrypted => Instance::without_database("cookie+encrypted:".to_owned()),
             Store::SqliteFull => sqlite("full"),
             Store::SqliteNormal => sqlite("normal"),
             Store::Postgres => {
                 let server = self.postgres.get_or_insert_with(Postgres::start);
-                let name = format!("place_{}", self.places);
-                // Otherwise what was written before is still being written.
+                let name = format!("instance_{}", self.instances);
+                // Without a checkpoint, PostgreSQL may still be writing earlier data.
                 let sql = format!("CREATE DATABASE {name}; CHECKPOINT");
                 for sql in sql.split("; ") {
                     runtime().block_on(server.run(sql));
                 }
                 let url = server.url().replace("/postgres", &format!("/{name}"));
-                Place { url, database: Some(server.id()), _directory: None }
+                Instance { url, database: Some(server.id()), _directory: None }
             }
             Store::Redis => {
                 let server = self.redis.get_or_insert_with(Redis::start);
-                assert_eq!(server.ask(&["FLUSHALL"]), "OK", "Redis can be emptied");
-                Place { url: server.url(), database: Some(server.id()), _directory: None }
+                assert_eq!(server.ask(&["FLUSHALL"]), "OK", "Redis can be flushed");
+                Instance { url: server.url(), database: Some(server.id()), _directory: None }
             }
         }
     }
 
-    /// Lets go of what `place` holds in a database.
+    /// Drops the database of an instance.
     ///
     /// # Panics
-    /// When somebody still uses it.
-    pub fn remove(&mut self, place: Place) {
-        if let (Some(server), Some((_, name))) = (&self.postgres, place.url.rsplit_once("/place_")) {
-            runtime().block_on(server.run(&format!("DROP DATABASE place_{name} WITH (FORCE)")));
+    /// If that fails.
+    pub fn remove(&mut self, instance: Instance) {
+        if let (Some(server), Some((_, name))) = (&self.postgres, instance.url.rsplit_once("/instance_")) {
+            runtime().block_on(server.run(&format!("DROP DATABASE instance_{name} WITH (FORCE)")));
         }
     }
 }
 
-impl Place {
+impl Instance {
     fn without_database(url: String) -> Self {
         Self { url, database: None, _directory: None }
     }
 }
 
-fn sqlite(synchronous: &str) -> Place {
-    let directory = tempfile::tempdir().expect("a directory for a database");
+fn sqlite(synchronous: &str) -> Instance {
+    let directory = tempfile::tempdir().expect("cannot create a directory for a database");
     let url = format!("sqlite:{}?synchronous={synchronous}", directory.path().join("sessions.db").display());
-    Place { url, database: None, _directory: Some(directory) }
+    Instance { url, database: None, _directory: Some(directory) }
 }
 
 pub fn runtime() -> Runtime {
-    Runtime::new().expect("a runtime can be started")
+    Runtime::new().expect("cannot start a runtime")
 }
