@@ -6,7 +6,7 @@ mod redb_store;
 use std::sync::Arc;
 
 use session_rocket::ManualClock;
-use session_rocket::store::key_value::KeyValueStore;
+use session_rocket::store::key_value::KeyValue as _;
 use session_rocket::store::{Store, conformance};
 
 use redb_store::Redb;
@@ -16,8 +16,7 @@ async fn the_example_store_fulfils_the_contract() {
     let directory = tempfile::tempdir().unwrap();
     // All checks share one database, because redb opens a file only once.
     let database = Arc::new(redb::Database::create(directory.path().join("sessions.redb")).unwrap());
-    let open =
-        async |clock: Arc<ManualClock>| Arc::new(KeyValueStore::new(Redb(database.clone()), clock)) as Arc<dyn Store>;
+    let open = async |clock: Arc<ManualClock>| Arc::new(Redb(database.clone()).into_store(clock)) as Arc<dyn Store>;
     conformance::run(open).await;
 }
 
@@ -39,7 +38,7 @@ async fn a_site_can_keep_its_sessions_in_the_example_store() {
 
     let directory = tempfile::tempdir().unwrap();
     let database = Arc::new(redb::Database::create(directory.path().join("sessions.redb")).unwrap());
-    let store = KeyValueStore::new(Redb(database), Arc::new(SystemClock));
+    let store = Redb(database).into_store(Arc::new(SystemClock));
     let rocket = rocket::custom(rocket::Config::figment().merge(("log_level", "off")))
         .attach(Session::<Visitor>::fairing().store(store))
         .mount("/", rocket::routes![count]);

@@ -60,9 +60,7 @@ impl Backends {
         }
         let clauses: Vec<u8> =
             columns.first().map(|(_, clauses)| clauses.keys().copied().collect()).unwrap_or_default();
-        println!(
-            "\nThe store contract, clause by back-end: checks kept of all. Clause 9 and a check of clause 5 ask for an index\n"
-        );
+        println!("\nThe store contract, clause by back-end: checks kept of all. Clause 9 asks for an index\n");
         print!("{:<8}", "clause");
         columns.iter().for_each(|(name, _)| print!("{name:>14}"));
         println!();

@@ -65,10 +65,11 @@ use crate::store::bounded::bounded;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use cache::{Cache, Place};
 use detached::DetachedCalls;
+use lazy::LazyStore;
 
 mod cache;
-pub(crate) mod deferred;
 mod detached;
+pub(crate) mod lazy;
 
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,17 @@ impl CachedStore {
     pub fn new(
         database: Arc<dyn Store>,
         cache: Arc<dyn Store>,
+        ttl: Duration,
+        timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::with_lazy(database, cache.into(), ttl, timeout, clock)
+    }
+
+    /// Puts a cache that may not be open yet in front of `database`.
+    pub(crate) fn with_lazy(
+        database: Arc<dyn Store>,
+        cache: LazyStore,
         ttl: Duration,
         timeout: Duration,
         clock: Arc<dyn Clock>,
@@ -140,13 +152,13 @@ impl Shared {
     async fn fill(&self, key: &Key) -> Result<Lookup> {
         let since = self.clock.now();
         let Some(lease) = self.cache.lease(key).await else { return self.database.load(key).await };
-        let (found, is_barred) = join(self.database.load(key), self.cache.is_barred(key)).await;
-        if let Ok(Lookup::Found(record)) = &found
+        let (loaded, is_barred) = join(self.database.load(key), self.cache.is_barred(key)).await;
+        if let Ok(Lookup::Found(record)) = &loaded
             && !is_barred
         {
             self.cache.fill(key, lease, record, since).await;
         }
-        found
+        loaded
     }
 }
 
@@ -155,9 +167,9 @@ impl Store for CachedStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
         let Shared { database, cache, detached, .. } = &*self.0;
         if detached.contains(key) {
-            let found = database.load(key).await?;
+            let loaded = database.load(key).await?;
             cache.clear(key).await;
-            return Ok(found);
+            return Ok(loaded);
         }
         match cache.read(key).await {
             Place::Entry(record) => Ok(Lookup::Found(record)),

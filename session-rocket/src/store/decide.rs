@@ -7,110 +7,78 @@ use crate::base::clock::Timestamp;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
-/// What a key holds, expired or not. `R` is the record in the back-end's own form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Held<R> {
-    Record { version: Version, expires_at: Timestamp, record: R },
-    Tombstone(Tombstone),
-    Nothing,
-}
-
-impl<R> Held<R> {
-    /// What the key holds for the caller: expired entries count as absent (clause 7).
+impl Lookup {
+    /// When the key's entry expires, or expired; `None` without an entry.
     #[inline]
-    fn live(self, now: Timestamp) -> Self {
-        if self.is_expired(now) { Self::Nothing } else { self }
-    }
-
-    #[inline]
-    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         match self {
-            Self::Record { expires_at, .. } | Self::Tombstone(Tombstone { expires_at, .. }) => *expires_at <= now,
-            Self::Nothing => false,
+            Self::Found(record) => Some(record.expires_at),
+            Self::Tombstone(tombstone) => Some(tombstone.expires_at),
+            Self::Absent => None,
         }
     }
-}
 
-impl From<Lookup> for Held<Record> {
-    fn from(lookup: Lookup) -> Self {
-        match lookup {
-            Lookup::Found(record) => Self::Record { version: record.version, expires_at: record.expires_at, record },
-            Lookup::Tombstone(tombstone) => Self::Tombstone(tombstone),
-            Lookup::Absent => Self::Nothing,
-        }
+    /// What the key holds for a caller: an expired entry counts as absent (clause 7).
+    #[inline]
+    pub(crate) fn live(self, now: Timestamp) -> Self {
+        if self.expires_at().is_some_and(|expires_at| expires_at <= now) { Self::Absent } else { self }
     }
 }
 
 /// What a call does.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Decision<W, A> {
+pub(crate) enum Decision<W, R> {
     /// The call writes, and succeeds if the write does.
     Write(W),
-    /// The call changes nothing and returns this answer.
-    Answer(A),
+    /// The call changes nothing and returns this reply.
+    Reply(R),
 }
 
-impl<W, A> Decision<W, A> {
+impl<W, R> Decision<W, R> {
     /// Replaces what is written by `write`'s result.
-    pub(crate) fn try_map<V, E>(self, write: impl FnOnce(W) -> Result<V, E>) -> Result<Decision<V, A>, E> {
+    pub(crate) fn try_map<V, E>(self, write: impl FnOnce(W) -> Result<V, E>) -> Result<Decision<V, R>, E> {
         match self {
             Self::Write(replaced) => write(replaced).map(Decision::Write),
-            Self::Answer(answer) => Ok(Decision::Answer(answer)),
+            Self::Reply(reply) => Ok(Decision::Reply(reply)),
         }
-    }
-}
-
-/// What `load` returns.
-#[inline]
-pub(crate) fn load<R: Into<Record>>(held: Held<R>, now: Timestamp) -> Lookup {
-    match held {
-        held if held.is_expired(now) => Lookup::Absent,
-        Held::Record { record, .. } => Lookup::Found(record.into()),
-        Held::Tombstone(tombstone) => Lookup::Tombstone(tombstone),
-        Held::Nothing => Lookup::Absent,
     }
 }
 
 /// Whether `create` inserts its record (clause 2).
-#[inline]
-pub(crate) fn create<R>(held: Held<R>, now: Timestamp) -> Decision<(), Create> {
-    match held.live(now) {
-        Held::Nothing => Decision::Write(()),
-        Held::Record { .. } | Held::Tombstone(_) => Decision::Answer(Create::Taken),
+pub(crate) fn create(entry: Lookup, now: Timestamp) -> Decision<(), Create> {
+    match entry.live(now) {
+        Lookup::Absent => Decision::Write(()),
+        Lookup::Found(_) | Lookup::Tombstone(_) => Decision::Reply(Create::Taken),
     }
 }
 
-/// Which record `update` replaces (clause 3).
+/// Whether `update` replaces the record (clause 3).
 #[inline]
-pub(crate) fn update<R: Into<Record>>(held: Held<R>, expected: Version, now: Timestamp) -> Decision<R, Update> {
-    match held.live(now) {
-        Held::Record { version, record, .. } if version == expected => Decision::Write(record),
-        Held::Record { record, .. } => Decision::Answer(Update::Conflict(record.into())),
-        Held::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Decision::Answer(Update::Moved(to)),
-        Held::Tombstone(_) | Held::Nothing => Decision::Answer(Update::Gone),
+pub(crate) fn update(entry: Lookup, expected: Version, now: Timestamp) -> Decision<(), Update> {
+    match entry.live(now) {
+        Lookup::Found(record) if record.version == expected => Decision::Write(()),
+        Lookup::Found(record) => Decision::Reply(Update::Conflict(record)),
+        Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Decision::Reply(Update::Moved(to)),
+        Lookup::Tombstone(_) | Lookup::Absent => Decision::Reply(Update::Gone),
     }
 }
 
 /// Which record's expiry `touch` moves to `later` (clause 4).
-#[inline]
-pub(crate) fn touch<R>(held: Held<R>, expected: Version, later: Timestamp, now: Timestamp) -> Decision<R, Touch> {
-    match held.live(now) {
-        Held::Record { version, .. } if version != expected => Decision::Answer(Touch::Conflict),
-        Held::Record { expires_at, .. } if expires_at >= later => Decision::Answer(Touch::Touched),
-        Held::Record { record, .. } => Decision::Write(record),
-        Held::Tombstone(_) | Held::Nothing => Decision::Answer(Touch::Gone),
+pub(crate) fn touch(entry: Lookup, expected: Version, later: Timestamp, now: Timestamp) -> Decision<Record, Touch> {
+    match entry.live(now) {
+        Lookup::Found(record) if record.version != expected => Decision::Reply(Touch::Conflict),
+        Lookup::Found(record) if record.expires_at >= later => Decision::Reply(Touch::Touched),
+        Lookup::Found(record) => Decision::Write(record),
+        Lookup::Tombstone(_) | Lookup::Absent => Decision::Reply(Touch::Gone),
     }
 }
 
-/// Which record `retire` replaces by a tombstone (clause 5).
-#[inline]
-pub(crate) fn retire<R: Into<Record>>(held: Held<R>, expected: Option<Version>, now: Timestamp) -> Decision<R, Retire> {
-    match held.live(now) {
-        Held::Record { version, record, .. } if expected.is_none_or(|expected| expected == version) => {
-            Decision::Write(record)
-        }
-        Held::Record { record, .. } => Decision::Answer(Retire::Conflict(record.into())),
-        Held::Tombstone(_) | Held::Nothing => Decision::Answer(Retire::Gone),
+/// Whether `retire` replaces the record by a tombstone (clause 5).
+pub(crate) fn retire(entry: Lookup, expected: Option<Version>, now: Timestamp) -> Decision<(), Retire> {
+    match entry.live(now) {
+        Lookup::Found(record) if expected.is_none_or(|expected| expected == record.version) => Decision::Write(()),
+        Lookup::Found(record) => Decision::Reply(Retire::Conflict(record)),
+        Lookup::Tombstone(_) | Lookup::Absent => Decision::Reply(Retire::Gone),
     }
 }
 

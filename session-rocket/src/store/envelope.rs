@@ -18,8 +18,8 @@ use bytes::{Buf, BufMut, Bytes};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
+use crate::store::Lookup;
 use crate::store::record::{Fate, Record, Tombstone, Version};
-use crate::store::{Lookup, decide};
 
 const LIVE: u8 = 1;
 const ENDED: u8 = 2;
@@ -33,14 +33,15 @@ const FRAME: usize = 1 + 4 * 8;
 /// # Errors
 /// [`ErrorKind::TooLarge`] for a scope or an identity of 64 KiB or more.
 pub(crate) fn seal_record(record: &Record) -> Result<Vec<u8>> {
-    let owner = seal_owner(&record.scope, record.identity.as_deref())?;
-    let mut bytes = Vec::with_capacity(FRAME + owner.len() + record.payload.len());
+    let identity = record.identity.as_deref();
+    let owner = 2 * 2 + record.scope.len() + identity.map_or(0, str::len);
+    let mut bytes = Vec::with_capacity(FRAME + owner + record.payload.len());
     bytes.put_u8(LIVE);
     bytes.put_i64(record.expires_at.as_millis());
     bytes.put_u64(record.version.bits());
     bytes.put_i64(record.created_at.as_millis());
     bytes.put_i64(record.updated_at.as_millis());
-    bytes.put_slice(&owner);
+    put_owner(&mut bytes, &record.scope, identity)?;
     bytes.put_slice(&record.payload);
     Ok(bytes)
 }
@@ -49,14 +50,13 @@ pub(crate) fn seal_record(record: &Record) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`seal_record`].
-pub(crate) fn seal_owner(scope: &str, identity: Option<&str>) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(2 * 2 + scope.len() + identity.map_or(0, str::len));
-    put_string(&mut bytes, scope)?;
+pub(crate) fn put_owner(bytes: &mut Vec<u8>, scope: &str, identity: Option<&str>) -> Result<()> {
+    put_string(bytes, scope)?;
     match identity {
-        Some(identity) => put_string(&mut bytes, identity)?,
+        Some(identity) => put_string(bytes, identity)?,
         None => bytes.put_u16(NO_IDENTITY),
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Encodes a tombstone.
@@ -73,7 +73,7 @@ pub(crate) fn seal_tombstone(tombstone: Tombstone) -> Vec<u8> {
 /// # Errors
 /// As [`decode`].
 pub(crate) fn open(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
-    Ok(decide::load(decode(bytes)?.into(), now))
+    Ok(decode(bytes)?.live(now))
 }
 
 /// Decodes what a key holds, expired or not.
@@ -85,47 +85,46 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Lookup> {
 }
 
 /// The expiry of an entry that begins with `header`, if `header` is the beginning of a record or a tombstone.
-#[cfg(all(feature = "file", unix))]
 pub(crate) fn expiry(mut header: &[u8]) -> Option<Timestamp> {
     matches!(header.try_get_u8().ok()?, LIVE | ENDED | MOVED).then(|| read_time(&mut header))?
 }
 
+#[inline]
 fn read(mut bytes: Bytes) -> Option<Lookup> {
-    let kind = bytes.try_get_u8().ok()?;
-    let expires_at = read_time(&mut bytes)?;
+    let mut rest = &bytes[..];
+    let kind = rest.try_get_u8().ok()?;
+    let expires_at = read_time(&mut rest)?;
     match kind {
-        LIVE => read_record(bytes, expires_at).map(Lookup::Found),
-        ENDED if bytes.is_empty() => Some(Lookup::Tombstone(Tombstone::ended(expires_at))),
-        MOVED => Some(Lookup::Tombstone(Tombstone::moved(Key::from_slice(&bytes)?, expires_at))),
+        LIVE => {
+            let version = Version::from_bits(rest.try_get_u64().ok()?);
+            let (created_at, updated_at) = (read_time(&mut rest)?, read_time(&mut rest)?);
+            let (scope, identity) = (read_string(&mut rest)??, read_string(&mut rest)?);
+            bytes.advance(bytes.len() - rest.len());
+            Some(Lookup::Found(Record { payload: bytes, version, created_at, updated_at, expires_at, identity, scope }))
+        }
+        ENDED if rest.is_empty() => Some(Lookup::Tombstone(Tombstone::ended(expires_at))),
+        MOVED => Some(Lookup::Tombstone(Tombstone::moved(Key::from_slice(rest)?, expires_at))),
         _ => None,
     }
 }
 
-/// Reads what follows the expiry of a record.
-fn read_record(mut bytes: Bytes, expires_at: Timestamp) -> Option<Record> {
-    let version = Version::from_bits(bytes.try_get_u64().ok()?);
-    let (created_at, updated_at) = (read_time(&mut bytes)?, read_time(&mut bytes)?);
-    let scope = read_string(&mut bytes)??;
-    let identity = read_string(&mut bytes)?;
-    Some(Record { payload: bytes, version, created_at, updated_at, expires_at, identity, scope })
-}
-
-fn read_time(bytes: &mut impl Buf) -> Option<Timestamp> {
+fn read_time(bytes: &mut &[u8]) -> Option<Timestamp> {
     bytes.try_get_i64().ok().map(Timestamp::from_millis)
 }
 
 /// Reads a string, or the mark of a missing identity.
 #[expect(clippy::option_option, reason = "a missing identity is not the same as malformed bytes")]
-fn read_string(bytes: &mut Bytes) -> Option<Option<String>> {
+#[inline]
+fn read_string(bytes: &mut &[u8]) -> Option<Option<String>> {
     let length = bytes.try_get_u16().ok()?;
     if length == NO_IDENTITY {
         return Some(None);
     }
-    let length = usize::from(length);
-    let string = (bytes.len() >= length).then(|| bytes.split_to(length))?;
-    std::str::from_utf8(&string).ok().map(|string| Some(string.to_owned()))
+    let string = bytes.split_off(..usize::from(length))?;
+    std::str::from_utf8(string).ok().map(|string| Some(string.to_owned()))
 }
 
+#[inline]
 fn put_string(bytes: &mut Vec<u8>, string: &str) -> Result<()> {
     let length = u16::try_from(string.len()).ok().filter(|length| *length != NO_IDENTITY);
     let too_long = || Error::new(ErrorKind::TooLarge, "a session's scope or identity is longer than 64 KiB");
@@ -135,73 +134,4 @@ fn put_string(bytes: &mut Vec<u8>, string: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const START: Timestamp = Timestamp::from_millis(i64::MIN);
-
-    prop_compose! {
-        fn records()(
-            payload: Vec<u8>, version: u64, moments: [i64; 3], identity: Option<String>, scope: String,
-        ) -> Record {
-            let [created, updated, expires] = moments.map(Timestamp::from_millis);
-            let mut record = Record::new(Version::from_bits(version), expires).with_scope(scope).with_payload(payload).with_times(created, updated);
-            record.identity = identity;
-            record
-        }
-    }
-
-    fn tombstones() -> impl Strategy<Value = Tombstone> {
-        let fate =
-            any::<Option<[u8; 32]>>().prop_map(|to| to.map_or(Fate::Ended, |to| Fate::Moved(Key::from_bytes(to))));
-        (fate, any::<i64>()).prop_map(|(fate, expires)| Tombstone { fate, expires_at: Timestamp::from_millis(expires) })
-    }
-
-    proptest! {
-        #[test]
-        fn records_come_back(record in records()) {
-            prop_assume!(record.expires_at > START);
-            let sealed = seal_record(&record).unwrap();
-            prop_assert_eq!(&sealed[1..9], record.expires_at.as_millis().to_be_bytes());
-            prop_assert_eq!(&sealed[9..17], record.version.bits().to_be_bytes());
-            prop_assert_eq!(open(sealed.clone().into(), START).unwrap(), Lookup::Found(record.clone()));
-            prop_assert_eq!(open(sealed.into(), record.expires_at).unwrap(), Lookup::Absent);
-        }
-
-        #[test]
-        fn tombstones_come_back(tombstone in tombstones()) {
-            prop_assume!(tombstone.expires_at > START);
-            let sealed = seal_tombstone(tombstone);
-            prop_assert_eq!(open(sealed.clone().into(), START).unwrap(), Lookup::Tombstone(tombstone));
-            prop_assert_eq!(open(sealed.into(), tombstone.expires_at).unwrap(), Lookup::Absent);
-        }
-
-        #[test]
-        fn any_bytes_are_something_or_an_error(bytes: Vec<u8>, kind in 0..5_u8) {
-            let kind_said = [&[kind], bytes.as_slice()].concat();
-            for bytes in [bytes, kind_said] {
-                if let Err(error) = open(bytes.into(), START) {
-                    prop_assert_eq!(error.kind(), ErrorKind::Unavailable);
-                }
-            }
-        }
-
-        #[test]
-        fn cut_records_are_errors(record in records(), cut in 0..FRAME + 4) {
-            let mut sealed = seal_record(&record).unwrap();
-            sealed.truncate(cut);
-            prop_assert!(open(sealed.into(), START).is_err());
-        }
-    }
-
-    #[test]
-    fn a_text_that_its_length_cannot_tell_is_refused() {
-        for length in [usize::from(NO_IDENTITY), 100_000] {
-            let record =
-                Record::new(Version::from_bits(1), START).with_scope("x".repeat(length)).with_times(START, START);
-            assert_eq!(seal_record(&record).unwrap_err().kind(), ErrorKind::TooLarge);
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -19,7 +18,7 @@ use crate::base::id::Key;
 
 use batch::Batch;
 use queue::Queue;
-use shard::{Listed, LockedShard, Shard, shard_of};
+use shard::{LockedShard, Shard, shard_of};
 
 mod batch;
 mod directory;
@@ -65,7 +64,7 @@ impl FileStore {
         };
         let (path, creates) = (files.path.clone(), options.creates);
         files.bounded(blocking(move || directory::prepare(&path, creates))).await?;
-        Ok(Self::new(files, options.clock.clone()))
+        Ok(files.into_store(options.clock.clone()))
     }
 }
 
@@ -101,18 +100,17 @@ impl Files {
         .await
     }
 
-    /// Runs `work` with the result of `try_lock` as soon as another process does not hold the shard's lock. Returns `None`
-    /// if another process still holds the lock at the timeout.
-    async fn when_unlocked<L, R: Send + 'static>(
+    /// Runs `work` on a shard while this call holds the shard's lock. Returns `None` if another process still holds the lock
+    /// at the timeout.
+    async fn when_unlocked<R: Send + 'static>(
         &self,
         shard: u8,
-        try_lock: impl Fn(&Path) -> Result<Option<L>> + Send + Sync + 'static,
-        work: impl Fn(&Path, L) -> Result<R> + Send + Sync + 'static,
+        work: impl Fn(&Path, LockedShard) -> Result<R> + Send + Sync + 'static,
     ) -> Result<Option<R>> {
         let queue = &self.queues[usize::from(shard)];
         let noted = queue.clone();
         let attempt = Arc::new(move |root: &Path| {
-            let locked = try_lock(root)?;
+            let locked = LockedShard::try_lock(root, shard)?;
             noted.record_attempt(locked.is_none());
             locked.map(|locked| work(root, locked)).transpose()
         });
@@ -140,15 +138,13 @@ impl Files {
         shard: u8,
         work: impl Fn(&LockedShard) -> Result<R> + Send + Sync + 'static,
     ) -> Result<R> {
-        let try_lock = move |root: &Path| LockedShard::try_lock(root, shard);
-        let done = self.when_unlocked(shard, try_lock, move |_, locked| work(&locked)).await?;
+        let done = self.when_unlocked(shard, move |_, locked| work(&locked)).await?;
         done.ok_or_else(|| Error::new(ErrorKind::Timeout, "another process holds a lock in the session directory"))
     }
 
     /// Lists the keys of the shards from `first` on, as many as one call to the disk may list.
     async fn batch(&self, first: u8) -> Result<Batch> {
-        let try_lock = move |root: &Path| Listed::try_lock(root, first);
-        match self.when_unlocked(first, try_lock, move |root, locked| Batch::list(root, first, locked)).await? {
+        match self.when_unlocked(first, move |root, locked| Batch::list(root, first, locked)).await? {
             Some(batch) => Ok(batch),
             // A process that stopped while it holds the lock does not replace files either.
             None => self.on_disk(move |root| Batch::list_without_lock(root, first)).await,
@@ -156,7 +152,6 @@ impl Files {
     }
 }
 
-#[async_trait]
 impl KeyValue for Files {
     type Tag = Bytes;
 

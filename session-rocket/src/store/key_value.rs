@@ -1,4 +1,4 @@
-//! An adapter for back-ends that keep whole entries: [`KeyValueStore`] turns a [`KeyValue`] into a [`Store`].
+//! An adapter for back-ends that keep whole entries: [`KeyValue::into_store`] makes a [`Store`] of a [`KeyValue`].
 //!
 //! A back-end keeps opaque bytes under a key, and replaces them only if nobody else replaced them since they were loaded.
 //! The adapter makes all decisions of the [contract](super): it compares versions, leaves tombstones, and treats expired
@@ -8,16 +8,14 @@
 //! use std::collections::HashMap;
 //! use std::sync::{Arc, Mutex};
 //!
-//! use async_trait::async_trait;
 //! use bytes::Bytes;
-//! use session_rocket::store::key_value::{KeyValue, KeyValueStore};
+//! use session_rocket::store::key_value::KeyValue;
 //! use session_rocket::{Key, Result, SystemClock, Timestamp};
 //!
 //! /// A back-end without versions of its own compares the bytes.
 //! #[derive(Default)]
 //! struct Map(Mutex<HashMap<Key, Bytes>>);
 //!
-//! #[async_trait]
 //! impl KeyValue for Map {
 //!     type Tag = Bytes;
 //!
@@ -40,17 +38,18 @@
 //!     }
 //! }
 //!
-//! let store = KeyValueStore::new(Map::default(), Arc::new(SystemClock));
+//! let store = Map::default().into_store(Arc::new(SystemClock));
 //! ```
 
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
 
-use super::decide::{self, Decision, Held};
+use super::decide::{self, Decision};
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update, envelope};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -70,30 +69,35 @@ const MAX_SCANS: usize = 8;
 /// # Cancellation
 /// The caller may drop the future of any method at any await. The method must then have happened as a whole or not at
 /// all, even if it is still running.
-#[async_trait]
 pub trait KeyValue: Send + Sync + 'static {
     /// Identifies the entry that [`load`](Self::load) returned: two entries of one key that differ in a byte have
     /// different tags. A back-end that does not count its writes can use the bytes themselves.
     type Tag: Send + Sync + 'static;
 
     /// Returns the entry's bytes and tag, or `None` if the key holds no entry. An expired entry may be returned or not.
-    async fn load(&self, key: &Key) -> Result<Option<(Bytes, Self::Tag)>>;
+    fn load(&self, key: &Key) -> impl Future<Output = Result<Option<(Bytes, Self::Tag)>>> + Send;
 
     /// Stores `value` if the key still holds the entry with the tag `expected`, or no entry if `expected` is `None`.
     /// Returns whether it stored `value`. The comparison and the write are one atomic step.
     ///
     /// The back-end may remove the entry from `expires_at` on, and not earlier.
-    async fn swap(&self, key: &Key, expected: Option<Self::Tag>, value: Bytes, expires_at: Timestamp) -> Result<bool>;
+    fn swap(
+        &self,
+        key: &Key,
+        expected: Option<Self::Tag>,
+        value: Bytes,
+        expires_at: Timestamp,
+    ) -> impl Future<Output = Result<bool>> + Send;
 
     /// Removes the key's entry, if the key holds one.
-    async fn delete(&self, key: &Key) -> Result<()>;
+    fn delete(&self, key: &Key) -> impl Future<Output = Result<()>> + Send;
 
     /// Removes at most `limit` entries that expired at `now` or earlier. Returns how many it removed.
     ///
     /// _Default:_ removes nothing, which is right only for a back-end that removes expired entries by itself.
-    async fn delete_expired(&self, limit: u32, now: Timestamp) -> Result<u64> {
+    fn delete_expired(&self, limit: u32, now: Timestamp) -> impl Future<Output = Result<u64>> + Send {
         let _ = (limit, now);
-        Ok(0)
+        ready(Ok(0))
     }
 
     /// Whether [`scan`](Self::scan) works, and so [`list`](Store::list) and [`retire_all`](Store::retire_all).
@@ -108,9 +112,17 @@ pub trait KeyValue: Send + Sync + 'static {
     /// [`stats`](Store::stats) with this method.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
-    async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
+    fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> impl Future<Output = Result<()>> + Send {
         let _ = visit;
-        Err(Error::new(ErrorKind::Unsupported, "this store cannot list its sessions"))
+        ready(Err(Error::new(ErrorKind::Unsupported, "this store cannot list its sessions")))
+    }
+
+    /// Makes a store that keeps its entries in this back-end and compares their expiry with `clock`.
+    fn into_store(self, clock: Arc<dyn Clock>) -> KeyValueStore<Self>
+    where
+        Self: Sized,
+    {
+        KeyValueStore { back_end: self, clock }
     }
 }
 
@@ -121,27 +133,22 @@ pub struct KeyValueStore<K> {
 }
 
 impl<K: KeyValue> KeyValueStore<K> {
-    /// A store that keeps its entries in `back_end` and compares their expiry with `clock`.
-    pub fn new(back_end: K, clock: Arc<dyn Clock>) -> Self {
-        Self { back_end, clock }
-    }
-
-    /// Replaces what `key` holds as `decide` says, and returns `done`; or returns the answer of `decide`. `decide` runs
+    /// Replaces what `key` holds as `decide` says, and returns `done`; or returns the reply of `decide`. `decide` runs
     /// again after each lost race, with `true`: some other call then has made progress.
-    async fn replace<A>(
+    async fn replace<R>(
         &self,
         key: &Key,
-        done: A,
-        decide: impl Fn(Held<Record>, bool) -> Result<Decision<Sealed, A>>,
-    ) -> Result<A> {
+        done: R,
+        decide: impl Fn(Lookup, bool) -> Result<Decision<Sealed, R>>,
+    ) -> Result<R> {
         let mut is_retry = false;
         loop {
-            let (held, tag) = match self.back_end.load(key).await? {
+            let (entry, tag) = match self.back_end.load(key).await? {
                 Some((value, tag)) => (envelope::decode(value)?, Some(tag)),
                 None => (Lookup::Absent, None),
             };
-            match decide(held.into(), is_retry)? {
-                Decision::Answer(answer) => return Ok(answer),
+            match decide(entry, is_retry)? {
+                Decision::Reply(reply) => return Ok(reply),
                 Decision::Write((value, expires_at)) => {
                     if self.back_end.swap(key, tag, value, expires_at).await? {
                         return Ok(done);
@@ -156,7 +163,7 @@ impl<K: KeyValue> KeyValueStore<K> {
     async fn scan(&self, mut visit: impl FnMut(Key, Lookup) + Send) -> Result<()> {
         let mut damaged = 0_u64;
         let visit = &mut |key, value| match envelope::decode(value) {
-            Ok(held) => visit(key, held),
+            Ok(entry) => visit(key, entry),
             Err(_) => damaged += 1,
         };
         self.back_end.scan(visit).await?;
@@ -166,12 +173,12 @@ impl<K: KeyValue> KeyValueStore<K> {
         Ok(())
     }
 
-    /// The keys of the sessions of `owner`, and the keys to which any session moved: it may have moved during the scan.
-    async fn keys_of(&self, owner: Owner<'_>) -> Result<Vec<Key>> {
+    /// The keys of the sessions of an identity, and the keys to which any session moved: it may have moved during the scan.
+    async fn keys_of(&self, scope: &str, identity: &str) -> Result<Vec<Key>> {
         let now = self.clock.now();
         let mut keys = Vec::new();
-        self.scan(|key, held| match decide::load(held.into(), now) {
-            Lookup::Found(record) if owner.has(&record) => keys.push(key),
+        self.scan(|key, entry| match entry.live(now) {
+            Lookup::Found(record) if record.belongs_to(scope, identity) => keys.push(key),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => keys.push(to),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
         })
@@ -179,17 +186,18 @@ impl<K: KeyValue> KeyValueStore<K> {
         Ok(keys)
     }
 
-    /// Ends the session of `owner` at `key`, or at the key it moved to. Returns how many sessions it ended.
+    /// Ends the session of an identity at `key`, or at the key it moved to. Returns how many sessions it ended.
     async fn retire_session(
         &self,
         mut key: Key,
-        owner: Owner<'_>,
+        scope: &str,
+        identity: &str,
         except: Option<&Key>,
         until: Timestamp,
     ) -> Result<u64> {
         while Some(&key) != except {
             match self.load(&key).await? {
-                Lookup::Found(record) if owner.has(&record) => {
+                Lookup::Found(record) if record.belongs_to(scope, identity) => {
                     let tombstone = Tombstone::ended(until);
                     if self.retire(&key, Some(record.version), tombstone).await? == Retire::Retired {
                         return Ok(1);
@@ -216,32 +224,30 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
         if self.back_end.swap(key, None, value.clone(), expires_at).await? {
             return Ok(Create::Created);
         }
-        let decide = |held, _| decide::create(held, self.clock.now()).try_map(|()| Ok((value.clone(), expires_at)));
+        let decide = |entry, _| decide::create(entry, self.clock.now()).try_map(|()| Ok((value.clone(), expires_at)));
         self.replace(key, Create::Created, decide).await
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        let decide = |held, is_retry| match held {
+        let decide = |entry, is_retry| match entry {
             // The same update won the race: an earlier attempt whose caller stopped waiting.
-            Held::Record { version, .. } if is_retry && version == record.version => {
-                Ok(Decision::Answer(Update::Updated))
-            }
-            held => decide::update(held, expected, self.clock.now()).try_map(|_| seal_record(record)),
+            Lookup::Found(won) if is_retry && won.version == record.version => Ok(Decision::Reply(Update::Updated)),
+            entry => decide::update(entry, expected, self.clock.now()).try_map(|()| seal_record(record)),
         };
         self.replace(key, Update::Updated, decide).await
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        let decide = |held, _| {
-            decide::touch(held, expected, expires_at, self.clock.now())
-                .try_map(|found| seal_record(&Record { expires_at, ..found }))
+        let decide = |entry, _| {
+            decide::touch(entry, expected, expires_at, self.clock.now())
+                .try_map(|record| seal_record(&Record { expires_at, ..record }))
         };
         self.replace(key, Touch::Touched, decide).await
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         let decide =
-            |held, _| decide::retire(held, expected, self.clock.now()).try_map(|_| Ok(seal_tombstone(tombstone)));
+            |entry, _| decide::retire(entry, expected, self.clock.now()).try_map(|()| Ok(seal_tombstone(tombstone)));
         self.replace(key, Retire::Retired, decide).await
     }
 
@@ -254,10 +260,10 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
-        let (now, owner) = (self.clock.now(), Owner { scope, identity });
+        let now = self.clock.now();
         let mut listed = Vec::new();
-        self.scan(|key, held| match decide::load(held.into(), now) {
-            Lookup::Found(record) if owner.has(&record) => listed.push((key, record)),
+        self.scan(|key, entry| match entry.live(now) {
+            Lookup::Found(record) if record.belongs_to(scope, identity) => listed.push((key, record)),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
         })
         .await?;
@@ -265,14 +271,13 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     }
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let owner = Owner { scope, identity };
         let mut total = 0;
         // A session may move to a key that a long scan had already passed. So scan again until nothing is left.
         for _ in 0..MAX_SCANS {
-            let keys = self.keys_of(owner).await?;
+            let keys = self.keys_of(scope, identity).await?;
             // Concurrently, so that a key that cannot be written does not keep the other sessions alive.
-            let retired = join_all(keys.into_iter().map(|key| self.retire_session(key, owner, except, until))).await;
-            let retired = retired.into_iter().sum::<Result<u64>>()?;
+            let ending = keys.into_iter().map(|key| self.retire_session(key, scope, identity, except, until));
+            let retired = join_all(ending).await.into_iter().sum::<Result<u64>>()?;
             if retired == 0 {
                 break;
             }
@@ -287,7 +292,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn stats(&self) -> Result<Stats> {
         let (now, mut stats) = (self.clock.now(), Stats::default());
-        self.scan(|_, held| stats.add(&held, now)).await?;
+        self.scan(|_, entry| stats.add(&entry, now)).await?;
         Ok(stats)
     }
 }
@@ -307,19 +312,6 @@ fn seal_record(record: &Record) -> Result<Sealed> {
 
 fn seal_tombstone(tombstone: Tombstone) -> Sealed {
     (envelope::seal_tombstone(tombstone).into(), tombstone.expires_at)
-}
-
-/// The identity whose sessions a call is about.
-#[derive(Clone, Copy)]
-struct Owner<'a> {
-    scope: &'a str,
-    identity: &'a str,
-}
-
-impl Owner<'_> {
-    fn has(self, record: &Record) -> bool {
-        record.scope == self.scope && record.identity.as_deref() == Some(self.identity)
-    }
 }
 
 #[cfg(test)]

@@ -16,18 +16,18 @@ pub fn mask_url(url: &str) -> String {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
     };
-    let (user, place) = match rest.rsplit_once('@') {
+    let (user, host) = match rest.rsplit_once('@') {
         Some((user, _)) if user.contains('?') => return format!("{scheme}***"),
-        Some((user, place)) => match user.split_once(':') {
-            Some((name, _)) => (format!("{name}:***@"), place),
-            None => (format!("{user}@"), place),
+        Some((user, host)) => match user.split_once(':') {
+            Some((name, _)) => (format!("{name}:***@"), host),
+            None => (format!("{user}@"), host),
         },
         None => (String::new(), rest),
     };
-    let Some((place, query)) = place.split_once('?') else { return format!("{scheme}{user}{place}") };
+    let Some((host, query)) = host.split_once('?') else { return format!("{scheme}{user}{host}") };
     let query = query.split('&').map(|pair| match pair.split_once('=') {
         Some((key, _)) if !HARMLESS.contains(&key) => format!("{key}=***"),
         _ => pair.to_owned(),
     });
-    format!("{scheme}{user}{place}?{}", query.collect::<Vec<_>>().join("&"))
+    format!("{scheme}{user}{host}?{}", query.collect::<Vec<_>>().join("&"))
 }

@@ -14,7 +14,6 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -60,7 +59,7 @@ pub struct Memcached {
     clock: Arc<dyn Clock>,
 }
 
-impl KeyValueStore<Memcached> {
+impl MemcachedStore {
     /// Connects to the servers in `options.url`.
     ///
     /// # Errors
@@ -73,7 +72,7 @@ impl KeyValueStore<Memcached> {
             let left = options.timeout.saturating_sub(started.elapsed());
             bounded(left, server.greet()).await.map_err(|failure| cannot_open(server.address(), failure))?;
         }
-        Ok(Self::new(back_end, options.clock.clone()))
+        Ok(back_end.into_store(options.clock.clone()))
     }
 }
 
@@ -93,7 +92,7 @@ impl Memcached {
 
     /// The server that keeps `key`, and the key's name on that server. The server is the one whose name, hashed with
     /// the key, sorts last, so that an added or removed server moves no keys between the other servers.
-    fn place(&self, key: &Key) -> (&Server, String) {
+    fn server_of(&self, key: &Key) -> (&Server, String) {
         let rank =
             |server: &&Server| Sha256::new().chain_update(key.as_bytes()).chain_update(server.address()).finalize();
         let server = self.servers.iter().max_by_key(rank).expect("`addresses` returns at least one server");
@@ -105,23 +104,22 @@ impl Memcached {
     }
 }
 
-#[async_trait]
 impl KeyValue for Memcached {
     type Tag = u64;
 
     async fn load(&self, key: &Key) -> Result<Option<(Bytes, u64)>> {
-        let (server, name) = self.place(key);
+        let (server, name) = self.server_of(key);
         self.within("load", server.get(&name)).await
     }
 
     async fn swap(&self, key: &Key, expected: Option<u64>, value: Bytes, expires_at: Timestamp) -> Result<bool> {
-        let (server, name) = self.place(key);
+        let (server, name) = self.server_of(key);
         let lifetime = lifetime(self.clock.now().until(expires_at), SystemClock.now());
         self.within("save", server.put(&name, expected, &value, lifetime)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        let (server, name) = self.place(key);
+        let (server, name) = self.server_of(key);
         self.within("delete", server.delete(&name)).await
     }
 
@@ -218,69 +216,4 @@ fn explain(what: &str, failure: Failure) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_names_servers() {
-        let names = |url: &str| addresses(url).unwrap();
-        assert_eq!(names("memcached://cache.example:1"), ["cache.example:1"]);
-        assert_eq!(
-            names("Memcached://a,[::1]:2,[::1],127.0.0.1"),
-            ["a:11211", "[::1]:2", "[::1]:11211", "127.0.0.1:11211"]
-        );
-        for wrong in ["", "//", "a", "//a,", "//a:0", "//a:x", "//a:1/", "//a b", "//a\r\n", "//[a]:1", "//u:secret@a"]
-        {
-            let error = addresses(&format!("memcached:{wrong}")).expect_err(wrong);
-            assert_eq!(error.kind(), ErrorKind::Config);
-            let text = error.to_string();
-            assert!(text.contains("`memcached://host:port`") && !text.contains("secret"), "{text}");
-        }
-    }
-
-    #[test]
-    fn memcached_is_told_a_lifetime_or_a_moment() {
-        const DAY: u64 = 24 * 60 * 60;
-        let now = Timestamp::from_millis(1_000_000_000_500);
-        let told = |millis| lifetime(Duration::from_millis(millis), now);
-        assert_eq!([told(0), told(1), told(1000), told(1001)], [5, 6, 6, 7]);
-        assert_eq!(told(1000 * (30 * DAY - 5)), 30 * DAY);
-        assert_eq!(told(1000 * (30 * DAY - 5) + 1), 1_000_000_001 + 30 * DAY);
-        assert_eq!(told(1000 * 40 * DAY), 1_000_000_006 + 40 * DAY);
-        let last = 1000 * (LAST_MOMENT - 1_000_000_006);
-        assert_eq!([told(last), told(last + 1000), told(i64::MAX.cast_unsigned())], [LAST_MOMENT, 0, 0]);
-    }
-
-    #[test]
-    fn a_server_more_takes_keys_and_moves_no_others() {
-        let store = |names: &[&str]| Memcached {
-            servers: names.iter().map(|name| Server::new((*name).to_owned(), 1)).collect(),
-            prefix: String::new(),
-            timeout: Duration::ZERO,
-            clock: Arc::new(SystemClock),
-        };
-        let (three, turned, four) =
-            (store(&["a:1", "b:1", "c:1"]), store(&["c:1", "a:1", "b:1"]), store(&["d:1", "a:1", "b:1", "c:1"]));
-        let mut counts = std::collections::BTreeMap::new();
-        for number in 0..=u8::MAX {
-            let key = Key::from_bytes([number; 32]);
-            let [before, same, after] = [&three, &turned, &four].map(|store| store.place(&key).0.address());
-            assert_eq!(before, same);
-            assert!(after == before || after == "d:1", "{before} {after}");
-            *counts.entry(after.to_owned()).or_insert(0_u32) += 1;
-        }
-        // A quarter is 64.
-        assert!(counts.len() == 4 && counts.values().all(|count| (32..128).contains(count)), "{counts:?}");
-        // A change here would lose sessions with an update of this crate.
-        let first = (0..12).map(|number| &three.place(&Key::from_bytes([number; 32])).0.address()[..1]);
-        assert_eq!(first.collect::<String>(), "baaccacbcccc");
-    }
-
-    #[tokio::test]
-    async fn a_prefix_that_would_be_commands_is_refused() {
-        for prefix in ["a b", "a\r\nflush_all\r\n", "ü", &"x".repeat(121)] {
-            let options = Options::new("memcached://127.0.0.1:1").key_prefix(prefix);
-            assert_eq!(MemcachedStore::open(&options).await.unwrap_err().kind(), ErrorKind::Config);
-        }
-    }
-}
+mod tests;

@@ -157,21 +157,19 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Adds one key, which holds `held`, expired or not.
-    pub(crate) fn add(&mut self, held: &Lookup, now: Timestamp) {
-        let (expires_at, record) = match held {
-            Lookup::Found(record) => (record.expires_at, Some(record)),
-            Lookup::Tombstone(tombstone) => (tombstone.expires_at, None),
-            Lookup::Absent => return,
-        };
-        self.bytes += record.map_or(0, |record| u64::try_from(record.payload.len()).unwrap_or(u64::MAX));
-        match record {
-            _ if expires_at <= now => self.expired += 1,
-            None => self.tombstones += 1,
-            Some(record) => {
+    /// Adds one entry, expired or not.
+    pub(crate) fn add(&mut self, entry: &Lookup, now: Timestamp) {
+        if let Lookup::Found(record) = entry {
+            self.bytes += u64::try_from(record.payload.len()).unwrap_or(u64::MAX);
+        }
+        match entry {
+            entry if entry.expires_at().is_some_and(|expires_at| expires_at <= now) => self.expired += 1,
+            Lookup::Found(record) => {
                 self.live += 1;
                 self.oldest = Some(self.oldest.map_or(record.created_at, |oldest| oldest.min(record.created_at)));
             }
+            Lookup::Tombstone(_) => self.tombstones += 1,
+            Lookup::Absent => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cached::CachedStore;
-use super::cached::deferred::{DeferredStore, Opening};
+use super::cached::lazy::{LazyStore, Opening};
 use super::scheme::{is_in_memory, opener};
 use super::{Options, Store};
 use crate::base::error::{Error, Result};
@@ -34,26 +34,20 @@ pub(crate) async fn with_cache(store: Arc<dyn Store>, options: &Options) -> Resu
     }
     let key_prefix = format!("{}cache:", options.key_prefix);
     let of_cache = Options { url: url.clone(), cache: None, key_prefix, ..options.clone() };
-    let (cache, failure): (Arc<dyn Store>, _) = match open_backend("cache", &of_cache).await {
-        Ok(cache) => (cache, None),
-        Err(error) if error.kind().is_transient() => (Arc::new(defer(of_cache, error.clone())), Some(error)),
+    let open = move || -> Opening {
+        let options = of_cache.clone();
+        Box::pin(async move { open_backend("cache", &options).await })
+    };
+    let (cache, failure) = match open().await {
+        Ok(cache) => (LazyStore::from(cache), None),
+        Err(error) if error.kind().is_transient() => (LazyStore::new(open), Some(error)),
         Err(error) => return Err(error),
     };
-    let cached = CachedStore::new(store, cache, options.cache_ttl, options.timeout, options.clock.clone());
+    let cached = CachedStore::with_lazy(store, cache, options.cache_ttl, options.timeout, options.clock.clone());
     if let Some(error) = failure {
         cached.begin_without_cache(&error);
     }
     Ok(Arc::new(cached))
-}
-
-/// The cache that could not be opened because of `failure`.
-fn defer(options: Options, failure: Error) -> DeferredStore {
-    let clock = options.clock.clone();
-    let open = move || -> Opening {
-        let options = options.clone();
-        Box::pin(async move { open_backend("cache", &options).await })
-    };
-    DeferredStore::new(open, failure, clock)
 }
 
 /// Opens the back-end that `options.url` names. Errors name `setting`, the URL's name in the configuration.

@@ -114,6 +114,11 @@ impl Record {
         self.identity = Some(identity.into());
         self
     }
+
+    /// Whether the session belongs to `identity` in `scope`.
+    pub(crate) fn belongs_to(&self, scope: &str, identity: &str) -> bool {
+        self.scope == scope && self.identity.as_deref() == Some(identity)
+    }
 }
 
 impl std::fmt::Debug for Record {

@@ -25,7 +25,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::id::{Key, random_bytes};
 use crate::store::record::{Fate, Record, Tombstone, Version};
-use script::ScriptReply;
+use script::Attempt;
 use server::Server;
 
 mod cluster;
@@ -73,7 +73,7 @@ impl RedisStore {
         self.retire_all(scope, &identity, None, now.plus(LIFETIME)).await?;
         self.delete(&key).await?;
         let index = self.0.index(scope, &identity);
-        self.0.run(&self.0.scripts.forget, &index, &[]).await?;
+        self.0.run(&self.0.scripts.forget, &index, &(key.as_bytes(), 0)).await?;
         self.0.call(&index, cmd("DEL").arg(&index)).await?;
         Ok(())
     }
@@ -90,38 +90,41 @@ impl Store for RedisStore {
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        Ok(match self.within(self.0.create(key, record)).await? {
-            ScriptReply::Held(_) => Create::Taken,
-            ScriptReply::Done | ScriptReply::DoneFor(..) => Create::Created,
+        Ok(match self.within(self.0.write(key, None, record)).await? {
+            Attempt::Done(_) => Create::Created,
+            Attempt::Declined(_) => Create::Taken,
         })
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        Ok(match self.within(self.0.update(key, expected, record)).await? {
-            ScriptReply::Done | ScriptReply::DoneFor(..) => Update::Updated,
-            ScriptReply::Held(Lookup::Found(fresh)) => Update::Conflict(fresh),
-            ScriptReply::Held(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Update::Moved(to),
-            ScriptReply::Held(Lookup::Tombstone(_) | Lookup::Absent) => Update::Gone,
+        Ok(match self.within(self.0.write(key, Some(expected), record)).await? {
+            Attempt::Done(_) => Update::Updated,
+            Attempt::Declined(Lookup::Found(fresh)) => Update::Conflict(fresh),
+            Attempt::Declined(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Update::Moved(to),
+            Attempt::Declined(Lookup::Tombstone(_) | Lookup::Absent) => Update::Gone,
         })
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        self.within(self.0.touch(key, expected, expires_at)).await
+        Ok(match self.within(self.0.touch(key, expected, expires_at)).await? {
+            Attempt::Done(_) => Touch::Touched,
+            Attempt::Declined(Lookup::Found(_)) => Touch::Conflict,
+            Attempt::Declined(Lookup::Tombstone(_) | Lookup::Absent) => Touch::Gone,
+        })
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         Ok(match self.within(self.0.end(key, expected, &[], tombstone)).await? {
-            ScriptReply::Done => Retire::Retired,
-            ScriptReply::DoneFor(scope, identity) => {
+            Attempt::Done(owner) => {
                 // A session that moved stays in the index, because its tombstone leads to the new key.
-                if tombstone.fate == Fate::Ended {
+                if let (Some((scope, identity)), Fate::Ended) = (owner, tombstone.fate) {
                     // The session has ended, even if this fails.
                     let _ = self.within(self.0.delist(&scope, &identity, key)).await;
                 }
                 Retire::Retired
             }
-            ScriptReply::Held(Lookup::Found(fresh)) => Retire::Conflict(fresh),
-            ScriptReply::Held(Lookup::Tombstone(_) | Lookup::Absent) => Retire::Gone,
+            Attempt::Declined(Lookup::Found(fresh)) => Retire::Conflict(fresh),
+            Attempt::Declined(Lookup::Tombstone(_) | Lookup::Absent) => Retire::Gone,
         })
     }
 

@@ -26,13 +26,12 @@ macro_rules! back_end {
 
 /// Defines [`Scheme`] and its table: a line for each back-end.
 macro_rules! schemes {
-    ($($scheme:ident, $names:expr, $medium:ident, $opener:expr;)*) => {
+    ($($scheme:ident, $names:expr, $opener:expr;)*) => {
         /// The back-end that a URL's scheme selects.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Scheme { $($scheme),* }
 
-        const TABLE: &[Row] =
-            &[$(Row { scheme: Scheme::$scheme, names: &$names, medium: Medium::$medium, opener: $opener }),*];
+        const TABLE: &[Row] = &[$(Row { scheme: Scheme::$scheme, names: &$names, opener: $opener }),*];
     };
 }
 
@@ -40,32 +39,20 @@ struct Row {
     scheme: Scheme,
     /// As URLs spell the scheme. The first name of a back-end is also its cargo feature, if it has one.
     names: &'static [&'static str],
-    medium: Medium,
     opener: Option<Opener>,
 }
 
-/// What holds the sessions. A table can be migrated; sessions in the process are lost with it, so the command line and a
-/// `cache` treat them differently; a cookie is no store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Medium {
-    Table,
-    Server,
-    Directory,
-    Process,
-    Cookie,
-}
-
 schemes! {
-    Sqlite, ["sqlite"], Table, back_end!(feature = "sqlite", super::sql::sqlite::SqliteStore);
-    Postgres, ["postgres", "postgresql"], Table, back_end!(feature = "postgres", super::sql::postgres::PostgresStore);
-    MySql, ["mysql", "mariadb"], Table, back_end!(feature = "mysql", super::sql::mysql::MySqlStore);
-    Redis, ["redis", "rediss", "redis+cluster", "rediss+cluster"], Server,
+    Sqlite, ["sqlite"], back_end!(feature = "sqlite", super::sql::sqlite::SqliteStore);
+    Postgres, ["postgres", "postgresql"], back_end!(feature = "postgres", super::sql::postgres::PostgresStore);
+    MySql, ["mysql", "mariadb"], back_end!(feature = "mysql", super::sql::mysql::MySqlStore);
+    Redis, ["redis", "rediss", "redis+cluster", "rediss+cluster"],
         back_end!(feature = "redis", super::redis::RedisStore);
-    Memcached, ["memcached"], Server, back_end!(feature = "memcached", super::memcached::MemcachedStore);
-    File, ["file"], Directory, back_end!(all(feature = "file", unix), super::file::FileStore);
-    Memory, ["memory"], Process, Some(open_memory);
-    SignedCookie, ["cookie+signed"], Cookie, None;
-    EncryptedCookie, ["cookie+encrypted"], Cookie, None;
+    Memcached, ["memcached"], back_end!(feature = "memcached", super::memcached::MemcachedStore);
+    File, ["file"], back_end!(all(feature = "file", unix), super::file::FileStore);
+    Memory, ["memory"], Some(open_memory);
+    SignedCookie, ["cookie+signed"], None;
+    EncryptedCookie, ["cookie+encrypted"], None;
 }
 
 fn open_memory(options: &Options) -> BoxFuture<'_, Result<Arc<dyn Store>>> {
@@ -81,16 +68,16 @@ impl Scheme {
 
     /// Whether sessions are in a table, which has to be migrated.
     pub(crate) fn has_table(self) -> bool {
-        TABLE.iter().any(|row| row.scheme == self && row.medium == Medium::Table)
+        matches!(self, Self::Sqlite | Self::Postgres | Self::MySql)
     }
 }
 
 /// Whether the URL's sessions are lost when the process ends.
 pub(crate) fn is_in_memory(url: &str) -> bool {
     let url = url.to_ascii_lowercase();
-    match row_of(&url) {
-        Some(row) if row.medium == Medium::Process => true,
-        Some(row) if row.scheme == Scheme::Sqlite => url.contains(":memory:") || url.contains("mode=memory"),
+    match Scheme::of(&url) {
+        Some(Scheme::Memory) => true,
+        Some(Scheme::Sqlite) => url.contains(":memory:") || url.contains("mode=memory"),
         _ => false,
     }
 }
@@ -111,13 +98,12 @@ fn refusal(url: &str, row: Option<&Row>) -> String {
     };
     let name = name.to_ascii_lowercase();
     match row {
-        Some(row) if row.medium == Medium::Cookie => {
+        Some(Row { scheme: Scheme::SignedCookie | Scheme::EncryptedCookie, .. }) => {
             format!("`{name}:` is not a store: with `store = \"{name}:\"`, each session is in its own cookie")
         }
-        Some(row) if row.scheme == Scheme::File && cfg!(not(unix)) => "a `file:` store needs a Unix system".to_owned(),
-        Some(row) => {
-            let feature = row.names[0];
-            format!("this build lacks the cargo feature `{feature}`: enable it for `session-rocket`")
+        Some(Row { scheme: Scheme::File, .. }) if cfg!(not(unix)) => "a `file:` store needs a Unix system".to_owned(),
+        Some(Row { names, .. }) => {
+            format!("this build lacks the cargo feature `{}`: enable it for `session-rocket`", names[0])
         }
         None => match nearest(&name, names()) {
             Some(known) => format!("unknown store `{name}:`; did you mean `{known}:`?"),

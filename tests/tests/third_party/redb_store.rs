@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use redb::{Database, ReadableTable, Table, TableDefinition};
 use session_rocket::store::key_value::KeyValue;
@@ -36,7 +35,6 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::with_source(ErrorKind::Unavailable, "redb failed", error)
 }
 
-#[async_trait]
 impl KeyValue for Redb {
     type Tag = Bytes;
 

@@ -9,7 +9,9 @@ use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::bounded::bounded;
 use crate::store::record::{Record, Version};
-use crate::store::{Create, Lookup, Store, Touch, Update, envelope};
+use crate::store::{Create, Lookup, Touch, Update, envelope};
+
+use super::lazy::LazyStore;
 
 /// The time limit of a read. A cache that takes longer is slower than most databases.
 const READ_LIMIT: Duration = Duration::from_millis(250);
@@ -21,7 +23,7 @@ const BARRIER: Version = Version::from_bits(0);
 
 /// A store that is used as a cache. No call fails: if the cache fails, the place counts as hidden or free.
 pub(super) struct Cache {
-    store: Arc<dyn Store>,
+    store: LazyStore,
     ttl: Duration,
     timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -42,7 +44,7 @@ pub(super) enum Place {
 }
 
 impl Cache {
-    pub(super) fn new(store: Arc<dyn Store>, ttl: Duration, timeout: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(store: LazyStore, ttl: Duration, timeout: Duration, clock: Arc<dyn Clock>) -> Self {
         let (trusted_from, is_reported) = (AtomicI64::new(i64::MIN), AtomicBool::new(false));
         Self { store, ttl, timeout, clock, trusted_from, is_reported }
     }
@@ -51,7 +53,7 @@ impl Cache {
         if !self.is_trusted() {
             return Place::Hidden;
         }
-        match self.call(self.read_limit(), self.store.load(&place(key))).await {
+        match self.load(&place(key)).await {
             Ok(Lookup::Absent) => Place::Free,
             Ok(Lookup::Found(entry)) => self.decode(entry).map_or(Place::Hidden, Place::Entry),
             Ok(Lookup::Tombstone(_)) | Err(_) => Place::Hidden,
@@ -62,7 +64,8 @@ impl Cache {
     pub(super) async fn lease(&self, key: &Key) -> Option<Version> {
         let (version, now) = (Version::random().ok()?, self.clock.now());
         let lease = Record::new(version, now.plus(self.timeout)).with_times(now, now);
-        match self.call(self.read_limit(), self.store.create(&place(key), &lease)).await {
+        let create = async { self.store.get().await?.create(&place(key), &lease).await };
+        match self.call(self.read_limit(), create).await {
             Ok(Create::Created) => Some(version),
             Ok(Create::Taken) | Err(_) => None,
         }
@@ -85,7 +88,7 @@ impl Cache {
     async fn exchange(&self, key: &Key, version: Version, record: &Record, since: Timestamp, limit: Duration) -> bool {
         let Some(entry) = self.entry(record, since) else { return false };
         let swap = async {
-            match self.store.update(&place(key), version, &entry).await {
+            match self.store.get().await?.update(&place(key), version, &entry).await {
                 // Not a failure of the cache.
                 Err(error) if error.kind() == ErrorKind::TooLarge => Ok(false),
                 swapped => swapped.map(|swapped| swapped == Update::Updated),
@@ -99,7 +102,8 @@ impl Cache {
         // A call fails if the connection broke while it was idle. The second call gets a new connection.
         const TRIES: usize = 2;
         for _ in 0..TRIES {
-            match self.call(self.write_limit(), self.store.delete(&place(key))).await {
+            let delete = async { self.store.get().await?.delete(&place(key)).await };
+            match self.call(self.write_limit(), delete).await {
                 Ok(()) | Err(ErrorKind::Timeout) => return,
                 Err(_) => {}
             }
@@ -121,21 +125,21 @@ impl Cache {
 
     /// `false` if the barrier of another call expired in between.
     async fn raise(&self, barrier: &Key) -> Result<bool> {
-        let now = self.clock.now();
+        let (store, now) = (self.store.get().await?, self.clock.now());
         let until = now.plus(self.ttl).plus(self.timeout);
         let record = Record::new(BARRIER, until).with_times(now, now);
-        Ok(self.store.create(barrier, &record).await? == Create::Created
-            || self.store.touch(barrier, BARRIER, until).await? == Touch::Touched)
+        Ok(store.create(barrier, &record).await? == Create::Created
+            || store.touch(barrier, BARRIER, until).await? == Touch::Touched)
     }
 
     /// Whether there is a barrier, or may be.
     pub(super) async fn is_barred(&self, key: &Key) -> bool {
-        !matches!(self.call(self.read_limit(), self.store.load(&barrier(key))).await, Ok(Lookup::Absent))
+        !matches!(self.load(&barrier(key)).await, Ok(Lookup::Absent))
     }
 
     /// Removes expired entries, for caches that do not remove them by themselves.
     pub(super) async fn sweep(&self, limit: u32) {
-        let batch = async || match self.store.delete_expired(limit).await {
+        let batch = async || match self.store.get().await?.delete_expired(limit).await {
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(0),
             swept => swept,
         };
@@ -146,6 +150,10 @@ impl Cache {
         {
             tokio::task::yield_now().await;
         }
+    }
+
+    async fn load(&self, key: &Key) -> Result<Lookup, ErrorKind> {
+        self.call(self.read_limit(), async { self.store.get().await?.load(key).await }).await
     }
 
     /// Stops reading for one `ttl`, after which all present entries have expired.

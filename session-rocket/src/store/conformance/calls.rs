@@ -1,5 +1,4 @@
-//! What each call does when a key holds a record, a tombstone or nothing. Checks of one call and of many concurrent
-//! calls share these expectations.
+//! What each call replies and changes when a key holds a record, a tombstone or nothing.
 
 use super::subject::Subject;
 use crate::base::clock::Timestamp;
@@ -8,32 +7,32 @@ use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 impl Subject {
-    /// Creates `record` at `key`, which holds `held`.
-    pub(super) async fn check_create(&self, key: &Key, held: Lookup, record: &Record) {
-        let (answer, after) = match held {
+    /// Creates `record` at `key`, which holds `entry`.
+    pub(super) async fn check_create(&self, key: &Key, entry: Lookup, record: &Record) {
+        let (reply, after) = match entry {
             Lookup::Absent => (Create::Created, Lookup::Found(record.clone())),
-            held => (Create::Taken, held),
+            entry => (Create::Taken, entry),
         };
-        assert_eq!(self.create(key, record).await, answer, "not the answer of create");
-        assert_eq!(self.load(key).await, after, "not what the key should hold after create");
+        assert_eq!(self.create(key, record).await, reply, "wrong reply from create");
+        assert_eq!(self.load(key).await, after, "wrong entry after create");
     }
 
-    /// Updates `key`, which holds `held`.
-    pub(super) async fn check_update(&self, key: &Key, held: Lookup, expected: Version, record: &Record) {
-        let answer = match &held {
+    /// Updates `key`, which holds `entry`.
+    pub(super) async fn check_update(&self, key: &Key, entry: Lookup, expected: Version, record: &Record) {
+        let reply = match &entry {
             Lookup::Found(found) if found.version == expected => Update::Updated,
             Lookup::Found(found) => Update::Conflict(found.clone()),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Update::Moved(*to),
             Lookup::Tombstone(_) | Lookup::Absent => Update::Gone,
         };
-        assert_eq!(self.update(key, expected, record).await, answer, "not the answer of update");
-        let after = if answer == Update::Updated { Lookup::Found(record.clone()) } else { held };
-        assert_eq!(self.load(key).await, after, "not what the key should hold after update");
+        assert_eq!(self.update(key, expected, record).await, reply, "wrong reply from update");
+        let after = if reply == Update::Updated { Lookup::Found(record.clone()) } else { entry };
+        assert_eq!(self.load(key).await, after, "wrong entry after update");
     }
 
-    /// Touches `key`, which holds `held`.
-    pub(super) async fn check_touch(&self, key: &Key, mut held: Lookup, expected: Version, expires_at: Timestamp) {
-        let answer = match &mut held {
+    /// Touches `key`, which holds `entry`.
+    pub(super) async fn check_touch(&self, key: &Key, mut entry: Lookup, expected: Version, expires_at: Timestamp) {
+        let reply = match &mut entry {
             Lookup::Found(found) if found.version == expected => {
                 found.expires_at = found.expires_at.max(expires_at);
                 Touch::Touched
@@ -41,19 +40,19 @@ impl Subject {
             Lookup::Found(_) => Touch::Conflict,
             Lookup::Tombstone(_) | Lookup::Absent => Touch::Gone,
         };
-        assert_eq!(self.touch(key, expected, expires_at).await, answer, "not the answer of touch");
-        assert_eq!(self.load(key).await, held, "not what the key should hold after touch");
+        assert_eq!(self.touch(key, expected, expires_at).await, reply, "wrong reply from touch");
+        assert_eq!(self.load(key).await, entry, "wrong entry after touch");
     }
 
-    /// Retires `key`, which holds `held`.
-    pub(super) async fn check_retire(&self, key: &Key, held: Lookup, expected: Option<Version>, tombstone: Tombstone) {
-        let answer = match &held {
+    /// Retires `key`, which holds `entry`.
+    pub(super) async fn check_retire(&self, key: &Key, entry: Lookup, expected: Option<Version>, tombstone: Tombstone) {
+        let reply = match &entry {
             Lookup::Found(found) if expected.is_none_or(|expected| expected == found.version) => Retire::Retired,
             Lookup::Found(found) => Retire::Conflict(found.clone()),
             Lookup::Tombstone(_) | Lookup::Absent => Retire::Gone,
         };
-        assert_eq!(self.retire(key, expected, tombstone).await, answer, "not the answer of retire");
-        let after = if answer == Retire::Retired { Lookup::Tombstone(tombstone) } else { held };
-        assert_eq!(self.load(key).await, after, "not what the key should hold after retire");
+        assert_eq!(self.retire(key, expected, tombstone).await, reply, "wrong reply from retire");
+        let after = if reply == Retire::Retired { Lookup::Tombstone(tombstone) } else { entry };
+        assert_eq!(self.load(key).await, after, "wrong entry after retire");
     }
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use tokio::task::JoinSet;
 
-use super::subject::{HOUR, Subject, random_key, version};
+use super::subject::{HOUR, Subject, random_key};
 use crate::base::id::Key;
 use crate::store::record::Record;
 use crate::store::{Create, Lookup, Touch, Update};
@@ -31,7 +31,7 @@ async fn cut_off(polls: usize, late: bool, call: impl Future) -> bool {
 }
 
 /// Drops a call after 0, 1, 2, … polls until the call ends first, and then a few times more, because a call does not
-/// take the same number of polls each time. After each cut, neighbours call, and each must get its own answer.
+/// take the same number of polls each time. After each cut, neighbours call, and each must get its own reply.
 struct Cuts {
     on: Subject,
     neighbours: Vec<(Key, Record)>,
@@ -56,22 +56,17 @@ impl Cuts {
         self.ended <= MORE
     }
 
-    /// Cuts `call` off at the next point. Returns whether it ended before.
-    async fn cut(&mut self, call: impl Future) -> bool {
+    /// Cuts off `call`, which changes what `key` holds from `old` to `new`, at the next point. Returns whether `key` holds
+    /// `old`.
+    async fn cut(&mut self, call: impl Future, key: &Key, old: &Lookup, new: &Lookup) -> bool {
         let ended = cut_off(self.tried / 2, self.tried % 2 == 1, call).await;
         self.tried += 1;
         self.ended += u32::from(ended);
         self.neighbours_call().await;
-        ended
-    }
-
-    /// Cuts off `call`, which changes what `key` holds from `old` to `new`. Returns whether `key` holds `old`.
-    async fn cut_change(&mut self, call: impl Future, key: &Key, old: Lookup, new: Lookup) -> bool {
-        let ended = self.cut(call).await;
-        let held = self.on.load(key).await;
-        assert!(held == old || held == new, "half a change: {held:?}");
-        assert!(!ended || held == new, "an acknowledged change was lost");
-        held == old
+        let entry = self.on.load(key).await;
+        assert!(entry == *old || entry == *new, "half a change: {entry:?}");
+        assert!(!ended || entry == *new, "an acknowledged change was lost");
+        entry == *old
     }
 
     async fn neighbours_call(&mut self) {
@@ -81,9 +76,10 @@ impl Cuts {
             tasks.spawn(async move {
                 on.holds(&key, &record).await;
                 let next = on.record(&format!("neighbour {number}, again"));
-                assert_eq!(on.update(&key, record.version, &next).await, Update::Updated, "a neighbour's answer");
-                assert_eq!(on.load(&random_key()).await, Lookup::Absent, "a stranger's answer");
-                assert_eq!(on.touch(&key, record.version, on.in_an_hour()).await, Touch::Conflict, "their answer");
+                assert_eq!(on.update(&key, record.version, &next).await, Update::Updated, "another call's reply");
+                assert_eq!(on.load(&random_key()).await, Lookup::Absent, "another call's reply");
+                let touched = on.touch(&key, record.version, on.in_an_hour()).await;
+                assert_eq!(touched, Touch::Conflict, "another call's reply");
                 on.holds(&key, &next).await;
                 (key, next)
             });
@@ -92,14 +88,20 @@ impl Cuts {
     }
 }
 
-pub(super) async fn reads(on: Subject) {
+/// Cuts off calls on a record. `prepare` returns what the key holds after the call, and the call.
+async fn cut_each<F: Future>(on: Subject, prepare: impl Fn(Subject, Key, Record) -> (Lookup, F)) {
     let mut cuts = Cuts::new(&on).await;
-    let record = on.record("read").with_identity("read");
-    let key = on.stored(&record).await;
     while cuts.is_unfinished() {
-        cuts.cut(on.store.load(&key)).await;
-        on.holds(&key, &record).await;
+        // With an identity of its own.
+        let record = on.record("cut off").with_identity(random_key().to_hex());
+        let key = on.stored(&record).await;
+        let (new, call) = prepare(on.clone(), key, record.clone());
+        cuts.cut(call, &key, &Lookup::Found(record), &new).await;
     }
+}
+
+pub(super) async fn reads(on: Subject) {
+    cut_each(on, |on, key, record| (Lookup::Found(record), async move { on.load(&key).await })).await;
 }
 
 pub(super) async fn creates(on: Subject) {
@@ -107,7 +109,7 @@ pub(super) async fn creates(on: Subject) {
     while cuts.is_unfinished() {
         let (key, first, second) = (random_key(), on.record("first"), on.record("second"));
         let call = on.store.create(&key, &first);
-        let absent = cuts.cut_change(call, &key, Lookup::Absent, Lookup::Found(first.clone())).await;
+        let absent = cuts.cut(call, &key, &Lookup::Absent, &Lookup::Found(first.clone())).await;
         let second_won = on.create(&key, &second).await == Create::Created;
         assert!(absent || !second_won, "an acknowledged create was overwritten");
         cuts.neighbours_call().await;
@@ -121,8 +123,7 @@ pub(super) async fn updates(on: Subject) {
         let (first, second, third) = (on.record("first"), on.record("second"), on.record("third"));
         let key = on.stored(&first).await;
         let call = on.store.update(&key, first.version, &second);
-        let (old, new) = (Lookup::Found(first.clone()), Lookup::Found(second.clone()));
-        let is_old = cuts.cut_change(call, &key, old, new).await;
+        let is_old = cuts.cut(call, &key, &Lookup::Found(first.clone()), &Lookup::Found(second.clone())).await;
         match on.update(&key, first.version, &third).await {
             Update::Updated if is_old => on.holds(&key, &third).await,
             Update::Conflict(fresh) => assert_eq!(fresh, second, "a record that nobody wrote"),
@@ -132,56 +133,37 @@ pub(super) async fn updates(on: Subject) {
 }
 
 pub(super) async fn touches(on: Subject) {
-    let mut cuts = Cuts::new(&on).await;
-    while cuts.is_unfinished() {
-        let first = on.record("touched");
-        let key = on.stored(&first).await;
-        let touched = Record { expires_at: first.expires_at.plus(HOUR), ..first.clone() };
-        let call = on.store.touch(&key, first.version, touched.expires_at);
-        cuts.cut_change(call, &key, Lookup::Found(first), Lookup::Found(touched)).await;
-    }
+    cut_each(on, |on, key, record| {
+        let expires_at = record.expires_at.plus(HOUR);
+        let touched = Record { expires_at, ..record.clone() };
+        (Lookup::Found(touched), async move { on.touch(&key, record.version, expires_at).await })
+    })
+    .await;
 }
 
 pub(super) async fn retires(on: Subject) {
-    let mut cuts = Cuts::new(&on).await;
-    while cuts.is_unfinished() {
-        let (record, tombstone) = (on.record("retired"), on.moved(random_key()));
-        let key = on.stored(&record).await;
-        let call = on.store.retire(&key, Some(record.version), tombstone);
-        cuts.cut_change(call, &key, Lookup::Found(record), Lookup::Tombstone(tombstone)).await;
-    }
+    cut_each(on, |on, key, record| {
+        let tombstone = on.moved(random_key());
+        (Lookup::Tombstone(tombstone), async move { on.retire(&key, Some(record.version), tombstone).await })
+    })
+    .await;
 }
 
 pub(super) async fn deletes(on: Subject) {
-    let mut cuts = Cuts::new(&on).await;
-    while cuts.is_unfinished() {
-        let record = on.record("deleted");
-        let key = on.stored(&record).await;
-        cuts.cut_change(on.store.delete(&key), &key, Lookup::Found(record), Lookup::Absent).await;
-    }
+    cut_each(on, |on, key, _| (Lookup::Absent, async move { on.delete(&key).await })).await;
 }
 
 pub(super) async fn sweeps(on: Subject) {
-    let mut cuts = Cuts::new(&on).await;
-    while cuts.is_unfinished() {
-        let record = on.record("live");
-        let key = on.stored(&record).await;
-        cuts.cut(on.store.delete_expired(10)).await;
-        on.holds(&key, &record).await;
-    }
+    cut_each(on, |on, _, record| (Lookup::Found(record), async move { on.store.delete_expired(10).await })).await;
 }
 
 pub(super) async fn retire_alls(on: Subject) {
-    let mut cuts = Cuts::new(&on).await;
-    while cuts.is_unfinished() {
-        let identity = version().bits().to_string();
-        let record = on.record("theirs").with_identity(&identity);
-        let keys = [on.stored(&record).await, on.stored(&record).await];
-        cuts.cut(on.store.retire_all("conformance", &identity, None, on.ended().expires_at)).await;
-        for key in keys {
-            let held = on.load(&key).await;
-            let whole = held == Lookup::Found(record.clone()) || held == Lookup::Tombstone(on.ended());
-            assert!(whole, "half a retire_all: {held:?}");
-        }
+    if !on.store.has_identity_index() {
+        return;
     }
+    cut_each(on, |on, _, record| {
+        let (tombstone, identity) = (on.ended(), record.identity.unwrap_or_default());
+        (Lookup::Tombstone(tombstone), async move { on.retire_all(&identity, None, tombstone.expires_at).await })
+    })
+    .await;
 }

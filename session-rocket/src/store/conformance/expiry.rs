@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::subject::{HOUR, Subject, any_versions, random_key, version};
-use crate::base::clock::Clock;
+use super::subject::{HOUR, Subject, any_versions, version};
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::id::Key;
 use crate::store::record::{Record, Tombstone};
 use crate::store::{Lookup, Touch, Update};
@@ -11,51 +11,43 @@ use crate::store::{Lookup, Touch, Update};
 const TICK: Duration = Duration::from_millis(1);
 
 impl Subject {
-    /// Calls for `key`, whose entry has expired.
-    async fn no_call_revives(&self, key: &Key, record: &Record) {
-        for expected in any_versions(record) {
-            self.check_update(key, Lookup::Absent, expected, &self.record("late")).await;
-            self.check_touch(key, Lookup::Absent, expected, self.in_an_hour()).await;
-            self.check_retire(key, Lookup::Absent, Some(expected), self.ended()).await;
+    /// Keys with a record and tombstones that expire at `expires_at`.
+    async fn expiring(&self, expires_at: Timestamp) -> Vec<(Key, Lookup)> {
+        let record = Record { expires_at, ..self.record("brief").with_identity("brief") };
+        let mut entries = vec![(self.stored(&record).await, Lookup::Found(record.clone()))];
+        for tombstone in self.tombstones() {
+            entries.push(self.buried(&record, Tombstone { expires_at, ..tombstone }).await);
         }
-        self.check_retire(key, Lookup::Absent, None, self.ended()).await;
+        entries
     }
 }
 
-pub(super) async fn records_end(on: Subject) {
-    let record = Record { expires_at: on.clock.now().plus(TICK * 2), ..on.record("brief").with_identity("brief") };
-    let key = on.stored(&record).await;
+pub(super) async fn entries_expire(on: Subject) {
+    let entries = on.expiring(on.clock.now().plus(TICK * 2)).await;
     on.clock.advance(TICK);
-    on.holds(&key, &record).await;
-    on.clock.advance(TICK);
+    for (key, entry) in &entries {
+        assert_eq!(on.load(key).await, *entry, "an entry expired too early");
+    }
     // From the millisecond of the expiry on, and later.
-    for later in [Duration::ZERO, HOUR] {
+    for later in [TICK, HOUR] {
         on.clock.advance(later);
-        assert_eq!(on.load(&key).await, Lookup::Absent);
-        on.no_call_revives(&key, &record).await;
-    }
-    on.delete(&key).await;
-}
-
-pub(super) async fn tombstones_end(on: Subject) {
-    for tombstone in on.tombstones() {
-        let tombstone = Tombstone { expires_at: on.clock.now().plus(TICK * 2), ..tombstone };
-        let key = on.buried(tombstone).await;
-        on.clock.advance(TICK);
-        assert_eq!(on.load(&key).await, Lookup::Tombstone(tombstone));
-        on.clock.advance(TICK);
-        assert_eq!(on.load(&key).await, Lookup::Absent);
-        on.no_call_revives(&key, &on.record("ended")).await;
+        for (key, entry) in &entries {
+            assert_eq!(on.load(key).await, Lookup::Absent, "an entry expired too late");
+            let current = if let Lookup::Found(record) = entry { record.version } else { version() };
+            for expected in any_versions(current) {
+                on.check_update(key, Lookup::Absent, expected, &on.record("late")).await;
+                on.check_touch(key, Lookup::Absent, expected, on.in_an_hour()).await;
+                on.check_retire(key, Lookup::Absent, Some(expected), on.ended()).await;
+            }
+            on.check_retire(key, Lookup::Absent, None, on.ended()).await;
+        }
     }
 }
 
 pub(super) async fn keys_are_free_again(on: Subject) {
-    let record = Record { expires_at: on.clock.now().plus(TICK), ..on.record("first life").with_identity("first") };
-    let lived = on.stored(&record).await;
-    let moved = on.buried(Tombstone { expires_at: record.expires_at, ..on.moved(random_key()) }).await;
-    let ended = on.buried(Tombstone { expires_at: record.expires_at, ..on.ended() }).await;
+    let entries = on.expiring(on.clock.now().plus(TICK)).await;
     on.clock.advance(TICK);
-    for key in [lived, moved, ended] {
+    for (key, _) in entries {
         let (second, third) = (on.record("second life"), on.record("third"));
         on.check_create(&key, Lookup::Absent, &second).await;
         on.check_update(&key, Lookup::Found(second.clone()), second.version, &third).await;
@@ -78,25 +70,21 @@ pub(super) async fn touched_records_live_on(on: Subject) {
 }
 
 pub(super) async fn sweep_removes_the_expired(on: Subject) {
-    const RECORDS: u64 = 5;
-    const TOMBSTONES: u64 = 2;
+    // The number of entries is not a multiple of the limit.
+    const LIMIT: u32 = 4;
     on.sweep(1000).await;
     let soon = on.clock.now().plus(TICK);
-    let mut keys = Vec::new();
-    for _ in 0..RECORDS {
-        keys.push(on.stored(&Record { expires_at: soon, ..on.record("swept") }).await);
+    let entries = [on.expiring(soon).await, on.expiring(soon).await].concat();
+    assert_eq!(on.sweep(1000).await, 0, "a sweep counted live entries");
+    for (key, entry) in &entries {
+        assert_eq!(on.load(key).await, *entry, "a sweep removed a live entry");
     }
-    for _ in 0..TOMBSTONES {
-        keys.push(on.buried(Tombstone { expires_at: soon, ..on.ended() }).await);
-    }
-    assert_eq!(on.sweep(1000).await, 0, "a sweep counted what is live");
     on.clock.advance(TICK);
-    // The number of entries is not a multiple of the limit.
-    let swept = on.sweep(3).await;
+    let (expired, swept) = (entries.len() as u64, on.sweep(LIMIT).await);
     // If the back-end removes expired entries by itself, nothing is left to sweep.
-    assert!([0, RECORDS + TOMBSTONES].contains(&swept), "{RECORDS} and {TOMBSTONES} expired, {swept} were swept");
-    for key in keys {
-        assert_eq!(on.load(&key).await, Lookup::Absent);
+    assert!([0, expired].contains(&swept), "{expired} entries expired, {swept} were swept");
+    for (key, _) in &entries {
+        assert_eq!(on.load(key).await, Lookup::Absent);
     }
 }
 
@@ -137,15 +125,4 @@ pub(super) async fn sweep_follows_updates(on: Subject) {
         }
         on.clock.advance(HOUR);
     }
-}
-
-pub(super) async fn sweep_spares_the_living(on: Subject) {
-    let record = Record { expires_at: on.clock.now().plus(TICK * 2), ..on.record("live") };
-    let key = on.stored(&record).await;
-    let tombstone = Tombstone { expires_at: record.expires_at, ..on.moved(key) };
-    let buried = on.buried(tombstone).await;
-    on.clock.advance(TICK);
-    on.sweep(1000).await;
-    on.holds(&key, &record).await;
-    assert_eq!(on.load(&buried).await, Lookup::Tombstone(tombstone), "a sweep removed a live tombstone");
 }

@@ -1,8 +1,6 @@
 //! Clauses 2 to 5: many concurrent calls for one key.
 
-use std::panic::resume_unwind;
-
-use futures::future::join_all;
+use tokio::task::JoinSet;
 
 use super::subject::{HOUR, Subject, random_key};
 use crate::base::id::Key;
@@ -13,50 +11,65 @@ use crate::store::{Create, Lookup, Retire, Touch, Update};
 const CROWD: usize = 16;
 const ROUNDS: usize = 4;
 
-/// Runs `call` for all numbers of the crowd concurrently, each with a record of its own. Returns the records and answers
-/// in the order of the numbers.
-async fn crowd<F, A>(on: &Subject, call: impl Fn(Subject, usize, Record) -> F) -> Vec<(Record, A)>
+/// Makes calls concurrently, each with a number and a record of its own, and returns their results.
+async fn crowd<F, R>(on: &Subject, call: impl Fn(Subject, usize, Record) -> F) -> Vec<R>
 where
-    F: Future<Output = A> + Send + 'static,
-    A: Send + 'static,
+    F: Future<Output = R> + Send + 'static,
+    R: Send + 'static,
 {
-    let calls = (0..CROWD).map(|number| {
-        let record = on.record(&format!("number {number}"));
-        let call = tokio::spawn(call(on.clone(), number, record.clone()));
-        async move { (record, call.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))) }
-    });
-    // The calls run in tasks of their own from the moment that `collect` has spawned them.
-    join_all(calls.collect::<Vec<_>>()).await
-}
-
-/// The only record whose call returned one of the answers `won`, and the answers of the other calls.
-fn winner<A: PartialEq>(raced: Vec<(Record, A)>, won: &[A]) -> (Record, A, Vec<A>) {
-    let (mut winners, losers): (Vec<_>, Vec<_>) = raced.into_iter().partition(|(_, answer)| won.contains(answer));
-    assert_eq!(winners.len(), 1, "exactly one of {CROWD} concurrent calls must win");
-    let (record, answer) = winners.remove(0);
-    (record, answer, losers.into_iter().map(|(_, answer)| answer).collect())
+    let call = |number| call(on.clone(), number, on.record(&format!("number {number}")));
+    (0..CROWD).map(call).collect::<JoinSet<R>>().join_all().await
 }
 
 pub(super) async fn creates(on: Subject) {
     for _ in 0..ROUNDS {
         let key = random_key();
-        let raced = crowd(&on, |on, _, record| async move { on.create(&key, &record).await }).await;
-        let (record, ..) = winner(raced, &[Create::Created]);
-        on.holds(&key, &record).await;
+        let create = |on: Subject, _, record| async move {
+            let created = on.create(&key, &record).await == Create::Created;
+            created.then_some(record)
+        };
+        let created: Vec<Record> = crowd(&on, create).await.into_iter().flatten().collect();
+        assert_eq!(created.len(), 1, "exactly one of {CROWD} concurrent calls must win");
+        on.holds(&key, &created[0]).await;
+    }
+}
+
+/// Races updates and retires of one record. Each reply says whether the call won, and what the key holds.
+async fn race(on: &Subject, is_update: fn(usize) -> bool) {
+    for _ in 0..ROUNDS {
+        let first = on.record("first");
+        let (key, expected) = (on.stored(&first).await, first.version);
+        let call = |on: Subject, number, record| async move {
+            let tombstone = Lookup::Tombstone(on.ended());
+            if is_update(number) {
+                match on.update(&key, expected, &record).await {
+                    Update::Updated => (true, Lookup::Found(record)),
+                    Update::Conflict(fresh) => (false, Lookup::Found(fresh)),
+                    Update::Gone => (false, tombstone),
+                    Update::Moved(_) => panic!("no call moved the session"),
+                }
+            } else {
+                match on.retire(&key, Some(expected), on.ended()).await {
+                    Retire::Retired => (true, tombstone),
+                    Retire::Conflict(fresh) => (false, Lookup::Found(fresh)),
+                    Retire::Gone => (false, tombstone),
+                }
+            }
+        };
+        let replies = crowd(on, call).await;
+        let winners = replies.iter().filter(|(won, _)| *won).count();
+        assert_eq!(winners, 1, "exactly one of {CROWD} concurrent calls must win");
+        let entry = on.load(&key).await;
+        assert!(replies.iter().all(|(_, shown)| *shown == entry), "a reply is not what the key holds");
     }
 }
 
 pub(super) async fn updates(on: Subject) {
-    for _ in 0..ROUNDS {
-        let first = on.record("first");
-        let (key, expected) = (on.stored(&first).await, first.version);
-        let raced = crowd(&on, |on, _, record| async move { on.update(&key, expected, &record).await }).await;
-        let (record, _, losers) = winner(raced, &[Update::Updated]);
-        on.holds(&key, &record).await;
-        for answer in losers {
-            assert_eq!(answer, Update::Conflict(record.clone()), "a conflict returns the record that the key holds");
-        }
-    }
+    race(&on, |_| true).await;
+}
+
+pub(super) async fn updates_and_retires(on: Subject) {
+    race(&on, |number| number.is_multiple_of(2)).await;
 }
 
 /// Adds one by compare-and-swap, and retries until it succeeds.
@@ -94,7 +107,7 @@ pub(super) async fn touch_and_update(on: Subject) {
         let (first, second) = (on.record("first"), on.record("second"));
         let key = on.stored(&first).await;
         let (expected, later) = (first.version, first.expires_at.plus(HOUR));
-        let raced = crowd(&on, |on, number, _| {
+        let replies = crowd(&on, |on, number, _| {
             let second = second.clone();
             async move {
                 if number != CROWD / 2 {
@@ -105,42 +118,7 @@ pub(super) async fn touch_and_update(on: Subject) {
             }
         })
         .await;
-        assert!(raced.iter().all(|(_, answer)| *answer != Touch::Gone), "a live record was taken for an ended one");
+        assert!(replies.iter().all(|reply| *reply != Touch::Gone), "a live record was taken for an ended one");
         on.holds(&key, &second).await;
-    }
-}
-
-/// The answers of the two kinds of call in a race.
-#[derive(Debug, PartialEq)]
-enum Raced {
-    Update(Update),
-    Retire(Retire),
-}
-
-pub(super) async fn retires(on: Subject) {
-    for _ in 0..ROUNDS {
-        let first = on.record("first");
-        let (key, expected) = (on.stored(&first).await, first.version);
-        let raced = crowd(&on, |on, number, record| async move {
-            if number % 2 == 0 {
-                Raced::Update(on.update(&key, expected, &record).await)
-            } else {
-                Raced::Retire(on.retire(&key, Some(expected), on.ended()).await)
-            }
-        })
-        .await;
-        let won = [Raced::Update(Update::Updated), Raced::Retire(Retire::Retired)];
-        let (record, answer, losers) = winner(raced, &won);
-        let updated = (answer == won[0]).then_some(record);
-        let held = updated.clone().map_or(Lookup::Tombstone(on.ended()), Lookup::Found);
-        assert_eq!(on.load(&key).await, held, "not what the winner left");
-        for answer in losers {
-            let told = match answer {
-                Raced::Update(Update::Conflict(fresh)) | Raced::Retire(Retire::Conflict(fresh)) => Some(fresh),
-                Raced::Update(Update::Gone) | Raced::Retire(Retire::Gone) => None,
-                wrong => panic!("a losing call returned {wrong:?}"),
-            };
-            assert_eq!(told, updated, "a losing call returns what the key holds");
-        }
     }
 }

@@ -12,17 +12,6 @@ use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-/// The result of one check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The store keeps this part of the contract.
-    Kept,
-    /// The store reports that it does not support the call, which the contract allows.
-    Unsupported,
-    /// The store breaks the contract in this way.
-    Broken(String),
-}
-
 /// The store that a check tests, and its clock.
 #[derive(Clone)]
 pub(super) struct Subject {
@@ -62,42 +51,42 @@ impl Subject {
         key
     }
 
-    /// A fresh key that holds `tombstone`.
-    pub(super) async fn buried(&self, tombstone: Tombstone) -> Key {
-        let key = self.stored(&self.record("buried")).await;
+    /// A fresh key that held `record` and holds `tombstone`.
+    pub(super) async fn buried(&self, record: &Record, tombstone: Tombstone) -> (Key, Lookup) {
+        let key = self.stored(record).await;
         assert_eq!(self.retire(&key, None, tombstone).await, Retire::Retired, "a live record was not retired");
-        key
+        (key, Lookup::Tombstone(tombstone))
     }
 
     pub(super) async fn load(&self, key: &Key) -> Lookup {
-        answer("load", self.store.load(key).await)
+        reply("load", self.store.load(key).await)
     }
 
     pub(super) async fn create(&self, key: &Key, record: &Record) -> Create {
-        answer("create", self.store.create(key, record).await)
+        reply("create", self.store.create(key, record).await)
     }
 
     pub(super) async fn update(&self, key: &Key, expected: Version, record: &Record) -> Update {
-        answer("update", self.store.update(key, expected, record).await)
+        reply("update", self.store.update(key, expected, record).await)
     }
 
     pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Touch {
-        answer("touch", self.store.touch(key, expected, expires_at).await)
+        reply("touch", self.store.touch(key, expected, expires_at).await)
     }
 
     pub(super) async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Retire {
-        answer("retire", self.store.retire(key, expected, tombstone).await)
+        reply("retire", self.store.retire(key, expected, tombstone).await)
     }
 
     pub(super) async fn delete(&self, key: &Key) {
-        answer("delete", self.store.delete(key).await);
+        reply("delete", self.store.delete(key).await);
     }
 
     /// Sweeps until nothing is left. Returns how many entries were removed.
     pub(super) async fn sweep(&self, limit: u32) -> u64 {
         let mut swept = 0;
         loop {
-            let batch = answer("delete_expired", self.store.delete_expired(limit).await);
+            let batch = reply("delete_expired", self.store.delete_expired(limit).await);
             assert!(batch <= u64::from(limit), "a sweep limited to {limit} removed {batch}");
             if batch == 0 {
                 return swept;
@@ -107,7 +96,7 @@ impl Subject {
     }
 
     pub(super) async fn holds(&self, key: &Key, record: &Record) {
-        assert_eq!(self.load(key).await, Lookup::Found(record.clone()), "not the record that should be there");
+        assert_eq!(self.load(key).await, Lookup::Found(record.clone()), "wrong entry");
     }
 
     /// Stores `record` and loads it.
@@ -117,13 +106,7 @@ impl Subject {
     }
 }
 
-impl From<()> for Outcome {
-    fn from((): ()) -> Self {
-        Self::Kept
-    }
-}
-
-pub(super) fn answer<T>(call: &str, result: Result<T>) -> T {
+pub(super) fn reply<T>(call: &str, result: Result<T>) -> T {
     result.unwrap_or_else(|error: Error| panic!("{call} failed: {}", Chain(&error)))
 }
 
@@ -135,7 +118,7 @@ pub(super) fn version() -> Version {
     Version::random().expect("a test needs random bytes")
 }
 
-/// The record's version, a version that nobody wrote, and a version that a back-end may use for "none".
-pub(super) fn any_versions(record: &Record) -> [Version; 3] {
-    [record.version, version(), Version::from_bits(0)]
+/// The current version, a version that nobody wrote, and a version that a back-end may use for "none".
+pub(super) fn any_versions(current: Version) -> [Version; 3] {
+    [current, version(), Version::from_bits(0)]
 }

@@ -21,9 +21,9 @@ fn tombstone(fate: Fate, expires_at: Timestamp) -> Lookup {
     Lookup::Tombstone(Tombstone { fate, expires_at })
 }
 
-/// What each call does when the key holds `held`. `None` means that the call writes.
+/// What each call does when the key holds `entry`. `None` means that the call writes.
 struct Row {
-    held: Lookup,
+    entry: Lookup,
     load: Lookup,
     create: Option<Create>,
     update: Option<Update>,
@@ -34,15 +34,15 @@ struct Row {
 
 impl Row {
     /// The key holds nothing, as far as the caller can see.
-    fn absent(held: Lookup) -> Self {
-        Self { load: Lookup::Absent, create: None, ..Self::ended(held, Update::Gone) }
+    fn absent(entry: Lookup) -> Self {
+        Self { load: Lookup::Absent, create: None, ..Self::ended(entry, Update::Gone) }
     }
 
     /// The key holds a tombstone.
-    fn ended(held: Lookup, update: Update) -> Self {
+    fn ended(entry: Lookup, update: Update) -> Self {
         Self {
-            load: held.clone(),
-            held,
+            load: entry.clone(),
+            entry,
             create: Some(Create::Taken),
             update: Some(update),
             touch: Some(Touch::Gone),
@@ -52,9 +52,9 @@ impl Row {
     }
 
     /// The key holds a live record.
-    fn live(held: Lookup, update: Option<Update>, touch: Option<Touch>, retire_expected: Option<Retire>) -> Self {
-        let (load, create) = (held.clone(), Some(Create::Taken));
-        Self { held, load, create, update, touch, retire_expected, retire_any: None }
+    fn live(entry: Lookup, update: Option<Update>, touch: Option<Touch>, retire_expected: Option<Retire>) -> Self {
+        let (load, create) = (entry.clone(), Some(Create::Taken));
+        Self { entry, load, create, update, touch, retire_expected, retire_any: None }
     }
 }
 
@@ -80,22 +80,22 @@ fn table() -> Vec<Row> {
     ]
 }
 
-fn answer<W, A>(decision: Decision<W, A>) -> Option<A> {
+fn reply<W, R>(decision: Decision<W, R>) -> Option<R> {
     match decision {
         Decision::Write(_) => None,
-        Decision::Answer(answer) => Some(answer),
+        Decision::Reply(reply) => Some(reply),
     }
 }
 
 #[test]
 fn every_call_follows_the_table() {
     for row in table() {
-        let held = || Held::from(row.held.clone());
-        assert_eq!(load(held(), NOW), row.load, "{:?}", row.held);
-        assert_eq!(answer(create(held(), NOW)), row.create, "{:?}", row.held);
-        assert_eq!(answer(update(held(), EXPECTED, NOW)), row.update, "{:?}", row.held);
-        assert_eq!(answer(touch(held(), EXPECTED, LATER, NOW)), row.touch, "{:?}", row.held);
-        assert_eq!(answer(retire(held(), Some(EXPECTED), NOW)), row.retire_expected, "{:?}", row.held);
-        assert_eq!(answer(retire(held(), None, NOW)), row.retire_any, "{:?}", row.held);
+        let entry = || row.entry.clone();
+        assert_eq!(entry().live(NOW), row.load, "{:?}", row.entry);
+        assert_eq!(reply(create(entry(), NOW)), row.create, "{:?}", row.entry);
+        assert_eq!(reply(update(entry(), EXPECTED, NOW)), row.update, "{:?}", row.entry);
+        assert_eq!(reply(touch(entry(), EXPECTED, LATER, NOW)), row.touch, "{:?}", row.entry);
+        assert_eq!(reply(retire(entry(), Some(EXPECTED), NOW)), row.retire_expected, "{:?}", row.entry);
+        assert_eq!(reply(retire(entry(), None, NOW)), row.retire_any, "{:?}", row.entry);
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::shard::{Listed, Shard, shard_of};
+use super::shard::{LockedShard, Shard, shard_of};
 use crate::base::error::Result;
 use crate::base::id::Key;
 
@@ -24,14 +24,15 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Lists the locked shard `first` and the shards after it, up to the next one whose lock another process holds.
-    pub(super) fn list(root: &Path, first: u8, locked: Listed) -> Result<Self> {
+    /// Lists the locked shard `first` and the shards after it, up to the next one whose lock another process holds. Without
+    /// the lock, some file systems would list neither the old file nor the new one while a file is replaced.
+    pub(super) fn list(root: &Path, first: u8, locked: LockedShard) -> Result<Self> {
         let mut keys = locked.keys()?;
         drop(locked);
         let mut next = first.checked_add(1);
         for _ in 1..SHARDS {
             let Some(number) = next.filter(|_| keys.len() < SIZE) else { break };
-            let Some(locked) = Listed::try_lock(root, number)? else { break };
+            let Some(locked) = LockedShard::try_lock(root, number)? else { break };
             keys.extend(locked.keys()?);
             next = number.checked_add(1);
         }

@@ -36,8 +36,7 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf> {
 
 /// Creates what is missing if `creates` allows it, and checks that the directory can be used.
 pub(super) fn prepare(path: &Path, creates: bool) -> Result<()> {
-    let found = if creates { create(path) } else { require(path) };
-    found?;
+    if creates { create(path) } else { require(path) }?;
     examine(path).map_err(|why| Error::new(ErrorKind::Config, why))?;
     let folders = if creates { shard::create_all(path) } else { Ok(()) };
     folders.and_then(|()| shard::probe(path)).map_err(|error| unusable(path, error))
@@ -113,16 +112,16 @@ fn obstacle(path: &Path, error: &io::Error) -> String {
 /// Checks the directory's kind, owner and mode. The error says what is wrong and what to do.
 fn examine(path: &Path) -> Result<(), String> {
     let shown = path.display();
-    let found = path
+    let metadata = path
         .symlink_metadata()
         .map_err(|error| format!("the session directory `{shown}` cannot be opened: {error}"))?;
-    if found.is_symlink() {
+    if metadata.is_symlink() {
         return Err(format!("`{shown}` is a symbolic link, which is not followed: name the directory it leads to"));
     }
-    if !found.is_dir() {
+    if !metadata.is_dir() {
         return Err(format!("`{shown}` is not a directory: move it away, or choose another directory"));
     }
-    let (owner, user, mode) = (found.uid(), geteuid().as_raw(), found.mode() & 0o7777);
+    let (owner, user, mode) = (metadata.uid(), geteuid().as_raw(), metadata.mode() & 0o7777);
     if owner != user {
         return Err(format!(
             "`{shown}` belongs to user {owner}, not to user {user}: run `chown {user} {shown}`, and {EMPTY}"
@@ -137,24 +136,4 @@ fn examine(path: &Path) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_names_a_directory() {
-        let here = std::env::current_dir().unwrap();
-        for (url, path) in [
-            ("file:///var/lib/site/sessions", PathBuf::from("/var/lib/site/sessions")),
-            ("file:/var/sessions/", PathBuf::from("/var/sessions")),
-            ("FILE:///var/sessions/.", PathBuf::from("/var/sessions")),
-            ("file:sessions", here.join("sessions")),
-            ("file://sessions", here.join("sessions")),
-            ("file:./a b%20c/", here.join("a b%20c")),
-        ] {
-            assert_eq!(path_of(url).unwrap(), path, "{url}");
-        }
-        for url in ["file:", "file://", "file:x?mode=rw", "file:x#y", "file:x\0"] {
-            assert_eq!(path_of(url).unwrap_err().kind(), ErrorKind::Config, "{url}");
-        }
-    }
-}
+mod tests;

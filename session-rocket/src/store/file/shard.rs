@@ -37,13 +37,13 @@ impl Shard {
     pub(super) fn read(&self, key: &Key) -> Result<Option<Bytes>> {
         let mut content = Vec::new();
         let read = open_file(&self.file(key)).and_then(|mut file| file.read_to_end(&mut content));
-        let found = found(read).map_err(cannot("read a file"))?;
-        Ok(found.map(|_| Bytes::from(content)))
+        let read = if_exists(read).map_err(cannot("read a file"))?;
+        Ok(read.map(|_| Bytes::from(content)))
     }
 
     /// Returns the keys of all files.
     pub(super) fn keys(&self) -> Result<Vec<Key>> {
-        Ok(self.names()?.iter().filter_map(|name| key_of(name)).collect())
+        Ok(self.names()?.iter().filter_map(|name| Key::from_hex(name)).collect())
     }
 
     /// Returns the names of the files that a sweep removes: at most `limit` expired entries, and every file that is still
@@ -52,7 +52,7 @@ impl Shard {
         let (mut expired, mut unreadable) = (0, 0_u32);
         let mut names = self.names()?;
         names.retain(|name| {
-            if key_of(name).is_none() || expired == limit {
+            if Key::from_hex(name).is_none() || expired == limit {
                 return is_temporary(name);
             }
             let expiry = self.expiry(name);
@@ -75,7 +75,7 @@ impl Shard {
     fn expiry(&self, name: &str) -> Result<Option<Timestamp>> {
         let mut header = Vec::new();
         let read = open_file(&self.path.join(name)).and_then(|file| file.take(HEADER).read_to_end(&mut header));
-        if found(read).map_err(cannot("read a file"))?.is_none() {
+        if if_exists(read).map_err(cannot("read a file"))?.is_none() {
             return Ok(None);
         }
         let malformed = || Error::new(ErrorKind::Unavailable, "malformed file in the session directory");
@@ -84,7 +84,7 @@ impl Shard {
 
     fn names(&self) -> Result<Vec<String>> {
         let listed = open_folder(&self.path).and_then(|_| fs::read_dir(&self.path));
-        let Some(entries) = found(listed).map_err(cannot("list a folder"))? else {
+        let Some(entries) = if_exists(listed).map_err(cannot("list a folder"))? else {
             return Ok(Vec::new());
         };
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
@@ -96,33 +96,10 @@ impl Shard {
     }
 }
 
-/// A shard whose files no other process replaces while this process lists them. Some file systems would list neither the
-/// old file nor the new one.
-pub(super) struct Listed {
-    shard: Shard,
-    /// `None` if the folder is missing.
-    lock: Option<Lock>,
-}
-
-impl Listed {
-    /// Takes the lock of a shard whose folder exists, unless another process holds the lock.
-    pub(super) fn try_lock(root: &Path, number: u8) -> Result<Option<Self>> {
-        let shard = Shard::new(root, number);
-        let Some(folder) = found(open_folder(&shard.path)).map_err(cannot("open a folder"))? else {
-            return Ok(Some(Self { shard, lock: None }));
-        };
-        Ok(Lock::try_lock(folder)?.map(|lock| Self { shard, lock: Some(lock) }))
-    }
-
-    pub(super) fn keys(&self) -> Result<Vec<Key>> {
-        if self.lock.is_some() { self.shard.keys() } else { Ok(Vec::new()) }
-    }
-}
-
 /// A shard whose lock this process holds. Only its holder changes files in the shard.
 pub(super) struct LockedShard {
     shard: Shard,
-    lock: Lock,
+    folder: File,
 }
 
 impl Deref for LockedShard {
@@ -141,7 +118,11 @@ impl LockedShard {
             sync(root).map_err(cannot("write a folder"))?;
         }
         let folder = open_folder(&shard.path).map_err(cannot("open a folder"))?;
-        Ok(Lock::try_lock(folder)?.map(|lock| Self { shard, lock }))
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(Self { shard, folder })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(cannot("lock a folder")(error)),
+        }
     }
 
     /// Replaces or creates a key's file. Even after a crash, the file is either the old one or the new one.
@@ -176,13 +157,22 @@ impl LockedShard {
 
     /// Removes a file, and returns whether it existed.
     fn remove(&self, name: &str) -> Result<bool> {
-        let removed = found(fs::remove_file(self.path.join(name))).map_err(cannot("remove a file"))?;
+        let removed = if_exists(fs::remove_file(self.path.join(name))).map_err(cannot("remove a file"))?;
         Ok(removed.is_some())
     }
 
     /// Makes created, renamed and removed files survive a power cut.
     fn sync(&self) -> Result<()> {
-        self.lock.folder.sync_all().map_err(cannot("write a folder"))
+        self.folder.sync_all().map_err(cannot("write a folder"))
+    }
+}
+
+impl Drop for LockedShard {
+    /// Releases the lock. Closing the folder is not enough: a child that was forked meanwhile would keep the lock, because
+    /// the child has the folder open too.
+    fn drop(&mut self) {
+        // If this fails, closing the folder may still release the lock.
+        let _ = self.folder.unlock();
     }
 }
 
@@ -202,7 +192,7 @@ pub(super) fn create_all(root: &Path) -> Result<()> {
 pub(super) fn probe(root: &Path) -> Result<()> {
     let path = root.join(".probe");
     write_file(&path, b"probe").map_err(cannot("write a file"))?;
-    found(fs::remove_file(&path)).map(drop).map_err(cannot("remove a file"))
+    if_exists(fs::remove_file(&path)).map(drop).map_err(cannot("remove a file"))
 }
 
 /// Creates a folder for this user alone, and returns whether it was missing.
@@ -237,35 +227,10 @@ fn cannot(what: &'static str) -> impl Fn(io::Error) -> Error {
 }
 
 /// Returns `None` if the file or folder does not exist.
-fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         result => result.map(Some),
-    }
-}
-
-/// The lock of an open folder.
-struct Lock {
-    folder: File,
-}
-
-impl Lock {
-    /// Locks an open folder, unless another process holds the lock.
-    fn try_lock(folder: File) -> Result<Option<Self>> {
-        match folder.try_lock() {
-            Ok(()) => Ok(Some(Self { folder })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(cannot("lock a folder")(error)),
-        }
-    }
-}
-
-impl Drop for Lock {
-    /// Releases the lock. Closing the folder is not enough: a child that was forked meanwhile would keep the lock, because
-    /// the child has the folder open too.
-    fn drop(&mut self) {
-        // If this fails, closing the folder may still release the lock.
-        let _ = self.folder.unlock();
     }
 }
 
@@ -277,59 +242,8 @@ fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn is_temporary(name: &str) -> bool {
-    name.strip_prefix(TEMPORARY).and_then(key_of).is_some()
-}
-
-/// Returns the key whose file has this name.
-fn key_of(name: &str) -> Option<Key> {
-    let mut bytes = [0; 32];
-    for (number, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(name.get(2 * number..2 * number + 2)?, 16).ok()?;
-    }
-    let key = Key::from_bytes(bytes);
-    (key.to_hex() == name).then_some(key)
+    name.strip_prefix(TEMPORARY).and_then(Key::from_hex).is_some()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_told_from_another_error() {
-        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge] {
-            let error = cannot("write a file")(full.into());
-            assert!(error.to_string().contains("no room"), "{error}");
-        }
-        let error = cannot("write a file")(io::ErrorKind::PermissionDenied.into());
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert_eq!(error.to_string(), "cannot write a file in the session directory");
-    }
-
-    /// A forked child shares the open folder as a duplicate of its descriptor does.
-    #[test]
-    fn a_lock_is_released_although_a_forked_child_has_the_folder_open() {
-        let root = tempfile::tempdir().unwrap();
-        let locked = LockedShard::try_lock(root.path(), 1).unwrap().unwrap();
-        let child = locked.lock.folder.try_clone().unwrap();
-        assert!(Listed::try_lock(root.path(), 1).unwrap().is_none());
-        drop(locked);
-        let listed = Listed::try_lock(root.path(), 1).unwrap().unwrap();
-        let other_child = listed.lock.as_ref().unwrap().folder.try_clone().unwrap();
-        assert!(LockedShard::try_lock(root.path(), 1).unwrap().is_none());
-        drop(listed);
-        assert!(LockedShard::try_lock(root.path(), 1).unwrap().is_some());
-        drop((child, other_child));
-    }
-
-    #[test]
-    fn only_the_name_of_a_key_is_read_as_a_key() {
-        let key = Key::from_bytes([0xAF; 32]);
-        assert_eq!(key_of(&key.to_hex()), Some(key));
-        let upper = key.to_hex().to_uppercase();
-        let signed = format!("+1{}", &key.to_hex()[2..]);
-        let longer = format!("{}00", key.to_hex());
-        for none in ["", "af", "..", &"é".repeat(32), &upper, &signed, &longer, &longer[..62]] {
-            assert_eq!(key_of(none), None, "{none}");
-        }
-    }
-}
+mod tests;

@@ -26,7 +26,6 @@ fn happen(event: &Mutex<Option<Event>>, entries: &mut BTreeMap<Key, Bytes>) {
     }
 }
 
-#[async_trait]
 impl KeyValue for Map {
     type Tag = Bytes;
 
@@ -70,7 +69,7 @@ const fn key(n: u8) -> Key {
 }
 
 fn store() -> KeyValueStore<Map> {
-    KeyValueStore::new(Map::default(), Arc::new(ManualClock::default()))
+    Map::default().into_store(Arc::new(ManualClock::default()))
 }
 
 fn record(store: &KeyValueStore<Map>, version: u64) -> Record {
@@ -84,7 +83,7 @@ fn sealed(record: &Record) -> Bytes {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_back_end_keeps_the_contract() {
-    let open = async |clock: Arc<ManualClock>| Arc::new(KeyValueStore::new(Map::default(), clock)) as Arc<dyn Store>;
+    let open = async |clock: Arc<ManualClock>| Arc::new(Map::default().into_store(clock)) as Arc<dyn Store>;
     conformance::run(open).await;
 }
 

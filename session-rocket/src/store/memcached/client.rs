@@ -65,7 +65,7 @@ impl Server {
         let command = format!("gets {key}\r\n");
         let read = |reply: Reply| match reply.line.split(' ').collect::<Vec<_>>()[..] {
             ["END"] => Some(None),
-            ["VALUE", held, _, _, unique] if held == key => Some(Some((reply.value.into(), unique.parse().ok()?))),
+            ["VALUE", name, _, _, unique] if name == key => Some(Some((reply.value.into(), unique.parse().ok()?))),
             _ => None,
         };
         self.query(command.as_bytes(), read).await
@@ -116,9 +116,9 @@ impl Server {
         };
         match connection.ask(command).await {
             Ok(reply) => {
-                let answer = read(reply).ok_or(Failure::Malformed)?;
+                let result = read(reply).ok_or(Failure::Malformed)?;
                 self.lock().push((connection, Instant::now()));
-                Ok(answer)
+                Ok(result)
             }
             Err(failure) => {
                 if let Failure::Io(_) = failure {

@@ -6,9 +6,9 @@ local SECONDS = 4294967296
 local now, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 local over = string.format('(%.0f', math.floor(now / 3600) * SECONDS)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', over)
-local held = redis.call('ZSCORE', KEYS[1], ARGV[4])
-if held then
-  keep = math.max(keep, math.floor(tonumber(held) / SECONDS))
+local score = redis.call('ZSCORE', KEYS[1], ARGV[4])
+if score then
+  keep = math.max(keep, math.floor(tonumber(score) / SECONDS))
 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', keep * SECONDS + now), ARGV[4])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then

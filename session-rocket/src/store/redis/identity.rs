@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 
 use super::index::IndexEntry;
-use super::script::ScriptReply;
+use super::script::Attempt;
 use super::server::Server;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
@@ -19,46 +19,70 @@ const BATCH: usize = 32;
 /// the index shorter.
 const STRETCH: usize = 1024;
 
+/// The sessions that a call has visited.
+struct Walk<'a, T> {
+    /// The session that the call must not visit.
+    except: Option<&'a Key>,
+    /// The keys of the identity's sessions, and what the visits returned.
+    done: HashMap<Key, T>,
+    /// The keys that sessions have left for other keys. They need no second visit.
+    left: HashSet<Key>,
+    /// The error of a visit that failed.
+    failure: Option<Error>,
+}
+
+impl<'a, T> Walk<'a, T> {
+    fn new(except: Option<&'a Key>) -> Self {
+        Self { except, done: HashMap::new(), left: HashSet::new(), failure: None }
+    }
+
+    /// Visits the sessions of `entries`. Follows a session that has moved, also to a key that held nothing when it was
+    /// visited. Visits all sessions even if some visits fail.
+    async fn visit<F>(&mut self, entries: &[IndexEntry], visit: impl Fn(Key) -> F)
+    where
+        F: Future<Output = Result<Attempt<T>>>,
+    {
+        let mut keys: Vec<Key> = entries.iter().map(|entry| entry.key).collect();
+        while !keys.is_empty() {
+            let mut moved = Vec::new();
+            for keys in keys.chunks(BATCH) {
+                let visits = join_all(keys.iter().map(|key| visit(*key))).await;
+                for (key, visited) in keys.iter().zip(visits) {
+                    match visited {
+                        Ok(Attempt::Done(result)) => _ = self.done.insert(*key, result),
+                        Ok(Attempt::Declined(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }))) => {
+                            self.left.insert(*key);
+                            moved.push(to);
+                        }
+                        Ok(Attempt::Declined(_)) => {}
+                        Err(error) => self.failure = Some(error),
+                    }
+                }
+            }
+            moved.retain(|to| Some(to) != self.except && !self.done.contains_key(to) && !self.left.contains(to));
+            keys = moved;
+        }
+    }
+}
+
 impl Server {
     pub(super) async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let index = self.index(scope, identity);
-        let (mut listed, mut moved, mut followed) = (HashMap::new(), Vec::new(), HashSet::new());
+        let load = |key| async move {
+            Ok(match self.load(&key).await? {
+                Lookup::Found(record) if record.belongs_to(scope, identity) => Attempt::Done(record),
+                other => Attempt::Declined(other),
+            })
+        };
+        let mut walk = Walk::new(None);
         for entries in self.index_entries(&index).await?.chunks(STRETCH) {
-            let keys: Vec<Key> = entries.iter().map(|entry| entry.key).collect();
-            self.collect(&keys, (scope, identity), &mut listed, &mut moved).await?;
-            let stale: Vec<IndexEntry> =
-                entries.iter().copied().filter(|entry| !listed.contains_key(&entry.key)).collect();
+            walk.visit(entries, load).await;
+            walk.failure.take().map_or(Ok(()), Err)?;
+            let is_stale = |entry: &&IndexEntry| !walk.done.contains_key(&entry.key);
+            let stale: Vec<IndexEntry> = entries.iter().filter(is_stale).copied().collect();
             self.forget_entries(&index, &stale).await?;
         }
-        // A session may have moved to a key that held nothing when it was looked at.
-        loop {
-            moved.retain(|to| !listed.contains_key(to) && followed.insert(*to));
-            if moved.is_empty() {
-                return Ok(listed.into_iter().collect());
-            }
-            let keys = std::mem::take(&mut moved);
-            self.collect(&keys, (scope, identity), &mut listed, &mut moved).await?;
-        }
-    }
-
-    /// Loads sessions. Adds those of an identity to `listed`, and the keys to which others have moved to `moved`.
-    async fn collect(
-        &self,
-        keys: &[Key],
-        (scope, identity): (&str, &str),
-        listed: &mut HashMap<Key, Record>,
-        moved: &mut Vec<Key>,
-    ) -> Result<()> {
-        for keys in keys.chunks(BATCH) {
-            for (key, found) in keys.iter().zip(try_join_all(keys.iter().map(|key| self.load(key))).await?) {
-                match found {
-                    Lookup::Found(record) if is_of(&record, scope, identity) => _ = listed.insert(*key, record),
-                    Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => moved.push(to),
-                    Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
-                }
-            }
-        }
-        Ok(())
+        Ok(walk.done.into_iter().collect())
     }
 
     pub(super) async fn retire_all(
@@ -68,51 +92,27 @@ impl Server {
         except: Option<&Key>,
         until: Timestamp,
     ) -> Result<u64> {
-        let (index, owner) = (self.index(scope, identity), envelope::seal_owner(scope, Some(identity))?);
-        let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
-        let (mut seen, mut followed) = (HashSet::new(), HashSet::new());
-        let (mut ended, mut failure) = (0, None);
+        let (index, tombstone, mut owner) = (self.index(scope, identity), Tombstone::ended(until), Vec::new());
+        envelope::put_owner(&mut owner, scope, Some(identity))?;
+        let owner = &owner;
+        let end = |key| async move { self.end(&key, None, owner, tombstone).await };
+        let (mut walk, mut seen) = (Walk::new(except), HashSet::new());
         // A session may get another id in between. It is indexed and written under the new id before it leaves the old one.
         // So sessions that moved are followed at once, and the index is read until it has no new entry.
         loop {
             let mut entries = self.index_entries(&index).await?;
             entries.retain(|entry| Some(&entry.key) != except && seen.insert(entry.key));
             if entries.is_empty() {
-                return failure.map_or(Ok(ended), Err);
+                let ended = u64::try_from(walk.done.len()).unwrap_or(u64::MAX);
+                return walk.failure.map_or(Ok(ended), Err);
             }
             for entries in entries.chunks(STRETCH) {
-                let mut keys: Vec<Key> = entries.iter().map(|entry| entry.key).collect();
-                while !keys.is_empty() {
-                    let (number, moved, error) = self.end_each(&keys, &owner, tombstone).await;
-                    ended += number;
-                    failure = error.or(failure);
-                    keys = moved;
-                    keys.retain(|to| Some(to) != except && followed.insert(*to));
-                }
-                self.forget_entries(&index, entries).await?;
-            }
-        }
-    }
-
-    /// Ends sessions of `owner`. Returns the number of ended sessions, the keys to which others moved, and an error if a call
-    /// failed.
-    async fn end_each(&self, keys: &[Key], owner: &[u8], tombstone: Tombstone) -> (u64, Vec<Key>, Option<Error>) {
-        let (mut ended, mut moved, mut failure) = (0, Vec::new(), None);
-        for keys in keys.chunks(BATCH) {
-            for reply in join_all(keys.iter().map(|key| self.end(key, None, owner, tombstone))).await {
-                match reply {
-                    Ok(ScriptReply::Done | ScriptReply::DoneFor(..)) => ended += 1,
-                    Ok(ScriptReply::Held(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }))) => moved.push(to),
-                    Ok(ScriptReply::Held(_)) => {}
-                    // The other sessions still have to end.
-                    Err(error) => failure = Some(error),
+                walk.visit(entries, end).await;
+                // A session that could not be ended stays in the index, so that the next call finds it.
+                if walk.failure.is_none() {
+                    self.forget_entries(&index, entries).await?;
                 }
             }
         }
-        (ended, moved, failure)
     }
-}
-
-fn is_of(record: &Record, scope: &str, identity: &str) -> bool {
-    record.scope == scope && record.identity.as_deref() == Some(identity)
 }

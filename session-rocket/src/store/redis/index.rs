@@ -30,16 +30,16 @@ fn name(scope: &str, identity: &str) -> String {
     format!("index:{}", Key::from_bytes(digest.into()).to_hex())
 }
 
-/// How long the entry of a session with the remaining `lifetime` is kept: for two lifetimes and a day, so that a session
+/// How long the entry of a session with the remaining `lifetime` is kept: two lifetimes and a day, so that a session
 /// stays listed if a process ends after it has moved the record's expiry and before it has updated the index.
-fn kept(lifetime: Duration) -> Duration {
-    lifetime.saturating_mul(2).saturating_add(SLACK)
+fn retention(lifetime: Duration) -> Duration {
+    lifetime.saturating_mul(2).saturating_add(SLACK).min(MAX_KEPT)
 }
 
 /// The current second, and the hour until which an entry is kept.
-fn moments(now: Timestamp, kept: Duration) -> (u64, u64) {
+fn moments(now: Timestamp, retention: Duration) -> (u64, u64) {
     let now = u64::try_from(now.as_millis()).unwrap_or(0) / 1000;
-    let hours = now.saturating_add(kept.as_secs()) / 3600 + 1;
+    let hours = now.saturating_add(retention.as_secs()) / 3600 + 1;
     (now.min(MAX_SECONDS), hours.min(MAX_HOURS))
 }
 
@@ -67,11 +67,9 @@ impl Server {
     /// Adds a session that expires at `expires_at` to the index of its identity.
     pub(super) async fn enlist(&self, scope: &str, identity: &str, key: &Key, expires_at: Timestamp) -> Result<()> {
         let now = self.now();
-        let kept = kept(now.until(expires_at)).min(MAX_KEPT);
-        let (second, hour) = moments(now, kept);
-        let numbers = [second.to_string(), hour.to_string(), kept.as_millis().to_string()];
-        let [second, hour, kept] = numbers.each_ref().map(String::as_bytes);
-        let arguments = [second, hour, kept, key.as_bytes().as_slice()];
+        let retention = retention(now.until(expires_at));
+        let (second, hour) = moments(now, retention);
+        let arguments = (second, hour, retention.as_millis().to_string(), key.as_bytes());
         self.run(&self.scripts.enlist, &self.index(scope, identity), &arguments).await?;
         Ok(())
     }
@@ -90,13 +88,10 @@ impl Server {
         // A record is written within two time limits, by a machine whose clock may differ.
         let (now, grace) = (self.now(), self.timeout.saturating_mul(2).saturating_add(CLOCK_SKEW));
         let stale = entries.iter().filter(|entry| !entry.is_young(now, grace));
-        let texts: Vec<(Key, String)> = stale.map(|entry| (entry.key, entry.score.to_string())).collect();
-        if texts.is_empty() {
-            return Ok(());
+        let stale: Vec<(&[u8], u64)> = stale.map(|entry| (&entry.key.as_bytes()[..], entry.score)).collect();
+        if !stale.is_empty() {
+            self.run(&self.scripts.forget, index, &stale).await?;
         }
-        let arguments: Vec<&[u8]> =
-            texts.iter().flat_map(|(key, score)| [key.as_bytes().as_slice(), score.as_bytes()]).collect();
-        self.run(&self.scripts.forget, index, &arguments).await?;
         Ok(())
     }
 

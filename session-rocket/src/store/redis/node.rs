@@ -46,10 +46,6 @@ impl Health {
     fn state(&self) -> MutexGuard<'_, HealthState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn close(&self) {
-        self.state().is_closed = true;
-    }
 }
 
 impl Node {
@@ -70,20 +66,24 @@ impl Node {
 
     /// Sends a command, once.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, CallError> {
-        let Connection { mut driver, health } = self.connection().await.map_err(CallError::NotSent)?;
-        let pending = PendingCall::new(health, self.max_silence);
+        let (mut driver, pending) = self.begin().await?;
         pending.end(driver.send_packed_command(command).await)
     }
 
     /// Sends a command for a slot that is just being moved to this server.
     pub(super) async fn call_asking(&self, command: &Cmd) -> Result<Value, CallError> {
-        let Connection { mut driver, health } = self.connection().await.map_err(CallError::NotSent)?;
-        let pending = PendingCall::new(health, self.max_silence);
+        let (mut driver, pending) = self.begin().await?;
         // In one message, because `ASKING` applies to the next command of the connection, whoever sends it.
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
         let replies = driver.send_packed_commands(&both, 0, 2).await;
         pending.end(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
+    }
+
+    async fn begin(&self) -> Result<(MultiplexedConnection, PendingCall), CallError> {
+        let Connection { driver, health } = self.connection().await.map_err(CallError::NotSent)?;
+        health.state().silent_since.get_or_insert_with(Instant::now);
+        Ok((driver, PendingCall { health, max_silence: self.max_silence }))
     }
 
     /// The connection, unless it is closed.
@@ -119,7 +119,7 @@ impl Node {
             let health = health.clone();
             config = config.set_push_sender(move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
-                    health.close();
+                    health.state().is_closed = true;
                 }
                 Ok::<(), ()>(())
             });
@@ -137,11 +137,6 @@ struct PendingCall {
 }
 
 impl PendingCall {
-    fn new(health: Health, max_silence: Duration) -> Self {
-        health.state().silent_since.get_or_insert_with(Instant::now);
-        Self { health, max_silence }
-    }
-
     fn end(self, reply: RedisResult<Value>) -> Result<Value, CallError> {
         let mut state = self.health.state();
         // Dropped below with nothing to do, because the reply is there.

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use redis::{Value, cmd};
 
 use super::fault::unexpected_reply;
-use super::script::{Script, ScriptReply};
+use super::script::{Attempt, Script, Written};
 use super::server::{CLOCK_SKEW, MAX_KEPT, Server};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Record, Tombstone, Version};
-use crate::store::{Lookup, Touch, envelope};
+use crate::store::{Lookup, envelope};
 
 /// The maximum size of a Redis string, in bytes.
 const MAX_STRING: usize = 512 * 1024 * 1024;
@@ -20,49 +20,34 @@ impl Server {
         let name = self.name(key);
         match self.call(&name, cmd("GET").arg(&name)).await? {
             Value::Nil => Ok(Lookup::Absent),
-            Value::BulkString(held) => envelope::open(Bytes::from(held), self.now()),
+            Value::BulkString(entry) => envelope::open(Bytes::from(entry), self.now()),
             _ => Err(unexpected_reply()),
         }
     }
 
-    pub(super) async fn create(&self, key: &Key, record: &Record) -> Result<ScriptReply> {
-        self.write(&self.scripts.create, key, record, None).await
-    }
-
-    pub(super) async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<ScriptReply> {
-        self.write(&self.scripts.update, key, record, Some(expected)).await
-    }
-
-    /// Adds the record to its identity's index, then writes it. In the other order, a live session might not be listed.
-    async fn write(
-        &self,
-        script: &Script,
-        key: &Key,
-        record: &Record,
-        expected: Option<Version>,
-    ) -> Result<ScriptReply> {
+    /// Creates a record, or replaces the record of the version `expected`.
+    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<Written> {
         let sealed = envelope::seal_record(record)?;
         if sealed.len() > MAX_STRING {
             return Err(Error::new(ErrorKind::TooLarge, "a session is larger than the 512 MiB that Redis takes"));
         }
+        // In the other order, a live session might not be listed.
         if let Some(identity) = &record.identity {
             self.enlist(&record.scope, identity, key, record.expires_at).await?;
         }
-        let now = self.now();
-        self.run_on(key, script, &[&sealed, kept(now, record.expires_at).as_bytes(), &bits(expected)], now).await
+        match expected {
+            Some(_) => self.replace(key, expected, &[], &sealed, record.expires_at).await,
+            None => self.run_on(key, &self.scripts.create, &sealed, record.expires_at, &[]).await,
+        }
     }
 
-    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        let now = self.now();
-        let (moment, kept, expected) = (moment(expires_at), kept(now, expires_at), bits(Some(expected)));
-        match self.run_on(key, &self.scripts.touch, &[&moment, kept.as_bytes(), &expected], now).await? {
-            ScriptReply::Done => Ok(Touch::Touched),
-            ScriptReply::DoneFor(scope, identity) => {
-                self.enlist(&scope, &identity, key, expires_at).await.map(|()| Touch::Touched)
-            }
-            ScriptReply::Held(Lookup::Found(_)) => Ok(Touch::Conflict),
-            ScriptReply::Held(_) => Ok(Touch::Gone),
+    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Written> {
+        let (expiry, version) = (expires_at.as_millis().to_be_bytes(), bytes_of(expected));
+        let touched = self.run_on(key, &self.scripts.touch, &expiry, expires_at, &[&version]).await?;
+        if let Attempt::Done(Some((scope, identity))) = &touched {
+            self.enlist(scope, identity, key, expires_at).await?;
         }
+        Ok(touched)
     }
 
     /// Ends a session if it has the version `expected` and the owner `owner`. No version and an empty owner match all.
@@ -72,10 +57,8 @@ impl Server {
         expected: Option<Version>,
         owner: &[u8],
         tombstone: Tombstone,
-    ) -> Result<ScriptReply> {
-        let now = self.now();
-        let (sealed, kept) = (envelope::seal_tombstone(tombstone), kept(now, tombstone.expires_at));
-        self.run_on(key, &self.scripts.retire, &[&sealed, kept.as_bytes(), &bits(expected), owner], now).await
+    ) -> Result<Written> {
+        self.replace(key, expected, owner, &envelope::seal_tombstone(tombstone), tombstone.expires_at).await
     }
 
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
@@ -88,25 +71,37 @@ impl Server {
         format!("{}{}", self.prefix, key.to_hex())
     }
 
-    /// Runs a script on the content of `key`.
-    async fn run_on(&self, key: &Key, script: &Script, arguments: &[&[u8]], now: Timestamp) -> Result<ScriptReply> {
-        let moment = moment(now);
-        let arguments = [&[moment.as_slice()], arguments].concat();
-        ScriptReply::read(self.run(script, &self.name(key), &arguments).await?, now)
+    async fn replace(
+        &self,
+        key: &Key,
+        expected: Option<Version>,
+        owner: &[u8],
+        value: &[u8],
+        expires_at: Timestamp,
+    ) -> Result<Written> {
+        let version = expected.map(bytes_of);
+        let conditions = [version.as_ref().map_or(&[][..], |version| version), owner];
+        self.run_on(key, &self.scripts.replace, value, expires_at, &conditions).await
+    }
+
+    /// Runs a script that stores `value` at `key`, until `expires_at`.
+    async fn run_on(
+        &self,
+        key: &Key,
+        script: &Script,
+        value: &[u8],
+        expires_at: Timestamp,
+        conditions: &[&[u8]],
+    ) -> Result<Written> {
+        let now = self.now();
+        // Redis removes the key a bit later, because clocks differ.
+        let kept = now.until(expires_at).saturating_add(CLOCK_SKEW).min(MAX_KEPT).as_millis().to_string();
+        let arguments = (&now.as_millis().to_be_bytes(), value, kept, conditions);
+        Written::read(self.run(script, &self.name(key), &arguments).await?, now)
     }
 }
 
-/// A moment as scripts compare it.
-fn moment(moment: Timestamp) -> [u8; 8] {
-    moment.as_millis().to_be_bytes()
-}
-
-/// A version as scripts compare it; empty for any version.
-fn bits(version: Option<Version>) -> Vec<u8> {
-    version.map(|version| version.bits().to_be_bytes().to_vec()).unwrap_or_default()
-}
-
-/// The number of milliseconds after which Redis removes a key that expires at `until`: a bit later, because clocks differ.
-fn kept(now: Timestamp, until: Timestamp) -> String {
-    now.until(until).saturating_add(CLOCK_SKEW).min(MAX_KEPT).as_millis().to_string()
+/// A version as scripts compare it.
+fn bytes_of(version: Version) -> [u8; 8] {
+    version.bits().to_be_bytes()
 }

@@ -1,7 +1,7 @@
 //! The scripts, each of which the server runs as a whole, and their replies.
 
 use bytes::Bytes;
-use redis::{Cmd, Value, cmd, from_redis_value};
+use redis::{Value, from_redis_value};
 
 use super::fault::unexpected_reply;
 use crate::base::clock::Timestamp;
@@ -10,78 +10,59 @@ use crate::store::{Lookup, envelope};
 
 /// A script. A server that has run it knows it by its hash.
 pub(super) struct Script {
-    code: &'static str,
-    hash: String,
+    pub code: &'static str,
+    pub hash: String,
 }
 
 impl Script {
     fn new(code: &'static str) -> Self {
         Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
     }
-
-    /// The command that runs the script if the server knows it.
-    pub(super) fn by_hash(&self, name: &str, arguments: &[&[u8]]) -> Cmd {
-        command("EVALSHA", &self.hash, name, arguments)
-    }
-
-    /// The command that runs the script and makes it known.
-    pub(super) fn in_full(&self, name: &str, arguments: &[&[u8]]) -> Cmd {
-        command("EVAL", self.code, name, arguments)
-    }
-}
-
-fn command(verb: &str, script: &str, name: &str, arguments: &[&[u8]]) -> Cmd {
-    let mut command = cmd(verb);
-    command.arg(script).arg(1).arg(name).arg(arguments);
-    command
 }
 
 pub(super) struct Scripts {
     pub create: Script,
-    pub update: Script,
+    pub replace: Script,
     pub touch: Script,
-    pub retire: Script,
     pub enlist: Script,
     pub forget: Script,
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        macro_rules! on_held {
-            ($file:literal) => {
-                Script::new(concat!(include_str!("held.lua"), include_str!($file)))
-            };
-        }
         Self {
-            create: on_held!("create.lua"),
-            update: on_held!("update.lua"),
-            touch: on_held!("touch.lua"),
-            retire: on_held!("retire.lua"),
+            create: Script::new(concat!(include_str!("entry.lua"), include_str!("create.lua"))),
+            replace: Script::new(concat!(include_str!("entry.lua"), include_str!("replace.lua"))),
+            touch: Script::new(concat!(include_str!("entry.lua"), include_str!("touch.lua"))),
             enlist: Script::new(include_str!("enlist.lua")),
             forget: Script::new(include_str!("forget.lua")),
         }
     }
 }
 
-/// The reply of a script that was run on a session.
-pub(super) enum ScriptReply {
-    Done,
-    /// Done to a session of this scope and identity.
-    DoneFor(String, String),
+/// The scope and the identity of a record.
+type Owner = (String, String);
+
+/// The result of a call for one session.
+pub(super) enum Attempt<T> {
+    Done(T),
     /// Not done, because of what the key holds.
-    Held(Lookup),
+    Declined(Lookup),
 }
 
-impl ScriptReply {
-    pub(super) fn read(value: Value, now: Timestamp) -> Result<Self> {
-        match value {
-            Value::Nil => Ok(Self::Done),
+/// The result of a script that changes a session: the owner of the record that the script found, if it has an identity.
+pub(super) type Written = Attempt<Option<Owner>>;
+
+impl Written {
+    /// Reads the reply of a script that was run on a session.
+    pub(super) fn read(reply: Value, now: Timestamp) -> Result<Self> {
+        match reply {
+            Value::Nil => Ok(Self::Done(None)),
             Value::Array(_) => {
-                let (scope, identity) = from_redis_value(value).map_err(|_| unexpected_reply())?;
-                Ok(Self::DoneFor(scope, identity))
+                from_redis_value(reply).map(|owner| Self::Done(Some(owner))).map_err(|_| unexpected_reply())
             }
-            Value::BulkString(held) if held.is_empty() => Ok(Self::Held(Lookup::Absent)),
-            Value::BulkString(held) => Ok(Self::Held(envelope::open(Bytes::from(held), now)?)),
+            Value::BulkString(entry) if entry.is_empty() => Ok(Self::Declined(Lookup::Absent)),
+            Value::BulkString(entry) => Ok(Self::Declined(envelope::open(Bytes::from(entry), now)?)),
             _ => Err(unexpected_reply()),
         }
     }

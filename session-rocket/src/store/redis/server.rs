@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, ErrorKind as Kind, ServerErrorKind, Value, cmd, from_redis_value};
+use redis::{Cmd, ErrorKind as Kind, ServerErrorKind, ToRedisArgs, Value, cmd, from_redis_value};
 
 use super::cluster::Cluster;
 use super::fault::{CallError, PART_OF_CLUSTER};
@@ -71,10 +71,16 @@ impl Server {
     }
 
     /// Runs a script on the key `name`.
-    pub(super) async fn run(&self, script: &Script, name: &str, arguments: &[&[u8]]) -> Result<Value, CallError> {
-        match self.call(name, &script.by_hash(name, arguments)).await {
+    pub(super) async fn run(
+        &self,
+        script: &Script,
+        name: &str,
+        arguments: &(impl ToRedisArgs + Sync),
+    ) -> Result<Value, CallError> {
+        let command = |verb, script: &str| cmd(verb).arg(script).arg(1).arg(name).arg(arguments).to_owned();
+        match self.call(name, &command("EVALSHA", &script.hash)).await {
             Err(CallError::Refused(error)) if error.kind() == Kind::Server(ServerErrorKind::NoScript) => {
-                self.call(name, &script.in_full(name, arguments)).await
+                self.call(name, &command("EVAL", script.code)).await
             }
             reply => reply,
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::*;
 use crate::base::error::{Error, ErrorKind};
 use crate::store::Retire;
-use crate::store::cached::deferred::{DeferredStore, Opening};
+use crate::store::cached::lazy::{LazyStore, Opening};
 
 /// A process that could not open its cache at launch.
 struct Late {
@@ -29,8 +29,8 @@ impl Late {
                 if up.load(Ordering::SeqCst) { Ok(cache.clone()) } else { Err(down()) };
             Box::pin(std::future::ready(opened))
         };
-        let cache = Arc::new(DeferredStore::new(open, down(), world.clock.clone()));
-        let store = CachedStore::new(world.database.clone(), cache, TTL, world.timeout, world.clock.clone());
+        let (database, cache) = (world.database.clone(), LazyStore::new(open));
+        let store = CachedStore::with_lazy(database, cache, TTL, world.timeout, world.clock.clone());
         store.begin_without_cache(&down());
         Self { store, is_up, attempts }
     }

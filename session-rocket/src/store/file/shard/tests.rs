@@ -1,0 +1,26 @@
+//! Locks, and errors of the disk.
+
+use super::*;
+
+#[test]
+fn a_full_disk_is_told_from_another_error() {
+    for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge] {
+        let error = cannot("write a file")(full.into());
+        assert!(error.to_string().contains("no room"), "{error}");
+    }
+    let error = cannot("write a file")(io::ErrorKind::PermissionDenied.into());
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.to_string(), "cannot write a file in the session directory");
+}
+
+/// A forked child shares the open folder as a duplicate of its descriptor does.
+#[test]
+fn a_lock_is_released_although_a_forked_child_has_the_folder_open() {
+    let root = tempfile::tempdir().unwrap();
+    let locked = LockedShard::try_lock(root.path(), 1).unwrap().unwrap();
+    let child = locked.folder.try_clone().unwrap();
+    assert!(LockedShard::try_lock(root.path(), 1).unwrap().is_none());
+    drop(locked);
+    assert!(LockedShard::try_lock(root.path(), 1).unwrap().is_some());
+    drop(child);
+}

@@ -1,0 +1,65 @@
+//! URLs, lifetimes, and the choice of the server.
+
+use super::*;
+
+#[test]
+fn a_url_names_servers() {
+    let names = |url: &str| addresses(url).unwrap();
+    assert_eq!(names("memcached://cache.example:1"), ["cache.example:1"]);
+    assert_eq!(
+        names("Memcached://a,[::1]:2,[::1],127.0.0.1"),
+        ["a:11211", "[::1]:2", "[::1]:11211", "127.0.0.1:11211"]
+    );
+    for wrong in ["", "//", "a", "//a,", "//a:0", "//a:x", "//a:1/", "//a b", "//a\r\n", "//[a]:1", "//u:secret@a"] {
+        let error = addresses(&format!("memcached:{wrong}")).expect_err(wrong);
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains("`memcached://host:port`") && !text.contains("secret"), "{text}");
+    }
+}
+
+#[test]
+fn memcached_is_told_a_lifetime_or_a_moment() {
+    const DAY: u64 = 24 * 60 * 60;
+    let now = Timestamp::from_millis(1_000_000_000_500);
+    let told = |millis| lifetime(Duration::from_millis(millis), now);
+    assert_eq!([told(0), told(1), told(1000), told(1001)], [5, 6, 6, 7]);
+    assert_eq!(told(1000 * (30 * DAY - 5)), 30 * DAY);
+    assert_eq!(told(1000 * (30 * DAY - 5) + 1), 1_000_000_001 + 30 * DAY);
+    assert_eq!(told(1000 * 40 * DAY), 1_000_000_006 + 40 * DAY);
+    let last = 1000 * (LAST_MOMENT - 1_000_000_006);
+    assert_eq!([told(last), told(last + 1000), told(i64::MAX.cast_unsigned())], [LAST_MOMENT, 0, 0]);
+}
+
+#[test]
+fn a_server_more_takes_keys_and_moves_no_others() {
+    let store = |names: &[&str]| Memcached {
+        servers: names.iter().map(|name| Server::new((*name).to_owned(), 1)).collect(),
+        prefix: String::new(),
+        timeout: Duration::ZERO,
+        clock: Arc::new(SystemClock),
+    };
+    let (three, turned, four) =
+        (store(&["a:1", "b:1", "c:1"]), store(&["c:1", "a:1", "b:1"]), store(&["d:1", "a:1", "b:1", "c:1"]));
+    let mut counts = std::collections::BTreeMap::new();
+    for number in 0..=u8::MAX {
+        let key = Key::from_bytes([number; 32]);
+        let [before, same, after] = [&three, &turned, &four].map(|store| store.server_of(&key).0.address());
+        assert_eq!(before, same);
+        assert!(after == before || after == "d:1", "{before} {after}");
+        *counts.entry(after.to_owned()).or_insert(0_u32) += 1;
+    }
+    // A quarter is 64.
+    assert!(counts.len() == 4 && counts.values().all(|count| (32..128).contains(count)), "{counts:?}");
+    // A change here would lose sessions with an update of this crate.
+    let first = (0..12).map(|number| &three.server_of(&Key::from_bytes([number; 32])).0.address()[..1]);
+    assert_eq!(first.collect::<String>(), "baaccacbcccc");
+}
+
+#[tokio::test]
+async fn a_prefix_that_would_be_commands_is_refused() {
+    for prefix in ["a b", "a\r\nflush_all\r\n", "ü", &"x".repeat(121)] {
+        let options = Options::new("memcached://127.0.0.1:1").key_prefix(prefix);
+        assert_eq!(MemcachedStore::open(&options).await.unwrap_err().kind(), ErrorKind::Config);
+    }
+}
