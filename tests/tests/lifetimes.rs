@@ -181,7 +181,7 @@ fn a_session_without_identity_can_have_a_shorter_expiry() {
 }
 
 #[test]
-fn files_and_subresources_do_not_renew_the_session_and_stay_cacheable() {
+fn files_and_parts_of_pages_renew_nothing_and_stay_cacheable() {
     let clock = Arc::default();
     let client = site(Config::new().refresh(Refresh::Always), &clock);
     let id = cookie(&get(&client, "/cat", "")).expect("a new session has a cookie");
