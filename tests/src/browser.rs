@@ -1,11 +1,11 @@
-//! A browser's cookie jar on Rocket's local client.
+//! A browser that keeps one cookie, on top of Rocket's local client.
 
 use rocket::http::{ContentType, Header, Method, Status};
 use rocket::local::asynchronous::{Client, LocalResponse};
 
-/// What came back.
+/// A response of the site.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: Status,
     /// The body.
@@ -14,33 +14,35 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
 }
 
-impl Answer {
-    /// All values of a header.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+impl Response {
+    /// Returns all values of a header.
+    pub fn header_values(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The one value of a header that may be there once.
+    /// Returns the value of a header that occurs at most once.
     ///
     /// # Panics
-    /// When it is there twice.
-    pub fn one(&self, name: &str) -> Option<&str> {
-        let all = self.all(name);
-        assert!(all.len() <= 1, "{name} twice: {all:?}");
-        all.first().copied()
+    /// If the header occurs several times.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values = self.header_values(name);
+        assert!(values.len() <= 1, "several {name} headers: {values:?}");
+        values.first().copied()
     }
 
-    /// The `Set-Cookie` line of the session. Lines behind it may remove cookies of the same name in other forms.
+    /// Returns the first `Set-Cookie` header, which sets or removes the session cookie. The headers after it may remove
+    /// cookies of the same name with another `Domain`.
     ///
     /// # Panics
-    /// When another line sets a cookie.
+    /// If one of the headers after the first sets a cookie.
     pub fn set_cookie(&self) -> Option<&str> {
-        let all = self.all("set-cookie");
-        assert!(all.iter().skip(1).all(|line| line.contains("Max-Age=0;")), "set twice: {all:?}");
-        all.first().copied()
+        let headers = self.header_values("set-cookie");
+        let is_removal = |header: &&str| header.contains("Max-Age=0;");
+        assert!(headers.iter().skip(1).all(is_removal), "several cookies are set: {headers:?}");
+        headers.first().copied()
     }
 
-    async fn of(response: LocalResponse<'_>) -> Self {
+    async fn read(response: LocalResponse<'_>) -> Self {
         let status = response.status();
         let headers = response.headers().iter().map(|h| (h.name().to_string(), h.value().to_owned())).collect();
         let body = response.into_string().await.unwrap_or_default();
@@ -48,51 +50,51 @@ impl Answer {
     }
 }
 
-/// A browser with one cookie.
+/// A browser that keeps one cookie.
 #[derive(Debug, Clone, Default)]
 pub struct Browser {
-    /// The cookie it holds, as it sends it.
+    /// The cookie as `name=value`.
     pub cookie: Option<String>,
 }
 
 impl Browser {
-    /// Sends a GET and takes the cookie that comes back.
-    pub async fn get(&mut self, client: &Client, path: &str) -> Answer {
-        let answer = self.send(client, path).await;
-        self.take(&answer);
-        answer
+    /// Sends a GET request and stores the cookie of the response.
+    pub async fn get(&mut self, client: &Client, path: &str) -> Response {
+        let response = self.send(client, path).await;
+        self.store_cookie(&response);
+        response
     }
 
-    /// Sends a GET; what comes back is not taken yet.
-    pub async fn send(&self, client: &Client, path: &str) -> Answer {
+    /// Sends a GET request and ignores the cookie of the response.
+    pub async fn send(&self, client: &Client, path: &str) -> Response {
         self.request(client, Method::Get, path).await
     }
 
-    /// Sends a request; what comes back is not taken yet.
-    pub async fn request(&self, client: &Client, method: Method, path: &str) -> Answer {
+    /// Sends a request and ignores the cookie of the response.
+    pub async fn request(&self, client: &Client, method: Method, path: &str) -> Response {
         let mut request = client.req(method, path.to_owned());
         if let Some(cookie) = &self.cookie {
             request.add_header(Header::new("Cookie", cookie.clone()));
         }
-        Answer::of(request.dispatch().await).await
+        Response::read(request.dispatch().await).await
     }
 
-    /// Posts a form of this content type; what comes back is not taken yet.
-    pub async fn post(&self, client: &Client, path: &str, kind: ContentType, form: String) -> Answer {
+    /// Posts a form of the content type and ignores the cookie of the response.
+    pub async fn post(&self, client: &Client, path: &str, kind: ContentType, form: String) -> Response {
         let mut request = client.post(path.to_owned()).header(kind).body(form);
         if let Some(cookie) = &self.cookie {
             request.add_header(Header::new("Cookie", cookie.clone()));
         }
-        Answer::of(request.dispatch().await).await
+        Response::read(request.dispatch().await).await
     }
 
-    /// Does what a `Set-Cookie` line says.
+    /// Stores or removes the cookie, as the `Set-Cookie` header of the response says.
     ///
     /// # Panics
-    /// When the line is none.
-    pub fn take(&mut self, answer: &Answer) {
-        if let Some(line) = answer.set_cookie() {
-            let pair = line.split(';').next().expect("a line has a first part").to_owned();
+    /// If the header is malformed, or if several headers set a cookie.
+    pub fn store_cookie(&mut self, response: &Response) {
+        if let Some(line) = response.set_cookie() {
+            let pair = line.split(';').next().expect("`split` returns at least one part").to_owned();
             self.cookie = (!line.contains("Max-Age=0;") && !line.ends_with("Max-Age=0")).then_some(pair);
         }
     }

@@ -1,6 +1,6 @@
 //! A real browser for tests: headless Chromium, driven through WebDriver.
 //!
-//! For plain tests, not for asynchronous ones: each call waits until the browser has done it.
+//! The calls block until the browser has done what they ask for, so use them in tests that are not asynchronous.
 //!
 //! ```no_run
 //! # use session_rocket_tests::chromium::Chromium;
@@ -31,9 +31,9 @@ use driver::Driver;
 use session::{Preferences, Session};
 pub use tab::Tab;
 
-/// A browser with a profile and a cookie jar of its own, which runs until it is dropped.
+/// A browser with its own profile and cookie jar. It runs until the value is dropped.
 ///
-/// It is used as its first tab. When a test fails while it runs, it leaves a picture of that tab in
+/// The value dereferences to the browser's first tab. If the test panics, a screenshot of that tab is written to
 /// `target/screenshots/failed-TEST.png`.
 pub struct Chromium {
     tab: Tab,
@@ -41,10 +41,10 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// Starts a browser that knows nothing yet.
+    /// Starts a browser with an empty profile.
     ///
     /// # Panics
-    /// When there is none, with what to install.
+    /// If Chromium is missing. The message says what to install.
     #[track_caller]
     pub fn start() -> Self {
         Self::launch(&Preferences::default())
@@ -53,16 +53,16 @@ impl Chromium {
     /// Starts a browser whose user refuses all cookies.
     ///
     /// # Panics
-    /// When there is none, with what to install.
+    /// If Chromium is missing. The message says what to install.
     #[track_caller]
     pub fn refusing_cookies() -> Self {
         Self::launch(&Preferences { refuse_cookies: true, ..Preferences::default() })
     }
 
-    /// Starts a browser for which `https://HOST` is a port of this machine, and which accepts every certificate.
+    /// Starts a browser that resolves each `https://HOST` to a port of 127.0.0.1 and accepts every certificate.
     ///
     /// # Panics
-    /// If Chromium is missing, with what to install.
+    /// If Chromium is missing. The message says what to install.
     #[track_caller]
     pub fn with_hosts(hosts: &[(&'static str, u16)]) -> Self {
         Self::launch(&Preferences { hosts: hosts.to_vec(), ..Preferences::default() })
@@ -91,23 +91,23 @@ impl Drop for Chromium {
         if thread::panicking() {
             let name = thread::current().name().unwrap_or("test").replace("::", "-");
             match self.tab.try_screenshot(&format!("failed-{name}")) {
-                Ok(path) => eprintln!("what the browser shows: {}", path.display()),
-                Err(error) => eprintln!("no picture of what the browser shows: {error}\n{}", self.driver.log()),
+                Ok(path) => eprintln!("screenshot of the browser: {}", path.display()),
+                Err(error) => eprintln!("cannot take a screenshot of the browser: {error}\n{}", self.driver.log()),
             }
         }
         self.tab.session().quit();
     }
 }
 
-/// Waits until a condition holds, for at most a minute: for what the browser does in its own time.
+/// Waits until a condition is true, at most a minute.
 ///
 /// # Panics
-/// When it does not hold by then.
+/// If the condition is still false after a minute.
 #[track_caller]
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(Instant::now() < deadline, "after a minute it is still not so that {what}");
+        assert!(Instant::now() < deadline, "still waiting after a minute until {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,15 +1,16 @@
-//! What several tests of the project need.
+//! Helpers that several tests of the project share.
 
 pub mod browser;
 #[cfg(unix)]
 pub mod chromium;
+pub mod gate;
 pub mod logs;
 #[cfg(unix)]
 mod processes;
 pub mod proxy;
 pub mod report;
 pub mod served;
-pub mod server;
 #[cfg(unix)]
 pub mod servers;
+pub mod site_process;
 pub mod spy;

@@ -1,12 +1,12 @@
-//! What is logged, kept for tests to look at.
+//! Captures log lines, so that tests can check them.
 
 use std::sync::{Mutex, PoisonError};
 
-struct Kept(Mutex<Vec<String>>);
+struct CapturingLogger(Mutex<Vec<String>>);
 
-static KEPT: Kept = Kept(Mutex::new(Vec::new()));
+static LOGGER: CapturingLogger = CapturingLogger(Mutex::new(Vec::new()));
 
-impl log::Log for Kept {
+impl log::Log for CapturingLogger {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
         true
     }
@@ -19,15 +19,16 @@ impl log::Log for Kept {
     fn flush(&self) {}
 }
 
-/// Keeps all that is logged from now on. Call it before Rocket is built: Rocket leaves another's logger in place.
-pub fn keep() {
-    // Another test of the same process may have come first: then it is done.
-    let _ = log::set_logger(&KEPT);
+/// Captures all log lines from now on. Call it before Rocket is built, because Rocket installs its own logger unless
+/// there is another one.
+pub fn capture() {
+    // Another test of the same process may have installed the logger already.
+    let _ = log::set_logger(&LOGGER);
     log::set_max_level(log::LevelFilter::Trace);
 }
 
-/// The lines kept so far that contain `text`.
-pub fn with(text: &str) -> Vec<String> {
-    let lines = KEPT.0.lock().unwrap_or_else(PoisonError::into_inner);
+/// Returns the captured lines that contain `text`.
+pub fn containing(text: &str) -> Vec<String> {
+    let lines = LOGGER.0.lock().unwrap_or_else(PoisonError::into_inner);
     lines.iter().filter(|line| line.contains(text)).cloned().collect()
 }

@@ -1,4 +1,4 @@
-//! A wire between a site and a database that can be held, cut, and turned into a hole.
+//! A TCP proxy between a site and a database that can delay data, cut connections, and discard data silently.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -11,123 +11,124 @@ use tokio::select;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A wire that stands until it is dropped.
+/// A proxy that runs until it is dropped.
 pub struct Proxy {
     port: u16,
-    wire: Arc<Wire>,
+    shared: Arc<Shared>,
     acceptor: JoinHandle<()>,
 }
 
-/// What the connections of a wire share. Whoever waits is woken when it changes.
-struct Wire(watch::Sender<State>);
+/// The state that all connections of a proxy share. A change of the state wakes the tasks that wait for it.
+struct Shared(watch::Sender<State>);
 
 #[derive(Clone, Default)]
 struct State {
-    /// How many connections were made.
+    /// The number of connections so far.
     connections: usize,
-    /// Bytes of answers that passed.
-    passed: usize,
-    /// Answers that are held back.
-    waiting: usize,
-    /// When so many have passed, the others wait.
+    /// The number of reply bytes that have passed.
+    reply_bytes: usize,
+    /// The number of replies that are held.
+    held_replies: usize,
+    /// After this number of reply bytes, further bytes are held.
     hold_at: Option<usize>,
-    /// When so many have passed, everything is cut.
+    /// After this number of reply bytes, all connections are cut.
     cut_at: Option<usize>,
-    /// Counts the cuts: each ends all connections there are.
+    /// The number of cuts. Each cut ends all open connections.
     cuts: usize,
-    /// Of the connections made so far, so many are holes.
-    holes: usize,
-    /// The next request is to be held back.
-    holds_next: bool,
-    /// A request is held back.
-    has_request: bool,
+    /// Connections with a lower number pass no data, but stay open.
+    silenced: usize,
+    /// Whether to hold the next request.
+    hold_next: bool,
+    /// Whether a request is held.
+    request_is_held: bool,
 }
 
 impl Proxy {
-    /// A wire to a port of 127.0.0.1.
+    /// Starts a proxy to a port of 127.0.0.1.
     ///
     /// # Panics
-    /// When it cannot listen.
+    /// If the proxy cannot listen.
     pub async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let wire = Arc::new(Wire(watch::Sender::new(State::default())));
-        let acceptor = tokio::spawn(accept(listener, SocketAddr::from(([127, 0, 0, 1], port)), wire.clone()));
-        Self { port: address.port(), wire, acceptor }
+        let shared = Arc::new(Shared(watch::Sender::new(State::default())));
+        let acceptor = tokio::spawn(accept(listener, SocketAddr::from(([127, 0, 0, 1], port)), shared.clone()));
+        Self { port: address.port(), shared, acceptor }
     }
 
-    /// Where the wire begins.
+    /// The port on which the proxy listens.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How many connections were made.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
-        self.wire.0.borrow().connections
+        self.shared.0.borrow().connections
     }
 
-    /// How many bytes of answers passed.
-    pub fn passed(&self) -> usize {
-        self.wire.0.borrow().passed
+    /// The number of reply bytes that have passed.
+    pub fn reply_bytes(&self) -> usize {
+        self.shared.0.borrow().reply_bytes
     }
 
-    /// Cuts all connections when so many more bytes of answers have passed, and there are others.
+    /// Cuts all connections as soon as there are more than `bytes` further reply bytes, after those bytes have passed.
     pub fn cut_after(&self, bytes: usize) {
-        self.wire.0.send_modify(|state| state.cut_at = Some(state.passed + bytes));
+        self.shared.0.send_modify(|state| state.cut_at = Some(state.reply_bytes + bytes));
     }
 
     /// Cuts all connections now.
     pub fn cut(&self) {
-        self.wire.cut();
+        self.shared.cut();
     }
 
-    /// Keeps answers back when so many more bytes of them have passed, until [`release`](Self::release); requests pass.
-    pub fn hold_after(&self, bytes: usize) {
-        self.wire.0.send_modify(|state| state.hold_at = Some(state.passed + bytes));
+    /// Holds replies after `bytes` further reply bytes, until [`release_replies`](Self::release_replies). Requests
+    /// pass.
+    pub fn hold_replies_after(&self, bytes: usize) {
+        self.shared.0.send_modify(|state| state.hold_at = Some(state.reply_bytes + bytes));
     }
 
-    /// Waits until an answer is held back.
-    pub async fn holds(&self) {
-        let mut states = self.wire.0.subscribe();
-        // The wire has the other end for as long as it stands.
-        let _ = states.wait_for(|state| state.waiting > 0).await;
+    /// Waits until a reply is held.
+    pub async fn wait_for_held_reply(&self) {
+        let mut states = self.shared.0.subscribe();
+        // Cannot fail: `self` has the sender.
+        let _ = states.wait_for(|state| state.held_replies > 0).await;
     }
 
-    /// Lets answers pass again, those that were kept back first.
-    pub fn release(&self) {
-        self.wire.0.send_modify(|state| state.hold_at = None);
+    /// Lets replies pass again, beginning with the held ones.
+    pub fn release_replies(&self) {
+        self.shared.0.send_modify(|state| state.hold_at = None);
     }
 
-    /// Keeps the next request back, and what follows it on its connection, until
-    /// [`deliver`](Self::deliver). Other connections pass.
-    pub fn hold_request(&self) {
-        self.wire.0.send_modify(|state| state.holds_next = true);
+    /// Holds the next request, and all later ones on its connection, until [`release_request`](Self::release_request).
+    /// Other connections are not affected.
+    pub fn hold_next_request(&self) {
+        self.shared.0.send_modify(|state| state.hold_next = true);
     }
 
-    /// Whether a request is held back.
-    pub fn has_request(&self) -> bool {
-        self.wire.0.borrow().has_request
+    /// Whether a request is held.
+    pub fn is_holding_request(&self) -> bool {
+        self.shared.0.borrow().request_is_held
     }
 
-    /// Sends the request on that was held back, also if its client is gone.
-    pub fn deliver(&self) {
-        self.wire.0.send_modify(|state| state.has_request = false);
+    /// Sends the held request to the server, even if its client has disconnected.
+    pub fn release_request(&self) {
+        self.shared.0.send_modify(|state| state.request_is_held = false);
     }
 
-    /// Nothing comes through any more on the connections that there are, and none of them ends. New ones are sound.
-    pub fn swallow(&self) {
-        self.wire.0.send_modify(|state| state.holes = state.connections);
+    /// From now on, the open connections pass no data, but stay open. New connections work.
+    pub fn silence_connections(&self) {
+        self.shared.0.send_modify(|state| state.silenced = state.connections);
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.acceptor.abort();
-        self.wire.cut();
+        self.shared.cut();
     }
 }
 
-impl Wire {
+impl Shared {
     fn cut(&self) {
         self.0.send_modify(|state| {
             state.cut_at = None;
@@ -135,104 +136,106 @@ impl Wire {
         });
     }
 
-    /// Waits if this is the request that is to be held back.
+    /// Waits if this request is to be held.
     async fn pass_request(&self) {
         let is_held = self.0.send_if_modified(|state| {
-            state.has_request |= state.holds_next;
-            std::mem::take(&mut state.holds_next)
+            state.request_is_held |= state.hold_next;
+            std::mem::take(&mut state.hold_next)
         });
         if is_held {
-            // Woken in any case: `self` has the other end.
-            let _ = self.0.subscribe().wait_for(|state| !state.has_request).await;
+            // Cannot fail: `self` has the sender.
+            let _ = self.0.subscribe().wait_for(|state| !state.request_is_held).await;
         }
     }
 
-    /// Waits until some of `bytes` bytes may pass, and says how many; none if everything is to be cut.
-    async fn take(&self, bytes: usize) -> usize {
+    /// Waits until some of `bytes` reply bytes may pass, and returns how many. Returns 0 if all connections are to be
+    /// cut.
+    async fn admit_reply_bytes(&self, bytes: usize) -> usize {
         let mut states = self.0.subscribe();
         loop {
-            let mut taken = None;
+            let mut admitted = None;
             self.0.send_if_modified(|state| {
-                let left = |end: Option<usize>| end.map_or(bytes, |end| bytes.min(end.saturating_sub(state.passed)));
+                let left =
+                    |end: Option<usize>| end.map_or(bytes, |end| bytes.min(end.saturating_sub(state.reply_bytes)));
                 let (until_hold, until_cut) = (left(state.hold_at), left(state.cut_at));
                 if until_hold == 0 {
                     return false;
                 }
-                taken = Some(until_hold.min(until_cut));
-                state.passed += until_hold.min(until_cut);
+                admitted = Some(until_hold.min(until_cut));
+                state.reply_bytes += until_hold.min(until_cut);
                 true
             });
-            if let Some(taken) = taken {
-                return taken;
+            if let Some(admitted) = admitted {
+                return admitted;
             }
-            self.0.send_modify(|state| state.waiting += 1);
-            let released = |state: &State| state.hold_at.is_none_or(|end| state.passed < end);
-            // Woken in any case: `self` has the other end.
+            self.0.send_modify(|state| state.held_replies += 1);
+            let released = |state: &State| state.hold_at.is_none_or(|end| state.reply_bytes < end);
+            // Cannot fail: `self` has the sender.
             let _ = states.wait_for(released).await;
-            self.0.send_modify(|state| state.waiting -= 1);
+            self.0.send_modify(|state| state.held_replies -= 1);
         }
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, wire: Arc<Wire>) {
+async fn accept(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) {
     while let Ok((client, _)) = listener.accept().await {
         let mut number = 0;
-        wire.0.send_modify(|state| {
+        shared.0.send_modify(|state| {
             number = state.connections;
             state.connections += 1;
         });
-        tokio::spawn(pass(client, server, wire.clone(), number));
+        tokio::spawn(pass(client, server, shared.clone(), number));
     }
 }
 
-/// Passes on what comes on one connection, until it ends or is cut.
-async fn pass(client: TcpStream, server: SocketAddr, wire: Arc<Wire>, number: usize) {
-    let mut states = wire.0.subscribe();
+/// Forwards one connection until it ends or is cut.
+async fn pass(client: TcpStream, server: SocketAddr, shared: Arc<Shared>, number: usize) {
+    let mut states = shared.0.subscribe();
     let cuts = states.borrow().cuts;
-    // A server that is down: the client is hung up on.
+    // If the server is down, the client is disconnected.
     let Ok(server) = TcpStream::connect(server).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let mut both = pin!(async {
         select! {
-            () = requests(from_client, to_server, &wire) => {}
-            () = answers(from_server, to_client, &wire) => {}
+            () = requests(from_client, to_server, &shared) => {}
+            () = replies(from_server, to_client, &shared) => {}
         }
     });
-    let mut holes = wire.0.subscribe();
+    let mut silenced_states = shared.0.subscribe();
     select! {
         () = &mut both => return,
-        // Woken in any case: the wire has the other end.
-        _ = holes.wait_for(|state| state.holes > number) => {}
+        // Cannot fail: `shared` has the sender.
+        _ = silenced_states.wait_for(|state| state.silenced > number) => {}
         _ = states.wait_for(|state| state.cuts > cuts) => return,
     }
-    // Both ends stay open, and nothing is read of either.
+    // Both connections stay open, and nobody reads from them.
     let _ = states.wait_for(|state| state.cuts > cuts).await;
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, wire: &Wire) {
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
-        wire.pass_request().await;
+        shared.pass_request().await;
         if to.write_all(&buffer[..bytes]).await.is_err() {
             return;
         }
     }
 }
 
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, wire: &Wire) {
+async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
         let mut rest = &buffer[..bytes];
         while !rest.is_empty() {
-            let taken = wire.take(rest.len()).await;
-            if taken == 0 {
-                wire.cut();
+            let admitted = shared.admit_reply_bytes(rest.len()).await;
+            if admitted == 0 {
+                shared.cut();
                 return;
             }
-            if to.write_all(&rest[..taken]).await.is_err() {
+            if to.write_all(&rest[..admitted]).await.is_err() {
                 return;
             }
-            rest = &rest[taken..];
+            rest = &rest[admitted..];
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How each back-end keeps the store contract, for the table that `cargo xtask test` prints.
+//! Runs the conformance suite on a back-end, and records the results for the table that `cargo xtask test` prints.
 
 use std::env;
 use std::fmt::Write as _;
@@ -12,26 +12,30 @@ use session_rocket::store::{
     conformance::{self, Outcome},
 };
 
-/// Back-ends that are to be tested, where not all are: their names with commas between.
+/// The environment variable with the names of the back-ends to test, separated by commas. If unset, all are tested.
 const ONLY: &str = "SESSION_ROCKET_ONLY";
 
-/// Whether a back-end is to be tested. One that is not says so.
+/// Whether to test a back-end. Prints a line if not.
 pub fn is_wanted(backend: &str) -> bool {
     let only = env::var(ONLY).unwrap_or_default();
     let wanted = only.is_empty() || only.split(',').any(|name| name == backend);
     if !wanted {
-        println!("{backend} is left out: {ONLY}={only}");
+        println!("{backend} is skipped: {ONLY}={only}");
     }
     wanted
 }
 
-/// Runs every check of the contract on the store that `open` opens, prints how it did and keeps that for the table.
+/// Runs all conformance checks on the store that `open` opens. Prints the results and records them for the table.
 ///
-/// A back-end without an index of identities may say so where `has_index` is false; nothing else is forgiven.
+/// If `has_index` is false, the store may return `Unsupported` for the calls that need an index of identities.
 ///
 /// # Panics
-/// When the store breaks the contract.
-pub async fn examine(backend: &str, has_index: bool, open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) {
+/// If the store violates the contract.
+pub async fn assert_conformance(
+    backend: &str,
+    has_index: bool,
+    open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>,
+) {
     let outcomes = conformance::examine(open).await;
     let mut table = String::new();
     for (check, outcome) in &outcomes {
@@ -41,19 +45,19 @@ pub async fn examine(backend: &str, has_index: bool, open: impl AsyncFn(Arc<Manu
             Outcome::Broken(_) => "broken",
         };
         println!("{backend:<16} {check:<75} {outcome:?}");
-        writeln!(table, "{}\t{}\t{word}", check.clause(), check.name()).expect("a text takes it");
+        writeln!(table, "{}\t{}\t{word}", check.clause(), check.name()).expect("writing to a string cannot fail");
     }
     let directory = directory();
-    fs::create_dir_all(&directory).expect("the folder of the results can be made");
-    fs::write(directory.join(backend), table).expect("a result can be written");
+    fs::create_dir_all(&directory).expect("the folder of the results can be created");
+    fs::write(directory.join(backend), table).expect("the results can be written");
     assert_eq!(outcomes.len(), conformance::checks().len());
-    let right = |outcome: &Outcome| *outcome == Outcome::Kept || !has_index && *outcome == Outcome::Unsupported;
-    let wrong: Vec<_> = outcomes.iter().filter(|(_, outcome)| !right(outcome)).collect();
-    assert!(wrong.is_empty(), "{backend} breaks the contract: {wrong:#?}");
+    let is_expected = |outcome: &Outcome| *outcome == Outcome::Kept || !has_index && *outcome == Outcome::Unsupported;
+    let failures: Vec<_> = outcomes.iter().filter(|(_, outcome)| !is_expected(outcome)).collect();
+    assert!(failures.is_empty(), "{backend} violates the contract: {failures:#?}");
 }
 
-/// Where results are kept: a file for each back-end.
+/// The folder of the results, with one file per back-end.
 fn directory() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in a folder of the project");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in a folder of the workspace");
     root.join("target/conformance")
 }

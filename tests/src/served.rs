@@ -1,4 +1,4 @@
-//! Sites in the process of the test, on a real port.
+//! Sites that run in the process of the test and listen on a port.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -10,7 +10,7 @@ use rocket::figment::{Figment, Profile, Provider};
 use rocket::{Build, Config, Rocket, Shutdown};
 use tempfile::TempDir;
 
-/// A site on a free port of 127.0.0.1, with its sessions in a database of its own, until it is dropped.
+/// A site on a free port of 127.0.0.1, with its own session database. It runs until the value is dropped.
 pub struct Served {
     running: Option<Running>,
     port: u16,
@@ -24,61 +24,61 @@ struct Running {
 }
 
 impl Served {
-    /// Serves a site, as an application builds it.
+    /// Starts a site.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the site does not start.
     #[track_caller]
     pub fn start(rocket: Rocket<Build>) -> Self {
         Self::configured(rocket, Figment::new())
     }
 
-    /// Serves a site with more settings, such as `("session.expiry", "1 hour")`; in the profile `debug`, unless they
-    /// select another one.
+    /// Starts a site with additional settings, such as `("session.expiry", "1 hour")`. The profile is `debug`, unless
+    /// the settings select another one.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the site does not start.
     #[track_caller]
     pub fn configured(rocket: Rocket<Build>, settings: impl Provider) -> Self {
-        let directory = tempfile::tempdir().expect("a folder for the sessions can be made");
+        let directory = tempfile::tempdir().expect("a folder for the sessions can be created");
         let store = format!("sqlite://{}", directory.path().join("sessions.db").display());
-        // A busy machine can take longer than the default of a site.
+        // On a busy machine, a call can take longer than the default timeout.
         let settings = Figment::from(("session.store", store)).merge(("session.timeout", "1 minute")).merge(settings);
         let mut site = Self { running: None, port: 0, settings, directory };
         site.launch(rocket);
         site
     }
 
-    /// The address of a path.
+    /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Its port on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The folder that its database `sessions.db` is in.
+    /// The folder of the session database `sessions.db`.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Ends the site, and serves one on the same port with the same settings and the same sessions.
+    /// Stops the site, and starts another one with the same port, settings and sessions.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the new site does not start.
     #[track_caller]
     pub fn restart(&mut self, rocket: Rocket<Build>) {
-        self.stop().expect("the site ends without an error");
+        self.stop().expect("the site shuts down without an error");
         self.launch(rocket);
     }
 
     #[track_caller]
     fn launch(&mut self, rocket: Rocket<Build>) {
         let (sender, ready) = mpsc::channel();
-        let liftoff = AdHoc::on_liftoff("tell the port", move |rocket| {
-            // Nobody waits for it any more when the launch took too long.
+        let liftoff = AdHoc::on_liftoff("send the port", move |rocket| {
+            // If the launch took too long, the receiver is gone.
             let _ = sender.send((rocket.config().port, rocket.shutdown()));
             Box::pin(async {})
         });
@@ -95,7 +95,7 @@ impl Served {
         }
     }
 
-    /// The application's own configuration, with what a test needs over it.
+    /// The application's configuration, with the settings of the test on top.
     fn figment(&self, rocket: &Rocket<Build>) -> Figment {
         let chosen = self.settings.profile();
         let profile = if *chosen == Profile::Default { Config::DEBUG_PROFILE } else { chosen.clone() };
@@ -105,7 +105,7 @@ impl Served {
             .merge((Config::ADDRESS, "127.0.0.1"))
             .merge((Config::PORT, self.port))
             .merge((Config::LOG_LEVEL, "off"))
-            // The signals are for the process of the tests, not for each of its sites.
+            // Signals must stop the test process, not only this site.
             .merge(("shutdown.ctrlc", false))
             .merge(("shutdown.signals", Vec::<String>::new()))
             .merge(("shutdown.grace", 1))
@@ -125,12 +125,12 @@ impl Drop for Served {
     fn drop(&mut self) {
         let ended = self.stop();
         if !thread::panicking() {
-            ended.expect("the site ends without an error");
+            ended.expect("the site shuts down without an error");
         }
     }
 }
 
-/// Runs a site until it is told to end.
+/// Runs a site until its shutdown is notified.
 fn serve(rocket: Rocket<Build>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;

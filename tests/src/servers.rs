@@ -1,6 +1,7 @@
-//! Private database servers: each on a free port of 127.0.0.1, with a directory of its own, gone with its handle.
+//! Database servers for tests. Each has a free port of 127.0.0.1 and its own directory, and stops when its value is
+//! dropped.
 //!
-//! A program that is not there is a failure that says what to install; `cargo xtask test` installs it by itself.
+//! If a program is missing, the test fails with a message that says what to install. `cargo xtask test` installs it.
 
 mod memcached;
 mod mysql;
@@ -28,18 +29,18 @@ use tempfile::TempDir;
 use crate::processes;
 use port::Port;
 
-/// A server that does not start within this time has failed. A busy machine needs a large part of it.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a server may take to start on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How to start a server in a directory, on a port.
+/// Builds the command that starts a server in a directory, on a port.
 type Start = Box<dyn Fn(&Path, u16) -> Command + Send + Sync>;
 
-/// Whether a server that takes connections on a port is ready to serve.
+/// Whether the server that accepts connections on a port is ready to serve them.
 type Ready = fn(u16) -> bool;
 
-/// A server that runs until it is dropped.
-pub struct Private {
+/// A server that runs until the value is dropped.
+pub struct ServerProcess {
     process: Child,
     port: Port,
     directory: TempDir,
@@ -47,20 +48,20 @@ pub struct Private {
     ready: Ready,
 }
 
-impl Private {
-    /// Starts a server in `directory`, on a free port, and waits until it takes connections.
+impl ServerProcess {
+    /// Starts a server in `directory` on a free port, and waits until it accepts connections.
     ///
     /// # Panics
-    /// When it does not start: with the end of its log.
+    /// If the server does not start. The message has the end of its log.
     fn start(directory: TempDir, start: impl Fn(&Path, u16) -> Command + Send + Sync + 'static) -> Self {
-        Self::start_until(directory, start, |_| true)
+        Self::start_when_ready(directory, start, |_| true)
     }
 
-    /// The same, for a server that takes connections before it serves.
+    /// Starts a server that accepts connections before it is ready, and waits until `ready` returns true.
     ///
     /// # Panics
-    /// When it does not start: with the end of its log.
-    fn start_until(
+    /// If the server does not start. The message has the end of its log.
+    fn start_when_ready(
         directory: TempDir,
         start: impl Fn(&Path, u16) -> Command + Send + Sync + 'static,
         ready: Ready,
@@ -74,51 +75,51 @@ impl Private {
                 return Self { process, port, directory, start: Box::new(start), ready };
             }
         }
-        panic!("a server does not start: {}", log_in(directory.path()));
+        panic!("the server does not start: {}", end_of_log(directory.path()));
     }
 
-    /// Its port on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// The number of its first process.
+    /// The id of the server's main process.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Where it keeps its data.
+    /// The directory of the server's data.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Stops all its processes in their tracks: it takes connections, and answers nothing (SIGSTOP).
+    /// Suspends all processes of the server with SIGSTOP. Connections are still accepted, but nothing replies.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on after [`pause`](Self::pause).
+    /// Resumes the server after [`pause`](Self::pause).
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Kills all its processes (SIGKILL), if it runs.
+    /// Kills all processes of the server with SIGKILL.
     pub fn kill(&mut self) {
         let family = self.family();
-        // It may have ended by itself: then there is nothing to kill.
+        // The server may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
-        processes::end(&family, self.directory.path());
+        processes::kill_and_wait(&family, self.directory.path());
     }
 
-    /// Starts it again, with its data and on its port, after [`kill`](Self::kill).
+    /// Starts the server again after [`kill`](Self::kill), with the same data and port.
     ///
     /// # Panics
-    /// When it does not start: with the end of its log.
+    /// If the server does not start. The message has the end of its log.
     pub fn restart(&mut self) {
         self.process = spawn((self.start)(self.directory.path(), self.port()), self.directory.path());
         let ready = is_ready(&mut self.process, self.port.number(), self.ready);
-        assert!(ready, "a server does not start again: {}", log_in(self.directory.path()));
+        assert!(ready, "the server does not start again: {}", end_of_log(self.directory.path()));
     }
 
     fn family(&self) -> BTreeSet<u32> {
@@ -126,43 +127,43 @@ impl Private {
     }
 
     fn signal(&self, signal: Signal) {
-        // The first one first: it would start others in the place of those that are stopped.
-        processes::send(self.process.id(), signal);
-        self.family().into_iter().for_each(|id| processes::send(id, signal));
+        // The main process goes first, because it would replace child processes that stop.
+        processes::send_signal(self.process.id(), signal);
+        self.family().into_iter().for_each(|id| processes::send_signal(id, signal));
     }
 }
 
-impl Drop for Private {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-/// A directory in the place for temporary files that only this user can read.
-fn directory() -> TempDir {
-    tempfile::tempdir().expect("a directory for a server")
+/// Creates a temporary directory that only this user can read.
+fn temporary_directory() -> TempDir {
+    tempfile::tempdir().expect("a directory for the server can be created")
 }
 
-/// Makes `directory` the only place where the program of a server writes temporary and user files: servers that share a
-/// directory for temporary files delete one another's. The variables also mark all its processes as this server's.
+/// Makes the server's program write all temporary and user files to `directory`, because servers that share a directory
+/// delete each other's temporary files. The variables also mark all processes as belonging to this server.
 fn confine<'c>(command: &'c mut Command, directory: &Path) -> &'c mut Command {
     command.current_dir(directory);
     command.envs(["TMPDIR", "TMP", "TEMP", "HOME", "XDG_RUNTIME_DIR"].map(|variable| (variable, directory)))
 }
 
 fn spawn(mut command: Command, directory: &Path) -> Child {
-    let log = File::options().create(true).append(true).open(directory.join("log")).expect("a log can be written");
-    let also = log.try_clone().expect("a file has a second handle");
-    confine(&mut command, directory).stdin(Stdio::null()).stdout(log).stderr(also);
+    let log = File::options().create(true).append(true).open(directory.join("log")).expect("the log can be opened");
+    let second = log.try_clone().expect("a file handle can be cloned");
+    confine(&mut command, directory).stdin(Stdio::null()).stdout(log).stderr(second);
     command.spawn().unwrap_or_else(|error| panic!("cannot run {}: {error}", command.get_program().display()))
 }
 
-/// Waits until it serves; false if it ends before.
+/// Waits until the server is ready. Returns false if the server exits or takes too long.
 fn is_ready(process: &mut Child, port: u16, ready: Ready) -> bool {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let started = Instant::now();
-    while started.elapsed() < PATIENCE {
-        if process.try_wait().expect("a child can be asked after").is_some() {
+    while started.elapsed() < TIME_LIMIT {
+        if process.try_wait().expect("the status of a child process can be read").is_some() {
             return false;
         }
         if TcpStream::connect_timeout(&address, PAUSE * 10).is_ok() && ready(port) {
@@ -173,7 +174,8 @@ fn is_ready(process: &mut Child, port: u16, ready: Ready) -> bool {
     false
 }
 
-fn log_in(directory: &Path) -> String {
+/// The last lines of the server's log.
+fn end_of_log(directory: &Path) -> String {
     let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")

@@ -1,4 +1,4 @@
-//! A store that counts calls and can be made to fail.
+//! A store in memory that counts its calls and can be made to fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use session_rocket::store::memory::MemoryStore;
 use session_rocket::store::{Create, Lookup, Retire, Store, Touch, Update};
 use session_rocket::{Clock, Error, ErrorKind, Key, Record, Timestamp, Tombstone, Version};
 
-/// A store in memory; clones are the same store.
+/// A store in memory. Clones share the same data and counts.
 #[derive(Clone)]
 pub struct Spy(Arc<Inner>);
 
@@ -16,50 +16,51 @@ struct Inner {
     store: MemoryStore,
     loads: AtomicUsize,
     writes: AtomicUsize,
-    rows: AtomicUsize,
+    creates: AtomicUsize,
     fails_to_load: AtomicBool,
     fails_to_write: AtomicBool,
 }
 
 impl Spy {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Inner {
             store: MemoryStore::new(200_000, clock),
             loads: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
-            rows: AtomicUsize::new(0),
+            creates: AtomicUsize::new(0),
             fails_to_load: AtomicBool::new(false),
             fails_to_write: AtomicBool::new(false),
         }))
     }
 
-    /// How often it was read since the last time this was asked.
-    pub fn loads(&self) -> usize {
+    /// Returns the number of loads since the last call of this method.
+    pub fn take_loads(&self) -> usize {
         self.0.loads.swap(0, Ordering::SeqCst)
     }
 
-    /// How often it was written to since the last time this was asked.
-    pub fn writes(&self) -> usize {
+    /// Returns the number of writes since the last call of this method.
+    pub fn take_writes(&self) -> usize {
         self.0.writes.swap(0, Ordering::SeqCst)
     }
 
-    /// How many records were created so far.
-    pub fn rows(&self) -> usize {
-        self.0.rows.load(Ordering::SeqCst)
+    /// The number of calls of `create` so far.
+    pub fn creates(&self) -> usize {
+        self.0.creates.load(Ordering::SeqCst)
     }
 
-    /// From now on, loads fail, or do no more.
+    /// Makes later loads fail or succeed.
     pub fn fail_loads(&self, fail: bool) {
         self.0.fails_to_load.store(fail, Ordering::SeqCst);
     }
 
-    /// From now on, writes fail, or do no more.
+    /// Makes later writes fail or succeed.
     pub fn fail_writes(&self, fail: bool) {
         self.0.fails_to_write.store(fail, Ordering::SeqCst);
     }
 
-    fn write(&self) -> Result<(), Error> {
+    /// Counts a write, and fails if writes are to fail.
+    fn count_write(&self) -> Result<(), Error> {
         self.0.writes.fetch_add(1, Ordering::SeqCst);
         fail_if(self.0.fails_to_write.load(Ordering::SeqCst))
     }
@@ -78,28 +79,28 @@ impl Store for Spy {
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create, Error> {
-        self.write()?;
-        self.0.rows.fetch_add(1, Ordering::SeqCst);
+        self.count_write()?;
+        self.0.creates.fetch_add(1, Ordering::SeqCst);
         self.0.store.create(key, record).await
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update, Error> {
-        self.write()?;
+        self.count_write()?;
         self.0.store.update(key, expected, record).await
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch, Error> {
-        self.write()?;
+        self.count_write()?;
         self.0.store.touch(key, expected, expires_at).await
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire, Error> {
-        self.write()?;
+        self.count_write()?;
         self.0.store.retire(key, expected, tombstone).await
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
-        self.write()?;
+        self.count_write()?;
         self.0.store.delete(key).await
     }
 

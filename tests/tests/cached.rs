@@ -1,4 +1,4 @@
-//! A site with a cache, and what the log says of it.
+//! A site with a cache, and the log lines about the cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,8 @@ use session_rocket_tests::logs;
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::Redis;
 
-/// One test at a time: there is one log.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// Serializes the tests, because they share one log.
+static LOG_LOCK: Mutex<()> = Mutex::const_new(());
 
 #[derive(Session)]
 struct Visitor {
@@ -34,17 +34,18 @@ fn count(session: Session<Visitor>) -> String {
 }
 
 async fn launch(config: Config) -> std::result::Result<Client, rocket::Error> {
-    // Before the first Rocket, which would log by itself; and after, for it sets how much is logged.
-    logs::keep();
+    // Called before the first Rocket, which would install its own logger, and again after it, because Rocket sets the
+    // log level.
+    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "normal"));
     let rocket = rocket::custom(figment).mount("/", routes![count]);
     let client = Client::untracked(rocket.attach(Session::<Visitor>::fairing().config(config))).await;
-    logs::keep();
+    logs::capture();
     client
 }
 
 #[rocket::async_test]
-async fn a_site_counts_with_a_cache_and_says_that_it_is_its_own() {
+async fn a_site_with_a_cache_in_memory_works_and_logs_that_the_cache_is_local() {
     let directory = tempfile::tempdir().unwrap();
     let database = format!("sqlite://{}", directory.path().join("sessions.db").display());
     let client = launch(Config::new().store(&database).cache("memory:")).await.expect("the site launches");
@@ -52,16 +53,16 @@ async fn a_site_counts_with_a_cache_and_says_that_it_is_its_own() {
     for number in 1..10 {
         assert_eq!(browser.get(&client, "/count").await.body, number.to_string());
     }
-    assert_eq!(logs::with("`cache` is in the memory of this process").len(), 1);
+    assert_eq!(logs::containing("`cache` is in the memory of this process").len(), 1);
     assert_eq!(
-        logs::with("sessions.db (table `rocket_session`, migrate auto), cached in memory: for up to 1m").len(),
+        logs::containing("sessions.db (table `rocket_session`, migrate auto), cached in memory: for up to 1m").len(),
         1
     );
 }
 
 #[rocket::async_test]
-async fn a_cache_that_is_down_does_not_stop_a_launch_and_is_reported_once() {
-    let _turn = TURN.lock().await;
+async fn an_unreachable_cache_does_not_abort_the_launch_and_is_logged_once() {
+    let _lock = LOG_LOCK.lock().await;
     for (cache, why) in [
         ("redis://:hunter2@127.0.0.1:1", "Redis does not answer"),
         ("redis+cluster://:hunter2@127.0.0.1:1", "Redis does not answer"),
@@ -72,29 +73,29 @@ async fn a_cache_that_is_down_does_not_stop_a_launch_and_is_reported_once() {
         #[cfg(unix)]
         ("file:/dev/full/sessions", "`/dev/full` is not a directory"),
     ] {
-        let told = || logs::with("cache failed; reading sessions from the store alone").len();
-        let before = told();
+        let failures = || logs::containing("cache failed; reading sessions from the store alone").len();
+        let before = failures();
         let config = Config::new().store("memory:").cache(cache).timeout(Duration::from_secs(2));
         let client = launch(config).await;
         if cache.starts_with("file:") {
-            // The path is a mistake in the configuration, which does not go away.
+            // An invalid path is a configuration error, which a retry cannot fix.
             let error = client.map(|_| ()).expect_err("the URL is invalid");
             assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)), "{error}");
-            assert_eq!(logs::with("cannot open `cache`: cannot create `/dev/full/sessions`").len(), 1);
+            assert_eq!(logs::containing("cannot open `cache`: cannot create `/dev/full/sessions`").len(), 1);
             continue;
         }
         let client = client.unwrap_or_else(|error| panic!("{cache}: {error}"));
-        assert_eq!(told(), before + 1, "the launch says nothing: {cache}");
+        assert_eq!(failures(), before + 1, "the launch did not log a warning: {cache}");
         let mut browser = Browser::default();
         for number in 1..4 {
             assert_eq!(browser.get(&client, "/count").await.body, number.to_string());
         }
-        assert_eq!(told(), before + 1, "{cache}");
-        let last = logs::with("cache failed").pop().expect("a warning");
+        assert_eq!(failures(), before + 1, "{cache}");
+        let last = logs::containing("cache failed").pop().expect("a warning is logged");
         assert!(last.starts_with("WARN") && last.contains(&format!("cannot open `cache`: {why}")), "{last}");
     }
-    assert_eq!(logs::with("hunter2"), Vec::<String>::new());
-    assert_eq!(logs::with("cannot open `store`"), Vec::<String>::new());
+    assert_eq!(logs::containing("hunter2"), Vec::<String>::new());
+    assert_eq!(logs::containing("cannot open `store`"), Vec::<String>::new());
 }
 
 #[rocket::async_test]
@@ -102,10 +103,10 @@ async fn a_cache_that_starts_after_the_site_is_used() {
     if !is_wanted("redis") {
         return;
     }
-    let _turn = TURN.lock().await;
+    let _lock = LOG_LOCK.lock().await;
     let mut redis = Redis::start();
     redis.kill();
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let database = format!("sqlite://{}", directory.path().join("sessions.db").display());
     let config = Config::new().store(database).cache(redis.url()).cache_ttl(Duration::from_secs(1));
     let client = launch(config).await.expect("the site launches");
@@ -118,7 +119,7 @@ async fn a_cache_that_starts_after_the_site_is_used() {
         visit().await;
     }
     redis.restart();
-    let recovered = || logs::with("cache recovered; reading sessions from it again").len();
+    let recovered = || logs::containing("cache recovered; reading sessions from it again").len();
     let (before, started) = (recovered(), Instant::now());
     while recovered() == before {
         assert!(started.elapsed() < Duration::from_secs(30), "the cache is not used");
@@ -129,21 +130,21 @@ async fn a_cache_that_starts_after_the_site_is_used() {
     assert_eq!(entries.lines().count(), 1, "{entries}");
 }
 
-/// A store in memory that can be out of order.
-struct Fragile {
+/// A store in memory whose calls can be made to fail.
+struct FaultyStore {
     store: MemoryStore,
-    is_broken: AtomicBool,
+    fails: AtomicBool,
 }
 
-impl Fragile {
+impl FaultyStore {
     fn check(&self) -> Result<()> {
-        let broken = || Err(Error::new(ErrorKind::Unavailable, "it is out of order"));
-        if self.is_broken.load(Ordering::SeqCst) { broken() } else { Ok(()) }
+        let failed = || Err(Error::new(ErrorKind::Unavailable, "the store is down"));
+        if self.fails.load(Ordering::SeqCst) { failed() } else { Ok(()) }
     }
 }
 
 #[async_trait]
-impl Store for Fragile {
+impl Store for FaultyStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
         self.check()?;
         self.store.load(key).await
@@ -181,35 +182,35 @@ impl Store for Fragile {
 }
 
 #[tokio::test]
-async fn the_log_tells_once_that_the_cache_fails_and_once_that_it_is_well() {
+async fn the_failure_and_the_recovery_of_the_cache_are_each_logged_once() {
     const TTL: Duration = Duration::from_secs(60);
-    let _turn = TURN.lock().await;
-    logs::keep();
+    let _lock = LOG_LOCK.lock().await;
+    logs::capture();
     let clock = Arc::new(ManualClock::default());
     let memory = || MemoryStore::new(1000, clock.clone());
-    let cache = Arc::new(Fragile { store: memory(), is_broken: AtomicBool::new(false) });
+    let cache = Arc::new(FaultyStore { store: memory(), fails: AtomicBool::new(false) });
     let (timeout, database) = (Duration::from_secs(5), Arc::new(memory()));
     let store = CachedStore::new(database, cache.clone(), TTL, timeout, clock.clone());
     let key = Key::from_bytes([1; 32]);
-    let told = || {
-        let lines = |text| logs::with(text).iter().filter(|line| !line.contains("cannot open")).count();
+    let log_lines = || {
+        let lines = |text| logs::containing(text).iter().filter(|line| !line.contains("cannot open")).count();
         (lines("cache failed"), lines("cache recovered"))
     };
-    let (failed, recovered) = told();
-    let told = || (told().0 - failed, told().1 - recovered);
+    let (failed, recovered) = log_lines();
+    let log_lines = || (log_lines().0 - failed, log_lines().1 - recovered);
     for round in 1..3 {
-        cache.is_broken.store(true, Ordering::SeqCst);
+        cache.fails.store(true, Ordering::SeqCst);
         for _ in 0..10 {
-            store.load(&key).await.expect("the database is well");
-            store.delete(&key).await.expect("the database is well");
+            store.load(&key).await.expect("the database works");
+            store.delete(&key).await.expect("the database works");
             clock.advance(TTL);
         }
-        assert_eq!(told(), (round, round - 1));
-        cache.is_broken.store(false, Ordering::SeqCst);
+        assert_eq!(log_lines(), (round, round - 1));
+        cache.fails.store(false, Ordering::SeqCst);
         for _ in 0..10 {
-            store.delete(&key).await.expect("the database is well");
-            store.load(&key).await.expect("the database is well");
+            store.delete(&key).await.expect("the database works");
+            store.load(&key).await.expect("the database works");
         }
-        assert_eq!(told(), (round, round));
+        assert_eq!(log_lines(), (round, round));
     }
 }

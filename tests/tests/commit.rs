@@ -1,4 +1,4 @@
-//! The commit, over Rocket, on a store whose calls fail in a given order.
+//! The commit through Rocket, on a store whose calls fail in a planned order.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rocket::local::asynchronous::Client;
-use rocket::tokio::sync::Semaphore;
 use rocket::{Build, Rocket, State, get, routes, tokio};
 use session_rocket::store::memory::MemoryStore;
 use session_rocket::store::{Create, Lookup, Retire, Store, Touch, Update};
 use session_rocket::{
     Config, Error, ErrorKind, Key, ManualClock, Record, Refresh, Session, Timestamp, Tombstone, Version,
 };
-use session_rocket_tests::browser::Browser;
+use session_rocket_tests::browser::{Browser, Response};
+use session_rocket_tests::gate::Gate;
 
 #[derive(Session)]
 struct Visitor {
@@ -24,75 +24,67 @@ struct Visitor {
     user_id: Option<String>,
 }
 
+/// What goes wrong with a call of the store.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Fault {
-    Well,
-    /// Waits at the gate before it is done.
-    Gate,
+    None,
+    /// Waits at the gate before the call is executed.
+    Wait,
     /// Waits at the gate, then fails.
-    GateFail,
-    /// Done, answer lost.
-    Lost,
-    /// Not done, an error.
+    WaitAndFail,
+    /// Executes the call and loses the reply.
+    LoseReply,
+    /// Fails without executing the call.
     Fail,
-    /// Never answers; done when `arrive` is called.
-    Late,
+    /// Never replies. `run_delayed_calls` executes the call.
+    Delay,
     Panic,
 }
 
-type LateCall = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+type DelayedCall = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-struct Rig {
+struct FaultStore {
     store: Arc<MemoryStore>,
+    /// The next calls with a fault, by the name of the call. Other calls succeed.
     plan: Mutex<VecDeque<(&'static str, Fault)>>,
-    down: Mutex<Vec<&'static str>>,
-    arrived: Semaphore,
-    open: Semaphore,
-    late: Mutex<Vec<LateCall>>,
+    gate: Gate,
+    delayed: Mutex<Vec<DelayedCall>>,
     log: Mutex<Vec<&'static str>>,
 }
 
-impl Rig {
+impl FaultStore {
     fn new(clock: &Arc<ManualClock>) -> Arc<Self> {
         Arc::new(Self {
             store: Arc::new(MemoryStore::new(10_000, clock.clone())),
             plan: Mutex::default(),
-            down: Mutex::default(),
-            arrived: Semaphore::new(0),
-            open: Semaphore::new(0),
-            late: Mutex::default(),
+            gate: Gate::default(),
+            delayed: Mutex::default(),
             log: Mutex::default(),
         })
     }
     fn plan(&self, plan: &[(&'static str, Fault)]) {
         *self.plan.lock().unwrap() = plan.iter().copied().collect();
     }
-    async fn arrive(&self) {
-        let late = std::mem::take(&mut *self.late.lock().unwrap());
-        for call in late {
+    async fn run_delayed_calls(&self) {
+        let delayed = std::mem::take(&mut *self.delayed.lock().unwrap());
+        for call in delayed {
             call.await;
         }
     }
-    async fn arrival(&self) {
-        self.arrived.acquire().await.unwrap().forget();
-    }
-    /// Waits for another call of this name.
-    async fn reaches(&self, what: &'static str) {
+    /// Waits until this call is made once more.
+    async fn wait_for_call(&self, what: &'static str) {
         let calls = || self.log.lock().unwrap().iter().filter(|name| **name == what).count();
         let before = calls();
         let deadline = Instant::now() + Duration::from_secs(60);
         while calls() == before {
-            assert!(Instant::now() < deadline, "nothing calls `{what}`");
+            assert!(Instant::now() < deadline, "`{what}` is not called");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    fn take(&self, what: &'static str) -> Fault {
+    fn next_fault(&self, what: &'static str) -> Fault {
         self.log.lock().unwrap().push(what);
-        if self.down.lock().unwrap().contains(&what) {
-            return Fault::Fail;
-        }
         let mut plan = self.plan.lock().unwrap();
-        if plan.front().is_some_and(|(name, _)| *name == what) { plan.pop_front().unwrap().1 } else { Fault::Well }
+        if plan.front().is_some_and(|(name, _)| *name == what) { plan.pop_front().unwrap().1 } else { Fault::None }
     }
     async fn call<A: Send + 'static>(
         &self,
@@ -100,25 +92,23 @@ impl Rig {
         call: impl Future<Output = Result<A, Error>> + Send + 'static,
     ) -> Result<A, Error> {
         let down = || Err(Error::new(ErrorKind::Unavailable, "the store is down"));
-        match self.take(what) {
-            Fault::Well => call.await,
-            Fault::Gate => {
-                self.arrived.add_permits(1);
-                self.open.acquire().await.unwrap().forget();
+        match self.next_fault(what) {
+            Fault::None => call.await,
+            Fault::Wait => {
+                self.gate.pass().await;
                 call.await
             }
-            Fault::GateFail => {
-                self.arrived.add_permits(1);
-                self.open.acquire().await.unwrap().forget();
+            Fault::WaitAndFail => {
+                self.gate.pass().await;
                 down()
             }
-            Fault::Lost => {
+            Fault::LoseReply => {
                 let _ = call.await;
                 down()
             }
             Fault::Fail => down(),
-            Fault::Late => {
-                self.late.lock().unwrap().push(Box::pin(async move { drop(call.await) }));
+            Fault::Delay => {
+                self.delayed.lock().unwrap().push(Box::pin(async move { drop(call.await) }));
                 std::future::pending().await
             }
             Fault::Panic => panic!("a store that panics"),
@@ -127,7 +117,7 @@ impl Rig {
 }
 
 #[async_trait]
-impl Store for Rig {
+impl Store for FaultStore {
     async fn load(&self, key: &Key) -> Result<Lookup, Error> {
         let (s, k) = (self.store.clone(), *key);
         self.call("load", async move { s.load(&k).await }).await
@@ -158,26 +148,12 @@ impl Store for Rig {
 }
 
 #[derive(Default)]
-struct Stash(Mutex<Vec<Session<Visitor>>>);
+/// Session handles that outlive their requests.
+struct SavedHandles(Mutex<Vec<Session<Visitor>>>);
 
-impl Stash {
+impl SavedHandles {
     fn take(&self) -> Session<Visitor> {
         self.0.lock().unwrap().pop().unwrap()
-    }
-}
-
-struct Gate {
-    arrived: Semaphore,
-    open: Semaphore,
-}
-
-impl Gate {
-    async fn pass(&self) {
-        self.arrived.add_permits(1);
-        self.open.acquire().await.unwrap().forget();
-    }
-    async fn arrival(&self) {
-        self.arrived.acquire().await.unwrap().forget();
     }
 }
 
@@ -215,15 +191,15 @@ fn coupon(session: Session<Visitor>) {
 async fn take(session: Session<Visitor>) -> String {
     format!("{:?}", session.transact(|v| v.coupon.take()).await.map_err(|e| e.kind()))
 }
-#[get("/held/take-flush")]
-async fn held_take_flush(session: Session<Visitor>, gate: &State<Arc<Gate>>) -> String {
+#[get("/slow/take-flush")]
+async fn slow_take_flush(session: Session<Visitor>, gate: &State<Arc<Gate>>) -> String {
     gate.pass().await;
     let taken = session.transact(|v| v.coupon.take());
     session.flush();
     format!("{:?}", taken.await.map_err(|e| e.kind()))
 }
-#[get("/held/take-as/<user>")]
-async fn held_take_as(session: Session<Visitor>, user: &str, gate: &State<Arc<Gate>>) -> String {
+#[get("/slow/take-as/<user>")]
+async fn slow_take_as(session: Session<Visitor>, user: &str, gate: &State<Arc<Gate>>) -> String {
     gate.pass().await;
     let user = user.to_owned();
     let taken = session.transact(move |v| {
@@ -232,29 +208,29 @@ async fn held_take_as(session: Session<Visitor>, user: &str, gate: &State<Arc<Ga
     });
     format!("{:?}", taken.await.map_err(|e| e.kind()))
 }
-#[get("/stash/count")]
-fn stash_count(session: Session<Visitor>, stash: &State<Arc<Stash>>) {
+#[get("/handles/count")]
+fn count_and_keep_handle(session: Session<Visitor>, handles: &State<Arc<SavedHandles>>) {
     session.update_count(|c| *c += 1);
-    stash.0.lock().unwrap().push(session);
+    handles.0.lock().unwrap().push(session);
 }
 #[get("/double-failure")]
-async fn double_failure(session: Session<Visitor>, rig: &State<Arc<Rig>>) -> String {
+async fn double_failure(session: Session<Visitor>, store: &State<Arc<FaultStore>>) -> String {
     session.set_name("important");
-    // Its caller goes away; it fails later.
-    rig.plan(&[("update", Fault::GateFail), ("load", Fault::Fail)]);
+    // The caller drops this save, which fails later.
+    store.plan(&[("update", Fault::WaitAndFail), ("load", Fault::Fail)]);
     let mut save = Box::pin(session.save());
     assert!(futures::poll!(&mut save).is_pending());
     drop(save);
-    rig.arrival().await;
-    rig.open.add_permits(1);
-    // When it has failed, the session shows what is stored.
+    store.gate.wait_for_arrival().await;
+    store.gate.open(1);
+    // After the failure, the session shows the stored values.
     let deadline = Instant::now() + Duration::from_secs(60);
     while session.name().is_some() {
-        assert!(Instant::now() < deadline, "the first save never ends");
+        assert!(Instant::now() < deadline, "the first save does not finish");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // A second one, whose failure the handler expects: a counter that does not matter.
-    rig.plan(&[("update", Fault::Fail), ("load", Fault::Fail)]);
+    // The second save also fails, and the handler ignores that failure.
+    store.plan(&[("update", Fault::Fail), ("load", Fault::Fail)]);
     session.update_count(|count| *count += 1);
     let counted = session.save().await.is_ok();
     format!("counted: {counted}")
@@ -270,68 +246,68 @@ async fn retry_logout(session: Session<Visitor>) -> String {
 
 struct Site {
     client: Client,
-    rig: Arc<Rig>,
+    store: Arc<FaultStore>,
     clock: Arc<ManualClock>,
     gate: Arc<Gate>,
-    stash: Arc<Stash>,
+    handles: Arc<SavedHandles>,
 }
 
 fn build(
-    rig: &Arc<Rig>,
+    store: &Arc<FaultStore>,
     clock: &Arc<ManualClock>,
     config: Config,
     gate: &Arc<Gate>,
-    stash: &Arc<Stash>,
+    handles: &Arc<SavedHandles>,
 ) -> Rocket<Build> {
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let fairing =
-        Session::<Visitor>::fairing().config(config.sweep_interval(None)).store(rig.clone()).clock(clock.clone());
+        Session::<Visitor>::fairing().config(config.sweep_interval(None)).store(store.clone()).clock(clock.clone());
     rocket::custom(figment)
-        .manage(rig.clone())
+        .manage(store.clone())
         .manage(gate.clone())
-        .manage(stash.clone())
+        .manage(handles.clone())
         .manage(clock.clone())
         .attach(fairing)
-        .mount("/", routes![show, count, set, login, logout, cycle, coupon, take, held_take_flush, held_take_as])
-        .mount("/", routes![stash_count, double_failure, retry_logout])
+        .mount("/", routes![show, count, set, login, logout, cycle, coupon, take, slow_take_flush, slow_take_as])
+        .mount("/", routes![count_and_keep_handle, double_failure, retry_logout])
 }
 
 impl Site {
     async fn new(config: Config) -> Self {
         let clock = Arc::new(ManualClock::default());
-        let rig = Rig::new(&clock);
-        Self::on(config, rig, clock).await
+        let store = FaultStore::new(&clock);
+        Self::on(config, store, clock).await
     }
-    async fn on(config: Config, rig: Arc<Rig>, clock: Arc<ManualClock>) -> Self {
-        let gate = Arc::new(Gate { arrived: Semaphore::new(0), open: Semaphore::new(0) });
-        let stash = Arc::<Stash>::default();
-        let client = Client::untracked(build(&rig, &clock, config, &gate, &stash)).await.unwrap();
-        Self { client, rig, clock, gate, stash }
+    async fn on(config: Config, store: Arc<FaultStore>, clock: Arc<ManualClock>) -> Self {
+        let gate = Arc::<Gate>::default();
+        let handles = Arc::<SavedHandles>::default();
+        let client = Client::untracked(build(&store, &clock, config, &gate, &handles)).await.unwrap();
+        Self { client, store, clock, gate, handles }
     }
-    async fn get(&self, browser: &mut Browser, path: &str) -> session_rocket_tests::browser::Answer {
+    async fn get(&self, browser: &mut Browser, path: &str) -> Response {
         browser.get(&self.client, path).await
     }
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A task logs in while the response's commit runs: save says Ok, the browser must be told the new id.
+/// If the task's `save` succeeds, the browser must receive the new id.
 #[rocket::async_test]
-async fn a_task_that_logs_in_while_the_response_is_saved_has_its_cookie_sent() {
+async fn a_login_by_a_task_while_the_response_commits_reaches_the_browser() {
     let site = Site::new(Config::new()).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/count").await;
-    site.rig.plan(&[("update", Fault::Gate), ("retire", Fault::Gate)]);
-    let (answer, saved) = tokio::join!(browser.send(&site.client, "/stash/count"), async {
-        site.rig.arrival().await;
-        let session = site.stash.take();
+    site.store.plan(&[("update", Fault::Wait), ("retire", Fault::Wait)]);
+    let (response, saved) = tokio::join!(browser.send(&site.client, "/handles/count"), async {
+        site.store.gate.wait_for_arrival().await;
+        let session = site.handles.take();
         session.set_user_id("ada");
         let mut save = Box::pin(session.save());
         assert!(futures::poll!(&mut save).is_pending());
-        site.rig.open.add_permits(2);
+        site.store.gate.open(2);
         save.await
     });
-    browser.take(&answer);
+    browser.store_cookie(&response);
     let shown = browser.get(&site.client, "/show").await.body;
     match saved {
         Ok(()) => assert_eq!(shown, "|2|ada"),
@@ -339,90 +315,89 @@ async fn a_task_that_logs_in_while_the_response_is_saved_has_its_cookie_sent() {
     }
 }
 
-/// Two requests take one coupon: one of them flushes before it awaits.
+/// Two requests take one coupon. One of them calls `flush` before it awaits the result.
 #[rocket::async_test]
-async fn a_value_taken_before_a_logout_of_the_same_request_is_given_to_nobody_else() {
+async fn a_value_taken_before_a_logout_in_the_same_request_is_taken_once() {
     let site = Site::new(Config::new()).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/coupon").await;
-    let (held, other) = tokio::join!(browser.send(&site.client, "/held/take-flush"), async {
-        site.gate.arrival().await;
+    let (slow, other) = tokio::join!(browser.send(&site.client, "/slow/take-flush"), async {
+        site.gate.wait_for_arrival().await;
         let other = browser.send(&site.client, "/take").await;
-        site.gate.open.add_permits(1);
+        site.gate.open(1);
         other
     });
-    assert!(!(held.body.contains("Some(\"C\")") && other.body.contains("Some(\"C\")")), "{} {}", held.body, other.body);
+    assert!(!(slow.body.contains("Some(\"C\")") && other.body.contains("Some(\"C\")")), "{} {}", slow.body, other.body);
 }
 
-/// Two requests take one coupon: one changes the user in the same closure.
+/// Two requests take one coupon. One of them changes the user in the same closure.
 #[rocket::async_test]
-async fn a_value_taken_with_a_change_of_the_user_is_taken_once() {
+async fn a_value_taken_together_with_a_change_of_user_is_taken_once() {
     for to in ["bob", "nobody"] {
         let site = Site::new(Config::new()).await;
         let mut browser = Browser::default();
         site.get(&mut browser, "/login/ada").await;
         site.get(&mut browser, "/coupon").await;
-        let path = format!("/held/take-as/{to}");
-        let (held, other) = tokio::join!(browser.send(&site.client, &path), async {
-            site.gate.arrival().await;
+        let path = format!("/slow/take-as/{to}");
+        let (slow, other) = tokio::join!(browser.send(&site.client, &path), async {
+            site.gate.wait_for_arrival().await;
             let other = browser.send(&site.client, "/take").await;
-            site.gate.open.add_permits(1);
+            site.gate.open(1);
             other
         });
         assert!(
-            !(held.body.contains("Some(\"C\")") && other.body.contains("Some(\"C\")")),
+            !(slow.body.contains("Some(\"C\")") && other.body.contains("Some(\"C\")")),
             "{to}: {} {}",
-            held.body,
+            slow.body,
             other.body
         );
     }
 }
 
-/// The fence is not confirmed within its time; the retire arrives late.
+/// The update that fences the late retire off fails several times, and then the retire arrives.
 #[rocket::async_test]
-async fn a_retire_that_arrives_after_a_long_outage_does_not_end_the_session() {
+async fn a_retire_that_arrives_late_does_not_end_the_session() {
     for (fails, path) in [(1, "/cycle"), (2, "/login/ada"), (2, "/cycle"), (1000, "/cycle")] {
         let site = Site::new(Config::new().timeout(Duration::from_millis(300))).await;
         let mut browser = Browser::default();
         for _ in 0..3 {
             site.get(&mut browser, "/count").await;
         }
-        let mut plan = vec![("retire", Fault::Late)];
+        let mut plan = vec![("retire", Fault::Delay)];
         plan.extend(std::iter::repeat_n(("update", Fault::Fail), fails));
-        site.rig.plan(&plan);
-        let answer = site.get(&mut browser, path).await;
-        site.rig.plan(&[]);
-        // The store is back; the visitor goes on only later.
+        site.store.plan(&plan);
+        let response = site.get(&mut browser, path).await;
+        site.store.plan(&[]);
+        // The store works again before the visitor sends the next request.
         if fails == 1000 {
-            site.rig.reaches("update").await;
+            site.store.wait_for_call("update").await;
         }
-        site.rig.arrive().await;
+        site.store.run_delayed_calls().await;
         let shown = site.get(&mut browser, "/show").await.body;
-        assert!(shown.starts_with("|3|"), "fence fails {fails}: {path} {} -> {shown}", answer.status);
+        assert!(shown.starts_with("|3|"), "fence fails {fails}: {path} {} -> {shown}", response.status);
     }
 }
 
-/// The retire was done, its answer lost; the fence sees that, but cannot load.
+/// The retire is executed and its reply is lost. The next update finds the tombstone, but no load succeeds.
 #[rocket::async_test]
-async fn a_rotation_that_was_done_is_a_success_although_nothing_can_be_loaded() {
+async fn a_rotation_that_was_executed_succeeds_although_no_load_succeeds() {
     let site = Site::new(Config::new().timeout(Duration::from_millis(300))).await;
     let mut browser = Browser::default();
     for _ in 0..3 {
         site.get(&mut browser, "/count").await;
     }
-    let mut plan = vec![("load", Fault::Well), ("retire", Fault::Lost)];
-    plan.extend(std::iter::repeat_n([("update", Fault::Well), ("load", Fault::Fail)], 1000).flatten());
-    site.rig.plan(&plan);
-    let answer = browser.send(&site.client, "/cycle").await;
-    site.rig.plan(&[]);
-    browser.take(&answer);
+    let mut plan = vec![("load", Fault::None), ("retire", Fault::LoseReply)];
+    plan.extend(std::iter::repeat_n([("update", Fault::None), ("load", Fault::Fail)], 1000).flatten());
+    site.store.plan(&plan);
+    let response = browser.send(&site.client, "/cycle").await;
+    site.store.plan(&[]);
+    browser.store_cookie(&response);
     let shown = site.get(&mut browser, "/show").await.body;
-    assert_eq!(shown, "|3|", "{}", answer.status);
+    assert_eq!(shown, "|3|", "{}", response.status);
 }
 
-/// The clock is set back by 61 seconds after a session was renewed.
 #[rocket::async_test]
-async fn a_server_whose_clock_is_behind_ends_no_renewed_session() {
+async fn a_server_whose_clock_is_two_minutes_behind_accepts_a_renewed_session() {
     let site = Site::new(Config::new().refresh(Refresh::Share(0.1))).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/login/ada").await;
@@ -433,12 +408,12 @@ async fn a_server_whose_clock_is_behind_ends_no_renewed_session() {
     // Another server, whose clock is two minutes behind.
     use session_rocket::Clock;
     let behind = Arc::new(ManualClock::at(Timestamp::from_millis(site.clock.now().as_millis() - 120_000)));
-    let other = Site::on(Config::new().refresh(Refresh::Share(0.1)), site.rig.clone(), behind).await;
+    let other = Site::on(Config::new().refresh(Refresh::Share(0.1)), site.store.clone(), behind).await;
     let shown = browser.send(&other.client, "/show").await.body;
     assert_eq!(shown, "|0|ada");
 }
 
-/// A lowered expiry: a session that is used all the time by reads and equal saves.
+/// The session is used all the time, by reads or by saves of equal values.
 #[rocket::async_test]
 async fn an_active_visitor_survives_a_lowered_expiry() {
     for path in ["/set/1", "/show"] {
@@ -448,26 +423,26 @@ async fn an_active_visitor_survives_a_lowered_expiry() {
         let clock = site.clock.clone();
         let lowered = Site::on(
             Config::new().expiry(Duration::from_secs(3600)).refresh(Refresh::Share(0.1)),
-            site.rig.clone(),
+            site.store.clone(),
             clock.clone(),
         )
         .await;
         for minute in 0..20 {
             clock.advance(Duration::from_secs(600));
-            let answer = browser.send(&lowered.client, path).await;
-            assert_eq!(answer.status.code, 200);
+            let response = browser.send(&lowered.client, path).await;
+            assert_eq!(response.status.code, 200);
             let shown = browser.send(&lowered.client, "/show").await.body;
             assert_eq!(shown, "|1|", "{path}: after {} minutes of use", (minute + 1) * 10);
         }
     }
 }
 
-/// A handler that tries a failed logout again.
+/// The request presents two sessions.
 #[rocket::async_test]
-async fn a_logout_that_is_tried_again_ends_what_the_first_try_left() {
+async fn a_retried_logout_ends_the_sessions_that_the_first_attempt_did_not_end() {
     for plan in [
         vec![("retire", Fault::Fail), ("load", Fault::Fail)],
-        vec![("retire", Fault::Well), ("retire", Fault::Fail), ("load", Fault::Fail)],
+        vec![("retire", Fault::None), ("retire", Fault::Fail), ("load", Fault::Fail)],
     ] {
         let site = Site::new(Config::new()).await;
         let (mut one, mut two) = (Browser::default(), Browser::default());
@@ -475,47 +450,46 @@ async fn a_logout_that_is_tried_again_ends_what_the_first_try_left() {
         site.get(&mut two, "/login/ada").await;
         let both =
             Browser { cookie: Some(format!("{}; {}", one.cookie.clone().unwrap(), two.cookie.clone().unwrap())) };
-        let mut full = vec![("load", Fault::Well)];
-        full.extend(plan);
-        site.rig.plan(&full);
-        let answer = both.send(&site.client, "/retry-logout").await;
-        if answer.status.code == 200 && answer.body.ends_with("Ok(())") {
+        let mut faults = vec![("load", Fault::None)];
+        faults.extend(plan);
+        site.store.plan(&faults);
+        let response = both.send(&site.client, "/retry-logout").await;
+        if response.status.code == 200 && response.body.ends_with("Ok(())") {
             assert_eq!(site.get(&mut one, "/show").await.body, "|0|");
             assert_eq!(site.get(&mut two, "/show").await.body, "|0|", "the second session survived the logout");
         }
     }
 }
 
-/// The first save fails unseen, the second one is seen.
+/// The handler drops the first save, and sees the failure of the second.
 #[rocket::async_test]
-async fn a_failure_that_nobody_saw_fails_the_response_although_a_later_one_was_seen() {
+async fn a_failed_save_that_the_handler_did_not_see_fails_the_response() {
     let site = Site::new(Config::new()).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/count").await;
-    let answer = site.get(&mut browser, "/double-failure").await;
+    let response = site.get(&mut browser, "/double-failure").await;
     let shown = site.get(&mut browser, "/show").await.body;
     assert!(
-        answer.status.code == 503 || shown.starts_with("important"),
+        response.status.code == 503 || shown.starts_with("important"),
         "{} {} -> {shown}",
-        answer.status,
-        answer.body
+        response.status,
+        response.body
     );
 }
 
-/// Stores that panic at any call: later requests are well, nothing is a success that is none.
 #[rocket::async_test]
-async fn a_store_that_panics_while_it_renews_harms_no_reader() {
+async fn a_panic_of_the_store_during_a_renewal_does_not_fail_a_read() {
     let site = Site::new(Config::new().refresh(Refresh::Always)).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/count").await;
     site.clock.advance(DAY);
-    site.rig.plan(&[("load", Fault::Well), ("touch", Fault::Panic)]);
-    let answer = site.get(&mut browser, "/show").await;
-    assert_eq!(answer.body, "|1|");
+    site.store.plan(&[("load", Fault::None), ("touch", Fault::Panic)]);
+    let response = site.get(&mut browser, "/show").await;
+    assert_eq!(response.body, "|1|");
 }
 
 #[rocket::async_test]
-async fn a_store_that_panics_in_a_write_is_500_and_loses_nothing() {
+async fn a_panic_of_the_store_during_a_write_is_500_and_changes_nothing() {
     for (path, plan) in [
         ("/count", vec![("update", Fault::Panic)]),
         ("/login/ada", vec![("create", Fault::Panic)]),
@@ -527,42 +501,43 @@ async fn a_store_that_panics_in_a_write_is_500_and_loses_nothing() {
         let site = Site::new(Config::new()).await;
         let mut browser = Browser::default();
         site.get(&mut browser, "/count").await;
-        let mut full = vec![("load", Fault::Well)];
-        full.extend(plan.clone());
-        site.rig.plan(&full);
-        let answer = site.get(&mut browser, path).await;
-        assert_eq!((answer.status.code, answer.set_cookie()), (500, None), "{path} {plan:?}");
+        let mut faults = vec![("load", Fault::None)];
+        faults.extend(plan.clone());
+        site.store.plan(&faults);
+        let response = site.get(&mut browser, path).await;
+        assert_eq!((response.status.code, response.set_cookie()), (500, None), "{path} {plan:?}");
         assert_eq!(site.get(&mut browser, "/show").await.body, "|1|", "{path} {plan:?}");
         assert_eq!(site.get(&mut browser, "/count").await.body, "2", "{path} {plan:?}");
     }
 }
 
-/// Flush of several where ending one fails: told, and what is live stays known to the browser.
+/// The response is 503, and the browser keeps the cookie of the session that is still live.
 #[rocket::async_test]
-async fn a_logout_that_ends_one_of_two_sessions_leaves_the_cookie() {
+async fn a_logout_that_ends_only_one_of_two_sessions_keeps_the_cookie() {
     let site = Site::new(Config::new()).await;
     let (mut one, mut two) = (Browser::default(), Browser::default());
     site.get(&mut one, "/login/ada").await;
     site.get(&mut two, "/login/ada").await;
     let both = Browser { cookie: Some(format!("{}; {}", one.cookie.clone().unwrap(), two.cookie.clone().unwrap())) };
-    site.rig.plan(&[("load", Fault::Well), ("retire", Fault::Well), ("retire", Fault::Fail), ("load", Fault::Fail)]);
-    let answer = both.send(&site.client, "/logout").await;
-    assert_eq!(answer.status.code, 503);
+    site.store.plan(&[("load", Fault::None), ("retire", Fault::None), ("retire", Fault::Fail), ("load", Fault::Fail)]);
+    let response = both.send(&site.client, "/logout").await;
+    assert_eq!(response.status.code, 503);
     assert_eq!(site.get(&mut one, "/show").await.body, "|0|");
     assert_eq!(site.get(&mut two, "/show").await.body, "|0|ada");
-    assert_eq!(answer.all("set-cookie"), [""; 0], "503 and no session cookie, but one lives");
+    assert_eq!(response.header_values("set-cookie"), [""; 0], "the cookie was removed although a session is live");
 }
 
-async fn coupons(stores: Vec<Site>, tag: &str) {
+/// Asserts that exactly one of many concurrent requests takes the coupon, in each round.
+async fn assert_coupon_is_taken_once(sites: &[Site]) {
     let mut browser = Browser::default();
     for round in 0..25 {
         if round % 3 == 0 {
-            browser.get(&stores[0].client, "/login/ada").await;
+            browser.get(&sites[0].client, "/login/ada").await;
         }
-        browser.get(&stores[0].client, "/coupon").await;
+        browser.get(&sites[0].client, "/coupon").await;
         let mut all = Vec::new();
         for n in 0..24 {
-            let site = &stores[n % stores.len()];
+            let site = &sites[n % sites.len()];
             let path = match n {
                 7 if round % 2 == 0 => "/cycle",
                 11 => "/count",
@@ -571,19 +546,19 @@ async fn coupons(stores: Vec<Site>, tag: &str) {
             };
             all.push(browser.send(&site.client, path));
         }
-        let answers = futures::future::join_all(all).await;
-        let taken = answers.iter().filter(|a| a.body.contains("Some(\"C\")")).count();
-        assert!(answers.iter().all(|a| a.status.code == 200), "{tag}");
-        assert_eq!(taken, 1, "{tag} round {round}");
-        for a in &answers {
-            browser.take(a);
+        let responses = futures::future::join_all(all).await;
+        let taken = responses.iter().filter(|a| a.body.contains("Some(\"C\")")).count();
+        assert!(responses.iter().all(|a| a.status.code == 200), "a request failed in round {round}");
+        assert_eq!(taken, 1, "round {round}");
+        for a in &responses {
+            browser.store_cookie(a);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_many_requests_to_two_processes_takes_the_coupon() {
+async fn one_of_many_requests_to_two_sites_takes_the_coupon() {
     let one = Site::new(Config::new()).await;
-    let two = Site::on(Config::new(), one.rig.clone(), one.clock.clone()).await;
-    coupons(vec![one, two], "memory").await;
+    let two = Site::on(Config::new(), one.store.clone(), one.clock.clone()).await;
+    assert_coupon_is_taken_once(&[one, two]).await;
 }

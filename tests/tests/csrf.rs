@@ -1,4 +1,4 @@
-//! Forms that only the site's own pages can post.
+//! Forms with CSRF tokens.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ fn form(session: Session<Visitor>) -> String {
     session.csrf_token().to_string()
 }
 
-/// Waits until another request has its token too.
+/// Waits until a second request also has its token.
 #[get("/form/together")]
 async fn form_together(session: Session<Visitor>, barrier: &State<Barrier>) -> String {
     let token = session.csrf_token().to_string();
@@ -42,9 +42,9 @@ async fn form_together(session: Session<Visitor>, barrier: &State<Barrier>) -> S
     token
 }
 
-/// Makes its token, and is not answered before the login that it waits for.
-#[get("/form/held")]
-async fn form_held(session: Session<Visitor>, barrier: &State<Barrier>) -> String {
+/// Creates a token, and responds after the concurrent login.
+#[get("/form/during-login")]
+async fn form_during_login(session: Session<Visitor>, barrier: &State<Barrier>) -> String {
     let token = session.csrf_token().to_string();
     barrier.wait().await;
     barrier.wait().await;
@@ -82,7 +82,7 @@ fn cycle_and_fail(session: Session<Visitor>) -> Status {
     Status::InternalServerError
 }
 
-/// What a script of the site's own page asks for.
+/// Receives the token in a header, as a script sends it.
 #[post("/script", data = "<nickname>")]
 fn script(session: Session<Visitor>, token: HeaderToken<'_>, nickname: &str) -> Status {
     if !session.verify_csrf_token(token.0) {
@@ -125,13 +125,13 @@ fn contextual(form: CsrfForm<Visitor, Contextual<'_, Naming>>) -> String {
 }
 
 async fn site() -> (Client, Spy) {
-    logs::keep();
+    logs::capture();
     let spy = Spy::new(Arc::new(ManualClock::default()));
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let routes = routes![
         form,
         form_together,
-        form_held,
+        form_during_login,
         start,
         login,
         login_meanwhile,
@@ -150,23 +150,23 @@ async fn site() -> (Client, Spy) {
     (Client::untracked(rocket).await.unwrap(), spy)
 }
 
-/// Posts the form with this token.
+/// Posts the form with this token, and returns the status and the body.
 async fn post(client: &Client, browser: &Browser, token: &str) -> (Status, String) {
     let form = format!("nickname=rajat&csrf_token={token}");
-    let answer = browser.post(client, "/name", ContentType::Form, form).await;
-    (answer.status, answer.body)
+    let response = browser.post(client, "/name", ContentType::Form, form).await;
+    (response.status, response.body)
 }
 
 #[rocket::async_test]
-async fn the_sites_own_page_posts() {
+async fn a_form_with_a_token_of_the_session_is_accepted() {
     let (client, spy) = site().await;
     let mut browser = Browser::default();
     let token = browser.get(&client, "/form").await.body;
     assert_eq!(post(&client, &browser, &token).await, (Status::Ok, "rajat".into()));
-    // Further pages write nothing, and each has a token of its own; all are valid.
-    assert_eq!((spy.writes() > 0, spy.writes()), (true, 0));
+    // Later pages write nothing. Each has its own token, and all tokens are valid.
+    assert_eq!((spy.take_writes() > 0, spy.take_writes()), (true, 0));
     let again = browser.get(&client, "/form").await;
-    assert_eq!((spy.writes(), again.set_cookie()), (0, None));
+    assert_eq!((spy.take_writes(), again.set_cookie()), (0, None));
     assert_ne!(again.body, token);
     for token in [token, again.body] {
         assert_eq!(post(&client, &browser, &token).await.0, Status::Ok);
@@ -174,28 +174,28 @@ async fn the_sites_own_page_posts() {
 }
 
 #[rocket::async_test]
-async fn missing_wrong_and_other_sessions_tokens_are_refused_and_store_nothing() {
+async fn a_missing_or_wrong_token_or_that_of_another_session_is_403_and_writes_nothing() {
     let (client, spy) = site().await;
     let (mut browser, mut other) = (Browser::default(), Browser::default());
     let token = browser.get(&client, "/form").await.body;
     let foreign = other.get(&client, "/form").await.body;
-    spy.writes();
+    spy.take_writes();
     for wrong in ["", "x", &foreign, &token[1..], &format!("{token}%00"), &"A".repeat(43), &"%".repeat(50)] {
         assert_eq!(post(&client, &browser, wrong).await.0, Status::Forbidden, "{wrong:?}");
         assert_eq!(post(&client, &Browser::default(), wrong).await.0, Status::Forbidden, "{wrong:?}");
     }
-    let answer = browser.post(&client, "/name", ContentType::Form, "nickname=rajat".into()).await;
-    assert_eq!((answer.status, answer.set_cookie()), (Status::Forbidden, None));
-    // Whoever's token it is, a browser without the session cannot use it.
+    let response = browser.post(&client, "/name", ContentType::Form, "nickname=rajat".into()).await;
+    assert_eq!((response.status, response.set_cookie()), (Status::Forbidden, None));
+    // A browser without a session cannot use any token.
     assert_eq!(post(&client, &Browser::default(), &token).await.0, Status::Forbidden);
-    assert_eq!(spy.writes(), 0);
-    // Where the page sends two, the first counts.
+    assert_eq!(spy.take_writes(), 0);
+    // If the form has two tokens, the first one is checked.
     let twice = format!("csrf_token={foreign}&csrf_token={token}&nickname=rajat");
     assert_eq!(browser.post(&client, "/name", ContentType::Form, twice).await.status, Status::Forbidden);
 }
 
 #[rocket::async_test]
-async fn a_login_a_cycle_and_a_logout_change_the_token() {
+async fn tokens_become_invalid_at_a_login_a_rotation_and_a_logout() {
     let (client, _) = site().await;
     let mut browser = Browser::default();
     for change in ["/login/7", "/login/7", "/login/8", "/cycle", "/cycle/and-fail", "/flush"] {
@@ -210,11 +210,11 @@ async fn a_login_a_cycle_and_a_logout_change_the_token() {
 }
 
 #[rocket::async_test]
-async fn a_first_token_after_the_login_is_not_made_from_the_old_id() {
+async fn a_token_from_the_id_before_a_login_is_invalid_after_it() {
     let (client, _) = site().await;
     let mut browser = Browser::default();
     browser.get(&client, "/start").await;
-    // A page of before the login that was never saved: its token is made from the id of then.
+    // This browser still has the old id. Its token is derived from that id and never saved.
     let mut copy = browser.clone();
     let after = browser.get(&client, "/login/7").await.body;
     assert_eq!(post(&client, &browser, &after).await.0, Status::Ok);
@@ -223,15 +223,17 @@ async fn a_first_token_after_the_login_is_not_made_from_the_old_id() {
 }
 
 #[rocket::async_test]
-async fn a_page_made_before_a_login_and_answered_after_it_holds_no_valid_token() {
+async fn a_token_created_before_a_login_is_invalid_even_if_its_page_is_sent_after_the_login() {
     let (client, _) = site().await;
     for start in ["/start", "/form"] {
         let mut browser = Browser::default();
         browser.get(&client, start).await;
-        let (page, login) =
-            rocket::tokio::join!(browser.send(&client, "/form/held"), browser.send(&client, "/login/meanwhile/7"),);
+        let (page, login) = rocket::tokio::join!(
+            browser.send(&client, "/form/during-login"),
+            browser.send(&client, "/login/meanwhile/7"),
+        );
         assert_eq!((page.status, login.status), (Status::Ok, Status::Ok));
-        browser.take(&login);
+        browser.store_cookie(&login);
         assert_eq!(post(&client, &browser, &page.body).await.0, Status::Forbidden, "{start}");
         let token = browser.get(&client, "/form").await.body;
         assert_eq!(post(&client, &browser, &token).await.0, Status::Ok, "{start}");
@@ -239,12 +241,12 @@ async fn a_page_made_before_a_login_and_answered_after_it_holds_no_valid_token()
 }
 
 #[rocket::async_test]
-async fn a_script_sends_the_token_in_a_header() {
+async fn a_script_can_send_the_token_in_a_header() {
     let (client, spy) = site().await;
     let (mut browser, mut other) = (Browser::default(), Browser::default());
     let token = browser.get(&client, "/form").await.body;
     let foreign = other.get(&client, "/form").await.body;
-    spy.writes();
+    spy.take_writes();
     for (sent, status, writes) in [
         (None, Status::Forbidden, 0),
         (Some(""), Status::Forbidden, 0),
@@ -256,14 +258,14 @@ async fn a_script_sends_the_token_in_a_header() {
         if let Some(sent) = sent {
             request.add_header(Header::new("X-CSRF-Token", sent.to_owned()));
         }
-        assert_eq!((request.dispatch().await.status(), spy.writes()), (status, writes), "{sent:?}");
+        assert_eq!((request.dispatch().await.status(), spy.take_writes()), (status, writes), "{sent:?}");
     }
 }
 
 #[rocket::async_test]
-async fn a_form_without_the_fairing_aborts_the_launch_or_is_500() {
+async fn a_form_without_the_fairing_aborts_the_launch_or_is_500_if_rocket_cannot_detect_it() {
     #[post("/", data = "<hidden>")]
-    fn unseen(hidden: Hidden) -> &'static str {
+    fn hidden_form(hidden: Hidden) -> &'static str {
         hidden.0
     }
 
@@ -278,20 +280,20 @@ async fn a_form_without_the_fairing_aborts_the_launch_or_is_500() {
         }
     }
 
-    logs::keep();
-    let of = |routes| {
+    logs::capture();
+    let launch = |routes| {
         let figment = rocket::Config::figment().merge(("log_level", "off"));
         Client::untracked(rocket::custom(figment).mount("/", routes))
     };
-    let error = of(routes![button]).await.expect_err("the launch is aborted");
+    let error = launch(routes![button]).await.expect_err("the launch is aborted");
     assert!(matches!(error.kind(), RocketError::SentinelAborts(_)));
-    let client = of(routes![unseen]).await.unwrap();
-    let answer = Browser::default().post(&client, "/", ContentType::Form, "csrf_token=x".into()).await;
-    assert_eq!(answer.status, Status::InternalServerError);
+    let client = launch(routes![hidden_form]).await.unwrap();
+    let response = Browser::default().post(&client, "/", ContentType::Form, "csrf_token=x".into()).await;
+    assert_eq!(response.status, Status::InternalServerError);
 }
 
 #[rocket::async_test]
-async fn two_pages_at_once_hold_valid_tokens() {
+async fn two_concurrent_pages_both_have_valid_tokens() {
     let (client, _) = site().await;
     let mut browser = Browser::default();
     browser.get(&client, "/start").await;
@@ -302,21 +304,21 @@ async fn two_pages_at_once_hold_valid_tokens() {
 }
 
 #[rocket::async_test]
-async fn what_is_wrong_with_the_form_is_told_to_the_own_page_only() {
+async fn form_errors_are_only_reported_if_the_token_is_valid() {
     let (client, _) = site().await;
     let mut browser = Browser::default();
     let token = browser.get(&client, "/form").await.body;
     let wrong = |token: &str| format!("nickname=rajat&times=1000&csrf_token={token}");
-    let own = browser.post(&client, "/name", ContentType::Form, wrong(&token)).await;
-    assert_eq!(own.status, Status::UnprocessableEntity);
-    let foreign = browser.post(&client, "/name", ContentType::Form, wrong("x")).await;
-    assert_eq!(foreign.status, Status::Forbidden);
-    let told = browser.post(&client, "/contextual", ContentType::Form, wrong(&token)).await;
-    assert_eq!(told.body, "1 errors");
+    let with_token = browser.post(&client, "/name", ContentType::Form, wrong(&token)).await;
+    assert_eq!(with_token.status, Status::UnprocessableEntity);
+    let without_token = browser.post(&client, "/name", ContentType::Form, wrong("x")).await;
+    assert_eq!(without_token.status, Status::Forbidden);
+    let contextual = browser.post(&client, "/contextual", ContentType::Form, wrong(&token)).await;
+    assert_eq!(contextual.body, "1 errors");
 }
 
 #[rocket::async_test]
-async fn a_button_needs_the_token_too() {
+async fn a_form_without_fields_needs_a_token_too() {
     let (client, _) = site().await;
     let mut browser = Browser::default();
     let token = browser.get(&client, "/form").await.body;
@@ -326,14 +328,14 @@ async fn a_button_needs_the_token_too() {
         (format!("csrf_token={token}&more=fields"), Status::Ok),
         (format!("csrf_token={token}"), Status::Forbidden),
     ] {
-        let answer = browser.post(&client, "/button", ContentType::Form, form).await;
-        browser.take(&answer);
-        assert_eq!(answer.status, status);
+        let response = browser.post(&client, "/button", ContentType::Form, form).await;
+        browser.store_cookie(&response);
+        assert_eq!(response.status, status);
     }
 }
 
 #[rocket::async_test]
-async fn multipart_forms_are_checked_alike() {
+async fn the_token_of_a_multipart_form_is_checked_and_json_is_415() {
     let (client, _) = site().await;
     let mut browser = Browser::default();
     let token = browser.get(&client, "/form").await.body;
@@ -349,7 +351,7 @@ async fn multipart_forms_are_checked_alike() {
 }
 
 #[rocket::async_test]
-async fn no_token_and_no_field_reaches_the_log() {
+async fn no_token_and_no_field_is_logged() {
     let (client, spy) = site().await;
     let mut browser = Browser::default();
     let token = browser.get(&client, "/form").await.body;
@@ -359,9 +361,9 @@ async fn no_token_and_no_field_reaches_the_log() {
     }
     spy.fail_loads(true);
     assert_eq!(post(&client, &browser, &token).await.0, Status::ServiceUnavailable);
-    let mut told = [logs::with(&token), logs::with("hunter2")].concat();
-    // Rocket's own form parser traces every field that it reads.
-    told.retain(|line| !line.starts_with("TRACE rocket::form"));
-    assert!(told.is_empty(), "{told:#?}");
-    assert!(!logs::with("CSRF token").is_empty());
+    let mut lines = [logs::containing(&token), logs::containing("hunter2")].concat();
+    // Rocket's form parser logs each field at the trace level.
+    lines.retain(|line| !line.starts_with("TRACE rocket::form"));
+    assert!(lines.is_empty(), "{lines:#?}");
+    assert!(!logs::containing("CSRF token").is_empty());
 }

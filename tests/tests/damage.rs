@@ -1,5 +1,5 @@
-//! What becomes of a SQLite store whose database is damaged: calls fail, and once the database is mended and the site
-//! restarted, every acknowledged session is there.
+//! A SQLite store whose database is damaged or lost: calls fail, and after the database is restored and the site is
+//! restarted, every acknowledged session is found.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,49 +13,52 @@ use session_rocket::store::{Create, Lookup, Options, Store, Update, conformance}
 use session_rocket::{ErrorKind, Key, Record, Timestamp, Version};
 use tempfile::TempDir;
 
-/// A store in a directory of its own.
-struct Bed {
+/// A store in its own directory.
+struct TestStore {
     directory: TempDir,
     store: SqliteStore,
 }
 
-impl Bed {
+impl TestStore {
     async fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        fs::create_dir(directory.path().join("data")).expect("a directory");
-        let store = SqliteStore::open(&options(&directory.path().join("data/sessions.db"))).await.expect("a store");
-        let bed = Self { directory, store };
-        bed.create(1).await;
-        bed
+        let directory = tempfile::tempdir().expect("a directory can be created");
+        fs::create_dir(directory.path().join("data")).expect("a directory can be created");
+        let store =
+            SqliteStore::open(&options(&directory.path().join("data/sessions.db"))).await.expect("the store opens");
+        let test = Self { directory, store };
+        test.create(1).await;
+        test
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// The database and what SQLite keeps beside it.
+    /// The paths of the database, its write-ahead log and its shared memory.
     fn files(&self) -> Vec<PathBuf> {
         ["", "-wal", "-shm"].iter().map(|end| self.path(&format!("data/sessions.db{end}"))).collect()
     }
 
     async fn create(&self, key: u8) {
-        let done = self.store.create(&Key::from_bytes([key; 32]), &record(key)).await;
-        assert_eq!(done.expect("a create"), Create::Created);
+        let created = self.store.create(&Key::from_bytes([key; 32]), &record(key)).await;
+        assert_eq!(created.expect("the record is created"), Create::Created);
     }
 
-    async fn holds(&self, key: u8) -> bool {
-        match self.store.load(&Key::from_bytes([key; 32])).await.expect("a load") {
-            Lookup::Found(found) if found == record(key) => true,
+    /// Whether the store finds the record of this key.
+    async fn contains(&self, key: u8) -> bool {
+        match self.store.load(&Key::from_bytes([key; 32])).await.expect("the load succeeds") {
+            Lookup::Found(loaded) if loaded == record(key) => true,
             Lookup::Absent => false,
-            wrong => panic!("not what was stored: {wrong:?}"),
+            wrong => panic!("the store returned a wrong record: {wrong:?}"),
         }
     }
 
-    /// Opens the store again, as a site does that is restarted.
+    /// Reopens the store, as the restart of a site does.
     async fn restart(self) -> Self {
         let Self { directory, store } = self;
         drop(store);
-        let store = SqliteStore::open(&options(&directory.path().join("data/sessions.db"))).await.expect("a store");
+        let store =
+            SqliteStore::open(&options(&directory.path().join("data/sessions.db"))).await.expect("the store opens");
         Self { directory, store }
     }
 }
@@ -64,7 +67,7 @@ fn options(path: &Path) -> Options {
     Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(10))
 }
 
-/// The same for the same key.
+/// Returns the record of a key.
 fn record(key: u8) -> Record {
     let now = Timestamp::from_millis(1_000_000);
     let mut record = Record::new(Version::from_bits(u64::from(key)), now)
@@ -76,88 +79,89 @@ fn record(key: u8) -> Record {
 }
 
 #[tokio::test]
-async fn a_directory_moved_away_and_back() {
-    let bed = Bed::new().await;
-    fs::rename(bed.path("data"), bed.path("away")).expect("a rename");
-    // The writer's connection is open, and SQLite would write to a file that nobody finds.
-    bed.store.create(&Key::from_bytes([9; 32]), &record(9)).await.expect_err("the file is not there");
-    conformance::errors_are_not_answers(&bed.store).await;
-    conformance::errors_are_not_answers(&bed.store).await;
-    fs::rename(bed.path("away"), bed.path("data")).expect("a rename");
-    let bed = bed.restart().await;
-    assert!(bed.holds(1).await, "what was acknowledged is lost");
-    bed.create(2).await;
+async fn calls_fail_while_the_directory_is_moved_away_and_no_session_is_lost() {
+    let test = TestStore::new().await;
+    fs::rename(test.path("data"), test.path("away")).expect("the rename succeeds");
+    // The connection is still open, so without a check SQLite would write to the lost file.
+    test.store.create(&Key::from_bytes([9; 32]), &record(9)).await.expect_err("the file is missing");
+    conformance::errors_are_not_answers(&test.store).await;
+    conformance::errors_are_not_answers(&test.store).await;
+    fs::rename(test.path("away"), test.path("data")).expect("the rename succeeds");
+    let test = test.restart().await;
+    assert!(test.contains(1).await, "an acknowledged record is lost");
+    test.create(2).await;
 }
 
 #[tokio::test]
-async fn a_directory_removed_and_made_anew() {
-    let bed = Bed::new().await;
-    fs::remove_dir_all(bed.path("data")).expect("a removal");
-    // The writer's connection is open, and SQLite would write to a file that nobody finds.
-    bed.store.create(&Key::from_bytes([9; 32]), &record(9)).await.expect_err("the file is not there");
-    conformance::errors_are_not_answers(&bed.store).await;
-    fs::create_dir(bed.path("data")).expect("a directory");
-    conformance::errors_are_not_answers(&bed.store).await;
-    let bed = bed.restart().await;
-    assert!(!bed.holds(1).await);
-    bed.create(2).await;
-    let other = SqliteStore::open(&options(&bed.path("data/sessions.db"))).await.expect("a second store");
-    assert_eq!(other.load(&Key::from_bytes([2; 32])).await.expect("a load"), Lookup::Found(record(2)));
+async fn calls_fail_after_the_directory_was_removed_until_a_restart() {
+    let test = TestStore::new().await;
+    fs::remove_dir_all(test.path("data")).expect("the removal succeeds");
+    // The connection is still open, so without a check SQLite would write to the lost file.
+    test.store.create(&Key::from_bytes([9; 32]), &record(9)).await.expect_err("the file is missing");
+    conformance::errors_are_not_answers(&test.store).await;
+    fs::create_dir(test.path("data")).expect("a directory can be created");
+    conformance::errors_are_not_answers(&test.store).await;
+    let test = test.restart().await;
+    assert!(!test.contains(1).await);
+    test.create(2).await;
+    let other = SqliteStore::open(&options(&test.path("data/sessions.db"))).await.expect("the store opens");
+    assert_eq!(other.load(&Key::from_bytes([2; 32])).await.expect("the load succeeds"), Lookup::Found(record(2)));
 }
 
 const DATABASE: &str = "SESSION_ROCKET_TEST_DATABASE";
 
-/// Does nothing by itself: it is what the process of the next test runs.
+/// The next test runs this test in another process. Without the environment variable, it does nothing.
 #[tokio::test]
-async fn sees_the_database_it_is_told() {
+async fn reads_the_database_of_the_environment() {
     let Some(path) = std::env::var_os(DATABASE) else { return };
-    let store = SqliteStore::open(&options(Path::new(&path))).await.expect("a store");
+    let store = SqliteStore::open(&options(Path::new(&path))).await.expect("the store opens");
     for (key, expected) in [(1, true), (2, true), (3, false), (4, true)] {
-        let answer = store.load(&Key::from_bytes([key; 32])).await.expect("a load");
-        assert_eq!(answer != Lookup::Absent, expected, "record {key}");
+        let reply = store.load(&Key::from_bytes([key; 32])).await.expect("the load succeeds");
+        assert_eq!(reply != Lookup::Absent, expected, "record {key}");
     }
 }
 
 #[tokio::test]
-async fn a_file_replaced_by_another() {
-    let bed = Bed::new().await;
-    bed.create(3).await;
-    let new = bed.path("new.db");
+async fn calls_fail_after_the_file_was_replaced_and_a_restart_opens_the_new_file() {
+    let test = TestStore::new().await;
+    test.create(3).await;
+    let new = test.path("new.db");
     let pool =
         SqlitePoolOptions::new().connect_with(SqliteConnectOptions::new().filename(&new).create_if_missing(true));
-    let pool = pool.await.expect("a database");
-    let store = SqliteStore::from_pool(pool.clone(), &options(&new)).await.expect("a store");
+    let pool = pool.await.expect("the database opens");
+    let store = SqliteStore::from_pool(pool.clone(), &options(&new)).await.expect("the store opens");
     for key in [1, 2] {
-        store.create(&Key::from_bytes([key; 32]), &record(key)).await.expect("a create");
+        store.create(&Key::from_bytes([key; 32]), &record(key)).await.expect("the record is created");
     }
-    query("PRAGMA journal_mode = WAL").execute(&pool).await.expect("a mode");
-    // With no connection left, all of it is in one file, and SQLite in this process knows nothing of it.
+    query("PRAGMA journal_mode = WAL").execute(&pool).await.expect("the mode can be set");
+    // When the last connection is closed, all content is in one file, and SQLite in this process has forgotten the
+    // file.
     pool.close().await;
-    fs::rename(&new, bed.path("data/sessions.db")).expect("a rename");
-    conformance::errors_are_not_answers(&bed.store).await;
-    // The leftovers of the old file are still there. SQLite would take them for the new file's.
-    for leftover in &bed.files()[1..] {
-        fs::remove_file(leftover).expect("the store removes no file");
+    fs::rename(&new, test.path("data/sessions.db")).expect("the rename succeeds");
+    conformance::errors_are_not_answers(&test.store).await;
+    // The log files of the old database still exist. SQLite would use them with the new database.
+    for leftover in &test.files()[1..] {
+        fs::remove_file(leftover).expect("the store does not remove the file");
     }
-    let bed = bed.restart().await;
-    assert!(bed.holds(1).await && bed.holds(2).await, "what is in the new file is not seen");
-    assert!(!bed.holds(3).await, "what was in the old file is still seen");
-    bed.create(4).await;
-    // Another process has no connection of the old file that it could mistake for one of the new.
-    let other = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "sees_the_database_it_is_told", "--nocapture"])
-        .env(DATABASE, bed.path("data/sessions.db"))
+    let test = test.restart().await;
+    assert!(test.contains(1).await && test.contains(2).await, "a record of the new file is missing");
+    assert!(!test.contains(3).await, "a record of the old file was found");
+    test.create(4).await;
+    // Another process never had a connection to the old file.
+    let other = Command::new(std::env::current_exe().expect("the path of this program is known"))
+        .args(["--exact", "reads_the_database_of_the_environment", "--nocapture"])
+        .env(DATABASE, test.path("data/sessions.db"))
         .status();
-    assert!(other.is_ok_and(|status| status.success()), "another process sees something else");
+    assert!(other.is_ok_and(|status| status.success()), "another process reads other records");
 }
 
 #[tokio::test]
-async fn a_file_removed_under_calls_that_are_under_way() {
-    let mut bed = Bed::new().await;
+async fn calls_during_the_removal_of_the_file_succeed_or_are_unavailable() {
+    let mut test = TestStore::new().await;
     for round in 0..20_u8 {
         let calls = (0..16_u8).map(|n| {
-            let store = &bed.store;
-            let files = bed.files();
+            let store = &test.store;
+            let files = test.files();
             async move {
                 if n == 8 {
                     for file in files {
@@ -171,32 +175,33 @@ async fn a_file_removed_under_calls_that_are_under_way() {
                 store.create(&key, &record).await.map(|_| ())
             }
         });
-        for done in futures::future::join_all(calls).await {
-            if let Err(error) = done {
+        for result in futures::future::join_all(calls).await {
+            if let Err(error) = result {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
             }
         }
-        bed = bed.restart().await;
+        test = test.restart().await;
     }
 }
 
 #[tokio::test]
-async fn a_database_overwritten_with_garbage_then_restored() {
-    let bed = Bed::new().await;
+async fn no_call_returns_garbage_of_an_overwritten_database_and_a_restored_one_has_all_records() {
+    let test = TestStore::new().await;
     for key in 2..20 {
-        bed.create(key).await;
+        test.create(key).await;
     }
-    let saved: Vec<_> = bed.files().into_iter().map(|file| (fs::read(&file).expect("a file"), file)).collect();
+    let saved: Vec<_> =
+        test.files().into_iter().map(|file| (fs::read(&file).expect("the file can be read"), file)).collect();
     for (content, file) in &saved {
-        // In place: the file stays the same one.
-        fs::write(file, vec![0xA5; content.len()]).expect("a write");
+        // Overwrites the content of the same file.
+        fs::write(file, vec![0xA5; content.len()]).expect("the write succeeds");
     }
     let mut errors = 0;
     for key in 1..20 {
         let at = Key::from_bytes([key; 32]);
-        match bed.store.load(&at).await {
-            // What SQLite still has in memory is right.
-            Ok(answer) => assert_eq!(answer, Lookup::Found(record(key))),
+        match test.store.load(&at).await {
+            // SQLite can still have the page in memory.
+            Ok(reply) => assert_eq!(reply, Lookup::Found(record(key))),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
                 errors += 1;
@@ -204,24 +209,24 @@ async fn a_database_overwritten_with_garbage_then_restored() {
         }
         let mut next = record(key);
         next.version = Version::from_bits(1000);
-        match bed.store.update(&at, Version::from_bits(u64::from(key)), &next).await {
-            Ok(Update::Updated) => panic!("a write to garbage is acknowledged"),
-            Ok(wrong) => panic!("a wrong answer: {wrong:?}"),
+        match test.store.update(&at, Version::from_bits(u64::from(key)), &next).await {
+            Ok(Update::Updated) => panic!("a write to a damaged file was acknowledged"),
+            Ok(wrong) => panic!("unexpected reply: {wrong:?}"),
             Err(error) => errors += usize::from(error.kind() == ErrorKind::Unavailable),
         }
     }
     println!("{errors} errors");
     for (content, file) in &saved {
-        fs::write(file, content).expect("a write");
+        fs::write(file, content).expect("the write succeeds");
     }
-    let bed = bed.restart().await;
+    let test = test.restart().await;
     for key in 1..20 {
-        assert!(bed.holds(key).await, "what was acknowledged is lost");
+        assert!(test.contains(key).await, "an acknowledged record is lost");
     }
-    bed.create(20).await;
+    test.create(20).await;
 }
 
-/// Fills the store until it refuses. How many were acknowledged.
+/// Creates records until the store is full, and returns how many were acknowledged.
 async fn fill(store: &SqliteStore) -> u8 {
     for key in 1..=255_u8 {
         let mut record = record(key);
@@ -232,13 +237,13 @@ async fn fill(store: &SqliteStore) -> u8 {
             return key - 1;
         }
     }
-    panic!("the disk is never full");
+    panic!("the disk does not become full");
 }
 
-/// The store on a disk that becomes full, in which `ballast` keeps some space.
-async fn outlives_a_full_disk(disk: &Path) {
-    fs::write(disk.join("ballast"), vec![1; 512 * 1024]).expect("space for the ballast");
-    let store = SqliteStore::open(&options(&disk.join("sessions.db"))).await.expect("a store");
+/// Fills the disk and then frees the space of a file. Asserts that writes succeed again and that no record is lost.
+async fn assert_recovers_from_a_full_disk(disk: &Path) {
+    fs::write(disk.join("ballast"), vec![1; 512 * 1024]).expect("the disk has enough space");
+    let store = SqliteStore::open(&options(&disk.join("sessions.db"))).await.expect("the store opens");
     let stored = fill(&store).await;
     assert!(stored > 0);
     for _ in 0..3 {
@@ -246,15 +251,15 @@ async fn outlives_a_full_disk(disk: &Path) {
         large.payload = vec![0; 256 * 1024].into();
         store.create(&Key::from_bytes([0; 32]), &large).await.expect_err("the disk is full");
     }
-    fs::remove_file(disk.join("ballast")).expect("a removal");
+    fs::remove_file(disk.join("ballast")).expect("the removal succeeds");
     let mut tries = 0;
     while let Err(error) = store.create(&Key::from_bytes([0; 32]), &record(0)).await {
         tries += 1;
-        assert!(tries < 3, "no recovery: {error:?}");
+        assert!(tries < 3, "the store does not recover: {error:?}");
     }
     for key in 1..=stored {
-        let found = store.load(&Key::from_bytes([key; 32])).await.expect("a load");
-        assert!(matches!(found, Lookup::Found(found) if found.payload.len() == 64 * 1024), "record {key} is lost");
+        let loaded = store.load(&Key::from_bytes([key; 32])).await.expect("the load succeeds");
+        assert!(matches!(loaded, Lookup::Found(record) if record.payload.len() == 64 * 1024), "record {key} is lost");
     }
 }
 
@@ -268,51 +273,54 @@ fn mount(path: &Path) -> bool {
 
 fn unmount(path: &Path) {
     let done = Command::new("umount").arg("--lazy").arg(path).status();
-    assert!(done.is_ok_and(|status| status.success()), "the small disk stays mounted");
+    assert!(done.is_ok_and(|status| status.success()), "the small disk could not be unmounted");
 }
 
 #[tokio::test]
-async fn a_full_disk() {
+async fn no_session_is_lost_on_a_full_disk() {
     if let Some(disk) = std::env::var_os(DISK) {
-        // Within a namespace of its own: the mount ends with the process.
-        assert!(mount(Path::new(&disk)), "no mount in an own namespace");
-        return outlives_a_full_disk(Path::new(&disk)).await;
+        // In its own namespace, the mount disappears with the process.
+        assert!(mount(Path::new(&disk)), "mounting in a new namespace failed");
+        return assert_recovers_from_a_full_disk(Path::new(&disk)).await;
     }
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a directory can be created");
     if Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
-        println!("disk full: a small tmpfs in a namespace of its own");
+        println!("full disk: using a small tmpfs in a new namespace");
         let inner = Command::new("unshare")
             .args(["-rm", "--"])
-            .arg(std::env::current_exe().expect("this program"))
-            .args(["--exact", "a_full_disk", "--nocapture"])
+            .arg(std::env::current_exe().expect("the path of this program is known"))
+            .args(["--exact", "no_session_is_lost_on_a_full_disk", "--nocapture"])
             .env(DISK, directory.path())
             .status();
-        assert!(inner.is_ok_and(|status| status.success()), "see the output above");
+        assert!(
+            inner.is_ok_and(|status| status.success()),
+            "the test failed in the new namespace, see the output above"
+        );
     } else if mount(directory.path()) {
-        println!("disk full: a small tmpfs");
-        outlives_a_full_disk(directory.path()).await;
+        println!("full disk: using a small tmpfs");
+        assert_recovers_from_a_full_disk(directory.path()).await;
         unmount(directory.path());
     } else {
-        println!("disk full: no mount is permitted, so the database is limited instead");
-        a_full_database(directory.path()).await;
+        println!("full disk: mounting is not permitted, so the size of the database is limited instead");
+        assert_recovers_from_a_full_database(directory.path()).await;
     }
 }
 
-/// Where no disk can be mounted: SQLite reports a database at its limit as it does a full disk.
-async fn a_full_database(directory: &Path) {
+/// SQLite reports a database at its size limit in the same way as a full disk.
+async fn assert_recovers_from_a_full_database(directory: &Path) {
     let path = directory.join("sessions.db");
     let connect = SqliteConnectOptions::new().filename(&path).create_if_missing(true).pragma("max_page_count", "200");
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await.expect("a database");
-    let store = SqliteStore::from_pool(pool, &options(&path)).await.expect("a store");
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await.expect("the database opens");
+    let store = SqliteStore::from_pool(pool, &options(&path)).await.expect("the store opens");
     let stored = fill(&store).await;
-    store.delete(&Key::from_bytes([1; 32])).await.expect("a delete");
-    store.create(&Key::from_bytes([0; 32]), &record(0)).await.expect("space was freed");
-    let found = store.load(&Key::from_bytes([stored; 32])).await.expect("a load");
-    assert!(matches!(found, Lookup::Found(_)), "an acknowledged record is lost");
+    store.delete(&Key::from_bytes([1; 32])).await.expect("the delete succeeds");
+    store.create(&Key::from_bytes([0; 32]), &record(0)).await.expect("the deleted record freed space");
+    let loaded = store.load(&Key::from_bytes([stored; 32])).await.expect("the load succeeds");
+    assert!(matches!(loaded, Lookup::Found(_)), "an acknowledged record is lost");
 }
 
 #[tokio::test]
-async fn a_full_database_of_an_application() {
-    let directory = tempfile::tempdir().expect("a directory");
-    a_full_database(directory.path()).await;
+async fn no_session_is_lost_in_a_full_database_of_an_application() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
+    assert_recovers_from_a_full_database(directory.path()).await;
 }

@@ -1,4 +1,4 @@
-//! What `#[derive(Session)]` makes, used as users use it: over requests.
+//! Uses the code that `#[derive(Session)]` generates in requests, as users do.
 
 use rocket::local::blocking::{Client, LocalResponse};
 use rocket::{get, routes};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use session_rocket::time::{Duration, OffsetDateTime, UtcOffset};
 use session_rocket::{Config, Format, Session, SessionData};
 
-/// A client of a site with `routes` and one session type.
+/// Launches a site with `routes` and one session type.
 fn client<T: SessionData>(routes: Vec<rocket::Route>) -> Client {
     let fairing = Session::<T>::fairing().config(Config::new().store("memory:"));
     Client::untracked(rocket::build().attach(fairing).mount("/", routes)).expect("the site launches")
@@ -17,7 +17,7 @@ fn text(response: LocalResponse<'_>) -> String {
     response.into_string().unwrap_or_default()
 }
 
-/// Every kind of field, beside other derives.
+/// Has every kind of field, and other derives.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, Session)]
 struct Student {
     sname: Option<String>,
@@ -48,7 +48,7 @@ fn optional(session: Session<Student>) {
 #[get("/defaulted")]
 fn defaulted(session: Session<Student>) {
     assert_eq!((session.username(), session.answer(), session.num_visits()), ("Guest".into(), 42, 0));
-    assert!(!session.has_username(), "a default is not stored by a read");
+    assert!(!session.has_username(), "the read stored the default");
     assert_eq!(session.setdefault_num_visits(3), 3);
     assert_eq!(session.update_num_visits(|visits| std::mem::replace(visits, 4)), 3);
     assert_eq!(session.with_num_visits(|visits| *visits), 4);
@@ -76,7 +76,7 @@ fn whole(session: Session<Student>, before: &Student) -> String {
 }
 
 #[test]
-fn every_accessor_does_what_it_says() {
+fn each_accessor_reads_and_changes_its_field() {
     let client = client::<Student>(routes![optional, defaulted, raw, whole]);
     for path in ["/optional", "/defaulted"] {
         text(client.get(path).dispatch());
@@ -85,7 +85,7 @@ fn every_accessor_does_what_it_says() {
     assert_eq!(text(client.get("/whole").dispatch()), "2");
 }
 
-/// Names in the store.
+/// Sets the names that are used in the store.
 #[derive(Session)]
 #[session(config = "shop", scope = "former::Shop", fields = "Remembered")]
 struct Shop {
@@ -106,18 +106,18 @@ fn fill(remembered: &Remembered) {
 fn fill_cart(session: Session<Shop>) -> String {
     fill(&session);
     session.set_account(5_u64);
-    serde_json::to_string(&session.items()).expect("a map of JSON is JSON")
+    serde_json::to_string(&session.items()).expect("the map can be serialized")
 }
 
 #[test]
-fn container_and_field_attributes_are_kept_to() {
+fn attributes_set_the_names_in_the_store_and_the_configuration() {
     let client = client::<Shop>(routes![fill_cart]);
-    let items: serde_json::Value = text(client.get("/fill").dispatch()).parse().expect("JSON");
+    let items: serde_json::Value = text(client.get("/fill").dispatch()).parse().expect("the response is JSON");
     assert_eq!(items, serde_json::json!({ "basket": [1], "account": 5, "colour": "red" }));
     assert_eq!((Shop::NAME, Shop::CONFIG, Shop::SCOPE), ("Shop", "shop", "former::Shop"));
 }
 
-/// A date as a field: the string that is stored does not depend on the features of `time` that other crates enable.
+/// The stored form of a date does not depend on which features of `time` other crates enable.
 #[derive(Session)]
 #[session(config = "trial")]
 struct Trial {
@@ -131,8 +131,8 @@ fn end_of_trial() -> OffsetDateTime {
 
 #[get("/start")]
 fn start_trial(session: Session<Trial>) -> String {
-    session.set_ends(end_of_trial().to_offset(UtcOffset::from_hms(1, 0, 0).expect("an offset")));
-    serde_json::to_string(&session.items()).expect("a map of JSON is JSON")
+    session.set_ends(end_of_trial().to_offset(UtcOffset::from_hms(1, 0, 0).expect("the offset is valid")));
+    serde_json::to_string(&session.items()).expect("the map can be serialized")
 }
 
 #[get("/trial")]
@@ -149,7 +149,7 @@ fn a_date_can_be_a_field() {
     assert_eq!(text(client.get("/trial").cookies(cookies).dispatch()), "true");
 }
 
-/// Types that come through a macro are wrapped in invisible groups.
+/// The compiler wraps types from a macro's parameters in invisible groups.
 macro_rules! session {
     ($name:ident { $($field:ident: $type:ty = $default:expr),* ; $optional:ident: Option<$inner:ty>, $whole:ty }) => {
         #[derive(Session)]
@@ -167,27 +167,27 @@ session!(Made { city: String = "Delhi", zone: i8 = 5 ; street: Option<String>, O
 fn made(session: Session<Made>) {
     session.set_city("Pune");
     session.set_street("Main");
-    session.set_whole("known as an `Option<String>` all the same");
+    session.set_whole("an `Option<String>`");
     assert_eq!((session.zone(), session.whole().is_some()), (5, true));
 }
 
 #[test]
-fn macros_may_write_the_struct() {
+fn a_macro_can_generate_the_struct() {
     text(client::<Made>(routes![made]).get("/made").dispatch());
 }
 
 mod inner {
     use super::Session;
 
-    /// Visibilities are those of the fields.
+    /// The accessors have the visibility of their fields.
     #[derive(Session)]
     pub(super) struct Visits {
         pub(super) count: u32,
         secret: Option<String>,
     }
 
-    pub(super) fn keep(session: &Session<Visits>) -> Option<String> {
-        session.set_secret("kept");
+    pub(super) fn set_secret(session: &Session<Visits>) -> Option<String> {
+        session.set_secret("secret");
         session.secret()
     }
 }
@@ -195,7 +195,7 @@ mod inner {
 #[get("/visits")]
 fn visits(session: Session<inner::Visits>) {
     session.set_count(1);
-    assert_eq!(inner::keep(&session).as_deref(), Some("kept"));
+    assert_eq!(inner::set_secret(&session).as_deref(), Some("secret"));
 }
 
 /// A type without serde's traits.
@@ -215,7 +215,7 @@ mod letter {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Grade, D::Error> {
         let letter = char::deserialize(deserializer)?;
         let grade = u8::try_from(letter).ok().and_then(|letter| letter.checked_sub(b'A'));
-        grade.map(Grade).ok_or_else(|| D::Error::custom("no letter"))
+        grade.map(Grade).ok_or_else(|| D::Error::custom("expected a letter"))
     }
 }
 
@@ -232,18 +232,18 @@ fn grade(session: Session<Graded>) -> String {
     assert_eq!((session.oral(), session.written()), (None, Grade(5)));
     session.set_oral(Grade(0));
     session.update_written(|grade| grade.0 -= 1);
-    serde_json::to_string(&session.items()).expect("a map of JSON is JSON")
+    serde_json::to_string(&session.items()).expect("the map can be serialized")
 }
 
 #[get("/graded")]
 fn graded(session: Session<Graded>, snapshot: &Graded) -> String {
     assert_eq!((session.oral(), session.written()), (Some(Grade(0)), Grade(4)));
     assert_eq!((&snapshot.oral, &snapshot.written), (&Some(Grade(0)), &Grade(4)));
-    serde_json::to_string(&session).expect("a session is JSON for templates")
+    serde_json::to_string(&session).expect("a session can be serialized for templates")
 }
 
 #[test]
-fn a_module_encodes_and_decodes_a_field_with_a_with_attribute() {
+fn the_module_of_a_with_attribute_encodes_and_decodes_the_field() {
     let expected = r#"{"oral":"A","written":"E"}"#;
     for format in [Format::Json, Format::MessagePack] {
         let config = Config::new().store("memory:").format(format);
@@ -254,7 +254,7 @@ fn a_module_encodes_and_decodes_a_field_with_a_with_attribute() {
     }
 }
 
-/// Not `Clone`, and without serde's traits.
+/// A type without `Clone` and without serde's traits.
 #[derive(Debug, Default, PartialEq)]
 struct Scratch(u8);
 
@@ -316,7 +316,7 @@ fn plain_names(session: Session<PlainNames>) -> String {
 }
 
 #[test]
-fn a_field_may_have_any_name_that_is_no_method_of_session() {
+fn a_field_can_have_any_name_except_those_of_the_methods_of_session() {
     let client = client::<PlainNames>(routes![plain_names]);
     assert_eq!(text(client.get("/names").dispatch()), r#"Some("rajat") Some("today") [1]"#);
 }
@@ -346,7 +346,7 @@ fn accessors_have_the_visibility_of_their_fields() {
 }
 
 #[test]
-fn a_struct_may_stand_in_a_function() {
+fn the_struct_can_be_defined_in_a_function() {
     #[derive(Clone, Serialize, Deserialize)]
     struct Local(u8);
 
@@ -366,7 +366,7 @@ fn a_struct_may_stand_in_a_function() {
     assert_eq!(text(client::<Visits>(routes![local]).get("/local").dispatch()), "3");
 }
 
-/// No fields, in both spellings.
+/// Has no fields, like [`Unit`].
 #[derive(Session)]
 struct Nothing {}
 
@@ -380,12 +380,12 @@ fn nothing(session: Session<Nothing>, _snapshot: &Nothing) -> String {
 }
 
 #[test]
-fn a_struct_may_have_no_fields() {
+fn a_struct_can_have_no_fields() {
     assert_eq!(text(client::<Nothing>(routes![nothing]).get("/nothing").dispatch()), "0");
     assert_eq!((Unit::CONFIG, Unit::SCOPE), ("unit", "session-rocket-tests::Unit"));
 }
 
-/// The user's own type of the guard's name, in a module of its own.
+/// The user's own type has the same name as the request guard.
 mod own_session {
     use session_rocket::Session as Live;
 
@@ -402,7 +402,7 @@ mod own_session {
 }
 
 #[test]
-fn the_users_own_type_may_be_named_session() {
+fn the_session_type_can_be_named_session() {
     let client = client::<own_session::Session>(routes![own_session::own]);
     assert_eq!(text(client.get("/own").dispatch()), "own");
 }

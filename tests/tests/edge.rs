@@ -1,4 +1,5 @@
-//! Rocket's edge: sentinels, several session types, streams, cookies, logs, releases side by side.
+//! How sessions and Rocket work together: sentinels, several session types, streams, cookies, logs, releases side by
+//! side.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +28,7 @@ struct Admin {
     clicks: u32,
 }
 
-/// Uses the table of [`Visitor`].
+/// Uses the same configuration table as [`Visitor`].
 #[derive(Session)]
 struct Rival {
     count: u32,
@@ -61,8 +62,8 @@ fn maybe(visitor: Option<Session<Visitor>>) -> String {
 }
 
 fn site(routes: Vec<Route>) -> Rocket<Build> {
-    // Before the first Rocket of the process, which would bring its own logger.
-    logs::keep();
+    // Must come before the first Rocket of the process, which would install its own logger.
+    logs::capture();
     rocket::custom(rocket::Config::figment().merge(("log_level", "debug"))).mount("/", routes)
 }
 
@@ -78,15 +79,15 @@ async fn launch(rocket: Rocket<Build>) -> Client {
 #[rocket::async_test]
 async fn a_route_without_its_fairing_aborts_the_launch() {
     for routes in [routes![count], routes![snapshot], routes![maybe]] {
-        logs::keep();
+        logs::capture();
         let error = Client::untracked(site(routes)).await.expect_err("the launch is aborted");
         assert!(matches!(error.kind(), RocketError::SentinelAborts(_)));
-        assert!(!logs::with(".attach(Session::<Visitor>::fairing())").is_empty());
+        assert!(!logs::containing(".attach(Session::<Visitor>::fairing())").is_empty());
     }
 }
 
 #[rocket::async_test]
-async fn where_rocket_cannot_see_a_missing_fairing_it_is_500_and_a_log_line() {
+async fn a_missing_fairing_that_rocket_cannot_detect_is_500_and_logged() {
     #[get("/inside")]
     fn inside(session: Hidden) -> &'static str {
         session.0
@@ -104,13 +105,13 @@ async fn where_rocket_cannot_see_a_missing_fairing_it_is_500_and_a_log_line() {
     }
 
     let client = launch(site(routes![inside])).await;
-    let answer = Browser::default().send(&client, "/inside").await;
-    assert_eq!(answer.status, Status::InternalServerError);
-    assert!(!logs::with("attach the fairing: `.attach(Session::<Admin>::fairing())`").is_empty());
+    let response = Browser::default().send(&client, "/inside").await;
+    assert_eq!(response.status, Status::InternalServerError);
+    assert!(!logs::containing("attach the fairing: `.attach(Session::<Admin>::fairing())`").is_empty());
 }
 
 #[rocket::async_test]
-async fn a_launch_says_where_users_cannot_be_logged_out_everywhere() {
+async fn a_launch_warns_if_the_store_cannot_log_a_user_out_everywhere() {
     #[derive(Session)]
     #[session(config = "member")]
     struct Member {
@@ -118,22 +119,22 @@ async fn a_launch_says_where_users_cannot_be_logged_out_everywhere() {
         user_id: Option<u64>,
     }
 
-    let says = "an identity, but this store keeps no index of identities";
+    let warning = "an identity, but this store keeps no index of identities";
     let indexed = MemoryStore::new(10, Arc::new(ManualClock::default()));
     launch(site(routes![]).attach(Session::<Member>::fairing().store(indexed))).await;
     launch(site(routes![]).attach(Session::<Visitor>::fairing().store(spy()))).await;
-    assert_eq!(logs::with(says), [""; 0]);
+    assert_eq!(logs::containing(warning), [""; 0]);
     let rocket = site(routes![]).attach(Session::<Member>::fairing().store(spy()));
-    logs::keep();
+    logs::capture();
     launch(rocket).await;
-    assert_eq!(logs::with(says).len(), 1);
-    assert!(logs::with(says)[0].starts_with("WARN session_rocket session type `Member` has"));
+    assert_eq!(logs::containing(warning).len(), 1);
+    assert!(logs::containing(warning)[0].starts_with("WARN session_rocket session type `Member` has"));
 }
 
 #[rocket::async_test]
 async fn two_session_types_with_one_cookie_one_table_or_one_scope_abort_the_launch() {
     mod elsewhere {
-        /// Has the name of another session type of this package.
+        /// Has the same name as another session type of this package.
         #[derive(session_rocket::Session)]
         #[session(config = "elsewhere")]
         pub struct Visitor {
@@ -150,20 +151,20 @@ async fn two_session_types_with_one_cookie_one_table_or_one_scope_abort_the_laun
     let same_scope = site(routes![])
         .attach(Session::<Visitor>::fairing().store(spy()))
         .attach(Session::<elsewhere::Visitor>::fairing().config(Config::new().cookie_name("elsewhere")).store(spy()));
-    for (rocket, says) in [
+    for (rocket, message) in [
         (same_table, "`Visitor` and `Rival` both use the configuration table `session`"),
         (same_cookie, "`Visitor` and `Admin` both use the cookie `sessionid`: set another `cookie_name` in `admin`"),
         (same_scope, "`Visitor` and `Visitor` have the same scope `session-rocket-tests::Visitor`: give one of them"),
     ] {
-        logs::keep();
+        logs::capture();
         let error = Client::untracked(rocket).await.expect_err("the launch is aborted");
         assert!(matches!(error.kind(), RocketError::FailedFairings(_)));
-        assert!(!logs::with(says).is_empty(), "{says}");
+        assert!(!logs::containing(message).is_empty(), "{message}");
     }
 }
 
 #[rocket::async_test]
-async fn two_session_types_live_side_by_side() {
+async fn a_site_can_have_two_session_types() {
     let store = spy();
     let admin = Config::new().cookie_name("admin");
     let client = launch(
@@ -172,15 +173,15 @@ async fn two_session_types_live_side_by_side() {
             .attach(Session::<Admin>::fairing().config(admin).store(store.clone())),
     )
     .await;
-    let answer = Browser::default().send(&client, "/both").await;
-    let lines = answer.all("set-cookie");
+    let response = Browser::default().send(&client, "/both").await;
+    let lines = response.header_values("set-cookie");
     assert_eq!(lines.len(), 2);
-    assert_eq!(answer.all("vary"), ["Cookie"]);
+    assert_eq!(response.header_values("vary"), ["Cookie"]);
     let value = |name: &str| {
         let line = lines.iter().find(|line| line.starts_with(name)).unwrap();
         line.split(['=', ';']).nth(1).unwrap().to_owned()
     };
-    // An id of one type opens no session of the other.
+    // The id of one type is unknown to the other type.
     let swapped = Browser { cookie: Some(format!("sessionid={}; admin={}", value("admin"), value("sessionid"))) };
     assert_eq!(swapped.send(&client, "/show").await.body, "0");
     let right = Browser { cookie: Some(format!("sessionid={}; admin={}", value("sessionid"), value("admin"))) };
@@ -189,7 +190,7 @@ async fn two_session_types_live_side_by_side() {
 
 #[rocket::async_test]
 async fn session_types_with_one_url_share_one_store() {
-    // Of a store that holds one session, the second type's takes the place of the first's.
+    // The store has room for one session, so the session of the second type evicts that of the first.
     let figment = rocket::Config::figment().merge(("log_level", "debug"));
     let figment = ["session", "admin"].iter().fold(figment, |figment, table| {
         figment.merge((format!("{table}.store"), "memory:")).merge((format!("{table}.capacity"), 1))
@@ -205,13 +206,13 @@ async fn session_types_with_one_url_share_one_store() {
 }
 
 #[rocket::async_test]
-async fn a_release_profile_sends_a_secure_host_cookie_and_so_does_its_removal() {
+async fn in_the_release_profile_the_cookie_and_its_removal_are_secure_and_have_the_host_prefix() {
     #[get("/logout")]
     fn logout(session: Session<Visitor>) {
         session.flush();
     }
 
-    logs::keep();
+    logs::capture();
     let figment = rocket::Config::figment().select("release").merge(("log_level", "debug"));
     let figment = figment.merge(("secret_key", "hPRYyVRiMyxpw5sBB1XeCMN1kFsDCqKvBi2QJxBVHQk="));
     let rocket = rocket::custom(figment).mount("/", routes![count, logout]);
@@ -219,8 +220,8 @@ async fn a_release_profile_sends_a_secure_host_cookie_and_so_does_its_removal() 
     let mut browser = Browser::default();
     let set = browser.get(&client, "/count").await;
     let removed = browser.get(&client, "/logout").await;
-    for (answer, age) in [(set, "Max-Age=1451520"), (removed, "Max-Age=0")] {
-        let line = answer.set_cookie().unwrap();
+    for (response, age) in [(set, "Max-Age=1451520"), (removed, "Max-Age=0")] {
+        let line = response.set_cookie().unwrap();
         assert!(line.starts_with("__Host-sessionid="), "{line}");
         for attribute in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/", age] {
             assert!(line.contains(attribute), "{attribute} in {line}");
@@ -230,16 +231,17 @@ async fn a_release_profile_sends_a_secure_host_cookie_and_so_does_its_removal() 
 }
 
 #[rocket::async_test]
-async fn what_a_handler_says_of_caches_and_cookies_is_kept_where_it_can_be() {
-    #[get("/says/<cache>")]
-    fn says(session: Session<Visitor>, cache: &str) -> (ContentType, Says) {
+async fn the_cache_and_cookie_headers_of_a_handler_are_kept_if_they_are_safe() {
+    #[get("/headers/<cache>")]
+    fn with_headers(session: Session<Visitor>, cache: &str) -> (ContentType, OwnHeaders) {
         session.update_count(|count| *count += 1);
-        (ContentType::Plain, Says(cache.to_owned()))
+        (ContentType::Plain, OwnHeaders(cache.to_owned()))
     }
 
-    struct Says(String);
+    /// Sets this `Cache-Control` header, and other headers of the handler.
+    struct OwnHeaders(String);
 
-    impl<'r> rocket::response::Responder<'r, 'static> for Says {
+    impl<'r> rocket::response::Responder<'r, 'static> for OwnHeaders {
         fn respond_to(self, _: &'r Request<'_>) -> rocket::response::Result<'static> {
             Response::build()
                 .header(Header::new("Cache-Control", self.0))
@@ -250,19 +252,19 @@ async fn what_a_handler_says_of_caches_and_cookies_is_kept_where_it_can_be() {
         }
     }
 
-    let client = launch(site(routes![says]).attach(Session::<Visitor>::fairing().store(spy()))).await;
-    for (said, becomes) in [("private", "private"), ("public", "no-store"), ("no-store", "no-store")] {
-        let answer = Browser::default().send(&client, &format!("/says/{said}")).await;
-        assert_eq!(answer.one("cache-control"), Some(becomes));
-        assert_eq!(answer.one("vary"), Some("Accept, cookie"));
-        let lines = answer.all("set-cookie");
+    let client = launch(site(routes![with_headers]).attach(Session::<Visitor>::fairing().store(spy()))).await;
+    for (cache, expected) in [("private", "private"), ("public", "no-store"), ("no-store", "no-store")] {
+        let response = Browser::default().send(&client, &format!("/headers/{cache}")).await;
+        assert_eq!(response.header("cache-control"), Some(expected));
+        assert_eq!(response.header("vary"), Some("Accept, cookie"));
+        let lines = response.header_values("set-cookie");
         assert_eq!((lines.len(), lines[0]), (2, "other=1"));
         assert!(lines[1].starts_with("sessionid=") && !lines[1].contains("forged"));
     }
 }
 
 #[rocket::async_test]
-async fn a_stream_saves_what_it_changes_and_what_it_forgets_is_an_error_with_its_line() {
+async fn a_stream_can_save_its_changes_and_unsaved_changes_are_logged_with_their_line() {
     #[get("/events")]
     fn events(session: Session<Visitor>) -> EventStream![] {
         EventStream! {
@@ -286,27 +288,29 @@ async fn a_stream_saves_what_it_changes_and_what_it_forgets_is_an_error_with_its
     let client = launch(site(routes).attach(Session::<Visitor>::fairing().store(spy()))).await;
     let mut browser = Browser::default();
     browser.get(&client, "/count").await;
-    let answer = browser.get(&client, "/events").await;
-    assert!(answer.body.contains("data:true") && answer.body.contains("Err(TooLate)"), "{}", answer.body);
+    let response = browser.get(&client, "/events").await;
+    assert!(response.body.contains("data:true") && response.body.contains("Err(TooLate)"), "{}", response.body);
     browser.get(&client, "/forgets").await;
     assert_eq!(browser.get(&client, "/show").await.body, "2");
-    let line =
-        logs::with("never saved").into_iter().find(|line| line.contains("edge.rs:")).expect("a line with its place");
+    let line = logs::containing("never saved")
+        .into_iter()
+        .find(|line| line.contains("edge.rs:"))
+        .expect("the log line names the source file");
     assert!(line.starts_with("ERROR session_rocket") && line.contains("call `save().await`"), "{line}");
 }
 
 #[rocket::async_test]
-async fn a_fairing_that_runs_later_reads_the_session_but_cannot_start_one() {
+async fn a_later_fairing_can_read_and_change_a_session_but_not_start_one() {
     let refused = Arc::new(AtomicBool::new(false));
-    let seen = refused.clone();
+    let refused_by_fairing = refused.clone();
     let late = AdHoc::on_response("late", move |request, response| {
-        let seen = seen.clone();
+        let refused = refused_by_fairing.clone();
         Box::pin(async move {
             if let Some(session) = request.guard::<Session<Visitor>>().await.succeeded() {
                 response.set_header(Header::new("X-Count", session.count().to_string()));
                 session.set_count(5);
-                let refused = session.save().await.is_err_and(|e| e.kind() == ErrorKind::TooLate);
-                seen.store(refused, Ordering::SeqCst);
+                let is_too_late = session.save().await.is_err_and(|e| e.kind() == ErrorKind::TooLate);
+                refused.store(is_too_late, Ordering::SeqCst);
             }
         })
     });
@@ -316,15 +320,15 @@ async fn a_fairing_that_runs_later_reads_the_session_but_cannot_start_one() {
     let rocket = site(routes![plain, count]).attach(Session::<Visitor>::fairing().store(spy())).attach(late);
     let client = launch(rocket).await;
     Browser::default().send(&client, "/plain").await;
-    assert!(refused.load(Ordering::SeqCst), "a session that began after the head has no way to the browser");
+    assert!(refused.load(Ordering::SeqCst), "a session was started after the response head, so its cookie was lost");
     let mut browser = Browser::default();
-    assert_eq!(browser.get(&client, "/count").await.one("x-count"), Some("1"));
+    assert_eq!(browser.get(&client, "/count").await.header("x-count"), Some("1"));
     assert!(!refused.load(Ordering::SeqCst));
 }
 
 /// Promise 5.
 #[rocket::async_test]
-async fn no_log_line_at_any_level_holds_an_id_or_a_value() {
+async fn no_log_line_at_any_level_contains_an_id_or_a_value() {
     #[get("/secret")]
     fn secret(session: Session<Visitor>) -> String {
         session.set_secret("correct horse battery staple");
@@ -342,19 +346,19 @@ async fn no_log_line_at_any_level_holds_an_id_or_a_value() {
         launch(site(routes![secret, fails, count]).attach(Session::<Visitor>::fairing().store(store.clone()))).await;
     let mut browser = Browser::default();
     browser.get(&client, "/count").await;
-    let answer = browser.get(&client, "/secret").await;
+    let response = browser.get(&client, "/secret").await;
     assert_eq!(browser.get(&client, "/fails").await.status, Status::UnprocessableEntity);
     store.fail_writes(true);
     browser.get(&client, "/count").await;
     store.fail_loads(true);
     browser.get(&client, "/count").await;
     let id = browser.cookie.unwrap().split_once('=').unwrap().1.to_owned();
-    assert!(!logs::with("cannot save").is_empty() && !logs::with("cannot load").is_empty());
-    assert!(!logs::with("`max_size` is 262144").is_empty());
-    // Rocket itself logs nothing of cookies; whatever it or we log is in here.
-    assert_eq!(logs::with(&id), Vec::<String>::new());
-    assert_eq!(logs::with("battery"), Vec::<String>::new());
-    assert!(!answer.body.contains(&id) && answer.body.contains("Session"));
+    assert!(!logs::containing("cannot save").is_empty() && !logs::containing("cannot load").is_empty());
+    assert!(!logs::containing("`max_size` is 262144").is_empty());
+    // The captured lines include those of Rocket.
+    assert_eq!(logs::containing(&id), Vec::<String>::new());
+    assert_eq!(logs::containing("battery"), Vec::<String>::new());
+    assert!(!response.body.contains(&id) && response.body.contains("Session"));
 }
 
 mod old {
@@ -371,7 +375,7 @@ mod new {
     pub(super) struct Visitor {
         #[session(rename = "name")]
         pub(super) full_name: Option<String>,
-        /// Was a number.
+        /// Was a number in the old release.
         pub(super) level: Option<String>,
         pub(super) visits: u32,
         pub(super) theme: Option<String>,
@@ -414,24 +418,24 @@ async fn an_old_and_a_new_release_serve_one_session_in_turn_and_lose_nothing() {
     assert_eq!(browser.get(&old, "/old/bob").await.body, "Some(\"ada\") 3 3");
     assert_eq!(browser.get(&new, "/new/light").await.body, "Some(\"bob\") None Some(\"dark\") 4");
     assert_eq!(browser.get(&old, "/old/eve").await.body, "Some(\"bob\") 3 5");
-    assert_eq!(logs::with("`Visitor.level` does not decode").len(), 1, "logged once, not per request");
+    assert_eq!(logs::containing("`Visitor.level` does not decode").len(), 1, "logged once, not per request");
 }
 
 #[rocket::async_test]
-async fn a_configuration_that_cannot_work_aborts_the_launch_and_says_what_to_change() {
-    for (key, value, says) in [
+async fn an_invalid_configuration_aborts_the_launch_and_the_log_names_the_setting() {
+    for (key, value, message) in [
         ("sotre", "x".to_owned(), "store"),
         ("same_site", "None".to_owned(), "secure"),
         ("store", "redus://:hunter2@localhost".to_owned(), "unknown store `redus:`; did you mean `redis:`?"),
         ("expiry", "soon".to_owned(), "expiry"),
     ] {
         let figment = rocket::Config::figment().merge(("log_level", "debug")).merge((format!("session.{key}"), value));
-        logs::keep();
+        logs::capture();
         let rocket = rocket::custom(figment).attach(Session::<Visitor>::fairing());
         let error = Client::untracked(rocket).await.expect_err("the launch is aborted");
         assert!(matches!(error.kind(), RocketError::FailedFairings(_)), "{key}");
-        let lines = logs::with("cannot be attached");
-        assert!(lines.iter().any(|line| line.contains(says) && line.contains(key)), "{key}: {lines:?}");
+        let lines = logs::containing("cannot be attached");
+        assert!(lines.iter().any(|line| line.contains(message) && line.contains(key)), "{key}: {lines:?}");
     }
-    assert_eq!(logs::with("hunter2"), Vec::<String>::new());
+    assert_eq!(logs::containing("hunter2"), Vec::<String>::new());
 }

@@ -1,4 +1,4 @@
-//! Sessions written in one format and read in the other, back and forth.
+//! Sessions that are written in one format and read in the other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use session_rocket::{Config, Format, ManualClock, Session};
 use session_rocket_tests::browser::Browser;
 use session_rocket_tests::spy::Spy;
 
-/// Values that the two formats write in different ways.
+/// The two formats encode these variants differently.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Theme {
     Plain,
@@ -32,7 +32,7 @@ struct Visitor {
     user_id: Option<u64>,
 }
 
-/// Another release of it: `count` is a text by now, and some fields are not known yet.
+/// An older release of the session type: `count` is a string, and some fields do not exist yet.
 #[derive(Session)]
 #[session(scope = "session-rocket-tests::Visitor")]
 struct Older {
@@ -95,21 +95,21 @@ fn more(session: Session<Older>, key: &str) -> String {
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// Sites that keep their sessions in one place, one for each format.
-async fn sites(place: &str) -> [Client; 2] {
+/// Launches one site per format, with the same store.
+async fn sites(store: &str) -> [Client; 2] {
     let clock = Arc::new(ManualClock::default());
     let spy = Spy::new(clock.clone());
-    let of = async |format| {
-        let config = Config::new().store(place).secret_keys([KEY]).format(format);
+    let launch = async |format| {
+        let config = Config::new().store(store).secret_keys([KEY]).format(format);
         let mut fairing = Session::<Visitor>::fairing().config(config).clock(clock.clone());
-        if place == "memory:" {
+        if store == "memory:" {
             fairing = fairing.store(spy.clone());
         }
         let figment = rocket::Config::figment().merge(("log_level", "off"));
         let rocket = rocket::custom(figment).attach(fairing).mount("/", routes![fill, show, count, theme, items]);
         Client::untracked(rocket).await.unwrap()
     };
-    [of(Format::Json).await, of(Format::MessagePack).await]
+    [launch(Format::Json).await, launch(Format::MessagePack).await]
 }
 
 const FILLED: &str = "Some(\"rajat 🚀 \\\"\\n\") 7 Some(340282366920938463463374607431768211455) 0.30000000000000004 \
@@ -117,20 +117,20 @@ const FILLED: &str = "Some(\"rajat 🚀 \\\"\\n\") 7 Some(3402823669209384634633
      Some(18446744073709551615)";
 
 #[rocket::async_test]
-async fn a_switch_and_a_switch_back_read_what_was_written() {
-    for place in ["memory:", "cookie+signed:", "cookie+encrypted:"] {
-        let sites = sites(place).await;
+async fn sessions_survive_a_switch_of_the_format_and_back() {
+    for store in ["memory:", "cookie+signed:", "cookie+encrypted:"] {
+        let sites = sites(store).await;
         for (first, second) in [(0, 1), (1, 0), (0, 0), (1, 1)] {
             let mut browser = Browser::default();
             browser.get(&sites[first], "/fill").await;
-            assert_eq!(browser.get(&sites[second], "/show").await.body, FILLED, "{place}");
-            // Each site changes one field and leaves the others as they came.
+            assert_eq!(browser.get(&sites[second], "/show").await.body, FILLED, "{store}");
+            // Each site changes one field and leaves the other fields as they are.
             for (site, count) in [(second, "8"), (first, "9"), (second, "10"), (first, "11")] {
                 assert_eq!(browser.get(&sites[site], "/count").await.body, count);
             }
             let expected = FILLED.replace(" 7 ", " 11 ");
             for site in [first, second] {
-                assert_eq!(browser.get(&sites[site], "/show").await.body, expected, "{place}");
+                assert_eq!(browser.get(&sites[site], "/show").await.body, expected, "{store}");
             }
             for (red, shown) in [(0, "Some(Plain)"), (9, "Some(Tinted(9, 0, 0))")] {
                 browser.get(&sites[second], &format!("/theme/{red}")).await;
@@ -141,7 +141,7 @@ async fn a_switch_and_a_switch_back_read_what_was_written() {
 }
 
 #[rocket::async_test]
-async fn items_are_the_same_in_both() {
+async fn items_are_the_same_in_both_formats() {
     let sites = sites("memory:").await;
     let mut shown = Vec::new();
     for (first, second) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
@@ -156,7 +156,7 @@ async fn items_are_the_same_in_both() {
 }
 
 #[rocket::async_test]
-async fn releases_with_other_fields_and_formats_serve_side_by_side() {
+async fn releases_with_different_fields_and_formats_serve_side_by_side() {
     let clock = Arc::new(ManualClock::default());
     let spy = Spy::new(clock.clone());
     for (new, old) in [
@@ -172,13 +172,13 @@ async fn releases_with_other_fields_and_formats_serve_side_by_side() {
         let (newer, older) = (Client::untracked(newer).await.unwrap(), Client::untracked(older).await.unwrap());
         let mut browser = Browser::default();
         browser.get(&newer, "/fill").await;
-        // The older one cannot read `count`, does not know seven fields, and keeps them all.
+        // The older release cannot read `count` and does not know seven fields, but keeps them all.
         assert_eq!(browser.get(&older, "/rename/ada").await.body, "None 7");
         let extra = browser.get(&older, "/more/colour").await.body;
         assert!(extra.contains("\"colour\":{\"deep\":[1,null,\"x\"]}") && extra.contains("\"ratio\""), "{extra}");
         let shown = browser.get(&newer, "/show").await.body;
         let expected = FILLED.replace("rajat 🚀 \\\"\\n", "ada");
-        // Even a number that JSON values have no room for: what is beside the changed key stays as it was written.
+        // Unchanged fields keep their bytes, even a number that JSON values cannot represent.
         assert_eq!(shown, expected, "{new:?} {old:?}");
         assert_eq!(browser.get(&newer, "/count").await.body, "8");
         assert!(browser.get(&older, "/more/size").await.body.contains("\"colour\":{\"deep\":[1,null,\"x\"]}"));

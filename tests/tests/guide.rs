@@ -1,4 +1,4 @@
-//! What the guide says about tests of an application, with a configuration that names the site's own store.
+//! Checks the guide's advice about tests of an application whose configuration names a store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn index(session: Session<Visitor>) -> String {
     session.num_visits().to_string()
 }
 
-/// An application, and the SQLite file that its `Rocket.toml` names.
+/// An application with the SQLite file that its `Rocket.toml` names.
 struct Site {
     folder: TempDir,
     settings: Figment,
@@ -32,8 +32,8 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        logs::keep();
-        let folder = tempfile::tempdir().expect("a folder for the database");
+        logs::capture();
+        let folder = tempfile::tempdir().expect("a folder can be created");
         let url = format!("sqlite://{}", folder.path().join("sessions.db").display());
         let settings = Figment::from(rocket::Config::figment()).merge(("log_level", "off"));
         Self { folder, settings: settings.merge(("session.store", url)) }
@@ -43,27 +43,27 @@ impl Site {
         self.folder.path().join("sessions.db")
     }
 
-    /// The application as it is launched.
+    /// Builds the application as its `main` does.
     fn rocket(&self) -> Rocket<Build> {
         let sessions = Session::<Visitor>::fairing().config(Config::new().cookie_name("school"));
         rocket::custom(&self.settings).attach(sessions).mount("/", routes![index])
     }
 }
 
-/// The fairing of the guide's tests.
+/// The fairing that the guide uses in tests.
 fn sessions_in_memory(clock: &Arc<ManualClock>) -> SessionFairing<Visitor> {
     Session::<Visitor>::fairing().store(MemoryStore::new(1000, clock.clone())).clock(clock.clone())
 }
 
 fn visit(client: &Client) -> String {
-    client.get("/").dispatch().into_string().expect("the page has a text")
+    client.get("/").dispatch().into_string().expect("the page is text")
 }
 
 #[test]
-fn a_test_with_a_store_given_in_code_never_opens_the_store_of_rocket_toml() {
+fn a_store_that_is_set_in_code_replaces_the_store_of_rocket_toml() {
     let site = Site::new();
     let clock = Arc::new(ManualClock::default());
-    // Of two fairings for one session type, Rocket keeps the one that is attached last.
+    // If two fairings have the same session type, Rocket keeps the one that is attached last.
     let client = Client::tracked(site.rocket().attach(sessions_in_memory(&clock))).expect("the site launches");
     assert_eq!([visit(&client), visit(&client)], ["1", "2"]);
     clock.advance(Duration::from_secs(15 * 86_400));
@@ -72,7 +72,7 @@ fn a_test_with_a_store_given_in_code_never_opens_the_store_of_rocket_toml() {
 }
 
 #[test]
-fn a_store_url_given_in_code_gives_way_to_rocket_toml() {
+fn rocket_toml_overrides_a_store_url_that_is_set_in_code() {
     let site = Site::new();
     let sessions = Session::<Visitor>::fairing().config(Config::new().store("memory:"));
     let client = Client::tracked(site.rocket().attach(sessions)).expect("the site launches");
@@ -84,7 +84,7 @@ fn a_store_url_given_in_code_gives_way_to_rocket_toml() {
 fn a_test_can_switch_off_the_cache_of_rocket_toml() {
     let clock = Arc::new(ManualClock::default());
     let mut site = Site::new();
-    // Nothing listens at this port, so a launch with this cache logs a warning.
+    // No server listens on this port, so a launch with this cache logs a warning.
     site.settings = site.settings.merge(("session.cache", "redis://127.0.0.1:1"));
     let no_cache = Serialized::global("session.cache", None::<String>);
     for (switched_off, warnings) in [(true, 0), (false, 1)] {
@@ -97,6 +97,6 @@ fn a_test_can_switch_off_the_cache_of_rocket_toml() {
         };
         let client = Client::tracked(rocket.attach(sessions_in_memory(&clock))).expect("the site launches");
         assert_eq!(visit(&client), "1");
-        assert_eq!(logs::with("cannot open `cache`").len(), warnings);
+        assert_eq!(logs::containing("cannot open `cache`").len(), warnings);
     }
 }

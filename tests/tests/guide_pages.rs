@@ -1,4 +1,4 @@
-//! The compiler errors, log lines and generated code that the guide shows, compared with the real ones.
+//! Compares the compiler errors, log lines and generated code in the guide with the real ones.
 
 use std::fs;
 use std::path::Path;
@@ -14,34 +14,38 @@ const GENERATED_CODE: &str = include_str!("../../session-rocket/src/guide/genera
 const EXPANSION: &str =
     include_str!("../../session-derive/src/expand/snapshots/session_derive__expand__tests__a_plain_struct.snap");
 
-/// The blocks of a page that are not programs.
+/// Returns the `text` blocks of a page.
 fn text_blocks(page: &str) -> impl Iterator<Item = &str> {
     page.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next())
 }
 
-/// The lines of every compile error that a test of the derive expects.
+/// Returns all lines of the compile errors that the derive's tests expect.
 fn compile_errors() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui");
-    let paths = fs::read_dir(folder).expect("the compile-fail tests").map(|entry| entry.expect("an entry").path());
+    let paths = fs::read_dir(folder)
+        .expect("the folder of the compile-fail tests can be read")
+        .map(|entry| entry.expect("the entry can be read").path());
     let errors = paths.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
     errors
-        .flat_map(|path| fs::read_to_string(path).expect("a text").lines().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|path| {
+            fs::read_to_string(path).expect("the file is text").lines().map(str::to_owned).collect::<Vec<_>>()
+        })
         .collect()
 }
 
 #[test]
-fn the_compile_errors_in_the_guide_are_those_of_the_compiler() {
+fn the_compile_errors_in_the_guide_are_real() {
     let errors = compile_errors();
     let shown: Vec<_> = text_blocks(TROUBLESHOOTING).map(str::trim).filter(|text| text.starts_with("error")).collect();
     assert!(shown.len() > 10, "the page shows {} errors", shown.len());
     for text in shown {
-        let is_it = |line: &String| text.strip_suffix('…').map_or(line == text, |start| line.starts_with(start));
-        assert!(errors.iter().any(is_it), "no compile-fail test has this error: {text}");
+        let matches = |line: &String| text.strip_suffix('…').map_or(line == text, |start| line.starts_with(start));
+        assert!(errors.iter().any(matches), "no compile-fail test has this error: {text}");
     }
 }
 
 #[test]
-fn the_generated_code_in_the_guide_is_what_the_derive_generates() {
+fn the_generated_code_in_the_guide_is_real() {
     let (input, generated): (Vec<_>, Vec<_>) =
         text_blocks(GENERATED_CODE).partition(|block| block.starts_with("#[derive(Session)]"));
     assert_eq!((input.len(), generated.len()), (1, 3));
@@ -61,14 +65,14 @@ fn index(session: Session<Visitor>) -> String {
 }
 
 #[test]
-fn the_log_line_about_a_missing_fairing_is_in_the_guide() {
-    logs::keep();
+fn the_log_line_about_a_missing_fairing_in_the_guide_is_real() {
+    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let rocket = rocket::custom(figment).mount("/", routes![index]);
     let error = Client::untracked(rocket).expect_err("the launch is aborted");
-    // Rocket's error panics unless somebody looks at it.
+    // Rocket's error panics when it is dropped, unless its kind was read.
     assert!(matches!(error.kind(), ErrorKind::SentinelAborts(_)));
-    let [line] = &logs::with("its fairing is not attached")[..] else { panic!("one line") };
-    let (_, text) = line.split_once("session_rocket ").expect("a target");
+    let [line] = &logs::containing("its fairing is not attached")[..] else { panic!("expected one log line") };
+    let (_, text) = line.split_once("session_rocket ").expect("the line has a target");
     assert!(text_blocks(TROUBLESHOOTING).any(|block| block.trim() == text), "{text}");
 }

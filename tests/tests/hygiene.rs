@@ -1,20 +1,20 @@
-//! The derive's output names nothing that the user's crate could have renamed, shadowed or switched off.
+//! The code that the derive generates does not depend on names that the user's crate can rename, shadow or disable.
 //!
-//! There is no prelude here, the library has another name, and its own name is that of another crate: a path that is
-//! not absolute, or not the one the user gave, does not compile.
+//! This crate has no prelude, the library has another name, and the library's usual name belongs to another crate. So
+//! generated code compiles only if its paths are absolute and begin with the path that the user gave.
 #![no_implicit_prelude]
 
 extern crate core as session_rocket;
 extern crate session_rocket as renamed;
 
-// The harness and the attributes of this test.
+// Needed by the test harness and the attributes of this test.
 use ::core::prelude::v1::{derive, test};
 
-/// By path, without a `use`; and the user's own type has the derive's name.
+/// Uses the derive by its path. The user's own type has the same name as the derive.
 #[derive(renamed::Session)]
 #[session(crate = renamed)]
 struct Session {
-    /// All kinds of field, `std`'s types by their full paths.
+    /// The struct has all kinds of fields, and names the types of `std` by their full paths.
     name: ::core::option::Option<::std::string::String>,
     #[session(default = "Guest")]
     username: ::std::string::String,
@@ -33,7 +33,7 @@ struct Session {
     rest: ::serde_json::Map<::std::string::String, ::serde_json::Value>,
 }
 
-/// As serde calls it: the value by reference.
+/// serde passes the value by reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 mod as_text {
     use ::core::result::Result;
@@ -49,7 +49,7 @@ mod as_text {
     }
 }
 
-/// Names that the expansion uses too, as the user's own.
+/// The user defines names that the generated code also uses.
 mod shadows {
     #![allow(dead_code, non_camel_case_types)]
 
@@ -70,7 +70,7 @@ mod shadows {
     pub mod std {}
     pub mod session_rocket {}
 
-    /// The name of the closures' type parameter, as a field's type.
+    /// A field type with the name of the type parameter of generated methods.
     #[derive(::core::clone::Clone, ::core::default::Default, ::serde::Serialize, ::serde::Deserialize)]
     pub struct R;
 
@@ -88,12 +88,12 @@ mod shadows {
         pub new: u8,
     }
 
-    pub fn named(fields: &Accessors) -> R {
+    pub fn reset_r(fields: &Accessors) -> R {
         fields.update_r(|_| R)
     }
 }
 
-fn uses(session: &renamed::Session<Session>, visitor: &renamed::Session<shadows::Visitor>) {
+fn use_accessors(session: &renamed::Session<Session>, visitor: &renamed::Session<shadows::Visitor>) {
     session.set_name("rajat");
     let _: ::core::option::Option<::std::string::String> = session.name();
     let _: ::std::string::String = session.username();
@@ -101,13 +101,13 @@ fn uses(session: &renamed::Session<Session>, visitor: &renamed::Session<shadows:
     let _: usize = session.with_rest(::serde_json::Map::len);
     session.set_grade(2);
     let _: ::core::option::Option<u8> = session.get().scratch;
-    let _ = shadows::named(visitor);
+    let _ = shadows::reset_r(visitor);
     visitor.set_new(visitor.state());
 }
 
 #[test]
-fn it_compiles() {
-    let _ = uses;
-    let data = <Session as renamed::SessionData>::NAME;
-    ::std::assert_eq!(data, "Session");
+fn the_generated_code_compiles() {
+    let _ = use_accessors;
+    let name = <Session as renamed::SessionData>::NAME;
+    ::std::assert_eq!(name, "Session");
 }

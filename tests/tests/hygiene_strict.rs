@@ -1,4 +1,4 @@
-//! The derive's output in a crate that takes no warnings: everything is documented, and clippy is at its strictest.
+//! The code that the derive generates causes no warnings in a crate that denies missing docs and most clippy lints.
 #![deny(warnings, missing_docs, missing_debug_implementations, unused_qualifications, unreachable_pub)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery)]
 
@@ -6,14 +6,14 @@ use std::fmt;
 
 use session_rocket::Session;
 
-/// A private struct with fields nobody uses.
+/// A private struct with unused fields.
 #[derive(Session)]
 struct Unused {
     name: Option<String>,
     visits: u32,
 }
 
-/// A public one, with names that lints have opinions about.
+/// A public struct with field names that lints check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, Session)]
 #[allow(unreachable_pub)]
 pub struct Remembered {
@@ -43,7 +43,7 @@ pub struct Remembered {
     scratch: u8,
 }
 
-// serde's interface, and two lints that ask for opposite visibilities.
+// serde passes the value by reference, and two lints ask for opposite visibilities.
 #[allow(clippy::trivially_copy_pass_by_ref, clippy::redundant_pub_crate)]
 mod as_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

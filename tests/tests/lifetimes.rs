@@ -1,4 +1,4 @@
-//! How long sessions live, over Rocket, with a clock that the tests move.
+//! How long sessions live, tested through Rocket with a manual clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn style(session: Session<Visitor>) -> RawCss<String> {
     RawCss(format!("/* {} */", session.cat().unwrap_or_default()))
 }
 
-/// A page that caches may keep.
+/// A page that caches may store.
 #[get("/public")]
 fn public(session: Session<Visitor>) -> &'static str {
     let _ = session.cat();
@@ -102,7 +102,7 @@ fn text(client: &Client, path: &'static str, cookie: &str) -> String {
 }
 
 #[test]
-fn a_page_can_tell_how_long_the_session_still_lives() {
+fn a_handler_can_read_how_long_the_session_is_still_valid() {
     let clock = Arc::default();
     let client = site(Config::new().expiry(30 * MINUTE), &clock);
     let id = cookie(&get(&client, "/cat", "")).expect("a new session has a cookie");
@@ -127,7 +127,7 @@ fn a_value_set_again_renews_the_session() {
 }
 
 #[test]
-fn a_remembered_login_outlives_the_configured_limit() {
+fn a_session_can_set_its_own_limits_beyond_the_configured_ones() {
     let clock = Arc::default();
     let client = site(Config::new().expiry(30 * MINUTE).max_lifetime(8 * HOUR), &clock);
     let ordinary = cookie(&get(&client, "/login", "")).expect("a login has a cookie");
@@ -138,7 +138,7 @@ fn a_remembered_login_outlives_the_configured_limit() {
 }
 
 #[test]
-fn limits_lowered_at_a_restart_hold_for_stored_sessions() {
+fn limits_that_are_lowered_at_a_restart_apply_to_stored_sessions() {
     let lowered =
         [Config::new().max_lifetime(14 * DAY).expiry(HOUR), Config::new().expiry(2 * HOUR).max_lifetime(2 * HOUR)];
     for config in lowered {
@@ -157,7 +157,7 @@ fn limits_lowered_at_a_restart_hold_for_stored_sessions() {
 }
 
 #[test]
-fn limits_lowered_at_a_restart_hold_for_sealed_sessions() {
+fn limits_that_are_lowered_at_a_restart_apply_to_sealed_sessions() {
     let clock = Arc::<ManualClock>::default();
     let key = "a1".repeat(32);
     let sealed = |config: Config| {
@@ -174,7 +174,7 @@ fn limits_lowered_at_a_restart_hold_for_sealed_sessions() {
 }
 
 #[test]
-fn a_session_without_identity_may_live_shorter() {
+fn a_session_without_identity_can_have_a_shorter_expiry() {
     let clock = Arc::default();
     let client = site(Config::new().anonymous_expiry(HOUR), &clock);
     let nobody = cookie(&get(&client, "/cat", "")).expect("a new session has a cookie");
@@ -202,7 +202,7 @@ fn files_and_parts_of_pages_renew_nothing_and_stay_cacheable() {
     let clock = Arc::default();
     let client = site(Config::new().refresh(Refresh::Always), &clock);
     let id = cookie(&get(&client, "/cat", "")).expect("a new session has a cookie");
-    // By now any page renews the session, cookie included.
+    // From now on, every page renews the session and its cookie.
     clock.advance(7 * DAY);
     let parts = ["/static/main.rs", "/style"].map(|path| (path, "style"));
     for (path, destination) in parts.into_iter().chain([("/public", "document")]) {
@@ -211,7 +211,7 @@ fn files_and_parts_of_pages_renew_nothing_and_stay_cacheable() {
         assert_eq!(cookie(&response), None, "{path}");
         assert_ne!(response.headers().get_one("Cache-Control"), Some("no-store"), "{path}");
     }
-    assert!(text(&client, "/left", &id).starts_with("604800 "), "a part has renewed the session");
-    // The page that asked has renewed it.
+    assert!(text(&client, "/left", &id).starts_with("604800 "), "a subresource renewed the session");
+    // The previous request, for a page, renewed the session.
     assert!(text(&client, "/left", &id).starts_with("1209600 "));
 }

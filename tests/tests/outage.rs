@@ -1,5 +1,5 @@
-//! A site whose SQLite database is locked, gone or damaged answers 503. After a lock or mended damage the site works again;
-//! a file that was moved takes a restart.
+//! A site whose SQLite database is locked, missing or damaged responds with 503. The site works again when the lock is
+//! released or the damage is repaired. If the file was moved, the site needs a restart.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use rocket::{get, routes};
 use session_rocket::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
 use session_rocket::sqlx::{self, ConnectOptions};
 use session_rocket::{Config, Session};
-use session_rocket_tests::browser::{Answer, Browser};
+use session_rocket_tests::browser::{Browser, Response};
 use session_rocket_tests::logs;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,13 +32,14 @@ fn show(session: Session<Visitor>) -> String {
 }
 
 async fn site(database: &Path) -> Client {
-    // Before the first Rocket, which would log by itself; and after, for it sets how much is logged.
-    logs::keep();
+    // Called before the first Rocket, which would install its own logger, and again after it, because Rocket sets the
+    // log level.
+    logs::capture();
     let config = Config::new().store(format!("sqlite://{}", database.display())).timeout(TIMEOUT);
     let rocket =
         rocket::custom(rocket::Config::figment().merge(("log_level", "normal"))).mount("/", routes![count, show]);
     let client = Client::untracked(rocket.attach(Session::<Visitor>::fairing().config(config))).await;
-    logs::keep();
+    logs::capture();
     client.expect("the site launches")
 }
 
@@ -46,14 +47,19 @@ async fn connect(database: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(database).connect().await.expect("the database opens")
 }
 
-/// What a visitor sees while nothing can be saved, or read.
-fn assert_unavailable(answer: &Answer, what: &str) {
-    assert_eq!((answer.status, answer.set_cookie()), (Status::ServiceUnavailable, None), "{what}: {}", answer.body);
-    assert_eq!(answer.one("retry-after"), Some("5"));
+/// Asserts that the response is a 503 without a cookie.
+fn assert_unavailable(response: &Response, what: &str) {
+    assert_eq!(
+        (response.status, response.set_cookie()),
+        (Status::ServiceUnavailable, None),
+        "{what}: {}",
+        response.body
+    );
+    assert_eq!(response.header("retry-after"), Some("5"));
 }
 
 #[rocket::async_test]
-async fn while_another_process_holds_the_lock_a_save_is_503_within_the_timeout() {
+async fn while_another_process_has_the_write_lock_a_save_is_503_within_the_timeout() {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("sessions.db");
     let client = site(&database).await;
@@ -63,42 +69,42 @@ async fn while_another_process_holds_the_lock_a_save_is_503_within_the_timeout()
     let mut other = connect(&database).await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let started = Instant::now();
-    let answer = browser.send(&client, "/count").await;
+    let response = browser.send(&client, "/count").await;
     assert!(started.elapsed() < TIMEOUT * 2, "{:?}", started.elapsed());
-    assert_unavailable(&answer, "a save under a lock");
+    assert_unavailable(&response, "a save under a lock");
     assert_unavailable(&Browser::default().send(&client, "/count").await, "a new session under a lock");
     assert_eq!(browser.get(&client, "/show").await.body, "1", "readers do not wait for writers");
-    assert!(!logs::with("cannot save a session of type `Visitor`").is_empty());
+    assert!(!logs::containing("cannot save a session of type `Visitor`").is_empty());
 
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
-    assert_eq!(browser.get(&client, "/count").await.body, "2", "the refused increment did not come after all");
+    assert_eq!(browser.get(&client, "/count").await.body, "2", "a refused increment was saved later");
 }
 
 #[rocket::async_test]
-async fn while_the_directory_is_gone_everything_is_503() {
+async fn while_the_directory_is_missing_every_request_is_503() {
     let directory = tempfile::tempdir().unwrap();
-    let home = directory.path().join("home");
-    std::fs::create_dir(&home).unwrap();
-    let client = site(&home.join("sessions.db")).await;
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let client = site(&data.join("sessions.db")).await;
     let mut browser = Browser::default();
     browser.get(&client, "/count").await;
 
-    let away = directory.path().join("away");
-    std::fs::rename(&home, &away).unwrap();
+    let moved = directory.path().join("moved");
+    std::fs::rename(&data, &moved).unwrap();
     for path in ["/count", "/show"] {
         assert_unavailable(&browser.send(&client, path).await, path);
     }
     assert_unavailable(&Browser::default().send(&client, "/count").await, "a new session");
-    std::fs::rename(&away, &home).unwrap();
+    std::fs::rename(&moved, &data).unwrap();
     assert_unavailable(&browser.send(&client, "/count").await, "before a restart");
-    assert!(!logs::with("restart the site").is_empty());
+    assert!(!logs::containing("restart the site").is_empty());
     drop(client);
-    let client = site(&home.join("sessions.db")).await;
-    assert_eq!(browser.get(&client, "/count").await.body, "2", "the refused increments did not come after all");
+    let client = site(&data.join("sessions.db")).await;
+    assert_eq!(browser.get(&client, "/count").await.body, "2", "a refused increment was saved later");
 }
 
 #[rocket::async_test]
-async fn while_the_database_is_damaged_everything_is_503() {
+async fn while_the_database_is_damaged_every_request_is_503() {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("sessions.db");
     let client = site(&database).await;
@@ -106,21 +112,21 @@ async fn while_the_database_is_damaged_everything_is_503() {
     browser.get(&client, "/count").await;
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connect(&database).await).await.unwrap();
 
-    let sound = std::fs::read(&database).unwrap();
-    std::fs::write(&database, vec![0x5a; sound.len()]).unwrap();
+    let original = std::fs::read(&database).unwrap();
+    std::fs::write(&database, vec![0x5a; original.len()]).unwrap();
     for path in ["/count", "/show"] {
         assert_unavailable(&browser.send(&client, path).await, path);
     }
-    std::fs::write(&database, sound).unwrap();
+    std::fs::write(&database, original).unwrap();
     assert_eq!(browser.get(&client, "/count").await.body, "2");
 }
 
 #[rocket::async_test]
-async fn an_applications_pool_serves_and_recovers() {
+async fn sessions_in_an_applications_pool_work_again_after_the_application_releases_the_lock() {
     let directory = tempfile::tempdir().unwrap();
     let options = SqliteConnectOptions::new().filename(directory.path().join("app.db")).create_if_missing(true);
     let pool = SqlitePool::connect_with(options.busy_timeout(TIMEOUT / 10)).await.unwrap();
-    logs::keep();
+    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "normal")).merge(("session.timeout", "1 s"));
     let fairing = Session::<Visitor>::fairing().pool(pool.clone());
     let rocket = rocket::custom(figment).mount("/", routes![count, show]).attach(fairing);
@@ -130,7 +136,7 @@ async fn an_applications_pool_serves_and_recovers() {
 
     let mut application = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
     sqlx::query("CREATE TABLE of_the_application (x)").execute(&mut *application).await.unwrap();
-    assert_unavailable(&browser.send(&client, "/count").await, "the application holds the lock");
+    assert_unavailable(&browser.send(&client, "/count").await, "the application has the write lock");
     application.commit().await.unwrap();
     assert_eq!(browser.get(&client, "/count").await.body, "2");
 }

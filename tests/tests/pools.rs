@@ -1,4 +1,4 @@
-//! Sessions in the database of an application's pool.
+//! Sessions in the database of an application's connection pool.
 #![cfg(unix)]
 
 use std::any::Any;
@@ -19,8 +19,9 @@ use session_rocket::{Config, Result, Session, SessionFairing};
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::{MySql, Postgres};
 
-/// The connections of the application's pool, and how many requests come at once.
+/// The size of the application's pool.
 const CONNECTIONS: u32 = 3;
+/// The number of concurrent requests.
 const REQUESTS: usize = 8;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,28 +31,28 @@ struct Visitor {
     count: u32,
 }
 
-/// Lends a connection of the application's pool, whatever its database is.
-struct Lender(Box<dyn Fn() -> BoxFuture<'static, Box<dyn Any + Send>> + Send + Sync>);
+/// Takes a connection from the application's pool, for any database.
+struct AcquireConnection(Box<dyn Fn() -> BoxFuture<'static, Box<dyn Any + Send>> + Send + Sync>);
 
-impl Lender {
+impl AcquireConnection {
     fn of<DB: Database>(pool: Pool<DB>) -> Self {
         Self(Box::new(move || {
             let acquired = pool.acquire();
-            Box::pin(async { Box::new(acquired.await.expect("a free connection")) as _ })
+            Box::pin(async { Box::new(acquired.await.expect("a connection is free")) as _ })
         }))
     }
 }
 
-/// A connection of the application's pool, held until the handler returns.
-struct Db(#[expect(dead_code, reason = "it is held, not used")] Box<dyn Any + Send>);
+/// A connection of the application's pool. The handler keeps it until it returns.
+struct Db(#[expect(dead_code, reason = "the connection is only kept")] Box<dyn Any + Send>);
 
 #[rocket::async_trait]
 impl<'r> FromRequest<'r> for Db {
     type Error = ();
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
-        let lender = request.guard::<&State<Lender>>().await.expect("a managed lender");
-        Outcome::Success(Db((lender.0)().await))
+        let acquire = request.guard::<&State<AcquireConnection>>().await.expect("the site manages this state");
+        Outcome::Success(Db((acquire.0)().await))
     }
 }
 
@@ -85,7 +86,7 @@ async fn session_db_save(session: Session<Visitor>, _db: Db) -> Result<()> {
 
 async fn launch<DB: Database>(pool: &Pool<DB>, fairing: SessionFairing<Visitor>) -> Client {
     let rocket = rocket::custom(rocket::Config::figment().merge(("log_level", "off")))
-        .manage(Lender::of(pool.clone()))
+        .manage(AcquireConnection::of(pool.clone()))
         .mount("/", routes![count, db_session, session_db, db_session_save, session_db_save])
         .attach(fairing);
     Client::untracked(rocket).await.expect("the site launches")
@@ -98,25 +99,26 @@ fn fairing() -> SessionFairing<Visitor> {
 /// Starts a session and returns its cookie.
 async fn visit(client: &Client) -> Header<'static> {
     let response = client.get("/count").dispatch().await;
-    let cookie = response.headers().get_one("set-cookie").expect("a session cookie");
-    Header::new("Cookie", cookie.split(';').next().expect("a pair").to_owned())
+    let cookie = response.headers().get_one("set-cookie").expect("the response sets a session cookie");
+    Header::new("Cookie", cookie.split(';').next().expect("`split` returns at least one part").to_owned())
 }
 
-/// Sends many requests at once and returns their status codes.
-async fn at_once(client: &Client, path: &'static str, cookie: &Header<'static>) -> Vec<u16> {
+/// Sends [`REQUESTS`] concurrent requests and returns their status codes.
+async fn send_concurrently(client: &Client, path: &'static str, cookie: &Header<'static>) -> Vec<u16> {
     let request = || async { client.get(path).header(cookie.clone()).dispatch().await.status().code };
     join_all((0..REQUESTS).map(|_| request())).await
 }
 
-/// More requests than the pool has connections, each of which holds one while its session loads and is saved.
-async fn handlers_may_hold_a_connection<DB: Database>(pool: Pool<DB>)
+/// Sends more requests than the pool has connections. Each handler keeps a connection while its session is loaded and
+/// saved.
+async fn assert_handlers_can_keep_a_connection<DB: Database>(pool: Pool<DB>)
 where
     Pool<DB>: IntoPool,
 {
     let client = launch(&pool, fairing().pool(pool.clone())).await;
     for path in ["/db-session", "/session-db", "/db-session-save", "/session-db-save"] {
         let cookie = visit(&client).await;
-        assert_eq!(at_once(&client, path, &cookie).await, [200; REQUESTS], "{path}");
+        assert_eq!(send_concurrently(&client, path, &cookie).await, [200; REQUESTS], "{path}");
         let counted = client.get("/count").header(cookie).dispatch().await.into_string().await;
         assert_eq!(counted, Some((REQUESTS + 2).to_string()), "{path}");
     }
@@ -131,75 +133,83 @@ fn file(path: &Path) -> SqliteConnectOptions {
 }
 
 #[rocket::async_test]
-async fn handlers_that_hold_a_connection_do_not_starve_their_sessions_in_sqlite() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn handlers_that_keep_a_connection_can_load_and_save_their_sessions() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     for mode in [SqliteJournalMode::Delete, SqliteJournalMode::Wal] {
         let connect = file(&directory.path().join("application.db")).journal_mode(mode);
-        handlers_may_hold_a_connection(pool_options::<Sqlite>().connect_with(connect).await.expect("a pool")).await;
+        assert_handlers_can_keep_a_connection(
+            pool_options::<Sqlite>().connect_with(connect).await.expect("the pool opens"),
+        )
+        .await;
     }
 }
 
 #[rocket::async_test]
-async fn a_pool_of_two_serves_six_requests_at_once() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn eight_concurrent_requests_can_share_a_pool_of_two_connections() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let options = SqlitePoolOptions::new().max_connections(2);
-    let pool = options.connect_with(file(&directory.path().join("application.db"))).await.expect("a pool");
-    handlers_may_hold_a_connection(pool).await;
+    let pool = options.connect_with(file(&directory.path().join("application.db"))).await.expect("the pool opens");
+    assert_handlers_can_keep_a_connection(pool).await;
 }
 
 #[rocket::async_test]
-async fn the_journal_mode_of_an_application_stays() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn the_journal_mode_of_an_application_is_not_changed() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     for mode in ["delete", "wal"] {
         let path = directory.path().join(format!("{mode}.db"));
         let connect = file(&path).pragma("journal_mode", mode);
-        let pool = SqlitePool::connect_with(connect).await.expect("a pool");
+        let pool = SqlitePool::connect_with(connect).await.expect("the pool opens");
         let client = launch(&pool, fairing().pool(pool.clone())).await;
         visit(&client).await;
-        let found: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await.expect("a mode");
-        assert_eq!(found, mode);
-        // Without a connection that sets the mode.
-        let mut other = SqliteConnectOptions::new().filename(&path).connect().await.expect("a connection");
-        let found: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut other).await.expect("a mode");
-        assert_eq!(found, mode);
+        let actual: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await.expect("the mode can be set");
+        assert_eq!(actual, mode);
+        // This connection does not set the mode, so it reads the mode of the file.
+        let mut other = SqliteConnectOptions::new().filename(&path).connect().await.expect("a connection is free");
+        let actual: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut other).await.expect("the mode can be set");
+        assert_eq!(actual, mode);
     }
 }
 
-async fn sessions<'e>(database: impl Executor<'e, Database = Sqlite>) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM rocket_session").fetch_one(database).await.expect("a session table")
+async fn count_sessions<'e>(database: impl Executor<'e, Database = Sqlite>) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM rocket_session")
+        .fetch_one(database)
+        .await
+        .expect("the session table exists")
 }
 
 #[rocket::async_test]
-async fn a_pool_in_memory_is_shared() {
+async fn a_pool_of_a_database_in_memory_is_shared() {
     let private = SqlitePoolOptions::new().max_connections(1).connect_with(SqliteConnectOptions::new());
     let cached = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:");
     for pool in [private.await, cached.await] {
-        let pool = pool.expect("a pool");
+        let pool = pool.expect("the pool opens");
         let client = launch(&pool, fairing().pool(pool.clone())).await;
         visit(&client).await;
-        assert_eq!(sessions(&pool).await, 1);
+        assert_eq!(count_sessions(&pool).await, 1);
     }
 }
 
-/// SQLite takes a name that begins with `file:` for a URI, which may name a file or a database in memory.
+/// SQLite treats a name that begins with `file:` as a URI.
 #[rocket::async_test]
-async fn a_uri_names_a_file_or_a_database_in_memory() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn a_uri_can_name_a_file_or_a_database_in_memory() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let path = directory.path().join("application.db");
     for name in [format!("file:{}", path.display()), "file:named?mode=memory&cache=shared".to_owned()] {
-        let pool = pool_options::<Sqlite>().connect_with(file(Path::new(&name))).await.expect("a pool");
+        let pool = pool_options::<Sqlite>().connect_with(file(Path::new(&name))).await.expect("the pool opens");
         let client = launch(&pool, fairing().pool(pool.clone())).await;
         visit(&client).await;
-        assert_eq!(sessions(&pool).await, 1, "{name}");
+        assert_eq!(count_sessions(&pool).await, 1, "{name}");
     }
     assert!(path.is_file());
 }
 
 #[rocket::async_test]
-async fn a_shared_pool_lends_its_connections() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn a_shared_pool_is_used_for_all_session_queries() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let connect = file(&directory.path().join("application.db"));
-    // What only a connection that ran the hook has.
+    // Only the connections of the pool run this hook.
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
         .after_connect(|connection, _| {
@@ -207,71 +217,72 @@ async fn a_shared_pool_lends_its_connections() {
         })
         .connect_with(connect)
         .await
-        .expect("a pool");
+        .expect("the pool opens");
     let client = launch(&pool, fairing().shared_pool(pool.clone())).await;
     visit(&client).await;
-    assert_eq!((sessions(&pool).await, pool.size()), (1, 1));
+    assert_eq!((count_sessions(&pool).await, pool.size()), (1, 1));
 }
 
 #[rocket::async_test]
-async fn a_launch_does_not_wait_for_a_shared_pool_without_a_free_connection() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn a_launch_fails_in_time_if_a_shared_pool_has_no_free_connection() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let options = SqlitePoolOptions::new().max_connections(1);
-    let pool = options.connect_with(file(&directory.path().join("application.db"))).await.expect("a pool");
-    let held = pool.acquire().await.expect("a connection");
+    let pool = options.connect_with(file(&directory.path().join("application.db"))).await.expect("the pool opens");
+    let connection = pool.acquire().await.expect("a connection is free");
     let fairing = Session::<Visitor>::fairing().config(Config::new().timeout(Duration::from_millis(300)));
     let started = Instant::now();
     let rocket = rocket::custom(rocket::Config::figment().merge(("log_level", "off")));
-    let error = rocket.attach(fairing.shared_pool(pool.clone())).ignite().await.expect_err("a launch that fails");
+    let error = rocket.attach(fairing.shared_pool(pool.clone())).ignite().await.expect_err("the launch fails");
     assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)), "{error}");
     assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
-    drop(held);
+    drop(connection);
 }
 
-/// A pool whose hook sets the schema of unqualified names.
-async fn in_schema(server: &Postgres) -> PgPool {
+/// Opens a pool whose hook sets the schema of unqualified names.
+async fn pool_with_schema(server: &Postgres) -> PgPool {
     server.run("CREATE SCHEMA IF NOT EXISTS app").await;
     let options = PgPoolOptions::new().max_connections(2).after_connect(|connection, _| {
         Box::pin(async { connection.execute("SET search_path TO app").await.map(|_| ()) })
     });
-    options.connect(&server.url()).await.expect("a pool")
+    options.connect(&server.url()).await.expect("the pool opens")
 }
 
-async fn backends(pool: &PgPool, name: &str) -> i64 {
+/// Counts the connections with this application name.
+async fn count_connections(pool: &PgPool, name: &str) -> i64 {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
-    sqlx::query_scalar(sql).bind(name).fetch_one(pool).await.expect("a count")
+    sqlx::query_scalar(sql).bind(name).fetch_one(pool).await.expect("the query returns a count")
 }
 
-/// The connections have the pool's connect options, and `max_connections` limits them.
-async fn own_connections_are_limited(server: &Postgres) {
+/// The store's own connections have the pool's connect options.
+async fn max_connections_limits_the_stores_own_connections(server: &Postgres) {
     let pool = server.pool().await;
-    let connect: PgConnectOptions = server.url().parse().expect("a URL");
+    let connect: PgConnectOptions = server.url().parse().expect("the URL is valid");
     let named = PgPoolOptions::new().connect_lazy_with(connect.application_name("named"));
     let fairing = Session::<Visitor>::fairing().config(Config::new().timeout(TIMEOUT).max_connections(2));
     let client = launch(&named, fairing.pool(named.clone())).await;
     let cookie = visit(&client).await;
-    assert_eq!(at_once(&client, "/count", &cookie).await, [200; REQUESTS]);
+    assert_eq!(send_concurrently(&client, "/count", &cookie).await, [200; REQUESTS]);
     let visitors = join_all((0..REQUESTS).map(|_| visit(&client))).await;
     assert_eq!((visitors.len(), named.size()), (REQUESTS, 0));
-    let backends = backends(&pool, "named").await;
-    assert!((1..=2).contains(&backends), "{backends} connections");
+    let connections = count_connections(&pool, "named").await;
+    assert!((1..=2).contains(&connections), "{connections} connections");
 }
 
-/// Unqualified names are in the hook's schema, so the session table is there.
-async fn hooks_run_on_shared_connections(server: &Postgres) {
-    let pool = in_schema(server).await;
+/// The hook sets the schema of unqualified names, so the session table is in that schema.
+async fn hooks_of_a_shared_pool_run(server: &Postgres) {
+    let pool = pool_with_schema(server).await;
     let client = launch(&pool, fairing().shared_pool(pool.clone())).await;
     visit(&client).await;
     let count: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM app.rocket_session").fetch_one(&pool).await.expect("a table");
+        sqlx::query_scalar("SELECT count(*) FROM app.rocket_session").fetch_one(&pool).await.expect("the table exists");
     assert_eq!((count, pool.size() <= 2), (1, true));
 }
 
-/// The application changes its password, tells its pool, and the server ends all connections.
-async fn a_rotated_password_is_followed(server: &Postgres) {
+/// The application changes its password and the connect options of its pool, and the server ends all connections.
+async fn the_store_uses_the_new_password_of_the_pool(server: &Postgres) {
     server.run("CREATE USER rotating PASSWORD 'first'; GRANT ALL ON SCHEMA public TO rotating").await;
     let connect = |password: &str| -> PgConnectOptions {
-        let options: PgConnectOptions = server.url_of("rotating", password).parse().expect("a URL");
+        let options: PgConnectOptions = server.url_for("rotating", password).parse().expect("the URL is valid");
         options.application_name("rotating")
     };
     let pool = PgPoolOptions::new().connect_lazy_with(connect("first"));
@@ -281,7 +292,7 @@ async fn a_rotated_password_is_followed(server: &Postgres) {
     pool.set_connect_options(connect("second"));
     server.run("ALTER USER rotating PASSWORD 'second'").await;
     server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rotating'").await;
-    // Each connection that the server ended fails the call that meets it.
+    // Each connection that the server ended fails one call.
     let started = Instant::now();
     let mut status = 0;
     while status != 200 && started.elapsed() < TIMEOUT * 2 {
@@ -291,23 +302,28 @@ async fn a_rotated_password_is_followed(server: &Postgres) {
 }
 
 #[rocket::async_test]
-async fn on_postgres() {
+async fn a_postgresql_pool_can_serve_sessions() {
     if !is_wanted("postgres") {
         return;
     }
     let server = Postgres::start();
-    own_connections_are_limited(&server).await;
-    hooks_run_on_shared_connections(&server).await;
-    a_rotated_password_is_followed(&server).await;
-    handlers_may_hold_a_connection(pool_options::<sqlx::Postgres>().connect(&server.url()).await.expect("a pool"))
-        .await;
+    max_connections_limits_the_stores_own_connections(&server).await;
+    hooks_of_a_shared_pool_run(&server).await;
+    the_store_uses_the_new_password_of_the_pool(&server).await;
+    assert_handlers_can_keep_a_connection(
+        pool_options::<sqlx::Postgres>().connect(&server.url()).await.expect("the pool opens"),
+    )
+    .await;
 }
 
 #[rocket::async_test]
-async fn on_mysql() {
+async fn handlers_that_keep_a_mysql_connection_can_load_and_save_their_sessions() {
     if !is_wanted("mysql") {
         return;
     }
     let server = MySql::start();
-    handlers_may_hold_a_connection(pool_options::<sqlx::MySql>().connect(&server.url()).await.expect("a pool")).await;
+    assert_handlers_can_keep_a_connection(
+        pool_options::<sqlx::MySql>().connect(&server.url()).await.expect("the pool opens"),
+    )
+    .await;
 }

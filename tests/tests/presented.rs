@@ -1,4 +1,4 @@
-//! What a request presents, and what the browser is left with.
+//! Requests that present several session cookies or none, and the cookies that the browser has afterwards.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use session_rocket::store::memory::MemoryStore;
 use session_rocket::{Config, ErrorKind, Session, SystemClock};
 use session_rocket_tests::logs;
 
-/// Names that Rocket's jar takes for `__Host-sessionid`.
+/// Names that Rocket's cookie jar treats as `__Host-sessionid`.
 const JUNK: [&str; 5] = [
     "%5F_Host-sessionid",
     "\u{a0}__Host-sessionid",
@@ -76,25 +76,25 @@ fn get<'c>(client: &'c Client, path: &'c str, headers: &[(&'static str, &str)]) 
     let mut request = headers
         .iter()
         .fold(client.get(path), |request, (name, value)| request.header(Header::new(*name, (*value).to_owned())));
-    // A local client reads no host from a header.
+    // The local client does not read the host from a header.
     request.inner_mut().set_host(Host::new(uri!("www.shop.test")));
     request.dispatch()
 }
 
-fn lines<'r>(response: &'r LocalResponse<'_>) -> Vec<&'r str> {
+fn set_cookie_headers<'r>(response: &'r LocalResponse<'_>) -> Vec<&'r str> {
     response.headers().get("Set-Cookie").collect()
 }
 
-/// The cookie of a login.
-fn logged_in(client: &Client, user: u64) -> String {
+/// Logs in and returns the cookie.
+fn log_in(client: &Client, user: u64) -> String {
     let response = client.get(format!("/login/{user}")).dispatch();
-    lines(&response)[0].split(';').next().unwrap_or_default().to_owned()
+    set_cookie_headers(&response)[0].split(';').next().unwrap_or_default().to_owned()
 }
 
 #[test]
 fn a_logout_ends_every_session_the_request_presented() {
     let client = site(Config::new());
-    let cookies = [logged_in(&client, 1), logged_in(&client, 1), logged_in(&client, 2)];
+    let cookies = [log_in(&client, 1), log_in(&client, 1), log_in(&client, 2)];
     get(&client, "/logout", &[("Cookie", &cookies.join("; "))]);
     for cookie in &cookies {
         assert_eq!(get(&client, "/", &[("Cookie", cookie)]).into_string().as_deref(), Some("None"));
@@ -102,82 +102,84 @@ fn a_logout_ends_every_session_the_request_presented() {
 }
 
 #[test]
-fn a_response_leaves_the_browser_with_one_cookie() {
+fn a_response_removes_the_cookies_of_the_same_name_with_another_domain() {
     for (config, removed) in [
         (Config::new().cookie_domain("shop.test"), vec![None]),
         (Config::new(), vec![Some("www.shop.test"), Some("shop.test")]),
     ] {
         let client = site(config);
-        let both = [logged_in(&client, 1), logged_in(&client, 1)].join("; ");
+        let both = [log_in(&client, 1), log_in(&client, 1)].join("; ");
         let login = get(&client, "/login/1", &[("Cookie", &both)]);
-        let found = lines(&login);
-        assert_eq!(found.len(), 1 + removed.len(), "{found:?}");
-        for (line, domain) in found[1..].iter().zip(&removed) {
+        let headers = set_cookie_headers(&login);
+        assert_eq!(headers.len(), 1 + removed.len(), "{headers:?}");
+        for (line, domain) in headers[1..].iter().zip(&removed) {
             assert!(line.starts_with("sessionid=;") && line.contains("Max-Age=0"), "{line}");
             assert_eq!(line.split("Domain=").nth(1).map(|rest| rest.split(';').next().unwrap_or_default()), *domain);
         }
-        // One cookie is in one form only: nothing has to be removed beside a new one.
-        let one = logged_in(&client, 1);
-        assert_eq!(lines(&get(&client, "/login/1", &[("Cookie", &one)])).len(), 1);
-        let one = logged_in(&client, 1);
-        assert_eq!(lines(&get(&client, "/logout", &[("Cookie", &one)])).len(), 1 + removed.len());
+        // If the request has only one session cookie, a new cookie replaces it, and nothing has to be removed.
+        let one = log_in(&client, 1);
+        assert_eq!(set_cookie_headers(&get(&client, "/login/1", &[("Cookie", &one)])).len(), 1);
+        let one = log_in(&client, 1);
+        assert_eq!(set_cookie_headers(&get(&client, "/logout", &[("Cookie", &one)])).len(), 1 + removed.len());
     }
 }
 
 #[test]
-fn a_host_only_cookie_is_removed_in_one_form() {
+fn a_cookie_with_the_host_prefix_is_removed_by_one_header() {
     let client = site(Config::new().secure(true));
-    let cookie = logged_in(&client, 1);
+    let cookie = log_in(&client, 1);
     let logout = get(&client, "/logout", &[("Cookie", &cookie)]);
-    assert_eq!(lines(&logout).len(), 1);
+    assert_eq!(set_cookie_headers(&logout).len(), 1);
 }
 
 #[test]
 fn a_cookie_that_the_browser_withheld_is_not_replaced() {
-    logs::keep();
+    logs::capture();
     let link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
     let client = site(Config::new().same_site(SameSite::Strict));
     for path in ["/form", "/note", "/", "/logout"] {
-        assert_eq!(lines(&get(&client, path, &link)), [""; 0], "{path}");
+        assert_eq!(set_cookie_headers(&get(&client, path, &link)), [""; 0], "{path}");
     }
-    let lines_of_drops = logs::with("changes of a session of type `Visitor` are not saved");
+    let lines_of_drops = logs::containing("changes of a session of type `Visitor` are not saved");
     let levels: Vec<_> = lines_of_drops.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
     assert_eq!(levels, ["WARN", "DEBUG", "DEBUG"], "one warning per process, because any site can cause such requests");
     let saved = get(&client, "/saved", &link).into_string();
     assert_eq!(saved, Some(format!("Err({:?})", ErrorKind::Withheld)));
-    assert_eq!(lines(&get(&client, "/login/1", &link)).len(), 1, "a login starts a session of its own");
-    // A plain link brings a `Lax` cookie along: who has none is a new visitor.
+    assert_eq!(set_cookie_headers(&get(&client, "/login/1", &link)).len(), 1, "a login starts a new session");
+    // Browsers send a `Lax` cookie with a link, so a visitor without a cookie is new.
     let client = site(Config::new());
-    assert_eq!(lines(&get(&client, "/note", &link)).len(), 1);
+    assert_eq!(set_cookie_headers(&get(&client, "/note", &link)).len(), 1);
 }
 
-/// The body of a response to a request with this `Cookie` header, over a real connection.
+/// Sends a request with this `Cookie` header over TCP and returns the body of the response.
 fn ask(port: u16, cookie: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the site listens");
     let mut request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: ".to_vec();
     request.extend_from_slice(cookie);
     request.extend_from_slice(b"\r\n\r\n");
-    stream.write_all(&request).expect("the site reads");
+    stream.write_all(&request).expect("the request can be sent");
     let mut response = Vec::new();
-    stream.read_to_end(&mut response).expect("the site answers");
+    stream.read_to_end(&mut response).expect("the response can be read");
     String::from_utf8_lossy(&response).rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
 }
 
-/// A site in this process that listens, and its port.
-async fn listening(rocket: rocket::Rocket<rocket::Build>) -> u16 {
-    let (sent, port) = tokio::sync::oneshot::channel();
-    let sent = Mutex::new(Some(sent));
-    let tell = AdHoc::on_liftoff("port", move |rocket| {
-        let sent = sent.lock().expect("never poisoned").take();
+/// Starts a site in this process and returns its port.
+async fn serve(rocket: rocket::Rocket<rocket::Build>) -> u16 {
+    let (sender, port) = tokio::sync::oneshot::channel();
+    let sender = Mutex::new(Some(sender));
+    let send_port = AdHoc::on_liftoff("port", move |rocket| {
+        let sender = sender.lock().expect("the lock is not poisoned").take();
         let port = rocket.config().port;
-        Box::pin(async move { sent.into_iter().for_each(|sent| sent.send(port).expect("the test waits")) })
+        Box::pin(async move {
+            sender.into_iter().for_each(|sender| sender.send(port).expect("the test waits for the port"));
+        })
     });
-    tokio::spawn(rocket.attach(tell).launch());
+    tokio::spawn(rocket.attach(send_port).launch());
     port.await.expect("the site launches")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http_and_the_local_client_choose_the_same_of_several_cookies() {
+async fn http_and_the_local_client_choose_the_same_cookie_if_there_are_several() {
     let store = Arc::new(MemoryStore::new(100, Arc::new(SystemClock)));
     let build = || {
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("port", 0));
@@ -188,10 +190,10 @@ async fn http_and_the_local_client_choose_the_same_of_several_cookies() {
     let mut ids = Vec::new();
     for user in [1, 2] {
         let response = local.get(format!("/login/{user}")).dispatch().await;
-        let line = response.headers().get_one("Set-Cookie").expect("a login has a cookie").to_owned();
+        let line = response.headers().get_one("Set-Cookie").expect("a login sets a cookie").to_owned();
         ids.push(line.split([';', '=']).nth(1).unwrap_or_default().to_owned());
     }
-    let port = listening(build()).await;
+    let port = serve(build()).await;
     let real = format!("__Host-sessionid={}", ids[0]);
     for junk in JUNK {
         let planted = format!("{junk}={}", ids[1]);
@@ -199,7 +201,9 @@ async fn http_and_the_local_client_choose_the_same_of_several_cookies() {
         for (header, expected) in [(before, "Some(1)"), (after, "Some(1)"), (planted, "None")] {
             let locally = local.get("/").header(Header::new("Cookie", header.clone())).dispatch().await;
             assert_eq!(locally.into_string().await.as_deref(), Some(expected), "{header:?}");
-            let over_http = tokio::task::spawn_blocking(move || ask(port, header.as_bytes())).await.expect("no panic");
+            let over_http = tokio::task::spawn_blocking(move || ask(port, header.as_bytes()))
+                .await
+                .expect("the task does not panic");
             assert_eq!(over_http, expected, "{junk:?}");
         }
     }

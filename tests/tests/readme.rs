@@ -1,10 +1,10 @@
-//! The log lines that the README shows, as the library logs them.
+//! Compares the log lines in the README with those that the library writes.
 
 use rocket::local::asynchronous::Client;
 use rocket::response::stream::TextStream;
-use rocket::tokio::sync::Semaphore;
 use rocket::{State, get, routes};
 use session_rocket::{Config, Session};
+use session_rocket_tests::gate::Gate;
 use session_rocket_tests::logs;
 
 const README: &str = include_str!("../../README.md");
@@ -12,12 +12,6 @@ const README: &str = include_str!("../../README.md");
 #[derive(Session)]
 struct Student {
     num_visits: u32,
-}
-
-/// Holds the requests that have read the session.
-struct Gate {
-    read: Semaphore,
-    open: Semaphore,
 }
 
 #[get("/count")]
@@ -28,8 +22,7 @@ fn count(session: Session<Student>) {
 #[get("/read-then-set")]
 async fn read_then_set(session: Session<Student>, gate: &State<Gate>) {
     let visits = session.num_visits();
-    gate.read.add_permits(1);
-    gate.open.acquire().await.expect("the semaphore stays open").forget();
+    gate.pass().await;
     session.set_num_visits(visits + 1);
 }
 
@@ -42,30 +35,31 @@ fn stream(session: Session<Student>) -> TextStream![&'static str] {
 }
 
 #[rocket::async_test]
-async fn the_readme_shows_log_lines_as_they_are() {
-    logs::keep();
-    let gate = Gate { read: Semaphore::new(0), open: Semaphore::new(0) };
+async fn the_log_lines_in_the_readme_are_real() {
+    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let sessions = Session::<Student>::fairing().config(Config::new().store("memory:"));
-    let rocket =
-        rocket::custom(figment).manage(gate).attach(sessions).mount("/", routes![count, read_then_set, stream]);
+    let rocket = rocket::custom(figment)
+        .manage(Gate::default())
+        .attach(sessions)
+        .mount("/", routes![count, read_then_set, stream]);
     let client = Client::tracked(rocket).await.expect("the site launches");
     let gate = client.rocket().state::<Gate>().expect("the site has a gate");
     client.get("/count").dispatch().await;
     rocket::tokio::join!(client.get("/read-then-set").dispatch(), async {
-        gate.read.acquire().await.expect("the semaphore stays open").forget();
+        gate.wait_for_arrival().await;
         client.get("/count").dispatch().await;
-        gate.open.add_permits(1);
+        gate.open(1);
     });
     client.get("/stream").dispatch().await.into_string().await;
 
-    let [overwritten] = &logs::with("was read, then set")[..] else { panic!("one line") };
-    let [forgotten] = &logs::with("never saved")[..] else { panic!("one line") };
-    let text = |line: &str| line.split_once("session_rocket ").expect("a target").1.to_owned();
-    // Rocket prints the level like this.
-    let (warning, error) = (format!("Warning: {}", text(overwritten)), format!("Error: {}", text(forgotten)));
+    let [overwritten] = &logs::containing("was read, then set")[..] else { panic!("expected one log line") };
+    let [unsaved] = &logs::containing("never saved")[..] else { panic!("expected one log line") };
+    let text = |line: &str| line.split_once("session_rocket ").expect("the line has a target").1.to_owned();
+    // Rocket prints levels in this form.
+    let (warning, error) = (format!("Warning: {}", text(overwritten)), format!("Error: {}", text(unsaved)));
     assert!(README.contains(&warning), "{warning}");
-    // The place in the program differs.
+    // The source location differs.
     let (start, end) =
         (error.split(" at ").next().unwrap_or_default(), error.split(" and ").last().unwrap_or_default());
     assert!(README.lines().any(|line| line.starts_with(start) && line.ends_with(end)), "{error}");

@@ -1,4 +1,4 @@
-//! Sessions in their own cookies, over Rocket.
+//! Sessions in sealed cookies, tested through Rocket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +105,7 @@ fn admin(session: Session<Admin>) -> String {
     session.name().unwrap_or_else(|| "no admin".into())
 }
 
-/// Letters that do not get shorter by compression.
+/// Returns letters that do not compress.
 fn noise(letters: usize) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -140,7 +140,7 @@ impl Site {
     }
 
     async fn at(config: Config, clock: Arc<ManualClock>) -> Self {
-        logs::keep();
+        logs::capture();
         let figment = rocket::Config::figment().merge(("log_level", "off"));
         let routes = routes![count, show, same, name, saved, login, leave, cycle, flush, fail, expire, past, id, admin];
         let rocket = rocket::custom(figment)
@@ -156,7 +156,7 @@ impl Site {
 }
 
 #[rocket::async_test]
-async fn a_session_lives_in_its_cookie() {
+async fn a_session_is_kept_in_its_cookie_in_both_kinds_and_formats() {
     for store in KINDS {
         for format in [Format::Json, Format::MessagePack] {
             let site = Site::new(config(store).format(format)).await;
@@ -164,16 +164,19 @@ async fn a_session_lives_in_its_cookie() {
             let stranger = browser.get(&site.client, "/show").await;
             assert_eq!((stranger.body.as_str(), stranger.set_cookie()), ("nobody 0 None", None));
             for visits in ["1", "2", "3"] {
-                let answer = browser.get(&site.client, "/count").await;
-                assert_eq!(answer.body, visits);
-                let line = answer.set_cookie().unwrap();
+                let response = browser.get(&site.client, "/count").await;
+                assert_eq!(response.body, visits);
+                let line = response.set_cookie().unwrap();
                 assert!(line.contains("; HttpOnly; SameSite=Lax; Path=/; Max-Age=1451520; Expires="), "{line}");
-                assert_eq!((answer.one("vary"), answer.one("cache-control")), (Some("Cookie"), Some("no-store")));
+                assert_eq!(
+                    (response.header("vary"), response.header("cache-control")),
+                    (Some("Cookie"), Some("no-store"))
+                );
             }
-            // Neither a read nor a change that changes nothing sends it again.
+            // A read, or a change to an equal value, does not send the cookie again.
             for path in ["/show", "/same"] {
-                let answer = browser.get(&site.client, path).await;
-                assert_eq!((answer.set_cookie(), answer.one("vary")), (None, Some("Cookie")), "{path}");
+                let response = browser.get(&site.client, path).await;
+                assert_eq!((response.set_cookie(), response.header("vary")), (None, Some("Cookie")), "{path}");
             }
             assert_eq!(site.get(&mut browser, "/show").await, "nobody 3 None");
             assert_eq!(site.get(&mut browser, "/id").await, "None false");
@@ -186,7 +189,7 @@ async fn a_session_lives_in_its_cookie() {
 }
 
 #[rocket::async_test]
-async fn the_sealed_times_end_it_whatever_the_browser_keeps() {
+async fn a_session_expires_at_its_sealed_time_even_if_the_browser_keeps_the_cookie() {
     for store in KINDS {
         let limits = config(store).expiry(Duration::from_secs(100)).max_lifetime(Duration::from_secs(250));
         let site = Site::new(limits).await;
@@ -196,7 +199,7 @@ async fn the_sealed_times_end_it_whatever_the_browser_keeps() {
         assert_eq!(site.get(&mut browser, "/show").await, "nobody 1 None");
         site.clock.advance(Duration::from_millis(1));
         assert_eq!(site.get(&mut browser, "/show").await, "nobody 0 None");
-        // Each save lengthens it, up to the longest lifetime.
+        // Each save prolongs the session, up to its maximum lifetime.
         let mut browser = Browser::default();
         for _ in 0..4 {
             site.get(&mut browser, "/count").await;
@@ -211,7 +214,7 @@ async fn the_sealed_times_end_it_whatever_the_browser_keeps() {
 }
 
 #[rocket::async_test]
-async fn a_limit_that_is_lowered_holds_for_the_cookies_there_are() {
+async fn a_lowered_limit_applies_to_existing_cookies() {
     let site = Site::new(config(KINDS[0])).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/count").await;
@@ -224,38 +227,38 @@ async fn a_limit_that_is_lowered_holds_for_the_cookies_there_are() {
 }
 
 #[rocket::async_test]
-async fn a_session_sets_its_own_expiry() {
+async fn a_session_can_set_its_own_expiry() {
     let site = Site::new(config(KINDS[1])).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/count").await;
-    let line = browser.get(&site.client, "/expire/300").await;
-    assert!(line.set_cookie().unwrap().contains("Max-Age=360;"));
-    let line = browser.get(&site.client, "/expire/0").await;
-    assert!(!line.set_cookie().unwrap().contains("Max-Age"));
+    let response = browser.get(&site.client, "/expire/300").await;
+    assert!(response.set_cookie().unwrap().contains("Max-Age=360;"));
+    let response = browser.get(&site.client, "/expire/0").await;
+    assert!(!response.set_cookie().unwrap().contains("Max-Age"));
     assert_eq!(site.get(&mut browser, "/show").await, "nobody 1 None");
-    // One that is over at once takes the older cookie with it.
-    let line = browser.get(&site.client, "/past").await;
-    assert!(line.set_cookie().unwrap().contains("Max-Age=0;"));
+    // An expiry in the past removes the cookie.
+    let response = browser.get(&site.client, "/past").await;
+    assert!(response.set_cookie().unwrap().contains("Max-Age=0;"));
     assert_eq!(site.get(&mut browser, "/show").await, "nobody 0 None");
 }
 
 #[rocket::async_test]
-async fn the_line_has_4096_bytes_at_most_and_a_larger_session_is_422_and_logged() {
+async fn a_session_whose_cookie_would_exceed_4096_bytes_is_422_and_logged() {
     for store in KINDS {
         let site = Site::new(config(store)).await;
         let mut browser = Browser::default();
         site.get(&mut browser, "/count").await;
         let (mut longest, mut refused) = (0, 0);
         for letters in 2800..3000 {
-            let answer = browser.clone().get(&site.client, &format!("/name/{letters}")).await;
-            match answer.set_cookie() {
+            let response = browser.clone().get(&site.client, &format!("/name/{letters}")).await;
+            match response.set_cookie() {
                 Some(line) => {
-                    assert_eq!((answer.status, refused), (Status::Ok, 0));
+                    assert_eq!((response.status, refused), (Status::Ok, 0));
                     longest = longest.max(line.len());
                 }
                 None => {
                     assert_eq!(
-                        (answer.status, answer.one("cache-control")),
+                        (response.status, response.header("cache-control")),
                         (Status::UnprocessableEntity, Some("no-store"))
                     );
                     refused += 1;
@@ -264,19 +267,19 @@ async fn the_line_has_4096_bytes_at_most_and_a_larger_session_is_422_and_logged(
         }
         assert!((4090..=4096).contains(&longest) && refused > 0, "{longest} {refused}");
         assert!(
-            !logs::with("the cookie of a session of type `Visitor` has 4098 bytes, but browsers accept 4096")
+            !logs::containing("the cookie of a session of type `Visitor` has 4098 bytes, but browsers accept 4096")
                 .is_empty()
         );
-        // What compresses may be longer, and the old cookie still stands.
+        // The old cookie is still valid. A value that compresses can be longer.
         assert_eq!(site.get(&mut browser, "/show").await, "nobody 1 None");
-        let told = site.get(&mut browser, "/saved/4000").await;
-        assert!(told.ends_with("browsers accept 4096"), "{told}");
+        let error = site.get(&mut browser, "/saved/4000").await;
+        assert!(error.ends_with("browsers accept 4096"), "{error}");
         assert_eq!(site.get(&mut browser, "/show").await, "too long 1 None");
     }
 }
 
 #[rocket::async_test]
-async fn keys_are_rotated_without_logging_anybody_out() {
+async fn keys_can_be_replaced_without_logging_anybody_out() {
     for store in KINDS {
         let site = Site::new(config(store)).await;
         let mut browser = Browser::default();
@@ -285,7 +288,7 @@ async fn keys_are_rotated_without_logging_anybody_out() {
         let both = Site::at(config(store).secret_keys([KEYS[1], KEYS[0]]), site.clock.clone()).await;
         let resealed = browser.get(&both.client, "/show").await;
         assert_eq!(resealed.body, "nobody 0 Some(7)");
-        // A new seal, not a new lifetime.
+        // The new cookie has the same expiry.
         let line = resealed.set_cookie().unwrap();
         assert!(line.contains(&format!("Max-Age={};", 1_451_520 - 60)), "{line}");
         assert_eq!(browser.get(&both.client, "/show").await.set_cookie(), None);
@@ -296,7 +299,7 @@ async fn keys_are_rotated_without_logging_anybody_out() {
 }
 
 #[rocket::async_test]
-async fn a_cookie_passes_for_no_other_type_kind_or_store() {
+async fn a_cookie_is_invalid_for_another_session_type_or_kind_of_store() {
     let mut cookies = Vec::new();
     for store in KINDS {
         let site = Site::new(config(store)).await;
@@ -311,14 +314,14 @@ async fn a_cookie_passes_for_no_other_type_kind_or_store() {
         let site = Site::new(config(store)).await;
         for (sealed, value) in &cookies {
             let browser = Browser { cookie: Some(format!("sessionid={value}")) };
-            let known = browser.send(&site.client, "/show").await.body != "nobody 0 None";
-            assert_eq!(known, *sealed == store, "{sealed} at {store}");
+            let is_accepted = browser.send(&site.client, "/show").await.body != "nobody 0 None";
+            assert_eq!(is_accepted, *sealed == store, "{sealed} at {store}");
         }
     }
 }
 
 #[rocket::async_test]
-async fn anything_else_is_nobody_and_never_an_error() {
+async fn an_invalid_cookie_gives_an_empty_session_and_never_an_error() {
     for store in KINDS {
         let site = Site::new(config(store)).await;
         let mut browser = Browser::default();
@@ -345,15 +348,15 @@ async fn anything_else_is_nobody_and_never_an_error() {
             "AQ",
             "Ag",
         ] {
-            let answer = Browser { cookie: Some(format!("sessionid={bad}")) }.send(&site.client, "/show").await;
-            assert_eq!((answer.status, answer.body.as_str()), (Status::Ok, "nobody 0 None"), "{bad}");
-            assert_eq!(answer.set_cookie(), None, "a read removes nothing");
+            let response = Browser { cookie: Some(format!("sessionid={bad}")) }.send(&site.client, "/show").await;
+            assert_eq!((response.status, response.body.as_str()), (Status::Ok, "nobody 0 None"), "{bad}");
+            assert_eq!(response.set_cookie(), None, "a read removed the cookie");
         }
     }
 }
 
 #[rocket::async_test]
-async fn of_several_cookies_the_first_valid_one_counts() {
+async fn if_there_are_several_cookies_the_first_valid_one_is_used() {
     for store in KINDS {
         let site = Site::new(config(store)).await;
         let mut browser = Browser::default();
@@ -364,25 +367,25 @@ async fn of_several_cookies_the_first_valid_one_counts() {
         let newer = browser.cookie.unwrap();
         let cases = [(format!("{older}; {newer}"), 1), (format!("sessionid=junk; {newer}; {older}"), 2)];
         for (both, count) in cases {
-            let answer = Browser { cookie: Some(both) }.send(&site.client, "/show").await;
-            assert_eq!(answer.body, format!("nobody {count} None"));
+            let response = Browser { cookie: Some(both) }.send(&site.client, "/show").await;
+            assert_eq!(response.body, format!("nobody {count} None"));
         }
     }
 }
 
 #[rocket::async_test]
-async fn login_keeps_the_data_and_another_user_finds_none() {
+async fn a_login_keeps_the_data_and_a_login_of_another_user_drops_it() {
     for store in KINDS {
         let limits = config(store).max_lifetime(Duration::from_secs(14 * 86_400));
         let site = Site::new(limits).await;
         let mut browser = Browser::default();
         site.get(&mut browser, "/count").await;
         site.clock.advance(Duration::from_secs(86_400));
-        // A login starts a new lifetime, a cycle does not.
-        let line = browser.get(&site.client, "/cycle").await;
-        assert!(line.set_cookie().unwrap().contains(&format!("Max-Age={};", 13 * 86_400)));
-        let line = browser.get(&site.client, "/login/7").await;
-        assert!(line.set_cookie().unwrap().contains(&format!("Max-Age={};", 14 * 86_400)));
+        // A login starts a new lifetime, a rotation does not.
+        let response = browser.get(&site.client, "/cycle").await;
+        assert!(response.set_cookie().unwrap().contains(&format!("Max-Age={};", 13 * 86_400)));
+        let response = browser.get(&site.client, "/login/7").await;
+        assert!(response.set_cookie().unwrap().contains(&format!("Max-Age={};", 14 * 86_400)));
         assert_eq!(site.get(&mut browser, "/show").await, "nobody 1 Some(7)");
         site.get(&mut browser, "/login/8").await;
         assert_eq!(site.get(&mut browser, "/show").await, "nobody 0 Some(8)");
@@ -393,7 +396,7 @@ async fn login_keeps_the_data_and_another_user_finds_none() {
 }
 
 #[rocket::async_test]
-async fn a_read_renews_where_that_is_due() {
+async fn a_read_renews_the_cookie_if_a_renewal_is_due() {
     for (refresh, first, second) in [(Refresh::OnSave, false, false), (Refresh::Share(0.1), false, true)] {
         let site = Site::new(config(KINDS[0]).refresh(refresh)).await;
         let mut browser = Browser::default();
@@ -403,7 +406,7 @@ async fn a_read_renews_where_that_is_due() {
             assert_eq!(browser.get(&site.client, "/show").await.set_cookie().is_some(), renewed, "{refresh:?}");
         }
     }
-    // "always" renews also what nobody looked at.
+    // With `Always`, the session is renewed even if the request does not read it.
     let site = Site::new(config(KINDS[0]).refresh(Refresh::Always)).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/count").await;
@@ -412,42 +415,42 @@ async fn a_read_renews_where_that_is_due() {
 }
 
 #[rocket::async_test]
-async fn a_launch_without_keys_ends_outside_debug_and_warns_in_debug() {
-    logs::keep();
-    let of = |profile: &'static str| {
+async fn without_a_key_a_launch_fails_in_release_and_warns_in_debug() {
+    logs::capture();
+    let site = |profile: &'static str| {
         let figment = rocket::Config::figment().select(profile).merge(("log_level", "off"));
         let config = Config::new().store("cookie+encrypted:");
         Rocket::custom(figment).attach(Session::<Visitor>::fairing().config(config)).mount("/", routes![count])
     };
     for profile in ["release", "staging"] {
-        let error = of(profile).ignite().await.unwrap_err();
+        let error = site(profile).ignite().await.unwrap_err();
         assert!(matches!(error.kind(), RocketError::FailedFairings(_)));
     }
-    assert!(!logs::with("a sealed cookie needs a key").is_empty());
-    // With the random key, sessions live as long as the process.
-    let client = Client::untracked(of("debug")).await.unwrap();
-    assert!(!logs::with("`Visitor`: no secret key is set").is_empty());
+    assert!(!logs::containing("a sealed cookie needs a key").is_empty());
+    // With a random key, sessions are lost when the process ends.
+    let client = Client::untracked(site("debug")).await.unwrap();
+    assert!(!logs::containing("`Visitor`: no secret key is set").is_empty());
     let mut browser = Browser::default();
     browser.get(&client, "/count").await;
     assert_eq!(browser.get(&client, "/count").await.body, "2");
-    let restarted = Client::untracked(of("debug")).await.unwrap();
+    let restarted = Client::untracked(site("debug")).await.unwrap();
     assert_eq!(browser.get(&restarted, "/count").await.body, "1");
 }
 
 #[rocket::async_test]
-async fn no_key_and_no_value_reaches_the_log() {
+async fn no_key_and_no_value_is_logged() {
     let site = Site::new(config(KINDS[0])).await;
     let mut browser = Browser::default();
     for path in ["/name/9", "/show", "/name/5000", "/flush"] {
         site.get(&mut browser, path).await;
         if let Some(cookie) = &browser.cookie {
             let value = cookie.strip_prefix("sessionid=").unwrap();
-            let told = logs::with(value);
-            assert!(told.iter().all(|line| !line.contains("session_rocket")), "{told:?}");
+            let lines = logs::containing(value);
+            assert!(lines.iter().all(|line| !line.contains("session_rocket")), "{lines:?}");
         }
     }
     for secret in [KEYS[0], &noise(9)] {
-        let told = logs::with(secret);
-        assert!(told.is_empty(), "{told:?}");
+        let lines = logs::containing(secret);
+        assert!(lines.is_empty(), "{lines:?}");
     }
 }

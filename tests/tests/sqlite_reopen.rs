@@ -1,4 +1,4 @@
-//! SQLite files that are moved, removed, replaced or damaged while a store has them open: no call succeeds on the wrong
+//! SQLite files that are moved, removed, replaced or damaged while a store has them open. No call succeeds on the wrong
 //! file, the log says to restart the site, and a store that is opened again works.
 
 use std::fs;
@@ -30,247 +30,252 @@ fn record(bits: u64) -> Record {
         .with_times(now, now)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// A connection of somebody else.
-async fn pool(path: &Path) -> SqlitePool {
+/// Opens a pool that does not belong to the store.
+async fn other_pool(path: &Path) -> SqlitePool {
     let connect = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    SqlitePoolOptions::new().connect_with(connect).await.expect("a pool")
+    SqlitePoolOptions::new().connect_with(connect).await.expect("the pool opens")
 }
 
-/// A directory with the directory `data`, in it a database that holds `record(1)`, and a store that has the database open.
+/// Opens a store on `data/sessions.db` in a new directory, and creates `record(1)`.
 async fn site() -> (TempDir, PathBuf, SqliteStore) {
-    logs::keep();
-    let directory = tempfile::tempdir().expect("a directory");
+    logs::capture();
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let path = directory.path().join("data/sessions.db");
-    fs::create_dir(directory.path().join("data")).expect("a directory");
-    let store = SqliteStore::open(&options(&path)).await.expect("a store");
-    store.create(&KEY, &record(1)).await.expect("a create");
-    assert_eq!(store.load(&KEY).await.expect("a load"), Lookup::Found(record(1)));
+    fs::create_dir(directory.path().join("data")).expect("a directory can be created");
+    let store = SqliteStore::open(&options(&path)).await.expect("the store opens");
+    store.create(&KEY, &record(1)).await.expect("the record is created");
+    assert_eq!(store.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(1)));
     (directory, path, store)
 }
 
-/// Every call fails, whatever the key, and one line of the log says what to do.
-async fn is_lost(store: &SqliteStore, path: &Path) {
-    assert_eq!(store.load(&KEY).await.expect_err("no empty session").kind(), ErrorKind::Unavailable);
+/// Asserts that every call fails for every key, and that one log line says to restart the site.
+async fn assert_calls_fail_until_restart(store: &SqliteStore, path: &Path) {
+    assert_eq!(
+        store.load(&KEY).await.expect_err("the load must not find an empty session").kind(),
+        ErrorKind::Unavailable
+    );
     let update = store.update(&KEY, Version::from_bits(1), &record(2)).await;
-    let error = update.expect_err("no lost update");
+    let error = update.expect_err("the update must not be lost silently");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("restart the site"), "{error}");
     conformance::errors_are_not_answers(store).await;
-    let lines = logs::with(&path.display().to_string());
+    let lines = logs::containing(&path.display().to_string());
     assert_eq!(lines.iter().filter(|line| line.contains("restart the site")).count(), 1, "{lines:?}");
 }
 
 #[tokio::test]
-async fn a_replaced_file_is_an_error_until_a_restart_and_its_log_stays() {
+async fn a_replaced_file_is_an_error_until_a_restart_and_the_old_wal_file_is_kept() {
     let (directory, path, store) = site().await;
     let new = directory.path().join("new.db");
-    let other = pool(&new).await;
-    let aside = SqliteStore::from_shared_pool(other.clone(), &options(&new)).await.expect("a store");
-    aside.create(&Key::from_bytes([8; 32]), &record(8)).await.expect("a create");
-    // With its last connection closed, all its content is in one file.
+    let other = other_pool(&new).await;
+    let replacement = SqliteStore::from_shared_pool(other.clone(), &options(&new)).await.expect("the store opens");
+    replacement.create(&Key::from_bytes([8; 32]), &record(8)).await.expect("the record is created");
+    // When the last connection is closed, all content is in one file.
     other.close().await;
-    let kept = [beside(&path, "-wal"), beside(&path, "-shm")].map(|file| (fs::read(&file).expect("a file"), file));
-    fs::rename(&new, &path).expect("a rename");
-    is_lost(&store, &path).await;
+    let leftovers = [with_suffix(&path, "-wal"), with_suffix(&path, "-shm")]
+        .map(|file| (fs::read(&file).expect("the file can be read"), file));
+    fs::rename(&new, &path).expect("the rename succeeds");
+    assert_calls_fail_until_restart(&store, &path).await;
     drop(store);
-    for (content, file) in &kept {
-        assert_eq!(&fs::read(file).expect("the store removes no file"), content, "{}", file.display());
-        fs::remove_file(file).expect("the administrator removes the file");
+    for (content, file) in &leftovers {
+        assert_eq!(&fs::read(file).expect("the store does not remove the file"), content, "{}", file.display());
+        fs::remove_file(file).expect("the file can be removed");
     }
-    let restarted = SqliteStore::open(&options(&path)).await.expect("a store");
-    assert_eq!(restarted.load(&KEY).await.expect("a load"), Lookup::Absent);
-    assert_eq!(restarted.load(&Key::from_bytes([8; 32])).await.expect("a load"), Lookup::Found(record(8)));
-    restarted.create(&KEY, &record(3)).await.expect("a create");
+    let restarted = SqliteStore::open(&options(&path)).await.expect("the store opens");
+    assert_eq!(restarted.load(&KEY).await.expect("the load succeeds"), Lookup::Absent);
+    assert_eq!(restarted.load(&Key::from_bytes([8; 32])).await.expect("the load succeeds"), Lookup::Found(record(8)));
+    restarted.create(&KEY, &record(3)).await.expect("the record is created");
 }
 
 #[tokio::test]
 async fn a_removed_file_is_an_error_until_a_restart() {
     let (_directory, path, store) = site().await;
-    fs::remove_file(&path).expect("a removal");
-    is_lost(&store, &path).await;
+    fs::remove_file(&path).expect("the removal succeeds");
+    assert_calls_fail_until_restart(&store, &path).await;
     assert!(!path.exists(), "a call created a database");
-    assert!(beside(&path, "-wal").exists() && beside(&path, "-shm").exists(), "a call removed a file");
+    assert!(with_suffix(&path, "-wal").exists() && with_suffix(&path, "-shm").exists(), "a call removed a file");
 }
 
-/// SQLite would continue to write to the removed log, and lose what it acknowledges with the process.
+/// SQLite would continue to write to the removed write-ahead log, and the changes would be lost when the process ends.
 #[tokio::test]
-async fn a_log_that_is_removed_alone_is_noticed() {
+async fn a_removed_wal_file_is_an_error_until_a_restart() {
     let (_directory, path, store) = site().await;
-    fs::remove_file(beside(&path, "-wal")).expect("a log to remove");
-    is_lost(&store, &path).await;
+    fs::remove_file(with_suffix(&path, "-wal")).expect("the removal succeeds");
+    assert_calls_fail_until_restart(&store, &path).await;
     drop(store);
-    let restarted = SqliteStore::open(&options(&path)).await.expect("a store");
-    restarted.create(&Key::from_bytes([8; 32]), &record(2)).await.expect("a create");
+    let restarted = SqliteStore::open(&options(&path)).await.expect("the store opens");
+    restarted.create(&Key::from_bytes([8; 32]), &record(2)).await.expect("the record is created");
 }
 
-/// A call that fails is `Unavailable`, and never a wrong configuration as for a launch.
+/// The calls fail with `Unavailable`, not with `Config` as a launch does.
 #[tokio::test]
-async fn a_directory_moved_away_and_back_needs_a_restart_and_loses_nothing() {
+async fn a_directory_that_is_moved_away_and_back_needs_a_restart_and_loses_nothing() {
     for migrate in [Migrate::Auto, Migrate::Check, Migrate::Off] {
         let (directory, path, first) = site().await;
-        let store = SqliteStore::open(&options(&path).migrate(migrate)).await.expect("a store");
+        let store = SqliteStore::open(&options(&path).migrate(migrate)).await.expect("the store opens");
         drop(first);
         let [data, away] = ["data", "away"].map(|name| directory.path().join(name));
-        fs::rename(&data, &away).expect("a rename");
-        fs::create_dir(&data).expect("a directory");
-        is_lost(&store, &path).await;
+        fs::rename(&data, &away).expect("the rename succeeds");
+        fs::create_dir(&data).expect("a directory can be created");
+        assert_calls_fail_until_restart(&store, &path).await;
         assert!(!path.exists(), "{migrate:?}: a call created a database");
-        fs::remove_dir(&data).expect("a removal");
-        fs::rename(&away, &data).expect("a rename");
-        // Connections that were opened meanwhile might lead to another file.
+        fs::remove_dir(&data).expect("the removal succeeds");
+        fs::rename(&away, &data).expect("the rename succeeds");
+        // Connections that were opened in the meantime could belong to another file.
         conformance::errors_are_not_answers(&store).await;
         drop(store);
-        let restarted = SqliteStore::open(&options(&path).migrate(migrate)).await.expect("a store");
-        assert_eq!(restarted.load(&KEY).await.expect("a load"), Lookup::Found(record(1)), "{migrate:?}");
+        let restarted = SqliteStore::open(&options(&path).migrate(migrate)).await.expect("the store opens");
+        assert_eq!(restarted.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(1)), "{migrate:?}");
     }
 }
 
 #[tokio::test]
-async fn a_link_is_followed_and_watched() {
+async fn a_symbolic_link_is_followed_and_its_replacement_is_detected() {
     let (directory, one, first) = site().await;
     drop(first);
     let [two, link] = ["two.db", "link.db"].map(|name| directory.path().join(name));
-    let aside = SqliteStore::open(&options(&two)).await.expect("a store");
-    aside.create(&KEY, &record(2)).await.expect("a create");
-    symlink(&one, &link).expect("a link");
-    let store = SqliteStore::open(&options(&link)).await.expect("a store");
-    assert_eq!(store.load(&KEY).await.expect("a load"), Lookup::Found(record(1)));
-    fs::remove_file(&link).expect("a removal");
-    symlink(&two, &link).expect("a link");
-    is_lost(&store, &link).await;
-    let restarted = SqliteStore::open(&options(&link)).await.expect("a store");
-    assert_eq!(restarted.load(&KEY).await.expect("a load"), Lookup::Found(record(2)));
+    let other = SqliteStore::open(&options(&two)).await.expect("the store opens");
+    other.create(&KEY, &record(2)).await.expect("the record is created");
+    symlink(&one, &link).expect("the link can be created");
+    let store = SqliteStore::open(&options(&link)).await.expect("the store opens");
+    assert_eq!(store.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(1)));
+    fs::remove_file(&link).expect("the removal succeeds");
+    symlink(&two, &link).expect("the link can be created");
+    assert_calls_fail_until_restart(&store, &link).await;
+    let restarted = SqliteStore::open(&options(&link)).await.expect("the store opens");
+    assert_eq!(restarted.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(2)));
 }
 
-/// A loop of links stands for all errors that say nothing about the file: of permissions, devices and network drives.
+/// A loop of links is an example of an error that says nothing about the file itself. Permissions and network drives
+/// cause others.
 #[tokio::test]
-async fn an_error_of_the_file_system_fails_only_the_calls_that_meet_it() {
+async fn a_temporary_file_system_error_does_not_require_a_restart() {
     let (directory, path, first) = site().await;
     drop(first);
-    let [link, aside] = ["link.db", "aside.db"].map(|name| directory.path().join(name));
-    symlink(&path, &link).expect("a link");
-    let store = SqliteStore::open(&options(&link)).await.expect("a store");
-    fs::rename(&link, &aside).expect("a rename");
-    symlink(&link, &link).expect("a link to itself");
+    let [link, moved] = ["link.db", "moved.db"].map(|name| directory.path().join(name));
+    symlink(&path, &link).expect("the link can be created");
+    let store = SqliteStore::open(&options(&link)).await.expect("the store opens");
+    fs::rename(&link, &moved).expect("the rename succeeds");
+    symlink(&link, &link).expect("the link can be created");
     conformance::errors_are_not_answers(&store).await;
     let error = store.load(&KEY).await.expect_err("the file cannot be checked");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(!error.to_string().contains("restart the site"), "{error}");
-    fs::rename(&aside, &link).expect("a rename");
-    assert_eq!(store.load(&KEY).await.expect("a load"), Lookup::Found(record(1)));
+    fs::rename(&moved, &link).expect("the rename succeeds");
+    assert_eq!(store.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(1)));
 }
 
-/// A write that waits for a lock while its file is removed reaches a file that nobody else sees.
+/// After the lock is released, SQLite writes to the removed file, which no other connection can open.
 #[tokio::test]
-async fn a_write_to_a_file_removed_meanwhile_is_an_error() {
+async fn a_write_that_waits_for_a_lock_while_its_file_is_removed_is_an_error() {
     let (_directory, path, store) = site().await;
-    let theirs = pool(&path).await;
-    let mut other = theirs.acquire().await.expect("a connection");
-    query("BEGIN IMMEDIATE").execute(&mut *other).await.expect("a lock");
+    let app_pool = other_pool(&path).await;
+    let mut other = app_pool.acquire().await.expect("a connection is free");
+    query("BEGIN IMMEDIATE").execute(&mut *other).await.expect("the lock is taken");
     let (key, record) = (Key::from_bytes([8; 32]), record(2));
     let mut write = std::pin::pin!(store.create(&key, &record));
-    // The write goes as far as it can without the lock: SQLite's thread has it, or will before the lock is released.
-    let waits = poll_fn(|context| Poll::Ready(write.as_mut().poll(context).is_pending()));
-    assert!(waits.await);
-    query("SELECT 1").execute(&mut *other).await.expect("a turn of the runtime");
+    // The write has reached SQLite's thread, or will reach it before the lock is released.
+    let is_pending = poll_fn(|context| Poll::Ready(write.as_mut().poll(context).is_pending()));
+    assert!(is_pending.await);
+    query("SELECT 1").execute(&mut *other).await.expect("the runtime can run other tasks");
     for suffix in ["", "-wal", "-shm"] {
-        fs::remove_file(beside(&path, suffix)).expect("a removal");
+        fs::remove_file(with_suffix(&path, suffix)).expect("the removal succeeds");
     }
-    query("ROLLBACK").execute(&mut *other).await.expect("a release");
-    assert_eq!(write.await.expect_err("nobody will read it").kind(), ErrorKind::Unavailable);
-    is_lost(&store, &path).await;
+    query("ROLLBACK").execute(&mut *other).await.expect("the lock is released");
+    assert_eq!(write.await.expect_err("the file was removed").kind(), ErrorKind::Unavailable);
+    assert_calls_fail_until_restart(&store, &path).await;
 }
 
 #[tokio::test]
-async fn with_mode_rw_no_database_is_created() {
+async fn mode_rw_does_not_create_a_database() {
     let (_directory, path, first) = site().await;
     drop(first);
     let url = format!("sqlite://{}?mode=rw", path.display());
-    let store = SqliteStore::open(&Options::new(url).timeout(Duration::from_secs(10))).await.expect("a store");
-    fs::remove_file(&path).expect("a removal");
+    let store = SqliteStore::open(&Options::new(url).timeout(Duration::from_secs(10))).await.expect("the store opens");
+    fs::remove_file(&path).expect("the removal succeeds");
     conformance::errors_are_not_answers(&store).await;
     assert!(!path.exists(), "`mode=rw` created a database");
 }
 
-/// Damaged pages are errors, and never malformed sessions. The first page, which says that the file is a database, is intact.
+/// The first page, which identifies the file as a database, is intact.
 #[tokio::test]
-async fn damaged_pages_are_errors_until_they_are_mended_and_the_site_restarted() {
+async fn damaged_pages_are_errors_until_they_are_repaired_and_the_site_is_restarted() {
     let (_directory, path, store) = site().await;
     for key in 10..30 {
-        store.create(&Key::from_bytes([key; 32]), &record(1)).await.expect("a create");
+        store.create(&Key::from_bytes([key; 32]), &record(1)).await.expect("the record is created");
     }
-    query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&pool(&path).await).await.expect("a checkpoint");
-    let content = fs::read(&path).expect("a file");
+    query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&other_pool(&path).await).await.expect("the checkpoint succeeds");
+    let content = fs::read(&path).expect("the file can be read");
     let mut damaged = content.clone();
     damaged[4096..].fill(0x5A);
-    fs::write(&path, damaged).expect("a write");
+    fs::write(&path, damaged).expect("the write succeeds");
     let mut errors = 0;
     for key in 10..30 {
         let key = Key::from_bytes([key; 32]);
-        let answers = [
+        let results = [
             store.load(&key).await.map(|_| ()),
             store.touch(&key, Version::from_bits(9), record(1).expires_at).await.map(|_| ()),
         ];
-        for error in answers.into_iter().filter_map(Result::err) {
+        for error in results.into_iter().filter_map(Result::err) {
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
             assert!(error.to_string().contains("restart the site"), "{error}");
             errors += 1;
         }
     }
-    assert!(errors > 0, "no call met the damage");
-    fs::write(&path, &content).expect("a write");
+    assert!(errors > 0, "no call failed");
+    fs::write(&path, &content).expect("the write succeeds");
     drop(store);
-    let restarted = SqliteStore::open(&options(&path)).await.expect("a store");
+    let restarted = SqliteStore::open(&options(&path)).await.expect("the store opens");
     for key in 10..30 {
         let key = Key::from_bytes([key; 32]);
-        assert_eq!(restarted.load(&key).await.expect("a load"), Lookup::Found(record(1)));
-        restarted.touch(&key, Version::from_bits(1), record(1).expires_at).await.expect("a touch");
+        assert_eq!(restarted.load(&key).await.expect("the load succeeds"), Lookup::Found(record(1)));
+        restarted.touch(&key, Version::from_bits(1), record(1).expires_at).await.expect("the touch succeeds");
     }
 }
 
-/// Only the application can open its pool anew. The store works again as soon as the pool does.
+/// Only the application can reopen its pool, so a restart is not required.
 #[tokio::test]
-async fn a_shared_pool_is_used_again_once_it_works() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn a_store_in_a_shared_pool_works_again_when_the_pool_does() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let path = directory.path().join("application.db");
     let connect = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    // Each call opens the database anew, so that the call meets what is there.
+    // With these options, each call opens a new connection and so reads the current file.
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
         .idle_timeout(Duration::ZERO)
         .max_lifetime(Duration::ZERO)
         .connect_with(connect)
         .await
-        .expect("a pool");
-    let store = SqliteStore::from_shared_pool(pool.clone(), &options(&path)).await.expect("a store");
-    outlives_damage(&store, &path).await;
+        .expect("the pool opens");
+    let store = SqliteStore::from_shared_pool(pool.clone(), &options(&path)).await.expect("the store opens");
+    assert_recovers_from_damage(&store, &path).await;
     pool.close().await;
     conformance::errors_are_not_answers(&store).await;
 }
 
 #[tokio::test]
-async fn a_store_beside_a_pool_outlives_damage_and_the_pool() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn a_store_with_its_own_connections_recovers_from_damage_after_the_pool_is_closed() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let path = directory.path().join("application.db");
-    let pool = pool(&path).await;
-    let store = SqliteStore::from_pool(pool.clone(), &options(&path)).await.expect("a store");
+    let pool = other_pool(&path).await;
+    let store = SqliteStore::from_pool(pool.clone(), &options(&path)).await.expect("the store opens");
     pool.close().await;
-    outlives_damage(&store, &path).await;
+    assert_recovers_from_damage(&store, &path).await;
 }
 
-/// While the file is damaged, calls are errors; once the file is restored, the store is as before.
-async fn outlives_damage(store: &SqliteStore, path: &Path) {
-    store.create(&KEY, &record(1)).await.expect("a create");
-    let content = fs::read(path).expect("a file");
-    fs::write(path, vec![0x5A; content.len()]).expect("a write");
+/// Asserts that calls fail while the file is damaged, and succeed when it is restored.
+async fn assert_recovers_from_damage(store: &SqliteStore, path: &Path) {
+    store.create(&KEY, &record(1)).await.expect("the record is created");
+    let content = fs::read(path).expect("the file can be read");
+    fs::write(path, vec![0x5A; content.len()]).expect("the write succeeds");
     conformance::errors_are_not_answers(store).await;
-    fs::write(path, &content).expect("a write");
-    assert_eq!(store.load(&Key::from_bytes([0; 32])).await.expect("a load"), Lookup::Absent);
-    assert_eq!(store.load(&KEY).await.expect("a load"), Lookup::Found(record(1)));
+    fs::write(path, &content).expect("the write succeeds");
+    assert_eq!(store.load(&Key::from_bytes([0; 32])).await.expect("the load succeeds"), Lookup::Absent);
+    assert_eq!(store.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(1)));
 }

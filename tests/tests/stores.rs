@@ -1,4 +1,4 @@
-//! Every store against the whole contract, and the contract's suite against stores that break it.
+//! Runs the conformance suite on every store, and checks that the suite detects stores that violate the contract.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,231 +12,236 @@ use session_rocket::store::memory::MemoryStore;
 use session_rocket::store::sql::IntoPool;
 use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, open};
 use session_rocket::{Clock, Error, ErrorKind, Key, ManualClock, Record, Result, Timestamp, Tombstone, Version};
-use session_rocket_tests::report::{examine, is_wanted};
+use session_rocket_tests::report::{assert_conformance, is_wanted};
 use session_rocket_tests::servers::{Memcached, MySql, Postgres, Redis, RedisCluster};
 
-/// No check of the contract waits for a timeout; a busy machine can take longer than the default.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// No check waits for a timeout, but on a busy machine a call can take longer than the default timeout.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-async fn opened(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
-    let options = Options::new(url).timeout(PATIENCE).clock(clock);
-    open(&options).await.expect("a store that can be opened")
+async fn open_store(url: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
+    let options = Options::new(url).timeout(TIME_LIMIT).clock(clock);
+    open(&options).await.expect("the store opens")
 }
 
-async fn cached(url: &str, cache: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
-    let options = Options::new(url).timeout(PATIENCE).cache(cache).clock(clock);
-    open(&options).await.expect("a store and a cache that can be opened")
+async fn open_cached_store(url: &str, cache: &str, clock: Arc<ManualClock>) -> Arc<dyn Store> {
+    let options = Options::new(url).timeout(TIME_LIMIT).cache(cache).clock(clock);
+    open(&options).await.expect("the store and the cache open")
 }
 
-/// A pool with a file, and the options for a store in it.
-async fn pooled(path: &Path, clock: Arc<ManualClock>) -> (SqlitePool, Options) {
+/// Opens a pool on a file, and returns it with the options for a store.
+async fn pool_and_options(path: &Path, clock: Arc<ManualClock>) -> (SqlitePool, Options) {
     let connect = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    (SqlitePool::connect_with(connect).await.expect("a database"), Options::default().timeout(PATIENCE).clock(clock))
+    (
+        SqlitePool::connect_with(connect).await.expect("the database opens"),
+        Options::default().timeout(TIME_LIMIT).clock(clock),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_keeps_the_contract() {
+async fn memory_fulfils_the_contract() {
     if !is_wanted("memory") {
         return;
     }
-    examine("memory", true, async |clock| opened("memory:", clock).await).await;
+    assert_conformance("memory", true, async |clock| open_store("memory:", clock).await).await;
 }
 
-/// One file for all checks: the store is not empty, and was closed and opened again.
+/// All checks share one file, so the store is not empty and is reopened.
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_keeps_the_contract() {
+async fn sqlite_fulfils_the_contract() {
     if !is_wanted("sqlite") {
         return;
     }
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
-    examine("sqlite", true, async |clock| opened(&url, clock).await).await;
+    assert_conformance("sqlite", true, async |clock| open_store(&url, clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_in_memory_keeps_the_contract() {
-    examine("sqlite-in-memory", true, async |clock| opened("sqlite::memory:", clock).await).await;
+async fn sqlite_in_memory_fulfils_the_contract() {
+    assert_conformance("sqlite-in-memory", true, async |clock| open_store("sqlite::memory:", clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_beside_an_applications_pool_keeps_the_contract() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn sqlite_with_its_own_connections_to_an_applications_database_fulfils_the_contract() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let path = directory.path().join("application.db");
     let store = async |clock| {
-        let (pool, options) = pooled(&path, clock).await;
-        pool.into_pool().open(&options).await.expect("a store in the pool's database")
+        let (pool, options) = pool_and_options(&path, clock).await;
+        pool.into_pool().open(&options).await.expect("the store opens")
     };
-    examine("sqlite-pool", true, store).await;
+    assert_conformance("sqlite-pool", true, store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_in_an_applications_pool_keeps_the_contract() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn sqlite_in_a_shared_pool_of_an_application_fulfils_the_contract() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let path = directory.path().join("application.db");
     let store = async |clock| {
-        let (pool, options) = pooled(&path, clock).await;
-        pool.into_pool().share(&options).await.expect("a store in the pool")
+        let (pool, options) = pool_and_options(&path, clock).await;
+        pool.into_pool().share(&options).await.expect("the store opens")
     };
-    examine("sqlite-shared-pool", true, store).await;
+    assert_conformance("sqlite-shared-pool", true, store).await;
 }
 
-/// One table for all checks, in every back-end that has a server.
+/// All checks share one table. The same is true for the other servers.
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_keeps_the_contract() {
+async fn postgres_fulfils_the_contract() {
     if !is_wanted("postgres") {
         return;
     }
     let server = Postgres::start();
-    examine("postgres", true, async |clock| opened(&server.url(), clock).await).await;
+    assert_conformance("postgres", true, async |clock| open_store(&server.url(), clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql_keeps_the_contract() {
+async fn mysql_fulfils_the_contract() {
     if !is_wanted("mysql") {
         return;
     }
     let server = MySql::start();
-    examine("mysql", true, async |clock| opened(&server.url(), clock).await).await;
+    assert_conformance("mysql", true, async |clock| open_store(&server.url(), clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memcached_keeps_the_contract() {
+async fn memcached_fulfils_the_contract() {
     if !is_wanted("memcached") {
         return;
     }
     let server = Memcached::start();
-    examine("memcached", false, async |clock| opened(&server.url(), clock).await).await;
+    assert_conformance("memcached", false, async |clock| open_store(&server.url(), clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_keeps_the_contract() {
+async fn redis_fulfils_the_contract() {
     if !is_wanted("redis") {
         return;
     }
     let server = Redis::start();
-    examine("redis", true, async |clock| opened(&server.url(), clock).await).await;
+    assert_conformance("redis", true, async |clock| open_store(&server.url(), clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_cluster_keeps_the_contract() {
+async fn redis_cluster_fulfils_the_contract() {
     if !is_wanted("redis-cluster") {
         return;
     }
     let cluster = RedisCluster::start();
-    examine("redis-cluster", true, async |clock| opened(&cluster.url(), clock).await).await;
+    assert_conformance("redis-cluster", true, async |clock| open_store(&cluster.url(), clock).await).await;
 }
 
-/// One directory for all checks, as one file above.
+/// All checks share one directory.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn files_keep_the_contract() {
+async fn files_fulfil_the_contract() {
     if !is_wanted("file") {
         return;
     }
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let url = format!("file://{}", directory.path().join("sessions").display());
-    examine("file", true, async |clock| opened(&url, clock).await).await;
+    assert_conformance("file", true, async |clock| open_store(&url, clock).await).await;
 }
 
-/// A cache in memory, in front of one file for all checks.
+/// All checks share one file. Each has its own cache in memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn cached_in_memory_keeps_the_contract() {
+async fn cached_in_memory_fulfils_the_contract() {
     if !is_wanted("cached") {
         return;
     }
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
-    examine("cached-in-memory", true, async |clock| cached(&url, "memory:", clock).await).await;
+    assert_conformance("cached-in-memory", true, async |clock| open_cached_store(&url, "memory:", clock).await).await;
 }
 
-/// Any pair will do: here the one that has the most to write is the cache.
+/// The cache can be slower than the store.
 #[tokio::test(flavor = "multi_thread")]
-async fn cached_in_sqlite_keeps_the_contract() {
+async fn cached_in_sqlite_fulfils_the_contract() {
     if !is_wanted("cached") {
         return;
     }
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let url = format!("sqlite://{}", directory.path().join("cache.db").display());
-    examine("cached-in-sqlite", true, async |clock| cached("memory:", &url, clock).await).await;
+    assert_conformance("cached-in-sqlite", true, async |clock| open_cached_store("memory:", &url, clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cached_keeps_the_contract() {
+async fn cached_fulfils_the_contract() {
     if !is_wanted("cached") {
         return;
     }
     let (database, cache) = (Postgres::start(), Redis::start());
-    examine("cached", true, async |clock| cached(&database.url(), &cache.url(), clock).await).await;
+    assert_conformance("cached", true, async |clock| open_cached_store(&database.url(), &cache.url(), clock).await)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cached_in_memcached_keeps_the_contract() {
+async fn cached_in_memcached_fulfils_the_contract() {
     if !is_wanted("cached") {
         return;
     }
     let cache = Memcached::start();
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
-    examine("cached-in-memcached", true, async |clock| cached(&url, &cache.url(), clock).await).await;
+    assert_conformance("cached-in-memcached", true, async |clock| open_cached_store(&url, &cache.url(), clock).await)
+        .await;
 }
 
-/// One place is both: what the cache holds is nobody's session.
+/// Store and cache share one table. No cache entry may be taken for a session.
 #[tokio::test(flavor = "multi_thread")]
-async fn cached_in_itself_keeps_the_contract() {
+async fn cached_in_itself_fulfils_the_contract() {
     if !is_wanted("cached") {
         return;
     }
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let url = format!("sqlite://{}", directory.path().join("both.db").display());
-    examine("cached-in-itself", true, async |clock| cached(&url, &url, clock).await).await;
+    assert_conformance("cached-in-itself", true, async |clock| open_cached_store(&url, &url, clock).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_without_an_index_may_say_so() {
-    let open = async |clock| Arc::new(Faulty::new(Fault::NoIndex, clock)) as Arc<dyn Store>;
+async fn a_store_without_an_index_of_identities_is_allowed() {
+    let open = async |clock| Arc::new(FaultyStore::new(Fault::NoIndex, clock)) as Arc<dyn Store>;
     let outcomes = conformance::examine(open).await;
     let unsupported = |wanted| outcomes.iter().filter(move |(check, _)| check.clause() == 9).all(|(_, o)| *o == wanted);
     assert!(unsupported(Outcome::Unsupported), "{outcomes:?}");
     assert!(!outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Broken(_))), "{outcomes:?}");
 }
 
-/// The ways to break the contract that the suite must see, and the clause that each breaks.
+/// The violations that the suite must detect, each with the clause of the contract.
 const FAULTS: &[(Fault, u8)] = &[
     (Fault::TruncatesPayload, 1),
     (Fault::CreateOverwrites, 2),
     (Fault::UpdateUpserts, 3),
     (Fault::UpdateIgnoresVersion, 3),
     (Fault::UpdateIsNotAtomic, 3),
-    (Fault::MovedIsGone, 3),
+    (Fault::UpdateReportsMovedAsGone, 3),
     (Fault::TouchCreates, 4),
     (Fault::TouchChangesVersion, 4),
     (Fault::RetireKeepsRecord, 5),
-    (Fault::RetireRepeats, 5),
+    (Fault::RetireReplacesTombstone, 5),
     (Fault::DeleteLeavesTombstone, 6),
     (Fault::VisibleAtBoundary, 7),
-    (Fault::SweepsTheLiving, 8),
+    (Fault::SweepDeletesLiveRecords, 8),
     (Fault::SweepIgnoresLimit, 8),
-    (Fault::HalfAnIndex, 9),
+    (Fault::IndexIsIncomplete, 9),
     (Fault::ListIgnoresCase, 9),
     (Fault::RetireAllIgnoresException, 9),
-    (Fault::HalfAnUpdate, 10),
+    (Fault::UpdateIsInterruptible, 10),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_suite_sees_what_is_broken() {
+async fn the_suite_detects_each_violation_of_the_contract() {
     for (fault, clause) in FAULTS {
-        let open = async |clock| Arc::new(Faulty::new(*fault, clock)) as Arc<dyn Store>;
+        let open = async |clock| Arc::new(FaultyStore::new(*fault, clock)) as Arc<dyn Store>;
         let outcomes = conformance::examine(open).await;
-        let broken: Vec<_> = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Broken(_))).collect();
-        println!("{fault:?}: {} checks", broken.len());
-        assert!(broken.iter().any(|(check, _)| check.clause() == *clause), "{fault:?} is not seen: {broken:?}");
+        let failed: Vec<_> = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Broken(_))).collect();
+        println!("{fault:?}: {} failed checks", failed.len());
+        assert!(failed.iter().any(|(check, _)| check.clause() == *clause), "{fault:?} is not detected: {failed:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[should_panic(expected = "clause 3: update replaces only a live record of the expected version")]
-async fn a_run_ends_with_the_names_of_what_is_broken() {
-    conformance::run(async |clock| Arc::new(Faulty::new(Fault::UpdateUpserts, clock)) as Arc<dyn Store>).await;
+async fn a_failed_run_panics_with_the_names_of_the_failed_checks() {
+    conformance::run(async |clock| Arc::new(FaultyStore::new(Fault::UpdateUpserts, clock)) as Arc<dyn Store>).await;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -247,34 +252,34 @@ enum Fault {
     UpdateUpserts,
     UpdateIgnoresVersion,
     UpdateIsNotAtomic,
-    MovedIsGone,
+    UpdateReportsMovedAsGone,
     TouchCreates,
     TouchChangesVersion,
     RetireKeepsRecord,
-    RetireRepeats,
+    RetireReplacesTombstone,
     DeleteLeavesTombstone,
     VisibleAtBoundary,
-    SweepsTheLiving,
+    SweepDeletesLiveRecords,
     SweepIgnoresLimit,
-    HalfAnIndex,
+    IndexIsIncomplete,
     ListIgnoresCase,
     RetireAllIgnoresException,
-    HalfAnUpdate,
+    UpdateIsInterruptible,
 }
 
-/// A store in memory, but for one fault.
-struct Faulty {
+/// A store in memory with one fault.
+struct FaultyStore {
     fault: Fault,
     store: MemoryStore,
     clock: Arc<ManualClock>,
-    /// What a fault needs to know of the keys there are.
+    /// The created keys, for the faults that need them.
     keys: std::sync::Mutex<Vec<Key>>,
 }
 
-/// For a clock that is a millisecond slow.
-struct Slow(Arc<ManualClock>);
+/// A clock that is a millisecond slow.
+struct SlowClock(Arc<ManualClock>);
 
-impl Clock for Slow {
+impl Clock for SlowClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.now().as_millis() - 1)
     }
@@ -284,14 +289,14 @@ impl Clock for Slow {
     }
 }
 
-impl Faulty {
+impl FaultyStore {
     fn new(fault: Fault, clock: Arc<ManualClock>) -> Self {
-        let its: Arc<dyn Clock> =
-            if fault == Fault::VisibleAtBoundary { Arc::new(Slow(clock.clone())) } else { clock.clone() };
-        Self { fault, store: MemoryStore::new(100_000, its), clock, keys: std::sync::Mutex::default() }
+        let store_clock: Arc<dyn Clock> =
+            if fault == Fault::VisibleAtBoundary { Arc::new(SlowClock(clock.clone())) } else { clock.clone() };
+        Self { fault, store: MemoryStore::new(100_000, store_clock), clock, keys: std::sync::Mutex::default() }
     }
 
-    /// Puts `record` there, whatever there is.
+    /// Replaces whatever is stored under the key by `record`.
     async fn force(&self, key: &Key, record: &Record) -> Result<Create> {
         self.store.delete(key).await?;
         self.store.create(key, record).await
@@ -303,13 +308,13 @@ fn unsupported() -> Error {
 }
 
 #[async_trait]
-impl Store for Faulty {
+impl Store for FaultyStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
         self.store.load(key).await
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        self.keys.lock().expect("no panic holds it").push(*key);
+        self.keys.lock().expect("the lock is not poisoned").push(*key);
         let mut record = record.clone();
         match self.fault {
             Fault::TruncatesPayload => record.payload.truncate(1000),
@@ -334,13 +339,13 @@ impl Store for Faulty {
                 self.force(key, record).await?;
                 return Ok(Update::Updated);
             }
-            (Fault::HalfAnUpdate, Lookup::Found(found)) if found.version == expected => {
+            (Fault::UpdateIsInterruptible, Lookup::Found(found)) if found.version == expected => {
                 self.store.delete(key).await?;
                 rocket::tokio::task::yield_now().await;
                 self.store.create(key, record).await?;
                 return Ok(Update::Updated);
             }
-            (Fault::MovedIsGone, Lookup::Tombstone(_)) => return Ok(Update::Gone),
+            (Fault::UpdateReportsMovedAsGone, Lookup::Tombstone(_)) => return Ok(Update::Gone),
             _ => {}
         }
         self.store.update(key, expected, record).await
@@ -367,12 +372,12 @@ impl Store for Faulty {
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         let before = self.store.load(key).await?;
-        let done = self.store.retire(key, expected, tombstone).await?;
+        let reply = self.store.retire(key, expected, tombstone).await?;
         match (self.fault, before) {
-            (Fault::RetireKeepsRecord, Lookup::Found(found)) if done == Retire::Retired => {
+            (Fault::RetireKeepsRecord, Lookup::Found(found)) if reply == Retire::Retired => {
                 self.force(key, &found).await?;
             }
-            (Fault::RetireRepeats, Lookup::Tombstone(_)) => {
+            (Fault::RetireReplacesTombstone, Lookup::Tombstone(_)) => {
                 let record = Record::new(Version::from_bits(0), tombstone.expires_at)
                     .with_times(self.clock.now(), self.clock.now());
                 self.force(key, &record).await?;
@@ -380,7 +385,7 @@ impl Store for Faulty {
             }
             _ => {}
         }
-        Ok(done)
+        Ok(reply)
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -394,8 +399,8 @@ impl Store for Faulty {
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
         match self.fault {
             Fault::SweepIgnoresLimit => return self.store.delete_expired(u32::MAX).await,
-            Fault::SweepsTheLiving => {
-                let keys = std::mem::take(&mut *self.keys.lock().expect("no panic holds it"));
+            Fault::SweepDeletesLiveRecords => {
+                let keys = std::mem::take(&mut *self.keys.lock().expect("the lock is not poisoned"));
                 for key in &keys {
                     self.store.delete(key).await?;
                 }
@@ -415,7 +420,7 @@ impl Store for Faulty {
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let except = match self.fault {
-            Fault::NoIndex | Fault::HalfAnIndex => return Err(unsupported()),
+            Fault::NoIndex | Fault::IndexIsIncomplete => return Err(unsupported()),
             Fault::RetireAllIgnoresException => None,
             _ => except,
         };

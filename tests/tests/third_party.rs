@@ -1,4 +1,4 @@
-//! A third party's store: the example in `docs/writing-a-store.md`, on redb.
+//! A third-party store: the redb example in `docs/writing-a-store.md`.
 
 #[path = "third_party/redb_store.rs"]
 mod redb_store;
@@ -12,16 +12,16 @@ use session_rocket::store::{Store, conformance};
 use redb_store::Redb;
 
 #[rocket::async_test]
-async fn the_example_keeps_the_contract() {
+async fn the_example_store_fulfils_the_contract() {
     let directory = tempfile::tempdir().unwrap();
-    // One database for all checks, because redb opens a file only once.
+    // All checks share one database, because redb opens a file only once.
     let database = Arc::new(redb::Database::create(directory.path().join("sessions.redb")).unwrap());
     let open = async |clock: Arc<ManualClock>| Arc::new(Redb(database.clone()).into_store(clock)) as Arc<dyn Store>;
     conformance::run(open).await;
 }
 
 #[rocket::async_test]
-async fn a_site_keeps_its_sessions_in_the_example() {
+async fn a_site_can_keep_its_sessions_in_the_example_store() {
     use rocket::local::asynchronous::Client;
     use session_rocket::{Session, SystemClock};
 
@@ -49,11 +49,11 @@ async fn a_site_keeps_its_sessions_in_the_example() {
 }
 
 #[test]
-fn the_document_shows_this_store() {
+fn the_document_shows_the_code_of_the_example_store() {
     let document = include_str!("../../docs/writing-a-store.md");
     let store = include_str!("third_party/redb_store.rs");
     let shown = document.split("```rust\n").nth(1).and_then(|rest| rest.split("```\n").next()).unwrap();
-    assert_eq!(shown, store, "docs/writing-a-store.md shows another store");
+    assert_eq!(shown, store, "the code in docs/writing-a-store.md differs");
     let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
     assert!(store.lines().filter(is_code).count() <= 60);
 }

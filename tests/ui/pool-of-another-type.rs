@@ -5,7 +5,7 @@ struct Visitor {
     name: Option<String>,
 }
 
-/// Another version of sqlx has a pool of the same name, which is another type.
+/// Stands for the pool of another version of sqlx, which is a different type of the same name.
 struct PgPool;
 
 fn main() {

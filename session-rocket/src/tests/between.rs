@@ -1,4 +1,4 @@
-//! What another request, another thread or another release does in between.
+//! Changes by another request, thread or release between a load and a save.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +21,7 @@ use crate::store::record::{Record, Version};
 use crate::store::{Lookup, Store, Update};
 
 #[tokio::test]
-async fn what_the_last_save_left_over_is_not_taken_for_what_is_stored() {
+async fn the_values_of_the_last_save_are_not_mistaken_for_the_stored_values() {
     let memory = Arc::new(MemoryStore::new(100, clock()));
     let slow = Slow::new(memory.clone());
     let (here, elsewhere) = (engine(slow.clone(), clock()), engine(memory, clock()));
@@ -42,7 +42,7 @@ async fn what_the_last_save_left_over_is_not_taken_for_what_is_stored() {
     assert_eq!(NAME.get(last.state()).as_deref(), Some("two"));
     NAME.set(last.state(), "one".into());
     let last = spawn_save(&last);
-    // The last one queues up behind the first, whose leftovers say "one".
+    // The last save waits for the first, whose remaining values contain "one".
     tokio::task::yield_now().await;
     slow.release.add_permits(1);
     first.await.unwrap().unwrap();
@@ -51,7 +51,7 @@ async fn what_the_last_save_left_over_is_not_taken_for_what_is_stored() {
 }
 
 #[tokio::test]
-async fn every_saver_whose_changes_failed_is_told() {
+async fn a_failed_commit_fails_every_save_whose_changes_it_contained() {
     let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
     let engine = engine(slow.clone(), clock());
     let session = open(&engine, None).await;
@@ -68,12 +68,12 @@ async fn every_saver_whose_changes_failed_is_told() {
     };
     let (first, second) = tokio::join!(first, second);
     assert!(first.is_err() && second.is_err());
-    // Both were told: the handler may answer as it likes.
+    // Both saves returned the error, so the handler decides about the response.
     assert!(respond(&session, CommitScope::Everything).await.is_ok());
 }
 
 #[tokio::test]
-async fn after_leaving_a_user_the_visit_goes_on() {
+async fn after_a_logout_by_field_the_visit_continues_under_a_new_id() {
     for leave in [
         (|session: &Session<Visitor>| _ = USER.delete(session.state())) as fn(&Session<Visitor>),
         |session| session.clear(),
@@ -87,7 +87,7 @@ async fn after_leaving_a_user_the_visit_goes_on() {
         let session = open(&engine, Some(&old)).await;
         leave(&session);
         let CookieUpdate::Set { value, .. } = respond(&session, CommitScope::Everything).await.unwrap() else {
-            panic!("the browser is told the new id");
+            panic!("the response does not send the new id");
         };
         let id = SessionId::parse(&value).unwrap();
         assert!(id != old && matches!(open(&engine, Some(&old)).await.state().carrier(), Carrier::Ended));
@@ -98,7 +98,7 @@ async fn after_leaving_a_user_the_visit_goes_on() {
     }
 }
 
-/// Writes a record as another release would.
+/// Changes a stored record as another release would.
 async fn plant(memory: &MemoryStore, key: &Key, change: impl FnOnce(&mut Record)) {
     let Lookup::Found(mut record) = memory.load(key).await.unwrap() else { panic!("the record is there") };
     let expected = record.version;
@@ -108,7 +108,7 @@ async fn plant(memory: &MemoryStore, key: &Key, change: impl FnOnce(&mut Record)
 }
 
 #[tokio::test]
-async fn an_identity_that_does_not_decode_is_somebody_elses_and_stays_indexed() {
+async fn an_identity_that_cannot_be_decoded_is_another_user_and_stays_in_the_index() {
     let memory = Arc::new(MemoryStore::new(100, clock()));
     let engine = engine(memory.clone(), clock());
     let session = open(&engine, None).await;
@@ -130,7 +130,7 @@ async fn an_identity_that_does_not_decode_is_somebody_elses_and_stays_indexed() 
 
     let session = open(&engine, Some(&id)).await;
     USER.set(session.state(), 1);
-    assert_eq!(NAME.get(session.state()), None, "the cart of one user is not for another");
+    assert_eq!(NAME.get(session.state()), None, "the user sees the cart of another user");
 }
 
 #[tokio::test]
@@ -200,13 +200,13 @@ async fn what_was_saved_before_a_failure_is_told_to_the_browser() {
     NAME.set(session.state(), "x".repeat(300_000));
     let (CookieUpdate::Set { value, .. }, Err(error)) = session.core().respond(CommitScope::Everything, true).await
     else {
-        panic!("the failure is told, and the id");
+        panic!("expected the new id and the error");
     };
     assert_eq!((error.kind(), Some(value)), (ErrorKind::TooLarge, session.id().map(|id| id.expose())));
 }
 
 #[tokio::test]
-async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
+async fn a_flush_takes_effect_even_if_later_changes_cannot_be_saved() {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
     let sealed = Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 })));
@@ -215,7 +215,7 @@ async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
         let first = open(&engine, None).await;
         USER.set(first.state(), 7);
         let Ok(CookieUpdate::Set { value, .. }) = respond(&first, CommitScope::Everything).await else {
-            panic!("it is saved")
+            panic!("the session is not saved")
         };
         let load = async || {
             let state = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
@@ -225,7 +225,7 @@ async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
         session.flush();
         NAME.set(session.state(), "x".repeat(300_000));
         let (CookieUpdate::Remove, Err(error)) = session.core().respond(CommitScope::Everything, true).await else {
-            panic!("the failure is told, and the end");
+            panic!("expected the removal and the error");
         };
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         assert!(session.is_empty());
@@ -244,7 +244,7 @@ async fn a_flush_is_carried_out_where_what_was_set_after_it_cannot_be_saved() {
 }
 
 #[test]
-fn a_struct_without_a_user_empties_a_session_of_somebody_unknown() {
+fn replacing_the_struct_without_a_user_empties_a_session_of_an_unknown_user() {
     let payload = bytes::Bytes::from_static(br#"j{"user":"ada","name":"ada's","count":3}"#);
     let schema = <Visitor as crate::SessionData>::schema();
     let values = crate::data::values::Values::load(schema, &payload, Some("ada".into())).ok().unwrap();
@@ -256,7 +256,7 @@ fn a_struct_without_a_user_empties_a_session_of_somebody_unknown() {
 }
 
 #[test]
-fn a_struct_of_another_user_is_written_whole() {
+fn replacing_the_struct_with_another_user_writes_all_fields() {
     let visitor =
         |user| Visitor { name: Some("same".into()), count: 5, greeting: "hello".into(), tags: Vec::new(), user };
     for (first, second) in [(Some(1), Some(2)), (Some(1), None), (None, Some(1)), (Some(1), Some(1))] {
@@ -270,7 +270,7 @@ fn a_struct_of_another_user_is_written_whole() {
 }
 
 #[tokio::test]
-async fn a_sealed_session_of_another_build_is_waited_for_and_a_damaged_one_starts_anew() {
+async fn a_sealed_session_of_an_unknown_format_is_unavailable_and_a_damaged_one_is_replaced() {
     let sealer = || Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
     let engine = Engine::Cookie(CookieEngine::new(rules, sealer(), CookieBounds { frame: 100, limit: 4096 }));
@@ -289,20 +289,20 @@ async fn a_sealed_session_of_another_build_is_waited_for_and_a_damaged_one_start
 }
 
 #[tokio::test]
-async fn after_the_head_no_sealed_session_can_be_saved() {
+async fn a_sealed_session_cannot_be_saved_after_the_response_head() {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
     let engine = Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 }));
     let session = open(&Arc::new(engine), None).await;
     NAME.set(session.state(), "in time".into());
     assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { .. })));
-    session.save().await.expect("there is nothing more to save");
+    session.save().await.expect("there are no changes to save");
     NAME.set(session.state(), "too late".into());
     assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate);
 }
 
 #[tokio::test]
-async fn a_replay_that_logs_in_changes_the_id() {
+async fn a_replayed_change_that_logs_in_changes_the_id() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
     COUNT.set(session.state(), 5);
@@ -325,7 +325,7 @@ async fn a_replay_that_logs_in_changes_the_id() {
 }
 
 #[test]
-fn of_two_threads_that_set_a_default_one_wins_for_both() {
+fn two_threads_that_set_a_default_get_the_same_value() {
     for _ in 0..2000 {
         let values = crate::data::values::Values::empty(<Visitor as crate::SessionData>::schema());
         let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
@@ -349,7 +349,7 @@ fn of_two_csrf_secrets_that_requests_draw_at_once_the_first_stays() {
 }
 
 #[tokio::test]
-async fn a_change_made_while_a_refresh_is_under_way_counts_once() {
+async fn a_change_during_a_refresh_is_applied_once() {
     let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
     let now = clock();
     let policy = Policy { refresh: Refresh::Always, ..policy() };
@@ -375,7 +375,7 @@ async fn a_change_made_while_a_refresh_is_under_way_counts_once() {
 }
 
 #[tokio::test]
-async fn a_change_that_panics_when_it_is_made_again_does_not_undo_the_save() {
+async fn a_replayed_change_that_panics_does_not_undo_the_save() {
     let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
     let engine = engine(slow.clone(), clock());
     let session = open(&engine, None).await;
@@ -392,7 +392,7 @@ async fn a_change_that_panics_when_it_is_made_again_does_not_undo_the_save() {
 }
 
 #[tokio::test]
-async fn after_the_head_what_needs_no_cookie_is_no_error() {
+async fn changes_that_need_no_cookie_succeed_after_the_response_head() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
     respond(&session, CommitScope::Everything).await.unwrap();
@@ -403,7 +403,7 @@ async fn after_the_head_what_needs_no_cookie_is_no_error() {
 }
 
 #[tokio::test]
-async fn of_several_ids_the_living_one_counts() {
+async fn if_there_are_several_ids_the_live_one_is_used() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let mut ids = Vec::new();
     for _ in 0..2 {

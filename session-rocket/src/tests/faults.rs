@@ -1,4 +1,4 @@
-//! Stores that lose answers, refuse, hang or hold damaged records; callers that go away.
+//! Stores that lose replies, fail, hang or contain damaged records, and callers that drop their calls.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -24,21 +24,21 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
-/// What becomes of a call.
+/// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     Pass,
-    /// It is done, but the answer is an error.
+    /// The call is executed, but its reply is an error.
     LoseAnswer,
-    /// It is not done, and the answer is an error.
+    /// The call is not executed, and its reply is an error.
     Refuse,
-    /// It is not done, and there is no answer.
+    /// The call is not executed, and there is no reply.
     Hang,
-    /// The answer is an error, and it is done only after the next call.
+    /// The reply is an error, and the call is executed after the next call.
     Late,
 }
 
-/// A store whose next calls go wrong in a given order; then all is well.
+/// A store whose next calls have the given faults. Later calls succeed.
 struct Faulty {
     store: Arc<MemoryStore>,
     writes: Mutex<VecDeque<Fault>>,
@@ -47,7 +47,7 @@ struct Faulty {
     calls: AtomicUsize,
 }
 
-/// A write that arrives after its caller gave up.
+/// A write that is executed after its caller received an error.
 enum Late {
     Update(Key, Version, Record),
     Retire(Key, Option<Version>, Tombstone),
@@ -72,7 +72,7 @@ impl Faulty {
         }
     }
 
-    /// Lets a write that came too late happen.
+    /// Executes the late write.
     async fn arrive(&self) {
         let late = self.late.lock().unwrap().take();
         match late {
@@ -150,7 +150,7 @@ impl Site {
             late: Mutex::default(),
             calls: AtomicUsize::new(0),
         });
-        // Long enough for a busy machine; calls that hang are waited for, for a share of it.
+        // The timeout is long enough for a busy machine. A call that hangs is dropped after a part of it.
         let engine = engine_with(faulty.clone(), clock.clone(), policy, (Duration::from_secs(2), max_size));
         Self { faulty, clock, engine }
     }
@@ -186,7 +186,7 @@ fn increment(session: &Session<Visitor>) {
 }
 
 #[tokio::test]
-async fn an_increment_whose_answer_was_lost_counts_once() {
+async fn an_increment_whose_reply_was_lost_is_counted_once() {
     for faults in [
         &[Fault::LoseAnswer][..],
         &[Fault::Refuse],
@@ -207,7 +207,7 @@ async fn an_increment_whose_answer_was_lost_counts_once() {
 }
 
 #[tokio::test]
-async fn an_uncertain_increment_is_shown_and_never_replayed() {
+async fn an_uncertain_increment_is_an_error_and_is_never_replayed() {
     for (writes, loads) in [
         (&[Fault::LoseAnswer][..], &[Fault::Refuse][..]),
         (&[Fault::Refuse], &[Fault::Refuse]),
@@ -224,7 +224,7 @@ async fn an_uncertain_increment_is_shown_and_never_replayed() {
         assert_eq!(error.kind(), ErrorKind::Uncertain);
         assert_eq!(COUNT.get(session.state()), 0, "the session shows what was loaded again");
         site.fail(&[], &[]);
-        // The handler has seen the error and answers 200: the response stands, and nothing is sent again.
+        // The handler has seen the error and responds with 200, so the commit of the response does not repeat the increment.
         NAME.set(session.state(), "after".into());
         assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::None)));
         assert!(site.count(&id).await <= 1);
@@ -233,7 +233,7 @@ async fn an_uncertain_increment_is_shown_and_never_replayed() {
 }
 
 #[tokio::test]
-async fn a_save_cancelled_at_any_await_counts_once() {
+async fn a_save_that_is_dropped_at_any_await_is_counted_once() {
     for polls in 0..12 {
         let site = Site::new();
         let id = site.session().await;
@@ -254,7 +254,7 @@ async fn a_save_cancelled_at_any_await_counts_once() {
 }
 
 #[tokio::test]
-async fn a_failure_that_nobody_saw_fails_the_response() {
+async fn the_failure_of_a_dropped_save_fails_the_response() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(&id).await;
@@ -269,7 +269,7 @@ async fn a_failure_that_nobody_saw_fails_the_response() {
 }
 
 #[tokio::test]
-async fn new_sessions_cycles_and_logouts_survive_a_lost_answer() {
+async fn new_sessions_rotations_and_logouts_succeed_although_a_reply_is_lost() {
     for fault in [Fault::LoseAnswer, Fault::Refuse] {
         let site = Site::new();
         site.fail(&[fault], &[]);
@@ -291,7 +291,7 @@ async fn new_sessions_cycles_and_logouts_survive_a_lost_answer() {
 }
 
 #[tokio::test]
-async fn a_cycle_that_cannot_end_the_old_record_leaves_it_as_it_was() {
+async fn a_rotation_that_cannot_retire_the_old_record_does_not_change_it() {
     let site = Site::new();
     let old = site.session().await;
     let session = site.open(&old).await;
@@ -305,7 +305,7 @@ async fn a_cycle_that_cannot_end_the_old_record_leaves_it_as_it_was() {
 
 #[tokio::test]
 async fn a_rotation_or_login_that_failed_never_ends_the_session_later() {
-    // The new record is created; the retire is cut off, and arrives when the answer was 503.
+    // The new record is created. The retire fails, and is executed after the response with 503.
     for (faults, logs_in, switches) in [
         (&[Fault::Pass, Fault::Late][..], false, false),
         (&[Fault::Pass, Fault::Late], true, false),
@@ -336,7 +336,7 @@ async fn a_rotation_or_login_that_failed_never_ends_the_session_later() {
 }
 
 #[tokio::test]
-async fn a_retire_that_was_done_although_its_answer_is_lost_is_a_success() {
+async fn a_rotation_succeeds_if_the_retire_was_executed_and_its_reply_lost() {
     let site = Site::new();
     let old = site.session().await;
     let session = site.open(&old).await;
@@ -347,7 +347,7 @@ async fn a_retire_that_was_done_although_its_answer_is_lost_is_a_success() {
 }
 
 #[tokio::test]
-async fn a_load_that_fails_is_never_an_empty_session() {
+async fn a_failed_load_is_an_error_and_never_an_empty_session() {
     let site = Site::new();
     let id = site.session().await;
     for fault in [Fault::Refuse, Fault::Hang] {
@@ -358,7 +358,7 @@ async fn a_load_that_fails_is_never_an_empty_session() {
 }
 
 #[tokio::test]
-async fn a_member_of_a_group_that_fails_drops_out_alone() {
+async fn a_failing_save_does_not_fail_the_other_saves_of_its_group() {
     let site = Site::new();
     let id = site.session().await;
     let [good, panics, infinite, also_good] =
@@ -372,7 +372,7 @@ async fn a_member_of_a_group_that_fails_drops_out_alone() {
     let long = "x".repeat(256 * 1024);
     NAME.set(infinite.state(), long);
     increment(&also_good);
-    // The first holds the turn while the others queue up behind it.
+    // The first save commits while the others wait in the queue.
     let results = tokio::join!(good.save(), panics.save(), infinite.save(), also_good.save());
     assert!(results.0.is_ok() && results.3.is_ok());
     assert_eq!(results.1.unwrap_err().kind(), ErrorKind::Panicked);
@@ -382,7 +382,7 @@ async fn a_member_of_a_group_that_fails_drops_out_alone() {
 }
 
 #[tokio::test]
-async fn every_request_reads_the_first_default_that_was_committed() {
+async fn all_requests_read_the_default_that_was_saved_first() {
     let site = Site::new();
     let id = site.session().await;
     let mut sessions = Vec::new();
@@ -402,7 +402,7 @@ async fn every_request_reads_the_first_default_that_was_committed() {
 
 #[tokio::test]
 async fn the_size_limit_is_exact() {
-    // `j{"name":"…"}` takes twelve bytes besides the name.
+    // `j{"name":"…"}` has twelve bytes in addition to the name.
     let site = Site::with(policy(), 100);
     for (length, fits) in [(88, true), (89, false)] {
         let session = open(&site.engine, None).await;
@@ -412,11 +412,13 @@ async fn the_size_limit_is_exact() {
 }
 
 #[tokio::test]
-async fn a_damaged_record_starts_anew_under_a_new_id_and_is_removed() {
+async fn a_damaged_record_is_replaced_under_a_new_id_and_retired() {
     let site = Site::new();
     let id = site.session().await;
     let key = id.key("session");
-    let Lookup::Found(mut record) = site.faulty.store.load(&key).await.unwrap() else { panic!("the record is there") };
+    let Lookup::Found(mut record) = site.faulty.store.load(&key).await.unwrap() else {
+        panic!("the record is missing")
+    };
     let version = record.version;
     record.payload = "j[1,2".into();
     site.faulty.store.update(&key, version, &record).await.unwrap();
@@ -427,7 +429,7 @@ async fn a_damaged_record_starts_anew_under_a_new_id_and_is_removed() {
     assert!(session.id().unwrap() != id);
     assert!(matches!(site.faulty.store.load(&key).await.unwrap(), Lookup::Tombstone(_)));
 
-    // A format of a later release is waited for; bytes that no release writes are damage.
+    // A format of a later release is `Unavailable`, but bytes that no release writes are damage.
     record.payload = "z{}".into();
     let other = site.session().await;
     let Lookup::Found(found) = site.faulty.store.load(&other.key("session")).await.unwrap() else { panic!() };
@@ -436,7 +438,7 @@ async fn a_damaged_record_starts_anew_under_a_new_id_and_is_removed() {
 }
 
 #[tokio::test]
-async fn nothing_for_nobody() {
+async fn a_visitor_without_a_session_costs_no_store_call() {
     let site = Site::new();
     for visit in [
         (|_: &Session<Visitor>| {}) as fn(&Session<Visitor>),
@@ -471,7 +473,7 @@ async fn nothing_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_refresh_renews_record_and_cookie_and_yields_to_other_changes() {
+async fn a_refresh_renews_record_and_cookie_unless_another_request_changed_the_session() {
     let site = Site::with(Policy { refresh: Refresh::Share(0.1), ..policy() }, 1000);
     let id = site.session().await;
     let read = || async {
@@ -492,11 +494,11 @@ async fn a_refresh_renews_record_and_cookie_and_yields_to_other_changes() {
     short.save().await.unwrap();
     assert!(matches!(respond(&late, CommitScope::Everything).await.unwrap(), CookieUpdate::None));
     site.clock.advance(DAY);
-    assert!(is_unknown(&site.engine, &id).await, "the refresh lengthened what another request set");
+    assert!(is_unknown(&site.engine, &id).await, "the refresh replaced the expiry that another request set");
 }
 
 #[tokio::test]
-async fn a_refresh_that_fails_takes_nothing_from_the_reader() {
+async fn a_failed_refresh_does_not_fail_the_response() {
     let site = Site::with(Policy { refresh: Refresh::Always, ..policy() }, 1000);
     let id = site.session().await;
     site.clock.advance(DAY);
@@ -506,7 +508,7 @@ async fn a_refresh_that_fails_takes_nothing_from_the_reader() {
 }
 
 #[tokio::test]
-async fn after_the_head_what_needs_a_cookie_is_an_error() {
+async fn changes_that_need_a_cookie_fail_after_the_response_head() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(&id).await;
@@ -524,7 +526,7 @@ async fn after_the_head_what_needs_a_cookie_is_an_error() {
 }
 
 #[tokio::test]
-async fn max_lifetime_ends_an_active_session_and_a_cycle_does_not_extend_it() {
+async fn max_lifetime_ends_an_active_session_and_a_rotation_does_not_extend_it() {
     let site = Site::with(Policy { max_lifetime: Some(DAY * 15), ..policy() }, 1000);
     let mut id = site.session().await;
     for _ in 0..14 {
@@ -541,7 +543,7 @@ async fn max_lifetime_ends_an_active_session_and_a_cycle_does_not_extend_it() {
 }
 
 #[tokio::test]
-async fn logging_in_starts_a_new_lifetime() {
+async fn a_login_starts_a_new_lifetime() {
     let site = Site::with(Policy { max_lifetime: Some(DAY * 15), ..policy() }, 1000);
     let id = site.session().await;
     site.clock.advance(DAY * 10);
@@ -552,7 +554,7 @@ async fn logging_in_starts_a_new_lifetime() {
 }
 
 #[tokio::test]
-async fn an_expiry_in_the_past_ends_the_session_at_once() {
+async fn an_expiry_in_the_past_ends_the_session_immediately() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(&id).await;
@@ -562,7 +564,7 @@ async fn an_expiry_in_the_past_ends_the_session_at_once() {
 }
 
 #[tokio::test]
-async fn expiry_settings_are_kept_with_the_session() {
+async fn expiry_settings_are_stored_with_the_session() {
     let site = Site::new();
     let id = site.session().await;
     let session = site.open(&id).await;
@@ -581,7 +583,7 @@ async fn expiry_settings_are_kept_with_the_session() {
 }
 
 #[tokio::test]
-async fn the_test_cookie_comes_back_once() {
+async fn the_test_cookie_is_received_once() {
     let site = Site::new();
     let session = open(&site.engine, None).await;
     assert!(!session.test_cookie_worked());

@@ -1,4 +1,4 @@
-//! A session type as the derive would make it, written by hand.
+//! A hand-written session type, as the derive would generate it, and helpers to open sessions of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::state::change::{Edit, View};
 use crate::state::{Carrier, CommitScope, State};
 use crate::store::Store;
 
-/// What the tests keep in a session.
+/// The session type of the tests.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Visitor {
     pub name: Option<String>,
@@ -112,29 +112,29 @@ pub(crate) fn rules(clock: Arc<dyn Clock>, policy: Policy, max_size: usize) -> R
     Rules { clock, schema: Visitor::schema(), scope: "session", policy, format: Format::Json, max_size }
 }
 
-/// What a request with these cookies loads.
+/// Loads the session of a request with these cookies.
 pub(crate) async fn load(engine: &Engine, ids: impl IntoIterator<Item = &SessionId>) -> Result<State> {
     let cookies: Vec<String> = ids.into_iter().map(SessionId::expose).collect();
     engine.load(&mut cookies.iter().map(String::as_str)).await
 }
 
-/// The session that a request with this cookie gets.
+/// Opens the session of a request with this cookie.
 pub(crate) async fn open(engine: &Arc<Engine>, id: Option<&SessionId>) -> Session<Visitor> {
     open_all(engine, id).await
 }
 
-/// The session that a request with these cookies gets.
+/// Opens the session of a request with these cookies.
 pub(crate) async fn open_all(engine: &Arc<Engine>, ids: impl IntoIterator<Item = &SessionId>) -> Session<Visitor> {
     Session::new(Core::new(load(engine, ids).await.unwrap(), engine.clone()))
 }
 
-/// What the browser is told when all could be saved.
+/// Commits the session as a response does. Returns the cookie of the response, or the error of the commit.
 pub(crate) async fn respond(session: &Session<Visitor>, scope: CommitScope) -> Result<CookieUpdate> {
     let (update, saved) = session.core().respond(scope, true).await;
     saved.map(|()| update)
 }
 
-/// Whether the store knows nothing of an id any more.
+/// Whether the store has neither a record nor a tombstone for an id.
 pub(crate) async fn is_unknown(engine: &Arc<Engine>, id: &SessionId) -> bool {
     matches!(load(engine, Some(id)).await.unwrap().carrier(), Carrier::New { .. })
 }

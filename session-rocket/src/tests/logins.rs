@@ -1,4 +1,4 @@
-//! Requests that are under way with an id while somebody logs in with it.
+//! Requests that have loaded a session before somebody logs in with it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use crate::state::{Carrier, CommitScope};
 use crate::store::memory::MemoryStore;
 
 #[tokio::test]
-async fn changes_of_a_request_that_held_the_id_before_a_login_are_dropped() {
+async fn changes_of_a_request_that_loaded_the_session_before_a_login_are_dropped() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
     COUNT.set(session.state(), 5);
@@ -97,7 +97,7 @@ async fn a_group_that_a_login_overtakes_is_dropped_whole() {
 }
 
 #[tokio::test]
-async fn an_early_save_does_not_take_a_newer_id_from_the_browser() {
+async fn an_early_save_does_not_replace_a_newer_id_in_the_browser() {
     for late_change in [None, Some("y".repeat(150_000)), Some("small".into())] {
         let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
         let session = open(&engine, None).await;
@@ -159,7 +159,7 @@ async fn a_logout_ends_every_session_the_request_presented() {
         ids.push(session.id().unwrap());
     }
     let session = open_all(&engine, &ids).await;
-    assert_eq!(session.id(), Some(ids[0].clone()), "the first that names a live session");
+    assert_eq!(session.id(), Some(ids[0].clone()), "the first id of a live session is used");
     session.flush();
     session.save().await.unwrap();
     for id in &ids {
@@ -168,7 +168,7 @@ async fn a_logout_ends_every_session_the_request_presented() {
 }
 
 #[tokio::test]
-async fn an_id_that_ended_long_ago_starts_a_new_session_and_one_that_just_ended_keeps_nothing() {
+async fn an_id_that_ended_over_ten_seconds_ago_starts_a_new_session_and_a_recent_one_drops_changes() {
     let time = clock();
     let engine = engine(Arc::new(MemoryStore::new(100, time.clone())), time.clone());
     for rotates in [false, true] {
@@ -191,7 +191,7 @@ async fn an_id_that_ended_long_ago_starts_a_new_session_and_one_that_just_ended_
         NAME.set(late.state(), "kept".into());
         late.save().await.unwrap();
         assert!(late.id().is_some_and(|id| Some(id) != old));
-        // A stuck browser can also be told to forget its id.
+        // A logout removes the cookie of such a browser.
         let flushes = open(&engine, old.as_ref()).await;
         flushes.flush();
         assert!(matches!(respond(&flushes, CommitScope::Everything).await, Ok(CookieUpdate::Remove)));
@@ -200,7 +200,7 @@ async fn an_id_that_ended_long_ago_starts_a_new_session_and_one_that_just_ended_
 }
 
 #[tokio::test]
-async fn a_save_sends_the_cookie_when_a_tenth_of_its_life_has_passed() {
+async fn a_save_renews_the_cookie_after_a_tenth_of_its_lifetime() {
     let time = clock();
     let engine = engine(Arc::new(MemoryStore::new(100, time.clone())), time.clone());
     let session = open(&engine, None).await;
@@ -216,7 +216,7 @@ async fn a_save_sends_the_cookie_when_a_tenth_of_its_life_has_passed() {
             sent += u32::from(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { .. })));
         }
     }
-    assert_eq!(sent, 10, "once for each tenth of 14 days");
+    assert_eq!(sent, 10, "the cookie is sent once for each tenth of 14 days");
     let session = open(&engine, id.as_ref()).await;
     session.set_expiry(0);
     assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { age: None, .. })));
@@ -225,12 +225,12 @@ async fn a_save_sends_the_cookie_when_a_tenth_of_its_life_has_passed() {
     COUNT.update(session.state(), |count| *count += 1);
     assert!(
         matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::None)),
-        "it ends with the browser"
+        "a cookie that ends with the browser is not renewed"
     );
 }
 
 #[tokio::test]
-async fn a_value_that_two_requests_take_is_given_to_one() {
+async fn a_value_that_several_requests_take_is_given_to_one() {
     let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
     let engine = engine(slow.clone(), clock());
     let session = open(&engine, None).await;
@@ -244,7 +244,7 @@ async fn a_value_that_two_requests_take_is_given_to_one() {
         taken.push(request.transact(|visitor| visitor.name.take()).await.unwrap());
     }
     assert_eq!(taken, [Some("state".into()), None, None]);
-    // One that finds nothing to change has looked at what is stored, too.
+    // A `transact` that changes nothing also returns the stored value.
     let stale = open(&engine, id.as_ref()).await;
     NAME.set(session.state(), "fresh".into());
     session.save().await.unwrap();
@@ -252,7 +252,7 @@ async fn a_value_that_two_requests_take_is_given_to_one() {
 }
 
 #[tokio::test]
-async fn a_state_that_two_logins_take_logs_in_one() {
+async fn of_two_logins_that_take_the_same_value_only_one_succeeds() {
     for first in [None, Some(1)] {
         let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
         let session = open(&engine, None).await;
@@ -274,14 +274,14 @@ async fn a_state_that_two_logins_take_logs_in_one() {
 }
 
 #[tokio::test]
-async fn a_value_set_again_is_confirmed_and_renews() {
+async fn a_save_of_an_equal_value_checks_the_stored_value_and_renews_the_session() {
     let time = clock();
     let engine = engine(Arc::new(MemoryStore::new(100, time.clone())), time.clone());
     let session = open(&engine, None).await;
     COUNT.set(session.state(), 5);
     session.save().await.unwrap();
     let id = session.id();
-    // The handle saw 5; another request sets 7; 5 set again is what is stored.
+    // This handle has read 5 and another request sets 7. Setting 5 again must store 5.
     let other = open(&engine, id.as_ref()).await;
     COUNT.set(other.state(), 7);
     other.save().await.unwrap();
@@ -298,11 +298,11 @@ async fn a_value_set_again_is_confirmed_and_renews() {
 }
 
 #[tokio::test]
-async fn a_save_without_changes_tells_whether_the_session_is_alive() {
+async fn a_save_without_changes_fails_if_the_session_has_ended() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
     session.save().await.unwrap();
-    assert!(session.reload().await.unwrap(), "nothing is stored, and nothing has ended");
+    assert!(session.reload().await.unwrap(), "an empty session has not ended");
     USER.set(session.state(), 1);
     session.save().await.unwrap();
     let stream = open(&engine, session.id().as_ref()).await;
@@ -321,7 +321,7 @@ async fn a_save_without_changes_tells_whether_the_session_is_alive() {
 }
 
 #[tokio::test]
-async fn a_new_id_is_none_until_it_is_saved() {
+async fn the_id_is_none_after_a_change_of_id_until_the_next_save() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     for rotate in [
         (|session| session.cycle_id()) as fn(&Session<Visitor>),
@@ -338,11 +338,11 @@ async fn a_new_id_is_none_until_it_is_saved() {
     let session = open(&engine, None).await;
     NAME.delete(session.state());
     USER.delete(session.state());
-    assert!(!session.is_modified(), "nothing was there to delete");
+    assert!(!session.is_modified(), "there was no value to delete");
 }
 
 #[tokio::test]
-async fn a_request_without_its_withheld_cookie_keeps_nothing_unless_it_logs_in() {
+async fn a_request_whose_cookie_was_withheld_stores_nothing_unless_it_logs_in() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let opened = || Session::<Visitor>::new(Core::new(engine.withheld(), engine.clone()));
     let session = opened();
@@ -353,7 +353,7 @@ async fn a_request_without_its_withheld_cookie_keeps_nothing_unless_it_logs_in()
     let session = opened();
     session.flush();
     let (update, saved) = session.core().respond(CommitScope::Everything, true).await;
-    assert!(matches!(update, CookieUpdate::None) && saved.is_err(), "nobody was logged out");
+    assert!(matches!(update, CookieUpdate::None) && saved.is_err(), "the logout must fail");
     let session = opened();
     COUNT.set(session.state(), 1);
     USER.set(session.state(), 7);
@@ -362,7 +362,7 @@ async fn a_request_without_its_withheld_cookie_keeps_nothing_unless_it_logs_in()
 }
 
 #[tokio::test]
-async fn limits_lowered_since_the_save_hold_and_one_session_may_have_its_own() {
+async fn lowered_limits_apply_to_saved_sessions_unless_a_session_has_its_own_limits() {
     let time = clock();
     let store = Arc::new(MemoryStore::new(100, time.clone()));
     let before = engine(store.clone(), time.clone());
@@ -383,5 +383,5 @@ async fn limits_lowered_since_the_save_hold_and_one_session_may_have_its_own() {
     NAME.set(late.state(), "anew".into());
     late.save().await.unwrap();
     assert!(late.id() != ordinary.id());
-    assert!(open(&before, ordinary.id().as_ref()).await.is_empty(), "the old record ends with the new session");
+    assert!(open(&before, ordinary.id().as_ref()).await.is_empty(), "the new session ends the old record");
 }

@@ -12,14 +12,16 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::Version;
 use crate::store::{Lookup, Store, Update};
 
-/// A stored session with a value that does not decode and a key that no field declares.
-async fn stored() -> (Arc<MemoryStore>, SessionId) {
+/// Stores a session with a value that cannot be decoded and a key that no field declares.
+async fn store_session() -> (Arc<MemoryStore>, SessionId) {
     let memory = Arc::new(MemoryStore::new(100, clock()));
     let session = open(&engine(memory.clone(), clock()), None).await;
     NAME.set(session.state(), "Ada".into());
     session.save().await.unwrap();
     let id = session.id().unwrap();
-    let Lookup::Found(mut record) = memory.load(&id.key("session")).await.unwrap() else { panic!("it is stored") };
+    let Lookup::Found(mut record) = memory.load(&id.key("session")).await.unwrap() else {
+        panic!("the session is not stored")
+    };
     let expected = record.version;
     let fields = [
         ("name", codec::Raw::encode("Ada").unwrap()),
@@ -32,14 +34,15 @@ async fn stored() -> (Arc<MemoryStore>, SessionId) {
     (memory, id)
 }
 
-async fn opened() -> Session<Visitor> {
-    let (memory, id) = stored().await;
+/// Opens a session of [`store_session`].
+async fn open_stored() -> Session<Visitor> {
+    let (memory, id) = store_session().await;
     open(&engine(memory, clock()), Some(&id)).await
 }
 
 #[tokio::test]
-async fn keys_and_items_tell_what_is_stored() {
-    let session = opened().await;
+async fn keys_and_items_return_what_is_stored() {
+    let session = open_stored().await;
     assert_eq!(session.keys(), ["name", "count", "theme"]);
     assert_eq!(json!(session.items()), json!({ "name": "Ada", "theme": "dark" }));
     TAGS.set(session.state(), vec!["a".into()]);
@@ -50,14 +53,14 @@ async fn keys_and_items_tell_what_is_stored() {
 
 #[tokio::test]
 async fn a_session_serializes_its_declared_fields_with_their_defaults() {
-    let session = opened().await;
+    let session = open_stored().await;
     let shown = serde_json::to_value(&session).unwrap();
     assert_eq!(shown, json!({ "name": "Ada", "count": 0, "greeting": "hello", "tags": [], "user": null }));
 }
 
 #[tokio::test]
-async fn get_update_and_replace_work_on_the_whole_struct() {
-    let session = opened().await;
+async fn get_update_and_replace_read_and_change_all_fields() {
+    let session = open_stored().await;
     assert!(!session.is_new() && !session.is_modified());
     let length = session.update(|visitor| {
         visitor.count += 2;
@@ -76,7 +79,7 @@ async fn get_update_and_replace_work_on_the_whole_struct() {
 
 #[tokio::test]
 async fn debug_shows_no_id_and_no_value() {
-    let session = opened().await;
+    let session = open_stored().await;
     let shown = format!("{session:?}");
     assert!(shown.contains("Visitor") && shown.contains(&session.handle().unwrap().to_string()));
     assert!(!shown.contains("Ada") && !shown.contains(&session.id().unwrap().expose()));

@@ -1,4 +1,4 @@
-//! Tests of the session and its commits, without the macro and without Rocket.
+//! Tests of sessions and their commits, without the derive macro and without Rocket.
 
 mod between;
 mod faults;

@@ -1,7 +1,8 @@
-//! Any sequence of calls, commits, logins and logouts by three requests of one browser agrees with a small model.
+//! Runs random sequences of calls, commits, logins and logouts by three requests of one browser, and compares the
+//! results with a small model.
 //!
-//! The model knows nothing of payloads, versions and replays: a session is a struct, a commit is its changes made on
-//! the session as it is by then.
+//! The model has no payloads, versions or replays. A session is a struct, and a commit applies the changes of a request
+//! to the current session.
 
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ enum Op {
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// A request comes in with the cookie the browser holds by then, or with one it held before.
+    /// A request arrives with the browser's current cookie, or, if `late`, with the first cookie that the browser had.
     Open {
         request: usize,
         late: bool,
@@ -50,7 +51,7 @@ enum Step {
     Save {
         request: usize,
     },
-    /// The response is made.
+    /// The request ends with a response.
     Respond {
         request: usize,
         ok: bool,
@@ -86,7 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is stored of a session.
+/// The stored fields of a session.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Data {
     name: Option<String>,
@@ -110,7 +111,7 @@ impl Data {
                 self.count = Some(self.count.unwrap_or(0) + add);
                 self.name = Some(format!("s{}", self.count.unwrap_or(0)));
             }
-            // Whoever another request logged in meanwhile stays.
+            // The user whom another request logged in meanwhile is kept.
             Op::Clear => *self = Self { user: self.user, ..Self::default() },
             Op::Login(n) => self.user = Some(n.into()),
             Op::Logout => self.user = None,
@@ -126,11 +127,16 @@ enum Fate {
     Ended,
 }
 
+/// Where a request's session is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Place {
-    Nowhere,
-    At { session: usize, known: bool },
-    Dead,
+enum ModelCarrier {
+    New,
+    /// `known`: the request knows the session's current id.
+    Stored {
+        session: usize,
+        known: bool,
+    },
+    Ended,
 }
 
 /// The cookie that the response sends.
@@ -143,15 +149,15 @@ enum SentCookie {
 
 #[derive(Debug, Clone)]
 struct Request {
-    /// The session that the cookie was of.
+    /// The session of the request's cookie.
     loaded: Option<usize>,
-    place: Place,
+    carrier: ModelCarrier,
     base: Data,
     view: Data,
     log: Vec<Op>,
     flush: bool,
     cycle: bool,
-    /// The identity changed so that the session is to end.
+    /// The identity changed in a way that ends the session.
     ends: bool,
     /// The identity was written.
     moves: bool,
@@ -162,28 +168,28 @@ struct Request {
 #[derive(Default)]
 struct World {
     sessions: Vec<(Data, Fate)>,
-    /// Sessions the browser has held, and holds.
-    held: Vec<usize>,
+    /// The sessions whose ids the browser has received.
+    received: Vec<usize>,
     jar: Option<usize>,
 }
 
 impl World {
     fn open(&self, cookie: Option<usize>) -> Request {
-        let (place, base) = match cookie.map(|session| (session, &self.sessions[session])) {
-            None => (Place::Nowhere, Data::default()),
-            Some((session, (data, Fate::Live))) => (Place::At { session, known: true }, data.clone()),
-            Some(_) => (Place::Dead, Data::default()),
+        let (carrier, base) = match cookie.map(|session| (session, &self.sessions[session])) {
+            None => (ModelCarrier::New, Data::default()),
+            Some((session, (data, Fate::Live))) => (ModelCarrier::Stored { session, known: true }, data.clone()),
+            Some(_) => (ModelCarrier::Ended, Data::default()),
         };
         let view = base.clone();
         let (loaded, log, sent) = (cookie, Vec::new(), SentCookie::None);
         let (flush, cycle, ends, moves, login) = (false, false, false, false, false);
-        Request { loaded, place, base, view, log, flush, cycle, ends, moves, login, sent }
+        Request { loaded, carrier, base, view, log, flush, cycle, ends, moves, login, sent }
     }
 
-    fn create(&mut self, data: Data) -> (Place, SentCookie) {
+    fn create(&mut self, data: Data) -> (ModelCarrier, SentCookie) {
         self.sessions.push((data, Fate::Live));
         let session = self.sessions.len() - 1;
-        (Place::At { session, known: true }, SentCookie::Set(session))
+        (ModelCarrier::Stored { session, known: true }, SentCookie::Set(session))
     }
 
     fn live(&self, mut session: usize) -> Option<usize> {
@@ -196,14 +202,14 @@ impl World {
         }
     }
 
-    /// Commits what the request changed. Whether nothing was dropped.
+    /// Commits the changes of the request. Returns false if they were dropped.
     fn commit(&mut self, request: &mut Request) -> bool {
-        let mut kept = true;
+        let mut is_saved = true;
         if request.is_modified() {
             let only_ends = request.flush && request.view == Data::default();
-            let (place, sent) = self.commit_changes(request);
-            kept = place != Place::Dead || only_ends;
-            request.place = place;
+            let (carrier, sent) = self.commit_changes(request);
+            is_saved = carrier != ModelCarrier::Ended || only_ends;
+            request.carrier = carrier;
             if sent != SentCookie::None {
                 request.sent = sent;
             }
@@ -212,24 +218,24 @@ impl World {
         request.log.clear();
         (request.flush, request.cycle, request.ends, request.moves, request.login) =
             (false, false, false, false, false);
-        kept
+        is_saved
     }
 
-    /// A save without changes: whether the session is still there.
+    /// A save without changes. Returns whether the session still exists.
     fn verify(&mut self, request: &mut Request) -> bool {
-        if let Place::At { session, known } = request.place {
-            request.place = match self.live(session) {
-                Some(live) if live == session => Place::At { session, known },
-                Some(live) if !self.overtaken(request) => Place::At { session: live, known: false },
-                _ => Place::Dead,
+        if let ModelCarrier::Stored { session, known } = request.carrier {
+            request.carrier = match self.live(session) {
+                Some(live) if live == session => ModelCarrier::Stored { session, known },
+                Some(live) if !self.overtaken(request) => ModelCarrier::Stored { session: live, known: false },
+                _ => ModelCarrier::Ended,
             };
         }
         self.show(request);
-        request.place != Place::Dead
+        request.carrier != ModelCarrier::Ended
     }
 
     fn show(&self, request: &mut Request) {
-        if let Place::At { session, .. } = request.place {
+        if let ModelCarrier::Stored { session, .. } = request.carrier {
             request.base = self.sessions[session].0.clone();
         } else {
             request.base = Data::default();
@@ -237,26 +243,26 @@ impl World {
         request.view = request.base.clone();
     }
 
-    /// Whether somebody else logged in meanwhile: the request's changes are dropped.
+    /// Whether another user logged in meanwhile, so the request's changes are dropped.
     fn overtaken(&self, request: &Request) -> bool {
-        let Place::At { session, .. } = request.place else { return false };
+        let ModelCarrier::Stored { session, .. } = request.carrier else { return false };
         self.live(session).is_some_and(|live| live != session && self.sessions[live].0.user != request.base.user)
     }
 
-    fn commit_changes(&mut self, request: &Request) -> (Place, SentCookie) {
+    fn commit_changes(&mut self, request: &Request) -> (ModelCarrier, SentCookie) {
         let overtaken = self.overtaken(request);
         let own = with(&Data::default(), &request.log);
-        match request.place {
-            Place::Dead if request.login => self.create(own),
-            Place::Dead => (Place::Dead, SentCookie::None),
-            Place::Nowhere if own != Data::default() => self.create(own),
-            Place::Nowhere if request.flush => (Place::Nowhere, SentCookie::Remove),
-            Place::Nowhere => (Place::Nowhere, SentCookie::None),
-            Place::At { session, known } => match self.live(session) {
+        match request.carrier {
+            ModelCarrier::Ended if request.login => self.create(own),
+            ModelCarrier::Ended => (ModelCarrier::Ended, SentCookie::None),
+            ModelCarrier::New if own != Data::default() => self.create(own),
+            ModelCarrier::New if request.flush => (ModelCarrier::New, SentCookie::Remove),
+            ModelCarrier::New => (ModelCarrier::New, SentCookie::None),
+            ModelCarrier::Stored { session, known } => match self.live(session) {
                 None if request.login => self.create(own),
-                None => (Place::Dead, SentCookie::None),
+                None => (ModelCarrier::Ended, SentCookie::None),
                 Some(_) if overtaken && request.login => self.create(own),
-                Some(_) if overtaken => (Place::Dead, SentCookie::None),
+                Some(_) if overtaken => (ModelCarrier::Ended, SentCookie::None),
                 Some(live) if request.flush || request.ends => self.end(request, live, live == session, own),
                 Some(live) if live != session && request.login => self.create(own),
                 Some(live) if live == session && (request.cycle || request.moves) => {
@@ -269,25 +275,25 @@ impl World {
         }
     }
 
-    fn end(&mut self, request: &Request, live: usize, unmoved: bool, own: Data) -> (Place, SentCookie) {
+    fn end(&mut self, request: &Request, live: usize, unmoved: bool, own: Data) -> (ModelCarrier, SentCookie) {
         self.sessions[live].1 = Fate::Ended;
         match own == Data::default() {
-            // The identity went: the visit goes on under a new id.
+            // The user logged out, and the visit continues under a new id.
             _ if !request.flush => self.create(own),
             false => self.create(own),
-            true if unmoved => (Place::Nowhere, SentCookie::Remove),
-            true => (Place::Nowhere, SentCookie::None),
+            true if unmoved => (ModelCarrier::New, SentCookie::Remove),
+            true => (ModelCarrier::New, SentCookie::None),
         }
     }
 
-    fn change(&mut self, request: &Request, live: usize, known: bool) -> (Place, SentCookie) {
+    fn change(&mut self, request: &Request, live: usize, known: bool) -> (ModelCarrier, SentCookie) {
         self.sessions[live].0 = with(&self.sessions[live].0, &request.log);
-        // The browser holds this id already.
-        (Place::At { session: live, known }, SentCookie::None)
+        // The browser has this id already.
+        (ModelCarrier::Stored { session: live, known }, SentCookie::None)
     }
 }
 
-/// `data` with changes made on it.
+/// Returns `data` with these changes.
 fn with(data: &Data, log: &[Op]) -> Data {
     let mut data = data.clone();
     log.iter().for_each(|op| data.apply(*op));
@@ -332,7 +338,7 @@ impl Request {
             Op::Clear if self.view.user.is_some() => self.run(Op::Logout),
             Op::Replace(n) if self.view.count.unwrap_or(0) != u32::from(n) => self.change(Op::SetCount(n)),
             Op::Replace(_) => {}
-            // What is stored is what `setdefault_` gives: nothing is changed.
+            // `setdefault_` returns the stored value and changes nothing.
             Op::DefaultName(_) if self.view.name.is_some() => {}
             op => self.change(op),
         }
@@ -344,17 +350,17 @@ impl Request {
         self.view = if self.flush { Data::default() } else { self.base.clone() };
     }
 
-    /// Where the session is known to be: an id that another request cycled is not ours to tell.
+    /// The cookie that the response sends. If another request rotated the id, that request sends it.
     fn sent(&self, world: &World) -> SentCookie {
-        match (self.sent, self.place) {
-            // Saved a while ago; the browser holds a newer one by now.
-            (SentCookie::Set(_), Place::At { session, .. })
+        match (self.sent, self.carrier) {
+            // The session was saved a while ago, and the browser has a newer cookie.
+            (SentCookie::Set(_), ModelCarrier::Stored { session, .. })
                 if self.loaded == Some(session) && world.sessions[session].1 != Fate::Live =>
             {
                 SentCookie::None
             }
-            (SentCookie::Set(_), Place::At { session, known: true }) => SentCookie::Set(session),
-            (SentCookie::Remove, Place::Nowhere) => SentCookie::Remove,
+            (SentCookie::Set(_), ModelCarrier::Stored { session, known: true }) => SentCookie::Set(session),
+            (SentCookie::Remove, ModelCarrier::New) => SentCookie::Remove,
             _ => SentCookie::None,
         }
     }
@@ -397,7 +403,7 @@ fn data(session: &Session<Visitor>) -> Data {
     }
 }
 
-/// A world and what is to agree with it.
+/// The model, and the real sessions that must agree with it.
 struct Run {
     engine: Arc<Engine>,
     world: World,
@@ -409,7 +415,7 @@ impl Run {
     async fn step(&mut self, step: Step) {
         match step {
             Step::Open { request, late } => {
-                let cookie = if late { self.world.held.first().copied() } else { self.world.jar };
+                let cookie = if late { self.world.received.first().copied() } else { self.world.jar };
                 let id = cookie.and_then(|session| self.ids[session].clone());
                 let session = open(&self.engine, id.as_ref()).await;
                 self.requests[request] = Some((self.world.open(cookie), session));
@@ -423,10 +429,11 @@ impl Run {
             }
             Step::Save { request } => {
                 if let Some((model, session)) = &mut self.requests[request] {
-                    let kept = if model.is_modified() { self.world.commit(model) } else { self.world.verify(model) };
-                    assert_eq!(session.save().await.is_ok(), kept, "{:?}", model.place);
+                    let is_saved =
+                        if model.is_modified() { self.world.commit(model) } else { self.world.verify(model) };
+                    assert_eq!(session.save().await.is_ok(), is_saved, "{:?}", model.carrier);
                     assert_eq!(data(session), model.view, "after a save");
-                    learn(&mut self.ids, model, session);
+                    record_id(&mut self.ids, model, session);
                     self.check().await;
                 }
             }
@@ -443,24 +450,24 @@ impl Run {
         if !ok {
             model.drop_changes();
         }
-        let kept = self.world.commit(model);
+        let is_saved = self.world.commit(model);
         let scope = if ok { CommitScope::Everything } else { CommitScope::LifecycleOnly };
         let (update, saved) = session.core().respond(scope, true).await;
-        assert_eq!(saved.map_err(|error| error.kind()), if kept { Ok(()) } else { Err(ErrorKind::Ended) });
-        learn(&mut self.ids, model, session);
+        assert_eq!(saved.map_err(|error| error.kind()), if is_saved { Ok(()) } else { Err(ErrorKind::Ended) });
+        record_id(&mut self.ids, model, session);
         match (model.sent(&self.world), update) {
             (SentCookie::None, CookieUpdate::None) => {}
             (SentCookie::Remove, CookieUpdate::Remove) => self.world.jar = None,
             (SentCookie::Set(session), CookieUpdate::Set { value, .. }) => {
                 assert_eq!(self.ids[session].as_ref().map(SessionId::expose), Some(value));
                 self.world.jar = Some(session);
-                self.world.held.push(session);
+                self.world.received.push(session);
             }
             (sent, _) => panic!("expected the response to send {sent:?}"),
         }
     }
 
-    /// What is stored is what the model says, whoever asks.
+    /// Asserts that the stored sessions are those of the model.
     async fn check(&self) {
         for (id, (expected, fate)) in self.ids.iter().zip(&self.world.sessions) {
             let Some(id) = id else { continue };
@@ -473,10 +480,10 @@ impl Run {
     }
 }
 
-/// Notes the id of a session that the request has just made.
-fn learn(ids: &mut Vec<Option<SessionId>>, model: &Request, session: &Session<Visitor>) {
-    if let Place::At { session: number, known: true } = model.place {
-        let id = session.id().expect("a session that was not moved has an id");
+/// Records the id of a session that the request has created.
+fn record_id(ids: &mut Vec<Option<SessionId>>, model: &Request, session: &Session<Visitor>) {
+    if let ModelCarrier::Stored { session: number, known: true } = model.carrier {
+        let id = session.id().expect("the request knows the id of its session");
         assert!(ids.len() <= number || ids[number].as_ref().is_none_or(|known| *known == id));
         if ids.len() <= number {
             ids.resize(number + 1, None);

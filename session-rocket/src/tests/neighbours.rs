@@ -1,4 +1,4 @@
-//! Sessions beside other requests, tasks and releases: who takes a value once, and what of a session stands.
+//! Sessions that other requests, tasks or releases use at the same time.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ fn sealed(clock: Arc<crate::ManualClock>, policy: Policy) -> Arc<Engine> {
 }
 
 #[tokio::test]
-async fn an_equal_value_renews_a_sealed_session_of_a_browser_that_is_not_closed() {
+async fn an_equal_value_renews_a_sealed_session_that_ends_with_the_browser() {
     let time = clock();
     let engine = sealed(time.clone(), Policy { browser_close: true, ..policy() });
     let first = open(&engine, None).await;
@@ -34,7 +34,7 @@ async fn an_equal_value_renews_a_sealed_session_of_a_browser_that_is_not_closed(
         time.advance(DAY * 5);
         let state = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
         let s = Session::<Visitor>::new(Core::new(state, engine.clone()));
-        assert!(!s.is_empty(), "the session has ended although it is saved every five days");
+        assert!(!s.is_empty(), "the session ended although it is saved every five days");
         COUNT.set(s.state(), 5);
         if let Ok(CookieUpdate::Set { value: v, .. }) = respond(&s, CommitScope::Everything).await {
             value = v;
@@ -43,7 +43,7 @@ async fn an_equal_value_renews_a_sealed_session_of_a_browser_that_is_not_closed(
 }
 
 #[tokio::test]
-async fn a_value_taken_by_a_logout_is_taken_once() {
+async fn a_value_taken_in_a_logout_is_taken_once() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
     USER.set(session.state(), 1);
@@ -63,7 +63,7 @@ async fn a_value_taken_by_a_logout_is_taken_once() {
 }
 
 #[tokio::test]
-async fn a_transact_whose_change_another_guard_drops_is_an_error() {
+async fn a_transact_fails_if_a_change_of_user_drops_its_change() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
     USER.set(session.state(), 1);
@@ -80,7 +80,7 @@ async fn a_transact_whose_change_another_guard_drops_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_reader_keeps_a_session_under_a_lowered_expiry() {
+async fn regular_reads_keep_a_session_alive_under_a_lowered_expiry() {
     let time = clock();
     let store = Arc::new(MemoryStore::new(100, time.clone()));
     let old = engine(store.clone(), time.clone());
@@ -93,7 +93,7 @@ async fn a_reader_keeps_a_session_under_a_lowered_expiry() {
     for hour in 0..30 {
         time.advance(DAY / 24);
         let s = open(&new, id.as_ref()).await;
-        assert!(!s.is_empty(), "ended after {hour} hours although read every hour");
+        assert!(!s.is_empty(), "the session ended after {hour} hours although it is read every hour");
         let a = respond(&s, CommitScope::Everything).await;
         assert!(a.is_ok());
         assert!(s.time_left().unwrap() > DAY / 24 * 23, "{hour}");
@@ -101,7 +101,7 @@ async fn a_reader_keeps_a_session_under_a_lowered_expiry() {
 }
 
 #[tokio::test]
-async fn a_logout_that_is_tried_again_ends_the_other_sessions_too() {
+async fn a_retried_logout_ends_all_presented_sessions() {
     let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
     let engine = engine(slow.clone(), clock());
     let mut ids = Vec::new();
@@ -124,7 +124,7 @@ async fn a_logout_that_is_tried_again_ends_the_other_sessions_too() {
 }
 
 #[tokio::test]
-async fn nothing_is_a_success_for_a_request_whose_cookie_was_withheld() {
+async fn saves_fail_in_a_request_whose_cookie_was_withheld() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let open = || Session::<Visitor>::new(Core::new(engine.withheld(), engine.clone()));
     let s = open();
@@ -145,8 +145,9 @@ async fn nothing_is_a_success_for_a_request_whose_cookie_was_withheld() {
     );
 }
 
-async fn plant(memory: &MemoryStore, key: &crate::base::id::Key, change: impl FnOnce(&mut Record)) {
-    let Lookup::Found(mut record) = memory.load(key).await.unwrap() else { panic!("the record is there") };
+/// Changes a stored record as another release would.
+async fn change_record(memory: &MemoryStore, key: &crate::base::id::Key, change: impl FnOnce(&mut Record)) {
+    let Lookup::Found(mut record) = memory.load(key).await.unwrap() else { panic!("the record is missing") };
     let expected = record.version;
     change(&mut record);
     record.version = Version::random().unwrap();
@@ -158,27 +159,28 @@ fn payload(user: &str) -> bytes::Bytes {
     codec::join(fields.iter().map(|(name, raw)| (*name, raw)), codec::Format::Json)
 }
 
-/// A newer release keeps users as text; this one reads none of them. Ada's late request must not write to Bob's session.
+/// A newer release stores users as strings, which this release cannot decode. Ada's late request must not write to
+/// Bob's session.
 #[tokio::test]
-async fn two_users_that_do_not_decode_are_not_one() {
+async fn two_identities_that_cannot_be_decoded_are_different_users() {
     let memory = Arc::new(MemoryStore::new(100, clock()));
     let engine = engine(memory.clone(), clock());
     let session = open(&engine, None).await;
     NAME.set(session.state(), "cart".into());
     session.save().await.unwrap();
     let id = session.id().unwrap();
-    plant(&memory, &id.key("session"), |record| {
+    change_record(&memory, &id.key("session"), |record| {
         record.payload = payload("ada");
         record.identity = Some("ada".into());
     })
     .await;
     let late = open(&engine, Some(&id)).await;
-    // The newer release: bob logs in with that browser, which moves the session.
-    let moves = open(&engine, Some(&id)).await;
-    moves.cycle_id();
-    moves.save().await.unwrap();
-    let new = moves.id().unwrap();
-    plant(&memory, &new.key("session"), |record| {
+    // In the newer release, Bob logs in with the same browser, which rotates the id.
+    let rotation = open(&engine, Some(&id)).await;
+    rotation.cycle_id();
+    rotation.save().await.unwrap();
+    let new = rotation.id().unwrap();
+    change_record(&memory, &new.key("session"), |record| {
         record.payload = payload("bob");
         record.identity = Some("bob".into());
     })
@@ -189,7 +191,7 @@ async fn two_users_that_do_not_decode_are_not_one() {
     assert_eq!((saved, NAME.get(bobs.state())), (Err(ErrorKind::Ended), None));
 }
 
-/// After the head, a replay that logs in needs a cookie that nobody can send.
+/// The replay changes the id, but after the response head no cookie can be sent.
 #[tokio::test]
 async fn after_the_head_a_replay_that_logs_in_is_an_error() {
     let engine = engine(Slow::new(Arc::new(MemoryStore::new(100, clock()))), clock());
@@ -210,9 +212,5 @@ async fn after_the_head_a_replay_that_logs_in_is_an_error() {
     other.save().await.unwrap();
     let saved = stream.save().await.map_err(|e| e.kind());
     let exists = COUNT.get(open(&engine, Some(&old)).await.state());
-    assert_eq!(
-        (saved, exists),
-        (Err(ErrorKind::TooLate), 6),
-        "the browser holds an ended id and is never told the new one"
-    );
+    assert_eq!((saved, exists), (Err(ErrorKind::TooLate), 6), "the browser never receives the new id");
 }

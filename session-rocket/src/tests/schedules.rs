@@ -1,4 +1,5 @@
-//! Commits, cycles and logouts under every schedule that a model checker finds: none breaks promise 1 or 2.
+//! Runs concurrent commits, rotations and logouts under many schedules of a model checker. No schedule breaks promise 1
+//! or 2.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,48 +21,48 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
-/// A store that lets others run before and after each of its calls.
+/// A store that yields to other tasks before and after each call.
 struct Yielding(MemoryStore);
 
-async fn between<A>(call: impl Future<Output = A>) -> A {
+async fn yield_around<A>(call: impl Future<Output = A>) -> A {
     future::yield_now().await;
-    let answer = call.await;
+    let reply = call.await;
     future::yield_now().await;
-    answer
+    reply
 }
 
 #[async_trait]
 impl Store for Yielding {
     async fn load(&self, key: &Key) -> Result<Lookup> {
-        between(self.0.load(key)).await
+        yield_around(self.0.load(key)).await
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        between(self.0.create(key, record)).await
+        yield_around(self.0.create(key, record)).await
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        between(self.0.update(key, expected, record)).await
+        yield_around(self.0.update(key, expected, record)).await
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        between(self.0.touch(key, expected, expires_at)).await
+        yield_around(self.0.touch(key, expected, expires_at)).await
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        between(self.0.retire(key, expected, tombstone)).await
+        yield_around(self.0.retire(key, expected, tombstone)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        between(self.0.delete(key)).await
+        yield_around(self.0.delete(key)).await
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
-        between(self.0.delete_expired(limit)).await
+        yield_around(self.0.delete_expired(limit)).await
     }
 }
 
-/// A clock that stands still; timeouts never end, short pauses only let others run.
+/// A clock whose time does not advance. Timeouts never elapse, and short pauses only yield to other tasks.
 pub(crate) struct Still;
 
 impl Clock for Still {
@@ -78,13 +79,13 @@ impl Clock for Still {
     }
 }
 
-/// Two processes with one store.
+/// Returns the engines of two processes with one store.
 fn processes() -> [Arc<Engine>; 2] {
     let store = Arc::new(Yielding(MemoryStore::new(1000, Arc::new(Still))));
     [engine(store.clone(), Arc::new(Still)), engine(store, Arc::new(Still))]
 }
 
-/// Commits as a request does, in a task that nobody aborts. Whether the changes were kept.
+/// Commits as a request does, in a task that nobody aborts. Returns whether the changes were saved.
 async fn commit(session: &Session<Visitor>) -> Result<bool> {
     let Some(pending) = session.state().take(CommitScope::Everything) else { return Ok(true) };
     let mut committed: Committed = session.core().engine.commit(pending).await?;
@@ -97,7 +98,7 @@ async fn commit(session: &Session<Visitor>) -> Result<bool> {
     }
 }
 
-async fn a_session(engine: &Arc<Engine>) -> SessionId {
+async fn create_session(engine: &Arc<Engine>) -> SessionId {
     let session = open(engine, None).await;
     COUNT.set(session.state(), 0);
     commit(&session).await.unwrap();
@@ -114,16 +115,16 @@ async fn increment(engine: Arc<Engine>, id: SessionId) {
     commit(&session).await.unwrap();
 }
 
-fn is_dead(session: &Session<Visitor>) -> bool {
+fn is_ended(session: &Session<Visitor>) -> bool {
     matches!(session.state().carrier(), Carrier::Ended)
 }
 
 const SCHEDULES: usize = 2000;
 
-/// Runs `test` under many schedules: random ones, and ones with few but well-placed switches.
+/// Runs `test` under many schedules: random ones, and ones with a few task switches at critical points.
 pub(crate) fn explore(test: impl Fn() + Send + Sync + Copy + 'static) {
     let mut config = shuttle::Config::new();
-    // The default is too small for futures that hold records in a debug build.
+    // In a debug build, the futures that contain records need more than the default.
     config.stack_size = 512 * 1024;
     shuttle::Runner::new(RandomScheduler::new(SCHEDULES), config.clone()).run(test);
     shuttle::Runner::new(PctScheduler::new(3, SCHEDULES), config).run(test);
@@ -134,7 +135,7 @@ fn no_schedule_loses_an_increment() {
     explore(|| {
         future::block_on(async {
             let engines = processes();
-            let id = a_session(&engines[0]).await;
+            let id = create_session(&engines[0]).await;
             let tasks: Vec<_> = (0..4).map(|n| future::spawn(increment(engines[n % 2].clone(), id.clone()))).collect();
             for task in tasks {
                 task.await.unwrap();
@@ -145,11 +146,11 @@ fn no_schedule_loses_an_increment() {
 }
 
 #[test]
-fn no_schedule_lets_a_writer_undo_a_cycle_or_lose_to_it() {
+fn no_schedule_lets_a_write_undo_a_login_or_lose_an_acknowledged_increment() {
     explore(|| {
         future::block_on(async {
             let engines = processes();
-            let old = a_session(&engines[0]).await;
+            let old = create_session(&engines[0]).await;
             let acknowledged = Arc::new(AtomicU32::new(0));
             let writers: Vec<_> = (0..3)
                 .map(|n| {
@@ -158,10 +159,10 @@ fn no_schedule_lets_a_writer_undo_a_cycle_or_lose_to_it() {
                         let session = open(&engine, Some(&id)).await;
                         for _ in 0..2 {
                             COUNT.update(session.state(), |count| *count += 1);
-                            // A request that the login overtakes is told that nothing of it is kept.
-                            let kept = commit(&session).await.unwrap();
-                            assert_eq!(NAME.get(session.state()), None, "it was there before the login");
-                            acknowledged.fetch_add(u32::from(kept), Ordering::SeqCst);
+                            // If the login comes first, the commit reports that the changes were dropped.
+                            let saved = commit(&session).await.unwrap();
+                            assert_eq!(NAME.get(session.state()), None, "the write saw the session of the user");
+                            acknowledged.fetch_add(u32::from(saved), Ordering::SeqCst);
                         }
                     })
                 })
@@ -174,20 +175,20 @@ fn no_schedule_lets_a_writer_undo_a_cycle_or_lose_to_it() {
                 writer.await.unwrap();
             }
             let new = login.id().unwrap();
-            assert!(is_dead(&open(&engines[0], Some(&old)).await));
+            assert!(is_ended(&open(&engines[0], Some(&old)).await));
             assert_eq!(count(&engines[0], &new).await, acknowledged.load(Ordering::SeqCst));
         });
     });
 }
 
 #[test]
-fn no_schedule_brings_back_what_a_flush_ended() {
+fn no_schedule_brings_back_a_session_that_a_logout_ended() {
     explore(|| {
         future::block_on(async {
             let engines = processes();
-            let id = a_session(&engines[0]).await;
+            let id = create_session(&engines[0]).await;
             let writers: Vec<_> = (0..2).map(|n| future::spawn(increment(engines[n].clone(), id.clone()))).collect();
-            let cycler = {
+            let rotation = {
                 let (engine, id) = (engines[0].clone(), id.clone());
                 future::spawn(async move {
                     let session = open(&engine, Some(&id)).await;
@@ -197,27 +198,27 @@ fn no_schedule_brings_back_what_a_flush_ended() {
                 })
             };
             let logout = open(&engines[1], Some(&id)).await;
-            let came_in_time = !is_dead(&logout);
+            let is_before_rotation = !is_ended(&logout);
             logout.flush();
             commit(&logout).await.unwrap();
             for writer in writers {
                 writer.await.unwrap();
             }
-            let cycled = cycler.await.unwrap();
-            assert!(is_dead(&open(&engines[0], Some(&id)).await));
-            if let Some(cycled) = cycled.filter(|_| came_in_time) {
-                assert!(is_dead(&open(&engines[0], Some(&cycled)).await), "the logout was undone by a cycle");
+            let cycled = rotation.await.unwrap();
+            assert!(is_ended(&open(&engines[0], Some(&id)).await));
+            if let Some(cycled) = cycled.filter(|_| is_before_rotation) {
+                assert!(is_ended(&open(&engines[0], Some(&cycled)).await), "a rotation undid the logout");
             }
         });
     });
 }
 
 #[test]
-fn every_schedule_of_two_logins_logs_in_twice() {
+fn two_concurrent_logins_succeed_in_every_schedule() {
     explore(|| {
         future::block_on(async {
             let engines = processes();
-            let id = a_session(&engines[0]).await;
+            let id = create_session(&engines[0]).await;
             let logins: Vec<_> = (0..2)
                 .map(|n| {
                     let (engine, id) = (engines[n].clone(), id.clone());
@@ -234,7 +235,7 @@ fn every_schedule_of_two_logins_logs_in_twice() {
                 let session = open(&engines[0], Some(&own)).await;
                 assert_eq!(USER.get(session.state()), Some(1));
             }
-            assert!(is_dead(&open(&engines[0], Some(&id)).await));
+            assert!(is_ended(&open(&engines[0], Some(&id)).await));
         });
     });
 }

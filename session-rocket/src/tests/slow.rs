@@ -1,4 +1,4 @@
-//! A store that takes its time, or fails.
+//! A store that is slow or fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
-/// A store that holds back the answer of one write, or fails all of them.
+/// A store that delays the reply of the next write (`hold`), or fails all writes (`fail`).
 pub(super) struct Slow {
     store: Arc<MemoryStore>,
     pub(super) hold: AtomicBool,
@@ -35,18 +35,19 @@ impl Slow {
         })
     }
 
-    async fn answer<A>(&self, call: impl Future<Output = Result<A>> + Send) -> Result<A> {
+    async fn write<A>(&self, call: impl Future<Output = Result<A>> + Send) -> Result<A> {
         if self.fail.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable, "the store is down"));
         }
-        let answer = call.await;
+        let reply = call.await;
         if self.hold.swap(false, Ordering::SeqCst) {
             self.held.add_permits(1);
             self.release.acquire().await.unwrap().forget();
         }
-        answer
+        reply
     }
 
+    /// Waits until a reply is delayed.
     pub(super) async fn is_held(&self) {
         self.held.acquire().await.unwrap().forget();
     }
@@ -59,19 +60,19 @@ impl Store for Slow {
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        self.answer(self.store.create(key, record)).await
+        self.write(self.store.create(key, record)).await
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        self.answer(self.store.update(key, expected, record)).await
+        self.write(self.store.update(key, expected, record)).await
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        self.answer(self.store.touch(key, expected, expires_at)).await
+        self.write(self.store.touch(key, expected, expires_at)).await
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        self.answer(self.store.retire(key, expected, tombstone)).await
+        self.write(self.store.retire(key, expected, tombstone)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What one request sees of its own changes.
+//! What a request sees of its own changes, before a commit.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn loaded(payload: &'static str) -> State {
     State::new(Carrier::New { replaces: None }, values, Vec::new())
 }
 
-/// The payload that would be stored now.
+/// Returns the payload that a commit would store.
 fn stored(state: &State) -> String {
     let mut values = state.snapshot().1;
     values.encode().unwrap();
@@ -23,7 +23,7 @@ fn stored(state: &State) -> String {
 }
 
 #[test]
-fn accessors_of_an_optional_field() {
+fn the_accessors_of_an_optional_field_read_and_change_it() {
     let state = loaded("j{}");
     assert_eq!(NAME.get(&state), None);
     assert!(!NAME.has(&state));
@@ -40,7 +40,7 @@ fn accessors_of_an_optional_field() {
 }
 
 #[test]
-fn accessors_of_a_field_with_a_default() {
+fn the_accessors_of_a_field_with_a_default_read_and_change_it() {
     let state = loaded("j{}");
     assert_eq!((COUNT.get(&state), COUNT.has(&state)), (0, false));
     assert_eq!(GREETING.get(&state), "hello");
@@ -53,7 +53,7 @@ fn accessors_of_a_field_with_a_default() {
 }
 
 #[test]
-fn accessors_may_be_called_inside_closures() {
+fn accessors_can_be_called_inside_closures() {
     let state = loaded(r#"j{"count":1}"#);
     let inner = state.clone();
     COUNT.update(&state, move |count| {
@@ -61,7 +61,7 @@ fn accessors_may_be_called_inside_closures() {
         COUNT.set(&inner, 10);
         *count += 1;
     });
-    // The inner write came first; the outer one counts on from it.
+    // The inner write is applied first, and the outer one increments its result.
     assert_eq!((COUNT.get(&state), NAME.get(&state).as_deref()), (11, Some("inside")));
     let inner = state.clone();
     state.edit(move |edit| {
@@ -74,7 +74,7 @@ fn accessors_may_be_called_inside_closures() {
 }
 
 #[test]
-fn two_threads_update_one_field_without_loss() {
+fn concurrent_updates_of_one_field_by_several_threads_are_all_counted() {
     let state = loaded("j{}");
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -85,7 +85,7 @@ fn two_threads_update_one_field_without_loss() {
 }
 
 #[test]
-fn what_does_not_decode_reads_as_absent_and_is_kept_until_overwritten() {
+fn a_value_that_cannot_be_decoded_reads_as_absent_and_is_kept_until_overwritten() {
     let state = loaded(r#"j{"count":"many","name":7,"other":[1]}"#);
     assert_eq!((COUNT.get(&state), COUNT.has(&state), NAME.get(&state)), (0, false, None));
     NAME.set(&state, "x".into());
@@ -109,14 +109,14 @@ fn an_alias_is_read_and_kept_until_the_field_is_written() {
 }
 
 #[test]
-fn untouched_values_are_written_back_as_they_came() {
+fn unchanged_values_are_written_back_byte_for_byte() {
     let state = loaded(r#"j{"count": 1e0 ,"hi":"\u0061"}"#);
     assert_eq!(GREETING.get(&state), "a");
     assert_eq!(stored(&state), r#"j{"count":1e0,"hi":"\u0061"}"#);
 }
 
 #[test]
-fn replace_sets_only_what_differs() {
+fn replace_sets_only_the_fields_that_differ() {
     let state = loaded(r#"j{"count":1,"tags":["a"]}"#);
     let before = Visitor { name: None, count: 1, greeting: "hello".into(), tags: vec!["a".into()], user: None };
     state.replace(|edit| before.clone().replace(edit));
@@ -128,7 +128,7 @@ fn replace_sets_only_what_differs() {
 }
 
 #[test]
-fn another_user_finds_nothing_of_the_last() {
+fn a_login_of_another_user_empties_the_session() {
     let state = loaded(r#"j{"name":"cart","user":1}"#);
     USER.set(&state, 1);
     assert_eq!(NAME.get(&state).as_deref(), Some("cart"));
@@ -141,7 +141,7 @@ fn another_user_finds_nothing_of_the_last() {
 }
 
 #[test]
-fn a_login_keeps_what_nobody_had_and_cycles() {
+fn a_login_keeps_the_visitors_data_and_rotates_the_id() {
     let state = loaded(r#"j{"name":"cart"}"#);
     USER.set(&state, 1);
     let pending = state.take(CommitScope::Everything).unwrap();
@@ -150,7 +150,7 @@ fn a_login_keeps_what_nobody_had_and_cycles() {
 }
 
 #[test]
-fn every_way_out_of_a_user_empties_the_session() {
+fn every_way_to_remove_the_user_empties_the_session() {
     for leave in [
         (|state: &State| _ = USER.delete(state)) as fn(&State),
         |state| USER.update(state, |user| *user = None),
@@ -166,7 +166,7 @@ fn every_way_out_of_a_user_empties_the_session() {
 }
 
 #[test]
-fn a_5xx_keeps_flush_and_cycle_and_drops_the_rest() {
+fn a_5xx_keeps_flush_and_cycle_and_drops_other_changes() {
     let state = loaded(r#"j{"count":1}"#);
     COUNT.set(&state, 2);
     USER.set(&state, 1);
@@ -179,7 +179,7 @@ fn a_5xx_keeps_flush_and_cycle_and_drops_the_rest() {
     assert_eq!(
         (pending.lifecycle, pending.login, pending.changes.len()),
         (Lifecycle::Cycle, false, 1),
-        "its csrf token goes with it"
+        "the rotation also replaces the CSRF token"
     );
     state.flush();
     COUNT.set(&state, 9);

@@ -1,4 +1,4 @@
-//! A site of another package than the program `site`, with a session type of the same name.
+//! A site whose session type has the same name as that of the program `site`, but belongs to another package.
 
 use rocket::{Build, Rocket, get, routes};
 use session_rocket::{Config, Session};
@@ -19,7 +19,7 @@ fn whoami(session: Session<Hot>) -> String {
     session.user_id().unwrap_or_else(|| "nobody".to_owned())
 }
 
-/// The site, with its sessions in `store` and default settings.
+/// Builds the site with default settings and its sessions in `store`.
 pub fn rocket(store: String) -> Rocket<Build> {
     let fairing = Session::<Hot>::fairing().config(Config::new().store(store));
     rocket::build().attach(fairing).mount("/", routes![login, whoami])

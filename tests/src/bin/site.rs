@@ -1,7 +1,7 @@
-//! A site in a process of its own, for tests that need several processes or kill one.
+//! A site for tests that need several processes or kill one.
 //!
-//! Configured by `SITE_STORE`, `SITE_CACHE` and `SITE_TIMEOUT` (milliseconds), and like any site by
-//! `ROCKET_SESSION={…}`; prints its port when it is ready.
+//! The environment variables `SITE_STORE`, `SITE_CACHE` and `SITE_TIMEOUT` (in milliseconds) configure it, and so does
+//! `ROCKET_SESSION={…}`, as for any site. When the site is ready, it prints its port.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use rocket::{State, get, launch, routes};
 use session_rocket::store::{self, Create, Lookup, Retire, Store, Touch, Update};
 use session_rocket::{Config, Error, Key, Record, Session, Timestamp, Tombstone, Version};
 
-/// A session that many requests change at once.
+/// The session type. Many requests change one session concurrently.
 #[derive(Session)]
 struct Hot {
     num_visits: u64,
@@ -25,7 +25,7 @@ struct Hot {
     user_id: Option<String>,
 }
 
-/// How often two processes met.
+/// How many updates found that another request had changed the record.
 static CONFLICTS: AtomicU64 = AtomicU64::new(0);
 
 #[get("/count")]
@@ -71,16 +71,16 @@ fn whoami(session: Session<Hot>) -> String {
     session.user_id().unwrap_or_else(|| "nobody".to_owned())
 }
 
-/// What holds requests back: how many wait, and what lets them go.
+/// Blocks requests until the gate is opened.
 #[derive(Default)]
 struct Gate {
     waiting: AtomicU64,
     opened: Notify,
 }
 
-/// Reads the session and sets a field, then is held back before it answers.
-#[get("/held/<name>")]
-async fn held(session: Session<Hot>, name: String, gate: &State<Gate>) {
+/// Reads the session, sets a field, and waits at the gate before it responds.
+#[get("/slow/<name>")]
+async fn slow_field(session: Session<Hot>, name: String, gate: &State<Gate>) {
     session.update_others(move |fields| _ = fields.insert(name, true.into()));
     let opened = gate.opened.notified();
     gate.waiting.fetch_add(1, Ordering::SeqCst);
@@ -103,11 +103,11 @@ fn conflicts() -> String {
     CONFLICTS.load(Ordering::Relaxed).to_string()
 }
 
-/// A store that counts conflicts.
-struct Counting(Arc<dyn Store>);
+/// Counts the conflicts of the store that it wraps.
+struct ConflictCounter(Arc<dyn Store>);
 
 #[async_trait]
-impl Store for Counting {
+impl Store for ConflictCounter {
     async fn load(&self, key: &Key) -> Result<Lookup, Error> {
         self.0.load(key).await
     }
@@ -117,11 +117,11 @@ impl Store for Counting {
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update, Error> {
-        let answer = self.0.update(key, expected, record).await?;
-        if matches!(answer, Update::Conflict(_)) {
+        let reply = self.0.update(key, expected, record).await?;
+        if matches!(reply, Update::Conflict(_)) {
             CONFLICTS.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(answer)
+        Ok(reply)
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch, Error> {
@@ -143,17 +143,17 @@ impl Store for Counting {
 
 #[launch]
 async fn rocket() -> _ {
-    let url = std::env::var("SITE_STORE").expect("the test sets where sessions are kept");
-    let timeout = std::env::var("SITE_TIMEOUT").ok().map(|millis| millis.parse().expect("a number"));
+    let url = std::env::var("SITE_STORE").expect("the test sets `SITE_STORE`");
+    let timeout = std::env::var("SITE_TIMEOUT").ok().map(|millis| millis.parse().expect("`SITE_TIMEOUT` is a number"));
     let timeout = Duration::from_millis(timeout.unwrap_or(60_000));
     let mut options = store::Options::new(url).timeout(timeout);
     options.cache = std::env::var("SITE_CACHE").ok().filter(|url| !url.is_empty());
     let store = store::open(&options).await.expect("the test's store opens");
-    let fairing = Session::<Hot>::fairing().config(Config::new().timeout(timeout)).store(Counting(store));
+    let fairing = Session::<Hot>::fairing().config(Config::new().timeout(timeout)).store(ConflictCounter(store));
     rocket::build()
         .attach(fairing)
         .attach(AdHoc::on_liftoff("port", |rocket| Box::pin(async move { println!("port {}", rocket.config().port) })))
         .manage(Gate::default())
         .mount("/", routes![count, get_count, field, fields, first, login, logout, whoami, conflicts])
-        .mount("/", routes![held, waiting, open_gate])
+        .mount("/", routes![slow_field, waiting, open_gate])
 }

@@ -1,30 +1,30 @@
-//! Cookies as the browser sees them.
+//! The browser's view of a cookie.
 
 use std::time::{Duration, SystemTime};
 
-/// A cookie in the browser's jar.
+/// A cookie in the browser's cookie jar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cookie {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its value.
+    /// The value.
     pub value: String,
-    /// The path below which it is sent.
+    /// The browser sends the cookie with requests below this path.
     pub path: String,
-    /// The host it is sent to; with a dot in front, all hosts below it too.
+    /// The browser sends the cookie to this host, and to its subdomains if there is a leading dot.
     pub domain: String,
-    /// Whether it is sent over TLS only.
+    /// Whether the browser sends the cookie over TLS only.
     pub secure: bool,
-    /// Whether scripts do not see it.
+    /// Whether the cookie is hidden from scripts.
     pub http_only: bool,
-    /// `Strict`, `Lax` or `None`, if it says so.
+    /// `Strict`, `Lax` or `None`, if the attribute is set.
     pub same_site: Option<String>,
-    /// Until when it is kept; none: until the browser is closed.
+    /// When the cookie expires. `None`: when the browser is closed.
     pub expires: Option<SystemTime>,
 }
 
 impl Cookie {
-    /// How long it is still kept.
+    /// How long until the cookie expires.
     pub fn lasts(&self) -> Option<Duration> {
         self.expires.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default())
     }

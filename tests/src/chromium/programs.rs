@@ -1,26 +1,26 @@
-//! Where Chromium and its driver are.
+//! Finds Chromium and its driver.
 //!
-//! With nothing but the standard library: `cargo xtask test` looks for them in the same way.
+//! `cargo xtask test` includes this file, so it uses the standard library only.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// What `apt-get` calls the two on Debian.
+/// The Debian packages of the two programs.
 pub const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
 
-/// The browser.
+/// Finds the browser.
 ///
 /// # Errors
-/// When it is not there: what to install.
+/// If the program is missing. The message says what to install.
 pub fn chromium() -> Result<PathBuf, String> {
     find("CHROMIUM", &["chromium", "google-chrome", "chromium-browser"])
 }
 
-/// The program that drives it.
+/// Finds the browser's driver.
 ///
 /// # Errors
-/// When it is not there: what to install.
+/// If the program is missing. The message says what to install.
 pub fn chromedriver() -> Result<PathBuf, String> {
     find("CHROMEDRIVER", &["chromedriver"])
 }
@@ -29,7 +29,7 @@ fn find(variable: &str, names: &[&str]) -> Result<PathBuf, String> {
     find_in(variable, env::var_os(variable), names, &env::var_os("PATH").unwrap_or_default())
 }
 
-/// The file that the variable names, or else the first of that name in the search path.
+/// Returns the file that the environment variable names, or the first program with one of the names in the search path.
 pub(super) fn find_in(
     variable: &str,
     value: Option<OsString>,
@@ -37,7 +37,7 @@ pub(super) fn find_in(
     path: &OsStr,
 ) -> Result<PathBuf, String> {
     if let Some(chosen) = value.filter(|value| !value.is_empty()).map(PathBuf::from) {
-        let missing = format!("{variable} is set to {}, where no program is", chosen.display());
+        let missing = format!("{variable} is set to {}, which is not a program", chosen.display());
         return if is_program(&chosen) { Ok(chosen) } else { Err(missing) };
     }
     let directories: Vec<PathBuf> = env::split_paths(path).collect();
@@ -48,7 +48,7 @@ pub(super) fn find_in(
 fn missing(variable: &str, names: &[&str]) -> String {
     format!(
         "the browser tests need {}, which is not in the PATH: `apt-get install {}` (on Debian, as root; `cargo xtask \
-         test` does it by itself), or set {variable} to where it is",
+         test` does it by itself), or set {variable} to its path",
         names.join(" or "),
         PACKAGES.join(" "),
     )

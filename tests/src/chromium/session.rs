@@ -1,4 +1,4 @@
-//! The connection to the driver, for tests that do not wait for futures.
+//! The connection to the driver. Its methods block, so tests need no async runtime.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -15,8 +15,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::driver::Driver;
 use super::programs;
 
-/// Whatever takes longer has failed; generous, for a machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a command may take on a busy machine.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(180);
 
 const FLAGS: [&str; 13] = [
     "--headless=new",
@@ -34,11 +34,11 @@ const FLAGS: [&str; 13] = [
     "--window-size=800,600",
 ];
 
-/// How a browser differs from one with default settings.
+/// The settings of a browser that differ from the defaults.
 #[derive(Default)]
 pub(super) struct Preferences {
     pub refuse_cookies: bool,
-    /// Host names, each with the port of 127.0.0.1 that the browser connects to instead of the host's port 443.
+    /// Host names, each with the port of 127.0.0.1 that the browser uses instead of the host's port 443.
     pub hosts: Vec<(&'static str, u16)>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Preferences {
 pub(super) struct Session {
     runtime: Runtime,
     driver: WebDriver,
-    /// The window that commands go to.
+    /// The window that receives the commands.
     current: Mutex<WindowHandle>,
 }
 
@@ -54,18 +54,19 @@ impl Session {
     /// Starts a browser with the preferences.
     ///
     /// # Errors
-    /// When it is missing or does not start.
+    /// If the browser is missing or does not start.
     pub fn start(process: &Driver, preferences: &Preferences) -> Result<(Self, WindowHandle), String> {
         let program = programs::chromium()?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
         let connected = runtime.block_on(async {
-            let wanted = wanted(&program, &process.profile(), preferences)?;
-            let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE * 2).build();
+            let capabilities = capabilities(&program, &process.profile(), preferences)?;
+            let http = reqwest::Client::builder().no_proxy().timeout(COMMAND_TIMEOUT * 2).build();
             let http = http.expect("a client without TLS can be built");
-            let driver = WebDriver::builder(process.url(), wanted).client(http).connect().await?;
-            // The end of the driver's process ends the session; there is no need to tell the driver before.
+            let driver = WebDriver::builder(process.url(), capabilities).client(http).connect().await?;
+            // The session ends with the driver's process, so the client need not end it.
             let _ = driver.clone().leak();
-            let patience = TimeoutConfiguration::new(Some(PATIENCE), Some(PATIENCE), Some(Duration::ZERO));
+            let patience =
+                TimeoutConfiguration::new(Some(COMMAND_TIMEOUT), Some(COMMAND_TIMEOUT), Some(Duration::ZERO));
             driver.update_timeouts(patience).await?;
             let window = driver.window().await?;
             WebDriverResult::Ok((driver, window))
@@ -79,7 +80,7 @@ impl Session {
         &self.driver
     }
 
-    /// Carries out commands in a window.
+    /// Runs commands in a window.
     pub fn run<T>(
         &self,
         window: &WindowHandle,
@@ -95,7 +96,7 @@ impl Session {
         })
     }
 
-    /// Closes the browser, as its user would; gives up after a while.
+    /// Closes the browser as its user would. Gives up after five seconds.
     pub fn quit(&self) {
         let _ = self.runtime.block_on(async {
             let quit = self.driver.cmd(thirtyfour::common::command::Command::DeleteSession);
@@ -104,23 +105,24 @@ impl Session {
     }
 }
 
-fn wanted(program: &Path, profile: &Path, preferences: &Preferences) -> WebDriverResult<ChromeCapabilities> {
-    let mut wanted = DesiredCapabilities::chrome();
-    wanted.set_binary(&program.to_string_lossy())?;
+fn capabilities(program: &Path, profile: &Path, preferences: &Preferences) -> WebDriverResult<ChromeCapabilities> {
+    let mut capabilities = DesiredCapabilities::chrome();
+    capabilities.set_binary(&program.to_string_lossy())?;
     for flag in FLAGS {
-        wanted.add_arg(flag)?;
+        capabilities.add_arg(flag)?;
     }
-    wanted.add_arg(&format!("--user-data-dir={}", profile.display()))?;
-    wanted.add_arg(&resolver_rules(&preferences.hosts))?;
-    wanted.accept_insecure_certs(!preferences.hosts.is_empty())?;
+    capabilities.add_arg(&format!("--user-data-dir={}", profile.display()))?;
+    capabilities.add_arg(&resolver_rules(&preferences.hosts))?;
+    capabilities.accept_insecure_certs(!preferences.hosts.is_empty())?;
     if preferences.refuse_cookies {
-        // 2 is Chromium's "block".
-        wanted.add_experimental_option("prefs", json!({ "profile.default_content_setting_values.cookies": 2 }))?;
+        // 2 means "block" in Chromium.
+        capabilities
+            .add_experimental_option("prefs", json!({ "profile.default_content_setting_values.cookies": 2 }))?;
     }
-    Ok(wanted)
+    Ok(capabilities)
 }
 
-/// Rules under which the browser connects to no other machine, whatever a page asks for.
+/// Builds rules that keep the browser from connecting to any other machine.
 fn resolver_rules(hosts: &[(&str, u16)]) -> String {
     let hosts = hosts.iter().map(|(host, port)| format!("MAP {host}:443 127.0.0.1:{port}, "));
     format!("--host-resolver-rules={}MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", hosts.collect::<String>())

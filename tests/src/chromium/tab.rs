@@ -1,4 +1,4 @@
-//! One tab, and what a visitor does in it.
+//! A tab of the browser, and what a visitor can do in it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use thirtyfour::error::WebDriverResult;
 use thirtyfour::{By, WebElement, WindowHandle};
 
 use super::session::Session;
-use super::{Cookie, until};
+use super::{Cookie, wait_until};
 
-/// What can be clicked.
+/// Returns the elements that can be clicked.
 const CLICKABLE: &str = "return [...document.querySelectorAll('a[href], button, input')]
     .filter(e => e.matches('a, button') || ['submit', 'button'].includes(e.type))";
 
-/// What submits a form.
+/// Returns the elements that submit a form.
 const SUBMITTING: &str = "return [...document.querySelectorAll('button, input')].filter(e => e.type === 'submit')";
 
 /// A tab of a browser.
 ///
-/// Everything panics when the browser does not do it, with what it said: a test has failed then.
+/// The methods panic with the browser's error message if the browser cannot do what they ask for.
 pub struct Tab {
     session: Arc<Session>,
     window: WindowHandle,
@@ -35,23 +35,23 @@ impl Tab {
         &self.session
     }
 
-    /// Opens an address and waits until the page is there.
+    /// Opens a URL and waits until the page is loaded.
     #[track_caller]
     pub fn open(&self, url: impl AsRef<str>) {
         let url = url.as_ref();
         self.run(&format!("open {url}"), self.session.driver().goto(url));
     }
 
-    /// The address of the page.
+    /// The URL of the page.
     #[track_caller]
     pub fn url(&self) -> String {
-        self.run("tell the address", self.session.driver().current_url()).to_string()
+        self.run("return the URL", self.session.driver().current_url()).to_string()
     }
 
-    /// The status that the server answered with when the page was loaded.
+    /// The HTTP status of the page.
     ///
     /// # Panics
-    /// When the page is not from a server.
+    /// If the page did not come from a server.
     #[track_caller]
     pub fn status(&self) -> u64 {
         let status = self.script("return performance.getEntriesByType('navigation')[0]?.responseStatus");
@@ -61,7 +61,7 @@ impl Tab {
     /// The title of the page.
     #[track_caller]
     pub fn title(&self) -> String {
-        self.run("tell the title", self.session.driver().title())
+        self.run("return the title", self.session.driver().title())
     }
 
     /// The text that a visitor sees.
@@ -70,45 +70,45 @@ impl Tab {
         self.text_of("body")
     }
 
-    /// The text of the first element that a CSS selector finds.
+    /// The text of the first element that matches a CSS selector.
     #[track_caller]
     pub fn text_of(&self, selector: &str) -> String {
         let commands = async { self.session.driver().find(By::Css(selector)).await?.text().await };
         self.run(&format!("read the text of {selector:?}"), commands)
     }
 
-    /// Clicks the link or button that shows this text, and waits for the page it leads to.
+    /// Clicks the link or button with this text and waits for the next page.
     ///
     /// # Panics
-    /// When not exactly one shows it, or when it leads nowhere.
+    /// If no or several links and buttons have this text, or if no page follows.
     #[track_caller]
     pub fn click(&self, text: &str) {
         let commands = async {
-            let mut found = Vec::new();
+            let mut elements = Vec::new();
             for element in self.session.driver().execute(CLICKABLE, []).await?.elements()? {
                 let shown = element.text().await?;
                 let shown = if shown.is_empty() { element.value().await?.unwrap_or_default() } else { shown };
-                found.push((shown.trim().to_owned(), element));
+                elements.push((shown.trim().to_owned(), element));
             }
-            Ok(found)
+            Ok(elements)
         };
-        let found = self.run("find links and buttons", commands);
-        let all: Vec<String> = found.iter().map(|(shown, _)| shown.clone()).collect();
-        let matching = found.into_iter().filter(|(shown, _)| shown == text).map(|(_, element)| element).collect();
-        self.leave(self.only(&format!("links and buttons {all:?} say {text:?}"), matching));
+        let elements = self.run("find links and buttons", commands);
+        let all: Vec<String> = elements.iter().map(|(shown, _)| shown.clone()).collect();
+        let matching = elements.into_iter().filter(|(shown, _)| shown == text).map(|(_, element)| element).collect();
+        self.click_and_wait(self.single_element(&format!("links and buttons {all:?} say {text:?}"), matching));
     }
 
-    /// Clicks the only button that submits a form, and waits for the page it leads to.
+    /// Clicks the only button that submits a form and waits for the next page.
     ///
     /// # Panics
-    /// When the page has not exactly one, or when it leads nowhere.
+    /// If the page has no or several such buttons, or if no page follows.
     #[track_caller]
     pub fn submit(&self) {
         let commands = async { self.session.driver().execute(SUBMITTING, []).await?.elements() };
-        self.leave(self.only("buttons submit", self.run("find buttons", commands)));
+        self.click_and_wait(self.single_element("buttons submit", self.run("find buttons", commands)));
     }
 
-    /// Types a value into the input of that name, in place of what is there.
+    /// Replaces the value of the input with this name.
     #[track_caller]
     pub fn fill(&self, name: &str, value: &str) {
         let commands = async {
@@ -119,32 +119,32 @@ impl Tab {
         self.run(&format!("fill {name:?}"), commands);
     }
 
-    /// Goes back by one page, as the button does.
+    /// Goes back by one page, as the browser's button does.
     #[track_caller]
     pub fn back(&self) {
         self.run("go back", self.session.driver().back());
     }
 
-    /// Loads the page again.
+    /// Reloads the page.
     #[track_caller]
     pub fn reload(&self) {
         self.run("reload", self.session.driver().refresh());
     }
 
-    /// The cookies that the browser sends to the page, with those that scripts do not see.
+    /// The cookies that the browser sends to the page, including those that are hidden from scripts.
     #[track_caller]
     pub fn cookies(&self) -> Vec<Cookie> {
-        let cookies = self.run("tell the cookies", self.session.driver().get_all_cookies());
+        let cookies = self.run("return the cookies", self.session.driver().get_all_cookies());
         cookies.into_iter().map(Cookie::from).collect()
     }
 
-    /// The one of that name.
+    /// The cookie of this name that the browser sends to the page.
     #[track_caller]
     pub fn cookie(&self, name: &str) -> Option<Cookie> {
         self.cookies().into_iter().find(|cookie| cookie.name == name)
     }
 
-    /// Deletes all cookies of the browser, those of other hosts too.
+    /// Deletes all cookies of the browser, including those of other hosts.
     #[track_caller]
     pub fn delete_cookies(&self) {
         let cdp = self.session.driver().cdp();
@@ -158,7 +158,7 @@ impl Tab {
         self.run("add a cookie", self.session.driver().add_cookie(cookie));
     }
 
-    /// What a script in the page returns, or what the promise that it returns becomes.
+    /// Runs a script in the page and returns its result. If the result is a promise, waits for its value.
     #[track_caller]
     pub fn script(&self, script: &str) -> Value {
         self.run("run a script", self.session.driver().execute(script, [])).json().clone()
@@ -167,39 +167,40 @@ impl Tab {
     /// Waits until the page shows a text.
     ///
     /// # Panics
-    /// When it does not.
+    /// If the page does not show it within a minute.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        until(&format!("the page shows {text:?}"), || self.text().contains(text));
+        wait_until(&format!("the page shows {text:?}"), || self.text().contains(text));
     }
 
-    /// Opens another tab, with the same cookie jar.
+    /// Opens another tab with the same cookie jar.
     #[must_use]
     #[track_caller]
     pub fn new_tab(&self) -> Tab {
-        self.another("open a tab", self.session.driver().new_tab())
+        self.open_tab("open a tab", self.session.driver().new_tab())
     }
 
-    /// Opens another window, with the same cookie jar.
+    /// Opens another window with the same cookie jar.
     #[must_use]
     #[track_caller]
     pub fn new_window(&self) -> Tab {
-        self.another("open a window", self.session.driver().new_window())
+        self.open_tab("open a window", self.session.driver().new_window())
     }
 
-    /// Loads the page again in this tab and in others of the same site at once.
+    /// Reloads the page in this tab and in other tabs of the same site, all at the same time.
     ///
     /// # Panics
-    /// When one of them does not load.
+    /// If a page does not load.
     #[track_caller]
     pub fn reload_with(&self, others: &[&Tab]) {
         self.leave_with(others, "location.reload()");
     }
 
-    /// Runs a script that leads to another page in this tab and in others of the same site at once, and waits for all.
+    /// Runs a script that opens another page, in this tab and in other tabs of the same site at the same time, and
+    /// waits for all pages.
     ///
     /// # Panics
-    /// When one of them does not get there.
+    /// If a page does not load.
     #[track_caller]
     pub fn leave_with(&self, others: &[&Tab], script: &str) {
         for tab in others {
@@ -209,24 +210,24 @@ impl Tab {
         others.iter().copied().chain([self]).for_each(Tab::wait_for_the_next_page);
     }
 
-    /// Gives the window a size, in pixels.
+    /// Resizes the window. The unit is pixels.
     #[track_caller]
     pub fn resize(&self, width: u32, height: u32) {
         self.run("resize the window", self.session.driver().set_window_rect(0, 0, width, height));
     }
 
-    /// Writes a picture of what is to be seen to `target/screenshots/NAME.png`.
+    /// Writes a screenshot to `target/screenshots/NAME.png`.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// If the file cannot be written.
     #[track_caller]
     pub fn screenshot(&self, name: &str) {
         if let Err(error) = self.try_screenshot(name) {
-            panic!("no screenshot {name}: {error}");
+            panic!("cannot write the screenshot {name}: {error}");
         }
     }
 
-    /// Does the same without panicking; tells where it is.
+    /// Writes a screenshot and returns its path.
     pub(super) fn try_screenshot(&self, name: &str) -> Result<PathBuf, String> {
         let png = self.session.run(&self.window, self.session.driver().screenshot_as_png());
         let png = png.map_err(|error| error.to_string())?;
@@ -250,37 +251,38 @@ impl Tab {
     }
 
     #[track_caller]
-    fn another(&self, what: &str, command: impl Future<Output = WebDriverResult<WindowHandle>>) -> Tab {
+    fn open_tab(&self, what: &str, command: impl Future<Output = WebDriverResult<WindowHandle>>) -> Tab {
         Self::new(Arc::clone(&self.session), self.run(what, command))
     }
 
+    /// Returns the only element of the list.
     #[track_caller]
-    fn only(&self, what: &str, mut found: Vec<WebElement>) -> WebElement {
-        assert!(found.len() == 1, "{} {what} on {}:\n{}", found.len(), self.url(), self.text());
-        found.remove(0)
+    fn single_element(&self, what: &str, mut elements: Vec<WebElement>) -> WebElement {
+        assert!(elements.len() == 1, "{} {what} on {}:\n{}", elements.len(), self.url(), self.text());
+        elements.remove(0)
     }
 
-    /// Clicks, and waits for the next page.
+    /// Clicks an element and waits for the next page.
     #[track_caller]
-    fn leave(&self, element: WebElement) {
+    fn click_and_wait(&self, element: WebElement) {
         self.script("window.leaving = true");
         self.run("click", element.click());
         self.wait_for_the_next_page();
     }
 
-    /// Waits until the page that was marked as being left has made place for another one.
+    /// Waits until the page that was marked with `window.leaving` is replaced by another page.
     #[track_caller]
     fn wait_for_the_next_page(&self) {
         let loaded = "return window.leaving !== true && document.readyState === 'complete'";
-        until("the next page is loaded", || {
-            // Between two pages there may be nothing that a script can run in.
-            let answer = self.session.run(&self.window, self.session.driver().execute(loaded, []));
-            answer.is_ok_and(|answer| answer.json() == &Value::Bool(true))
+        wait_until("the next page is loaded", || {
+            // Between two pages, a script may have no page to run in.
+            let result = self.session.run(&self.window, self.session.driver().execute(loaded, []));
+            result.is_ok_and(|result| result.json() == &Value::Bool(true))
         });
     }
 }
 
-/// Cargo's target directory: the one that this program is in.
+/// Cargo's target directory, which contains this program.
 fn target() -> PathBuf {
     let program = env::current_exe().unwrap_or_default();
     let tagged = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());

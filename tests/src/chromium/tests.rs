@@ -44,7 +44,7 @@ fn guestbook() -> Rocket<Build> {
 }
 
 #[test]
-fn forms_links_and_windows() {
+fn a_tab_fills_forms_follows_links_and_opens_windows() {
     let site = Served::start(guestbook());
     let browser = Chromium::start();
     browser.open(site.url("/"));
@@ -66,7 +66,7 @@ fn forms_links_and_windows() {
 }
 
 #[test]
-fn what_is_not_on_the_page_is_told_with_what_is() {
+fn the_panic_about_a_missing_link_lists_the_links_of_the_page() {
     let site = Served::start(guestbook());
     let browser = Chromium::start();
     browser.open(site.url("/"));
@@ -76,24 +76,24 @@ fn what_is_not_on_the_page_is_told_with_what_is() {
 }
 
 #[test]
-fn a_failed_test_leaves_a_picture_and_no_process() {
+fn a_failed_test_leaves_a_screenshot_and_no_process() {
     let mark = Mutex::default();
     let failure = catch_unwind(|| {
         let browser = Chromium::start();
         browser.open("data:text/html,<h1>This is what a failed test leaves behind</h1>");
         *mark.lock().unwrap() = browser.driver.directory().to_owned();
         assert!(!processes::family(u32::MAX, browser.driver.directory()).is_empty());
-        resume();
+        panic_silently();
     });
     assert_eq!(*failure.unwrap_err().downcast::<&str>().unwrap(), "as a failed test does");
     let mark = mark.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     assert!(mark.is_absolute() && !mark.exists());
-    let left: Vec<u32> = processes::family(u32::MAX, &mark).into_iter().collect();
-    assert_eq!(left, [0; 0], "processes of the browser are left");
+    let remaining: Vec<u32> = processes::family(u32::MAX, &mark).into_iter().collect();
+    assert_eq!(remaining, [0; 0], "processes of the browser still run");
 }
 
-/// Panics without a word on the console.
-fn resume() {
+/// Panics without a message on the console.
+fn panic_silently() {
     std::panic::resume_unwind(Box::new("as a failed test does"));
 }
 
@@ -102,9 +102,9 @@ fn search(value: Option<&OsStr>, path: &[&Path]) -> Result<PathBuf, String> {
     programs::find_in("CHROMIUM", value.map(Into::into), &["chromium", "google-chrome"], &path)
 }
 
-/// Two directories; a file that is no program in the first, a program in the second.
+/// The first directory has a file that is not executable, the second a program.
 #[test]
-fn the_variable_goes_first_and_then_the_path() {
+fn the_environment_variable_has_priority_over_the_search_path() {
     let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let path = [first.path(), second.path()];
     std::fs::write(first.path().join("chromium"), "a text").unwrap();
@@ -116,11 +116,11 @@ fn the_variable_goes_first_and_then_the_path() {
     assert_eq!(search(Some(OsStr::new("")), &path), Ok(chrome.clone()));
     assert_eq!(search(Some(chrome.as_os_str()), &[]), Ok(chrome));
     let wrong = search(Some(first.path().join("chromium").as_os_str()), &path).unwrap_err();
-    assert!(wrong.starts_with("CHROMIUM is set to /") && wrong.ends_with("where no program is"), "{wrong}");
+    assert!(wrong.starts_with("CHROMIUM is set to /") && wrong.ends_with("which is not a program"), "{wrong}");
 }
 
 #[test]
-fn a_missing_browser_is_told_with_what_to_install() {
+fn the_message_about_a_missing_browser_says_what_to_install() {
     let empty = tempfile::tempdir().unwrap();
     let message = search(None, &[empty.path()]).unwrap_err();
     for part in ["chromium or google-chrome", "apt-get install chromium chromium-driver", "set CHROMIUM"] {

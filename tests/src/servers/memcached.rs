@@ -2,51 +2,51 @@
 
 use std::process::Command;
 
-use super::{Private, directory, programs};
+use super::{ServerProcess, programs, temporary_directory};
 
-/// One server.
-pub struct Memcached(Private);
+/// A Memcached server.
+pub struct Memcached(ServerProcess);
 
 impl Memcached {
-    /// Starts it, with memory enough for all that the tests keep.
+    /// Starts a server with enough memory for all tests.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the server does not start.
     pub fn start() -> Self {
-        Self::with(&["-m", "512"])
+        Self::with_arguments(&["-m", "512"])
     }
 
-    /// Starts it with these arguments.
+    /// Starts a server with these arguments.
     ///
     /// # Panics
-    /// When it does not start.
-    pub fn with(arguments: &'static [&'static str]) -> Self {
+    /// If the server does not start.
+    pub fn with_arguments(arguments: &'static [&'static str]) -> Self {
         let program = programs::find("memcached").unwrap_or_else(|missing| panic!("{missing}"));
-        Self(Private::start(directory(), move |_, port| {
+        Self(ServerProcess::start(temporary_directory(), move |_, port| {
             let mut command = Command::new(&program);
-            // It refuses to be run by root, unless it is told to.
+            // Without this option, the program refuses to run as root.
             command.args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string()]);
             command.args(arguments);
             command
         }))
     }
 
-    /// Its URL.
+    /// The URL of the server.
     pub fn url(&self) -> String {
         format!("memcached://127.0.0.1:{}", self.0.port())
     }
 }
 
 impl std::ops::Deref for Memcached {
-    type Target = Private;
+    type Target = ServerProcess;
 
-    fn deref(&self) -> &Private {
+    fn deref(&self) -> &ServerProcess {
         &self.0
     }
 }
 
 impl std::ops::DerefMut for Memcached {
-    fn deref_mut(&mut self) -> &mut Private {
+    fn deref_mut(&mut self) -> &mut ServerProcess {
         &mut self.0
     }
 }

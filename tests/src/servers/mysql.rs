@@ -5,48 +5,48 @@ use std::process::Command;
 use session_rocket::sqlx::mysql::MySqlPoolOptions;
 use session_rocket::sqlx::{AssertSqlSafe, MySqlPool};
 
-use super::{Private, confine, directory, programs};
+use super::{ServerProcess, confine, programs, temporary_directory};
 
 const PASSWORD: &str = "secret-of-the-tests";
 
-/// A server with one database, with the settings it comes with.
-pub struct MySql(Private);
+/// A MariaDB server with one database and default settings.
+pub struct MySql(ServerProcess);
 
 impl MySql {
-    /// Makes and starts it.
+    /// Sets up and starts a server.
     ///
     /// # Panics
-    /// When it cannot be made, or does not start.
+    /// If the server cannot be set up or does not start.
     pub fn start() -> Self {
-        Self::with(&[])
+        Self::with_settings(&[])
     }
 
-    /// The same, with more settings.
+    /// Sets up and starts a server with additional settings.
     ///
     /// # Panics
-    /// When it cannot be made, or does not start.
-    pub fn with(settings: &'static [&'static str]) -> Self {
+    /// If the server cannot be set up or does not start.
+    pub fn with_settings(settings: &'static [&'static str]) -> Self {
         let program = programs::find("mariadbd").unwrap_or_else(|missing| panic!("{missing}"));
-        let directory = directory();
+        let directory = temporary_directory();
         let data = format!("--datadir={}", directory.path().join("data").display());
         let mut make = Command::new(programs::find("mariadb-install-db").unwrap_or_else(|missing| panic!("{missing}")));
         make.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &data]);
         make.arg(format!("--tmpdir={}", directory.path().display()));
-        // It refuses to be run by root, unless it is told to.
+        // Without this option, the program refuses to run as root.
         if rustix::process::geteuid().is_root() {
             make.arg("--user=root");
         }
         let made = confine(&mut make, directory.path()).output().expect("mariadb-install-db can be run");
-        let told = [made.stdout, made.stderr].map(|told| String::from_utf8_lossy(&told).into_owned()).concat();
-        assert!(made.status.success(), "mariadb-install-db failed: {told}");
+        let output = [made.stdout, made.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(made.status.success(), "mariadb-install-db failed: {output}");
         let start = directory.path().join("start.sql");
         let sql = format!(
             "CREATE DATABASE IF NOT EXISTS site;\n\
              CREATE USER IF NOT EXISTS site@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
              GRANT ALL ON *.* TO site@'127.0.0.1' WITH GRANT OPTION;\n"
         );
-        std::fs::write(&start, sql).expect("the first statements can be written");
-        Self(Private::start(directory, move |directory, port| {
+        std::fs::write(&start, sql).expect("`start.sql` can be written");
+        Self(ServerProcess::start(directory, move |directory, port| {
             let mut command = Command::new(&program);
             command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"]);
             command.arg(format!("--port={port}"));
@@ -62,45 +62,45 @@ impl MySql {
         }))
     }
 
-    /// The URL of its database.
+    /// The URL of the database.
     pub fn url(&self) -> String {
-        self.url_of("site", PASSWORD)
+        self.url_for("site", PASSWORD)
     }
 
-    /// The same, for another user.
-    pub fn url_of(&self, user: &str, password: &str) -> String {
+    /// The URL of the database for another user.
+    pub fn url_for(&self, user: &str, password: &str) -> String {
         format!("mysql://{user}:{password}@127.0.0.1:{}/site", self.0.port())
     }
 
-    /// Connections of somebody else.
+    /// A connection pool of another client of the database.
     ///
     /// # Panics
-    /// When there are none.
+    /// If the server does not accept connections.
     pub async fn pool(&self) -> MySqlPool {
-        MySqlPoolOptions::new().max_connections(4).connect(&self.url()).await.expect("the server takes connections")
+        MySqlPoolOptions::new().max_connections(4).connect(&self.url()).await.expect("the server accepts connections")
     }
 
-    /// Runs statements.
+    /// Runs SQL statements.
     ///
     /// # Panics
-    /// When they fail.
+    /// If a statement fails.
     pub async fn run(&self, sql: &str) {
         let pool = self.pool().await;
-        session_rocket::sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.expect("the statements run");
+        session_rocket::sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.expect("the statements succeed");
         pool.close().await;
     }
 }
 
 impl std::ops::Deref for MySql {
-    type Target = Private;
+    type Target = ServerProcess;
 
-    fn deref(&self) -> &Private {
+    fn deref(&self) -> &ServerProcess {
         &self.0
     }
 }
 
 impl std::ops::DerefMut for MySql {
-    fn deref_mut(&mut self) -> &mut Private {
+    fn deref_mut(&mut self) -> &mut ServerProcess {
         &mut self.0
     }
 }

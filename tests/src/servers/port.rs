@@ -4,27 +4,27 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-/// Below the ports that systems give to clients (32768 and up on Linux): a client that connects, even to a server that
-/// is down, never takes the port of a server that starts or restarts.
+/// These ports are below those that systems assign to clients (32768 and up on Linux). So no client takes the port of a
+/// server that is about to start or restart.
 const RANGE: std::ops::Range<u16> = 10_000..32_000;
 
-/// A port of 127.0.0.1 that no other test uses for as long as this value exists, also in other processes.
+/// A port of 127.0.0.1 that no other test uses while this value exists, not even in another process.
 ///
-/// The UDP port of the same number is the claim: no server of the tests uses UDP, and the system ends the claim with the
-/// process.
+/// A UDP socket with the same port number claims the port: no test server uses UDP, and the system closes the socket
+/// when the process ends.
 pub(super) struct Port {
     number: u16,
     _claim: UdpSocket,
 }
 
 impl Port {
-    /// Claims a port that no program listens on.
+    /// Claims a port on which no program listens.
     ///
     /// # Panics
-    /// If there is none.
+    /// If no port is free.
     pub fn claim() -> Self {
         let candidates = (0..1000).map(|attempt: u32| random(attempt));
-        candidates.into_iter().find_map(Self::try_claim).expect("a free port")
+        candidates.into_iter().find_map(Self::try_claim).expect("a port is free")
     }
 
     fn try_claim(number: u16) -> Option<Self> {
@@ -54,7 +54,7 @@ fn two_claims_never_have_the_same_port() {
 }
 
 #[test]
-fn a_port_that_a_program_listens_on_is_not_claimed() {
+fn a_port_on_which_a_program_listens_is_not_claimed() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     assert!(Port::try_claim(listener.local_addr().unwrap().port()).is_none());
 }

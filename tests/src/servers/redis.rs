@@ -1,4 +1,4 @@
-//! Redis: one server, or a cluster of six.
+//! A Redis server, and a Redis cluster of six nodes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::port::Port;
-use super::{PATIENCE, PAUSE, Private, directory, programs};
+use super::{PAUSE, ServerProcess, TIME_LIMIT, programs, temporary_directory};
 
 fn program(name: &str) -> PathBuf {
     programs::find(name).unwrap_or_else(|missing| panic!("{missing}"))
@@ -19,48 +19,53 @@ fn server(directory: &Path, port: u16, more: &[&str]) -> Command {
     command
 }
 
-/// One server, without replicas, that writes every change to its disk.
+/// A Redis server without replicas. It writes every change to the disk within a second.
 pub struct Redis {
-    private: Private,
+    private: ServerProcess,
     password: Option<&'static str>,
 }
 
 impl Redis {
-    /// Starts it.
+    /// Starts a server.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the server does not start.
     pub fn start() -> Self {
-        Self { private: Private::start(directory(), |directory, port| server(directory, port, &[])), password: None }
+        Self {
+            private: ServerProcess::start(temporary_directory(), |directory, port| server(directory, port, &[])),
+            password: None,
+        }
     }
 
-    /// Starts one that answers no sooner than its disk has what it was told: otherwise a kill while the disk is slow
-    /// takes up to two seconds.
+    /// Starts a server that writes each change to the disk before it replies. A server with default settings can lose
+    /// the changes of up to two seconds when it is killed.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the server does not start.
     pub fn durable() -> Self {
         let more = ["--appendfsync", "always"];
-        let private = Private::start(directory(), move |directory, port| server(directory, port, &more));
+        let private =
+            ServerProcess::start(temporary_directory(), move |directory, port| server(directory, port, &more));
         Self { private, password: None }
     }
 
-    /// Starts one that wants a password, which its URL has.
+    /// Starts a server that requires a password. The URL has the password.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the server does not start.
     pub fn with_password(password: &'static str) -> Self {
         let more = ["--requirepass", password];
-        let private = Private::start(directory(), move |directory, port| server(directory, port, &more));
+        let private =
+            ServerProcess::start(temporary_directory(), move |directory, port| server(directory, port, &more));
         Self { private, password: Some(password) }
     }
 
-    /// Starts one that speaks TLS only, with a certificate for 127.0.0.1 that nobody trusts but who trusts its file.
+    /// Starts a server that accepts TLS connections only. Its certificate for 127.0.0.1 is self-signed.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the server does not start.
     pub fn with_tls() -> Self {
-        let directory = directory();
+        let directory = temporary_directory();
         let certificate = Self::certificate_in(directory.path());
         let mut openssl = Command::new(program("openssl"));
         openssl.args([
@@ -75,11 +80,11 @@ impl Redis {
             "2",
         ]);
         openssl.args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]);
-        // Else it is one of an authority, which no server may show as its own.
+        // Without this option, the certificate is one of an authority, and clients reject it for a server.
         openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"]).arg(&certificate);
-        let made = openssl.arg("-keyout").arg(directory.path().join("key.pem")).output().expect("openssl runs");
+        let made = openssl.arg("-keyout").arg(directory.path().join("key.pem")).output().expect("openssl can be run");
         assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
-        let private = Private::start(directory, |directory, port| {
+        let private = ServerProcess::start(directory, |directory, port| {
             let mut command = server(directory, 0, &[]);
             command.args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no", "--tls-cert-file"]);
             command.arg(Self::certificate_in(directory)).arg("--tls-key-file").arg(directory.join("key.pem"));
@@ -92,12 +97,12 @@ impl Redis {
         directory.join("certificate.pem")
     }
 
-    /// The file of the certificate of one with TLS.
+    /// The path of the certificate of a server with TLS.
     pub fn certificate(&self) -> PathBuf {
         Self::certificate_in(self.directory())
     }
 
-    /// Its URL.
+    /// The URL of the server.
     pub fn url(&self) -> String {
         let user = self.password.map(|password| format!(":{password}@")).unwrap_or_default();
         format!("redis://{user}127.0.0.1:{}", self.private.port())
@@ -105,10 +110,10 @@ impl Redis {
 }
 
 impl Redis {
-    /// What it answers to `redis-cli`.
+    /// Runs a command with `redis-cli` and returns the output.
     ///
     /// # Panics
-    /// When `redis-cli` does not run.
+    /// If `redis-cli` cannot be run.
     pub fn ask(&self, command: &[&str]) -> String {
         ask(self.private.port(), command)
     }
@@ -116,44 +121,44 @@ impl Redis {
 
 fn ask(port: u16, command: &[&str]) -> String {
     let mut cli = Command::new(program("redis-cli"));
-    let answer = cli.args(["-p", &port.to_string()]).args(command).output().expect("redis-cli runs");
-    String::from_utf8_lossy(&answer.stdout).trim_end().to_owned()
+    let output = cli.args(["-p", &port.to_string()]).args(command).output().expect("redis-cli can be run");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 impl std::ops::Deref for Redis {
-    type Target = Private;
+    type Target = ServerProcess;
 
-    fn deref(&self) -> &Private {
+    fn deref(&self) -> &ServerProcess {
         &self.private
     }
 }
 
 impl std::ops::DerefMut for Redis {
-    fn deref_mut(&mut self) -> &mut Private {
+    fn deref_mut(&mut self) -> &mut ServerProcess {
         &mut self.private
     }
 }
 
-/// A cluster of three primaries, each with a replica that takes its place within seconds.
-pub struct RedisCluster(Vec<Private>);
+/// A cluster of three primaries, each with one replica. A replica replaces a failed primary within seconds.
+pub struct RedisCluster(Vec<ServerProcess>);
 
 impl RedisCluster {
     const PRIMARIES: usize = 3;
 
-    /// Starts it, and waits until all of it is in working order.
+    /// Starts a cluster and waits until it is ready.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the server does not start.
     pub fn start() -> Self {
         let nodes = (0..2 * Self::PRIMARIES).map(|_| {
-            // Not the usual port plus 10,000, which may be none. It has to stay when a node starts again: nodes that
-            // all have new ones do not find each other.
+            // The default is the port plus 10,000, which can exceed the highest port. The number must be the same after
+            // a restart, because nodes that all have new bus ports do not find each other.
             let bus = Port::claim();
-            Private::start(directory(), move |directory, port| {
+            ServerProcess::start(temporary_directory(), move |directory, port| {
                 let bus = bus.number().to_string();
                 let mut more = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
                 more.extend(["--cluster-port", &bus]);
-                // However old its copy is, a replica may take the place of its primary.
+                // A replica may replace its primary however old its data is.
                 more.extend(["--cluster-replica-validity-factor", "0"]);
                 server(directory, port, &more)
             })
@@ -161,26 +166,26 @@ impl RedisCluster {
         let cluster = Self(nodes.collect());
         let mut create = Command::new(program("redis-cli"));
         create.args(["--cluster", "create"]).args(cluster.addresses());
-        let made = create.args(["--cluster-replicas", "1", "--cluster-yes"]).output().expect("redis-cli runs");
-        assert!(made.status.success(), "no cluster: {}", String::from_utf8_lossy(&made.stdout));
-        cluster.settle();
+        let made = create.args(["--cluster-replicas", "1", "--cluster-yes"]).output().expect("redis-cli can be run");
+        assert!(made.status.success(), "cannot create the cluster: {}", String::from_utf8_lossy(&made.stdout));
+        cluster.wait_until_ready();
         cluster
     }
 
-    /// Waits until all of it is in working order.
+    /// Waits until all nodes are ready.
     ///
     /// # Panics
-    /// When it never is.
-    pub fn settle(&self) {
-        self.wait_until("settles", |node| self.is_settled(node));
+    /// If a node does not become ready in time.
+    pub fn wait_until_ready(&self) {
+        self.wait_until("all nodes are ready", |node| self.is_ready(node));
     }
 
-    /// Waits until each replica has what its primary had.
+    /// Waits until each replica has all data of its primary.
     ///
     /// # Panics
-    /// When one never has.
-    pub fn wait_for_copies(&self) {
-        self.wait_until("is copied", |node| {
+    /// If a replica does not catch up in time.
+    pub fn wait_for_replication(&self) {
+        self.wait_until("the replicas have caught up", |node| {
             let info = self.ask(node, &["INFO", "replication"]);
             let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
             let copied =
@@ -189,57 +194,60 @@ impl RedisCluster {
         });
     }
 
-    fn wait_until(&self, what: &str, is_so: impl Fn(usize) -> bool) {
+    fn wait_until(&self, what: &str, is_done: impl Fn(usize) -> bool) {
         let started = Instant::now();
-        while !(0..self.0.len()).all(&is_so) {
-            assert!(started.elapsed() < PATIENCE, "a cluster that never {what}");
+        while !(0..self.0.len()).all(&is_done) {
+            assert!(started.elapsed() < TIME_LIMIT, "timed out waiting until {what}");
             thread::sleep(PAUSE);
         }
     }
 
-    /// The port of each of its nodes: the primaries, as it starts, then the replicas.
+    /// The ports of the nodes: first the initial primaries, then the initial replicas.
     pub fn ports(&self) -> Vec<u16> {
-        self.0.iter().map(Private::port).collect()
+        self.0.iter().map(ServerProcess::port).collect()
     }
 
     fn addresses(&self) -> Vec<String> {
         self.ports().iter().map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
-    /// Its URL, which names two of its nodes.
+    /// The URL of the cluster, with two of its nodes.
     pub fn url(&self) -> String {
         format!("redis+cluster://{}", self.addresses()[..2].join(","))
     }
 
-    /// The number of the node that has the slot of `key` as its primary, as the node `asked` says.
+    /// Asks the node `asked` which node is the primary for the slot of `key`, and returns its number.
     ///
     /// # Panics
-    /// When it does not say.
+    /// If the node does not know.
     pub fn primary_of(&self, key: &str, asked: usize) -> usize {
-        let slot: u16 = self.ask(asked, &["CLUSTER", "KEYSLOT", key]).parse().expect("a slot");
+        let slot: u16 = self.ask(asked, &["CLUSTER", "KEYSLOT", key]).parse().expect("the reply is a slot number");
         let rows = self.ask(asked, &["CLUSTER", "NODES"]);
-        let row = rows.lines().find(|row| row.split(' ').skip(8).any(|range| holds(range, slot))).expect("an owner");
-        let address = row.split(' ').nth(1).and_then(|place| place.split('@').next()).expect("an address");
-        self.addresses().iter().position(|one| one == address).expect("one of its own nodes")
+        let row = rows
+            .lines()
+            .find(|row| row.split(' ').skip(8).any(|range| contains(range, slot)))
+            .expect("the slot has an owner");
+        let address = row.split(' ').nth(1).and_then(|field| field.split('@').next()).expect("the row has an address");
+        self.addresses().iter().position(|own| own == address).expect("the owner is a node of this cluster")
     }
 
-    /// One of its nodes, to do something bad to.
-    pub fn node(&mut self, number: usize) -> &mut Private {
+    /// A node, to be paused, killed or restarted.
+    pub fn node(&mut self, number: usize) -> &mut ServerProcess {
         &mut self.0[number]
     }
 
-    /// How many nodes it has.
+    /// The number of nodes.
     pub fn size(&self) -> usize {
         self.0.len()
     }
 
-    /// Does this node answer?
+    /// Whether this node replies.
     pub fn is_up(&self, node: usize) -> bool {
         self.ask(node, &["PING"]) == "PONG"
     }
 
-    /// Does this node know of all others, of all slots, and is its copy made?
-    fn is_settled(&self, node: usize) -> bool {
+    /// Whether this node knows all nodes and slots, and is connected to its replica or primary.
+    fn is_ready(&self, node: usize) -> bool {
         let (info, nodes) = (self.ask(node, &["CLUSTER", "INFO"]), self.ask(node, &["CLUSTER", "NODES"]));
         let role = self.ask(node, &["INFO", "replication"]);
         info.contains("cluster_state:ok")
@@ -249,17 +257,17 @@ impl RedisCluster {
                 || role.contains("master_link_status:up"))
     }
 
-    /// What a node answers to `redis-cli`.
+    /// Runs a command on a node with `redis-cli` and returns the output.
     ///
     /// # Panics
-    /// When `redis-cli` does not run.
+    /// If `redis-cli` cannot be run.
     pub fn ask(&self, node: usize, command: &[&str]) -> String {
         ask(self.0[node].port(), command)
     }
 }
 
-/// Is `slot` in a range such as `5-9`, or `5`?
-fn holds(range: &str, slot: u16) -> bool {
+/// Whether `slot` is in a range such as `5-9` or `5`.
+fn contains(range: &str, slot: u16) -> bool {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     first.parse().is_ok_and(|first: u16| first <= slot) && last.parse().is_ok_and(|last: u16| slot <= last)
 }

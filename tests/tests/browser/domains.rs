@@ -1,4 +1,4 @@
-//! Two session cookies of one name in a browser: one for the host only, and one with `Domain`.
+//! A browser with two session cookies of the same name: a host-only cookie, and one with `Domain`.
 
 use session_rocket::{Config, Session};
 use session_rocket_tests::chromium::Chromium;
@@ -8,13 +8,13 @@ use crate::site::{Certificate, NOBODY, Visitor, run, serve_tls, site, user};
 const SHOP: &str = "https://shop.test/";
 const WWW: &str = "https://www.shop.test/";
 
-/// The values of all session cookies that the browser sends to the page.
+/// Returns the values of all session cookies that the browser sends to the page.
 fn session_ids(browser: &Chromium) -> Vec<String> {
     browser.cookies().into_iter().filter(|cookie| cookie.name == "sessionid").map(|cookie| cookie.value).collect()
 }
 
-/// The visitor logs in at `shop.test`, the site gets a `cookie_domain`, and the visitor logs in at `www.shop.test`, which
-/// the first cookie is not sent to.
+/// The visitor logs in at `shop.test`. Then the site sets `cookie_domain`, and the visitor logs in at `www.shop.test`,
+/// where the browser does not send the first cookie.
 #[test]
 fn a_logout_with_a_host_only_cookie_and_one_with_a_domain_ends_both_sessions() {
     let config = Config::new().cookie_name("sessionid");

@@ -7,8 +7,8 @@ use session_rocket_tests::served::Served;
 use crate::site::{Visitor, run, site, user};
 use crate::{Store, on_every_store, rounds};
 
-/// Asserts that `ada` is logged in after each round. In a round, the response to a write is held after `before` and
-/// released after `meanwhile`.
+/// Asserts that `ada` is logged in after each round. In each round, the response to a write is held after the script
+/// `before`, and released after the script `meanwhile`.
 fn assert_no_login_is_lost(store: &Store, before: &str, meanwhile: &str) {
     let rounds = rounds("BROWSER_LATE_RESPONSES", 10);
     let site = Served::configured(site(Session::<Visitor>::fairing()), ("session.store", &store.url));

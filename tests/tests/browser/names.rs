@@ -1,4 +1,4 @@
-//! Cookies that a neighbouring host plants under a name that looks like the session cookie's.
+//! Cookies that a neighbouring host plants under a name that resembles that of the session cookie.
 
 use rocket::http::Header;
 use rocket::response::Responder;
@@ -11,7 +11,8 @@ use crate::site::{Certificate, NOBODY, Visitor, run, serve_tls, site, user};
 const NAME: &str = "__Host-sessionid";
 const SHOP: &str = "https://shop.test/";
 
-/// Spellings that a server could take for the name: if it decodes percent-encoding, trims white space or ignores case.
+/// Names that a server could confuse with the session cookie's, if it decodes percent-encoding, trims white space or
+/// ignores case.
 const SPELLINGS: [&str; 18] = [
     "%5F_Host-sessionid",
     "_%5FHost-sessionid",
@@ -33,7 +34,7 @@ const SPELLINGS: [&str; 18] = [
     "__Host-sessionid",
 ];
 
-/// The names of the cookies that each attack plants.
+/// Returns the names of the cookies that each attack plants.
 fn attacks() -> Vec<Vec<String>> {
     let mut attacks: Vec<Vec<String>> = SPELLINGS.map(|name| vec![name.to_owned()]).into();
     // Each of the nine names decodes to the name of the session cookie.
@@ -77,36 +78,36 @@ fn attackers_id(attacker: &Chromium) -> String {
 }
 
 #[test]
-fn a_neighbouring_host_plants_no_session() {
+fn a_neighbouring_host_cannot_plant_a_session() {
     let certificate = Certificate::new();
     let shop = serve_tls(site(Session::<Visitor>::fairing()), &certificate);
     let evil = serve_tls(rocket::build().mount("/", routes![plant]), &certificate);
     let attacker = Chromium::with_hosts(&[("shop.test", shop.port())]);
     let browser = Chromium::with_hosts(&[("shop.test", shop.port()), ("evil.shop.test", evil.port())]);
-    let mut wrong = Vec::new();
+    let mut failures = Vec::new();
     let mut expect = |who: &str, attack: &[String], when: &str| {
-        let found = user(&browser);
-        if found != who {
-            wrong.push(format!("{found} instead of {who} {when}, with {attack:?}"));
+        let actual = user(&browser);
+        if actual != who {
+            failures.push(format!("{actual} instead of {who} {when}, with {attack:?}"));
         }
     };
     for (number, attack) in attacks().iter().enumerate() {
-        let be_attacked = || {
+        let visit_attacker = || {
             browser.open(format!("https://evil.shop.test/{number}/{}", attackers_id(&attacker)));
             browser.open(SHOP);
         };
         browser.delete_cookies();
-        be_attacked();
+        visit_attacker();
         expect(NOBODY, attack, "before the login");
         run(&browser, "await post('/login/ada')");
         expect("ada", attack, "after the login");
 
         browser.delete_cookies();
         run(&browser, "await post('/login/ada')");
-        be_attacked();
+        visit_attacker();
         expect("ada", attack, "when the cookies were planted");
         run(&browser, "await post('/write')");
         expect("ada", attack, "after a write");
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(failures.is_empty(), "{failures:#?}");
 }

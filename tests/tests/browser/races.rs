@@ -1,4 +1,4 @@
-//! Concurrent requests of one browser: the browser keeps the cookie of the login.
+//! Concurrent requests of one browser. The browser must keep the cookie of the login.
 
 use session_rocket::Session;
 use session_rocket_tests::chromium::Chromium;
@@ -9,7 +9,7 @@ use crate::{Store, on_every_store, rounds};
 
 const WRITES: usize = 5;
 
-fn a_login_beside_five_writes_is_never_lost(store: &Store) {
+fn a_login_concurrent_with_five_writes_is_never_lost(store: &Store) {
     let rounds = rounds("BROWSER_RACES", 100);
     let site = Served::configured(site(Session::<Visitor>::fairing()), ("session.store", &store.url));
     let browser = Chromium::start();
@@ -25,4 +25,4 @@ fn a_login_beside_five_writes_is_never_lost(store: &Store) {
     assert_eq!(lost, 0, "logins lost in {rounds} rounds");
 }
 
-on_every_store! { a_login_beside_five_writes_is_never_lost }
+on_every_store! { a_login_concurrent_with_five_writes_is_never_lost }

@@ -76,7 +76,7 @@ struct Gate {
     released: Semaphore,
 }
 
-/// Completes when a response is held.
+/// Responds when a response is held.
 #[post("/held")]
 async fn held(gate: &State<Gate>) {
     gate.held.acquire().await.expect("the semaphore stays open").forget();
@@ -117,9 +117,11 @@ pub struct Certificate(TempDir);
 impl Certificate {
     pub fn new() -> Self {
         let names = ["shop.test", "*.shop.test"].map(str::to_owned);
-        let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
-        let folder = tempfile::tempdir().expect("a folder for the certificate");
-        for (file, pem) in [("certificate.pem", made.cert.pem()), ("key.pem", made.signing_key.serialize_pem())] {
+        let certified = rcgen::generate_simple_self_signed(names).expect("the certificate can be created");
+        let folder = tempfile::tempdir().expect("a folder can be created");
+        for (file, pem) in
+            [("certificate.pem", certified.cert.pem()), ("key.pem", certified.signing_key.serialize_pem())]
+        {
             std::fs::write(folder.path().join(file), pem).expect("the certificate can be written");
         }
         Self(folder)
@@ -143,8 +145,8 @@ pub fn run(tab: &Tab, script: &str) -> Value {
     ))
 }
 
-/// The name of the user whose session the site finds, or [`NOBODY`].
+/// Returns the name of the user who is logged in, or [`NOBODY`].
 pub fn user(tab: &Tab) -> String {
     let user = run(tab, "return (await fetch('/whoami', { cache: 'no-store' })).text()");
-    user.as_str().expect("a text").to_owned()
+    user.as_str().expect("the result is a string").to_owned()
 }

@@ -1,4 +1,4 @@
-//! Requests from another site, with which a browser does not send the session cookie because of `SameSite`.
+//! Requests from another site. Because of `SameSite`, the browser does not send the session cookie with them.
 
 use rocket::http::SameSite;
 use rocket::response::Redirect;
@@ -29,7 +29,7 @@ fn redirected() -> Redirect {
     Redirect::to("/whoami")
 }
 
-/// A page that loads another one.
+/// A page that loads another page by itself.
 #[get("/loaded")]
 fn loaded() -> RawHtml<&'static str> {
     RawHtml("<!doctype html><title>Shop</title><meta http-equiv=refresh content='0; url=/whoami'>")
@@ -40,8 +40,8 @@ fn paid() -> Redirect {
     Redirect::to("/whoami")
 }
 
-/// A shop where the visitor is logged in as `ada`, and a bank with links and forms to the shop.
-fn visited(same_site: SameSite) -> (Chromium, [Served; 2]) {
+/// Starts a shop where the visitor is logged in as `ada`, and a bank with links and forms to the shop.
+fn browser_at_shop(same_site: SameSite) -> (Chromium, [Served; 2]) {
     let certificate = Certificate::new();
     let sessions = Session::<Visitor>::fairing().config(Config::new().same_site(same_site));
     let shop = serve_tls(site(sessions).mount("/", routes![redirected, loaded, paid]), &certificate);
@@ -57,9 +57,10 @@ fn follow(browser: &Chromium, link: &str) {
     browser.click(link);
 }
 
+/// A page of the site that loads another page by itself finds the session.
 #[test]
-fn a_strict_site_reached_by_a_link_keeps_its_visitor_and_a_page_that_loads_itself_finds_the_session() {
-    let (browser, _servers) = visited(SameSite::Strict);
+fn a_link_to_a_strict_site_does_not_log_the_visitor_out() {
+    let (browser, _servers) = browser_at_shop(SameSite::Strict);
     for link in ["link", "redirect"] {
         follow(&browser, link);
         assert_eq!(browser.text(), NOBODY, "{link}");
@@ -72,9 +73,10 @@ fn a_strict_site_reached_by_a_link_keeps_its_visitor_and_a_page_that_loads_itsel
     browser.wait_for("ada");
 }
 
+/// After a redirect, the site finds the session.
 #[test]
-fn a_lax_site_posted_to_keeps_its_visitor_and_a_redirect_finds_the_session() {
-    let (browser, _servers) = visited(SameSite::Lax);
+fn a_cross_site_post_to_a_lax_site_does_not_log_the_visitor_out() {
+    let (browser, _servers) = browser_at_shop(SameSite::Lax);
     follow(&browser, "write");
     browser.open(SHOP);
     assert_eq!(user(&browser), "ada", "the visitor was logged out");

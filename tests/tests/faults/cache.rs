@@ -1,4 +1,4 @@
-//! The cache in front of a database is out of order: that costs speed, nothing else.
+//! Failures of the cache in front of a database.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use session_rocket_tests::servers::{Postgres, Redis};
 
 use super::{Backend, Site};
 
-/// Two sites take turns: each sees at once what the other has saved, or ended.
+/// Asserts that each of two sites immediately sees what the other site has saved or ended.
 async fn assert_never_stale(sites: &[Site; 2], cookie: &str, when: &str) {
     for turn in 0..10 {
         let (one, other) = (&sites[turn % 2], &sites[(turn + 1) % 2]);
         let count = one.text("/count", cookie).await;
         for site in [other, one, other] {
-            assert_eq!(site.text("/get", cookie).await, count, "{when}: an older record");
+            assert_eq!(site.text("/get", cookie).await, count, "{when}: the site read an old record");
         }
         let login = other.visit("/login/ada").await;
         for site in [one, other] {
@@ -27,23 +27,23 @@ async fn assert_never_stale(sites: &[Site; 2], cookie: &str, when: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cache_that_is_out_of_order_costs_nothing_but_speed() {
+async fn sites_read_no_stale_session_while_the_cache_fails() {
     if !is_wanted("cached") {
         return;
     }
     let database = Postgres::start();
     let mut cache = Redis::start();
     let backend = Backend { cache: cache.url(), ..Backend::new(database.url(), database) };
-    // A site waits for the cache for a share of its timeout.
+    // A site waits for the cache for a part of its timeout.
     let sites = [(); 2].map(|()| backend.site_at(&backend.url, Duration::from_secs(20)));
     let cookie = sites[0].visit("/count").await;
-    assert_never_stale(&sites, &cookie, "well").await;
+    assert_never_stale(&sites, &cookie, "the cache works").await;
     cache.pause();
-    assert_never_stale(&sites, &cookie, "stopped").await;
+    assert_never_stale(&sites, &cookie, "the cache is suspended").await;
     cache.resume();
-    assert_never_stale(&sites, &cookie, "continued").await;
+    assert_never_stale(&sites, &cookie, "the cache is resumed").await;
     cache.kill();
-    assert_never_stale(&sites, &cookie, "killed").await;
+    assert_never_stale(&sites, &cookie, "the cache is killed").await;
     cache.restart();
-    assert_never_stale(&sites, &cookie, "restarted with what it held").await;
+    assert_never_stale(&sites, &cookie, "the cache is restarted with its old data").await;
 }

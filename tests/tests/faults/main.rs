@@ -1,4 +1,4 @@
-//! What must hold of every back-end that is reached over a network, through Rocket, with two server processes.
+//! Tests of every network back-end through Rocket, with two site processes.
 #![cfg(unix)]
 
 mod cache;
@@ -18,34 +18,35 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use session_rocket_tests::report::is_wanted;
-use session_rocket_tests::server::Server;
-use session_rocket_tests::servers::{Memcached, MySql, Postgres, Private, Redis};
+use session_rocket_tests::servers::{Memcached, MySql, Postgres, Redis, ServerProcess};
+use session_rocket_tests::site_process::SiteProcess;
 use tempfile::TempDir;
 
-/// How long the sites wait for their store, where it is out of order; elsewhere the machine's load is no fault.
+/// The store timeout of sites whose store fails.
 const TIMEOUT: Duration = Duration::from_secs(2);
-const AMPLE: Duration = Duration::from_secs(60);
-/// What goes on after that has not recovered.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The store timeout of sites whose store works, on a busy machine.
+const LONG_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an operation may take on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// A back-end with a server of its own.
+/// A back-end with its own server.
 struct Backend {
     url: String,
-    /// In front of the store, if there is one.
+    /// The URL of the cache. Empty if there is none.
     cache: String,
-    server: Box<dyn DerefMut<Target = Private> + Send + Sync>,
-    /// What was acknowledged is there after the server was killed.
-    keeps: bool,
-    /// The server of the cache.
-    _beside: Option<Redis>,
-    /// The sites' own directory.
+    server: Box<dyn DerefMut<Target = ServerProcess> + Send + Sync>,
+    /// Whether acknowledged changes survive a kill of the server.
+    is_durable: bool,
+    /// The server of the cache, which must outlive the test.
+    _cache_server: Option<Redis>,
+    /// The working directory of the sites.
     directory: TempDir,
 }
 
 impl Backend {
-    fn new(url: String, server: impl DerefMut<Target = Private> + Send + Sync + 'static) -> Self {
-        let directory = tempfile::tempdir().expect("a directory for the sites");
-        Self { url, cache: String::new(), server: Box::new(server), keeps: true, _beside: None, directory }
+    fn new(url: String, server: impl DerefMut<Target = ServerProcess> + Send + Sync + 'static) -> Self {
+        let directory = tempfile::tempdir().expect("a directory can be created");
+        Self { url, cache: String::new(), server: Box::new(server), is_durable: true, _cache_server: None, directory }
     }
 
     fn postgres() -> Self {
@@ -63,47 +64,48 @@ impl Backend {
         Self::new(server.url(), server)
     }
 
-    /// A cache in front of a database: the faults are the database's.
+    /// A database with a cache. The faults are those of the database.
     fn cached() -> Self {
         let cache = Redis::start();
-        Self { cache: cache.url(), _beside: Some(cache), ..Self::postgres() }
+        Self { cache: cache.url(), _cache_server: Some(cache), ..Self::postgres() }
     }
 
     fn memcached() -> Self {
         let server = Memcached::start();
         let backend = Self::new(server.url(), server);
-        Self { keeps: false, ..backend }
+        Self { is_durable: false, ..backend }
     }
 
     fn site(&self) -> Site {
-        self.site_at(&self.url, AMPLE)
+        self.site_at(&self.url, LONG_TIMEOUT)
     }
 
-    /// A site whose store is reached by this way, and waited for so long.
+    /// Starts a site with this store URL and store timeout.
     fn site_at(&self, url: &str, timeout: Duration) -> Site {
         let timeout = timeout.as_millis().to_string();
         let variables = [("SITE_STORE", url), ("SITE_CACHE", &self.cache), ("SITE_TIMEOUT", &timeout)];
-        let server = Server::start_with(Command::new(env!("CARGO_BIN_EXE_site")), self.directory.path(), &variables);
+        let server =
+            SiteProcess::start_with(Command::new(env!("CARGO_BIN_EXE_site")), self.directory.path(), &variables);
         Site { server, client: reqwest::Client::new() }
     }
 }
 
-/// A server process of the site, and a client of it.
+/// A site process and an HTTP client.
 struct Site {
-    server: Server,
+    server: SiteProcess,
     client: reqwest::Client,
 }
 
-/// What a site answered.
+/// The response of a site.
 #[derive(Debug)]
-struct Answer {
+struct Response {
     status: StatusCode,
     cookie: Option<String>,
     text: String,
 }
 
-impl Answer {
-    /// What the site says of a store that it cannot use: nothing is saved, and no cookie says otherwise.
+impl Response {
+    /// Asserts that the response is a 503 without a cookie.
     #[track_caller]
     fn assert_unavailable(&self) {
         assert_eq!((self.status, &self.cookie), (StatusCode::SERVICE_UNAVAILABLE, &None), "{self:?}");
@@ -111,79 +113,81 @@ impl Answer {
 }
 
 impl Site {
-    /// Nothing if no answer came: the site is gone.
-    async fn try_get(&self, path: &str, cookie: &str) -> Option<Answer> {
+    /// Sends a GET request. Returns `None` if the site is down.
+    async fn try_get(&self, path: &str, cookie: &str) -> Option<Response> {
         let request = self.client.get(self.server.url(path)).header(COOKIE, cookie);
         let response = request.send().await.ok()?;
         let status = response.status();
         let pair = |value: &reqwest::header::HeaderValue| Some(value.to_str().ok()?.split(';').next()?.to_owned());
         let cookie = response.headers().get(SET_COOKIE).and_then(pair);
         let text = response.text().await.ok()?;
-        Some(Answer { status, cookie, text })
+        Some(Response { status, cookie, text })
     }
 
-    async fn get(&self, path: &str, cookie: &str) -> Answer {
-        self.try_get(path, cookie).await.expect("the site answers")
+    async fn get(&self, path: &str, cookie: &str) -> Response {
+        self.try_get(path, cookie).await.expect("the site responds")
     }
 
-    /// The text of an answer of 200.
+    /// Sends a GET request, asserts the status 200 and returns the body.
     async fn text(&self, path: &str, cookie: &str) -> String {
-        let answer = self.get(path, cookie).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
-        answer.text
+        let response = self.get(path, cookie).await;
+        assert_eq!(response.status, StatusCode::OK, "{path}: {response:?}");
+        response.text
     }
 
-    /// The cookie of a new session. A busy machine can make a site with a short timeout answer 503 before.
+    /// Starts a session and returns its cookie. Repeats the request if it fails with 503, as can happen on a busy
+    /// machine.
     async fn visit(&self, path: &str) -> String {
-        let (answer, _) = self.recovered(path, "").await;
-        answer.cookie.expect("a new session has a cookie")
+        let (response, _) = self.get_when_recovered(path, "").await;
+        response.cookie.expect("a new session sets a cookie")
     }
 
-    /// Waits until the site answers with 200 again, and says how long that took.
-    async fn recovered(&self, path: &str, cookie: &str) -> (Answer, Duration) {
+    /// Repeats a request until its status is 200. Returns the response, and how long that took.
+    async fn get_when_recovered(&self, path: &str, cookie: &str) -> (Response, Duration) {
         let started = Instant::now();
         loop {
-            let answer = self.get(path, cookie).await;
-            if answer.status == StatusCode::OK {
-                return (answer, started.elapsed());
+            let response = self.get(path, cookie).await;
+            if response.status == StatusCode::OK {
+                return (response, started.elapsed());
             }
-            answer.assert_unavailable();
-            assert!(started.elapsed() < PATIENCE, "the site does not recover");
+            response.assert_unavailable();
+            assert!(started.elapsed() < TIME_LIMIT, "the site does not recover");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }
 
-/// What became of the increments of one session, asked for one after the other.
+/// Counts the increments of one session, which are requested one after the other.
 #[derive(Default)]
 struct Tally {
-    /// How many were acknowledged, and how many more asked for.
-    promised: u64,
+    /// How many increments were acknowledged.
+    acknowledged: u64,
+    /// How many other increments were requested.
     unclear: u64,
-    /// The count that was known last.
+    /// The last known count.
     count: u64,
 }
 
 impl Tally {
-    /// One more was acknowledged, with this count.
+    /// Records an acknowledged increment with its count.
     #[track_caller]
-    fn acknowledged(&mut self, count: &str) {
-        self.promised += 1;
+    fn record_acknowledged(&mut self, count: &str) {
+        self.acknowledged += 1;
         self.check(count, self.count + 1);
     }
 
-    /// This is the count that is stored.
+    /// Checks the stored count.
     #[track_caller]
-    fn stored(&mut self, count: &str) {
+    fn check_stored(&mut self, count: &str) {
         self.check(count, self.count);
     }
 
-    /// What was acknowledged is there, and nothing twice.
+    /// Asserts that no acknowledged increment is lost and none is counted twice.
     #[track_caller]
     fn check(&mut self, count: &str, least: u64) {
-        let most = self.promised + self.unclear;
-        self.count = count.parse().expect("a number");
-        assert!((least..=most).contains(&self.count), "{count}, and not {least} to {most} increments");
+        let most = self.acknowledged + self.unclear;
+        self.count = count.parse().expect("the value is a number");
+        assert!((least..=most).contains(&self.count), "the count is {count}, expected {least} to {most}");
     }
 }
 
@@ -193,12 +197,12 @@ macro_rules! backends {
             use super::*;
 
             backends! { @tests $name
-                load::increments_and_fields_of_many_requests_are_all_there
-                logins::a_held_writer_undoes_neither_a_logout_nor_a_login
-                outage::a_server_that_is_stopped_or_killed_is_503_until_it_is_back
-                cut::a_reply_that_is_cut_gives_nobody_the_data_of_another_session
-                crash::what_was_acknowledged_survives_a_kill_of_the_site
-                storm::what_was_acknowledged_survives_kills_of_the_server
+                load::increments_and_fields_of_concurrent_requests_are_all_saved
+                logins::a_slow_write_undoes_neither_a_logout_nor_a_login
+                outage::requests_are_503_while_the_server_is_suspended_or_down
+                cut::a_cut_reply_never_exposes_the_data_of_another_session
+                crash::acknowledged_increments_survive_a_kill_of_the_site
+                storm::acknowledged_increments_survive_kills_of_the_server
             }
         })*
     };

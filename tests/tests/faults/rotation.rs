@@ -1,4 +1,4 @@
-//! A rotation or login whose last write arrives only after it failed does not end the session.
+//! A rotation or login fails, and its last write arrives later. The session must not end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,15 +43,15 @@ fn login(session: Session<Visitor>, user: u32) {
     session.set_user_id(user);
 }
 
-/// A store whose next retire is held back on its way to the server.
-struct Held {
+/// A store that can delay its next retire on the way to the server.
+struct DelayRetire {
     store: Arc<dyn Store>,
     proxy: Arc<Proxy>,
-    holds: AtomicBool,
+    delay_next: AtomicBool,
 }
 
 #[async_trait]
-impl Store for Held {
+impl Store for DelayRetire {
     async fn load(&self, key: &Key) -> Result<Lookup, Error> {
         self.store.load(key).await
     }
@@ -69,8 +69,8 @@ impl Store for Held {
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire, Error> {
-        if self.holds.swap(false, Ordering::SeqCst) {
-            self.proxy.hold_request();
+        if self.delay_next.swap(false, Ordering::SeqCst) {
+            self.proxy.hold_next_request();
         }
         self.store.retire(key, expected, tombstone).await
     }
@@ -84,10 +84,10 @@ impl Store for Held {
     }
 }
 
-/// A site in this process, and its store.
+/// A site in this process with its store.
 struct Site {
     client: Client,
-    held: Arc<Held>,
+    store: Arc<DelayRetire>,
 }
 
 impl Site {
@@ -96,15 +96,15 @@ impl Site {
         let proxy = Arc::new(Proxy::to(port).await);
         let url = backend.url.replace(&format!(":{port}"), &format!(":{}", proxy.port()));
         let store = store::open(&Options::new(url).timeout(TIMEOUT)).await.expect("the store opens");
-        let held = Arc::new(Held { store, proxy, holds: false.into() });
+        let store = Arc::new(DelayRetire { store, proxy, delay_next: false.into() });
         let config = Config::new().timeout(TIMEOUT).sweep_interval(None);
-        let fairing = Session::<Visitor>::fairing().config(config).store(held.clone());
+        let fairing = Session::<Visitor>::fairing().config(config).store(store.clone());
         let figment = rocket::Config::figment().merge(("log_level", "off"));
         let rocket = rocket::custom(figment).attach(fairing).mount("/", routes![count, show, cycle, login]);
-        Self { client: Client::untracked(rocket).await.expect("the site launches"), held }
+        Self { client: Client::untracked(rocket).await.expect("the site launches"), store }
     }
 
-    /// The status, the cookie and the text of a response.
+    /// Returns the status, the cookie and the body of a response.
     async fn get(&self, path: &str, cookie: &str) -> (u16, Option<String>, String) {
         let response = self.client.get(path).header(Header::new("Cookie", cookie.to_owned())).dispatch().await;
         let status = response.status().code;
@@ -114,37 +114,37 @@ impl Site {
     }
 }
 
-/// How long after its delivery a late write may take.
-const ARRIVAL: Duration = Duration::from_secs(1);
+/// How long the server may take to execute a delayed write.
+const EXECUTION_TIME: Duration = Duration::from_secs(1);
 
 async fn a_late_retire_does_not_end_the_session(backend: Backend) {
     let site = Site::new(&backend).await;
     for (user, path) in [(None, "/cycle"), (None, "/login/2"), (Some(1), "/login/2"), (Some(1), "/cycle")] {
-        let mut cookie = site.get("/count", "").await.1.expect("a new session has a cookie");
-        // Statements are prepared by then: what is held back is the whole of the next one.
-        cookie = site.get("/cycle", &cookie).await.1.expect("a new id has a cookie");
+        let mut cookie = site.get("/count", "").await.1.expect("a new session sets a cookie");
+        // After this rotation, the statements are prepared, so the proxy delays the whole next statement.
+        cookie = site.get("/cycle", &cookie).await.1.expect("a new id sets a cookie");
         if let Some(user) = user {
-            cookie = site.get(&format!("/login/{user}"), &cookie).await.1.expect("a login has a cookie");
+            cookie = site.get(&format!("/login/{user}"), &cookie).await.1.expect("a login sets a cookie");
         }
         for _ in 1..10 {
             site.get("/count", &cookie).await;
         }
-        site.held.holds.store(true, Ordering::SeqCst);
+        site.store.delay_next.store(true, Ordering::SeqCst);
         let (status, new, _) = site.get(path, &cookie).await;
-        assert!(site.held.proxy.has_request(), "the retire is held back");
+        assert!(site.store.proxy.is_holding_request(), "the retire was not delayed");
         let is_saved = status == 200;
         assert_eq!(is_saved, new.is_some(), "{status}");
         let cookie = new.unwrap_or(cookie);
-        site.held.proxy.deliver();
-        let delivered = Instant::now();
+        site.store.proxy.release_request();
+        let released = Instant::now();
         let expected = if is_saved { site.get("/show", &cookie).await.2 } else { format!("10 {user:?}") };
-        while delivered.elapsed() < ARRIVAL {
-            assert_eq!(site.get("/show", &cookie).await.2, expected, "{path} as {user:?} answered {status}");
+        while released.elapsed() < EXECUTION_TIME {
+            assert_eq!(site.get("/show", &cookie).await.2, expected, "{path} as {user:?} had the status {status}");
         }
     }
 }
 
-macro_rules! late {
+macro_rules! on_servers {
     ($($name:ident)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
@@ -155,4 +155,4 @@ macro_rules! late {
     };
 }
 
-late! { postgres mysql redis }
+on_servers! { postgres mysql redis }

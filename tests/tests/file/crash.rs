@@ -1,4 +1,4 @@
-//! What is left after a process was killed, and after there was no room.
+//! Records and temporary files after a process was killed, and after a write on a full disk.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,112 +8,117 @@ use session_rocket::store::file::FileStore;
 use session_rocket::store::{Store, Update};
 use session_rocket::{ErrorKind, Key, Record, Version};
 
-use super::{DIRECTORY, KEY, Process, created, found, open, place, record, temporaries, told};
+use super::{
+    DIRECTORY, KEY, Process, create, directory_from_environment, load, open, record, session_directory, temporary_files,
+};
 
-/// Enough to take a while to write.
+/// The size of a payload that takes a while to write.
 const SIZE: usize = 300_000;
 
-/// A record whose every byte tells its number.
-fn filled(number: u64, size: usize) -> Record {
-    let mut filled = record(number);
-    filled.payload = number.to_be_bytes().repeat(size / 8).into();
-    filled
+/// Returns a record whose payload repeats its number.
+fn numbered_record(number: u64, size: usize) -> Record {
+    let mut record = record(number);
+    record.payload = number.to_be_bytes().repeat(size / 8).into();
+    record
 }
 
-fn number(record: &Record) -> u64 {
+/// Asserts that the payload is complete, and returns the number of the record.
+fn number_of(record: &Record) -> u64 {
     let number = record.version.bits();
-    assert!(record.payload == filled(number, SIZE).payload, "half a record");
+    assert!(record.payload == numbered_record(number, SIZE).payload, "the record is incomplete");
     number
 }
 
-/// Does nothing by itself: it is what the processes of the next test run.
+/// The next test runs this test in other processes. Without the environment variable, it does nothing.
 #[tokio::test]
-async fn writes_and_tells() {
-    let Some(path) = told() else { return };
+async fn updates_and_prints_each_number() {
+    let Some(path) = directory_from_environment() else { return };
     let store = open(&path).await;
-    let mut current = number(&found(&store, &KEY).await);
+    let mut current = number_of(&load(&store, &KEY).await);
     loop {
-        let next = filled(current + 1, SIZE);
-        let answer = store.update(&KEY, Version::from_bits(current), &next).await.expect("an update");
-        assert_eq!(answer, Update::Updated);
+        let next = numbered_record(current + 1, SIZE);
+        let reply = store.update(&KEY, Version::from_bits(current), &next).await.expect("the update succeeds");
+        assert_eq!(reply, Update::Updated);
         current += 1;
         println!("\nwritten {current}");
     }
 }
 
 #[tokio::test]
-async fn a_process_killed_while_it_writes_loses_nothing_it_has_told() {
+async fn a_process_that_is_killed_during_a_write_loses_no_acknowledged_update() {
     const ROUNDS: usize = 200;
     const KILLS: usize = 10;
-    let (_folder, path) = place();
+    let (_folder, path) = session_directory();
     let store = open(&path).await;
-    created(&store, &KEY, &filled(1, SIZE)).await;
+    create(&store, &KEY, &numbered_record(1, SIZE)).await;
     for round in 0.. {
         assert!(round < ROUNDS, "too few processes were killed during a write");
-        let left = temporaries(&path).len();
-        if left == KILLS {
+        let leftover = temporary_files(&path).len();
+        if leftover == KILLS {
             break;
         }
-        let mut process = Process::start("crash::writes_and_tells", &path);
-        let lines = BufReader::new(process.0.stdout.take().expect("its output")).lines();
+        let mut process = Process::start("crash::updates_and_prints_each_number", &path);
+        let lines = BufReader::new(process.0.stdout.take().expect("the output is piped")).lines();
         let mut written = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("written ")?.parse().ok());
-        let first: u64 = written.nth(round % 5).expect("a write");
-        // The process is killed while a file is half written. Meanwhile, every load reads a whole file.
-        while temporaries(&path).len() == left {
-            number(&found(&store, &KEY).await);
-            assert_eq!(process.0.try_wait().expect("a process"), None, "it ended by itself");
+        let first: u64 = written.nth(round % 5).expect("the write succeeds");
+        // Waits until a file is partly written. Meanwhile, every load reads a complete record.
+        while temporary_files(&path).len() == leftover {
+            number_of(&load(&store, &KEY).await);
+            assert_eq!(process.0.try_wait().expect("the process starts"), None, "the process exited by itself");
         }
-        process.0.kill().expect("a process to kill");
+        process.0.kill().expect("the process can be killed");
         let last = written.last().unwrap_or(first);
-        process.0.wait().expect("an end");
-        let there = number(&found(&store, &KEY).await);
-        assert!(there == last || there == last + 1, "{last} was told, {there} is there");
+        process.0.wait().expect("the process ends");
+        let stored = number_of(&load(&store, &KEY).await);
+        assert!(stored == last || stored == last + 1, "{last} was acknowledged, but {stored} is stored");
     }
 
-    let others = [path.join("ab").join(".new-something"), path.join("ab").join("notes"), path.join("mine")];
-    for path in &others {
-        fs::write(path, "").expect("a file");
+    let other_files = [path.join("ab").join(".new-something"), path.join("ab").join("notes"), path.join("mine")];
+    for path in &other_files {
+        fs::write(path, "").expect("the file can be read");
     }
-    assert_eq!(temporaries(&path).len(), KILLS + 1);
-    assert_eq!(store.delete_expired(10).await.expect("a sweep"), 0);
-    assert_eq!(temporaries(&path), [others[0].clone()], "a sweep removes only what the store left");
-    assert!(others.iter().all(|path| path.exists()));
+    assert_eq!(temporary_files(&path).len(), KILLS + 1);
+    assert_eq!(store.delete_expired(10).await.expect("the sweep succeeds"), 0);
+    assert_eq!(temporary_files(&path), [other_files[0].clone()], "a sweep removes only temporary files of the store");
+    assert!(other_files.iter().all(|path| path.exists()));
 }
 
-/// Does nothing by itself: it is what the process of the next test runs, where no file may be larger than 4 or 8 KiB.
+/// The next test runs this test in a process that cannot write files over 4 or 8 KiB. Without the environment variable,
+/// it does nothing.
 #[tokio::test]
-async fn writes_too_much() {
-    let Some(path) = told() else { return };
+async fn writes_a_record_that_is_too_large() {
+    let Some(path) = directory_from_environment() else { return };
     let store = open(&path).await;
-    let small = filled(1, 1000);
-    created(&store, &KEY, &small).await;
-    let large = filled(2, SIZE);
-    refused(store.update(&KEY, small.version, &large).await);
-    refused(store.create(&Key::from_bytes([1; 32]), &large.clone()).await);
-    assert_eq!(found(&store, &KEY).await.payload, small.payload);
-    assert_eq!(temporaries(&path), Vec::<std::path::PathBuf>::new());
-    store.update(&KEY, small.version, &filled(3, 1000)).await.expect("there is room for this one");
+    let small = numbered_record(1, 1000);
+    create(&store, &KEY, &small).await;
+    let large = numbered_record(2, SIZE);
+    assert_no_room(store.update(&KEY, small.version, &large).await);
+    assert_no_room(store.create(&Key::from_bytes([1; 32]), &large.clone()).await);
+    assert_eq!(load(&store, &KEY).await.payload, small.payload);
+    assert_eq!(temporary_files(&path), Vec::<std::path::PathBuf>::new());
+    store.update(&KEY, small.version, &numbered_record(3, 1000)).await.expect("a small record can be written");
 }
 
-fn refused<T: std::fmt::Debug>(answer: Result<T, session_rocket::Error>) {
-    let error = answer.expect_err("there is no room");
+fn assert_no_room<T: std::fmt::Debug>(result: Result<T, session_rocket::Error>) {
+    let error = result.expect_err("there is no room");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.to_string().contains("there is no room left"), "{error}");
 }
 
 #[tokio::test]
-async fn without_room_the_old_record_stays() {
-    let (_folder, path) = place();
-    // The signal is ignored by who runs this library, or ends the process; a shell can do the former.
+async fn a_write_without_room_keeps_the_old_record() {
+    let (_folder, path) = session_directory();
+    // A write over the limit raises a signal that ends the process unless it is ignored. The shell makes the process
+    // ignore it.
     let status = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact crash::writes_too_much"])
-        .arg(std::env::current_exe().expect("this program"))
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact crash::writes_a_record_that_is_too_large"])
+        .arg(std::env::current_exe().expect("the path of this program is known"))
         .env(DIRECTORY, &path)
         .stdout(Stdio::null())
         .status()
-        .expect("a shell");
+        .expect("a shell can be run");
     assert!(status.success());
     let store: FileStore = open(&path).await;
-    assert_eq!(found(&store, &KEY).await.payload, filled(3, 1000).payload);
-    assert_eq!(fs::read_dir(path.join("01")).expect("a folder").count(), 0);
+    assert_eq!(load(&store, &KEY).await.payload, numbered_record(3, 1000).payload);
+    assert_eq!(fs::read_dir(path.join("01")).expect("the folder can be read").count(), 0);
 }

@@ -1,4 +1,4 @@
-//! Lists of a user's sessions while other calls write.
+//! A list of a user's sessions while other calls write.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use session_rocket::store::Store;
 use session_rocket::{Key, Version};
 use tokio::task::JoinSet;
 
-use super::{created, file_of, open, place, record};
+use super::{create, file_of, open, record, session_directory};
 
-/// More than the operating system lists in one call.
+/// More files than the operating system lists in one call.
 const SESSIONS: u16 = 2000;
 
 fn key(number: u16) -> Key {
@@ -21,18 +21,18 @@ fn key(number: u16) -> Key {
 
 /// A file system in memory can skip a file that is replaced while its folder is listed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_saved_meanwhile_is_listed() {
+async fn a_session_that_is_saved_during_a_list_is_listed() {
     const LISTS: usize = 60;
-    let (other, mut path) = place();
+    let (folder, mut path) = session_directory();
     let memory = tempfile::tempdir_in("/dev/shm").ok();
     if let Some(memory) = &memory {
         path = memory.path().join("sessions");
     }
     let store = Arc::new(open(&path).await);
     let first = record(1).with_identity("ada");
-    created(&store, &key(0), &first).await;
+    create(&store, &key(0), &first).await;
     for number in 1..SESSIONS {
-        fs::copy(file_of(&path, &key(0)), file_of(&path, &key(number))).expect("a copy");
+        fs::copy(file_of(&path, &key(0)), file_of(&path, &key(number))).expect("the file can be copied");
     }
     let mut savers = JoinSet::new();
     for part in 0..4 {
@@ -41,15 +41,15 @@ async fn a_session_that_is_saved_meanwhile_is_listed() {
             for round in 1.. {
                 for number in (part..SESSIONS).step_by(4) {
                     let later = expiry.plus(Duration::from_millis(round));
-                    store.touch(&key(number), Version::from_bits(1), later).await.expect("a touch");
+                    store.touch(&key(number), Version::from_bits(1), later).await.expect("the touch succeeds");
                 }
             }
         });
     }
     let lister = open(&path).await;
     for _ in 0..LISTS {
-        let listed = lister.list("session", "ada").await.expect("a list");
+        let listed = lister.list("session", "ada").await.expect("the list succeeds");
         assert_eq!(listed.len(), usize::from(SESSIONS));
     }
-    drop((savers, other));
+    drop((savers, folder));
 }

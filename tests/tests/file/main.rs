@@ -1,4 +1,4 @@
-//! What the store of files does beyond the contract: whom it trusts, what a crash leaves, who waits for whom.
+//! Tests of the file store that go beyond the contract: permissions, crashes, locks.
 #![cfg(unix)]
 
 mod crash;
@@ -18,15 +18,15 @@ use session_rocket::{Clock, Error, Key, ManualClock, Record, Version};
 use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// How long a call waits in tests in which it waits in vain.
+/// The timeout in tests in which a call waits until the timeout.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// What a process that a test starts is told: the session directory.
+/// The environment variable with the session directory, for processes that a test starts.
 const DIRECTORY: &str = "SESSION_ROCKET_TEST_DIRECTORY";
 const KEY: Key = Key::from_bytes([0xAB; 32]);
 
-/// A folder to put a session directory in, and the path of that.
-fn place() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a directory");
+/// Creates a folder, and returns it with the path of a session directory in it.
+fn session_directory() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a directory can be created");
     let path = folder.path().join("sessions");
     (folder, path)
 }
@@ -36,11 +36,12 @@ fn options(path: &Path) -> Options {
 }
 
 async fn open(path: &Path) -> FileStore {
-    FileStore::open(&options(path)).await.expect("a store")
+    FileStore::open(&options(path)).await.expect("the store opens")
 }
 
-async fn refused(path: &Path) -> Error {
-    FileStore::open(&options(path)).await.expect_err("it must not open")
+/// Opens a store, asserts that this fails, and returns the error.
+async fn open_error(path: &Path) -> Error {
+    FileStore::open(&options(path)).await.expect_err("opening the store must fail")
 }
 
 fn record(bits: u64) -> Record {
@@ -51,12 +52,12 @@ fn record(bits: u64) -> Record {
         .with_times(now, now)
 }
 
-async fn created(store: &FileStore, key: &Key, record: &Record) {
-    assert_eq!(store.create(key, record).await.expect("a create"), Create::Created);
+async fn create(store: &FileStore, key: &Key, record: &Record) {
+    assert_eq!(store.create(key, record).await.expect("the record is created"), Create::Created);
 }
 
-async fn found(store: &FileStore, key: &Key) -> Record {
-    match store.load(key).await.expect("a load") {
+async fn load(store: &FileStore, key: &Key) -> Record {
+    match store.load(key).await.expect("the load succeeds") {
         Lookup::Found(record) => record,
         other => panic!("{other:?}"),
     }
@@ -67,38 +68,41 @@ fn file_of(path: &Path, key: &Key) -> PathBuf {
     path.join(&name[..2]).join(name)
 }
 
-/// What is left of writes that did not end.
-fn temporaries(path: &Path) -> Vec<PathBuf> {
-    let folders = fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry").path());
-    let files = folders.filter(|path| path.is_dir()).flat_map(|folder| fs::read_dir(folder).expect("a folder"));
-    let paths = files.map(|entry| entry.expect("an entry").path());
+/// Returns the temporary files of writes that were not completed.
+fn temporary_files(path: &Path) -> Vec<PathBuf> {
+    let folders = fs::read_dir(path)
+        .expect("a directory can be created")
+        .map(|entry| entry.expect("the entry can be read").path());
+    let files =
+        folders.filter(|path| path.is_dir()).flat_map(|folder| fs::read_dir(folder).expect("the folder can be read"));
+    let paths = files.map(|entry| entry.expect("the entry can be read").path());
     paths.filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))).collect()
 }
 
-/// This program, to run one of its tests in a process of its own.
-fn this(test: &str, path: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
+/// Returns a command that runs a test of this program in another process.
+fn test_command(test: &str, path: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the path of this program is known"));
     command.args(["--exact", test, "--nocapture"]).env(DIRECTORY, path);
     command
 }
 
-/// The directory, in a process that a test started.
-fn told() -> Option<PathBuf> {
+/// Returns the session directory in a process that a test started.
+fn directory_from_environment() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).map(PathBuf::from)
 }
 
-/// A process that is killed with its handle.
+/// A process that is killed when the value is dropped.
 struct Process(Child);
 
 impl Process {
     fn start(test: &str, path: &Path) -> Self {
-        Self(this(test, path).stdout(Stdio::piped()).spawn().expect("a process"))
+        Self(test_command(test, path).stdout(Stdio::piped()).spawn().expect("the process starts"))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,39 +1,39 @@
-//! The index of identities: what it forgets, and what it must not.
+//! Which sessions the index of identities contains, and how long.
 
 use super::*;
 
 #[tokio::test]
-async fn the_index_forgets_what_redis_removed_but_not_what_is_just_being_written() {
+async fn the_index_drops_removed_sessions_after_an_hour_but_not_before() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let store = store_at(server.url(), &clock).await;
-    let (removed, lives) = (key(), key());
-    for key in [removed, lives] {
+    let (removed, live) = (key(), key());
+    for key in [removed, live] {
         assert_eq!(store.create(&key, &record(&clock, DAY).with_identity("ada")).await.unwrap(), Create::Created);
     }
     let name = format!("session:{}", removed.to_hex());
     server.ask(&["PEXPIRE", &name, "1"]);
-    until("Redis removes it", async || store.load(&removed).await.unwrap() == Lookup::Absent).await;
+    wait_until("Redis removes the record", async || store.load(&removed).await.unwrap() == Lookup::Absent).await;
 
     let listed =
         async || -> Vec<Key> { store.list("session", "ada").await.unwrap().into_iter().map(|(key, _)| key).collect() };
     let size = || number_of(&server, &["ZCARD", &index(&server)]);
-    assert_eq!(listed().await, [lives]);
-    assert_eq!(size(), 2, "its record might have been on its way");
+    assert_eq!(listed().await, [live]);
+    assert_eq!(size(), 2, "a recent entry stays, because its record could still be written");
     clock.advance(HOUR);
-    assert_eq!(listed().await, [lives]);
-    assert_eq!(size(), 1, "a reader drops what is no longer right");
+    assert_eq!(listed().await, [live]);
+    assert_eq!(size(), 1, "a list removes an old entry without a record");
 
     clock.advance(HOUR);
     assert_eq!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), 1);
     assert_eq!(listed().await, []);
-    assert_eq!(server.ask(&["KEYS", "session:index:*"]), "", "nothing is left of an index without sessions");
+    assert_eq!(server.ask(&["KEYS", "session:index:*"]), "", "the index of a user without sessions is removed");
 }
 
 #[tokio::test]
-async fn who_logs_in_every_day_and_never_lists_has_no_index_that_grows() {
+async fn the_index_of_a_user_who_logs_in_every_day_does_not_grow() {
     if !is_wanted("redis") {
         return;
     }
@@ -44,19 +44,18 @@ async fn who_logs_in_every_day_and_never_lists_has_no_index_that_grows() {
         clock.advance(DAY);
     }
     let size = number_of(&server, &["ZCARD", &index(&server)]);
-    assert!(size <= 3, "{size} of 30 sessions, of which none lives, are in the index");
+    assert!(size <= 3, "{size} of 30 expired sessions are in the index");
 }
 
-/// Each login and logout of a user leaves nothing behind.
 #[tokio::test]
-async fn who_logs_out_leaves_the_index() {
+async fn a_logout_removes_the_session_from_the_index() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let store = store_at(server.url(), &clock).await;
-    let kept = record(&clock, DAY).with_identity("ada");
-    store.create(&key(), &kept).await.unwrap();
+    let other = record(&clock, DAY).with_identity("ada");
+    store.create(&key(), &other).await.unwrap();
     for _ in 0..3 {
         let (key, record) = (key(), record(&clock, DAY).with_identity("ada"));
         store.create(&key, &record).await.unwrap();
@@ -67,35 +66,34 @@ async fn who_logs_out_leaves_the_index() {
 }
 
 #[tokio::test]
-async fn the_index_outlives_its_sessions() {
+async fn the_index_expires_after_its_last_session() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let store = store_at(server.url(), &clock).await;
-    let left = |at_least: Duration| {
-        let left = number_of(&server, &["PTTL", &index(&server)]);
-        let least = i64::try_from(at_least.as_millis()).unwrap();
-        assert!((least - 60_000..least + 60_000).contains(&left), "{left} ms are left, not {least}");
+    let assert_lifetime = |expected: Duration| {
+        let lifetime = number_of(&server, &["PTTL", &index(&server)]);
+        let expected = i64::try_from(expected.as_millis()).unwrap();
+        assert!((expected - 60_000..expected + 60_000).contains(&lifetime), "{lifetime} ms instead of {expected} ms");
     };
     let (key, first) = (key(), record(&clock, DAY).with_identity("ada"));
     store.create(&key, &first).await.unwrap();
-    left(DAY * 3);
-    // Another one that is sooner over takes nothing back.
+    assert_lifetime(DAY * 3);
+    // A session that expires sooner does not shorten the lifetime of the index.
     store.create(&self::key(), &record(&clock, HOUR).with_identity("ada")).await.unwrap();
-    left(DAY * 3);
+    assert_lifetime(DAY * 3);
     assert_eq!(store.touch(&key, first.version, clock.now().plus(DAY * 2)).await.unwrap(), Touch::Touched);
-    left(DAY * 5);
+    assert_lifetime(DAY * 5);
     let longer = record(&clock, DAY * 3).with_identity("ada");
     assert_eq!(store.update(&key, first.version, &longer).await.unwrap(), Update::Updated);
-    left(DAY * 7);
-    // Of those who had no identity before, too.
+    assert_lifetime(DAY * 7);
     store.update(&key, longer.version, &record(&clock, DAY)).await.unwrap();
     assert_eq!(store.list("session", "ada").await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn a_record_lost_to_the_index_is_found_again_by_a_touch() {
+async fn a_touch_adds_a_missing_session_to_the_index_again() {
     if !is_wanted("redis") {
         return;
     }
@@ -109,25 +107,25 @@ async fn a_record_lost_to_the_index_is_found_again_by_a_touch() {
 }
 
 #[tokio::test]
-async fn a_session_that_moved_to_where_the_index_does_not_know_is_followed() {
+async fn a_list_follows_a_session_that_moved_to_a_key_outside_the_index() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let store = store_at(server.url(), &clock).await;
-    let (before, after, held) = (key(), key(), record(&clock, DAY).with_identity("ada"));
-    store.create(&after, &held).await.unwrap();
+    let (before, after, moved) = (key(), key(), record(&clock, DAY).with_identity("ada"));
+    store.create(&after, &moved).await.unwrap();
     server.ask(&["DEL", &index(&server)]);
     store.create(&before, &record(&clock, DAY).with_identity("ada")).await.unwrap();
     let tombstone = Tombstone::moved(after, clock.now().plus(HOUR));
     assert_eq!(store.retire(&before, None, tombstone).await.unwrap(), Retire::Retired);
-    assert_eq!(store.list("session", "ada").await.unwrap(), [(after, held)]);
+    assert_eq!(store.list("session", "ada").await.unwrap(), [(after, moved)]);
     assert_eq!(store.retire_all("session", "ada", Some(&after), clock.now().plus(HOUR)).await.unwrap(), 0);
     assert_eq!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), 1);
 }
 
 #[tokio::test]
-async fn a_session_that_could_not_be_ended_stays_in_the_index() {
+async fn a_session_that_retire_all_could_not_end_stays_in_the_index() {
     if !is_wanted("redis") {
         return;
     }
@@ -136,64 +134,68 @@ async fn a_session_that_could_not_be_ended_stays_in_the_index() {
     let key = key();
     store.create(&key, &record(&clock, DAY).with_identity("ada")).await.unwrap();
     clock.advance(HOUR);
-    // A value of another type makes the server refuse the script, as a node of a cluster that is down would.
+    // A value of another type makes the script fail, as a cluster node that is down does.
     let name = format!("session:{}", key.to_hex());
-    server.ask(&["RENAME", &name, "aside"]);
+    server.ask(&["RENAME", &name, "moved"]);
     server.ask(&["LPUSH", &name, "x"]);
     assert!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.is_err());
-    server.ask(&["RENAME", "aside", &name]);
+    server.ask(&["RENAME", "moved", &name]);
     assert_eq!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), 1);
 }
 
-/// Whose clock is slow may see a session for a little longer, and a test for as long as its clock stands.
+/// A site with a slow clock, or a test with a manual clock, can still use the session in that minute.
 #[tokio::test]
-async fn redis_removes_what_expired_a_minute_late() {
+async fn redis_removes_a_session_up_to_a_minute_after_its_expiry() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let store = store_at(server.url(), &clock).await;
-    let (key, mut held) = (key(), record(&clock, Duration::from_millis(1)));
-    let left = || number_of(&server, &["PTTL", &format!("session:{}", key.to_hex())]);
-    store.create(&key, &held).await.unwrap();
-    assert!((30_000..=60_001).contains(&left()), "{}", left());
-    held.expires_at = clock.now().plus(HOUR);
-    store.touch(&key, held.version, held.expires_at).await.unwrap();
-    assert!((3_630_000..=3_660_000).contains(&left()), "{}", left());
+    let (key, mut stored) = (key(), record(&clock, Duration::from_millis(1)));
+    let remaining = || number_of(&server, &["PTTL", &format!("session:{}", key.to_hex())]);
+    store.create(&key, &stored).await.unwrap();
+    assert!((30_000..=60_001).contains(&remaining()), "{}", remaining());
+    stored.expires_at = clock.now().plus(HOUR);
+    store.touch(&key, stored.version, stored.expires_at).await.unwrap();
+    assert!((3_630_000..=3_660_000).contains(&remaining()), "{}", remaining());
     store.retire(&key, None, Tombstone::ended(clock.now())).await.unwrap();
-    assert!((30_000..=60_000).contains(&left()), "{}", left());
+    assert!((30_000..=60_000).contains(&remaining()), "{}", remaining());
 }
 
 #[tokio::test]
-async fn a_session_that_has_another_owner_by_now_is_not_ended_with_the_former_ones() {
+async fn retire_all_does_not_end_a_session_that_now_has_another_user() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let store = store_at(server.url(), &clock).await;
     let keys = [key(), key(), key()];
-    let of = |scope: &str, identity: Option<&str>| {
+    let record_of = |scope: &str, identity: Option<&str>| {
         let mut record = record(&clock, DAY);
         scope.clone_into(&mut record.scope);
         record.identity = identity.map(str::to_owned);
         record
     };
-    // One whose bytes begin alike, one without an identity, one of another scope.
-    for (key, next) in keys.iter().zip([of("session", Some("ada!")), of("session", None), of("sessio", Some("nada"))]) {
-        let first = of("session", Some("ada"));
+    // An identity with the same beginning, no identity, and another scope.
+    for (key, next) in keys.iter().zip([
+        record_of("session", Some("ada!")),
+        record_of("session", None),
+        record_of("sessio", Some("nada")),
+    ]) {
+        let first = record_of("session", Some("ada"));
         store.create(key, &first).await.unwrap();
         assert_eq!(store.update(key, first.version, &next).await.unwrap(), Update::Updated);
     }
     assert_eq!(store.retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), 0);
     for key in &keys {
-        assert!(matches!(store.load(key).await.unwrap(), Lookup::Found(_)), "another's session was ended");
+        assert!(matches!(store.load(key).await.unwrap(), Lookup::Found(_)), "another user's session was ended");
     }
 }
 
-/// Gives a session a new id again and again, until somebody ends it. Returns whether it had ended when `is_over` was set.
+/// Rotates the id of a session until the session is ended or `is_over` is true. Returns whether the session is ended.
 ///
-/// Pauses after 300 ids until `is_over` is set, because a list on a busy machine would follow a faster session forever.
-async fn cycles(store: &RedisStore, clock: &ManualClock, is_over: &AtomicBool) -> bool {
+/// Pauses after 300 ids until `is_over` is true, because on a busy machine a list would follow a faster session forever.
+async fn rotate_until_ended(store: &RedisStore, clock: &ManualClock, is_over: &AtomicBool) -> bool {
     let (mut key, mut current) = (key(), record(clock, DAY).with_identity("ada"));
     store.create(&key, &current).await.unwrap();
     for number in 0.. {
@@ -214,7 +216,7 @@ async fn cycles(store: &RedisStore, clock: &ManualClock, is_over: &AtomicBool) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_given_new_ids_meanwhile_escapes_neither_list_nor_end() {
+async fn list_and_retire_all_find_a_session_whose_id_is_rotated_meanwhile() {
     if !is_wanted("redis") {
         return;
     }
@@ -222,16 +224,19 @@ async fn a_session_that_is_given_new_ids_meanwhile_escapes_neither_list_nor_end(
     let stores = [store_at(server.url(), &clock).await, store_at(server.url(), &clock).await];
     for round in 0..40 {
         let is_over = Arc::new(AtomicBool::new(false));
-        let (store, its_clock, told) = (stores[0].clone(), clock.clone(), is_over.clone());
-        let task = tokio::spawn(async move { cycles(&store, &its_clock, &told).await });
+        let (store, task_clock, task_is_over) = (stores[0].clone(), clock.clone(), is_over.clone());
+        let task = tokio::spawn(async move { rotate_until_ended(&store, &task_clock, &task_is_over).await });
         let listed = async || !stores[1].list("session", "ada").await.unwrap().is_empty();
-        until("it has begun", &listed).await;
+        wait_until("the session is listed", &listed).await;
         for _ in 0..5 {
-            assert!(listed().await, "round {round}: it is not listed");
+            assert!(listed().await, "round {round}: the session is not listed");
         }
         stores[1].retire_all("session", "ada", None, clock.now().plus(HOUR)).await.unwrap();
         is_over.store(true, Ordering::SeqCst);
-        assert!(task.await.expect("it does not panic"), "round {round}: it lives on under another id");
+        assert!(
+            task.await.expect("the task does not panic"),
+            "round {round}: the session still exists under another id"
+        );
         server.ask(&["FLUSHDB"]);
     }
 }

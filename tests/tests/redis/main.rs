@@ -1,4 +1,4 @@
-//! What the Redis store does beyond the contract: its index, its connection, and what it says at a launch.
+//! Tests of the Redis store that go beyond the contract: the index of identities, connections, errors at launch.
 
 mod index;
 mod outage;
@@ -21,33 +21,33 @@ use session_rocket_tests::servers::Redis;
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// For calls that nothing delays but a busy machine.
-const AMPLE: Duration = Duration::from_secs(60);
-/// A site is itself again so soon after its server is.
-const RECOVERY: Duration = Duration::from_secs(2);
+/// The timeout of calls that only a busy machine can delay.
+const LONG_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the store may take to work again after the server does.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
 
-/// A key, a version: any that was not used before.
-fn number() -> u64 {
+/// Returns a number that was not used before.
+fn unique_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn key() -> Key {
     let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&number().to_be_bytes());
+    bytes[..8].copy_from_slice(&unique_number().to_be_bytes());
     Key::from_bytes(bytes)
 }
 
 fn record(clock: &ManualClock, lifetime: Duration) -> Record {
     let now = clock.now();
-    Record::new(Version::from_bits(number()), now.plus(lifetime))
+    Record::new(Version::from_bits(unique_number()), now.plus(lifetime))
         .with_scope("session")
         .with_payload("payload")
         .with_times(now, now)
 }
 
 async fn store_at(url: String, clock: &Arc<ManualClock>) -> Arc<RedisStore> {
-    store_with(AMPLE, url, clock).await
+    store_with(LONG_TIMEOUT, url, clock).await
 }
 
 /// A store that gives up after [`TIMEOUT`].
@@ -57,31 +57,33 @@ async fn impatient_store_at(url: String, clock: &Arc<ManualClock>) -> Arc<RedisS
 
 async fn store_with(timeout: Duration, url: String, clock: &Arc<ManualClock>) -> Arc<RedisStore> {
     let options = Options::new(url).timeout(timeout).clock(clock.clone());
-    Arc::new(RedisStore::open(&options).await.expect("a store that can be opened"))
+    Arc::new(RedisStore::open(&options).await.expect("the store opens"))
 }
 
-/// The one index of an identity there is.
+/// Returns the key of the only index of an identity.
 fn index(server: &Redis) -> String {
     let keys = server.ask(&["KEYS", "session:index:*"]);
     assert_eq!(keys.lines().count(), 1, "{keys}");
     keys
 }
 
+/// Runs a command and returns the number that Redis replies.
 fn number_of(server: &Redis, command: &[&str]) -> i64 {
-    server.ask(command).parse().expect("a number")
+    server.ask(command).parse().expect("the value is a number")
 }
 
-async fn until(what: &str, condition: impl AsyncFn() -> bool) -> Duration {
+/// Waits until a condition is true, and returns how long that took.
+async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) -> Duration {
     let started = Instant::now();
     while !condition().await {
-        assert!(started.elapsed() < Duration::from_secs(120), "{what}: in vain");
+        assert!(started.elapsed() < Duration::from_secs(120), "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     started.elapsed()
 }
 
 #[tokio::test]
-async fn a_prefix_keeps_two_sites_apart() {
+async fn sites_with_different_prefixes_do_not_share_sessions() {
     if !is_wanted("redis") {
         return;
     }
@@ -103,7 +105,7 @@ async fn a_prefix_keeps_two_sites_apart() {
 }
 
 #[tokio::test]
-async fn what_is_no_session_is_an_error_and_stays() {
+async fn a_malformed_record_is_an_error_and_is_not_changed() {
     if !is_wanted("redis") {
         return;
     }
@@ -113,8 +115,8 @@ async fn what_is_no_session_is_an_error_and_stays() {
     let name = format!("session:{}", key.to_hex());
     let tombstone = Tombstone::ended(clock.now().plus(HOUR));
     let far = "\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}";
-    for held in ["x", &format!("\u{1}{far}"), &format!("\u{9}{far}{far}{far}{far}{far}")] {
-        server.ask(&["SET", &name, held]);
+    for malformed in ["x", &format!("\u{1}{far}"), &format!("\u{9}{far}{far}{far}{far}{far}")] {
+        server.ask(&["SET", &name, malformed]);
         let failed = [
             store.load(&key).await.err(),
             store.update(&key, Version::from_bits(1), &record(&clock, DAY)).await.err(),
@@ -122,16 +124,16 @@ async fn what_is_no_session_is_an_error_and_stays() {
             store.retire(&key, Some(Version::from_bits(1)), tombstone).await.err(),
         ];
         for (call, error) in failed.into_iter().enumerate() {
-            let error = error.unwrap_or_else(|| panic!("call {call} answered, with {held:?} there"));
+            let error = error.unwrap_or_else(|| panic!("call {call} accepted the malformed record {malformed:?}"));
             assert_eq!(error.kind(), ErrorKind::Unavailable);
             assert!(!format!("{error:?}").contains(&key.to_hex()), "{error:?}");
         }
-        assert_eq!(server.ask(&["GET", &name]), held);
+        assert_eq!(server.ask(&["GET", &name]), malformed);
     }
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_the_scripts_is_told_them_again() {
+async fn scripts_that_the_server_no_longer_has_are_sent_again() {
     if !is_wanted("redis") {
         return;
     }
@@ -144,24 +146,24 @@ async fn a_server_that_forgot_the_scripts_is_told_them_again() {
     assert_eq!(store.touch(&key, first.version, clock.now().plus(DAY)).await.unwrap(), Touch::Touched);
 }
 
-/// What a launch says, and that it says so in time.
-async fn refusal(url: &str) -> Error {
+/// Opens a store, and asserts that this fails in time. Returns the error.
+async fn open_error(url: &str) -> Error {
     let started = Instant::now();
     let error = RedisStore::open(&Options::new(url).timeout(TIMEOUT)).await.err();
-    let error = error.unwrap_or_else(|| panic!("opened: {url}"));
-    assert!(started.elapsed() < TIMEOUT + TIMEOUT / 2, "it took {:?} to say {error:?}", started.elapsed());
+    let error = error.unwrap_or_else(|| panic!("the store was opened: {url}"));
+    assert!(started.elapsed() < TIMEOUT + TIMEOUT / 2, "opening the store took {:?}: {error:?}", started.elapsed());
     assert!(!format!("{error:?}").contains("geheim"), "{error:?}");
     error
 }
 
 #[tokio::test]
-async fn a_launch_says_what_to_change() {
+async fn the_error_of_a_launch_says_what_to_change() {
     if !is_wanted("redis") {
         return;
     }
     let (server, open) = (Redis::with_password("geheim"), Redis::start());
     let (port, free) = (server.port(), open.port());
-    RedisStore::open(&Options::new(server.url())).await.expect("the right password");
+    RedisStore::open(&Options::new(server.url())).await.expect("the password is right");
     for (name, rights) in [("reader", "+@read +@connection +info"), ("writer", "+@all -set"), ("other", "+@all")] {
         let keys = if name == "other" { "~other:*" } else { "~*" };
         let mut rule = vec!["ACL", "SETUSER", name, "on", ">geheim", keys];
@@ -170,7 +172,7 @@ async fn a_launch_says_what_to_change() {
     }
     let replica = Redis::start();
     assert_eq!(replica.ask(&["REPLICAOF", "127.0.0.1", &free.to_string()]), "OK");
-    for (url, says) in [
+    for (url, message) in [
         (format!("redis://:geheim2@127.0.0.1:{port}"), "user or password"),
         (format!("redis://ada:geheim@127.0.0.1:{port}"), "user or password"),
         (format!("redis://127.0.0.1:{port}"), "user or password"),
@@ -184,44 +186,45 @@ async fn a_launch_says_what_to_change() {
         (format!("redis://127.0.0.1:{free}/99"), "number at the URL's end"),
         (format!("redis://:geheim@127.0.0.1:{free}/x"), "percent-encoded"),
     ] {
-        let error = refusal(&url).await;
+        let error = open_error(&url).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{url}: {error:?}");
-        assert!(error.to_string().contains(says), "{url}: {error:?}");
+        assert!(error.to_string().contains(message), "{url}: {error:?}");
     }
 }
 
 #[tokio::test]
-async fn a_launch_on_a_server_that_is_not_there_ends_in_time() {
+async fn a_launch_with_an_unreachable_server_fails_in_time() {
     if !is_wanted("redis") {
         return;
     }
-    let nobody = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    // It takes connections, and says nothing.
-    let mute = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let mute = (mute.local_addr().unwrap(), mute);
-    for (place, kind) in [(nobody, ErrorKind::Unavailable), (mute.0, ErrorKind::Timeout)] {
+    let closed = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    // This listener accepts connections, but never replies.
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (silent_address, _silent) = (silent.local_addr().unwrap(), silent);
+    for (address, kind) in [(closed, ErrorKind::Unavailable), (silent_address, ErrorKind::Timeout)] {
         for scheme in ["redis", "rediss", "redis+cluster", "rediss+cluster"] {
-            let error = refusal(&format!("{scheme}://:geheim@{place}")).await;
+            let error = open_error(&format!("{scheme}://:geheim@{address}")).await;
             assert_eq!(error.kind(), kind, "{scheme}: {error:?}");
             assert!(error.to_string().contains("host, port"), "{error:?}");
         }
     }
-    let error = refusal("redis://:geheim@no-such-host.invalid").await;
+    let error = open_error("redis://:geheim@no-such-host.invalid").await;
     assert!(error.kind().is_transient(), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_may_forget_sessions_is_warned_of() {
+async fn a_launch_warns_if_the_server_can_evict_sessions() {
     if !is_wanted("redis") {
         return;
     }
-    logs::keep();
+    logs::capture();
     let server = Redis::start();
-    let open = async || _ = RedisStore::open(&Options::new(server.url())).await.expect("it opens");
-    let warnings = || logs::with("WARN session_rocket").iter().filter(|line| line.contains("allkeys-random")).count();
+    let open = async || _ = RedisStore::open(&Options::new(server.url())).await.expect("the store opens");
+    let warnings =
+        || logs::containing("WARN session_rocket").iter().filter(|line| line.contains("allkeys-random")).count();
     server.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]);
     open().await;
-    assert_eq!(warnings(), 0, "without a limit nothing is evicted");
+    assert_eq!(warnings(), 0, "without a memory limit, nothing is evicted");
     server.ask(&["CONFIG", "SET", "maxmemory", "100mb"]);
     open().await;
     assert_eq!(warnings(), 1);
@@ -230,9 +233,9 @@ async fn a_server_that_may_forget_sessions_is_warned_of() {
     assert_eq!(warnings(), 1);
 }
 
-/// In a process of its own: which certificates are trusted is a matter of its environment.
+/// The site runs in its own process, because an environment variable sets the trusted certificates.
 #[test]
-fn over_tls_the_certificate_has_to_be_trusted() {
+fn a_tls_connection_requires_a_trusted_certificate() {
     if !is_wanted("redis") {
         return;
     }
@@ -243,14 +246,14 @@ fn over_tls_the_certificate_has_to_be_trusted() {
         site.env("ROCKET_PORT", "0").env("ROCKET_LOG_LEVEL", "off").stdout(Stdio::piped()).stderr(Stdio::piped());
         site
     };
-    let refused = site().output().expect("the site runs");
-    let says = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && says.contains("SSL_CERT_FILE"), "{says}");
+    let refused = site().output().expect("the site can be run");
+    let log = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && log.contains("SSL_CERT_FILE"), "{log}");
 
-    let mut trusting = site().env("SSL_CERT_FILE", server.certificate()).spawn().expect("the site runs");
-    let out = std::io::BufReader::new(trusting.stdout.take().expect("its output is piped"));
+    let mut trusting = site().env("SSL_CERT_FILE", server.certificate()).spawn().expect("the site can be run");
+    let out = std::io::BufReader::new(trusting.stdout.take().expect("the output is piped"));
     let port = std::io::BufRead::lines(out).map_while(Result::ok).find(|line| line.starts_with("port "));
     trusting.kill().expect("a child can be killed");
     trusting.wait().expect("a killed child ends");
-    assert!(port.is_some(), "it does not start");
+    assert!(port.is_some(), "the site does not start");
 }

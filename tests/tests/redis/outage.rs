@@ -1,9 +1,9 @@
-//! Servers that stand still, die and come back, and connections of which nobody says that they are dead.
+//! Servers that are suspended, killed and restarted, and connections that break silently.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_server_is_dead_calls_fail_at_once_and_it_recovers_by_itself() {
+async fn calls_fail_immediately_while_the_server_is_down_and_succeed_after_its_restart() {
     if !is_wanted("redis") {
         return;
     }
@@ -12,24 +12,26 @@ async fn while_the_server_is_dead_calls_fail_at_once_and_it_recovers_by_itself()
     let (key, first) = (key(), record(&clock, DAY));
     store.create(&key, &first).await.unwrap();
     for _ in 0..3 {
-        // Written to the disk every second.
-        until("it is on the disk", async || server.ask(&["INFO", "persistence"]).contains("aof_pending_bio_fsync:0"))
-            .await;
+        // Redis writes changes to the disk every second.
+        wait_until("the record is on the disk", async || {
+            server.ask(&["INFO", "persistence"]).contains("aof_pending_bio_fsync:0")
+        })
+        .await;
         server.kill();
         let started = Instant::now();
         conformance::errors_are_not_answers(&*store).await;
         assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
         server.restart();
-        let gap = until("it answers", async || store.load(&key).await.is_ok()).await;
-        println!("it answers {gap:?} after the server is back");
-        assert!(gap < RECOVERY, "{gap:?}");
+        let gap = wait_until("the store works again", async || store.load(&key).await.is_ok()).await;
+        println!("the store works again {gap:?} after the restart");
+        assert!(gap < RECOVERY_LIMIT, "{gap:?}");
         assert_eq!(store.load(&key).await.unwrap(), Lookup::Found(first.clone()));
     }
 }
 
-// One thread, on which the connection's task runs as soon as the test waits.
+// With one thread, the task of the connection runs as soon as the test waits.
 #[tokio::test]
-async fn an_idle_store_does_not_notice_that_the_server_was_restarted() {
+async fn a_restart_of_the_server_while_the_store_is_idle_fails_no_call() {
     if !is_wanted("redis") {
         return;
     }
@@ -37,80 +39,84 @@ async fn an_idle_store_does_not_notice_that_the_server_was_restarted() {
     let store = store_at(server.url(), &clock).await;
     server.kill();
     server.restart();
-    // The system has closed the connection already, so any wait lets its task see that.
+    // The connection is closed already. During this pause, its task notices that.
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(store.create(&key(), &record(&clock, DAY)).await.unwrap(), Create::Created);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_server_stands_still_calls_end_in_time_and_later_ones_get_their_own_replies() {
+async fn calls_to_a_suspended_server_time_out_and_later_calls_get_their_own_replies() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
     let store = impatient_store_at(server.url(), &clock).await;
-    let mut kept = Vec::new();
+    let mut records = Vec::new();
     for _ in 0..20 {
         let (key, record) = (key(), record(&clock, DAY));
         store.create(&key, &record).await.unwrap();
-        kept.push((key, record));
+        records.push((key, record));
     }
     server.pause();
     for round in 0..3 {
         let started = Instant::now();
-        // Half of them are dropped by their callers.
-        let calls = kept.iter().enumerate().map(async |(number, (key, _))| {
+        // The callers drop half of the calls.
+        let calls = records.iter().enumerate().map(async |(number, (key, _))| {
             if number % 2 == 0 {
                 return tokio::time::timeout(TIMEOUT * 3 / 4, store.load(key)).await.is_err();
             }
             store.load(key).await.is_err_and(|error| error.kind() == ErrorKind::Timeout)
         });
-        assert!(join_all(calls).await.into_iter().all(|late| late));
+        assert!(join_all(calls).await.into_iter().all(|is_expected| is_expected));
         assert!(started.elapsed() < TIMEOUT * 3 / 2, "round {round}: {:?}", started.elapsed());
     }
     server.resume();
-    for (key, record) in &kept {
-        assert_eq!(store.load(key).await.unwrap(), Lookup::Found(record.clone()), "another call's reply");
+    for (key, record) in &records {
+        assert_eq!(
+            store.load(key).await.unwrap(),
+            Lookup::Found(record.clone()),
+            "the call returned the reply of another call"
+        );
     }
 }
 
-/// A connection of which nobody says that it is dead: behind a router that forgot it, or a host that is gone.
+/// A router can drop a connection silently.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_on_which_nothing_comes_back_is_replaced() {
+async fn a_silent_connection_is_replaced() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let wire = Proxy::to(server.port()).await;
-    let store = impatient_store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
+    let proxy = Proxy::to(server.port()).await;
+    let store = impatient_store_at(format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
     let (key, first) = (key(), record(&clock, DAY));
     store.create(&key, &first).await.unwrap();
     for is_dropped in [false, true] {
-        let before = wire.connections();
-        wire.swallow();
+        let before = proxy.connections();
+        proxy.silence_connections();
         if is_dropped {
             assert!(tokio::time::timeout(TIMEOUT * 3 / 4, store.load(&key)).await.is_err());
         } else {
             assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Timeout);
         }
         assert_eq!(store.load(&key).await.unwrap(), Lookup::Found(first.clone()));
-        assert_eq!(wire.connections(), before + 1);
+        assert_eq!(proxy.connections(), before + 1);
     }
 }
 
-/// The same, when each call is given up long before the store would: as a cache's calls are.
+/// The callers drop their calls long before the store's timeout, as those of a cache do.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_connection_is_replaced_though_no_call_waits_for_long() {
+async fn a_silent_connection_is_replaced_even_if_all_calls_are_dropped_early() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let wire = Proxy::to(server.port()).await;
-    let store = impatient_store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
+    let proxy = Proxy::to(server.port()).await;
+    let store = impatient_store_at(format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
     let (key, first) = (key(), record(&clock, DAY));
     store.create(&key, &first).await.unwrap();
-    wire.swallow();
-    until("the connection is replaced", async || {
+    proxy.silence_connections();
+    wait_until("the connection is replaced", async || {
         let loaded = tokio::time::timeout(TIMEOUT / 30, store.load(&key)).await;
         matches!(loaded, Ok(Ok(Lookup::Found(_))))
     })
@@ -118,39 +124,39 @@ async fn a_silent_connection_is_replaced_though_no_call_waits_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_cut_off_anywhere_is_an_error_and_nothing_is_sent_twice() {
+async fn a_reply_that_is_cut_at_any_byte_is_an_error_and_no_call_is_sent_twice() {
     if !is_wanted("redis") {
         return;
     }
     let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let wire = Proxy::to(server.port()).await;
-    let store = store_at(format!("redis://127.0.0.1:{}", wire.port()), &clock).await;
-    let (other, others) = (key(), record(&clock, DAY));
-    store.create(&other, &others).await.unwrap();
-    let runs = || {
+    let proxy = Proxy::to(server.port()).await;
+    let store = store_at(format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
+    let (other, other_record) = (key(), record(&clock, DAY));
+    store.create(&other, &other_record).await.unwrap();
+    let script_calls = || {
         let stats = server.ask(&["INFO", "commandstats"]);
-        let rest = stats.split("cmdstat_evalsha:calls=").nth(1).expect("scripts were run");
-        rest.split(',').next().and_then(|calls| calls.parse::<u64>().ok()).expect("a number")
+        let rest = stats.split("cmdstat_evalsha:calls=").nth(1).expect("Redis has run scripts");
+        rest.split(',').next().and_then(|calls| calls.parse::<u64>().ok()).expect("the value is a number")
     };
-    // A script that did its work answers `_\r\n`.
+    // The reply of a successful script is `_\r\n`.
     for bytes in 0..3 {
-        let (key, record, before) = (key(), record(&clock, DAY), runs());
-        wire.cut_after(bytes);
+        let (key, record, before) = (key(), record(&clock, DAY), script_calls());
+        proxy.cut_after(bytes);
         assert_eq!(store.create(&key, &record).await.unwrap_err().kind(), ErrorKind::Unavailable, "{bytes}");
-        assert_eq!(runs(), before + 1, "it was sent again");
+        assert_eq!(script_calls(), before + 1, "the call was sent again");
         assert_eq!(store.load(&key).await.unwrap(), Lookup::Found(record));
         let tombstone = Tombstone::ended(clock.now().plus(HOUR));
         assert_eq!(store.retire(&key, None, tombstone).await.unwrap(), Retire::Retired);
     }
     for bytes in 0..40 {
-        wire.cut_after(bytes);
+        proxy.cut_after(bytes);
         assert_eq!(store.load(&other).await.unwrap_err().kind(), ErrorKind::Unavailable, "{bytes}");
-        assert_eq!(store.load(&other).await.unwrap(), Lookup::Found(others.clone()));
+        assert_eq!(store.load(&other).await.unwrap(), Lookup::Found(other_record.clone()));
     }
 }
 
-/// Polls a call so often at most, then drops it.
-async fn cut_off(polls: usize, call: impl Future) {
+/// Polls a call at most `polls` times, then drops it.
+async fn poll_and_drop(polls: usize, call: impl Future) {
     let (mut call, mut left) = (std::pin::pin!(call), polls);
     poll_fn(|context| {
         if left == 0 || call.as_mut().poll(context).is_ready() {
@@ -163,7 +169,7 @@ async fn cut_off(polls: usize, call: impl Future) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_stores_whose_calls_are_cut_off_do_not_disturb_each_other() {
+async fn dropped_calls_of_two_stores_leave_the_old_or_the_new_record() {
     if !is_wanted("redis") {
         return;
     }
@@ -176,13 +182,13 @@ async fn two_stores_whose_calls_are_cut_off_do_not_disturb_each_other() {
             mine.create(&key, &current).await.unwrap();
             for polls in 0..60 {
                 let next = record(&clock, DAY).with_identity(task.to_string());
-                cut_off(polls % 6, mine.update(&key, current.version, &next)).await;
-                cut_off(polls % 5, others.load(&key)).await;
-                cut_off(polls % 4, others.list("session", &task.to_string())).await;
-                let Lookup::Found(held) = others.load(&key).await.unwrap() else { panic!("it is gone") };
-                assert!(held == current || held == next, "neither the old nor the new record");
-                // One that was cut off may come after the look.
-                current = match mine.update(&key, held.version, &next).await.unwrap() {
+                poll_and_drop(polls % 6, mine.update(&key, current.version, &next)).await;
+                poll_and_drop(polls % 5, others.load(&key)).await;
+                poll_and_drop(polls % 4, others.list("session", &task.to_string())).await;
+                let Lookup::Found(stored) = others.load(&key).await.unwrap() else { panic!("the record is missing") };
+                assert!(stored == current || stored == next, "the record is neither the old nor the new one");
+                // A dropped update can be executed after the load.
+                current = match mine.update(&key, stored.version, &next).await.unwrap() {
                     Update::Updated => next,
                     Update::Conflict(fresh) => fresh,
                     wrong => panic!("{wrong:?}"),
@@ -191,5 +197,5 @@ async fn two_stores_whose_calls_are_cut_off_do_not_disturb_each_other() {
             }
         })
     });
-    join_all(tasks).await.into_iter().for_each(|done| done.expect("no task panics"));
+    join_all(tasks).await.into_iter().for_each(|done| done.expect("the task does not panic"));
 }

@@ -1,4 +1,4 @@
-//! Session ids: who makes them, who may use them, how long, and what of them is stored.
+//! Session ids: how they are generated, how long they are valid, and which ids the library accepts.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use rocket::local::asynchronous::Client;
 use session_rocket::store::{Create, Lookup, Retire, Store, Touch, Update};
 use session_rocket::{Config, Error, Key, ManualClock, Record, Refresh, Timestamp, Tombstone, Version};
 use session_rocket_tests::browser::Browser;
-use session_rocket_tests::server::Server;
+use session_rocket_tests::site_process::SiteProcess;
 use session_rocket_tests::spy::Spy;
 
 use super::site::{DAY, STRANGER, Site, launch, sealed, value};
 
-/// Letters that base64url has 64 of.
+/// The alphabet of base64url.
 const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// `text` with another letter at `place`.
-fn bent(text: &str, place: usize) -> String {
+/// Returns `text` with another letter at `index`.
+fn with_other_letter(text: &str, index: usize) -> String {
     let mut letters: Vec<char> = text.chars().collect();
-    letters[place] = if letters[place] == 'A' { 'B' } else { 'A' };
+    letters[index] = if letters[index] == 'A' { 'B' } else { 'A' };
     letters.into_iter().collect()
 }
 
 #[rocket::async_test]
-async fn a_7_2_1_sessions_are_verified_by_the_server() {
+async fn a_7_2_1_a_value_with_one_changed_letter_gives_an_empty_session() {
     for site in [
         Site::new(Config::new()).await,
         Site::configured(sealed("cookie+signed:")).await,
@@ -36,14 +36,18 @@ async fn a_7_2_1_sessions_are_verified_by_the_server() {
     ] {
         let user = value(&site.user(7).await);
         assert_eq!(site.show(format!("sessionid={user}")).await, "7 0 ");
-        for place in 0..user.len() {
-            assert_eq!(site.show(format!("sessionid={}", bent(&user, place))).await, STRANGER, "letter {place}");
+        for index in 0..user.len() {
+            assert_eq!(
+                site.show(format!("sessionid={}", with_other_letter(&user, index))).await,
+                STRANGER,
+                "letter {index}"
+            );
         }
     }
 }
 
 #[rocket::async_test]
-async fn a_7_2_2_no_constant_is_a_session() {
+async fn a_7_2_2_a_constant_value_gives_an_empty_session() {
     let site = Site::new(Config::new()).await;
     site.user(7).await;
     for constant in [String::new(), "0".into(), "null".into(), "A".repeat(43), "_".repeat(43), "0".repeat(43)] {
@@ -51,15 +55,16 @@ async fn a_7_2_2_no_constant_is_a_session() {
     }
 }
 
-/// A store whose first keys are said to be taken.
+/// A store that replies `Taken` to the first calls of `create`.
 #[derive(Clone)]
-struct Crowded {
+struct TakenKeyStore {
     spy: Spy,
+    /// How many more calls of `create` to refuse.
     taken: Arc<AtomicUsize>,
 }
 
 #[async_trait]
-impl Store for Crowded {
+impl Store for TakenKeyStore {
     async fn load(&self, key: &Key) -> Result<Lookup, Error> {
         self.spy.load(key).await
     }
@@ -93,42 +98,42 @@ impl Store for Crowded {
     }
 }
 
-async fn crowded(taken: usize) -> Client {
+async fn client_with_taken_keys(taken: usize) -> Client {
     let clock = Arc::new(ManualClock::default());
-    let store = Crowded { spy: Spy::new(clock.clone()), taken: Arc::new(AtomicUsize::new(taken)) };
+    let store = TakenKeyStore { spy: Spy::new(clock.clone()), taken: Arc::new(AtomicUsize::new(taken)) };
     launch(Config::new(), clock, Some(store)).await
 }
 
 #[rocket::async_test]
-async fn a_7_2_3_ids_are_256_random_bits_and_a_taken_one_is_drawn_anew() {
+async fn a_7_2_3_an_id_has_256_random_bits_and_is_generated_again_if_it_is_taken() {
     let site = Site::new(Config::new()).await;
     let mut ids = std::collections::HashSet::new();
     let mut counts = [0_u32; 64];
     for _ in 0..500 {
         let id = value(&site.user(7).await);
         assert_eq!(id.len(), 43);
-        // The last letter holds four bits only.
+        // The last letter has only four bits.
         for letter in id[..42].chars() {
-            counts[LETTERS.find(letter).expect("base64url")] += 1;
+            counts[LETTERS.find(letter).expect("the id is base64url")] += 1;
         }
         assert!(ids.insert(id));
     }
-    // 21,000 letters: 328 of each, give or take 18. A generator with a bias of a fifth is far outside.
+    // There are 21,000 letters, so about 328 of each, with a standard deviation of 18. A bias of a fifth is detected.
     assert!(counts.iter().all(|count| (220..440).contains(count)), "{counts:?}");
     let mut browser = Browser::default();
-    let client = crowded(3).await;
+    let client = client_with_taken_keys(3).await;
     assert_eq!(browser.get(&client, "/count").await.status, Status::Ok);
     assert_eq!(browser.get(&client, "/count").await.body, "2");
-    let answer = Browser::default().get(&crowded(1000).await, "/count").await;
-    assert!(answer.status.code >= 500 && answer.set_cookie().is_none());
+    let response = Browser::default().get(&client_with_taken_keys(1000).await, "/count").await;
+    assert!(response.status.code >= 500 && response.set_cookie().is_none());
 }
 
 #[rocket::async_test]
-async fn a_7_2_4_authentication_gives_a_new_id_and_ends_the_old_one() {
+async fn a_7_2_4_a_login_gives_the_session_a_new_id_and_ends_the_old_id() {
     let site = Site::new(Config::new()).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/count").await;
-    // The same user again counts as authentication, too.
+    // A second login of the same user also changes the id.
     for login in ["/login/7", "/login/7", "/login/8"] {
         let before = browser.cookie.clone().unwrap();
         let token = site.get(&mut browser, "/token").await.body;
@@ -140,7 +145,7 @@ async fn a_7_2_4_authentication_gives_a_new_id_and_ends_the_old_one() {
 }
 
 #[rocket::async_test]
-async fn a_7_3_1_an_idle_session_ends_even_if_the_store_still_has_it() {
+async fn a_7_3_1_an_idle_session_ends_even_if_the_store_still_has_its_record() {
     let site = Site::new(Config::new().expiry(DAY)).await;
     let user = site.user(7).await.cookie.unwrap();
     site.clock.advance(Duration::from_millis(86_399_999));
@@ -150,7 +155,7 @@ async fn a_7_3_1_an_idle_session_ends_even_if_the_store_still_has_it() {
 }
 
 #[rocket::async_test]
-async fn a_7_3_2_the_longest_lifetime_holds_whatever_happens() {
+async fn a_7_3_2_a_session_ends_after_its_maximum_lifetime_even_if_it_is_active() {
     let config = Config::new().expiry(DAY).max_lifetime(DAY * 3).refresh(Refresh::Always);
     for site in [
         Site::new(config.clone()).await,
@@ -169,16 +174,16 @@ async fn a_7_3_2_the_longest_lifetime_holds_whatever_happens() {
 }
 
 #[rocket::async_test]
-async fn a_7_6_2_a_session_is_made_by_an_action_only() {
+async fn a_7_6_2_a_request_that_sets_nothing_creates_no_session() {
     let site = Site::new(Config::new()).await;
     for path in ["/plain", "/show", "/admin", "/nowhere", "/debug", "/logout"] {
-        let answer = site.get(&mut Browser::default(), path).await;
-        assert_eq!((answer.set_cookie(), site.spy.loads(), site.spy.writes()), (None, 0, 0), "{path}");
+        let response = site.get(&mut Browser::default(), path).await;
+        assert_eq!((response.set_cookie(), site.spy.take_loads(), site.spy.take_writes()), (None, 0, 0), "{path}");
     }
 }
 
 #[rocket::async_test]
-async fn b_1_the_id_is_in_no_row() {
+async fn b_1_the_store_does_not_contain_the_id() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", directory.path().join("sessions.db").display());
     let site = Site::configured(Config::new().store(url)).await;
@@ -189,13 +194,13 @@ async fn b_1_the_id_is_in_no_row() {
     for entry in std::fs::read_dir(directory.path()).unwrap() {
         stored.extend(std::fs::read(entry.unwrap().path()).unwrap());
     }
-    let holds = |part: &[u8]| stored.windows(part.len()).any(|window| window == part);
-    assert!(holds(b"user_id"), "the row is there");
-    assert!(!holds(id.as_bytes()) && !holds(&raw));
+    let contains = |part: &[u8]| stored.windows(part.len()).any(|window| window == part);
+    assert!(contains(b"user_id"), "the session was not stored");
+    assert!(!contains(id.as_bytes()) && !contains(&raw));
 }
 
 #[rocket::async_test]
-async fn b_7_unknown_ids_and_logouts_make_no_rows() {
+async fn b_7_unknown_ids_and_logouts_write_nothing() {
     let site = Site::new(Config::new()).await;
     for n in 0..200 {
         let id = format!("{n:0>43}");
@@ -203,11 +208,11 @@ async fn b_7_unknown_ids_and_logouts_make_no_rows() {
             assert_eq!(site.send(format!("sessionid={id}"), path).await.status, Status::Ok);
         }
     }
-    assert_eq!((site.spy.rows(), site.spy.writes()), (0, 0));
+    assert_eq!((site.spy.creates(), site.spy.take_writes()), (0, 0));
 }
 
 #[rocket::async_test]
-async fn b_8_after_a_flush_nothing_is_left_to_use() {
+async fn b_8_after_a_logout_the_old_id_gives_an_empty_session() {
     let site = Site::new(Config::new()).await;
     let mut browser = site.user(7).await;
     let old = browser.cookie.clone().unwrap();
@@ -232,7 +237,7 @@ async fn b_13_an_unknown_id_is_never_adopted() {
 }
 
 #[rocket::async_test]
-async fn b_14_an_id_comes_from_the_cookie_alone() {
+async fn b_14_an_id_in_a_query_a_form_or_another_header_is_ignored() {
     let site = Site::new(Config::new()).await;
     let id = value(&site.user(7).await);
     let query = site.get(&mut Browser::default(), &format!("/show?sessionid={id}")).await;
@@ -240,56 +245,60 @@ async fn b_14_an_id_comes_from_the_cookie_alone() {
     let form = format!("name=eve&sessionid={id}");
     let posted = Browser::default().post(&site.client, "/open", ContentType::Form, form).await;
     assert_eq!((posted.status, posted.set_cookie()), (Status::Ok, None));
-    site.spy.loads();
+    site.spy.take_loads();
     for name in ["sessionid", "X-Session-Id", "Authorization", "X-Sessionid", "Set-Cookie", "Cookie2"] {
         let header = Header::new(name, format!("sessionid={id}"));
         assert_eq!(site.with_header(Method::Get, "/show", header).await, (Status::Ok, None), "{name}");
     }
-    assert_eq!(site.spy.loads(), 0);
+    assert_eq!(site.spy.take_loads(), 0);
 }
 
-/// Where the site of another package keeps its sessions.
+/// The environment variable with the store URL of the site of another package.
 const OFFICE_STORE: &str = "OFFICE_STORE";
 
-/// That site, in the process that the next test starts; otherwise it does nothing.
+/// Serves that site in the process that the next test starts. Without the environment variable, it does nothing.
 #[rocket::async_test]
 async fn serves_the_site_of_another_package() {
     let Ok(store) = std::env::var(OFFICE_STORE) else { return };
     let print_port =
         AdHoc::on_liftoff("port", |rocket| Box::pin(async move { println!("\nport {}", rocket.config().port) }));
-    session_rocket_tests_office::rocket(store).attach(print_port).launch().await.expect("the site runs");
+    session_rocket_tests_office::rocket(store)
+        .attach(print_port)
+        .launch()
+        .await
+        .expect("the site shuts down without an error");
 }
 
 #[rocket::async_test]
-async fn b_20_a_session_of_one_package_is_none_of_another() {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn b_20_a_session_of_one_package_is_unknown_to_another_package() {
+    let directory = tempfile::tempdir().expect("a directory can be created");
     let store = format!("sqlite://{}/sessions.db", directory.path().display());
-    let [site, replica] = [(); 2].map(|()| Server::start(env!("CARGO_BIN_EXE_site"), directory.path(), &store));
-    let mut this = Command::new(std::env::current_exe().expect("this program"));
+    let [site, replica] = [(); 2].map(|()| SiteProcess::start(env!("CARGO_BIN_EXE_site"), directory.path(), &store));
+    let mut this = Command::new(std::env::current_exe().expect("the path of this program is known"));
     this.args(["--exact", "ids::serves_the_site_of_another_package", "--nocapture"]);
-    let office = Server::start_with(this, directory.path(), &[(OFFICE_STORE, &store)]);
+    let office = SiteProcess::start_with(this, directory.path(), &[(OFFICE_STORE, &store)]);
     let (customer, clerk) = (login_at(&site).await, login_at(&office).await);
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for (server, cookie) in [(&replica, &customer), (&office, &customer), (&site, &clerk), (&office, &clerk)] {
-        answers.push(ask(server, "/whoami", cookie).await.text().await.expect("a text"));
+        responses.push(ask(server, "/whoami", cookie).await.text().await.expect("the body is text"));
     }
-    assert_eq!(answers, ["ada", "nobody", "nobody", "ada"]);
+    assert_eq!(responses, ["ada", "nobody", "nobody", "ada"]);
 }
 
-async fn ask(server: &Server, path: &str, cookie: &str) -> reqwest::Response {
+async fn ask(server: &SiteProcess, path: &str, cookie: &str) -> reqwest::Response {
     let request = reqwest::Client::new().get(server.url(path)).header("cookie", cookie);
-    request.send().await.expect("the site answers").error_for_status().expect("the site answers with 200")
+    request.send().await.expect("the site responds").error_for_status().expect("the status is 200")
 }
 
-/// The cookie of a browser that logs in as ada.
-async fn login_at(server: &Server) -> String {
+/// Logs in as `ada` and returns the cookie.
+async fn login_at(server: &SiteProcess) -> String {
     let response = ask(server, "/login/ada", "").await;
     let line = response.headers()["set-cookie"].to_str().expect("a cookie is ASCII");
-    line.split(';').next().expect("a pair").to_owned()
+    line.split(';').next().expect("`split` returns at least one part").to_owned()
 }
 
 #[rocket::async_test]
-async fn b_20_a_session_of_one_type_is_none_of_another() {
+async fn b_20_a_session_of_one_type_is_unknown_to_another_type() {
     let site = Site::new(Config::new()).await;
     let mut browser = Browser::default();
     site.get(&mut browser, "/name/mallory").await;
@@ -301,7 +310,7 @@ async fn b_20_a_session_of_one_type_is_none_of_another() {
 }
 
 #[rocket::async_test]
-async fn b_21_reading_never_computes_a_new_end() {
+async fn b_21_a_read_does_not_prolong_the_session() {
     let site = Site::new(Config::new().expiry(DAY)).await;
     let user = site.user(7).await.cookie.unwrap();
     for _ in 0..23 {
@@ -313,9 +322,9 @@ async fn b_21_reading_never_computes_a_new_end() {
 }
 
 #[rocket::async_test]
-async fn b_23_there_is_no_way_to_log_in_without_a_new_id() {
+async fn b_23_every_way_to_set_the_identity_gives_the_session_a_new_id() {
     use session_rocket::Session;
-    // Every accessor that writes the identity, the whole struct's included.
+    // All accessors that write the identity, including those for the whole struct.
     let ways: [fn(&Session<super::site::Visitor>); 5] = [
         |session| session.set_user_id(7),
         |session| _ = session.setdefault_user_id(7),
@@ -350,24 +359,24 @@ fn log_in(
 }
 
 #[rocket::async_test]
-async fn b_26_a_new_id_never_takes_over_a_record() {
-    // The same at the first save and at a cycle: a key that is taken is left alone and another id drawn.
+async fn b_26_a_new_id_never_overwrites_an_existing_record() {
+    // The first save and a login both generate another id if the key of the first is taken.
     let clock = Arc::new(ManualClock::default());
-    let store = Crowded { spy: Spy::new(clock.clone()), taken: Arc::default() };
+    let store = TakenKeyStore { spy: Spy::new(clock.clone()), taken: Arc::default() };
     let taken = store.taken.clone();
     let client = launch(Config::new(), clock, Some(store.clone())).await;
     let mut browser = Browser::default();
     for path in ["/count", "/login/7", "/login/8"] {
         taken.store(2, Ordering::SeqCst);
-        let rows = store.spy.rows();
+        let rows = store.spy.creates();
         assert_eq!(browser.get(&client, path).await.status, Status::Ok);
-        assert_eq!((taken.load(Ordering::SeqCst), store.spy.rows()), (0, rows + 1), "{path}");
+        assert_eq!((taken.load(Ordering::SeqCst), store.spy.creates()), (0, rows + 1), "{path}");
     }
     assert_eq!(browser.get(&client, "/show").await.body, "8 0 ");
 }
 
 #[rocket::async_test]
-async fn b_37_no_lifetime_and_no_name_breaks_the_cookie() {
+async fn b_37_invalid_lifetimes_and_names_abort_the_launch() {
     for seconds in [u64::MAX, u64::MAX / 1000, 34_560_001] {
         let clock = Arc::new(ManualClock::default());
         let expiry = Config::new().expiry(Duration::from_secs(seconds));
@@ -380,7 +389,7 @@ async fn b_37_no_lifetime_and_no_name_breaks_the_cookie() {
         let error = super::site::site(config, clock.clone(), Some(Spy::new(clock))).ignite().await.unwrap_err();
         assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)), "{name:?}");
     }
-    // Names and values that others send are read without harm.
+    // Malformed `Cookie` headers give an empty session.
     let site = Site::new(Config::new()).await;
     for header in ["sessionid", "=;=;;;", "sessionid==", "\u{0}", "sessionid=a=b; sessionid", "; ; sessionid = x"] {
         assert_eq!(site.show(header).await, STRANGER, "{header:?}");

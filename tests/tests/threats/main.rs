@@ -1,5 +1,5 @@
-//! Attacks that session libraries fell to, and rules that sites are held to: one test each, named as in
-//! the guide's page about attacks.
+//! Known attacks on session libraries, and security rules for sites. Each has a test whose name begins with the number
+//! that the guide's page about attacks gives it.
 
 mod cookies;
 mod ids;

@@ -1,4 +1,4 @@
-//! The site under attack.
+//! The site that the tests attack.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rocket::local::asynchronous::Client;
 use rocket::{Build, FromForm, Rocket, Route, get, post, routes};
 use session_rocket::store::Store;
 use session_rocket::{Config, CsrfForm, ManualClock, Session};
-use session_rocket_tests::browser::{Answer, Browser};
+use session_rocket_tests::browser::{Browser, Response};
 use session_rocket_tests::{logs, spy::Spy};
 
 #[derive(Session)]
@@ -63,7 +63,7 @@ fn logout(session: Session<Visitor>) {
     session.flush();
 }
 
-/// Ends one session, starts another, and gives that a new id, all at once.
+/// Ends one session, starts another, and gives that one a new id, all in one request.
 #[get("/churn")]
 async fn churn(session: Session<Visitor>) -> Result<(), session_rocket::Error> {
     session.set_user_id(1);
@@ -114,7 +114,7 @@ pub fn all_routes() -> Vec<Route> {
 pub const DAY: Duration = Duration::from_secs(86_400);
 pub const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// Keeps sessions in sealed cookies.
+/// Returns a configuration that keeps sessions in sealed cookies.
 pub fn sealed(kind: &str) -> Config {
     Config::new().store(kind).secret_keys([KEY])
 }
@@ -122,12 +122,12 @@ pub fn sealed(kind: &str) -> Config {
 pub struct Site {
     pub client: Client,
     pub clock: Arc<ManualClock>,
-    /// Where sessions are kept, unless in cookies.
+    /// The session store. Unused if the configuration names another store.
     pub spy: Spy,
 }
 
 impl Site {
-    /// A site that keeps its sessions in a store.
+    /// Launches a site that keeps its sessions in [`Self::spy`].
     pub async fn new(config: Config) -> Self {
         let clock = Arc::new(ManualClock::default());
         let spy = Spy::new(clock.clone());
@@ -135,23 +135,23 @@ impl Site {
         Self { client, clock, spy }
     }
 
-    /// A site that keeps its sessions where `config` says.
+    /// Launches a site that keeps its sessions in the store of `config`.
     pub async fn configured(config: Config) -> Self {
         let clock = Arc::new(ManualClock::default());
         let client = launch(config, clock.clone(), None::<Spy>).await;
         Self { client, spy: Spy::new(clock.clone()), clock }
     }
 
-    pub async fn get(&self, browser: &mut Browser, path: &str) -> Answer {
+    pub async fn get(&self, browser: &mut Browser, path: &str) -> Response {
         browser.get(&self.client, path).await
     }
 
-    /// What the site knows of a browser that sends this header.
+    /// Returns what `/show` shows to a browser that sends this `Cookie` header.
     pub async fn show(&self, cookie: impl Into<String>) -> String {
         self.send(cookie, "/show").await.body
     }
 
-    pub async fn send(&self, cookie: impl Into<String>, path: &str) -> Answer {
+    pub async fn send(&self, cookie: impl Into<String>, path: &str) -> Response {
         Browser { cookie: Some(cookie.into()) }.send(&self.client, path).await
     }
 
@@ -161,27 +161,27 @@ impl Site {
         browser.post(&self.client, "/posted", ContentType::Form, form).await.status
     }
 
-    /// A browser that is logged in.
+    /// Returns a browser that is logged in.
     pub async fn user(&self, user: u32) -> Browser {
         let mut browser = Browser::default();
         self.get(&mut browser, &format!("/login/{user}")).await;
         browser
     }
 
-    /// A request with a header besides the cookie.
+    /// Sends a request with this header, and returns the status and the `Set-Cookie` header.
     pub async fn with_header(&self, method: Method, path: &str, header: Header<'static>) -> (Status, Option<String>) {
         let response = self.client.req(method, path.to_owned()).header(header).dispatch().await;
         (response.status(), response.headers().get_one("set-cookie").map(ToOwned::to_owned))
     }
 }
 
-/// Launches the site, with its sessions in `store` or where `config` says.
+/// Launches the site with its sessions in `store`, or else in the store of `config`.
 pub async fn launch(config: Config, clock: Arc<ManualClock>, store: Option<impl Store + Clone>) -> Client {
     Client::untracked(site(config, clock, store)).await.unwrap()
 }
 
 pub fn site(config: Config, clock: Arc<ManualClock>, store: Option<impl Store + Clone>) -> Rocket<Build> {
-    logs::keep();
+    logs::capture();
     let mut visitor = Session::<Visitor>::fairing().config(config.clone()).clock(clock.clone());
     let mut admin = Session::<Admin>::fairing().config(config.cookie_name("admin")).clock(clock);
     if let Some(store) = store {
@@ -192,9 +192,10 @@ pub fn site(config: Config, clock: Arc<ManualClock>, store: Option<impl Store + 
     rocket::custom(figment).attach(visitor).attach(admin).mount("/", all_routes())
 }
 
+/// What `/show` shows to a visitor without a session.
 pub const STRANGER: &str = "nobody 0 ";
 
-/// The value in a `name=value` pair.
+/// Returns the value of the browser's cookie.
 pub fn value(browser: &Browser) -> String {
     let pair = browser.cookie.clone().unwrap();
     pair.split_once('=').unwrap().1.to_owned()

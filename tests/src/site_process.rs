@@ -1,25 +1,25 @@
-//! Sites in processes of their own.
+//! Sites that run in their own processes.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A site that runs until it is dropped.
-pub struct Server {
+/// A site process that runs until the value is dropped.
+pub struct SiteProcess {
     process: Child,
     port: u16,
 }
 
-impl Server {
-    /// Starts the program `site` on a free port, with sessions kept in `store`.
+impl SiteProcess {
+    /// Starts the program `site` on a free port, with its sessions in `store`.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If the site does not start.
     pub fn start(site: &str, directory: &Path, store: &str) -> Self {
         Self::start_with(Command::new(site), directory, &[("SITE_STORE", store)])
     }
 
-    /// Starts `site` on a free port, with these variables in its environment. The site prints its port.
+    /// Starts `site` on a free port, with these environment variables. The site must print its port.
     ///
     /// # Panics
     /// If the site does not start.
@@ -34,32 +34,32 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the site starts");
-        let out = BufReader::new(process.stdout.take().expect("its output is piped"));
+        let out = BufReader::new(process.stdout.take().expect("the output is piped"));
         let mut lines = out.lines().map_while(Result::ok);
-        let port = lines.find_map(|line| line.strip_prefix("port ")?.parse().ok()).expect("it prints its port");
-        // Whatever else it prints is read, so that it never waits for a reader.
+        let port = lines.find_map(|line| line.strip_prefix("port ")?.parse().ok()).expect("the site prints its port");
+        // The rest of the output must be read, or the site blocks once the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
         Self { process, port }
     }
 
-    /// The address of a path.
+    /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Kills the process, as `kill -9` does.
+    /// Kills the process with SIGKILL.
     ///
     /// # Panics
-    /// When it cannot be killed.
+    /// If the process cannot be killed.
     pub fn kill(mut self) {
         self.process.kill().expect("a child can be killed");
         self.process.wait().expect("a killed child ends");
     }
 }
 
-impl Drop for Server {
+impl Drop for SiteProcess {
     fn drop(&mut self) {
-        // It may have ended already: then there is nothing to stop.
+        // The site may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
