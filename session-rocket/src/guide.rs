@@ -24,6 +24,7 @@
 macro_rules! pages {
     ($($page:ident)*) => {
         $(
+            #[allow(clippy::doc_markdown, reason = "the pages name products")]
             #[doc = include_str!(concat!("guide/", stringify!($page), ".md"))]
             pub mod $page {}
         )*

@@ -157,7 +157,7 @@ pub(super) async fn sweeps(on: Subject) {
     cut_each(on, |on, _, record| (Lookup::Found(record), async move { on.store.delete_expired(10).await })).await;
 }
 
-pub(super) async fn retire_alls(on: Subject) {
+pub(super) async fn retire_all(on: Subject) {
     if !on.store.has_identity_index() {
         return;
     }

@@ -143,7 +143,7 @@ const CHECKS: &[Check] = checks! {
     10 cancellation::retires "a retire that is cut off at any await happened or did not",
     10 cancellation::deletes "a delete that is cut off at any await happened or did not",
     10 cancellation::sweeps "a sweep that is cut off at any await removes no live record",
-    10 cancellation::retire_alls "a retire_all that is cut off at any await leaves records or tombstones",
+    10 cancellation::retire_all "a retire_all that is cut off at any await leaves records or tombstones",
 };
 
 /// Runs every check on the store that `open` opens.
