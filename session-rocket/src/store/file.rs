@@ -203,6 +203,11 @@ impl KeyValue for Files {
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
         let mut next = Some(0);
         while let Some(first) = next {
+            // Only a launch creates folders, and the lock of a shard needs its folder.
+            if !self.on_disk(move |root| Ok(Shard::new(root, first).exists())).await? {
+                next = first.checked_add(1);
+                continue;
+            }
             let batch = self.batch(first).await?;
             for keys in batch.keys.chunks(batch::CHUNK) {
                 let keys = keys.to_vec();

@@ -32,6 +32,10 @@ impl Batch {
         let mut next = first.checked_add(1);
         for _ in 1..SHARDS {
             let Some(number) = next.filter(|_| keys.len() < SIZE) else { break };
+            if !Shard::new(root, number).exists() {
+                next = number.checked_add(1);
+                continue;
+            }
             let Some(locked) = LockedShard::try_lock(root, number)? else { break };
             keys.extend(locked.keys()?);
             next = number.checked_add(1);

@@ -82,6 +82,11 @@ impl Shard {
         envelope::expiry(&header).map(Some).ok_or_else(malformed)
     }
 
+    /// Whether the shard has a folder, which a launch creates.
+    pub(super) fn exists(&self) -> bool {
+        self.path.is_dir()
+    }
+
     fn names(&self) -> Result<Vec<String>> {
         let listed = open_folder(&self.path).and_then(|_| fs::read_dir(&self.path));
         let Some(entries) = if_exists(listed).map_err(cannot("list a folder"))? else {

@@ -17,7 +17,7 @@ async fn an_invalid_url_names_its_setting() {
         #[cfg(feature = "memcached")]
         ("memcached://:secret@host", "the Memcached URL takes no user"),
         #[cfg(feature = "postgres")]
-        ("postgres://:secret@host:port", "a port that is no number"),
+        ("postgres://:secret@host:port", "invalid PostgreSQL URL"),
         #[cfg(feature = "mysql")]
         ("mysql://:secret@host", "the URL names no database"),
         #[cfg(feature = "sqlite")]
