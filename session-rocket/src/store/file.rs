@@ -204,7 +204,7 @@ impl KeyValue for Files {
         let mut next = Some(0);
         while let Some(first) = next {
             // Only a launch creates folders, and the lock of a shard needs its folder.
-            if !self.on_disk(move |root| Ok(Shard::new(root, first).exists())).await? {
+            if !self.on_disk(move |root| Shard::new(root, first).exists()).await? {
                 next = first.checked_add(1);
                 continue;
             }

@@ -32,7 +32,7 @@ impl Batch {
         let mut next = first.checked_add(1);
         for _ in 1..SHARDS {
             let Some(number) = next.filter(|_| keys.len() < SIZE) else { break };
-            if !Shard::new(root, number).exists() {
+            if !Shard::new(root, number).exists()? {
                 next = number.checked_add(1);
                 continue;
             }

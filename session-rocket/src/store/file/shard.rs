@@ -83,8 +83,8 @@ impl Shard {
     }
 
     /// Whether the shard has a folder, which a launch creates.
-    pub(super) fn exists(&self) -> bool {
-        self.path.is_dir()
+    pub(super) fn exists(&self) -> Result<bool> {
+        self.path.try_exists().map_err(cannot("open a folder"))
     }
 
     fn names(&self) -> Result<Vec<String>> {
