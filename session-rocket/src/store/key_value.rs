@@ -279,11 +279,11 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
             let ending = keys.into_iter().map(|key| self.retire_session(key, scope, identity, except, until));
             let retired = join_all(ending).await.into_iter().sum::<Result<u64>>()?;
             if retired == 0 {
-                break;
+                return Ok(total);
             }
             total += retired;
         }
-        Ok(total)
+        Err(Error::new(ErrorKind::Timeout, "every scan found further sessions of the identity"))
     }
 
     fn has_identity_index(&self) -> bool {
