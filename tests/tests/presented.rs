@@ -63,6 +63,8 @@ async fn saved(session: Session<Visitor>) -> String {
 }
 
 fn rocket(config: Config) -> rocket::Rocket<rocket::Build> {
+    // Before each site, because the first logger of the process stays.
+    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let fairing = Session::<Visitor>::fairing().config(config.store("memory:"));
     rocket::custom(figment).attach(fairing).mount("/", routes![who, login, logout, note, form, saved])
@@ -134,7 +136,6 @@ fn a_cookie_with_the_host_prefix_is_removed_by_one_header() {
 
 #[test]
 fn a_cookie_that_the_browser_withheld_is_not_replaced() {
-    logs::capture();
     let link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
     let client = site(Config::new().same_site(SameSite::Strict));
     for path in ["/form", "/note", "/", "/logout"] {
@@ -182,6 +183,7 @@ async fn serve(rocket: rocket::Rocket<rocket::Build>) -> u16 {
 async fn http_and_the_local_client_choose_the_same_cookie_if_there_are_several() {
     let store = Arc::new(MemoryStore::new(100, Arc::new(SystemClock)));
     let build = || {
+        logs::capture();
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("port", 0));
         let fairing = Session::<Visitor>::fairing().config(Config::new().secure(true)).store(store.clone());
         rocket::custom(figment).attach(fairing).mount("/", routes![who, login])
