@@ -7,7 +7,7 @@ use super::batch::CallKind;
 use super::client::{Client, failed, group_can_run_again};
 use super::dialect::{Dialect, Fault};
 use super::statements::{Grouped, Statements};
-use super::value::Call;
+use super::value::{Call, Value};
 use crate::base::error::Result;
 use crate::store::Lookup;
 
@@ -26,9 +26,9 @@ impl<DB: Dialect> CallKind for Loads<DB> {
 
     async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<Lookup>>> {
         let (client, Grouped { alone, group, .. }) = (&self.0, &self.0.statements.load);
-        let (sql, now) = (group.of::<DB>(calls), client.clock.now().into());
+        let (sql, now) = (group.of::<DB>(calls), Value::Now(client.clock.clone()));
         let keys: Vec<_> = calls.iter().map(|call| &call.values[..1]).collect();
-        let load = || client.fetch(DB::bound_rows(sql, &keys, std::slice::from_ref(&now)));
+        let load = || client.fetch(|| DB::bound_rows(sql, &keys, std::slice::from_ref(&now)));
         let rows = match client.run(alone.verb, group_can_run_again::<DB>, load).await? {
             Ok(rows) => rows,
             // No time is left to load again.
@@ -81,8 +81,8 @@ impl<DB: Dialect> CallKind for Changes<DB> {
                 changed.sort_unstable();
                 Ok(calls.iter().map(|call| changed.binary_search(&call.key).is_ok().then_some(true)).collect())
             }
-            // The database did nothing.
-            Err(error) if DB::is_refusal(&error) => Ok(Vec::new()),
+            // The database did nothing. A server that is starting says so before it takes the statement.
+            Err(error) if DB::is_refusal(&error) || DB::IS_SERVER && DB::fault(&error) == Fault::Busy => Ok(Vec::new()),
             Err(error) => Err(failed::<DB>(alone.verb, error)),
         }
     }

@@ -59,15 +59,21 @@ impl<DB: Dialect> Client<DB> {
             return Err(Error::new(ErrorKind::TooLarge, context));
         }
         let execute = || async {
-            let bound = statement.bound::<DB>(values)?;
             let mut connection = self.writer.borrow().await?;
-            let done = DB::execute(connection.get(), bound).await;
+            let done = match statement.bound::<DB>(values) {
+                Ok(bound) => DB::execute(connection.get(), bound).await,
+                Err(error) => Err(error),
+            };
             connection.ended(done)
         };
         match self.run(statement.verb, can_run_again::<DB>, execute).await? {
             Ok(done) => Ok(DB::rows_affected(&done)),
-            // The key of an insert exists.
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(0),
+            // An insert whose key exists. The other databases ignore such an insert, so there the error is another one.
+            Err(sqlx::Error::Database(error))
+                if statement.is_insert && !DB::WORDS.has_returning && error.is_unique_violation() =>
+            {
+                Ok(0)
+            }
             Err(error) => Err(failed::<DB>(statement.verb, error)),
         }
     }
@@ -79,16 +85,20 @@ impl<DB: Dialect> Client<DB> {
         values: &[Value],
         decode: fn(&DB::Row) -> sqlx::Result<A>,
     ) -> Result<Vec<A>> {
-        let rows = self.run(statement.verb, can_run_again::<DB>, || self.fetch(statement.bound::<DB>(values))).await?;
+        let rows =
+            self.run(statement.verb, can_run_again::<DB>, || self.fetch(|| statement.bound::<DB>(values))).await?;
         let rows = rows.map_err(|e| failed::<DB>(statement.verb, e))?;
         let malformed = |e| Error::with_source(ErrorKind::Unavailable, "malformed row in the session table", e);
         rows.iter().map(|row| decode(row).map_err(malformed)).collect()
     }
 
-    pub(super) async fn fetch(&self, bound: sqlx::Result<Bound<DB>>) -> sqlx::Result<Vec<DB::Row>> {
-        let bound = bound?;
+    /// Runs the statement that `bind` returns. Binds it last, because the wait for a connection can be long.
+    pub(super) async fn fetch(&self, bind: impl FnOnce() -> sqlx::Result<Bound<DB>>) -> sqlx::Result<Vec<DB::Row>> {
         let mut connection = self.readers.borrow().await?;
-        let rows = DB::fetch(connection.get(), bound).await;
+        let rows = match bind() {
+            Ok(bound) => DB::fetch(connection.get(), bound).await,
+            Err(error) => Err(error),
+        };
         connection.ended(rows)
     }
 

@@ -66,7 +66,7 @@ impl Dialect for MySql {
 
     /// Binds strings as bytes, so that no character set changes them.
     fn bind(arguments: &mut MySqlArguments, value: &Value) -> Result<(), BoxDynError> {
-        if let Value::Int(number) = value { arguments.add(*number) } else { arguments.add(value.bytes()) }
+        if value.is_int() { arguments.add(value.int()) } else { arguments.add(value.bytes()) }
     }
 
     fn rows_affected(result: &MySqlQueryResult) -> u64 {
@@ -75,7 +75,7 @@ impl Dialect for MySql {
 
     fn table_of(row: &[Value], rows: usize) -> String {
         let column = |(index, value): (usize, &Value)| {
-            let cast = if matches!(value, Value::Int(_)) { "SIGNED" } else { "BINARY" };
+            let cast = if value.is_int() { "SIGNED" } else { "BINARY" };
             format!("CAST(? AS {cast}) AS column{}", index + 1)
         };
         let row = row.iter().enumerate().map(column).collect::<Vec<_>>().join(", ");

@@ -62,7 +62,7 @@ impl Dialect for Postgres {
 
     fn bind(arguments: &mut PgArguments, value: &Value) -> Result<(), BoxDynError> {
         match value {
-            Value::Int(number) => arguments.add(*number),
+            Value::Int(_) | Value::Now(_) => arguments.add(value.int()),
             Value::Scope(scope) => arguments.add(scope.as_str()),
             // An identity as bytes, because PostgreSQL's strings cannot contain a NUL.
             Value::Key(_) | Value::Payload(_) | Value::Identity(_) => arguments.add(value.bytes()),
@@ -84,7 +84,7 @@ impl Dialect for Postgres {
         for (column, kind) in first.as_ref().iter().enumerate() {
             let values = rows.iter().map(|row| &row.as_ref()[column]);
             match kind {
-                Value::Int(_) => arguments.add(values.map(int).collect::<Vec<_>>())?,
+                Value::Int(_) | Value::Now(_) => arguments.add(values.map(Value::int).collect::<Vec<_>>())?,
                 Value::Scope(_) => arguments.add(values.map(scope).collect::<Vec<_>>())?,
                 _ => arguments.add(values.map(Value::bytes).collect::<Vec<_>>())?,
             }
@@ -151,10 +151,6 @@ impl Server for Postgres {
 
 fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error()?.code()
-}
-
-fn int(value: &Value) -> Option<i64> {
-    if let Value::Int(number) = value { *number } else { None }
 }
 
 fn scope(value: &Value) -> Option<&str> {

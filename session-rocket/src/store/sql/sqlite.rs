@@ -136,7 +136,7 @@ impl Dialect for Sqlite {
 
     fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxDynError> {
         match value {
-            Value::Int(number) => arguments.add(*number),
+            Value::Int(_) | Value::Now(_) => arguments.add(value.int()),
             Value::Key(_) | Value::Payload(_) => arguments.add(value.bytes()),
             Value::Scope(scope) => arguments.add(scope.as_str()),
             Value::Identity(identity) => arguments.add(identity.as_deref()),

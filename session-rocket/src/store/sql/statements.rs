@@ -39,6 +39,8 @@ pub(super) struct Statement {
     sql: SqlStr,
     /// The index of each parameter's value.
     order: Vec<usize>,
+    /// Whether the statement inserts a row, whose key may exist.
+    pub is_insert: bool,
 }
 
 /// A statement for one call, and for groups of calls.
@@ -69,11 +71,12 @@ impl Statement {
         for part in parts {
             let digits = part.bytes().take_while(u8::is_ascii_digit).count();
             let (number, rest) = part.split_at(digits);
-            order.push(number.parse::<usize>().unwrap_or_default().saturating_sub(1));
+            let number: usize = number.parse().expect("the SQL of this file numbers each parameter");
+            order.push(number - 1);
             let parameter = if DB::WORDS.has_numbers { format!("${}", order.len()) } else { "?".to_owned() };
             sql.extend([&parameter, rest]);
         }
-        Self { verb, sql: safe(table, &sql), order }
+        Self { verb, sql: safe(table, &sql), order, is_insert: text.starts_with("INSERT") }
     }
 
     /// The statement with its values.
@@ -96,6 +99,7 @@ impl BySize {
     /// The statement for a group of calls.
     pub(super) fn of<DB: Dialect>(&self, calls: &[&Call]) -> &SqlStr {
         let size = SIZES.partition_point(|size| *size < calls.len()).min(SIZES.len() - 1);
+        debug_assert_eq!(SIZES[size], calls.len(), "the SQL is kept for each size");
         self.sizes[size].get_or_init(|| {
             let rows = DB::table_of(calls.first().map_or(&[], |call| &call.values), calls.len());
             let listed = format!("{{key}} IN ({}) AND expires_at > ?", vec!["?"; calls.len()].join(", "));

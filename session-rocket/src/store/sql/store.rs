@@ -72,7 +72,7 @@ impl<DB: Dialect> SqlStore<DB> {
     }
 
     fn now(&self) -> Value {
-        self.client.clock.now().into()
+        Value::Now(self.client.clock.clone())
     }
 }
 

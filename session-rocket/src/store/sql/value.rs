@@ -1,8 +1,10 @@
 //! The values that statements bind, and the calls that have them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::id::Key;
 use crate::store::record::{Record, Version};
 
@@ -11,6 +13,9 @@ use crate::store::record::{Record, Version};
 pub enum Value {
     /// A number, a time or a version.
     Int(Option<i64>),
+    /// The time at which the statement is bound. A call may wait long after it was made, and a session that expires meanwhile
+    /// has expired.
+    Now(Arc<dyn Clock>),
     Key(Option<Key>),
     Payload(Bytes),
     Scope(String),
@@ -19,10 +24,24 @@ pub enum Value {
 }
 
 impl Value {
+    /// Whether the value is a number, a time or a version.
+    pub(super) fn is_int(&self) -> bool {
+        matches!(self, Self::Int(_) | Self::Now(_))
+    }
+
+    /// The value as a number; `None` for `NULL` and for values that are no numbers.
+    pub(super) fn int(&self) -> Option<i64> {
+        match self {
+            Self::Int(number) => *number,
+            Self::Now(clock) => Some(clock.now().as_millis()),
+            _ => None,
+        }
+    }
+
     /// The value as bytes; `None` for a number or `NULL`.
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Self::Int(_) => None,
+            Self::Int(_) | Self::Now(_) => None,
             Self::Key(key) => key.as_ref().map(|key| key.as_bytes().as_slice()),
             Self::Payload(payload) => Some(payload),
             Self::Scope(scope) => Some(scope.as_bytes()),
