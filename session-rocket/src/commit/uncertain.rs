@@ -157,7 +157,10 @@ impl<'r> Calls<'r> {
         let timeout = self.records.timeout;
         if self.left() < timeout / 4 {
             // If the reply to the retire were lost, there would be no time left for the fence.
-            return Err(Error::new(ErrorKind::Timeout, "timed out while other requests were saving the session"));
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                "cannot give the session a new id or end it: too little of `timeout` is left",
+            ));
         }
         let retire = self.records.store().retire(&current.live.key, Some(current.live.version), tombstone);
         match self.call("end", retire).await {

@@ -80,9 +80,9 @@ impl KeyValue for Memory {
     }
 
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
-        for (key, (_, value)) in &self.entries().values {
-            visit(*key, value.clone());
-        }
+        // Without the lock, other calls do not wait for the visits.
+        let entries: Vec<_> = self.entries().values.iter().map(|(key, (_, value))| (*key, value.clone())).collect();
+        entries.into_iter().for_each(|(key, value)| visit(key, value));
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 
@@ -14,15 +15,14 @@ pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>>> + 
 pub(crate) struct LazyStore {
     opened: Arc<OnceLock<Arc<dyn Store>>>,
     open: Box<dyn Fn() -> Opening + Send + Sync>,
-    /// The call that holds the lock makes the next attempt. The value says whether the log has an error of the
-    /// configuration, which only appears once the store can be reached.
-    turn: Arc<Mutex<bool>>,
+    /// The end of the last failed attempt, and its error. The call that holds the lock makes the next attempt.
+    failure: Arc<Mutex<Option<(Instant, Error)>>>,
 }
 
 impl LazyStore {
     /// A store that could not be opened yet.
     pub(crate) fn new(open: impl Fn() -> Opening + Send + Sync + 'static) -> Self {
-        Self { opened: Arc::default(), open: Box::new(open), turn: Arc::default() }
+        Self { opened: Arc::default(), open: Box::new(open), failure: Arc::default() }
     }
 
     /// The store, opened now if it was not.
@@ -30,17 +30,27 @@ impl LazyStore {
         if let Some(store) = self.opened.get() {
             return Ok(store.clone());
         }
-        let mut is_reported = self.turn.clone().lock_owned().await;
+        let arrived = Instant::now();
+        let mut failure = self.failure.clone().lock_owned().await;
         if let Some(store) = self.opened.get() {
             return Ok(store.clone());
+        }
+        // All calls that waited for an attempt get its error. Otherwise each of them would make one more attempt.
+        if let Some((failed_at, error)) = &*failure
+            && arrived < *failed_at
+        {
+            return Err(error.clone());
         }
         let (opening, opened) = ((self.open)(), self.opened.clone());
         // In a task, because opening the cache may take longer than the caller waits.
         let attempt = tokio::spawn(async move {
             let opening = opening.await.inspect_err(|error| {
-                if error.kind() == ErrorKind::Config && !std::mem::replace(&mut *is_reported, true) {
+                // An error of the configuration only appears once the store can be reached. The log has it once.
+                let is_known = failure.as_ref().is_some_and(|(_, last)| last.kind() == ErrorKind::Config);
+                if error.kind() == ErrorKind::Config && !is_known {
                     log::error!(target: "session_rocket", "{}", Chain(error));
                 }
+                *failure = Some((Instant::now(), error.clone()));
             });
             opening.map(|store| opened.get_or_init(|| store).clone())
         });

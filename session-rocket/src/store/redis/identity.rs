@@ -8,7 +8,7 @@ use super::index::IndexEntry;
 use super::script::Attempt;
 use super::server::Server;
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone};
 use crate::store::{Lookup, envelope};
@@ -26,22 +26,24 @@ struct Walk<'a, T> {
     /// The keys of the identity's sessions, and what the visits returned.
     done: HashMap<Key, T>,
     /// The keys that sessions have left for other keys. They need no second visit.
-    left: HashSet<Key>,
-    /// The error of a visit that failed.
-    failure: Option<Error>,
+    moved_from: HashSet<Key>,
 }
 
 impl<'a, T> Walk<'a, T> {
     fn new(except: Option<&'a Key>) -> Self {
-        Self { except, done: HashMap::new(), left: HashSet::new(), failure: None }
+        Self { except, done: HashMap::new(), moved_from: HashSet::new() }
     }
 
-    /// Visits the sessions of `entries`. Follows a session that has moved, also to a key that held nothing when it was
-    /// visited. Visits all sessions even if some visits fail.
-    async fn visit<F>(&mut self, entries: &[IndexEntry], visit: impl Fn(Key) -> F)
+    /// Visits the sessions of `entries`. If a session has moved, visits its new key, and visits that key again if it was empty
+    /// before.
+    ///
+    /// # Errors
+    /// If a visit fails. The other sessions are visited first.
+    async fn visit<F>(&mut self, entries: &[IndexEntry], visit: impl Fn(Key) -> F) -> Result<()>
     where
         F: Future<Output = Result<Attempt<T>>>,
     {
+        let mut failure = None;
         let mut keys: Vec<Key> = entries.iter().map(|entry| entry.key).collect();
         while !keys.is_empty() {
             let mut moved = Vec::new();
@@ -51,17 +53,18 @@ impl<'a, T> Walk<'a, T> {
                     match visited {
                         Ok(Attempt::Done(result)) => _ = self.done.insert(*key, result),
                         Ok(Attempt::Declined(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }))) => {
-                            self.left.insert(*key);
+                            self.moved_from.insert(*key);
                             moved.push(to);
                         }
                         Ok(Attempt::Declined(_)) => {}
-                        Err(error) => self.failure = Some(error),
+                        Err(error) => failure = Some(error),
                     }
                 }
             }
-            moved.retain(|to| Some(to) != self.except && !self.done.contains_key(to) && !self.left.contains(to));
+            moved.retain(|to| Some(to) != self.except && !self.done.contains_key(to) && !self.moved_from.contains(to));
             keys = moved;
         }
+        failure.map_or(Ok(()), Err)
     }
 }
 
@@ -76,8 +79,7 @@ impl Server {
         };
         let mut walk = Walk::new(None);
         for entries in self.index_entries(&index).await?.chunks(STRETCH) {
-            walk.visit(entries, load).await;
-            walk.failure.take().map_or(Ok(()), Err)?;
+            walk.visit(entries, load).await?;
             let is_stale = |entry: &&IndexEntry| !walk.done.contains_key(&entry.key);
             let stale: Vec<IndexEntry> = entries.iter().filter(is_stale).copied().collect();
             self.forget_entries(&index, &stale).await?;
@@ -96,7 +98,7 @@ impl Server {
         envelope::put_owner(&mut owner, scope, Some(identity))?;
         let owner = &owner;
         let end = |key| async move { self.end(&key, None, owner, tombstone).await };
-        let (mut walk, mut seen) = (Walk::new(except), HashSet::new());
+        let (mut walk, mut seen, mut failure) = (Walk::new(except), HashSet::new(), None);
         // A session may get another id in between. It is indexed and written under the new id before it leaves the old one.
         // So sessions that moved are followed at once, and the index is read until it has no new entry.
         loop {
@@ -104,13 +106,13 @@ impl Server {
             entries.retain(|entry| Some(&entry.key) != except && seen.insert(entry.key));
             if entries.is_empty() {
                 let ended = u64::try_from(walk.done.len()).unwrap_or(u64::MAX);
-                return walk.failure.map_or(Ok(ended), Err);
+                return failure.map_or(Ok(ended), Err);
             }
             for entries in entries.chunks(STRETCH) {
-                walk.visit(entries, end).await;
                 // A session that could not be ended stays in the index, so that the next call finds it.
-                if walk.failure.is_none() {
-                    self.forget_entries(&index, entries).await?;
+                match walk.visit(entries, end).await {
+                    Ok(()) => self.forget_entries(&index, entries).await?,
+                    Err(error) => failure = Some(error),
                 }
             }
         }

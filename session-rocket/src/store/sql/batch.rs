@@ -28,7 +28,7 @@ const LARGEST: usize = 256;
 /// silent, delays the others no longer.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// How calls of one kind are made.
+/// How calls of one kind are run.
 pub(super) trait CallKind: Send + Sync + 'static {
     /// The answer to one call.
     type Answer: Send + 'static;
@@ -54,6 +54,7 @@ pub(super) struct Batch<T: CallKind> {
 }
 
 struct Queue<T: CallKind> {
+    /// One entry for each caller that waits, and for callers that went away since the last group started.
     waiting: VecDeque<Waiting<T>>,
     /// When the running call or group started.
     busy_since: Option<Instant>,
@@ -132,8 +133,8 @@ impl<T: CallKind> Batch<T> {
         Leader { batch: self.clone(), turn: queue.turn, is_fresh: false }
     }
 
-    /// Takes the turn from a leader that has had it for too long, and gives it to a task. Returns when the leader that then has
-    /// the turn will have had it for too long.
+    /// Takes the turn from a leader that has had it for too long, and gives it to a task. Returns the time at which the current
+    /// turn will be too long.
     fn overtake(self: &Arc<Self>) -> Instant {
         let mut queue = self.queue();
         let now = Instant::now();

@@ -135,8 +135,8 @@ fn can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     matches!(DB::fault(error), Fault::Busy | Fault::Unreachable)
 }
 
-/// Whether the statement of a group did nothing, and its calls would meet the same obstacle alone: the server does not run,
-/// or another process has the lock of the whole database.
+/// Whether to run the statement of a group again as a group. The statement did nothing, and each call alone would fail for the
+/// same reason: the server does not run, or another process has the lock of the whole database.
 pub(super) fn group_can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     match DB::fault(error) {
         Fault::Busy => !DB::IS_SERVER,

@@ -45,7 +45,6 @@ pub trait Dialect: Driver {
     fn fault(error: &sqlx::Error) -> Fault {
         match error {
             sqlx::Error::PoolTimedOut => Fault::Late,
-            sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Fault::Late,
             sqlx::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => Fault::Unreachable,
             error => Self::database_fault(error),
         }
@@ -113,7 +112,7 @@ pub struct Words {
     pub has_returning: bool,
     /// The type of integers, in a cast.
     pub integer: &'static str,
-    /// The first `?2` rows that are due at `?1`, as `sweep` and `postpone` name them.
+    /// SQL for the first `?2` rows whose `sweep_at` is at most `?1`. `sweep` and `postpone` contain it as `{due}`.
     pub due: &'static str,
     /// Removes the expired rows among those that are `{due}`.
     pub sweep: &'static str,
@@ -121,7 +120,7 @@ pub struct Words {
     pub postpone: &'static str,
     /// Loads the rows that are live and whose key is the key of a call.
     pub load_rows: &'static str,
-    /// Applies `{set}` to the rows that match one of `{rows}` by `{when}`. The first column of `{rows}` is the key.
+    /// SQL that changes the rows of a group. `{rows}` has one row of values for each call; its first column is the key.
     pub change_rows: &'static str,
 }
 

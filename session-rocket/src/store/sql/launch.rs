@@ -1,6 +1,5 @@
 //! The checks of a launch: whether the database can be reached, and the table be used.
 
-use std::io::ErrorKind::TimedOut;
 use std::sync::Arc;
 
 use super::connections::Connections;
@@ -67,7 +66,7 @@ async fn migrate<DB: Dialect>(connection: &mut DB::Connection, table: &Table, op
 
 /// Runs a step of a launch within the time limit.
 async fn in_time<A>(options: &Options, step: impl Future<Output = sqlx::Result<A>>) -> sqlx::Result<A> {
-    tokio::time::timeout(options.timeout, step).await.unwrap_or_else(|_| Err(std::io::Error::from(TimedOut).into()))
+    tokio::time::timeout(options.timeout, step).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 fn not_migrated(version: i64, name: &str) -> Error {

@@ -14,7 +14,7 @@ use super::value::{Call, Value};
 pub(super) struct Statements {
     pub load: Grouped,
     pub insert: Grouped,
-    /// Changes no indexed column, and does nothing if one would have to change.
+    /// Saves a record. Matches no row if an indexed column would change; then `overwrite` is used.
     pub update: Grouped,
     /// Changes indexed columns as well.
     pub overwrite: Statement,

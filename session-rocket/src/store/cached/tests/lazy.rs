@@ -122,3 +122,22 @@ async fn a_write_tells_the_cache_also_in_the_pause_after_a_failed_attempt() {
     assert_eq!(late.store.retire(&KEY, None, tombstone).await.unwrap(), Retire::Retired);
     assert_eq!(other.version().await, 0, "a session is served after its logout was acknowledged");
 }
+
+#[tokio::test]
+async fn calls_that_wait_for_an_attempt_share_its_error() {
+    let attempts = Arc::<AtomicUsize>::default();
+    let counted = attempts.clone();
+    let lazy = LazyStore::new(move || -> Opening {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async {
+            // All calls have arrived before the attempt ends.
+            tokio::task::yield_now().await;
+            Err(down())
+        })
+    });
+    let opened = futures::future::join_all((0..20).map(|_| lazy.get())).await;
+    assert!(opened.iter().all(Result::is_err));
+    assert_eq!(attempts.load(Ordering::SeqCst), 1);
+    assert!(lazy.get().await.is_err());
+    assert_eq!(attempts.load(Ordering::SeqCst), 2);
+}
