@@ -17,6 +17,7 @@ struct Inner {
     loads: AtomicUsize,
     writes: AtomicUsize,
     creates: AtomicUsize,
+    sweeps: AtomicUsize,
     fails_to_load: AtomicBool,
     fails_to_write: AtomicBool,
 }
@@ -29,6 +30,7 @@ impl Spy {
             loads: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
             creates: AtomicUsize::new(0),
+            sweeps: AtomicUsize::new(0),
             fails_to_load: AtomicBool::new(false),
             fails_to_write: AtomicBool::new(false),
         }))
@@ -47,6 +49,11 @@ impl Spy {
     /// The number of calls of `create` so far.
     pub fn creates(&self) -> usize {
         self.0.creates.load(Ordering::SeqCst)
+    }
+
+    /// Returns the number of sweeps so far.
+    pub fn sweeps(&self) -> usize {
+        self.0.sweeps.load(Ordering::SeqCst)
     }
 
     /// Makes later loads fail or succeed.
@@ -105,6 +112,7 @@ impl Store for Spy {
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64, Error> {
+        self.0.sweeps.fetch_add(1, Ordering::SeqCst);
         self.0.store.delete_expired(limit).await
     }
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rocket::data::{Data, FromData};
 use rocket::error::ErrorKind as RocketError;
 use rocket::form::Contextual;
+use rocket::fs::TempFile;
 use rocket::http::{ContentType, Header, Status};
 use rocket::local::asynchronous::Client;
 use rocket::request::{FromRequest, Outcome};
+use rocket::tokio::io::AsyncReadExt;
 use rocket::tokio::sync::Barrier;
 use rocket::{FromForm, Request, State, get, post, routes};
 use session_rocket::{CsrfError, CsrfForm, Error, ManualClock, Session};
@@ -124,6 +126,19 @@ fn contextual(form: CsrfForm<Visitor, Contextual<'_, Naming>>) -> String {
     format!("{} errors", form.context.errors().count())
 }
 
+#[derive(FromForm)]
+struct Upload<'r> {
+    picture: TempFile<'r>,
+}
+
+#[post("/upload", data = "<form>")]
+async fn upload(form: CsrfForm<Visitor, Upload<'_>>) -> String {
+    let mut content = String::new();
+    let mut picture = form.picture.open().await.expect("the upload can be read");
+    picture.read_to_string(&mut content).await.expect("the upload is text");
+    content
+}
+
 async fn site() -> (Client, Spy) {
     logs::capture();
     let spy = Spy::new(Arc::new(ManualClock::default()));
@@ -141,7 +156,8 @@ async fn site() -> (Client, Spy) {
         name,
         button,
         contextual,
-        script
+        script,
+        upload
     ];
     let rocket = rocket::custom(figment)
         .manage(Barrier::new(2))
@@ -171,6 +187,23 @@ async fn a_form_with_a_token_of_the_session_is_accepted() {
     for token in [token, again.body] {
         assert_eq!(post(&client, &browser, &token).await.0, Status::Ok);
     }
+}
+
+#[rocket::async_test]
+async fn a_form_with_a_token_can_upload_a_file_but_a_file_is_no_token() {
+    let (client, _) = site().await;
+    let mut browser = Browser::default();
+    let token = browser.get(&client, "/form").await.body;
+    let part = |name: &str, content: &str| {
+        format!("--line\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
+    };
+    let file = |name: &str, content: &str| part(&format!("{name}\"; filename=\"a.txt"), content);
+    let form = |token: String| format!("{token}{}--line--\r\n", file("picture", "a cat"));
+    let kind: ContentType = "multipart/form-data; boundary=line".parse().expect("a content type");
+    let uploaded = browser.post(&client, "/upload", kind.clone(), form(part("csrf_token", &token))).await;
+    assert_eq!((uploaded.status, uploaded.body.as_str()), (Status::Ok, "a cat"));
+    let refused = browser.post(&client, "/upload", kind, form(file("csrf_token", &token))).await;
+    assert_eq!(refused.status, Status::Forbidden);
 }
 
 #[rocket::async_test]

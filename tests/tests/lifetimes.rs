@@ -1,7 +1,7 @@
 //! How long sessions live, tested through Rocket with a manual clock.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocket::fs::FileServer;
 use rocket::http::Header;
@@ -10,6 +10,7 @@ use rocket::response::content::RawCss;
 use rocket::{get, routes};
 use session_rocket::store::memory::MemoryStore;
 use session_rocket::{Config, ManualClock, Refresh, Session};
+use session_rocket_tests::spy::Spy;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -214,4 +215,24 @@ fn files_and_parts_of_pages_renew_nothing_and_stay_cacheable() {
     assert!(text(&client, "/left", &id).starts_with("604800 "), "a subresource renewed the session");
     // The previous request, for a page, renewed the session.
     assert!(text(&client, "/left", &id).starts_with("1209600 "));
+}
+
+#[rocket::async_test]
+async fn a_launched_site_sweeps_its_store_unless_the_sweep_is_off() {
+    let launch = async |interval: Option<Duration>| {
+        let spy = Spy::new(Arc::new(ManualClock::default()));
+        let config = Config::new().sweep_interval(interval);
+        let fairing = Session::<Visitor>::fairing().config(config).store(spy.clone());
+        let figment = rocket::Config::figment().merge(("log_level", "off"));
+        let client = rocket::local::asynchronous::Client::untracked(rocket::custom(figment).attach(fairing)).await;
+        (client.expect("the site launches"), spy)
+    };
+    let (_off, idle) = launch(None).await;
+    let (_on, swept) = launch(Some(Duration::from_millis(1))).await;
+    let started = Instant::now();
+    while swept.sweeps() == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "the store is never swept");
+        rocket::tokio::task::yield_now().await;
+    }
+    assert_eq!(idle.sweeps(), 0);
 }

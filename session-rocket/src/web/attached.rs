@@ -124,3 +124,6 @@ pub fn missing_fairing<T: SessionData>(rocket: &Rocket<Ignite>) -> bool {
     }
     missing
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,3 +41,11 @@ fn a_key_has_exactly_one_hexadecimal_string() {
         assert_eq!(Key::from_hex(none), None, "{none}");
     }
 }
+
+#[test]
+fn a_digest_belongs_to_one_id_and_one_purpose() {
+    let [one, other] = [(); 2].map(|()| SessionId::random().unwrap());
+    assert_eq!(one.digest("csrf"), one.digest("csrf"));
+    assert_ne!(one.digest("csrf"), other.digest("csrf"));
+    assert_ne!(one.digest("csrf"), one.digest("other"));
+}

@@ -189,6 +189,7 @@ fn other_forms_are_those_that_another_cookie_domain_left() {
             .collect()
     };
     assert_eq!(domains(&settings(), "www.shop.test:8000"), ["www.shop.test", "shop.test"]);
+    assert_eq!(domains(&settings(), "my-shop.test"), ["my-shop.test"]);
     assert_eq!(domains(&settings(), "localhost"), [""; 0]);
     assert_eq!(domains(&settings(), "127.0.0.1:8000"), [""; 0]);
     let wide = CookieSettings { domain: Some("shop.test".into()), ..settings() };
@@ -383,4 +384,13 @@ fn a_marked_response_keeps_its_body() {
     mark_failed(&mut response);
     assert!(response.body().is_some());
     assert_eq!((all(&response, "Retry-After"), all(&response, "Cache-Control")), (vec!["5"], vec!["no-store"]));
+}
+
+#[test]
+fn a_response_with_nothing_but_an_earlier_session_cookie_gets_the_new_one_alone() {
+    let mut response = Response::new();
+    set(&mut response, settings().hold("first", None, now()), Vec::new());
+    let line = settings().hold("second", None, now());
+    set(&mut response, line.clone(), Vec::new());
+    assert_eq!(all(&response, "Set-Cookie"), [line]);
 }
