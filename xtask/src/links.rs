@@ -34,7 +34,11 @@ fn links(text: &str) -> Vec<&str> {
 
 /// Whether the target is another site, or an item that rustdoc checks.
 fn is_external(link: &str) -> bool {
-    link.contains("://") || link.starts_with("mailto:") || link.contains("::") || link.contains('@')
+    link.contains("://")
+        || link.starts_with("mailto:")
+        || link.contains("::")
+        || link.contains('@')
+        || link.starts_with("crate#")
 }
 
 fn has_target(file: &Path, link: &str) -> bool {
