@@ -11,7 +11,7 @@ pub struct Article {
     pub price: Price,
 }
 
-/// A price in cents for each currency. There is no exchange rate, so nothing is rounded.
+/// A price in cents for each currency. Prices are not converted, so nothing is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
     pub eur: u32,

@@ -37,7 +37,7 @@ pub struct Users {
     passwords: Passwords,
 }
 
-/// The user to create if there is none: `first_user` in the configuration.
+/// The user to create if no user exists: `first_user` in the configuration.
 #[derive(Deserialize)]
 struct FirstUser {
     username: String,

@@ -110,21 +110,23 @@ async fn a_launch_with_an_unusable_postgresql_database_says_what_to_do() {
     assert_missing_rights_fail(&server).await;
 }
 
+/// The advice for a database user who lacks a right.
+const RIGHTS: &str = "grant its user SELECT, INSERT, UPDATE and DELETE";
+
+/// Creates the session table, as the launch of a site with all rights does.
+async fn create_table(url: String) {
+    session_rocket::store::open(&session_rocket::store::Options::new(url)).await.expect("the table is created");
+}
+
 /// Checks launches with a PostgreSQL user who lacks a right.
 async fn assert_missing_rights_fail(server: &Postgres) {
     server.run("CREATE USER reader PASSWORD 'reader'; GRANT USAGE ON SCHEMA public TO reader").await;
-    assert_launch_fails(
-        config(&server.url_for("reader", "reader")),
-        "grant its user SELECT, INSERT, UPDATE and DELETE",
-    )
-    .await;
-    session_rocket::store::open(&session_rocket::store::Options::new(server.url()))
-        .await
-        .expect("the table is created");
+    assert_launch_fails(config(&server.url_for("reader", "reader")), RIGHTS).await;
+    create_table(server.url()).await;
     server.run("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader").await;
     for migrate in [Migrate::Auto, Migrate::Check, Migrate::Off] {
         let config = config(&server.url_for("reader", "reader")).migrate(migrate);
-        assert_launch_fails(config, "grant its user SELECT, INSERT, UPDATE and DELETE").await;
+        assert_launch_fails(config, RIGHTS).await;
     }
     server.run("CREATE USER writer PASSWORD 'writer'; GRANT USAGE ON SCHEMA public TO writer").await;
     server.run("GRANT SELECT, INSERT, UPDATE, DELETE ON rocket_session TO writer").await;
@@ -137,11 +139,7 @@ async fn assert_missing_rights_fail(server: &Postgres) {
     let check = config(&server.url_for("writer", "writer")).migrate(Migrate::Check);
     assert_launch_fails(check, "SELECT on `rocket_session_migrations`").await;
     server.run("ALTER USER site SET default_transaction_read_only = on").await;
-    assert_launch_fails(
-        config(&server.url()).migrate(Migrate::Off),
-        "grant its user SELECT, INSERT, UPDATE and DELETE",
-    )
-    .await;
+    assert_launch_fails(config(&server.url()).migrate(Migrate::Off), RIGHTS).await;
 }
 
 #[rocket::async_test]
@@ -168,17 +166,11 @@ async fn a_launch_with_an_unusable_mysql_database_says_what_to_do() {
     server
         .run("CREATE USER reader@'127.0.0.1' IDENTIFIED BY 'reader'; GRANT SELECT ON site.* TO reader@'127.0.0.1'")
         .await;
-    assert_launch_fails(
-        config(&server.url_for("reader", "reader")),
-        "grant its user SELECT, INSERT, UPDATE and DELETE",
-    )
-    .await;
-    session_rocket::store::open(&session_rocket::store::Options::new(server.url()))
-        .await
-        .expect("the table is created");
+    assert_launch_fails(config(&server.url_for("reader", "reader")), RIGHTS).await;
+    create_table(server.url()).await;
     for migrate in [Migrate::Auto, Migrate::Check, Migrate::Off] {
         let config = config(&server.url_for("reader", "reader")).migrate(migrate);
-        assert_launch_fails(config, "grant its user SELECT, INSERT, UPDATE and DELETE").await;
+        assert_launch_fails(config, RIGHTS).await;
     }
 }
 

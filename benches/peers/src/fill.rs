@@ -38,7 +38,7 @@ pub fn is_supported(store: Store) -> bool {
     matches!(store, Store::SqliteFull | Store::SqliteNormal | Store::Postgres)
 }
 
-/// The visitors of the filled sessions. Initially there are none.
+/// The visitors of the filled sessions. Empty at first.
 pub fn visitors() -> Visitors {
     Visitors::with_cookies(Cookies::Derived(put_cookie), 0)
 }

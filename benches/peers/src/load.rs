@@ -82,7 +82,7 @@ impl<T> Connection<T> {
         Self { stream, pending: None, buffer: vec![0; 16 * 1024], filled: 0 }
     }
 
-    /// Sends the next request. Returns `None` if there is none.
+    /// Sends the next request. Returns `None` if no request is left.
     fn send(&mut self, request: &mut Vec<u8>, next: &mut impl FnMut(&mut Vec<u8>) -> Option<T>) -> Option<()> {
         request.clear();
         let tag = next(request)?;

@@ -72,7 +72,7 @@ impl Turn<'_> {
         self.measure_bare(cookies);
     }
 
-    /// The cookies of session-rocket, for the requests to the server without sessions.
+    /// The cookies that session-rocket set. The requests to the server without sessions carry them too.
     fn cookies(&mut self) -> Vec<String> {
         let instance = self.databases.create(if self.store.is_cookie() { self.store } else { Store::Memory });
         let site = Site::start(Server::SessionRocket, &instance.url);
