@@ -13,7 +13,10 @@ use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 /// The time to wait for a write whose reply was lost and that may still arrive.
-const LAST_CHANCE: Duration = Duration::from_millis(250);
+const LATE_WRITE_WAIT: Duration = Duration::from_millis(250);
+
+/// The pause between two attempts of a fence that runs in the background.
+const FENCE_PAUSE: Duration = Duration::from_millis(250);
 
 /// The number of attempts of a fence that runs in the background. The attempts take at least a minute.
 const BACKGROUND_FENCES: u32 = 240;
@@ -143,7 +146,7 @@ impl<'r> Calls<'r> {
                 return true;
             }
             // The first write may still arrive, so the commit waits before it looks again.
-            self.records.rules.clock.sleep(LAST_CHANCE.min(self.left() / 2)).await;
+            self.records.rules.clock.sleep(LATE_WRITE_WAIT.min(self.left() / 2)).await;
             self.look(key).await.is_ok_and(|seen| is_done(&seen))
         });
         if resolve.await { Ok(done) } else { Err(uncertain(what, lost)) }
@@ -208,7 +211,7 @@ impl<'r> Calls<'r> {
                 if records.call(|| records.timeout, "save", fence).await.is_ok() {
                     return;
                 }
-                records.rules.clock.sleep(LAST_CHANCE).await;
+                records.rules.clock.sleep(FENCE_PAUSE).await;
             }
         });
     }

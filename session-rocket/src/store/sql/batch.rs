@@ -16,13 +16,13 @@ use super::value::Call;
 use crate::base::error::{Error, ErrorKind, Result};
 
 /// The largest weight of a group of several calls, in bytes.
-const HEAVIEST: usize = 1024 * 1024;
+const MAX_GROUP_BYTES: usize = 1024 * 1024;
 
 /// The sizes of groups. Each connection keeps a prepared statement for each size that it met, so there are few sizes.
-pub(super) const SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, LARGEST];
+pub(super) const SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, MAX_GROUP];
 
 /// The largest number of calls in a group.
-const LARGEST: usize = 256;
+const MAX_GROUP: usize = 256;
 
 /// How long other calls wait for a call or a group that is running. So a call that meets a lock, or whose connection fell
 /// silent, delays the others no longer.
@@ -75,7 +75,7 @@ struct Leader<T: CallKind> {
     batch: Arc<Batch<T>>,
     turn: u64,
     /// Whether the leader is in a task that has not started yet.
-    is_fresh: bool,
+    is_unstarted: bool,
 }
 
 impl<T: CallKind> Batch<T> {
@@ -130,7 +130,7 @@ impl<T: CallKind> Batch<T> {
     fn take_over(self: &Arc<Self>, queue: &mut Queue<T>) -> Leader<T> {
         queue.turn += 1;
         queue.busy_since = Some(Instant::now());
-        Leader { batch: self.clone(), turn: queue.turn, is_fresh: false }
+        Leader { batch: self.clone(), turn: queue.turn, is_unstarted: false }
     }
 
     /// Takes the turn from a leader that has had it for too long, and gives it to a task. Returns the time at which the current
@@ -168,9 +168,9 @@ fn lost() -> Error {
 /// The size of the next group, which takes the waiting calls in their order.
 fn size<T: CallKind>(waiting: &VecDeque<Waiting<T>>) -> usize {
     let (mut keys, mut weight, mut most) = (HashSet::new(), 0, 0);
-    for Waiting { call, .. } in waiting.iter().take(LARGEST) {
+    for Waiting { call, .. } in waiting.iter().take(MAX_GROUP) {
         weight += call.weight();
-        let is_too_heavy = most > 0 && weight > HEAVIEST;
+        let is_too_heavy = most > 0 && weight > MAX_GROUP_BYTES;
         // The changes of one key stay in order, so the second change goes with another group.
         if is_too_heavy || !T::MAY_REPEAT && !keys.insert(call.key) {
             break;
@@ -184,7 +184,7 @@ impl<T: CallKind> Leader<T> {
     /// Serves the queue in a task.
     fn hand_over(mut self) {
         if let Ok(runtime) = Handle::try_current() {
-            self.is_fresh = true;
+            self.is_unstarted = true;
             runtime.spawn(self.serve());
         }
     }
@@ -207,7 +207,7 @@ impl<T: CallKind> Leader<T> {
 
     /// Makes groups as long as calls wait and this leader has the turn.
     async fn serve(mut self) {
-        self.is_fresh = false;
+        self.is_unstarted = false;
         loop {
             let group = self.next();
             if group.is_empty() {
@@ -228,7 +228,7 @@ impl<T: CallKind> Drop for Leader<T> {
         }
         if queue.waiting.is_empty() {
             queue.busy_since = None;
-        } else if self.is_fresh || Handle::try_current().is_err() {
+        } else if self.is_unstarted || Handle::try_current().is_err() {
             // There is no runtime that could serve the waiting calls, or it is shutting down: they get an error.
             queue.busy_since = None;
             let waiting = std::mem::take(&mut queue.waiting);

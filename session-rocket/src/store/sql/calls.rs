@@ -67,7 +67,7 @@ impl<DB: Dialect> CallKind for Changes<DB> {
     /// The group waits for nobody who has locked one of the rows. A change that the group did not make is made alone.
     async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<bool>>> {
         let (client, Grouped { alone, group, lock }) = (&self.client, (self.statement)(&self.client.statements));
-        if calls.iter().map(|call| call.weight()).sum::<usize>() > client.longest {
+        if calls.iter().map(|call| call.weight()).sum::<usize>() > client.max_value_len {
             return Ok(Vec::new());
         }
         let (sql, lock) = (group.of::<DB>(calls), lock.as_ref().map(|lock| lock.of::<DB>(calls)));

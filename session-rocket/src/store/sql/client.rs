@@ -25,7 +25,7 @@ pub(super) struct Client<DB: Dialect> {
     readers: Arc<Connections<DB>>,
     timeout: Duration,
     /// The longest value that the database accepts, in bytes.
-    pub longest: usize,
+    pub max_value_len: usize,
     file: Option<DatabaseFile>,
 }
 
@@ -41,20 +41,20 @@ impl<DB: Dialect> Client<DB> {
         let table = Table::new(&options.table, DB::WORDS.quote, DB::WORDS.has_schemas)?;
         let statements = Statements::new::<DB>(&table);
         // Large, and used once.
-        let longest = Box::pin(prepare(&writer, &table, &statements.probes, options)).await?;
+        let max_value_len = Box::pin(prepare(&writer, &table, &statements.probes, options)).await?;
         // The launch has read the database, so its log exists.
         let file = path.map(DatabaseFile::new).transpose()?;
         let (clock, timeout) = (options.clock.clone(), options.timeout);
-        Ok(Self { statements, clock, writer, readers, timeout, longest, file })
+        Ok(Self { statements, clock, writer, readers, timeout, max_value_len, file })
     }
 
     /// Runs a statement that writes, and returns the number of changed rows.
     pub(super) async fn write(&self, statement: &Statement, values: &[Value]) -> Result<u64> {
-        if values.iter().any(|value| value.bytes().is_some_and(|bytes| bytes.len() > self.longest)) {
+        if values.iter().any(|value| value.bytes().is_some_and(|bytes| bytes.len() > self.max_value_len)) {
             let context = format!(
                 "{} accepts no value of more than {} bytes: lower `max_size`, or raise the server's limit",
                 DB::NAME,
-                self.longest
+                self.max_value_len
             );
             return Err(Error::new(ErrorKind::TooLarge, context));
         }

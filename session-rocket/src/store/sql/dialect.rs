@@ -86,7 +86,7 @@ pub trait Dialect: Driver {
     }
 
     /// The longest value that the database accepts, in bytes.
-    fn longest(_: &mut Self::Connection) -> impl Future<Output = sqlx::Result<usize>> + Send {
+    fn max_value_len(_: &mut Self::Connection) -> impl Future<Output = sqlx::Result<usize>> + Send {
         // https://www.postgresql.org/docs/current/limits.html, https://www.sqlite.org/limits.html
         async { Ok(1 << 30) }
     }

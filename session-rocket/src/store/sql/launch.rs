@@ -41,7 +41,7 @@ async fn prepare_once<DB: Dialect>(
         for probe in probes {
             DB::execute(connection.get(), probe.bound::<DB>(&[])?).await?;
         }
-        DB::longest(connection.get()).await
+        DB::max_value_len(connection.get()).await
     };
     let probed = Box::pin(in_time(options, probe)).await;
     connection.ended(probed).map_err(|e| cannot::<DB>("use", table, e))

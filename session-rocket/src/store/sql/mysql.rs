@@ -161,7 +161,7 @@ impl Dialect for MySql {
         }
     }
 
-    async fn longest(connection: &mut MySqlConnection) -> sqlx::Result<usize> {
+    async fn max_value_len(connection: &mut MySqlConnection) -> sqlx::Result<usize> {
         let packet: u64 = sqlx::query_scalar("SELECT @@max_allowed_packet").fetch_one(connection).await?;
         Ok(usize::try_from(packet).unwrap_or(usize::MAX).saturating_sub(OVERHEAD))
     }

@@ -135,7 +135,7 @@ async fn groups_are_bounded_in_number_and_weight() {
         bytes[..4].copy_from_slice(&number.to_be_bytes());
         asked.push(ask(&batch, number, Key::from_bytes(bytes), 1).await);
     }
-    for (number, weight) in [(300, HEAVIEST), (301, HEAVIEST + 1), (302, 1)] {
+    for (number, weight) in [(300, MAX_GROUP_BYTES), (301, MAX_GROUP_BYTES + 1), (302, 1)] {
         asked.push(ask(&batch, number, key(u8::try_from(number - 200).unwrap()), weight).await);
     }
     drop(under_way);
