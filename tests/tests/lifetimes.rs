@@ -199,7 +199,7 @@ fn a_page_that_reads_no_session_renews_it_only_if_every_request_does() {
 }
 
 #[test]
-fn files_and_parts_of_pages_renew_nothing_and_stay_cacheable() {
+fn files_and_subresources_do_not_renew_a_session_and_stay_cacheable() {
     let clock = Arc::default();
     let client = site(Config::new().refresh(Refresh::Always), &clock);
     let id = cookie(&get(&client, "/cat", "")).expect("a new session has a cookie");

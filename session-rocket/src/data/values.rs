@@ -88,10 +88,10 @@ impl Values {
         for (name, raw) in codec::split(payload)? {
             match schema.find(&name, hint) {
                 Some((index, under)) => {
-                    values.place(index, under, raw);
+                    values.store_field(index, under, raw);
                     hint = index + 1;
                 }
-                None => values.place_other(name, raw),
+                None => values.store_other(name, raw),
             }
         }
         values.collect_extra();
@@ -105,7 +105,7 @@ impl Values {
 
     /// Inserts the stored value of a declared field. If the payload has both the stored name and an alias, the value
     /// under the stored name is used, and the other value is kept unchanged.
-    fn place(&mut self, index: usize, under: &'static str, raw: Raw) {
+    fn store_field(&mut self, index: usize, under: &'static str, raw: Raw) {
         let stored = self.schema.fields()[index].spec().stored;
         let present = match &self.slots[index] {
             Slot::Stored { raw, under, .. } => Some((*under, raw.clone())),
@@ -119,7 +119,7 @@ impl Values {
         *self.slot(index) = Slot::Stored { raw, under, seen: OnceLock::new() };
     }
 
-    fn place_other(&mut self, name: String, raw: Raw) {
+    fn store_other(&mut self, name: String, raw: Raw) {
         if !self.own.take(&name, &raw) {
             self.rest.push((name, raw));
         }

@@ -134,7 +134,7 @@ async fn an_identity_that_cannot_be_decoded_is_another_user_and_stays_in_the_ind
 }
 
 #[tokio::test]
-async fn an_outage_after_an_early_save_is_told_without_a_renewal() {
+async fn an_outage_after_an_early_save_is_an_error_and_sends_no_renewal() {
     let now = clock();
     let slow = Slow::new(Arc::new(MemoryStore::new(100, now.clone())));
     let engine = engine(slow.clone(), now.clone());
@@ -189,7 +189,7 @@ async fn a_renewal_after_an_early_save_is_sent_if_the_session_still_exists() {
 }
 
 #[tokio::test]
-async fn what_was_saved_before_a_failure_is_told_to_the_browser() {
+async fn the_browser_gets_the_id_that_was_saved_before_a_failure() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;
     NAME.set(session.state(), "cart".into());

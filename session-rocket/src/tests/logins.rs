@@ -66,7 +66,7 @@ async fn whoever_knows_the_id_before_a_login_cannot_compute_the_tokens_after_it(
 }
 
 #[tokio::test]
-async fn a_group_that_a_login_overtakes_is_dropped_whole() {
+async fn a_login_drops_all_changes_of_a_group_that_it_overtakes() {
     let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
     let engine = engine(slow.clone(), clock());
     let session = open(&engine, None).await;

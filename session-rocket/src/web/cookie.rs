@@ -57,9 +57,9 @@ impl CookieSettings {
         jar.into_iter().chain(values).take(most)
     }
 
-    /// Returns the maximum length of a line of [`hold`](Self::hold) without the value, in bytes.
+    /// Returns the maximum length of a line of [`set_line`](Self::set_line) without the value, in bytes.
     pub(crate) fn frame(&self) -> usize {
-        self.hold("", Some(MAX_AGE), Timestamp::from_millis(0)).len()
+        self.set_line("", Some(MAX_AGE), Timestamp::from_millis(0)).len()
     }
 
     /// Returns the number of cookies of this name in a request.
@@ -95,7 +95,7 @@ impl CookieSettings {
     /// Returns the `Set-Cookie` line that stores `value` in the browser for `age`, or until the browser is closed.
     ///
     /// `age` is counted from `now`. It is rounded up to whole seconds and limited to 400 days.
-    pub(crate) fn hold(&self, value: &str, age: Option<Duration>, now: Timestamp) -> String {
+    pub(crate) fn set_line(&self, value: &str, age: Option<Duration>, now: Timestamp) -> String {
         let mut line = self.without_lifetime(value, self.domain.as_deref());
         if let Some(age) = age {
             // Rounded up, so that the cookie does not end before the session.
@@ -109,29 +109,33 @@ impl CookieSettings {
 
     /// Returns the `Set-Cookie` line that removes the cookie from the browser.
     ///
-    /// The attributes are those of [`hold`](Self::hold), because they identify the cookie, and because browsers refuse
+    /// The attributes are those of [`set_line`](Self::set_line), because they identify the cookie, and because browsers refuse
     /// a `__Host-` cookie without `Secure`, even to remove it.
-    pub(crate) fn forget(&self) -> String {
-        self.forget_in(self.domain.as_deref())
+    pub(crate) fn removal_line(&self) -> String {
+        self.removal_line_for(self.domain.as_deref())
     }
 
     /// Returns the `Set-Cookie` lines that remove cookies of the same name with another `Domain`: without one, or with
     /// the request's host or one of its parent domains.
     ///
     /// A browser can have such cookies because the configuration had another `cookie_domain`.
-    pub(crate) fn forget_other_forms(&self, request: &Request<'_>) -> Vec<String> {
+    pub(crate) fn removal_lines_for_other_domains(&self, request: &Request<'_>) -> Vec<String> {
         if self.is_host_only_by_name() {
             return Vec::new();
         }
         if self.domain.is_some() {
-            return vec![self.forget_in(None)];
+            return vec![self.removal_line_for(None)];
         }
         let host = request.host().map(|host| host.domain().as_str()).filter(|host| is_domain(host));
         let parents = std::iter::successors(host, |name| name.split_once('.').map(|(_, parent)| parent));
-        parents.take_while(|name| name.contains('.')).take(MAX_PARENTS).map(|name| self.forget_in(Some(name))).collect()
+        parents
+            .take_while(|name| name.contains('.'))
+            .take(MAX_PARENTS)
+            .map(|name| self.removal_line_for(Some(name)))
+            .collect()
     }
 
-    fn forget_in(&self, domain: Option<&str>) -> String {
+    fn removal_line_for(&self, domain: Option<&str>) -> String {
         let mut line = self.without_lifetime("", domain);
         push_lifetime(&mut line, 0, UNIX_EPOCH);
         line

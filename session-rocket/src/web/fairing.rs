@@ -261,11 +261,11 @@ fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request
             if presented == 0 {
                 attached.plain_http.note(request);
             }
-            let others = if presented > 1 { settings.forget_other_forms(request) } else { Vec::new() };
-            cookie::set(response, settings.hold(&value, age, now), others);
+            let others = if presented > 1 { settings.removal_lines_for_other_domains(request) } else { Vec::new() };
+            cookie::set(response, settings.set_line(&value, age, now), others);
         }
         CookieUpdate::Remove if settings.presented(request) > 0 => {
-            cookie::set(response, settings.forget(), settings.forget_other_forms(request));
+            cookie::set(response, settings.removal_line(), settings.removal_lines_for_other_domains(request));
         }
         CookieUpdate::Remove => {}
     }

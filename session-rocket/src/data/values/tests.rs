@@ -69,8 +69,8 @@ impl Parts {
             }
             let raw = Raw::encode(&json).expect("JSON encodes");
             match values.schema.find(&name, 0) {
-                Some((index, under)) => values.place(index, under, raw),
-                None => values.place_other(name, raw),
+                Some((index, under)) => values.store_field(index, under, raw),
+                None => values.store_other(name, raw),
             }
         }
         values.set_expiry(self.expiry);
@@ -148,9 +148,9 @@ fn fuzz_damaged_payloads() {
     for (name, value) in [("name", json!("rajat")), ("count", json!(7)), ("tags", json!(["a", {"deep": [1.5, null]}]))]
     {
         let (index, under) = values.schema.find(name, 0).unwrap();
-        values.place(index, under, Raw::encode(&value).unwrap());
+        values.store_field(index, under, Raw::encode(&value).unwrap());
     }
-    values.place_other("more".to_owned(), Raw::encode(&json!({"x": -1})).unwrap());
+    values.store_other("more".to_owned(), Raw::encode(&json!({"x": -1})).unwrap());
     values.set_expiry(Expiry::BrowserClose);
     let payloads: Vec<Bytes> = FORMATS.iter().map(|format| values.payload(*format)).collect();
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[3; 32]);

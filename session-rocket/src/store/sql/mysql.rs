@@ -66,7 +66,10 @@ impl Dialect for MySql {
 
     /// Binds strings as bytes, so that no character set changes them.
     fn bind(arguments: &mut MySqlArguments, value: &Value) -> Result<(), BoxDynError> {
-        if value.is_int() { arguments.add(value.int()) } else { arguments.add(value.bytes()) }
+        match value {
+            Value::Int(_) | Value::Now(_) => arguments.add(value.int()),
+            _ => arguments.add(value.bytes()),
+        }
     }
 
     fn rows_affected(result: &MySqlQueryResult) -> u64 {
@@ -75,7 +78,7 @@ impl Dialect for MySql {
 
     fn table_of(row: &[Value], rows: usize) -> String {
         let column = |(index, value): (usize, &Value)| {
-            let cast = if value.is_int() { "SIGNED" } else { "BINARY" };
+            let cast = if matches!(value, Value::Int(_) | Value::Now(_)) { "SIGNED" } else { "BINARY" };
             format!("CAST(? AS {cast}) AS column{}", index + 1)
         };
         let row = row.iter().enumerate().map(column).collect::<Vec<_>>().join(", ");

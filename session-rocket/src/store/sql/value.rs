@@ -24,11 +24,6 @@ pub enum Value {
 }
 
 impl Value {
-    /// Whether the value is a number, a time or a version.
-    pub(super) fn is_int(&self) -> bool {
-        matches!(self, Self::Int(_) | Self::Now(_))
-    }
-
     /// The value as a number; `None` for `NULL` and for values that are no numbers.
     pub(super) fn int(&self) -> Option<i64> {
         match self {

@@ -180,7 +180,7 @@ fn other_forms_are_those_that_another_cookie_domain_left() {
         let request = client.get("/").header(Header::new("Host", host));
         let mut request = request;
         request.inner_mut().set_host(rocket::http::uri::Host::from(rocket::http::uri::Authority::parse(host).unwrap()));
-        settings.forget_other_forms(request.inner())
+        settings.removal_lines_for_other_domains(request.inner())
     };
     let domains = |settings: &CookieSettings, host| -> Vec<String> {
         lines(settings, host)
@@ -207,7 +207,7 @@ fn at_most_eight_candidates() {
 #[test]
 fn a_persistent_cookie_has_max_age_and_expires() {
     let id = id();
-    let text = settings().hold(&id.expose(), Some(Duration::from_millis(90_900)), now());
+    let text = settings().set_line(&id.expose(), Some(Duration::from_millis(90_900)), now());
     let cookie = Cookie::parse(text.as_str()).unwrap();
     assert!(text.starts_with(&format!("sessionid={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=91; ", id.expose())));
     let left = cookie.expires_datetime().unwrap() - time::OffsetDateTime::now_utc();
@@ -218,7 +218,7 @@ fn a_persistent_cookie_has_max_age_and_expires() {
 fn dates_are_written_as_http_has_them() {
     for millis in [0, 951_782_400_000, 1_767_225_599_999, 4_102_444_800_000, 253_402_300_799_000, i64::MAX] {
         let now = Timestamp::from_millis(millis);
-        let text = settings().hold("x", Some(Duration::from_secs(1)), now);
+        let text = settings().set_line("x", Some(Duration::from_secs(1)), now);
         let expected = now.to_date().saturating_add(time::Duration::SECOND).replace_nanosecond(0).unwrap();
         assert_eq!(Cookie::parse(text.as_str()).unwrap().expires_datetime(), Some(expected), "{text}");
         assert!(text.ends_with(" GMT") && text.split("Expires=").nth(1).unwrap().len() == 29, "{text}");
@@ -228,7 +228,7 @@ fn dates_are_written_as_http_has_them() {
 #[test]
 fn a_lifetime_is_cut_to_400_days() {
     for age in [MAX_AGE + Duration::from_secs(1), Duration::MAX] {
-        let text = settings().hold(&id().expose(), Some(age), now());
+        let text = settings().set_line(&id().expose(), Some(age), now());
         let cookie = Cookie::parse(text).unwrap();
         assert_eq!(cookie.max_age(), Some(time::Duration::days(400)));
     }
@@ -236,7 +236,7 @@ fn a_lifetime_is_cut_to_400_days() {
 
 #[test]
 fn a_browser_close_cookie_has_neither() {
-    let text = settings().hold(&id().expose(), None, now());
+    let text = settings().set_line(&id().expose(), None, now());
     assert!(!text.contains("Max-Age") && !text.contains("Expires"), "{text}");
 }
 
@@ -252,11 +252,11 @@ fn a_removal_has_the_attributes_of_the_cookie_it_removes() {
     };
     let attributes = "SameSite=Strict; Secure; Path=/shop; Domain=example.com";
     assert_eq!(
-        settings.forget(),
+        settings.removal_line(),
         format!("__Secure-x=; {attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
     );
     let id = id();
-    assert_eq!(settings.hold(&id.expose(), None, now()), format!("__Secure-x={}; {attributes}", id.expose()));
+    assert_eq!(settings.set_line(&id.expose(), None, now()), format!("__Secure-x={}; {attributes}", id.expose()));
 }
 
 #[test]
@@ -265,8 +265,8 @@ fn one_set_cookie_per_name() {
     response.adjoin_raw_header("Set-Cookie", "theme=dark; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid=old; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid2=other");
-    set(&mut response, settings().hold(&id().expose(), None, now()), Vec::new());
-    let last = settings().forget();
+    set(&mut response, settings().set_line(&id().expose(), None, now()), Vec::new());
+    let last = settings().removal_line();
     set(&mut response, last.clone(), Vec::new());
     assert_eq!(all(&response, "Set-Cookie"), ["theme=dark; Path=/", "sessionid2=other", &last]);
 }
@@ -276,7 +276,7 @@ fn an_unusual_name_is_written_as_it_is_read() {
     let settings = CookieSettings { name: "a|b^c`d~".into(), ..settings() };
     let id = id();
     let mut response = Response::new();
-    set(&mut response, settings.hold(&id.expose(), None, now()), Vec::new());
+    set(&mut response, settings.set_line(&id.expose(), None, now()), Vec::new());
     let header = all(&response, "Set-Cookie")[0].split(';').next().unwrap().to_owned();
     with_cookies(&[header], |request| assert_eq!(exposed(&candidates(&settings, request)), [id.expose()]));
 }
@@ -294,7 +294,7 @@ fn a_response_that_sets_the_cookie_is_not_stored() {
         if let Some(before) = before {
             response.set_raw_header("Cache-Control", before);
         }
-        set(&mut response, settings().forget(), Vec::new());
+        set(&mut response, settings().removal_line(), Vec::new());
         assert_eq!(all(&response, "Cache-Control"), [after]);
     }
 }
@@ -389,8 +389,8 @@ fn a_marked_response_keeps_its_body() {
 #[test]
 fn a_response_with_nothing_but_an_earlier_session_cookie_gets_the_new_one_alone() {
     let mut response = Response::new();
-    set(&mut response, settings().hold("first", None, now()), Vec::new());
-    let line = settings().hold("second", None, now());
+    set(&mut response, settings().set_line("first", None, now()), Vec::new());
+    let line = settings().set_line("second", None, now());
     set(&mut response, line.clone(), Vec::new());
     assert_eq!(all(&response, "Set-Cookie"), [line]);
 }
