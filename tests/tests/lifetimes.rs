@@ -236,3 +236,29 @@ async fn a_launched_site_sweeps_its_store_unless_the_sweep_is_off() {
     }
     assert_eq!(idle.sweeps(), 0);
 }
+
+#[test]
+fn a_store_that_a_url_names_uses_the_clock_of_the_fairing() {
+    let clock = Arc::<ManualClock>::default();
+    let fairing = Session::<Visitor>::fairing().config(Config::new().store("memory:")).clock(clock.clone());
+    let figment = rocket::Config::figment().merge(("log_level", "off"));
+    let rocket = rocket::custom(figment).attach(fairing).mount("/", routes![who, cat]);
+    let client = Client::untracked(rocket).expect("the site launches");
+    let id = cookie(&get(&client, "/cat", "")).expect("a new session has a cookie");
+    clock.advance(14 * DAY);
+    assert_eq!(text(&client, "/who", &id), "None None");
+}
+
+#[test]
+fn an_anonymous_expiry_for_a_session_type_without_identity_aborts_the_launch() {
+    #[derive(Session)]
+    struct Counter {
+        number: u32,
+    }
+
+    let config = Config::new().store("memory:").anonymous_expiry(HOUR);
+    let figment = rocket::Config::figment().merge(("log_level", "off"));
+    let rocket = rocket::custom(figment).attach(Session::<Counter>::fairing().config(config));
+    let error = Client::untracked(rocket).expect_err("the launch is aborted");
+    assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)));
+}
