@@ -52,6 +52,7 @@ const SESSION_METHODS: &[&str] = &[
     "is_modified",
     "save",
     "reload",
+    "ended",
     "csrf_token",
     "verify_csrf_token",
     "fields",

@@ -5,7 +5,7 @@ pub use serde::{Deserializer, Serializer};
 pub use crate::base::error::Error;
 pub use crate::data::field::{AnyField, Defaulted, Encoding, ExtraKeys, Field, FieldValue, Identity, Optional};
 pub use crate::data::schema::Schema;
-pub use crate::session::{SessionData, SessionFields};
+pub use crate::session::{SessionData, SessionFields, SessionIdentity};
 pub use crate::state::State;
 pub use crate::state::change::{Edit, View};
 pub use crate::web::guard::{

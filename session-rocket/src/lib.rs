@@ -97,11 +97,13 @@ mod web;
 
 pub use base::clock::{Clock, ManualClock, Sleep, SystemClock, Timestamp};
 pub use base::error::{Error, ErrorKind, Result};
+pub use base::event::{EndReason, Event, EventKind};
 pub use base::expiry::{Expiry, Refresh};
-pub use base::id::{Key, SessionHandle, SessionId};
+pub use base::id::{InvalidHandle, Key, SessionHandle, SessionId};
+pub use base::limit::WhenFull;
 pub use data::codec::Format;
 pub use data::csrf::CsrfToken;
-pub use session::{Session, SessionData};
+pub use session::{Listing, Session, SessionData, SessionIdentity, Sessions};
 pub use session_derive::Session;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use sqlx;
@@ -110,6 +112,9 @@ pub use time;
 pub use web::config::Config;
 pub use web::csrf::{CsrfError, CsrfForm, NoFields};
 pub use web::fairing::SessionFairing;
+pub use web::login::{LoggedIn, LoginError, RecentLogin};
+pub use web::testing;
+pub use web::user::{CurrentUser, LoadError, LoadUser};
 
 #[cfg(test)]
 mod tests;

@@ -197,6 +197,22 @@ pub fn data_impls(input: &Input) -> TokenStream {
     }
 }
 
+/// Generates the implementation that gives the library the identity field, if there is one.
+pub fn identity_impl(input: &Input) -> Option<TokenStream> {
+    let (index, field) = input.stored().enumerate().find(|(_, field)| field.attrs.identity.is_some())?;
+    let (ident, value, description) = (&input.ident, &field.value, static_ident(index, field));
+    Some(quote! {
+        #[automatically_derived]
+        impl __session::SessionIdentity for #ident {
+            type Identity = #value;
+
+            fn identity_field() -> &'static __session::Field<Self::Identity, __session::Optional> {
+                &#description
+            }
+        }
+    })
+}
+
 /// Generates the scope: the one in `#[session(scope = "…")]`, or the names of the package and the struct.
 fn scope(input: &Input) -> TokenStream {
     let name = input.ident.unraw().to_string();

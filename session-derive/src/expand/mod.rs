@@ -33,8 +33,9 @@ fn expand(input: &Input) -> TokenStream {
     let statics = fields::statics(input);
     let accessors = accessors::accessors(input, accessors::Bodies::Calls);
     let data = fields::data_impls(input);
+    let identity = fields::identity_impl(input);
     let guard = guard::guard_impls(input);
-    fields::wrap(input, &fields_struct, &quote! { #statics #accessors #data #guard })
+    fields::wrap(input, &fields_struct, &quote! { #statics #accessors #data #identity #guard })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// | status | kinds |
 /// |---|---|
 /// | 422 Unprocessable Entity | [`Encode`](Self::Encode), [`TooLarge`](Self::TooLarge) |
-/// | 409 Conflict | [`Ended`](Self::Ended), [`Withheld`](Self::Withheld) |
+/// | 409 Conflict | [`Ended`](Self::Ended), [`Withheld`](Self::Withheld), [`TooManySessions`](Self::TooManySessions) |
 /// | 503 Service Unavailable | [`Unavailable`](Self::Unavailable), [`Timeout`](Self::Timeout), [`Uncertain`](Self::Uncertain), [`Random`](Self::Random) |
 /// | 500 Internal Server Error | all others |
 #[non_exhaustive]
@@ -37,6 +37,10 @@ pub enum ErrorKind {
     /// would replace the visitor's own. The library does not call the store for such a request, so `flush` ends no
     /// session.
     Withheld,
+    /// The user already has [`max_sessions`](field@crate::Config::max_sessions) sessions, and
+    /// [`when_full`](field@crate::Config::when_full) is [`RefuseLogin`](crate::WhenFull::RefuseLogin). The login is not
+    /// saved.
+    TooManySessions,
     /// A value cannot be encoded, or would not decode to the same value.
     Encode,
     /// The encoded session is larger than the configured `max_size`.

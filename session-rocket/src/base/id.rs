@@ -1,9 +1,11 @@
 //! Session ids, which browsers hold, and keys, which stores hold.
 
 use std::fmt;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -163,14 +165,47 @@ impl fmt::Debug for Key {
 
 /// The public name of a session, which is safe in URLs, pages and logs.
 ///
-/// Neither the session id nor the store key can be computed from it. `Display` writes 22 characters of base64url. The
-/// handle changes whenever the session gets a new id.
+/// Neither the session id nor the store key can be computed from it. `Display` writes 22 characters of base64url, and
+/// `FromStr` parses them. It can be a parameter of a route, a field of a form, and a value in a template. The handle
+/// changes whenever the session gets a new id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionHandle([u8; HANDLE_BYTES]);
 
 impl fmt::Display for SessionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// Parses the text that `Display` writes.
+impl FromStr for SessionHandle {
+    type Err = InvalidHandle;
+
+    fn from_str(text: &str) -> std::result::Result<Self, InvalidHandle> {
+        let mut handle = [0; HANDLE_BYTES];
+        match URL_SAFE_NO_PAD.decode_slice(text, &mut handle) {
+            Ok(HANDLE_BYTES) => Ok(Self(handle)),
+            _ => Err(InvalidHandle),
+        }
+    }
+}
+
+/// The error of a string that is not a [`SessionHandle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidHandle;
+
+impl fmt::Display for InvalidHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid session handle: expected 22 characters of base64url")
+    }
+}
+
+impl std::error::Error for InvalidHandle {}
+
+/// Serializes the text that `Display` writes, for JSON and templates.
+impl Serialize for SessionHandle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::candidates::CookieValues;
 use super::cookie::CookieEngine;
+use super::events::Events;
 use super::group::Groups;
 use super::outcome::{dropped, withheld};
 use super::records::Records;
@@ -119,13 +120,13 @@ impl Engine {
 /// A commit replays the changes of the request on the stored session and writes the result with compare-and-swap, so
 /// that no update is lost. It never creates a session under the key of a session that has ended.
 pub(crate) struct StoreEngine {
-    records: Records,
+    pub(super) records: Records,
     groups: Groups,
 }
 
 impl StoreEngine {
-    pub(crate) fn new(rules: Rules, store: Arc<dyn Store>, timeout: Duration) -> Self {
-        Self { records: Records::new(rules, store, timeout), groups: Groups::default() }
+    pub(crate) fn new(rules: Rules, store: Arc<dyn Store>, events: Events, timeout: Duration) -> Self {
+        Self { records: Records::new(rules, store, events, timeout), groups: Groups::default() }
     }
 
     async fn commit(&self, mut pending: Box<PendingCommit>) -> Result<Committed> {

@@ -1,19 +1,27 @@
 //! Loads sessions and commits their changes, either to a store or to a sealed cookie.
 //!
-//! Each file imports only from the files before it: `rules`, `records`, `uncertain`, `rotate`, `group`, `engine`.
+//! Each file imports only from the files before it: `rules`, `events`, `records`, `report`, `uncertain`,
+//! `revoke`, `limit`, `rotate`, `group`, `engine`, `sessions`.
 
 pub(crate) mod candidates;
 mod cookie;
 mod engine;
+mod events;
 mod group;
+mod limit;
 mod outcome;
 mod records;
+mod report;
+mod revoke;
 mod rotate;
 mod rules;
 pub(crate) mod sealed;
+mod sessions;
 mod uncertain;
 
 pub(crate) use self::cookie::{CookieBounds, CookieEngine};
 pub(crate) use self::engine::{Engine, StoreEngine};
+pub(crate) use self::events::Events;
 pub(crate) use self::outcome::{ended, too_late, withheld};
 pub(crate) use self::rules::Rules;
+pub(crate) use self::sessions::Listed;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::candidates::{CookieValues, candidates};
+use super::events::Events;
 use super::rules::Rules;
 use crate::base::clock::{Timestamp, within};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -31,6 +32,7 @@ pub(crate) struct Records {
     pub(super) rules: Rules,
     pub(super) keys: ScopeHash,
     store: Arc<dyn Store>,
+    pub(super) events: Arc<Events>,
     /// The maximum duration of a load or a commit.
     pub(super) timeout: Duration,
 }
@@ -53,8 +55,8 @@ impl Stored {
 }
 
 impl Records {
-    pub(super) fn new(rules: Rules, store: Arc<dyn Store>, timeout: Duration) -> Self {
-        Self { keys: ScopeHash::new(rules.scope), rules, store, timeout }
+    pub(super) fn new(rules: Rules, store: Arc<dyn Store>, events: Events, timeout: Duration) -> Self {
+        Self { keys: ScopeHash::new(rules.scope), rules, store, events: Arc::new(events), timeout }
     }
 
     /// Loads the session of the first cookie value that leads to a live session, or returns an empty session.

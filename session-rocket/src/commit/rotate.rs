@@ -1,10 +1,12 @@
 //! Commits that change the id: new sessions, rotations, logins and logouts. Such commits are not grouped.
 
+use super::limit;
 use super::outcome::{absent, dropped};
 use super::records::Stored;
 use super::uncertain::Calls;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::event::EndReason;
 use crate::base::id::{Key, SessionId};
 use crate::data::values::Values;
 use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
@@ -23,7 +25,15 @@ pub(super) enum Rotation {
 }
 
 /// Stores a session under a new id.
-async fn create_record(calls: &Calls<'_>, mut values: Values, created_at: Option<Timestamp>) -> Result<Stored> {
+///
+/// `created_at` is when its lifetime began, or `None` if it begins now. Then `max_sessions` applies to the user, if
+/// somebody is logged in. The session at `leaves`, which the new one replaces, does not count.
+async fn create_record(
+    calls: &Calls<'_>,
+    mut values: Values,
+    created_at: Option<Timestamp>,
+    leaves: Option<&Key>,
+) -> Result<Stored> {
     let records = calls.records;
     records.rules.encode(&mut values)?;
     for _ in 0..MAX_DRAWS {
@@ -31,7 +41,14 @@ async fn create_record(calls: &Calls<'_>, mut values: Values, created_at: Option
         let key = records.keys.key(&id);
         let (record, live) = records.record(key, Some(id), &values, created_at)?;
         if calls.create(&key, &record).await? {
-            return Ok(Stored { live, values });
+            let new = Stored { live, values };
+            if created_at.is_none()
+                && let Err(error) = limit::enforce(calls, &new, leaves).await
+            {
+                calls.discard(&new.live.key, None).await;
+                return Err(error);
+            }
+            return Ok(new);
         }
     }
     let context = format!("gave up after {MAX_DRAWS} attempts: every random session id was already taken");
@@ -39,8 +56,10 @@ async fn create_record(calls: &Calls<'_>, mut values: Values, created_at: Option
 }
 
 /// Starts a session with these values.
-async fn create_session(calls: &Calls<'_>, values: Values) -> Result<Committed> {
-    Ok(create_record(calls, values, None).await?.committed(CookieEffect::Set))
+async fn create_session(calls: &Calls<'_>, values: Values, is_login: bool) -> Result<Committed> {
+    let new = create_record(calls, values, None, None).await?;
+    calls.records.report_new(&new, None, is_login);
+    Ok(new.committed(CookieEffect::Set))
 }
 
 /// Starts a session for a request that logged in while another request ended or moved its session.
@@ -49,7 +68,7 @@ async fn create_session(calls: &Calls<'_>, values: Values) -> Result<Committed> 
 pub(super) async fn create_for_login(calls: &Calls<'_>, pending: &PendingCommit) -> Result<Committed> {
     let mut values = Values::empty(pending.base.schema());
     calls.records.rules.replay(&pending.changes, &mut values)?;
-    create_session(calls, values).await
+    create_session(calls, values, true).await
 }
 
 /// Starts a session for a request that has none, unless there is nothing to store. Removes the damaged record
@@ -59,12 +78,12 @@ pub(super) async fn create_or_forget(
     pending: Box<PendingCommit>,
     replaces: Option<(Key, Version)>,
 ) -> Result<Committed> {
-    let PendingCommit { values, flushed, .. } = *pending;
+    let PendingCommit { values, flushed, login, .. } = *pending;
     let schema = values.schema();
     let created = match (values.is_blank(), flushed) {
         (true, false) => return Ok(Committed::new(Carrier::New { replaces }, values, CookieEffect::None)),
         (true, true) => Ok(Committed::new(Carrier::New { replaces: None }, values, CookieEffect::Remove)),
-        (false, _) => create_session(calls, values).await,
+        (false, _) => create_session(calls, values, login).await,
     };
     if let Some((key, version)) = replaces
         && (created.is_ok() || flushed)
@@ -90,9 +109,10 @@ pub(super) async fn cycle(calls: &Calls<'_>, live: Live, pending: Box<PendingCom
     let mut current = Stored { live, values: pending.base.clone() };
     let mut attempt = 0;
     loop {
-        let new = create_record(calls, values, created_at).await?;
+        let new = create_record(calls, values, created_at, Some(&current.live.key)).await?;
         let retired = calls.retire_version(&current, records.tombstone(Fate::Moved(new.live.key))).await;
         if let Ok(Retire::Retired) = retired {
+            records.report_new(&new, Some(&current.live.key), pending.login);
             return Ok(Rotation::Done(new.committed(CookieEffect::Set)));
         }
         calls.discard(&new.live.key, None).await;
@@ -123,15 +143,52 @@ async fn overtaken(calls: &Calls<'_>, key: &Key, pending: Box<PendingCommit>) ->
 }
 
 /// Ends a session. Values that were set afterwards go into a new session.
-pub(super) async fn end(calls: &Calls<'_>, live: Live, mut pending: Box<PendingCommit>) -> Result<Committed> {
-    let records = calls.records;
+pub(super) async fn end(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
     if !pending.flushed {
-        // Encodes first, so that the session does not end if the session of the next user cannot be saved.
-        records.rules.encode(&mut pending.values)?;
+        return replace(calls, live, pending).await;
     }
+    match retire_session(calls, live, &pending).await? {
+        Some((ended, moved)) => {
+            calls.records.report_end(&ended, pending.reason);
+            let mut committed = create_or_forget(calls, pending, None).await?;
+            // The browser may hold the id that the session moved to, or a newer cookie, which the removal could hit.
+            if moved && committed.cookie == CookieEffect::Remove {
+                committed.cookie = CookieEffect::None;
+            }
+            Ok(committed)
+        }
+        None if pending.login && !pending.transacts => create_for_login(calls, &pending).await,
+        None => Ok(dropped(&pending)),
+    }
+}
+
+/// Ends a session whose user logged out or was replaced by another user, and continues with a new one.
+///
+/// Creates the new session first, so that the old one does not end if the new one cannot be saved.
+async fn replace(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
+    let new = create_record(calls, pending.values.clone(), None, Some(&live.key)).await?;
+    let retired = retire_session(calls, live, &pending).await;
+    match retired {
+        Ok(Some((ended, _))) => calls.records.report_end(&ended, pending.reason),
+        Ok(None) if pending.login && !pending.transacts => {}
+        Ok(None) | Err(_) => {
+            calls.discard(&new.live.key, None).await;
+            return retired.map(|_| dropped(&pending));
+        }
+    }
+    calls.records.report_new(&new, None, pending.login);
+    Ok(new.committed(CookieEffect::Set))
+}
+
+/// Replaces a session with a tombstone, even if other requests change it or give it a new id meanwhile.
+///
+/// Returns the session, and whether it had a new id. Returns `None` if it had ended, or another user has logged in:
+/// that session must not end.
+async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) -> Result<Option<(Stored, bool)>> {
+    let records = calls.records;
     let tombstone = records.tombstone(Fate::Ended);
     let mut current = Stored { live, values: pending.base.clone() };
-    let (mut followed, mut attempt) = (false, 0);
+    let (mut moved, mut attempt) = (false, 0);
     loop {
         let retired = if pending.flushed {
             // A logout ends the session whatever its version, because the user asked for it.
@@ -140,45 +197,35 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, mut pending: Box<PendingC
             calls.retire_version(&current, tombstone).await?
         };
         match retired {
-            Retire::Retired => return after_end(calls, pending, followed).await,
+            Retire::Retired => return Ok(Some((current, moved))),
             // The closure ran on values that are no longer stored, and it was not logged for replay.
             Retire::Conflict(_) if pending.transacts => {
                 let context = "another request changed the session while `transact` was changing its user";
                 return Err(Error::new(ErrorKind::Timeout, context));
             }
             Retire::Conflict(fresh) => current = records.reread(current.live.key, None, &fresh)?,
-            // Another request rotated the id meanwhile. If the same user still owns the session, the logout ends it
-            // under the new id. If another user has logged in, that session must not end.
+            // Another request rotated the id meanwhile.
             Retire::Gone => match calls.follow(&current.live.key, &pending.base).await? {
-                Some(stored) => (current, followed) = (stored, true),
-                None if pending.login && !pending.transacts => return create_for_login(calls, &pending).await,
-                None => return Ok(dropped(&pending)),
+                Some(stored) => (current, moved) = (stored, true),
+                None => return Ok(None),
             },
         }
         calls.pause(&mut attempt).await?;
     }
 }
 
-async fn after_end(calls: &Calls<'_>, pending: Box<PendingCommit>, followed: bool) -> Result<Committed> {
-    if pending.values.is_blank() && !pending.flushed {
-        // The user logged out. The visitor's session continues under a new id.
-        return create_session(calls, pending.values).await;
-    }
-    let mut committed = create_or_forget(calls, pending, None).await?;
-    // The browser may hold the id that the session moved to, or a newer cookie, which the removal could hit.
-    if followed && committed.cookie == CookieEffect::Remove {
-        committed.cookie = CookieEffect::None;
-    }
-    Ok(committed)
-}
-
 /// Ends the other sessions whose ids a logout presented. If that fails, keeps the cookies of the browser, so that the
 /// next request presents the ids again.
 pub(super) async fn end_others(calls: &Calls<'_>, committed: &mut Committed, others: Vec<Key>) {
     for key in others {
-        if let Err(error) = calls.retire(&key, calls.records.tombstone(Fate::Ended)).await {
-            committed.failure = Some(error);
-            committed.cookie = CookieEffect::None;
+        match calls.retire(&key, calls.records.tombstone(Fate::Ended)).await {
+            // The user of that session is not known, because it was not loaded.
+            Ok(Retire::Retired) => calls.records.report_end_of(&key, None, EndReason::Logout),
+            Ok(Retire::Conflict(_) | Retire::Gone) => {}
+            Err(error) => {
+                committed.failure = Some(error);
+                committed.cookie = CookieEffect::None;
+            }
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::expiry::Policy;
+use crate::base::limit::SessionLimit;
 use crate::data::codec::{Format, PayloadError};
 use crate::data::schema::Schema;
 use crate::data::values::Values;
@@ -33,6 +35,10 @@ pub(crate) struct Rules {
     pub format: Format,
     /// The maximum size of a payload, in bytes.
     pub max_size: usize,
+    /// The maximum number of sessions of one user.
+    pub limit: Option<SessionLimit>,
+    /// How often a task that waits for the end of a session asks the store.
+    pub poll_interval: Duration,
 }
 
 impl Rules {

@@ -47,7 +47,7 @@ impl<'r> Calls<'r> {
     }
 
     /// Runs one call. It gets only a share of the time left, so that there is time to ask the store for the outcome.
-    async fn call<A>(&self, what: &str, call: impl Future<Output = Result<A>>) -> Result<A> {
+    pub(super) async fn call<A>(&self, what: &str, call: impl Future<Output = Result<A>>) -> Result<A> {
         self.records.call(|| self.left().mul_f64(0.6), what, call).await
     }
 

@@ -66,7 +66,7 @@ impl CsrfSecret {
 }
 
 /// Decodes exactly `N` bytes. Returns `None` for a string of any other length.
-fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(super) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     // A longer string does not fit into `bytes`, and is refused before it is decoded.
     let read = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;

@@ -1,5 +1,6 @@
 //! The data of a session: its fields, their encoding, and the payload that a store keeps.
 
+pub(crate) mod auth;
 pub(crate) mod codec;
 pub(crate) mod csrf;
 pub(crate) mod faithful;

@@ -6,16 +6,14 @@ mod present;
 mod tests;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value as Json;
 
 use self::own::Own;
 use crate::base::error::Result;
-use crate::base::expiry::{Expiry, Lifetime};
+use crate::base::expiry::Lifetime;
 use crate::data::codec::{self, Format, PayloadError, Raw};
-use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Spec, Value};
 use crate::data::schema::{Schema, is_reserved};
 
@@ -182,6 +180,7 @@ impl Values {
         if spec.identity {
             // A login invalidates earlier tokens (ASVS 5.0, 7.2.4).
             self.set_csrf(None);
+            self.set_auth(None);
         }
         let slot = value.map_or(Slot::Absent, Slot::Set);
         let replaced = match std::mem::replace(self.slot(spec.index), slot) {
@@ -247,15 +246,15 @@ impl Values {
         }
     }
 
-    /// Removes everything except the identity.
+    /// Removes everything except the identity and its auth hash.
     ///
     /// If somebody was logged in, `clear` ends the session instead. So the identity here is of a user who logged in
     /// with another request, and the replay of a `clear` must not log that user out.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let kept = identity.map(|index| (index, self.slots[index].clone()));
-        let loaded_identity = self.loaded_identity.take();
-        *self = Self { loaded_identity, ..Self::empty(self.schema) };
+        let (loaded_identity, auth) = (self.loaded_identity.take(), self.own.auth);
+        *self = Self { loaded_identity, own: Own { auth, ..Own::default() }, ..Self::empty(self.schema) };
         if let Some((index, slot)) = kept {
             *self.slot(index) = slot;
         }
@@ -341,38 +340,6 @@ impl Values {
     pub(crate) fn lifetime(&self) -> Lifetime {
         let is_anonymous = self.schema.identity().is_some_and(|field| !self.is_stored(field));
         Lifetime { expiry: self.own.expiry, max: self.own.max_lifetime, is_anonymous }
-    }
-
-    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
-        self.forget_unread(own::EXPIRY);
-        self.own.expiry = expiry;
-    }
-
-    pub(crate) fn set_max_lifetime(&mut self, limit: Option<Duration>) {
-        self.forget_unread(own::MAX_LIFETIME);
-        self.own.max_lifetime = limit;
-    }
-
-    pub(crate) fn test_cookie(&self) -> bool {
-        self.own.test_cookie
-    }
-
-    pub(crate) fn set_test_cookie(&mut self, set: bool) {
-        self.own.test_cookie = set;
-    }
-
-    pub(crate) fn csrf(&self) -> Option<CsrfSecret> {
-        self.own.csrf
-    }
-
-    pub(crate) fn set_csrf(&mut self, secret: Option<CsrfSecret>) {
-        self.forget_unread(own::CSRF);
-        self.own.csrf = secret;
-    }
-
-    /// Removes a field of the library that another release wrote and that this release cannot read.
-    fn forget_unread(&mut self, name: &str) {
-        self.rest.retain(|(other, _)| other != name);
     }
 }
 

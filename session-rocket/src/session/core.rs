@@ -140,6 +140,20 @@ impl Core {
         Ok(exists)
     }
 
+    /// Completes when the session has ended.
+    pub(super) async fn ended(&self) {
+        loop {
+            let (carrier, base) = self.state.stored();
+            match carrier {
+                Carrier::Live(live) => return self.engine.ended(live, base).await,
+                Carrier::Ended => return,
+                Carrier::New { .. } if self.state.had_session() => return,
+                // The session may be saved later in this request. A sealed cookie does not end.
+                Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Withheld => self.engine.next_look().await,
+            }
+        }
+    }
+
     /// Saves the changes of the request or, if `renews` is set, renews a session that was only read.
     ///
     /// Returns the cookie to send and the result of the save. A failed save can have a cookie too, because an earlier

@@ -4,6 +4,8 @@ mod core;
 mod field_accessors;
 mod lifetime;
 mod session_data;
+mod sessions;
+mod user;
 mod whole_struct;
 
 use std::fmt;
@@ -17,13 +19,15 @@ use serde_json::{Map, Value as Json};
 #[cfg(doc)]
 use crate::base::error::ErrorKind;
 use crate::base::error::Result;
+use crate::base::event::EndReason;
 use crate::base::id::{SessionHandle, SessionId};
 use crate::data::csrf::{CsrfSecret, CsrfToken};
 use crate::data::values::Values;
 use crate::state::{Carrier, Live, State};
 
 pub(crate) use self::core::{CookieUpdate, Core};
-pub use self::session_data::{SessionData, SessionFields};
+pub use self::session_data::{SessionData, SessionFields, SessionIdentity};
+pub use self::sessions::{Listing, Sessions};
 
 /// The live session of a request, with the accessors that `#[derive(Session)]` generates for the fields of `T`.
 ///
@@ -132,7 +136,7 @@ impl<T: SessionData> Session<T> {
     /// expires, because there is no record to end.
     #[track_caller]
     pub fn flush(&self) {
-        self.state().flush();
+        self.state().flush(EndReason::Logout);
     }
 
     /// Gives the session a new id and keeps its data.
@@ -296,6 +300,37 @@ impl<T: SessionData> Session<T> {
     /// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the store cannot be read. The session stays unchanged.
     pub async fn reload(&self) -> Result<bool> {
         self.core.reload().await
+    }
+
+    /// Completes when the session has ended: after a logout, a revocation, a login of somebody else, or its expiry.
+    ///
+    /// Event streams and WebSockets use it to stop. If this process ends the session, `ended` completes at once. If
+    /// another process ends the session, `ended` completes within
+    /// [`poll_interval`](field@crate::Config::poll_interval), because it asks the store at this interval. While the
+    /// store cannot be read, `ended` waits.
+    ///
+    /// Another id for the same user does not complete `ended`. For a visitor without a session, and for sealed cookies,
+    /// `ended` never completes.
+    ///
+    /// ```
+    /// # use rocket::response::stream::{Event, EventStream};
+    /// # use session_rocket::Session;
+    /// # #[derive(Session)]
+    /// # struct Visitor { num_visits: u32 }
+    /// #[rocket::get("/events")]
+    /// fn events(session: Session<Visitor>) -> EventStream![] {
+    ///     EventStream! {
+    ///         loop {
+    ///             rocket::tokio::select! {
+    ///                 () = session.ended() => return,
+    ///                 () = rocket::tokio::time::sleep(std::time::Duration::from_secs(1)) => yield Event::data("tick"),
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub async fn ended(&self) {
+        self.core.ended().await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The traits that the derive implements.
 
+use crate::data::field::{Field, Identity, Optional};
 use crate::data::schema::Schema;
 use crate::state::State;
 use crate::state::change::{Edit, View};
@@ -38,6 +39,21 @@ pub trait SessionData: Sized + Send + Sync + 'static {
 
     #[doc(hidden)]
     fn replace(self, edit: &mut Edit);
+}
+
+/// A session type that has an identity: a field with the id of the logged-in user.
+///
+/// [`#[derive(Session)]`](macro@crate::Session) implements it for a struct with a field marked `#[session(identity)]`.
+#[diagnostic::on_unimplemented(
+    message = "the session type `{Self}` has no identity",
+    note = "mark the field that has the id of the logged-in user with `#[session(identity)]`"
+)]
+pub trait SessionIdentity: SessionData {
+    /// The type of the user's id: the `I` of the identity field's type `Option<I>`.
+    type Identity: Identity + Clone + Send + Sync + 'static;
+
+    #[doc(hidden)]
+    fn identity_field() -> &'static Field<Self::Identity, Optional>;
 }
 
 /// The generated struct that has the accessors.

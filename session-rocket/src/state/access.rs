@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::error::Result;
+use crate::base::event::EndReason;
 use crate::base::expiry::Expiry;
+use crate::data::auth::AuthMac;
 use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
 use crate::data::values::{Owner, Peek, Values};
 use crate::state::carrier::{Carrier, Lifecycle, Live};
 use crate::state::change::{Change, Edit, Operation, Put, Replaying, is_replaying};
-use crate::state::inner::{Inner, State};
+use crate::state::inner::{Inner, Intent, State};
 
 /// The new value of a field, or `None` to delete the field.
 struct NewValue(Option<Value>);
@@ -260,13 +262,17 @@ impl State {
     }
 
     #[track_caller]
-    pub(crate) fn flush(&self) {
+    pub(crate) fn flush(&self, reason: EndReason) {
         self.write(|inner| {
-            inner.intent.implied = Lifecycle::Keep;
-            inner.intent.login = false;
-            inner.intent.asked = Lifecycle::End;
+            let transacts = inner.intent.transacts;
+            inner.intent = Intent { asked: Lifecycle::End, reason, transacts, ..Intent::default() };
             inner.empty()
         });
+    }
+
+    #[track_caller]
+    pub(crate) fn set_auth(&self, auth: AuthMac) {
+        self.write(|inner| inner.apply(Change::Auth(auth)));
     }
 
     #[track_caller]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::base::event::EndReason;
 use crate::base::id::{Key, SessionId};
 use crate::data::values::Values;
 use crate::state::change::Change;
@@ -92,6 +93,8 @@ pub(crate) struct PendingCommit {
     pub lifecycle: Lifecycle,
     /// Whether `flush` was called, so that the browser has to remove the cookie.
     pub flushed: bool,
+    /// The reason of an end, for its event.
+    pub reason: EndReason,
     /// Whether the identity was set, so that the user gets a session even if this one has ended.
     pub login: bool,
     /// Whether a caller of `transact` waits for the result of its closure, which must run on the stored values.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::expiry::Expiry;
+use crate::data::auth::AuthMac;
 use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
 use crate::data::values::{Owner, Values};
@@ -73,6 +74,8 @@ pub(crate) enum Change {
     Csrf(CsrfSecret),
     /// Removes the CSRF secret.
     ForgetCsrf,
+    /// Remembers the auth hash of the user who logged in.
+    Auth(AuthMac),
 }
 
 /// Computes the new value of a field from the stored one.
@@ -126,6 +129,7 @@ impl Change {
             Self::Csrf(secret) if values.csrf().is_none() => values.set_csrf(Some(*secret)),
             Self::Csrf(_) => {}
             Self::ForgetCsrf => values.set_csrf(None),
+            Self::Auth(auth) => values.set_auth(Some(*auth)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::error::Error;
+use crate::base::event::EndReason;
 use crate::base::id::Key;
 use crate::data::values::Values;
 use crate::state::carrier::{Carrier, CookieEffect, Lifecycle};
@@ -52,6 +53,8 @@ pub(super) struct Intent {
     pub implied: Lifecycle,
     pub login: bool,
     pub transacts: bool,
+    /// Why `flush` was called.
+    pub reason: EndReason,
 }
 
 impl Intent {
@@ -152,7 +155,7 @@ impl Inner {
     /// the lock.
     pub(super) fn drop_changes(&mut self) -> (Values, Vec<Change>) {
         let dropped = self.empty();
-        self.intent = Intent { asked: self.intent.asked, ..Intent::default() };
+        self.intent = Intent { asked: self.intent.asked, reason: self.intent.reason, ..Intent::default() };
         self.revision += 1;
         if self.intent.asked != Lifecycle::End {
             self.values = self.base.clone();

@@ -34,6 +34,7 @@ impl State {
                 changes: std::mem::take(&mut inner.changes),
                 lifecycle: intent.lifecycle(),
                 flushed,
+                reason: intent.reason,
                 login: intent.login,
                 transacts: intent.transacts,
                 is_late: inner.head_sent,
@@ -118,6 +119,11 @@ impl State {
         _dropped = std::mem::replace(&mut inner.values, base);
         inner.revision += 1;
         true
+    }
+
+    /// Whether this request loaded a session.
+    pub(crate) fn had_session(&self) -> bool {
+        self.lock().loaded.is_some()
     }
 
     /// Whether the next commit keeps the id of the session.

@@ -72,12 +72,14 @@ pub use mask::mask_url;
 pub use open::open;
 pub(crate) use open::with_cache;
 pub use options::{Migrate, Options};
+pub use revoke::{revoke, revoke_all};
 
 mod bounded;
 mod mask;
 mod open;
 mod options;
 pub(crate) mod record;
+mod revoke;
 pub(crate) mod scheme;
 
 /// What a key holds.

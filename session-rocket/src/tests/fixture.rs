@@ -7,6 +7,7 @@ use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::error::Result;
 use crate::base::expiry::{Policy, Refresh};
 use crate::base::id::SessionId;
+use crate::commit::Events;
 use crate::commit::{Engine, Rules, StoreEngine};
 use crate::data::codec::Format;
 use crate::data::field::{Defaulted, Field, Optional};
@@ -105,11 +106,20 @@ pub(crate) fn engine_with(
     policy: Policy,
     (timeout, max_size): (Duration, usize),
 ) -> Arc<Engine> {
-    Arc::new(Engine::Store(StoreEngine::new(rules(clock, policy, max_size), store, timeout)))
+    Arc::new(Engine::Store(StoreEngine::new(rules(clock, policy, max_size), store, Events::default(), timeout)))
 }
 
 pub(crate) fn rules(clock: Arc<dyn Clock>, policy: Policy, max_size: usize) -> Rules {
-    Rules { clock, schema: Visitor::schema(), scope: "session", policy, format: Format::Json, max_size }
+    Rules {
+        clock,
+        schema: Visitor::schema(),
+        scope: "session",
+        policy,
+        format: Format::Json,
+        max_size,
+        limit: None,
+        poll_interval: Duration::from_millis(20),
+    }
 }
 
 /// Loads the session of a request with these cookies.

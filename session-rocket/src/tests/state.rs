@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::fixture::{COUNT, GREETING, NAME, TAGS, USER, Visitor, VisitorFields};
+use crate::EndReason;
 use crate::data::codec::Format;
 use crate::data::values::Values;
 use crate::session::{SessionData, SessionFields};
@@ -181,7 +182,7 @@ fn a_5xx_keeps_flush_and_cycle_and_drops_other_changes() {
         (Lifecycle::Cycle, false, 1),
         "the rotation also replaces the CSRF token"
     );
-    state.flush();
+    state.flush(EndReason::Logout);
     COUNT.set(&state, 9);
     let pending = state.take(CommitScope::LifecycleOnly).unwrap();
     assert_eq!((pending.lifecycle, pending.flushed, pending.values.is_blank()), (Lifecycle::End, true, true));

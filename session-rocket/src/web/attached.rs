@@ -1,8 +1,9 @@
 //! The managed state of an attached session type, and the session that all guards of a request share.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rocket::http::Status;
 use rocket::{Ignite, Request, Rocket};
@@ -47,10 +48,18 @@ impl<T> Attached<T> {
     }
 }
 
+/// Marks a Rocket under test, whose sessions are in memory.
+pub(super) struct Isolated;
+
+/// What a test does with a session before the fairing saves it.
+type TestStep<T> = Box<dyn FnOnce(Result<Session<T>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
 /// The session of type `T` of one request, cached in the request.
 pub(super) struct Cached<T: SessionData> {
     session: OnceCell<Result<Session<T>>>,
     pub snapshot: OnceCell<T>,
+    /// Set only in requests that a test helper sends.
+    test_step: OnceLock<Mutex<Option<TestStep<T>>>>,
     /// Whether the response is made. A session that is loaded afterwards cannot send a cookie.
     pub responded: AtomicBool,
 }
@@ -60,8 +69,25 @@ impl<T: SessionData> Cached<T> {
         request.local_cache(|| Self {
             session: OnceCell::new(),
             snapshot: OnceCell::new(),
+            test_step: OnceLock::new(),
             responded: AtomicBool::new(false),
         })
+    }
+
+    /// Runs `step` before the fairing saves the session.
+    pub(super) fn run_in_response(
+        &self,
+        step: impl FnOnce(Result<Session<T>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + 'static,
+    ) {
+        let _ = self.test_step.set(Mutex::new(Some(Box::new(step))));
+    }
+
+    /// Runs the step of a test, if there is one.
+    pub(super) async fn run_test_step(&self, request: &Request<'_>) {
+        let step = self.test_step.get().and_then(|step| step.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(step) = step {
+            step(self.session(request).await.clone()).await;
+        }
     }
 
     /// Returns the session if a guard has loaded it.
@@ -86,10 +112,7 @@ impl<T: SessionData> Cached<T> {
 }
 
 async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
-    let attached = request.rocket().state::<Attached<T>>().ok_or_else(|| {
-        let name = T::NAME;
-        Error::new(ErrorKind::NoFairing, format!("attach the fairing: `.attach(Session::<{name}>::fairing())`"))
-    })?;
+    let attached = request.rocket().state::<Attached<T>>().ok_or_else(no_fairing::<T>)?;
     let engine = &attached.engine;
     let mut cookies = attached.cookie.values(request).peekable();
     let state = if cookies.peek().is_none() && attached.cookie.is_withheld_from(request) {
@@ -100,11 +123,18 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
     Ok(Session::new(Core::new(state, Arc::clone(engine))))
 }
 
+/// Returns the error of a session type whose fairing is not attached.
+pub(super) fn no_fairing<T: SessionData>() -> Error {
+    let name = T::NAME;
+    Error::new(ErrorKind::NoFairing, format!("attach the fairing: `.attach(Session::<{name}>::fairing())`"))
+}
+
 /// Returns the status of a response for an error.
 pub(super) fn status(error: &Error) -> Status {
     match error.kind() {
         // The input of a visitor can cause these errors, for example a value that is nested too deeply or too large.
         ErrorKind::Encode | ErrorKind::TooLarge => Status::UnprocessableEntity,
+        ErrorKind::TooManySessions => Status::Conflict,
         kind if kind.is_drop() => Status::Conflict,
         kind if kind.is_transient() => Status::ServiceUnavailable,
         _ => Status::InternalServerError,

@@ -2,6 +2,7 @@
 
 mod check;
 mod definition;
+mod encoding;
 mod names;
 mod read;
 mod seal;

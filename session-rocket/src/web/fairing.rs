@@ -8,18 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rocket::fairing::{self, Fairing, Info, Kind};
 use rocket::{Build, Orbit, Request, Response, Rocket};
 
-use super::attached::{Attached, Cached, Sweep, status};
+use super::attached::{Attached, Cached, Isolated, Sweep, status};
 use super::config::{Config, SealSettings, Settings, resolve};
 use super::cookie::{self, CookieSettings};
 use super::plain_http::PlainHttp;
 use super::registry::{Entry, Registry};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::event::{Event, OnEvent};
 use crate::commit::sealed::Sealer;
-use crate::commit::{CookieBounds, CookieEngine, Engine, Rules, StoreEngine};
+use crate::commit::{CookieBounds, CookieEngine, Engine, Events, Rules, StoreEngine};
 use crate::session::SessionData;
 use crate::session::{CookieUpdate, Session};
 use crate::state::CommitScope;
+use crate::store::memory::MemoryStore;
 use crate::store::{self, Store};
 
 /// Where the fairing gets its store from.
@@ -53,6 +55,7 @@ pub struct SessionFairing<T> {
     config: Config,
     source: Source,
     clock: Arc<dyn Clock>,
+    on_event: Option<Arc<OnEvent>>,
     data: PhantomData<fn() -> T>,
 }
 
@@ -74,6 +77,7 @@ impl<T: SessionData> Session<T> {
             config: Config::default(),
             source: Source::Url,
             clock: Arc::new(SystemClock),
+            on_event: None,
             data: PhantomData,
         }
     }
@@ -143,6 +147,31 @@ impl<T> SessionFairing<T> {
         self.clock = Arc::new(clock);
         self
     }
+
+    /// Calls `on_event` for each event in the life of a session, after the store has confirmed it.
+    ///
+    /// Use it for an audit log or for metrics. `on_event` runs in the request, so it must not block; send the event to a
+    /// task for slow work. A session that this process ended has at least one event. A session that expired has no
+    /// event, because no process notices its end. Sealed cookies have no events, and a launch with them fails.
+    ///
+    /// ```
+    /// # use session_rocket::{EventKind, Session};
+    /// # #[derive(Session)]
+    /// # struct Account { #[session(identity)] user_id: Option<i64> }
+    /// let fairing = Session::<Account>::fairing().on_event(|event| {
+    ///     let user = event.identity.as_deref().unwrap_or("nobody");
+    ///     match event.kind {
+    ///         EventKind::LoggedIn { .. } => println!("{user} logged in: session {}", event.handle),
+    ///         EventKind::Ended { reason } => println!("session {} of {user} ended: {reason:?}", event.handle),
+    ///         _ => {}
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_event(mut self, on_event: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.on_event = Some(Arc::new(on_event));
+        self
+    }
 }
 
 #[rocket::async_trait]
@@ -172,6 +201,7 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         let Some(attached) = request.rocket().state::<Attached<T>>() else { return };
         let cached = Cached::<T>::of(request);
+        cached.run_test_step(request).await;
         cached.responded.store(true, Ordering::SeqCst);
         let renews = attached.renews() && !cookie::is_subresource(request) && !cookie::is_cacheable(response);
         if cached.loaded().is_none() && !(renews && attached.renews_unread(request, response.status())) {
@@ -276,7 +306,7 @@ impl<T: SessionData> SessionFairing<T> {
         let figment = rocket.figment();
         let by_url = matches!(self.source, Source::Url);
         let settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
-        refuse_anonymous_expiry::<T>(&settings)?;
+        refuse_without_identity::<T>(&settings)?;
         let registry = rocket.state::<Registry>().ok_or_else(|| {
             Error::new(ErrorKind::Config, "internal error: Rocket does not manage the registry of session types")
         })?;
@@ -284,11 +314,16 @@ impl<T: SessionData> SessionFairing<T> {
         registry.refuse_clashes(&entry)?;
         let rules = self.rules(&settings);
         let (engine, sweep) = match &settings.seal {
-            Some(seal) => (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None),
+            Some(seal) => {
+                self.refuse_events()?;
+                (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None)
+            }
             None => {
-                let (store, sweep) = self.store_of(registry, &settings, &mut entry).await?;
-                warn_without_index::<T>(&*store);
-                (Engine::Store(StoreEngine::new(rules, store, settings.store.timeout)), sweep)
+                let isolated = rocket.state::<Isolated>().is_some();
+                let (store, sweep) = self.store_of(registry, &settings, isolated, &mut entry).await?;
+                check_index::<T>(&*store, &settings)?;
+                let events = Events::new(self.on_event.clone());
+                (Engine::Store(StoreEngine::new(rules, store, events, settings.store.timeout)), sweep)
             }
         };
         log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
@@ -305,7 +340,18 @@ impl<T: SessionData> SessionFairing<T> {
             policy: settings.policy,
             format: settings.format,
             max_size: settings.max_size,
+            limit: settings.limit,
+            poll_interval: settings.poll_interval,
         }
+    }
+
+    /// Refuses `on_event` for sealed cookies, where it would never be called.
+    fn refuse_events(&self) -> Result<()> {
+        if self.on_event.is_none() {
+            return Ok(());
+        }
+        let context = "`on_event` is never called for sealed cookies: remove it, or set another `store`";
+        Err(Error::new(ErrorKind::Config, context))
     }
 
     /// Opens the store, and records it in `entry` for other session types.
@@ -313,9 +359,13 @@ impl<T: SessionData> SessionFairing<T> {
         &self,
         registry: &Registry,
         settings: &Settings,
+        isolated: bool,
         entry: &mut Entry,
     ) -> Result<(Arc<dyn Store>, Option<Sweep>)> {
         let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
+        if isolated {
+            return Ok((Arc::new(MemoryStore::new(options.capacity, options.clock)), None));
+        }
         let (store, swept) = self.open(registry, &options).await?;
         entry.opened = matches!(self.source, Source::Url).then(|| (options, store.clone()));
         entry.swept = swept || settings.sweep_interval.is_some();
@@ -352,28 +402,44 @@ impl<T: SessionData> SessionFairing<T> {
     }
 }
 
-/// Refuses `anonymous_expiry` for a session type without an identity, where it has no effect.
-fn refuse_anonymous_expiry<T: SessionData>(settings: &Settings) -> Result<()> {
-    if settings.policy.anonymous_lifetime == settings.policy.lifetime || T::schema().identity().is_some() {
+/// Refuses settings for a session type without an identity, where they have no effect.
+fn refuse_without_identity<T: SessionData>(settings: &Settings) -> Result<()> {
+    if T::schema().identity().is_some() {
         return Ok(());
     }
     let (table, name) = (T::CONFIG, T::NAME);
-    let context = format!(
-        "`{table}.anonymous_expiry` has no effect on session type `{name}`, which has no identity: set `expiry` instead"
-    );
+    let (key, fix) = if settings.policy.anonymous_lifetime != settings.policy.lifetime {
+        ("anonymous_expiry", "set `expiry` instead")
+    } else if settings.limit.is_some() {
+        ("max_sessions", "mark the field that has the user's id with `#[session(identity)]`")
+    } else {
+        return Ok(());
+    };
+    let context = format!("`{table}.{key}` has no effect on session type `{name}`, which has no identity: {fix}");
     Err(Error::new(ErrorKind::Config, context))
 }
 
 /// Warns at launch if the store can neither list nor revoke the sessions of a user.
-fn warn_without_index<T: SessionData>(store: &dyn Store) {
-    if T::schema().identity().is_some() && !store.has_identity_index() {
-        log::warn!(
-            target: "session_rocket",
-            "session type `{}` has an identity, but this store keeps no index of identities: all sessions of a user \
-             can be neither listed nor revoked",
-            T::NAME,
-        );
+///
+/// # Errors
+/// [`ErrorKind::Config`] if `max_sessions` needs the list.
+fn check_index<T: SessionData>(store: &dyn Store, settings: &Settings) -> Result<()> {
+    if T::schema().identity().is_none() || store.has_identity_index() {
+        return Ok(());
     }
+    let (table, name) = (T::CONFIG, T::NAME);
+    if settings.limit.is_some() {
+        let context = format!(
+            "`{table}.max_sessions` needs a store that lists the sessions of a user: remove it, or set another `store`"
+        );
+        return Err(Error::new(ErrorKind::Config, context));
+    }
+    log::warn!(
+        target: "session_rocket",
+        "session type `{name}` has an identity, but this store keeps no index of identities: `Sessions<{name}>` can \
+         neither list nor end the sessions of a user",
+    );
+    Ok(())
 }
 
 /// Creates the engine for sealed cookies, and warns if its key is random.

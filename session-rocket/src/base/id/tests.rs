@@ -49,3 +49,15 @@ fn a_digest_belongs_to_one_id_and_one_purpose() {
     assert_ne!(one.digest("csrf"), other.digest("csrf"));
     assert_ne!(one.digest("csrf"), one.digest("other"));
 }
+
+#[test]
+fn a_handle_parses_from_its_text_and_nothing_else_does() {
+    let handle = Key::from_bytes([7; 32]).handle();
+    let text = handle.to_string();
+    assert_eq!(text.parse(), Ok(handle));
+    assert_eq!(serde_json::to_string(&handle).unwrap(), format!("\"{text}\""));
+    // The last character encodes two bits and four zero bits, and 'B' sets one of the zero bits.
+    for bad in ["", &text[1..], &format!("{text}A"), &format!("{text}=="), &format!("{}B", &text[..21]), "é"] {
+        assert_eq!(bad.parse::<SessionHandle>(), Err(InvalidHandle), "{bad:?}");
+    }
+}

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::super::records::Records;
 use super::*;
+use crate::commit::Events;
 use crate::session::SessionData;
 use crate::state::{CommitScope, State};
 use crate::store::Lookup;
@@ -18,7 +19,8 @@ async fn a_commit_that_waited_too_long_for_its_turn_is_not_saved_by_the_next() {
     COUNT.set(&state, 1);
     let pending = state.take(CommitScope::Everything).unwrap();
 
-    let records = Records::new(rules, Arc::new(MemoryStore::new(1, clock())), Duration::from_millis(1));
+    let records =
+        Records::new(rules, Arc::new(MemoryStore::new(1, clock())), Events::default(), Duration::from_millis(1));
     let (groups, calls) = (Groups::default(), Calls::new(&records));
     let other = groups.enter(key);
     let turn = other.group.turn.lock().await;
@@ -36,7 +38,8 @@ async fn a_commit_that_waited_too_long_for_its_turn_is_not_saved_by_the_next() {
 
 #[tokio::test]
 async fn a_retire_that_leaves_no_time_for_its_fence_is_not_sent() {
-    let records = Records::new(rules(clock(), policy(), 1000), Arc::new(MemoryStore::new(1, clock())), DAY);
+    let records =
+        Records::new(rules(clock(), policy(), 1000), Arc::new(MemoryStore::new(1, clock())), Events::default(), DAY);
     let (key, values) = (Key::from_bytes([1; 32]), Values::empty(Visitor::schema()));
     let (record, live) = records.record(key, None, &values, None).unwrap();
     records.store().create(&key, &record).await.unwrap();

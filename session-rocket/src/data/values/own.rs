@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use super::Values;
 use crate::base::expiry::{Expiry, StoredExpiry};
+use crate::data::auth::AuthMac;
 use crate::data::codec::Raw;
 use crate::data::csrf::CsrfSecret;
 
-pub(super) const EXPIRY: &str = "_expiry";
-pub(super) const MAX_LIFETIME: &str = "_max_lifetime";
-pub(super) const CSRF: &str = "_csrf";
+const EXPIRY: &str = "_expiry";
+const MAX_LIFETIME: &str = "_max_lifetime";
+const CSRF: &str = "_csrf";
+const AUTH: &str = "_auth";
 const TEST_COOKIE: &str = "_test_cookie";
 
 /// The maximum size of these fields together, in bytes.
-pub(super) const AT_MOST: usize = 256;
+pub(super) const AT_MOST: usize = 320;
 
 /// The fields of the library.
 #[derive(Clone, Default, PartialEq)]
@@ -21,6 +24,7 @@ pub(super) struct Own {
     pub max_lifetime: Option<Duration>,
     pub test_cookie: bool,
     pub csrf: Option<CsrfSecret>,
+    pub auth: Option<AuthMac>,
 }
 
 impl Own {
@@ -45,6 +49,10 @@ impl Own {
                 Some(secret) => self.csrf = Some(secret),
                 None => return false,
             },
+            AUTH => match raw.decode::<String>().and_then(|text| AuthMac::from_text(&text)) {
+                Some(auth) => self.auth = Some(auth),
+                None => return false,
+            },
             _ => return false,
         }
         true
@@ -67,6 +75,52 @@ impl Own {
         if let Some(secret) = self.csrf {
             put(CSRF, Raw::encode(&secret.to_text()));
         }
+        if let Some(auth) = self.auth {
+            put(AUTH, Raw::encode(&auth.to_text()));
+        }
         fields
+    }
+}
+
+impl Values {
+    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
+        self.forget_unread(EXPIRY);
+        self.own.expiry = expiry;
+    }
+
+    pub(crate) fn set_max_lifetime(&mut self, limit: Option<Duration>) {
+        self.forget_unread(MAX_LIFETIME);
+        self.own.max_lifetime = limit;
+    }
+
+    pub(crate) fn test_cookie(&self) -> bool {
+        self.own.test_cookie
+    }
+
+    pub(crate) fn set_test_cookie(&mut self, set: bool) {
+        self.own.test_cookie = set;
+    }
+
+    pub(crate) fn csrf(&self) -> Option<CsrfSecret> {
+        self.own.csrf
+    }
+
+    pub(crate) fn set_csrf(&mut self, secret: Option<CsrfSecret>) {
+        self.forget_unread(CSRF);
+        self.own.csrf = secret;
+    }
+
+    pub(crate) fn auth(&self) -> Option<AuthMac> {
+        self.own.auth
+    }
+
+    pub(crate) fn set_auth(&mut self, auth: Option<AuthMac>) {
+        self.forget_unread(AUTH);
+        self.own.auth = auth;
+    }
+
+    /// Removes a field of the library that another release wrote and that this release cannot read.
+    fn forget_unread(&mut self, name: &str) {
+        self.rest.retain(|(other, _)| other != name);
     }
 }

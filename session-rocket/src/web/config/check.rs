@@ -65,6 +65,8 @@ impl Problems {
         );
         // The TTL is limited, because the cache serves an old session for this long if a process that changes the
         // session cannot reach the cache.
+        let is_interval = (SECOND / 10..=HOUR).contains(&config.poll_interval);
+        self.add_if(!is_interval, "poll_interval", "must lie between 100 milliseconds and 1 hour");
         let is_ttl = (SECOND..=HOUR).contains(&cache_ttl);
         self.add_if(!is_ttl, "cache_ttl", "must lie between 1 second and 1 hour");
         let prefix = &config.key_prefix;
@@ -80,6 +82,7 @@ impl Problems {
             ("timeout", timeout.is_zero()),
             ("max_size", config.max_size == 0),
             ("max_connections", config.max_connections == Some(0)),
+            ("max_sessions", config.max_sessions == Some(0)),
             ("capacity", config.capacity == 0),
         ];
         for (key, is_zero) in zeros {
@@ -160,6 +163,11 @@ impl Problems {
             config.cache.is_some(),
             "cache",
             "sealed cookies need no cache, because they are not in a store: remove `cache`, or set another `store`",
+        );
+        self.add_if(
+            config.max_sessions.is_some(),
+            "max_sessions",
+            "sessions in sealed cookies cannot be counted: remove `max_sessions`, or set another `store`",
         );
         let has_key = keys.iter().any(|key| key.as_ref().is_none_or(|key| !key.is_zero()));
         self.add_if(

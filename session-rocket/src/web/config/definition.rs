@@ -3,15 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use rocket::data::ByteUnit;
 use rocket::http::SameSite;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::word;
+use super::{encoding, word};
 use crate::base::expiry::Refresh;
+use crate::base::limit::WhenFull;
 use crate::data::codec::Format;
 use crate::store::scheme::{Scheme, is_in_memory};
-use crate::store::{Migrate, Options, mask_url};
+use crate::store::{Migrate, Options};
 
 /// The configuration of one session type.
 ///
@@ -48,7 +48,7 @@ pub struct Config {
     ///
     /// The scheme selects the back-end. `"cookie+signed:"` and `"cookie+encrypted:"` store each session in a
     /// [sealed cookie](crate::guide::sealed_cookies). Django: `SESSION_ENGINE` and `SESSION_FILE_PATH`.
-    #[serde(serialize_with = "masked")]
+    #[serde(serialize_with = "encoding::masked")]
     pub store: String,
 
     /// The name of the session cookie. Default: `"__Host-sessionid"` if `secure` is on, `cookie_path` is `/` and there
@@ -117,6 +117,27 @@ pub struct Config {
     #[serde(with = "word")]
     pub max_lifetime: Option<Duration>,
 
+    /// The maximum number of sessions of one user. Default: `None` (`"off"` in `Rocket.toml`), which means no limit.
+    ///
+    /// A login that exceeds it does what `when_full` says. The limit is exact, also for concurrent logins in several
+    /// processes. It requires a session type with an identity, and a store that lists the sessions of a user. Django
+    /// has no such setting.
+    #[serde(with = "word")]
+    pub max_sessions: Option<u32>,
+
+    /// What a login does if the user already has `max_sessions` sessions. Default: [`WhenFull::EndOldest`].
+    ///
+    /// In `Rocket.toml`: `"end oldest"` or `"refuse login"`. Django has no such setting.
+    #[serde(with = "word")]
+    pub when_full: WhenFull,
+
+    /// How often [`Session::ended`](crate::Session::ended) asks the store whether another process ended the session.
+    /// Default: 2 seconds.
+    ///
+    /// It must be between 100 milliseconds and 1 hour. Django has no such setting.
+    #[serde(with = "word")]
+    pub poll_interval: Duration,
+
     /// Which requests renew a session that they do not change. Default: [`Refresh::OnSave`].
     ///
     /// In `Rocket.toml`: `"on save"`, `"always"`, or a share of the lifetime between 0 and 1. Requests for parts of a
@@ -149,7 +170,11 @@ pub struct Config {
     ///
     /// A request that reads a cookie sealed with a former key seals it again with the first key. The
     /// [guide](crate::guide::sealed_cookies) describes which changes this can undo.
-    #[serde(deserialize_with = "keys", serialize_with = "hidden", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "encoding::keys",
+        serialize_with = "encoding::hidden",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub secret_keys: Vec<String>,
 
     /// The session table in a SQL database. Default: `"rocket_session"`.
@@ -187,7 +212,7 @@ pub struct Config {
     ///
     /// A larger session is not saved, and the response is 422. The limit of a sealed cookie is lower: the whole
     /// `Set-Cookie` line, with the compressed session, has at most 4,096 bytes. Django has no such setting.
-    #[serde(deserialize_with = "bytes")]
+    #[serde(deserialize_with = "encoding::bytes")]
     pub max_size: u64,
 
     /// The maximum number of sessions in the memory store. Default: 100,000.
@@ -200,7 +225,7 @@ pub struct Config {
     /// Every change is written to the store first. [`store::cached`](crate::store::cached) describes when a cache can
     /// return an old session. If the cache is down at launch, the launch logs a warning and continues, and the site
     /// uses the cache once it is reachable. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
-    #[serde(serialize_with = "masked_option")]
+    #[serde(serialize_with = "encoding::masked_option")]
     pub cache: Option<String>,
 
     /// The maximum age of a cache entry. Default: 60 seconds.
@@ -232,6 +257,9 @@ impl Default for Config {
             anonymous_expiry: None,
             expire_at_browser_close: false,
             max_lifetime: None,
+            max_sessions: None,
+            when_full: WhenFull::EndOldest,
+            poll_interval: Duration::from_secs(2),
             refresh: Refresh::OnSave,
             format: Format::Json,
             secret_keys: Vec::new(),
@@ -276,6 +304,9 @@ setters! {
     anonymous_expiry(duration: Duration) = Some(duration);
     expire_at_browser_close(on: bool) = on;
     max_lifetime(duration: Duration) = Some(duration);
+    max_sessions(number: u32) = Some(number);
+    when_full(when_full: WhenFull) = when_full;
+    poll_interval(interval: Duration) = interval;
     refresh(refresh: Refresh) = refresh;
     format(format: Format) = format;
     secret_keys(keys: impl IntoIterator<Item = impl Into<String>>) = keys.into_iter().map(Into::into).collect();
@@ -339,36 +370,4 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Config {}", serde_json::to_string(self).map_err(|_| fmt::Error)?)
     }
-}
-
-fn masked<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&mask_url(url))
-}
-
-#[expect(clippy::ref_option, reason = "serde calls the function with this type")]
-fn masked_option<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    url.as_deref().map(mask_url).serialize(serializer)
-}
-
-/// Writes `***` for each key.
-fn hidden<S: Serializer>(keys: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(keys.iter().map(|_| "***"))
-}
-
-/// Reads a list of keys, or one key. The error does not show the invalid value, which may be a secret.
-fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a list of keys, each of them a string")]
-    enum Keys {
-        One(String),
-        Many(Vec<String>),
-    }
-    Ok(match Keys::deserialize(deserializer)? {
-        Keys::One(key) => vec![key],
-        Keys::Many(keys) => keys,
-    })
-}
-
-fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    ByteUnit::deserialize(deserializer).map(ByteUnit::as_u64)
 }

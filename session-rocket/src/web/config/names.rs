@@ -3,7 +3,7 @@
 use crate::base::hint::nearest;
 
 /// Names that other frameworks use, with the corresponding key. Django's names are listed without `SESSION_`.
-const OTHER_NAMES: [(&str, &str); 20] = [
+const OTHER_NAMES: [(&str, &str); 22] = [
     ("ENGINE", "store"),
     ("FILE_PATH", "store"),
     ("COOKIE_NAME", "cookie_name"),
@@ -24,6 +24,9 @@ const OTHER_NAMES: [(&str, &str); 20] = [
     ("IDLE_TIMEOUT", "expiry"),
     ("ABSOLUTE_TIMEOUT", "max_lifetime"),
     ("LIFETIME", "expiry"),
+    // Spring Security.
+    ("MAXIMUM_SESSIONS", "max_sessions"),
+    ("MAX_SESSIONS_PREVENTS_LOGIN", "when_full"),
 ];
 
 /// Returns the key that `name` probably means.

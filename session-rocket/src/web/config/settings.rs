@@ -12,6 +12,7 @@ use super::seal::SealSettings;
 use super::word::{self, Text};
 use crate::base::error::Result;
 use crate::base::expiry::{Policy, Refresh};
+use crate::base::limit::SessionLimit;
 use crate::data::codec::Format;
 use crate::store::scheme::Scheme;
 use crate::store::{self, mask_url};
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub sweep_interval: Option<Duration>,
     /// The maximum size of an encoded session, in bytes.
     pub max_size: usize,
+    pub limit: Option<SessionLimit>,
+    pub poll_interval: Duration,
 }
 
 /// Reads the configuration of `table`. Rocket's `figment` overrides `code`. `by_url` says whether the setting `store`
@@ -57,6 +60,11 @@ impl Settings {
             },
             sweep_interval: config.sweep_interval,
             max_size: usize::try_from(config.max_size).unwrap_or(usize::MAX),
+            limit: config.max_sessions.map(|max| SessionLimit {
+                max: usize::try_from(max).unwrap_or(usize::MAX),
+                when_full: config.when_full,
+            }),
+            poll_interval: config.poll_interval,
             cookie: CookieSettings {
                 name: config.cookie_name.unwrap_or_default(),
                 path: config.cookie_path,
@@ -81,6 +89,10 @@ impl fmt::Display for Settings {
         }
         if let Some(limit) = self.policy.max_lifetime {
             write!(f, ", and {} after its creation or login", Text(limit))?;
+        }
+        if let Some(SessionLimit { max, when_full }) = self.limit {
+            let when_full = word::of(&when_full).unwrap_or_default();
+            write!(f, "; at most {max} for each user, when full {when_full}")?;
         }
         match self.policy.refresh {
             Refresh::OnSave => f.write_str("; renewed on save")?,

@@ -18,7 +18,7 @@ use crate::commit::sealed::{Kind, SecretKey};
 use crate::store::{Migrate, mask_url};
 
 /// Every key of the configuration.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 27] = [
     "store",
     "cookie_name",
     "cookie_path",
@@ -30,6 +30,9 @@ const KEYS: [&str; 24] = [
     "anonymous_expiry",
     "expire_at_browser_close",
     "max_lifetime",
+    "max_sessions",
+    "when_full",
+    "poll_interval",
     "refresh",
     "format",
     "secret_keys",

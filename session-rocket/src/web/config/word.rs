@@ -10,6 +10,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::base::expiry::Refresh;
+use crate::base::limit::WhenFull;
 use crate::data::codec::Format;
 use crate::store::Migrate;
 
@@ -107,6 +108,26 @@ impl Word for Option<Duration> {
     fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
         self.unwrap_or_default().write(serializer)
     }
+}
+
+impl Word for Option<u32> {
+    const EXPECTED: &'static str = "a whole number, at most 4294967295, or \"off\"";
+    const WORDS: &'static [(&'static str, Self)] = &[("off", None)];
+
+    fn read(given: &Value) -> Option<Self> {
+        let Value::Num(_, number) = given else { return None };
+        u32::try_from(number.to_u128_lossy()?).ok().map(Some)
+    }
+
+    fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.unwrap_or_default())
+    }
+}
+
+impl Word for WhenFull {
+    const EXPECTED: &'static str = "\"end oldest\" or \"refuse login\"";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("end oldest", WhenFull::EndOldest), ("refuse login", WhenFull::RefuseLogin)];
 }
 
 impl Word for Refresh {

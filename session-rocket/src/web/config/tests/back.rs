@@ -17,6 +17,9 @@ const EVERY_KEY: &str = r#"
     anonymous_expiry = "1 day"
     expire_at_browser_close = true
     max_lifetime = "30 days"
+    max_sessions = 3
+    when_full = "refuse login"
+    poll_interval = "5 s"
     refresh = 0.25
     format = "json"
     secret_keys = ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="]
@@ -73,6 +76,9 @@ fn every_key_is_shown_and_no_secret() {
             "anonymous_expiry": "1 day",
             "expire_at_browser_close": true,
             "max_lifetime": "30 days",
+            "max_sessions": 3,
+            "when_full": "refuse login",
+            "poll_interval": "5s",
             "refresh": 0.25,
             "format": "json",
             "secret_keys": ["***"],

@@ -1,0 +1,76 @@
+//! Events in the life of a session, for audit logs and metrics.
+
+use std::fmt;
+
+use crate::base::clock::Timestamp;
+use crate::base::id::SessionHandle;
+
+/// An event in the life of a session. The store has confirmed it.
+///
+/// [`SessionFairing::on_event`](crate::SessionFairing::on_event) receives events. `Debug` hides the identity.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// The public name of the session.
+    pub handle: SessionHandle,
+    /// The user of the session as a string, or `None` if nobody is logged in.
+    pub identity: Option<String>,
+    /// When this process noticed the confirmation of the store.
+    pub at: Timestamp,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("kind", &self.kind)
+            .field("handle", &self.handle)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happened to a session.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A visitor who is not logged in got a session.
+    Started,
+    /// A user logged in, or authenticated again.
+    LoggedIn {
+        /// The former name of the session, because a login gives a session a new id. `None` if the visitor had no
+        /// session.
+        from: Option<SessionHandle>,
+    },
+    /// The session got a new id and kept its data.
+    Rotated {
+        /// The former name of the session.
+        from: SessionHandle,
+    },
+    /// This process ended the session.
+    Ended {
+        /// Why the session ended.
+        reason: EndReason,
+    },
+}
+
+/// Why a session ended.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum EndReason {
+    /// The user logged out, or another user logged in on the session.
+    #[default]
+    Logout,
+    /// [`Sessions`](crate::Sessions) ended the session.
+    Revoked,
+    /// A newer session of the user replaced it, because of [`max_sessions`](field@crate::Config::max_sessions).
+    Replaced,
+    /// [`CurrentUser`](crate::CurrentUser) found no account for the session.
+    UserGone,
+    /// [`LoadUser::auth_hash`](crate::LoadUser::auth_hash) changed after the login, for example with the password.
+    AuthHashChanged,
+}
+
+/// The function that receives the events of one session type.
+pub(crate) type OnEvent = dyn Fn(&Event) + Send + Sync;

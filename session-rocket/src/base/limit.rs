@@ -1,0 +1,20 @@
+//! The maximum number of sessions of one user.
+
+/// What a login does if the user already has [`max_sessions`](field@crate::Config::max_sessions) sessions.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// The login ends the sessions whose login is longest ago. In `Rocket.toml`: `"end oldest"`.
+    #[default]
+    EndOldest,
+    /// The login fails with [`ErrorKind::TooManySessions`](crate::ErrorKind::TooManySessions). In `Rocket.toml`:
+    /// `"refuse login"`.
+    RefuseLogin,
+}
+
+/// The maximum number of sessions of one user, and what a login does that exceeds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionLimit {
+    pub max: usize,
+    pub when_full: WhenFull,
+}

@@ -1,0 +1,71 @@
+//! The receivers of events: the application's function, and the tasks of this process that wait for an end.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashlink::DefaultHashBuilder;
+use tokio::sync::Notify;
+
+use crate::base::event::{Event, OnEvent};
+use crate::base::id::Key;
+
+/// The receivers of the events of one session type.
+#[derive(Default)]
+pub(crate) struct Events {
+    on_event: Option<Arc<OnEvent>>,
+    /// The sessions whose end a task of this process waits for, with the number of tasks.
+    awaited: Mutex<HashMap<Key, (usize, Arc<Notify>), DefaultHashBuilder>>,
+}
+
+impl Events {
+    pub(crate) fn new(on_event: Option<Arc<OnEvent>>) -> Self {
+        Self { on_event, awaited: Mutex::default() }
+    }
+
+    /// Registers a task that waits until the session leaves `key`.
+    pub(super) fn wait_for(&self, key: Key) -> Awaited<'_> {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tasks, changed) = awaited.entry(key).or_default();
+        *tasks += 1;
+        Awaited { events: self, key, changed: changed.clone() }
+    }
+
+    /// Passes an event to the application's function. `event` is called only if there is one.
+    pub(super) fn send(&self, event: impl FnOnce() -> Event, type_name: &str) {
+        let Some(on_event) = &self.on_event else { return };
+        let event = event();
+        // The session is saved, so a panic of the application's code must not fail the request.
+        if catch_unwind(AssertUnwindSafe(|| on_event(&event))).is_err() {
+            log::error!(target: "session_rocket", "the `on_event` function of session type `{type_name}` panicked");
+        }
+    }
+
+    /// Wakes the tasks that wait for the session at `key`.
+    pub(super) fn wake(&self, key: &Key) {
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, changed)) = awaited.get(key) {
+            changed.notify_waiters();
+        }
+    }
+}
+
+/// The registration of a task that waits for the end of a session. Dropping it removes the registration.
+pub(super) struct Awaited<'e> {
+    events: &'e Events,
+    key: Key,
+    pub(super) changed: Arc<Notify>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let mut awaited = self.events.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = awaited.entry(self.key) {
+            entry.get_mut().0 -= 1;
+            if entry.get().0 == 0 {
+                entry.remove();
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Keeps the number of sessions of one user within `max_sessions`.
+
+use super::records::Stored;
+use super::uncertain::Calls;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::event::EndReason;
+use crate::base::id::Key;
+use crate::base::limit::WhenFull;
+
+/// How often a login looks again while other logins that started later withdraw.
+const MAX_LOOKS: u32 = 12;
+
+/// Ends the user's oldest sessions, or refuses the new one, if the user has more sessions than `max_sessions`.
+///
+/// The record of the new session is stored, and no browser knows its id yet. So of all sessions whose login was
+/// confirmed, the login that listed them last saw all others, and left at most `max_sessions`. The session at `leaves`
+/// does not count, because the new session replaces it.
+///
+/// # Errors
+/// [`ErrorKind::TooManySessions`] if the login is refused, or if the store fails. The caller then removes the record.
+pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, leaves: Option<&Key>) -> Result<()> {
+    let rules = &calls.records.rules;
+    let Some(limit) = rules.limit else { return Ok(()) };
+    let Some(identity) = rules.identity(&new.values)? else { return Ok(()) };
+    let mut looks = 0;
+    loop {
+        let mut listed = calls.list(&identity).await?;
+        listed.retain(|(key, _)| Some(key) != leaves);
+        if listed.len() <= limit.max {
+            return Ok(());
+        }
+        // The same order for all logins, so that two concurrent ones do not end each other, or both withdraw.
+        listed.sort_by_key(|(key, record)| (record.created_at, *key));
+        match limit.when_full {
+            WhenFull::EndOldest => {
+                let surplus = listed.len() - limit.max;
+                for (key, _) in listed.into_iter().take(surplus) {
+                    calls.revoke(key, &identity, EndReason::Replaced).await?;
+                }
+                return Ok(());
+            }
+            WhenFull::RefuseLogin => {
+                let is_surplus = listed[limit.max..].iter().any(|(key, _)| *key == new.live.key);
+                if is_surplus || looks == MAX_LOOKS {
+                    let context =
+                        format!("the user already has {} sessions, and `when_full` is \"refuse login\"", limit.max);
+                    return Err(Error::new(ErrorKind::TooManySessions, context));
+                }
+            }
+        }
+        calls.pause(&mut looks).await?;
+    }
+}

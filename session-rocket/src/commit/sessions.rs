@@ -1,0 +1,110 @@
+//! What the application asks about the sessions of a user, and waiting for the end of a session.
+
+use std::future::pending;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::future::select;
+
+use super::engine::{Engine, StoreEngine};
+use super::uncertain::Calls;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::event::EndReason;
+use crate::base::id::{Key, SessionHandle};
+use crate::data::values::Values;
+use crate::state::{Carrier, Committed, Live};
+
+/// A live session of a user.
+pub(crate) struct Listed {
+    pub live: Live,
+    pub values: Values,
+    pub last_saved: Timestamp,
+}
+
+impl Engine {
+    fn in_store(&self) -> Result<&StoreEngine> {
+        match self {
+            Self::Store(engine) => Ok(engine),
+            Self::Cookie(_) => {
+                let context = "sessions in sealed cookies can be neither listed nor revoked: set another `store`";
+                Err(Error::new(ErrorKind::Unsupported, context))
+            }
+        }
+    }
+
+    /// Returns the live sessions of a user. The latest login comes first.
+    pub(crate) async fn list(&self, identity: &str) -> Result<Vec<Listed>> {
+        let records = &self.in_store()?.records;
+        let mut sessions = Vec::new();
+        for (key, record) in Calls::new(records).list(identity).await? {
+            let last_saved = record.updated_at;
+            sessions.extend(records.open(key, None, &record, |live, values| Listed { live, values, last_saved })?);
+        }
+        sessions.sort_by_key(|Listed { live, .. }| std::cmp::Reverse((live.created_at, live.key)));
+        Ok(sessions)
+    }
+
+    /// Ends one session of a user. Returns whether this call ended it.
+    pub(crate) async fn revoke(&self, identity: &str, handle: &SessionHandle) -> Result<bool> {
+        let calls = Calls::new(&self.in_store()?.records);
+        let listed = calls.list(identity).await?;
+        match listed.iter().find(|(key, _)| key.handle() == *handle) {
+            Some((key, _)) => calls.revoke(*key, identity, EndReason::Revoked).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Ends all sessions of a user except `kept`. Returns how many it ended.
+    pub(crate) async fn revoke_all(&self, identity: &str, kept: Option<Key>) -> Result<u64> {
+        Calls::new(&self.in_store()?.records).revoke_all(identity, kept).await
+    }
+
+    /// Completes when the session at `live` has ended, or somebody else has logged in on it.
+    ///
+    /// A session in a sealed cookie does not end before it expires, because the server stores nothing.
+    pub(crate) async fn ended(&self, live: Live, base: Values) {
+        match self {
+            Self::Store(engine) => engine.ended(self, live, base).await,
+            Self::Cookie(_) => pending().await,
+        }
+    }
+
+    /// Waits until tasks that wait for the end of a session ask the store again.
+    ///
+    /// All tasks ask at the same time, so that the store can answer them in groups.
+    pub(crate) async fn next_look(&self) {
+        let interval = self.rules().poll_interval;
+        let millis = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
+        let since_last = self.rules().now().as_millis().rem_euclid(millis);
+        let left = Duration::from_millis(u64::try_from(millis - since_last).unwrap_or(0));
+        self.rules().clock.sleep(left).await;
+    }
+}
+
+impl StoreEngine {
+    async fn ended(&self, engine: &Engine, mut live: Live, base: Values) {
+        let mut has_failed = false;
+        loop {
+            let awaited = self.records.events.wait_for(live.key);
+            let mut changed = pin!(awaited.changed.notified());
+            // Before the look, so that an end in between is not missed.
+            changed.as_mut().enable();
+            match Calls::new(&self.records).reload(&live, &base).await {
+                Ok(Some(Committed { carrier: Carrier::Live(moved), .. })) if moved.key != live.key => {
+                    live = moved;
+                    continue;
+                }
+                Ok(Some(_)) => has_failed = false,
+                Ok(None) => return,
+                Err(error) => {
+                    if !std::mem::replace(&mut has_failed, true) {
+                        let error = Chain(&error);
+                        log::warn!(target: "session_rocket", "cannot check whether a session has ended, retrying: {error}");
+                    }
+                }
+            }
+            select(changed, pin!(engine.next_look())).await;
+        }
+    }
+}

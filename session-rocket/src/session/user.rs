@@ -1,0 +1,61 @@
+//! What request guards ask about the user of a session.
+
+use super::{Session, SessionIdentity};
+use crate::base::clock::Timestamp;
+
+use crate::base::event::EndReason;
+use crate::data::auth::AuthMac;
+use crate::state::Carrier;
+
+impl<T: SessionIdentity> Session<T> {
+    /// Returns the id of the logged-in user.
+    pub(crate) fn identity(&self) -> Option<T::Identity> {
+        T::identity_field().get(self.state())
+    }
+
+    /// Returns the id of the logged-in user in the form in which the store keeps it.
+    pub(crate) fn identity_text(&self) -> Option<String> {
+        self.identity().map(|identity| identity.to_string())
+    }
+
+    /// Returns when the user authenticated last: each login starts a new lifetime of the session.
+    pub(crate) fn authenticated_at(&self) -> Timestamp {
+        match self.state().carrier() {
+            Carrier::Live(live) if self.state().keeps_id() => live.created_at,
+            Carrier::Sealed(sealed) if self.state().keeps_id() => sealed.created_at,
+            // The login is not saved yet.
+            _ => self.now(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.core.engine.rules().now()
+    }
+
+    /// Logs a user in, and remembers the auth hash.
+    #[track_caller]
+    pub(crate) fn log_in(&self, identity: T::Identity, auth_hash: Option<&str>) {
+        T::identity_field().set(self.state(), identity);
+        match auth_hash.map(AuthMac::of).transpose() {
+            Ok(Some(auth)) => self.state().set_auth(auth),
+            Ok(None) => {}
+            Err(error) => self.state().fail_response(error),
+        }
+    }
+
+    /// Whether the user logged in with this auth hash.
+    pub(crate) fn has_auth_hash(&self, auth_hash: &str) -> bool {
+        self.values().auth().is_some_and(|auth| auth.verifies(auth_hash))
+    }
+
+    /// Whether the login stored an auth hash.
+    pub(crate) fn has_auth(&self) -> bool {
+        self.values().auth().is_some()
+    }
+
+    /// Ends the session for a reason that its event tells.
+    #[track_caller]
+    pub(crate) fn end(&self, reason: EndReason) {
+        self.state().flush(reason);
+    }
+}

@@ -1,0 +1,173 @@
+//! Helpers for tests of a site.
+
+use std::future::Future;
+
+use rocket::http::{Cookie, CookieJar, Method};
+use rocket::local::{asynchronous, blocking};
+use rocket::{Build, Request, Rocket};
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+use super::attached::{Attached, Cached, Isolated};
+use crate::base::error::Result;
+use crate::session::{Session, SessionData};
+
+/// Makes all session types of a Rocket keep their sessions in the memory of the process, instead of the configured store.
+///
+/// Each session type gets an empty memory store. So a test never reads or changes the sessions of the site, and two tests
+/// do not share sessions. It also applies to stores and pools that are set in code, and no cache is used. Sealed cookies
+/// stay sealed cookies. All other settings apply.
+///
+/// ```
+/// use rocket::local::blocking::Client;
+/// use session_rocket::testing::{self, ClientExt};
+/// use session_rocket::{LoggedIn, Session};
+///
+/// #[derive(Session)]
+/// struct Account {
+///     #[session(identity)]
+///     user_id: Option<i64>,
+///     num_visits: u32,
+/// }
+///
+/// #[rocket::get("/")]
+/// fn home(user: LoggedIn<Account>) -> String {
+///     user.update_num_visits(|visits| *visits += 1);
+///     format!("user {}", user.identity())
+/// }
+///
+/// fn rocket() -> rocket::Rocket<rocket::Build> {
+///     rocket::build().attach(Session::<Account>::fairing()).mount("/", rocket::routes![home])
+/// }
+///
+/// let client = Client::tracked(testing::isolated(rocket())).unwrap();
+/// client.set_session::<Account>(|session| session.set_user_id(7));
+/// assert_eq!(client.get("/").dispatch().into_string().unwrap(), "user 7");
+/// assert_eq!(client.session::<Account>().num_visits, 1);
+/// ```
+#[must_use]
+pub fn isolated(rocket: Rocket<Build>) -> Rocket<Build> {
+    if rocket.state::<Isolated>().is_some() { rocket } else { rocket.manage(Isolated) }
+}
+
+/// Reads and changes the session of a blocking local client.
+///
+/// Each method sends the request `TRACE /`, whose response runs the session's fairing. Sites have no route for it, so it
+/// runs no handler, but other fairings and a catcher for 404.
+pub trait ClientExt {
+    /// Changes the client's session with `op`, and saves it.
+    ///
+    /// Returns the session cookie if the response set it: for a new session, and after a login. A client that tracks
+    /// cookies stores it. For any other client, add it to the requests: `client.get("/").cookie(cookie)`.
+    ///
+    /// # Panics
+    /// If the session cannot be loaded or saved, or its fairing is not attached.
+    fn set_session<T: SessionData>(&self, op: impl FnOnce(&Session<T>) + Send + 'static) -> Option<Cookie<'static>>;
+
+    /// Returns the data of the client's session. Without a session, all fields have their defaults.
+    ///
+    /// The client must track cookies, because otherwise its requests have no session.
+    ///
+    /// # Panics
+    /// If the session cannot be loaded, or its fairing is not attached.
+    fn session<T: SessionData>(&self) -> T;
+}
+
+/// Reads and changes the session of an asynchronous local client, as [`ClientExt`] does for a blocking one.
+pub trait AsyncClientExt {
+    /// As [`ClientExt::set_session`].
+    fn set_session<T: SessionData>(
+        &self,
+        op: impl FnOnce(&Session<T>) + Send + 'static,
+    ) -> impl Future<Output = Option<Cookie<'static>>> + Send;
+
+    /// As [`ClientExt::session`].
+    fn session<T: SessionData>(&self) -> impl Future<Output = T> + Send;
+}
+
+impl ClientExt for blocking::Client {
+    #[track_caller]
+    fn set_session<T: SessionData>(&self, op: impl FnOnce(&Session<T>) + Send + 'static) -> Option<Cookie<'static>> {
+        let request = self.req(Method::Trace, "/");
+        let changed = change::<T>(request.inner(), op);
+        let response = request.dispatch();
+        received::<T, _>(changed);
+        session_cookie::<T>(self.rocket().state(), response.cookies())
+    }
+
+    #[track_caller]
+    fn session<T: SessionData>(&self) -> T {
+        let request = self.req(Method::Trace, "/");
+        let read = read(request.inner());
+        drop(request.dispatch());
+        received::<T, _>(read)
+    }
+}
+
+impl AsyncClientExt for asynchronous::Client {
+    async fn set_session<T: SessionData>(
+        &self,
+        op: impl FnOnce(&Session<T>) + Send + 'static,
+    ) -> Option<Cookie<'static>> {
+        let request = self.req(Method::Trace, "/");
+        let changed = change::<T>(request.inner(), op);
+        let response = request.dispatch().await;
+        received::<T, _>(changed);
+        session_cookie::<T>(self.rocket().state(), response.cookies())
+    }
+
+    async fn session<T: SessionData>(&self) -> T {
+        let request = self.req(Method::Trace, "/");
+        let read = read(request.inner());
+        drop(request.dispatch().await);
+        received::<T, _>(read)
+    }
+}
+
+type Received<R> = oneshot::Receiver<Result<R>>;
+
+/// Lets the fairing change and save the session of `request`.
+fn change<T: SessionData>(request: &Request<'_>, op: impl FnOnce(&Session<T>) + Send + 'static) -> Received<()> {
+    run(request, |session: Session<T>| async move {
+        op(&session);
+        session.save().await
+    })
+}
+
+/// Lets the fairing read the session of `request`.
+fn read<T: SessionData>(request: &Request<'_>) -> Received<T> {
+    run(request, |session: Session<T>| async move { Ok(session.get()) })
+}
+
+/// Lets the fairing run `work` before it saves the session of `request`, in the runtime of the client.
+fn run<T: SessionData, R: Send + 'static, F: Future<Output = Result<R>> + Send>(
+    request: &Request<'_>,
+    work: impl FnOnce(Session<T>) -> F + Send + 'static,
+) -> Received<R> {
+    let (sender, receiver) = oneshot::channel();
+    Cached::<T>::of(request).run_in_response(|session| {
+        Box::pin(async move {
+            let result = match session {
+                Ok(session) => work(session).await,
+                Err(error) => Err(error),
+            };
+            // The receiver is gone if the test panicked.
+            let _ = sender.send(result);
+        })
+    });
+    receiver
+}
+
+#[track_caller]
+fn received<T: SessionData, R>(mut receiver: Received<R>) -> R {
+    match receiver.try_recv() {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => panic!("cannot load or save a session of type `{}`: {error:#}", T::NAME),
+        Err(TryRecvError::Empty | TryRecvError::Closed) => {
+            panic!("the fairing of session type `{}` did not run: is it attached?", T::NAME)
+        }
+    }
+}
+
+fn session_cookie<T: SessionData>(attached: Option<&Attached<T>>, cookies: &CookieJar<'_>) -> Option<Cookie<'static>> {
+    cookies.get(&attached?.cookie.name).cloned()
+}

@@ -1,0 +1,208 @@
+//! The request guard for the account of the logged-in user.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocket::http::Status;
+use rocket::request::{FromRequest, Outcome, Request};
+use rocket::tokio::sync::Mutex;
+use rocket::{Ignite, Rocket, Sentinel};
+
+use super::attached::{Cached, missing_fairing, status};
+use super::login::LoggedIn;
+use crate::base::error::{Chain, Error, ErrorKind, Result};
+use crate::base::event::EndReason;
+use crate::session::{Session, SessionIdentity};
+
+/// The error of [`LoadUser::load`], to which `?` converts every error type.
+pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An account that [`CurrentUser`] loads for the identity of a session.
+///
+/// ```
+/// use rocket::Request;
+/// use session_rocket::{CurrentUser, LoadError, LoadUser, Session};
+///
+/// #[derive(Session)]
+/// struct Account {
+///     #[session(identity)]
+///     user_id: Option<i64>,
+/// }
+///
+/// struct User {
+///     id: i64,
+///     name: String,
+///     password_hash: String,
+/// }
+///
+/// impl LoadUser for User {
+///     type Session = Account;
+///
+///     async fn load(id: &i64, _request: &Request<'_>) -> Result<Option<Self>, LoadError> {
+///         // A site asks its database.
+///         let known = *id == 7;
+///         Ok(known.then(|| Self { id: *id, name: "Ada".into(), password_hash: "$argon2id$…".into() }))
+///     }
+///
+///     fn identity(&self) -> i64 {
+///         self.id
+///     }
+///
+///     fn auth_hash(&self) -> Option<String> {
+///         Some(self.password_hash.clone())
+///     }
+/// }
+///
+/// #[rocket::get("/")]
+/// fn home(user: CurrentUser<User>) -> String {
+///     format!("Hello, {}!", user.name)
+/// }
+/// ```
+pub trait LoadUser: Sized + Send + Sync + 'static {
+    /// The session type that has the user's id.
+    type Session: SessionIdentity;
+
+    /// Loads the account of `identity`, or returns `None` if it no longer exists. That ends the session.
+    ///
+    /// An implementation can be an `async fn`.
+    ///
+    /// # Errors
+    /// If the account cannot be loaded. [`CurrentUser`] then logs the error and fails with 503.
+    fn load(
+        identity: &<Self::Session as SessionIdentity>::Identity,
+        request: &Request<'_>,
+    ) -> impl Future<Output = Result<Option<Self>, LoadError>> + Send;
+
+    /// Returns the id of the user, the identity of the user's sessions.
+    fn identity(&self) -> <Self::Session as SessionIdentity>::Identity;
+
+    /// Returns a text that changes if all earlier logins become invalid: usually the hash of the password.
+    ///
+    /// The session stores only a salted MAC of it. If the text changes, [`CurrentUser`] ends each session whose login
+    /// was before the change. After a change of the password, call [`log_in`](Self::log_in) again to keep the current
+    /// session. Django: `get_session_auth_hash`.
+    ///
+    /// _Default:_ `None`, so that logins stay valid. If it returns a text, log users in with `log_in`: a session whose
+    /// identity was only set has no MAC, so `CurrentUser` ends it.
+    fn auth_hash(&self) -> Option<String> {
+        None
+    }
+
+    /// Logs the user in: sets the identity of `session`, and remembers the [`auth_hash`](Self::auth_hash).
+    ///
+    /// The session gets a new id, and keeps data that was stored while nobody, or the same user, was logged in. Call it
+    /// also when the user confirms or changes the password.
+    #[track_caller]
+    fn log_in(&self, session: &Session<Self::Session>) {
+        session.log_in(self.identity(), self.auth_hash().as_deref());
+    }
+}
+
+/// The account of the logged-in user, with the user's session.
+///
+/// As a request guard, it forwards with 401 if nobody is logged in, and fails with 503 if the store or the account
+/// cannot be read. It ends the session, and forwards with 401, if the account no longer exists or its
+/// [`auth_hash`](LoadUser::auth_hash) changed. It loads the account once per request. It dereferences to the account.
+/// [`LoadUser`] has an example.
+pub struct CurrentUser<U: LoadUser> {
+    user: Arc<U>,
+    session: LoggedIn<U::Session>,
+}
+
+impl<U: LoadUser> CurrentUser<U> {
+    /// Returns the session of the user.
+    pub fn session(&self) -> &LoggedIn<U::Session> {
+        &self.session
+    }
+}
+
+impl<U: LoadUser> Deref for CurrentUser<U> {
+    type Target = U;
+
+    fn deref(&self) -> &U {
+        &self.user
+    }
+}
+
+/// Shows the session only, because the account is personal data.
+impl<U: LoadUser> fmt::Debug for CurrentUser<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CurrentUser").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// The account that a request has loaded, with the identity that it belongs to.
+struct Loaded<U>(Mutex<Option<(String, Arc<U>)>>);
+
+#[rocket::async_trait]
+impl<'r, U: LoadUser> FromRequest<'r> for CurrentUser<U> {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        let session = match Cached::<U::Session>::of(request).session(request).await {
+            Ok(session) => session,
+            Err(error) => return Outcome::Error((status(error), error.clone())),
+        };
+        let Some(session) = LoggedIn::of(session) else { return Outcome::Forward(Status::Unauthorized) };
+        match load::<U>(&session, request).await {
+            Ok(Some(user)) => Outcome::Success(Self { user, session }),
+            Ok(None) => Outcome::Forward(Status::Unauthorized),
+            Err(error) => {
+                log::error!(target: "session_rocket", "{}", Chain(&error));
+                Outcome::Error((status(&error), error))
+            }
+        }
+    }
+}
+
+/// Returns the account of the session's user. Ends the session if it does not belong to the account any more.
+async fn load<U: LoadUser>(session: &LoggedIn<U::Session>, request: &Request<'_>) -> Result<Option<Arc<U>>> {
+    let loaded = request.local_cache(|| Loaded::<U>(Mutex::new(None)));
+    let mut loaded = loaded.0.lock().await;
+    let identity = session.identity().to_string();
+    // A handler may have logged another user in since another guard loaded the account.
+    if let Some((of, user)) = &*loaded
+        && *of == identity
+    {
+        return Ok(Some(user.clone()));
+    }
+    let user = U::load(session.identity(), request).await.map_err(|error| {
+        let context = format!("cannot load the account of `{}`", std::any::type_name::<U>());
+        Error::with_source(ErrorKind::Unavailable, context, error)
+    })?;
+    let Some(user) = user else {
+        session.end(EndReason::UserGone);
+        return Ok(None);
+    };
+    if let Some(auth_hash) = user.auth_hash()
+        && !session.has_auth_hash(&auth_hash)
+    {
+        warn_without_auth_hash::<U>(session);
+        session.end(EndReason::AuthHashChanged);
+        return Ok(None);
+    }
+    let user = Arc::new(user);
+    *loaded = Some((identity, user.clone()));
+    Ok(Some(user))
+}
+
+/// Warns once if a login did not store the auth hash, because that user is logged out at once.
+fn warn_without_auth_hash<U: LoadUser>(session: &Session<U::Session>) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !session.has_auth() && !WARNED.swap(true, Ordering::Relaxed) {
+        log::warn!(
+            target: "session_rocket",
+            "`CurrentUser<{}>` ended a session whose login stored no auth hash: log users in with `log_in`",
+            std::any::type_name::<U>(),
+        );
+    }
+}
+
+/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
+impl<U: LoadUser> Sentinel for CurrentUser<U> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        missing_fairing::<U::Session>(rocket)
+    }
+}
