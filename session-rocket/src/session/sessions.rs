@@ -25,7 +25,7 @@ use crate::state::{Carrier, Live};
 /// [`ErrorKind::Unsupported`]. The memory store and files search all sessions.
 ///
 /// ```
-/// use rocket::serde::json::Json;
+/// use rocket::http::Status;
 /// use session_rocket::{Error, LoggedIn, Session, SessionHandle, Sessions};
 ///
 /// #[derive(Session)]
@@ -36,9 +36,10 @@ use crate::state::{Carrier, Live};
 /// }
 ///
 /// #[rocket::get("/devices")]
-/// async fn devices(user: LoggedIn<Account>, sessions: Sessions<Account>) -> Result<Json<Vec<String>>, Error> {
+/// async fn devices(user: LoggedIn<Account>, sessions: Sessions<Account>) -> Result<String, Error> {
 ///     let listed = sessions.list(user.identity()).await?;
-///     Ok(Json(listed.into_iter().filter_map(|listing| listing.data.device).collect()))
+///     let lines = listed.iter().map(|listing| format!("{} {:?}\n", listing.handle, listing.data.device));
+///     Ok(lines.collect())
 /// }
 ///
 /// #[rocket::delete("/devices/<handle>")]
@@ -46,9 +47,9 @@ use crate::state::{Carrier, Live};
 ///     user: LoggedIn<Account>,
 ///     sessions: Sessions<Account>,
 ///     handle: SessionHandle,
-/// ) -> Result<(), Error> {
-///     sessions.revoke(user.identity(), &handle).await?;
-///     Ok(())
+/// ) -> Result<Status, Error> {
+///     let ended = sessions.revoke(user.identity(), &handle).await?;
+///     Ok(if ended == 1 { Status::NoContent } else { Status::NotFound })
 /// }
 /// ```
 pub struct Sessions<T> {
