@@ -309,7 +309,7 @@ async fn a_rotation_or_login_that_failed_never_ends_the_session_later() {
     for (faults, logs_in, switches) in [
         (&[Fault::Pass, Fault::Late][..], false, false),
         (&[Fault::Pass, Fault::Late], true, false),
-        (&[Fault::Late], true, true),
+        (&[Fault::Pass, Fault::Late], true, true),
         (&[Fault::Pass, Fault::Late, Fault::Refuse, Fault::LoseAnswer], false, false),
     ] {
         let site = Site::new();
@@ -332,6 +332,28 @@ async fn a_rotation_or_login_that_failed_never_ends_the_session_later() {
         let current = if saved.is_ok() { session.id().unwrap() } else { id };
         let found = site.open(&current).await;
         assert!(!found.is_new(), "{faults:?} {logs_in} {switches}: {saved:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_user_that_cannot_be_saved_leaves_the_former_user_logged_in() {
+    for logs_out in [false, true] {
+        let site = Site::new();
+        let session = open(&site.engine, None).await;
+        USER.set(session.state(), 1);
+        session.save().await.unwrap();
+        let id = session.id().unwrap();
+        let session = site.open(&id).await;
+        if logs_out {
+            USER.delete(session.state());
+        } else {
+            USER.set(session.state(), 2);
+        }
+        // The store confirms nothing any more.
+        site.fail(&[Fault::Refuse; 200], &[]);
+        assert!(session.save().await.is_err());
+        site.fail(&[], &[]);
+        assert_eq!(USER.get(site.open(&id).await.state()), Some(1), "{logs_out}");
     }
 }
 

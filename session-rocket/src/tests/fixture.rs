@@ -13,7 +13,7 @@ use crate::data::codec::Format;
 use crate::data::field::{Defaulted, Field, Optional};
 use crate::data::schema::Schema;
 use crate::session::{CookieUpdate, Core, Session};
-use crate::session::{SessionData, SessionFields};
+use crate::session::{SessionData, SessionFields, SessionIdentity};
 use crate::state::change::{Edit, View};
 use crate::state::{Carrier, CommitScope, State};
 use crate::store::Store;
@@ -76,6 +76,14 @@ impl SessionData for Visitor {
         GREETING.write(edit, self.greeting);
         TAGS.write(edit, self.tags);
         USER.write(edit, self.user);
+    }
+}
+
+impl SessionIdentity for Visitor {
+    type Identity = u32;
+
+    fn identity_field() -> &'static Field<u32, Optional> {
+        &USER
     }
 }
 

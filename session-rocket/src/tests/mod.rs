@@ -3,6 +3,7 @@
 mod between;
 mod faults;
 pub(crate) mod fixture;
+mod limits;
 mod logins;
 mod methods;
 mod model;

@@ -22,7 +22,7 @@ use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
 /// A store that yields to other tasks before and after each call.
-struct Yielding(MemoryStore);
+pub(super) struct Yielding(pub(super) MemoryStore);
 
 async fn yield_around<A>(call: impl Future<Output = A>) -> A {
     future::yield_now().await;
@@ -60,6 +60,14 @@ impl Store for Yielding {
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
         yield_around(self.0.delete_expired(limit)).await
     }
+
+    async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
+        yield_around(self.0.list(scope, identity)).await
+    }
+
+    fn has_identity_index(&self) -> bool {
+        true
+    }
 }
 
 /// A clock whose time does not advance. Timeouts never elapse, and short pauses only yield to other tasks.
@@ -86,7 +94,7 @@ fn processes() -> [Arc<Engine>; 2] {
 }
 
 /// Commits as a request does, in a task that nobody aborts. Returns whether the changes were saved.
-async fn commit(session: &Session<Visitor>) -> Result<bool> {
+pub(super) async fn commit(session: &Session<Visitor>) -> Result<bool> {
     let Some(pending) = session.state().take(CommitScope::Everything) else { return Ok(true) };
     let mut committed: Committed = session.core().engine.commit(pending).await?;
     let failure = committed.failure.take();
