@@ -72,7 +72,7 @@ pub struct Listing<T> {
     pub expires_at: Timestamp,
 }
 
-impl<T: SessionIdentity> Sessions<T> {
+impl<T: SessionData> Sessions<T> {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
         Self { engine, data: PhantomData }
     }
@@ -82,7 +82,10 @@ impl<T: SessionIdentity> Sessions<T> {
     /// # Errors
     /// [`ErrorKind::Unavailable`] or [`Timeout`](ErrorKind::Timeout) if the store cannot be read, and
     /// [`Unsupported`](ErrorKind::Unsupported) if it cannot list sessions. The other methods fail with the same kinds.
-    pub async fn list(&self, identity: &T::Identity) -> Result<Vec<Listing<T>>> {
+    pub async fn list(&self, identity: &T::Identity) -> Result<Vec<Listing<T>>>
+    where
+        T: SessionIdentity,
+    {
         let listed = self.engine.list(&identity.to_string()).await?;
         Ok(listed.into_iter().map(Listing::of).collect())
     }
@@ -92,7 +95,10 @@ impl<T: SessionIdentity> Sessions<T> {
     ///
     /// # Errors
     /// As [`list`](Self::list). After an error, it is unknown whether the session ended.
-    pub async fn revoke(&self, identity: &T::Identity, handle: &SessionHandle) -> Result<u64> {
+    pub async fn revoke(&self, identity: &T::Identity, handle: &SessionHandle) -> Result<u64>
+    where
+        T: SessionIdentity,
+    {
         Ok(u64::from(self.engine.revoke(&identity.to_string(), handle).await?))
     }
 
@@ -102,7 +108,10 @@ impl<T: SessionIdentity> Sessions<T> {
     ///
     /// # Errors
     /// As [`list`](Self::list). After an error, some sessions may have ended.
-    pub async fn revoke_all(&self, identity: &T::Identity) -> Result<u64> {
+    pub async fn revoke_all(&self, identity: &T::Identity) -> Result<u64>
+    where
+        T: SessionIdentity,
+    {
         self.engine.revoke_all(&identity.to_string(), None).await
     }
 
@@ -114,7 +123,10 @@ impl<T: SessionIdentity> Sessions<T> {
     /// # Errors
     /// As [`list`](Self::list), and as [`Session::save`], for example [`ErrorKind::Ended`] if `session` has ended. After
     /// an error, some sessions may have ended.
-    pub async fn revoke_others(&self, session: &Session<T>) -> Result<u64> {
+    pub async fn revoke_others(&self, session: &Session<T>) -> Result<u64>
+    where
+        T: SessionIdentity,
+    {
         session.save().await?;
         match (session.state().carrier(), session.identity_text()) {
             (Carrier::Live(live), Some(identity)) => self.engine.revoke_all(&identity, Some(live.key)).await,
@@ -141,11 +153,10 @@ impl<T: SessionIdentity> Sessions<T> {
     ///     sessions.update(&user_id, |account| account.is_admin = true).await
     /// }
     /// ```
-    pub async fn update(
-        &self,
-        identity: &T::Identity,
-        op: impl FnOnce(&mut T) + Clone + Send + 'static,
-    ) -> Result<u64> {
+    pub async fn update(&self, identity: &T::Identity, op: impl FnOnce(&mut T) + Clone + Send + 'static) -> Result<u64>
+    where
+        T: SessionIdentity,
+    {
         let mut changed = 0;
         for Listed { live, values, .. } in self.engine.list(&identity.to_string()).await? {
             let state = State::new(Carrier::Live(live), values, Vec::new());

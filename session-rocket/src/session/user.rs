@@ -5,17 +5,18 @@ use crate::base::clock::Timestamp;
 
 use crate::base::event::EndReason;
 use crate::data::auth::AuthMac;
+use crate::data::field::Value;
 use crate::state::Carrier;
 
 impl<T: SessionIdentity> Session<T> {
     /// Returns the id of the logged-in user.
-    pub(crate) fn identity(&self) -> Option<T::Identity> {
-        T::identity_field().get(self.state())
+    pub(crate) fn identity(&self) -> Option<Value> {
+        self.state().read(T::identity_field())
     }
 
     /// Returns the id of the logged-in user in the form in which the store keeps it.
     pub(crate) fn identity_text(&self) -> Option<String> {
-        self.identity().map(|identity| identity.to_string())
+        self.identity().map(|identity| T::identity_field().peek(&identity).to_string())
     }
 
     /// Returns when the user authenticated last: each login starts a new lifetime of the session.

@@ -11,7 +11,8 @@ use rocket::{Ignite, Rocket, Sentinel};
 use super::attached::{Cached, missing_fairing, status};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::session::{Session, SessionIdentity};
+use crate::data::field::Value;
+use crate::session::{Session, SessionData, SessionIdentity};
 
 /// The session of a logged-in user.
 ///
@@ -38,9 +39,10 @@ use crate::session::{Session, SessionIdentity};
 ///     "log in first"
 /// }
 /// ```
-pub struct LoggedIn<T: SessionIdentity> {
+pub struct LoggedIn<T: SessionData> {
     session: Session<T>,
-    identity: T::Identity,
+    // Without its type, so that the compiler reports a session type without an identity only once.
+    identity: Value,
     authenticated_at: Timestamp,
 }
 
@@ -53,7 +55,7 @@ impl<T: SessionIdentity> LoggedIn<T> {
 
     /// Returns the id of the user who was logged in when the guard ran.
     pub fn identity(&self) -> &T::Identity {
-        &self.identity
+        T::identity_field().peek(&self.identity)
     }
 
     /// Returns when the user logged in, or authenticated again.
@@ -64,7 +66,7 @@ impl<T: SessionIdentity> LoggedIn<T> {
     }
 }
 
-impl<T: SessionIdentity> Deref for LoggedIn<T> {
+impl<T: SessionData> Deref for LoggedIn<T> {
     type Target = Session<T>;
 
     fn deref(&self) -> &Session<T> {
@@ -73,7 +75,7 @@ impl<T: SessionIdentity> Deref for LoggedIn<T> {
 }
 
 /// Shows the session only, because the identity may be personal data.
-impl<T: SessionIdentity> fmt::Debug for LoggedIn<T> {
+impl<T: SessionData> fmt::Debug for LoggedIn<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("LoggedIn").field(&self.session).finish()
     }
@@ -92,7 +94,7 @@ impl<'r, T: SessionIdentity> FromRequest<'r> for LoggedIn<T> {
 }
 
 /// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
-impl<T: SessionIdentity> Sentinel for LoggedIn<T> {
+impl<T: SessionData> Sentinel for LoggedIn<T> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<T>(rocket)
     }
@@ -127,9 +129,9 @@ impl<T: SessionIdentity> Sentinel for LoggedIn<T> {
 ///     }
 /// }
 /// ```
-pub struct RecentLogin<T: SessionIdentity, const SECONDS: u64>(LoggedIn<T>);
+pub struct RecentLogin<T: SessionData, const SECONDS: u64>(LoggedIn<T>);
 
-impl<T: SessionIdentity, const SECONDS: u64> Deref for RecentLogin<T, SECONDS> {
+impl<T: SessionData, const SECONDS: u64> Deref for RecentLogin<T, SECONDS> {
     type Target = LoggedIn<T>;
 
     fn deref(&self) -> &LoggedIn<T> {
@@ -137,7 +139,7 @@ impl<T: SessionIdentity, const SECONDS: u64> Deref for RecentLogin<T, SECONDS> {
     }
 }
 
-impl<T: SessionIdentity, const SECONDS: u64> fmt::Debug for RecentLogin<T, SECONDS> {
+impl<T: SessionData, const SECONDS: u64> fmt::Debug for RecentLogin<T, SECONDS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RecentLogin").field(&self.0.session).finish()
     }
@@ -194,7 +196,7 @@ impl<'r, T: SessionIdentity, const SECONDS: u64> FromRequest<'r> for RecentLogin
 }
 
 /// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
-impl<T: SessionIdentity, const SECONDS: u64> Sentinel for RecentLogin<T, SECONDS> {
+impl<T: SessionData, const SECONDS: u64> Sentinel for RecentLogin<T, SECONDS> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<T>(rocket)
     }

@@ -9,9 +9,9 @@ use rocket::{Ignite, Phase, Rocket, Sentinel};
 use super::attached::{Attached, missing_fairing, no_fairing, status};
 use crate::base::error::{Error, Result};
 use crate::base::id::{InvalidHandle, SessionHandle};
-use crate::session::{SessionIdentity, Sessions};
+use crate::session::{SessionData, SessionIdentity, Sessions};
 
-impl<T: SessionIdentity> Sessions<T> {
+impl<T: SessionData> Sessions<T> {
     /// Returns the sessions of a launched or ignited Rocket, for tasks that have no request.
     ///
     /// # Errors
@@ -26,7 +26,10 @@ impl<T: SessionIdentity> Sessions<T> {
     ///     Sessions::<Account>::of(rocket)?.revoke_all(&user_id).await
     /// }
     /// ```
-    pub fn of<P: Phase>(rocket: &Rocket<P>) -> Result<Self> {
+    pub fn of<P: Phase>(rocket: &Rocket<P>) -> Result<Self>
+    where
+        T: SessionIdentity,
+    {
         let attached = rocket.state::<Attached<T>>().ok_or_else(no_fairing::<T>)?;
         Ok(Self::new(attached.engine.clone()))
     }
@@ -46,7 +49,7 @@ impl<'r, T: SessionIdentity> FromRequest<'r> for Sessions<T> {
 }
 
 /// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
-impl<T: SessionIdentity> Sentinel for Sessions<T> {
+impl<T: SessionData> Sentinel for Sessions<T> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<T>(rocket)
     }
