@@ -11,7 +11,7 @@ use super::fixture::{COUNT, USER, Visitor, clock, open, policy, rules};
 use super::schedules::{Still, Yielding, commit, explore};
 use crate::WhenFull;
 use crate::base::clock::{Clock, ManualClock};
-use crate::base::error::ErrorKind;
+use crate::base::error::{ErrorKind, Result};
 use crate::base::id::{Key, SessionId};
 use crate::base::limit::SessionLimit;
 use crate::commit::{Engine, Events, Rules, StoreEngine};
@@ -137,25 +137,15 @@ impl Site {
         self.clock.advance(Duration::from_millis(1));
         match step {
             Step::Login { browser, user } => {
-                let session = self.open(browser).await;
-                USER.set(session.state(), user);
-                let saved = session.save().await;
-                if model.log_in(browser, user, number, when_full) {
-                    saved.unwrap();
-                    self.ids[browser] = session.id();
-                } else {
-                    assert_eq!(saved.unwrap_err().kind(), ErrorKind::TooManySessions);
+                let saved = self.log_in(browser, user).await;
+                match model.log_in(browser, user, number, when_full) {
+                    true => saved.unwrap(),
+                    false => assert_eq!(saved.unwrap_err().kind(), ErrorKind::TooManySessions),
                 }
             }
             Step::Visit { browser } | Step::Rotate { browser } => {
                 let Some(expected) = &mut model.0[browser] else { return };
-                let session = self.open(browser).await;
-                COUNT.update(session.state(), |count| *count += 1);
-                if matches!(step, Step::Rotate { .. }) {
-                    session.cycle_id();
-                }
-                session.save().await.unwrap();
-                self.ids[browser] = session.id();
+                self.visit(browser, matches!(step, Step::Rotate { .. })).await;
                 expected.count += 1;
             }
             Step::Logout { browser } => {
@@ -181,6 +171,24 @@ impl Site {
                 theirs.into_iter().for_each(|browser| model.0[browser].as_mut().unwrap().count += 1);
             }
         }
+    }
+
+    async fn log_in(&mut self, browser: usize, user: u32) -> Result<()> {
+        let session = self.open(browser).await;
+        USER.set(session.state(), user);
+        session.save().await?;
+        self.ids[browser] = session.id();
+        Ok(())
+    }
+
+    async fn visit(&mut self, browser: usize, rotates: bool) {
+        let session = self.open(browser).await;
+        COUNT.update(session.state(), |count| *count += 1);
+        if rotates {
+            session.cycle_id();
+        }
+        session.save().await.unwrap();
+        self.ids[browser] = session.id();
     }
 
     async fn revoke(&self, browser: usize, other: usize, model: &mut Model) {
