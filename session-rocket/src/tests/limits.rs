@@ -138,9 +138,10 @@ impl Site {
         match step {
             Step::Login { browser, user } => {
                 let saved = self.log_in(browser, user).await;
-                match model.log_in(browser, user, number, when_full) {
-                    true => saved.unwrap(),
-                    false => assert_eq!(saved.unwrap_err().kind(), ErrorKind::TooManySessions),
+                if model.log_in(browser, user, number, when_full) {
+                    saved.unwrap();
+                } else {
+                    assert_eq!(saved.unwrap_err().kind(), ErrorKind::TooManySessions);
                 }
             }
             Step::Visit { browser } | Step::Rotate { browser } => {
