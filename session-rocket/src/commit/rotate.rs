@@ -34,7 +34,7 @@ async fn create_record(calls: &Calls<'_>, mut values: Values, created_at: Option
             return Ok(Stored { live, values });
         }
     }
-    let context = format!("gave up after {MAX_DRAWS} attempts: every random session id was already taken");
+    let context = format!("gave up after {MAX_DRAWS} attempts: every random session id was already in use");
     Err(Error::new(ErrorKind::Random, context))
 }
 
@@ -143,7 +143,8 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, mut pending: Box<PendingC
             Retire::Retired => return after_end(calls, pending, followed).await,
             // The closure ran on values that are no longer stored, and it was not logged for replay.
             Retire::Conflict(_) if pending.transacts => {
-                let context = "another request changed the session while `transact` was changing its user";
+                let context = "another request changed the session while `transact` was changing its user: let the client \
+                               retry the request";
                 return Err(Error::new(ErrorKind::Timeout, context));
             }
             Retire::Conflict(fresh) => current = records.reread(current.live.key, None, &fresh)?,

@@ -8,7 +8,7 @@ use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 impl Lookup {
-    /// When the key's entry expires, or expired; `None` without an entry.
+    /// When the key's entry expires or has expired. `None` if the key holds no entry.
     #[inline]
     pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         match self {
@@ -18,7 +18,7 @@ impl Lookup {
         }
     }
 
-    /// What the key holds for a caller: an expired entry counts as absent (clause 7).
+    /// Replaces an expired entry with [`Absent`](Self::Absent), because callers must not see it (clause 7).
     #[inline]
     pub(crate) fn live(self, now: Timestamp) -> Self {
         if self.expires_at().is_some_and(|expires_at| expires_at <= now) { Self::Absent } else { self }
@@ -35,10 +35,10 @@ pub(crate) enum Decision<W, R> {
 }
 
 impl<W, R> Decision<W, R> {
-    /// Replaces what is written by `write`'s result.
+    /// Applies `write` to the value of [`Write`](Self::Write), and leaves a reply unchanged.
     pub(crate) fn try_map<V, E>(self, write: impl FnOnce(W) -> Result<V, E>) -> Result<Decision<V, R>, E> {
         match self {
-            Self::Write(replaced) => write(replaced).map(Decision::Write),
+            Self::Write(value) => write(value).map(Decision::Write),
             Self::Reply(reply) => Ok(Decision::Reply(reply)),
         }
     }
@@ -63,7 +63,7 @@ pub(crate) fn update(entry: Lookup, expected: Version, now: Timestamp) -> Decisi
     }
 }
 
-/// Which record's expiry `touch` moves to `later` (clause 4).
+/// Whether `touch` moves the record's expiry to `later` (clause 4). If it does, returns the record to change.
 pub(crate) fn touch(entry: Lookup, expected: Version, later: Timestamp, now: Timestamp) -> Decision<Record, Touch> {
     match entry.live(now) {
         Lookup::Found(record) if record.version != expected => Decision::Reply(Touch::Conflict),

@@ -14,8 +14,8 @@ use crate::base::id::random_bytes;
 
 /// The maximum number of rows in one statement, because other writes may wait until the statement ends.
 const BATCH: u32 = 1000;
-/// The time limit of a batch. Without it, a store that never answers would prevent all later sweeps.
-const BATCH_LIMIT: Duration = Duration::from_secs(60);
+/// The time limit of a batch. Without it, a store that never replies would prevent all later sweeps.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sweeps `store` about every `interval` until `shutdown` is done.
 pub(crate) async fn run(
@@ -36,7 +36,7 @@ pub(crate) async fn run(
 
 /// Removes everything that has expired.
 async fn sweep(store: &dyn Store, clock: &dyn Clock) {
-    let delete = |limit| bounded(clock, BATCH_LIMIT, "the store", store.delete_expired(limit));
+    let delete = |limit| bounded(clock, BATCH_TIMEOUT, "the store", store.delete_expired(limit));
     let (removed, ended) = in_batches(u64::MAX, delete).await;
     match ended {
         Err(error) if error.kind() != ErrorKind::Unsupported => {

@@ -88,7 +88,10 @@ impl<T: SessionData> Cached<T> {
 async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
     let attached = request.rocket().state::<Attached<T>>().ok_or_else(|| {
         let name = T::NAME;
-        Error::new(ErrorKind::NoFairing, format!("attach the fairing: `.attach(Session::<{name}>::fairing())`"))
+        let context = format!(
+            "the fairing of session type `{name}` is not attached: add `.attach(Session::<{name}>::fairing())`"
+        );
+        Error::new(ErrorKind::NoFairing, context)
     })?;
     let engine = &attached.engine;
     let mut cookies = attached.cookie.values(request).peekable();
@@ -118,7 +121,7 @@ pub fn missing_fairing<T: SessionData>(rocket: &Rocket<Ignite>) -> bool {
         let name = T::NAME;
         log::error!(
             target: "session_rocket",
-            "a mounted route uses the session type `{name}`, but its fairing is not attached: \
+            "a mounted route uses the session type `{name}`, but its fairing is not attached: add \
              `.attach(Session::<{name}>::fairing())`",
         );
     }

@@ -244,9 +244,9 @@ fn log_drop<T: SessionData>(error: &Error) {
     } else {
         log::warn!(
             target: "session_rocket",
-            "changes of a session of type `{name}` are not saved: {error}; if such requests need a session, respond with \
-             a page that loads the real one with `<meta http-equiv=\"refresh\">`, or use a separate session type with \
-             `same_site = \"None\"`",
+            "changes of a session of type `{name}` are not saved: {error}; if requests from other sites need the session, \
+             respond with a page that loads the same URL again with `<meta http-equiv=\"refresh\">`, or use a separate \
+             session type with `same_site = \"None\"`",
         );
     }
 }
@@ -369,8 +369,8 @@ fn warn_without_index<T: SessionData>(store: &dyn Store) {
     if T::schema().identity().is_some() && !store.has_identity_index() {
         log::warn!(
             target: "session_rocket",
-            "session type `{}` has an identity, but this store keeps no index of identities: all sessions of a user \
-             can be neither listed nor revoked",
+            "session type `{}` has an identity, but this store cannot list or revoke the sessions of a user: if the site \
+             needs this, use another store",
             T::NAME,
         );
     }
@@ -382,7 +382,7 @@ fn sealing(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> Cookie
         log::warn!(
             target: "session_rocket",
             "session type `{}`: no secret key is set, so its sessions end when this process ends: set `secret_keys`, \
-             or Rocket's `secret_key`, to what `openssl rand -base64 32` prints",
+             or Rocket's `secret_key`, to the output of `openssl rand -base64 32`",
             rules.schema.type_name(),
         );
     }

@@ -32,7 +32,7 @@ impl Own {
             EXPIRY => match raw.decode::<StoredExpiry>() {
                 Some(expiry) => self.expiry = expiry.into(),
                 None => {
-                    log::warn!(target: "session_rocket", "a session's own expiry does not decode; using the configured expiry");
+                    log::warn!(target: "session_rocket", "the expiry that `set_expiry` stored in a session cannot be decoded; using the configured expiry");
                     return false;
                 }
             },

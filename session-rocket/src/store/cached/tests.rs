@@ -13,8 +13,8 @@ use crate::tests::schedules::Still;
 use wire::Wire;
 
 mod cuts;
+mod deferred;
 mod faults;
-mod lazy;
 mod schedules;
 mod wire;
 

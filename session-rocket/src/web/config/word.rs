@@ -71,8 +71,8 @@ impl Word for Option<bool> {
 }
 
 impl Word for SameSite {
-    const EXPECTED: &'static str = "\"Strict\", \"Lax\" or \"None\"; the attribute cannot be left out, because browsers treat \
-                                    a missing one as `Lax` with exceptions: write \"Lax\"";
+    const EXPECTED: &'static str = "\"Strict\", \"Lax\" or \"None\"; the attribute cannot be omitted, because browsers then use \
+                                    a weaker form of \"Lax\": write \"Lax\"";
     const WORDS: &'static [(&'static str, Self)] =
         &[("Strict", SameSite::Strict), ("Lax", SameSite::Lax), ("None", SameSite::None)];
 }

@@ -6,8 +6,8 @@ use super::wire::{Fault, pause};
 use super::{DAY, KEY, START, TIMEOUT, TTL, record, tombstone, world};
 use crate::base::error::ErrorKind;
 use crate::base::id::Key;
-use crate::store::cached::cache::place;
-use crate::store::conformance::errors_are_not_answers;
+use crate::store::cached::cache::cache_key;
+use crate::store::conformance::failures_are_errors;
 use crate::store::record::{Record, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch};
 
@@ -198,7 +198,7 @@ async fn a_cache_that_forgets_all_or_evicts_is_filled_again() {
     let process = world.process();
     for version in 1..5 {
         assert_eq!(process.version().await, version);
-        world.cache.delete(&place(&KEY)).await.unwrap();
+        world.cache.delete(&cache_key(&KEY)).await.unwrap();
         process.update(version, version + 1).await;
     }
     process.load().await;
@@ -227,7 +227,7 @@ async fn errors_of_the_database_are_passed_on() {
         let (world, _) = world();
         let process = world.process();
         process.database.fail(fault);
-        let check = errors_are_not_answers(&process.store);
+        let check = failures_are_errors(&process.store);
         if fault == Fault::Refuse {
             check.await;
         } else {

@@ -9,7 +9,7 @@ use super::wire::{Fault, pause};
 use super::{KEY, Position, Process, START, World, record, tombstone};
 use crate::base::clock::Timestamp;
 use crate::base::id::Key;
-use crate::store::cached::cache::place;
+use crate::store::cached::cache::cache_key;
 use crate::store::record::Version;
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 use crate::tests::schedules::explore;
@@ -78,7 +78,7 @@ impl Actor {
     /// The cache evicts the entry.
     async fn evicts(&self) {
         for _ in 0..2 {
-            self.process.cache.delete(&place(&KEY)).await.unwrap();
+            self.process.cache.delete(&cache_key(&KEY)).await.unwrap();
         }
     }
 

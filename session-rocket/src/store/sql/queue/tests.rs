@@ -8,16 +8,16 @@ use super::super::value::Value;
 use super::*;
 use crate::base::id::Key;
 
-/// Notes the groups it is given, and answers each call of a group its number, and each call alone `None`.
+/// Records its groups, and replies to each call of a group with its number, and to each single call with `None`.
 #[derive(Default)]
 struct Noted {
     groups: Mutex<Vec<Vec<u32>>>,
 }
 
 impl CallKind for Arc<Noted> {
-    type Answer = Option<u32>;
+    type Reply = Option<u32>;
 
-    const MAY_REPEAT: bool = false;
+    const ALLOWS_SAME_KEY: bool = false;
 
     async fn run_alone(&self, _: &Call) -> Result<Option<u32>> {
         Ok(None)
@@ -29,7 +29,7 @@ impl CallKind for Arc<Noted> {
         self.groups.lock().unwrap().push(numbers.clone());
         tokio::task::yield_now().await;
         if numbers.contains(&SLOW) {
-            tokio::time::sleep(PATIENCE * 10).await;
+            tokio::time::sleep(MAX_WAIT * 10).await;
         }
         assert!(!numbers.contains(&PANICS), "as the test asks for");
         if numbers.contains(&FAILS) {
@@ -49,33 +49,33 @@ const FAILS: u32 = 1002;
 const LEFT_OUT: u32 = 1003;
 const SLOW: u32 = 1004;
 
-type Numbers = Batch<Arc<Noted>>;
+type Numbers = CallQueue<Arc<Noted>>;
 
-fn batch() -> (Arc<Noted>, Arc<Numbers>) {
+fn queue() -> (Arc<Noted>, Arc<Numbers>) {
     let noted = Arc::new(Noted::default());
-    (noted.clone(), Batch::new(noted))
+    (noted.clone(), CallQueue::new(noted))
 }
 
 fn key(byte: u8) -> Key {
     Key::from_bytes([byte; 32])
 }
 
-fn lead(batch: &Arc<Numbers>) -> Leader<Arc<Noted>> {
-    batch.lead_or_wait(&Call::new(&key(0), [])).unwrap_or_else(|_| panic!("somebody else has the turn"))
+fn lead(queue: &Arc<Numbers>) -> Leader<Arc<Noted>> {
+    queue.lead_or_enqueue(&Call::new(&key(0), [])).unwrap_or_else(|_| panic!("somebody else has the turn"))
 }
 
 /// A call in a task of its own, whose payload has some bytes.
-fn ask_at_once(batch: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
-    let asked = batch.clone();
+fn ask_at_once(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
+    let asked = queue.clone();
     let call = Call::new(&key, [Value::Int(Some(number.into())), Value::Payload(vec![0; bytes].into())]);
     tokio::spawn(async move { asked.call(&call).await })
 }
 
 /// The same, once it waits.
-async fn ask(batch: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
-    let waiting = batch.queue().waiting.len();
-    let task = ask_at_once(batch, number, key, bytes);
-    while batch.queue().waiting.len() == waiting {
+async fn ask(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
+    let waiting = queue.state().waiting.len();
+    let task = ask_at_once(queue, number, key, bytes);
+    while queue.state().waiting.len() == waiting {
         tokio::task::yield_now().await;
     }
     task
@@ -83,40 +83,40 @@ async fn ask(batch: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinH
 
 #[tokio::test]
 async fn a_call_that_finds_nobody_else_is_sent_at_once_and_alone() {
-    let (noted, batch) = batch();
+    let (noted, queue) = queue();
     for _ in 0..3 {
-        assert_eq!(ask_at_once(&batch, 1, key(1), 1).await.unwrap().unwrap(), None);
+        assert_eq!(ask_at_once(&queue, 1, key(1), 1).await.unwrap().unwrap(), None);
     }
     assert!(noted.groups.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn waiting_calls_go_together_and_each_gets_its_own_answer() {
-    let (noted, batch) = batch();
-    let under_way = lead(&batch);
+async fn waiting_calls_go_together_and_each_gets_its_own_reply() {
+    let (noted, queue) = queue();
+    let under_way = lead(&queue);
     let mut asked = Vec::new();
     for (number, byte) in [(1, 7), (2, 3), (LEFT_OUT, 5), (3, 9)] {
-        asked.push(ask(&batch, number, key(byte), 1).await);
+        asked.push(ask(&queue, number, key(byte), 1).await);
     }
     drop(under_way);
-    let mut answers = Vec::new();
+    let mut replies = Vec::new();
     for task in asked {
-        answers.push(task.await.unwrap().unwrap());
+        replies.push(task.await.unwrap().unwrap());
     }
-    assert_eq!(answers, [Some(1), Some(2), None, Some(3)]);
+    assert_eq!(replies, [Some(1), Some(2), None, Some(3)]);
     assert_eq!(*noted.groups.lock().unwrap(), [[2, LEFT_OUT, 1, 3]]);
-    while batch.queue().busy_since.is_some() {
+    while queue.state().busy_since.is_some() {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
 async fn the_changes_of_one_key_stay_in_order() {
-    let (noted, batch) = batch();
-    let under_way = lead(&batch);
+    let (noted, queue) = queue();
+    let under_way = lead(&queue);
     let mut asked = Vec::new();
     for (number, byte) in [(1, 7), (2, 3), (3, 7), (4, 7), (5, 1)] {
-        asked.push(ask(&batch, number, key(byte), 1).await);
+        asked.push(ask(&queue, number, key(byte), 1).await);
     }
     drop(under_way);
     for task in asked {
@@ -127,16 +127,16 @@ async fn the_changes_of_one_key_stay_in_order() {
 
 #[tokio::test]
 async fn groups_are_bounded_in_number_and_weight() {
-    let (noted, batch) = batch();
-    let under_way = lead(&batch);
+    let (noted, queue) = queue();
+    let under_way = lead(&queue);
     let mut asked = Vec::new();
     for number in 0..300_u32 {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&number.to_be_bytes());
-        asked.push(ask(&batch, number, Key::from_bytes(bytes), 1).await);
+        asked.push(ask(&queue, number, Key::from_bytes(bytes), 1).await);
     }
     for (number, weight) in [(300, MAX_GROUP_BYTES), (301, MAX_GROUP_BYTES + 1), (302, 1)] {
-        asked.push(ask(&batch, number, key(u8::try_from(number - 200).unwrap()), weight).await);
+        asked.push(ask(&queue, number, key(u8::try_from(number - 200).unwrap()), weight).await);
     }
     drop(under_way);
     for task in asked {
@@ -148,10 +148,10 @@ async fn groups_are_bounded_in_number_and_weight() {
 
 #[tokio::test]
 async fn a_call_whose_caller_goes_away_is_not_made_and_delays_nobody() {
-    let (noted, batch) = batch();
-    let under_way = lead(&batch);
-    let gone = ask(&batch, 1, key(1), 1).await;
-    let stays = ask(&batch, 2, key(2), 1).await;
+    let (noted, queue) = queue();
+    let under_way = lead(&queue);
+    let gone = ask(&queue, 1, key(1), 1).await;
+    let stays = ask(&queue, 2, key(2), 1).await;
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());
     drop(under_way);
@@ -162,11 +162,11 @@ async fn a_call_whose_caller_goes_away_is_not_made_and_delays_nobody() {
 #[tokio::test]
 async fn a_group_that_fails_or_panics_fails_only_its_own_calls() {
     for (bad, kind) in [(FAILS, ErrorKind::Timeout), (PANICS, ErrorKind::Unavailable)] {
-        let (_, batch) = batch();
-        let under_way = lead(&batch);
-        let (one, two) = (ask(&batch, bad, key(1), 1).await, ask(&batch, 2, key(2), 1).await);
+        let (_, queue) = queue();
+        let under_way = lead(&queue);
+        let (one, two) = (ask(&queue, bad, key(1), 1).await, ask(&queue, 2, key(2), 1).await);
         // Of a key that the group has already: it goes with the next one.
-        let later = ask(&batch, 3, key(2), 1).await;
+        let later = ask(&queue, 3, key(2), 1).await;
         drop(under_way);
         for told in [one, two] {
             assert_eq!(told.await.unwrap().unwrap_err().kind(), kind);
@@ -177,26 +177,26 @@ async fn a_group_that_fails_or_panics_fails_only_its_own_calls() {
 
 #[test]
 fn without_a_runtime_waiting_calls_fail() {
-    let (_, batch) = batch();
+    let (_, queue) = queue();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let under_way = lead(&batch);
-    let told = runtime.block_on(ask(&batch, 1, key(1), 1));
+    let under_way = lead(&queue);
+    let told = runtime.block_on(ask(&queue, 1, key(1), 1));
     // Nobody is there to serve them.
     drop(under_way);
     assert_eq!(runtime.block_on(told).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
-    drop(lead(&batch));
+    drop(lead(&queue));
 }
 
 #[test]
 fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
-    let (_, batch) = batch();
+    let (_, queue) = queue();
     let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let under_way = lead(&batch);
+    let under_way = lead(&queue);
     let living = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let told = living.block_on(async {
         let mut asked = Vec::new();
         for number in 1..=100 {
-            asked.push(ask(&batch, number, key(1), 1).await);
+            asked.push(ask(&queue, number, key(1), 1).await);
         }
         asked
     });
@@ -209,53 +209,53 @@ fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
     for task in told {
         assert_eq!(living.block_on(task).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     }
-    drop(lead(&batch));
+    drop(lead(&queue));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_call_delays_no_other() {
-    let (noted, batch) = batch();
-    let slow = lead(&batch);
-    let group = [ask(&batch, SLOW, key(1), 1).await, ask(&batch, 2, key(2), 1).await];
+    let (noted, queue) = queue();
+    let slow = lead(&queue);
+    let group = [ask(&queue, SLOW, key(1), 1).await, ask(&queue, 2, key(2), 1).await];
     // Of a key that the group has already: it goes with the next one.
-    let next = ask(&batch, 3, key(2), 1).await;
+    let next = ask(&queue, 3, key(2), 1).await;
     let started = Instant::now();
     assert_eq!(next.await.unwrap().unwrap(), Some(3));
-    assert!(started.elapsed() < PATIENCE * 3, "{:?}", started.elapsed());
+    assert!(started.elapsed() < MAX_WAIT * 3, "{:?}", started.elapsed());
     assert_eq!(*noted.groups.lock().unwrap(), [vec![SLOW, 2], vec![3]]);
     assert!(!group[0].is_finished());
     for task in group {
         assert!(task.await.unwrap().unwrap().is_some(), "a group that takes long is answered all the same");
     }
     // It lost its turn: nobody waits for it, and its end is nobody's turn.
-    let other = lead(&batch);
+    let other = lead(&queue);
     drop(slow);
-    let waits = ask(&batch, 4, key(1), 1).await;
+    let waits = ask(&queue, 4, key(1), 1).await;
     drop(other);
     assert_eq!(waits.await.unwrap().unwrap(), Some(4));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_first_caller_that_goes_away_leaves_nobody_waiting_behind_a_slow_call() {
-    let (_, batch) = batch();
-    let _slow = lead(&batch);
-    let (first, second) = (ask(&batch, 1, key(1), 1).await, ask(&batch, 2, key(2), 1).await);
+    let (_, queue) = queue();
+    let _slow = lead(&queue);
+    let (first, second) = (ask(&queue, 1, key(1), 1).await, ask(&queue, 2, key(2), 1).await);
     let started = Instant::now();
     first.abort();
     assert_eq!(second.await.unwrap().unwrap(), Some(2));
-    assert!(started.elapsed() < PATIENCE * 3, "{:?}", started.elapsed());
+    assert!(started.elapsed() < MAX_WAIT * 3, "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_late_call_overtakes_a_slow_one() {
-    let (_, batch) = batch();
-    let _slow = lead(&batch);
+    let (_, queue) = queue();
+    let _slow = lead(&queue);
     // It is not polled, and so watches nothing.
     let waits = Call::new(&key(1), [Value::Int(Some(1))]);
-    let mut first = Box::pin(batch.call(&waits));
+    let mut first = Box::pin(queue.call(&waits));
     assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    tokio::time::advance(PATIENCE * 2).await;
-    let second = ask_at_once(&batch, 2, key(2), 1);
+    tokio::time::advance(MAX_WAIT * 2).await;
+    let second = ask_at_once(&queue, 2, key(2), 1);
     assert_eq!(second.await.unwrap().unwrap(), Some(2));
     assert_eq!(first.await.unwrap(), Some(1));
 }
