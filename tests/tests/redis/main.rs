@@ -184,7 +184,7 @@ async fn the_error_of_a_launch_says_what_to_change() {
         (replica.url(), "replica"),
         (format!("redis+cluster://127.0.0.1:{free}"), "is not part of a cluster"),
         (format!("redis://127.0.0.1:{free}/99"), "number is at the end of the URL"),
-        (format!("redis://:geheim@127.0.0.1:{free}/x"), "percent-encoded"),
+        (format!("redis://:geheim@127.0.0.1:{free}/x"), "percent-encode"),
     ] {
         let error = open_error(&url).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{url}: {error:?}");

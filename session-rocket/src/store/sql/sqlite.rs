@@ -46,7 +46,7 @@ impl SqliteStore {
     /// Returns an error if the database cannot be opened or migrated, or if the URL or the table's name is invalid.
     pub async fn open(options: &Options) -> Result<Self> {
         let url = Url::parse(&options.url)?;
-        let connect = SqliteConnectOptions::from_str(&url.sqlx_url)
+        let connect = SqliteConnectOptions::from_str(&url.for_sqlx)
             .map_err(|e| Error::with_source(ErrorKind::Config, "invalid SQLite URL", e))?;
         if url.is_in_memory {
             let connection = own_connections(connect, 1, options);

@@ -216,7 +216,7 @@ fn wrong_types_are_told_with_what_to_write() {
     refused("secure = \"yes\"", &["secure", "yes", "\"auto\", true or false"]);
     refused("same_site = \"Laxx\"", &["same_site", "Laxx", "\"Strict\", \"Lax\" or \"None\""]);
     for absent in ["false", "\"unset\"", "\"\""] {
-        let says = ["same_site", "\"Strict\", \"Lax\" or \"None\"", "cannot be left out", "write \"Lax\""];
+        let says = ["same_site", "\"Strict\", \"Lax\" or \"None\"", "cannot be omitted", "write \"Lax\""];
         refused(&format!("same_site = {absent}"), &says);
     }
     refused("refresh = \"often\"", &["refresh", "often", "\"on save\", \"always\""]);

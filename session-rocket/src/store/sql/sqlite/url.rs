@@ -10,7 +10,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// power cut can lose the last ones.
 pub(super) struct Url {
     /// The URL for sqlx, without `synchronous`.
-    pub sqlx_url: String,
+    pub for_sqlx: String,
     pub synchronous: SqliteSynchronous,
     pub is_in_memory: bool,
     pub has_mode: bool,
@@ -22,7 +22,7 @@ impl Url {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let path = base.trim_start_matches("sqlite:").trim_start_matches("//");
         let mut parsed = Self {
-            sqlx_url: base.to_owned(),
+            for_sqlx: base.to_owned(),
             synchronous: SqliteSynchronous::Full,
             is_in_memory: path == ":memory:",
             has_mode: false,
@@ -51,7 +51,7 @@ impl Url {
             return Err(Error::new(ErrorKind::Config, context));
         }
         if !rest.is_empty() {
-            parsed.sqlx_url = format!("{base}?{}", rest.join("&"));
+            parsed.for_sqlx = format!("{base}?{}", rest.join("&"));
         }
         Ok(parsed)
     }
