@@ -73,7 +73,7 @@ pub(crate) fn encode_tombstone(tombstone: Tombstone) -> Vec<u8> {
 /// # Errors
 /// As [`decode`].
 pub(crate) fn decode_live(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
-    Ok(decode(bytes)?.live(now))
+    Ok(decode(bytes)?.unexpired(now))
 }
 
 /// Decodes the entry of a key, even if the entry has expired.

@@ -183,7 +183,7 @@ impl<K: KeyValue> KeyValueStore<K> {
     async fn keys_of(&self, scope: &str, identity: &str) -> Result<Vec<Key>> {
         let now = self.clock.now();
         let mut keys = Vec::new();
-        self.scan(|key, entry| match entry.live(now) {
+        self.scan(|key, entry| match entry.unexpired(now) {
             Lookup::Found(record) if record.belongs_to(scope, identity) => keys.push(key),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => keys.push(to),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
@@ -269,7 +269,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let now = self.clock.now();
         let mut listed = Vec::new();
-        self.scan(|key, entry| match entry.live(now) {
+        self.scan(|key, entry| match entry.unexpired(now) {
             Lookup::Found(record) if record.belongs_to(scope, identity) => listed.push((key, record)),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
         })

@@ -1,4 +1,4 @@
-//! The store contract: what a back-end that keeps sessions has to do.
+//! The store contract, which every back-end that keeps sessions must fulfill.
 //!
 //! A store keeps opaque [`Record`]s under opaque [`Key`]s. It never sees a session id or a decoded value. The following
 //! clauses are the contract. Each clause has tests in [`conformance`]: every store of this crate passes them, and
@@ -36,7 +36,7 @@
 //!
 //! # A cache in front
 //! Any store can be a [cache](cached) in front of any other store. `cache` is the URL of the cache, and `cache_ttl` is
-//! how long the cache serves an entry at most (60 seconds by default). Every change goes to the store first. While every
+//! the maximum time for which the cache serves an entry (60 seconds by default). Every change goes to the store first. While every
 //! process reaches the cache, the cache serves nothing older than the last acknowledged write. If the cache is down, calls
 //! take longer, but none fails. If only one process cannot reach the cache, other processes see its changes after
 //! `cache_ttl` at the latest.

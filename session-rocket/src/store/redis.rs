@@ -114,7 +114,7 @@ impl Store for RedisStore {
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        Ok(match self.within(self.0.end(key, expected, &[], tombstone)).await? {
+        Ok(match self.within(self.0.retire(key, expected, &[], tombstone)).await? {
             Attempt::Done(owner) => {
                 // A session that moved stays in the index, because its tombstone leads to the new key.
                 if let (Some((scope, identity)), Fate::Ended) = (owner, tombstone.fate) {

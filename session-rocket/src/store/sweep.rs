@@ -68,7 +68,7 @@ where
     (removed, Ok(()))
 }
 
-/// 90 to 110 percent of `interval`, so that the processes of a site do not all sweep at once.
+/// Returns 90 to 110 percent of `interval`, so that the processes of a site do not all sweep at the same time.
 fn jittered(interval: Duration) -> Duration {
     let random = random_bytes::<1>().map_or(128, |[byte]| byte);
     interval.mul_f64(0.9 + f64::from(random) / 255.0 * 0.2)

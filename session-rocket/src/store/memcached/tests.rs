@@ -19,7 +19,7 @@ fn a_url_names_servers() {
 }
 
 #[test]
-fn memcached_is_told_a_lifetime_or_a_moment() {
+fn an_exptime_is_relative_up_to_30_days_and_absolute_beyond() {
     const DAY: u64 = 24 * 60 * 60;
     let now = Timestamp::from_millis(1_000_000_000_500);
     let exptime_of = |millis| exptime(Duration::from_millis(millis), now);

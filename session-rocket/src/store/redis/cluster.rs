@@ -21,7 +21,7 @@ use super::node::Node;
 const SLOTS: u16 = 16384;
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
-/// The number of nodes that are asked for the slots at once. The first reply counts.
+/// The number of nodes that are asked for the slots concurrently. The first reply is used.
 const NODES_ASKED: usize = 8;
 
 type Address = (String, u16);

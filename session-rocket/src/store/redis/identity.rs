@@ -97,7 +97,7 @@ impl Server {
         let (index, tombstone, mut owner) = (self.index(scope, identity), Tombstone::ended(until), Vec::new());
         envelope::encode_owner(&mut owner, scope, Some(identity))?;
         let owner = &owner;
-        let end = |key| async move { self.end(&key, None, owner, tombstone).await };
+        let retire = |key| async move { self.retire(&key, None, owner, tombstone).await };
         let (mut visits, mut seen, mut failure) = (Visits::new(except), HashSet::new(), None);
         // A session may get a new id during this call. It is indexed and written under the new key before the old key gets a
         // tombstone. So this call follows tombstones, and reads the index again until it has no new entry.
@@ -110,7 +110,7 @@ impl Server {
             }
             for entries in entries.chunks(ENTRIES_PER_CLEANUP) {
                 // If a session cannot be ended, its entry stays in the index, so that the next call finds it.
-                match visits.visit(entries, end).await {
+                match visits.visit(entries, retire).await {
                     Ok(()) => self.remove_stale_entries(&index, entries).await?,
                     Err(error) => failure = Some(error),
                 }

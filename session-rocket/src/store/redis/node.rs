@@ -67,7 +67,7 @@ impl Node {
     /// Sends a command, once.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, CallError> {
         let (mut driver, pending) = self.begin().await?;
-        pending.end(driver.send_packed_command(command).await)
+        pending.finish(driver.send_packed_command(command).await)
     }
 
     /// Sends a command for a slot that this server is importing.
@@ -78,7 +78,7 @@ impl Node {
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
         let replies = driver.send_packed_commands(&both, 0, 2).await;
-        pending.end(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
+        pending.finish(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
     }
 
     async fn begin(&self) -> Result<(MultiplexedConnection, PendingCall), CallError> {
@@ -140,7 +140,7 @@ struct PendingCall {
 }
 
 impl PendingCall {
-    fn end(self, reply: RedisResult<Value>) -> Result<Value, CallError> {
+    fn finish(self, reply: RedisResult<Value>) -> Result<Value, CallError> {
         let mut state = self.health.state();
         // A reply has arrived, so dropping this call must not close the connection.
         state.silent_since = None;

@@ -55,7 +55,7 @@ impl Server {
 
     /// Ends a session if its version is `expected` and its owner is `owner`. `None` matches every version, and an empty owner
     /// matches every owner.
-    pub(super) async fn end(
+    pub(super) async fn retire(
         &self,
         key: &Key,
         expected: Option<Version>,

@@ -59,7 +59,7 @@ fn with_settings(info: ConnectionInfo, may_choose_protocol: bool, timeout: Durat
     const IDLE: Duration = Duration::from_secs(10);
     let mut redis = info.redis_settings().clone().set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     if may_choose_protocol {
-        // With RESP3 the driver reports a lost connection at once.
+        // With RESP3, the driver reports a lost connection immediately.
         redis = redis.set_protocol(ProtocolVersion::RESP3);
     }
     let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(IDLE));

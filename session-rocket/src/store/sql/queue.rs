@@ -90,7 +90,7 @@ impl<T: CallKind> CallQueue<T> {
     /// # Errors
     /// Returns an error if it is unknown whether the call took effect.
     pub(super) async fn call(self: &Arc<Self>, call: &Call) -> Result<T::Reply> {
-        // While the call runs alone, the calls that arrive meanwhile wait until its leader is dropped.
+        // Calls that arrive while this call runs alone wait until its leader is dropped.
         let _leader = match self.lead_or_enqueue(call) {
             Ok(leader) => Some(leader),
             Err(receiver) => match self.wait_for_reply(receiver).await? {

@@ -175,8 +175,8 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         let (scope_value, identity_value) =
             (Value::Scope(scope.to_owned()), Value::Identity(Some(identity.to_owned())));
         let values = [scope_value, self.now(), until.into(), identity_value, Value::Key(except.copied())];
-        // A statement does not see rows that are inserted while it runs, and a session may get a new id meanwhile. The new
-        // row exists before the old row ends, so if a list finds no session, none is left.
+        // A statement does not see rows that are inserted while it runs, and a session may get a new id during that time. The
+        // new row is inserted before the old row gets a tombstone. So when a list contains no session, none is left.
         let mut ended = 0;
         for _ in 0..MAX_ROUNDS {
             ended += self.client.write(&self.client.statements.retire_all, &values).await?;

@@ -1,4 +1,4 @@
-//! Processes that start while they cannot reach the cache.
+//! Tests of processes that start while they cannot reach the cache.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -10,7 +10,7 @@ use crate::store::cached::deferred::{DeferredStore, OpenFuture};
 /// A process that could not open its cache at launch.
 struct Late {
     store: CachedStore,
-    /// Whether the cache can be opened by now.
+    /// Whether the cache can be opened.
     is_up: Arc<AtomicBool>,
     attempts: Arc<AtomicUsize>,
 }
@@ -49,7 +49,7 @@ impl Late {
 }
 
 #[tokio::test]
-async fn what_was_changed_without_the_cache_is_never_read_from_it() {
+async fn a_record_that_this_process_changed_without_the_cache_is_not_read_from_it() {
     let (world, clock) = world();
     world.begin().await;
     let other = world.process();
@@ -67,7 +67,7 @@ async fn what_was_changed_without_the_cache_is_never_read_from_it() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_process_changed_without_the_cache_is_never_read_from_it() {
+async fn a_record_that_an_earlier_process_changed_without_the_cache_is_not_read_from_it() {
     let (world, clock) = world();
     world.begin().await;
     assert_eq!(world.process().version().await, 1);
@@ -81,11 +81,11 @@ async fn what_an_earlier_process_changed_without_the_cache_is_never_read_from_it
 }
 
 #[tokio::test]
-async fn the_cache_is_used_once_it_answers() {
+async fn the_cache_is_used_after_it_can_be_opened() {
     let (world, clock) = world();
     world.begin().await;
     let late = Late::start(&world);
-    // Reads do not ask the cache before one `ttl` is over.
+    // The cache is not read for one `ttl`.
     assert_eq!((late.version().await, late.attempts.load(Ordering::SeqCst)), (1, 0));
     for attempts in 1..4 {
         clock.advance(TTL);
@@ -105,15 +105,15 @@ async fn the_cache_is_used_once_it_answers() {
 }
 
 #[tokio::test]
-async fn a_write_tells_the_cache_also_in_the_pause_after_a_failed_attempt() {
+async fn a_write_tries_to_open_the_cache_shortly_after_a_failed_attempt() {
     let (world, clock) = world();
     world.begin().await;
     let late = Late::start(&world);
-    // Some other write fails to reach the cache.
+    // Another write cannot reach the cache.
     let _ = late.store.delete(&Key::from_bytes([8; 32])).await;
     clock.advance(Duration::from_secs(1));
     let _ = late.store.delete(&Key::from_bytes([8; 32])).await;
-    // The cache is back.
+    // The cache can be opened now.
     late.is_up.store(true, Ordering::SeqCst);
     let other = world.process();
     assert_eq!(other.version().await, 1, "and holds the session");

@@ -10,11 +10,11 @@ use crate::base::id::Key;
 
 /// Records its groups, and replies to each call of a group with its number, and to each single call with `None`.
 #[derive(Default)]
-struct Noted {
+struct Recorder {
     groups: Mutex<Vec<Vec<u32>>>,
 }
 
-impl CallKind for Arc<Noted> {
+impl CallKind for Arc<Recorder> {
     type Reply = Option<u32>;
 
     const ALLOWS_SAME_KEY: bool = false;
@@ -49,18 +49,18 @@ const FAILS: u32 = 1002;
 const LEFT_OUT: u32 = 1003;
 const SLOW: u32 = 1004;
 
-type Numbers = CallQueue<Arc<Noted>>;
+type Numbers = CallQueue<Arc<Recorder>>;
 
-fn queue() -> (Arc<Noted>, Arc<Numbers>) {
-    let noted = Arc::new(Noted::default());
-    (noted.clone(), CallQueue::new(noted))
+fn queue() -> (Arc<Recorder>, Arc<Numbers>) {
+    let recorder = Arc::new(Recorder::default());
+    (recorder.clone(), CallQueue::new(recorder))
 }
 
 fn key(byte: u8) -> Key {
     Key::from_bytes([byte; 32])
 }
 
-fn lead(queue: &Arc<Numbers>) -> Leader<Arc<Noted>> {
+fn lead(queue: &Arc<Numbers>) -> Leader<Arc<Recorder>> {
     queue.lead_or_enqueue(&Call::new(&key(0), [])).unwrap_or_else(|_| panic!("somebody else has the turn"))
 }
 
@@ -82,17 +82,17 @@ async fn ask(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinH
 }
 
 #[tokio::test]
-async fn a_call_that_finds_nobody_else_is_sent_at_once_and_alone() {
-    let (noted, queue) = queue();
+async fn without_a_running_call_a_call_runs_immediately_and_alone() {
+    let (recorder, queue) = queue();
     for _ in 0..3 {
         assert_eq!(ask_at_once(&queue, 1, key(1), 1).await.unwrap().unwrap(), None);
     }
-    assert!(noted.groups.lock().unwrap().is_empty());
+    assert!(recorder.groups.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn waiting_calls_go_together_and_each_gets_its_own_reply() {
-    let (noted, queue) = queue();
+    let (recorder, queue) = queue();
     let under_way = lead(&queue);
     let mut asked = Vec::new();
     for (number, byte) in [(1, 7), (2, 3), (LEFT_OUT, 5), (3, 9)] {
@@ -104,7 +104,7 @@ async fn waiting_calls_go_together_and_each_gets_its_own_reply() {
         replies.push(task.await.unwrap().unwrap());
     }
     assert_eq!(replies, [Some(1), Some(2), None, Some(3)]);
-    assert_eq!(*noted.groups.lock().unwrap(), [[2, LEFT_OUT, 1, 3]]);
+    assert_eq!(*recorder.groups.lock().unwrap(), [[2, LEFT_OUT, 1, 3]]);
     while queue.state().busy_since.is_some() {
         tokio::task::yield_now().await;
     }
@@ -112,7 +112,7 @@ async fn waiting_calls_go_together_and_each_gets_its_own_reply() {
 
 #[tokio::test]
 async fn the_changes_of_one_key_stay_in_order() {
-    let (noted, queue) = queue();
+    let (recorder, queue) = queue();
     let under_way = lead(&queue);
     let mut asked = Vec::new();
     for (number, byte) in [(1, 7), (2, 3), (3, 7), (4, 7), (5, 1)] {
@@ -122,12 +122,12 @@ async fn the_changes_of_one_key_stay_in_order() {
     for task in asked {
         assert!(task.await.unwrap().unwrap().is_some());
     }
-    assert_eq!(*noted.groups.lock().unwrap(), [vec![2, 1], vec![3], vec![5, 4]]);
+    assert_eq!(*recorder.groups.lock().unwrap(), [vec![2, 1], vec![3], vec![5, 4]]);
 }
 
 #[tokio::test]
 async fn groups_are_bounded_in_number_and_weight() {
-    let (noted, queue) = queue();
+    let (recorder, queue) = queue();
     let under_way = lead(&queue);
     let mut asked = Vec::new();
     for number in 0..300_u32 {
@@ -142,13 +142,13 @@ async fn groups_are_bounded_in_number_and_weight() {
     for task in asked {
         assert!(task.await.unwrap().unwrap().is_some());
     }
-    let sizes: Vec<usize> = noted.groups.lock().unwrap().iter().map(Vec::len).collect();
+    let sizes: Vec<usize> = recorder.groups.lock().unwrap().iter().map(Vec::len).collect();
     assert_eq!(sizes, [256, 32, 8, 4, 1, 1, 1]);
 }
 
 #[tokio::test]
-async fn a_call_whose_caller_goes_away_is_not_made_and_delays_nobody() {
-    let (noted, queue) = queue();
+async fn a_call_whose_caller_went_away_does_not_run_and_delays_no_other_call() {
+    let (recorder, queue) = queue();
     let under_way = lead(&queue);
     let gone = ask(&queue, 1, key(1), 1).await;
     let stays = ask(&queue, 2, key(2), 1).await;
@@ -156,7 +156,7 @@ async fn a_call_whose_caller_goes_away_is_not_made_and_delays_nobody() {
     assert!(gone.await.unwrap_err().is_cancelled());
     drop(under_way);
     assert_eq!(stays.await.unwrap().unwrap(), Some(2));
-    assert_eq!(*noted.groups.lock().unwrap(), [[2]]);
+    assert_eq!(*recorder.groups.lock().unwrap(), [[2]]);
 }
 
 #[tokio::test]
@@ -165,11 +165,11 @@ async fn a_group_that_fails_or_panics_fails_only_its_own_calls() {
         let (_, queue) = queue();
         let under_way = lead(&queue);
         let (one, two) = (ask(&queue, bad, key(1), 1).await, ask(&queue, 2, key(2), 1).await);
-        // Of a key that the group has already: it goes with the next one.
+        // The group already contains a call for this key, so this call joins the next group.
         let later = ask(&queue, 3, key(2), 1).await;
         drop(under_way);
-        for told in [one, two] {
-            assert_eq!(told.await.unwrap().unwrap_err().kind(), kind);
+        for task in [one, two] {
+            assert_eq!(task.await.unwrap().unwrap_err().kind(), kind);
         }
         assert_eq!(later.await.unwrap().unwrap(), Some(3));
     }
@@ -180,54 +180,54 @@ fn without_a_runtime_waiting_calls_fail() {
     let (_, queue) = queue();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let under_way = lead(&queue);
-    let told = runtime.block_on(ask(&queue, 1, key(1), 1));
-    // Nobody is there to serve them.
+    let task = runtime.block_on(ask(&queue, 1, key(1), 1));
+    // No runtime can run the waiting call.
     drop(under_way);
-    assert_eq!(runtime.block_on(told).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(runtime.block_on(task).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     drop(lead(&queue));
 }
 
 #[test]
-fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
+fn when_the_runtime_shuts_down_all_waiting_calls_fail() {
     let (_, queue) = queue();
     let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let under_way = lead(&queue);
     let living = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let told = living.block_on(async {
+    let task = living.block_on(async {
         let mut asked = Vec::new();
         for number in 1..=100 {
             asked.push(ask(&queue, number, key(1), 1).await);
         }
         asked
     });
-    // It is dropped with the task that holds it.
+    // The leader is dropped with the task that holds it.
     dying.spawn(async move {
         let _under_way = under_way;
         std::future::pending::<()>().await;
     });
     dying.shutdown_timeout(Duration::from_secs(10));
-    for task in told {
+    for task in task {
         assert_eq!(living.block_on(task).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     }
     drop(lead(&queue));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_call_delays_no_other() {
-    let (noted, queue) = queue();
+async fn a_slow_call_delays_no_other_call() {
+    let (recorder, queue) = queue();
     let slow = lead(&queue);
     let group = [ask(&queue, SLOW, key(1), 1).await, ask(&queue, 2, key(2), 1).await];
-    // Of a key that the group has already: it goes with the next one.
+    // The group already contains a call for this key, so this call joins the next group.
     let next = ask(&queue, 3, key(2), 1).await;
     let started = Instant::now();
     assert_eq!(next.await.unwrap().unwrap(), Some(3));
     assert!(started.elapsed() < MAX_WAIT * 3, "{:?}", started.elapsed());
-    assert_eq!(*noted.groups.lock().unwrap(), [vec![SLOW, 2], vec![3]]);
+    assert_eq!(*recorder.groups.lock().unwrap(), [vec![SLOW, 2], vec![3]]);
     assert!(!group[0].is_finished());
     for task in group {
-        assert!(task.await.unwrap().unwrap().is_some(), "a group that takes long is answered all the same");
+        assert!(task.await.unwrap().unwrap().is_some(), "a slow group also gets its replies");
     }
-    // It lost its turn: nobody waits for it, and its end is nobody's turn.
+    // The slow leader has lost its turn, so dropping it does not end the turn of the other leader.
     let other = lead(&queue);
     drop(slow);
     let waits = ask(&queue, 4, key(1), 1).await;
@@ -236,7 +236,7 @@ async fn a_slow_call_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_caller_that_goes_away_leaves_nobody_waiting_behind_a_slow_call() {
+async fn if_the_first_caller_goes_away_no_call_waits_for_a_slow_call() {
     let (_, queue) = queue();
     let _slow = lead(&queue);
     let (first, second) = (ask(&queue, 1, key(1), 1).await, ask(&queue, 2, key(2), 1).await);
@@ -247,10 +247,10 @@ async fn a_first_caller_that_goes_away_leaves_nobody_waiting_behind_a_slow_call(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_call_overtakes_a_slow_one() {
+async fn a_new_call_replaces_a_slow_leader() {
     let (_, queue) = queue();
     let _slow = lead(&queue);
-    // It is not polled, and so watches nothing.
+    // The first call is polled only once, so it does not replace the slow leader itself.
     let waits = Call::new(&key(1), [Value::Int(Some(1))]);
     let mut first = Box::pin(queue.call(&waits));
     assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
