@@ -74,7 +74,7 @@ async fn check(config: &Config) -> Result<Report> {
         "ready: each session is in its own cookie".to_owned()
     } else {
         let mut options = Options::from(config).migrate(Migrate::Check);
-        options.creates = false;
+        options.create_if_missing = false;
         let store = store::open(&options).await?;
         // No session has this key, so the store has nothing to send.
         within(config.timeout, store.load(&Key::from_bytes([0; 32]))).await?;
@@ -214,12 +214,12 @@ fn count_of(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Opens the store without its cache. Creates a missing directory or file only if `creates` is set, because its path may be
+/// Opens the store without its cache. Creates a missing directory or file only if `create_if_missing` is set, because its path may be
 /// mistyped.
-async fn open(config: &Config, migrate: Migrate, creates: bool) -> Result<Arc<dyn Store>> {
+async fn open(config: &Config, migrate: Migrate, create_if_missing: bool) -> Result<Arc<dyn Store>> {
     let mut options = Options::from(config).migrate(migrate);
     options.cache = None;
-    options.creates = creates;
+    options.create_if_missing = create_if_missing;
     store::open(&options).await
 }
 

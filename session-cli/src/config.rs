@@ -50,16 +50,16 @@ impl Provider for &Options {
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         // As in `Rocket.toml`, a number without a unit is a number of seconds.
         let duration = |text: &String| text.parse::<u64>().map_or_else(|_| Value::from(text.clone()), Value::from);
-        let given = [
+        let overrides = [
             ("store", self.store.clone().map(Value::from)),
             ("table", self.table.clone().map(Value::from)),
             ("timeout", self.timeout.as_ref().map(duration)),
         ];
-        let given: Dict = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
-        if given.is_empty() {
+        let overrides: Dict = overrides.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+        if overrides.is_empty() {
             return Ok(Map::new());
         }
-        let nested = util::nest(self.config.as_deref().unwrap_or(TABLE), given.into());
+        let nested = util::nest(self.config.as_deref().unwrap_or(TABLE), overrides.into());
         Ok(Map::from([(Profile::Global, nested.into_dict().unwrap_or_default())]))
     }
 }

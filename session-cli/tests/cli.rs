@@ -139,7 +139,7 @@ fn a_missing_session_directory_is_reported_and_not_created() {
     let site = site();
     let within = |arguments: &[&str]| run(site.path(), "", &[arguments, &["--store", "file:sessions"]].concat());
     for command in ["check", "clear-expired", "stats"] {
-        within(&[command]).expect(1, "sessions` is missing: create it with `session-rocket migrate`");
+        within(&[command]).expect(1, "sessions` is missing: run `session-rocket migrate`");
         assert_eq!(within(&[command, "--json"]).json()["error"]["kind"], json!("unavailable"));
         assert_eq!(names(&site), ["Rocket.toml"], "{command}");
     }

@@ -40,9 +40,9 @@ pub async fn assert_conformance(
     let mut table = String::new();
     for (check, outcome) in &outcomes {
         let word = match outcome {
-            Outcome::Kept => "kept",
+            Outcome::Passed => "kept",
             Outcome::Unsupported => "unsupported",
-            Outcome::Broken(_) => "broken",
+            Outcome::Failed(_) => "broken",
         };
         println!("{backend:<16} {check:<75} {outcome:?}");
         writeln!(table, "{}\t{}\t{word}", check.clause(), check.name()).expect("writing to a string cannot fail");
@@ -51,7 +51,7 @@ pub async fn assert_conformance(
     fs::create_dir_all(&directory).expect("the folder of the results can be created");
     fs::write(directory.join(backend), table).expect("the results can be written");
     assert_eq!(outcomes.len(), conformance::checks().len());
-    let is_expected = |outcome: &Outcome| *outcome == Outcome::Kept || !has_index && *outcome == Outcome::Unsupported;
+    let is_expected = |outcome: &Outcome| *outcome == Outcome::Passed || !has_index && *outcome == Outcome::Unsupported;
     let failures: Vec<_> = outcomes.iter().filter(|(_, outcome)| !is_expected(outcome)).collect();
     assert!(failures.is_empty(), "{backend} violates the contract: {failures:#?}");
 }

@@ -64,16 +64,16 @@ async fn a_site_with_a_cache_in_memory_works_and_logs_that_the_cache_is_local() 
 async fn an_unreachable_cache_does_not_abort_the_launch_and_is_logged_once() {
     let _lock = LOG_LOCK.lock().await;
     for (cache, why) in [
-        ("redis://:hunter2@127.0.0.1:1", "Redis does not answer"),
-        ("redis+cluster://:hunter2@127.0.0.1:1", "Redis does not answer"),
-        ("memcached://127.0.0.1:1", "no Memcached server answers at `127.0.0.1:1`"),
+        ("redis://:hunter2@127.0.0.1:1", "cannot connect to Redis"),
+        ("redis+cluster://:hunter2@127.0.0.1:1", "cannot connect to Redis"),
+        ("memcached://127.0.0.1:1", "the Memcached server `127.0.0.1:1` cannot be reached"),
         ("postgres://me:hunter2@127.0.0.1:1/x", "cannot connect to PostgreSQL at 127.0.0.1:1"),
         ("mysql://me:hunter2@127.0.0.1:1/x", "cannot connect to MySQL at 127.0.0.1:1"),
         ("sqlite:///nowhere/at/all.db", "the directory `/nowhere/at` of the SQLite file is missing"),
         #[cfg(unix)]
         ("file:/dev/full/sessions", "`/dev/full` is not a directory"),
     ] {
-        let failures = || logs::containing("cache failed; reading sessions from the store alone").len();
+        let failures = || logs::containing("cache failed; reading sessions only from the store").len();
         let before = failures();
         let config = Config::new().store("memory:").cache(cache).timeout(Duration::from_secs(2));
         let client = launch(config).await;

@@ -84,8 +84,8 @@ async fn calls_fail_while_the_directory_is_moved_away_and_no_session_is_lost() {
     fs::rename(test.path("data"), test.path("away")).expect("the rename succeeds");
     // The connection is still open, so without a check SQLite would write to the lost file.
     test.store.create(&Key::from_bytes([9; 32]), &record(9)).await.expect_err("the file is missing");
-    conformance::errors_are_not_answers(&test.store).await;
-    conformance::errors_are_not_answers(&test.store).await;
+    conformance::failures_are_errors(&test.store).await;
+    conformance::failures_are_errors(&test.store).await;
     fs::rename(test.path("away"), test.path("data")).expect("the rename succeeds");
     let test = test.restart().await;
     assert!(test.contains(1).await, "an acknowledged record is lost");
@@ -98,9 +98,9 @@ async fn calls_fail_after_the_directory_was_removed_until_a_restart() {
     fs::remove_dir_all(test.path("data")).expect("the removal succeeds");
     // The connection is still open, so without a check SQLite would write to the lost file.
     test.store.create(&Key::from_bytes([9; 32]), &record(9)).await.expect_err("the file is missing");
-    conformance::errors_are_not_answers(&test.store).await;
+    conformance::failures_are_errors(&test.store).await;
     fs::create_dir(test.path("data")).expect("a directory can be created");
-    conformance::errors_are_not_answers(&test.store).await;
+    conformance::failures_are_errors(&test.store).await;
     let test = test.restart().await;
     assert!(!test.contains(1).await);
     test.create(2).await;
@@ -138,7 +138,7 @@ async fn calls_fail_after_the_file_was_replaced_and_a_restart_opens_the_new_file
     // file.
     pool.close().await;
     fs::rename(&new, test.path("data/sessions.db")).expect("the rename succeeds");
-    conformance::errors_are_not_answers(&test.store).await;
+    conformance::failures_are_errors(&test.store).await;
     // The log files of the old database still exist. SQLite would use them with the new database.
     for leftover in &test.files()[1..] {
         fs::remove_file(leftover).expect("the store does not remove the file");

@@ -107,7 +107,7 @@ async fn a_missing_fairing_that_rocket_cannot_detect_is_500_and_logged() {
     let client = launch(site(routes![inside])).await;
     let response = Browser::default().send(&client, "/inside").await;
     assert_eq!(response.status, Status::InternalServerError);
-    assert!(!logs::containing("attach the fairing: `.attach(Session::<Admin>::fairing())`").is_empty());
+    assert!(!logs::containing("`Admin` is not attached: add `.attach(Session::<Admin>::fairing())`").is_empty());
 }
 
 #[rocket::async_test]
@@ -119,7 +119,7 @@ async fn a_launch_warns_if_the_store_cannot_log_a_user_out_everywhere() {
         user_id: Option<u64>,
     }
 
-    let warning = "an identity, but this store keeps no index of identities";
+    let warning = "an identity, but this store cannot list or revoke the sessions of a user";
     let indexed = MemoryStore::new(10, Arc::new(ManualClock::default()));
     launch(site(routes![]).attach(Session::<Member>::fairing().store(indexed))).await;
     launch(site(routes![]).attach(Session::<Visitor>::fairing().store(spy()))).await;
@@ -418,7 +418,7 @@ async fn an_old_and_a_new_release_serve_one_session_in_turn_and_lose_nothing() {
     assert_eq!(browser.get(&old, "/old/bob").await.body, "Some(\"ada\") 3 3");
     assert_eq!(browser.get(&new, "/new/light").await.body, "Some(\"bob\") None Some(\"dark\") 4");
     assert_eq!(browser.get(&old, "/old/eve").await.body, "Some(\"bob\") 3 5");
-    assert_eq!(logs::containing("`Visitor.level` does not decode").len(), 1, "logged once, not per request");
+    assert_eq!(logs::containing("`Visitor.level` cannot be decoded").len(), 1, "logged once, not per request");
 }
 
 #[rocket::async_test]

@@ -77,13 +77,13 @@ fn silent_port() -> (TcpListener, u16) {
 async fn assert_wrong_hosts_fail(scheme: &str, rest: &str) {
     let (_listener, port) = silent_port();
     let url = |host: &str| format!("{scheme}://site:{SECRET}@{host}{rest}");
-    assert_launch_fails(config(&url(&format!("127.0.0.1:{port}"))), "did not answer in time").await;
+    assert_launch_fails(config(&url(&format!("127.0.0.1:{port}"))), "did not reply in time").await;
     // This socket has the port but does not listen, so connections are refused.
     let closed = TcpSocket::new_v4().expect("a socket can be created");
     closed.bind(([127, 0, 0, 1], 0).into()).expect("a port is free");
     let port = closed.local_addr().expect("a bound socket has an address").port();
     for host in [format!("127.0.0.1:{port}"), format!("nowhere.invalid:{port}")] {
-        assert_launch_fails(config(&url(&host)), &format!("at {host}: is the server running")).await;
+        assert_launch_fails(config(&url(&host)), &format!("at {host}: check that the server is running")).await;
     }
 }
 
@@ -94,12 +94,12 @@ async fn a_launch_with_an_unusable_postgresql_database_says_what_to_do() {
     }
     assert_wrong_hosts_fail("postgres", "/postgres").await;
     let server = Postgres::start();
-    assert_launch_fails(config(&server.url_for("site", SECRET)), "the user name or the password is wrong").await;
+    assert_launch_fails(config(&server.url_for("site", SECRET)), "correct the user name and password in the URL").await;
     let pool = PgPool::connect_lazy(&server.url_for("site", SECRET)).expect("the URL is valid");
     let fairing = Session::<Visitor>::fairing().config(Config::new().timeout(TIMEOUT));
     assert_launch_with_fairing_fails(
         fairing.pool(pool),
-        &format!(":{}: the user name or the password is wrong", server.port()),
+        &format!(":{}: correct the user name and password in the URL", server.port()),
     )
     .await;
     assert_launch_fails(config(&server.url().replace("/postgres", "/nothing")), "create the database").await;
@@ -111,7 +111,7 @@ async fn a_launch_with_an_unusable_postgresql_database_says_what_to_do() {
 }
 
 /// The advice for a database user who lacks a right.
-const RIGHTS: &str = "grant its user SELECT, INSERT, UPDATE and DELETE";
+const RIGHTS: &str = "grant the user of the URL SELECT, INSERT, UPDATE and DELETE";
 
 /// Creates the session table, as the launch of a site with all rights does.
 async fn create_table(url: String) {
@@ -149,17 +149,17 @@ async fn a_launch_with_an_unusable_mysql_database_says_what_to_do() {
     }
     assert_wrong_hosts_fail("mysql", "/site").await;
     let server = MySql::start();
-    assert_launch_fails(config(&server.url_for("site", SECRET)), "the user name or the password is wrong").await;
+    assert_launch_fails(config(&server.url_for("site", SECRET)), "correct the user name and password in the URL").await;
     let pool = MySqlPool::connect_lazy(&server.url_for("site", SECRET)).expect("the URL is valid");
     let fairing = Session::<Visitor>::fairing().config(Config::new().timeout(TIMEOUT));
     assert_launch_with_fairing_fails(
         fairing.pool(pool),
-        &format!(":{}: the user name or the password is wrong", server.port()),
+        &format!(":{}: correct the user name and password in the URL", server.port()),
     )
     .await;
     let url_without_database = server.url().strip_suffix("/site").expect("the URL ends with the database").to_owned();
     assert_launch_fails(config(&format!("{url_without_database}/nothing")), "create the database").await;
-    assert_launch_fails(config(&url_without_database), "names no database").await;
+    assert_launch_fails(config(&url_without_database), "contains no database name").await;
     for migrate in [Migrate::Off, Migrate::Check] {
         assert_launch_fails(config(&server.url()).migrate(migrate), "set `migrate = \"auto\"`").await;
     }

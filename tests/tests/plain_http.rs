@@ -26,7 +26,7 @@ fn a_site_over_plain_http_logs_what_a_proxy_must_do_and_that_cookies_do_not_come
         let rocket = rocket::custom(figment).attach(fairing).mount("/", routes![note]);
         Client::untracked(rocket).expect("the site launches")
     };
-    let (at_launch, again) = ("Rocket serves plain HTTP", "keeps coming back without the `Secure` cookie");
+    let (at_launch, again) = ("Rocket serves plain HTTP", "does not send the `Secure` cookie back");
     let debug = launch(&figment.clone().select("debug"), true);
     let insecure = launch(&figment, false);
     (0..10).for_each(|_| _ = insecure.get("/note").dispatch());

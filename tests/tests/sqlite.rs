@@ -79,7 +79,7 @@ async fn migrate_check_and_off_require_the_table_and_do_not_create_it() {
     for migrate in [Migrate::Check, Migrate::Off] {
         let error = open_error(&options(&path).migrate(migrate)).await;
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.to_string().contains("sessions.db` is missing: create it with"), "{error}");
+        assert!(error.to_string().contains("sessions.db` is missing: run `session-rocket migrate`"), "{error}");
         assert!(!path.exists(), "a file was created");
     }
     other_pool(&path).await;

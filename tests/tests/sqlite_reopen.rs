@@ -64,7 +64,7 @@ async fn assert_calls_fail_until_restart(store: &SqliteStore, path: &Path) {
     let error = update.expect_err("the update must not be lost silently");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("restart the site"), "{error}");
-    conformance::errors_are_not_answers(store).await;
+    conformance::failures_are_errors(store).await;
     let lines = logs::containing(&path.display().to_string());
     assert_eq!(lines.iter().filter(|line| line.contains("restart the site")).count(), 1, "{lines:?}");
 }
@@ -128,7 +128,7 @@ async fn a_directory_that_is_moved_away_and_back_needs_a_restart_and_loses_nothi
         fs::remove_dir(&data).expect("the removal succeeds");
         fs::rename(&away, &data).expect("the rename succeeds");
         // Connections that were opened in the meantime could belong to another file.
-        conformance::errors_are_not_answers(&store).await;
+        conformance::failures_are_errors(&store).await;
         drop(store);
         let restarted = SqliteStore::open(&options(&path).migrate(migrate)).await.expect("the store opens");
         assert_eq!(restarted.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(1)), "{migrate:?}");
@@ -163,7 +163,7 @@ async fn a_temporary_file_system_error_does_not_require_a_restart() {
     let store = SqliteStore::open(&options(&link)).await.expect("the store opens");
     fs::rename(&link, &moved).expect("the rename succeeds");
     symlink(&link, &link).expect("the link can be created");
-    conformance::errors_are_not_answers(&store).await;
+    conformance::failures_are_errors(&store).await;
     let error = store.load(&KEY).await.expect_err("the file cannot be checked");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(!error.to_string().contains("restart the site"), "{error}");
@@ -199,7 +199,7 @@ async fn mode_rw_does_not_create_a_database() {
     let url = format!("sqlite://{}?mode=rw", path.display());
     let store = SqliteStore::open(&Options::new(url).timeout(Duration::from_secs(10))).await.expect("the store opens");
     fs::remove_file(&path).expect("the removal succeeds");
-    conformance::errors_are_not_answers(&store).await;
+    conformance::failures_are_errors(&store).await;
     assert!(!path.exists(), "`mode=rw` created a database");
 }
 
@@ -256,7 +256,7 @@ async fn a_store_in_a_shared_pool_works_again_when_the_pool_does() {
     let store = SqliteStore::from_shared_pool(pool.clone(), &options(&path)).await.expect("the store opens");
     assert_recovers_from_damage(&store, &path).await;
     pool.close().await;
-    conformance::errors_are_not_answers(&store).await;
+    conformance::failures_are_errors(&store).await;
 }
 
 #[tokio::test]
@@ -274,7 +274,7 @@ async fn assert_recovers_from_damage(store: &SqliteStore, path: &Path) {
     store.create(&KEY, &record(1)).await.expect("the record is created");
     let content = fs::read(path).expect("the file can be read");
     fs::write(path, vec![0x5A; content.len()]).expect("the write succeeds");
-    conformance::errors_are_not_answers(store).await;
+    conformance::failures_are_errors(store).await;
     fs::write(path, &content).expect("the write succeeds");
     assert_eq!(store.load(&Key::from_bytes([0; 32])).await.expect("the load succeeds"), Lookup::Absent);
     assert_eq!(store.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(1)));

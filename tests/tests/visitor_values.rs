@@ -212,7 +212,7 @@ async fn a_reserved_or_declared_key_in_the_extra_field_is_422() {
     with_each_store(async |mut site, _| {
         for key in ["_expiry", "_csrf", "_json", "_messagepack", "_", "_x", "count", "settings", "email"] {
             let body = json!({ "fine": 1, key: { "a": "b" } }).to_string();
-            site.assert_rejected("/rest", &body, "holds a key that is declared as a field or starts with `_`").await;
+            site.assert_rejected("/rest", &body, "contains a key that is declared as a field or starts with `_`").await;
         }
         for key in ["", "a", "ä", "\"", "\0", "Count", "rest"] {
             let body = json!({ key: [1, 2] }).to_string();

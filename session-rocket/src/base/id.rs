@@ -217,8 +217,9 @@ impl fmt::Debug for SessionHandle {
 
 pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| Error::with_source(ErrorKind::Random, "cannot draw random bytes", e.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(|e| {
+        Error::with_source(ErrorKind::Random, "the operating system returned no random bytes", e.to_string())
+    })?;
     Ok(bytes)
 }
 

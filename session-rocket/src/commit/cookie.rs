@@ -145,8 +145,10 @@ impl CookieEngine {
         let size = self.bounds.frame + cookie.len();
         if size > self.bounds.limit {
             let (name, limit) = (self.rules.schema.type_name(), self.bounds.limit);
-            let context =
-                format!("the cookie of a session of type `{name}` has {size} bytes, but browsers accept {limit}");
+            let context = format!(
+                "the cookie of a session of type `{name}` has {size} bytes, but browsers accept {limit}: store less \
+                     data, or set `store` to a database"
+            );
             return Err(Error::new(ErrorKind::TooLarge, context));
         }
         let sealed = Sealed { created_at, expires_at, cookie: Some(Arc::from(cookie)), by_former_key: false };

@@ -64,7 +64,10 @@ impl Groups {
                 // Closed while this commit has the turn, because otherwise the next commit could save the changes
                 // reported as failed here.
                 reply.close();
-                Err(Error::new(ErrorKind::Timeout, "timed out while other requests were saving the session"))
+                Err(Error::new(
+                    ErrorKind::Timeout,
+                    "cannot save the session within `timeout`: other requests were saving it",
+                ))
             }
             Err(TryRecvError::Empty) => {
                 let current = turn.take().unwrap_or(own);
@@ -326,8 +329,8 @@ fn warn_of_overwrites(pending: &PendingCommit, fresh: &Values) {
             let (name, field) = (fresh.schema().type_name(), field.spec().name);
             log::warn!(
                 target: "session_rocket",
-                "`{name}.{field}` was read, then set, and another request changed it in between: that change is lost; \
-                 use `update_{field}` to lose no change",
+                "`{name}.{field}` was read and then set, and another request changed it in between: the change of the \
+                 other request is lost; use `update_{field}` to keep both changes",
             );
         }
     }

@@ -7,13 +7,15 @@ use crate::state::{Carrier, Committed, CookieEffect, PendingCommit};
 
 /// Returns the error of a commit that needs a new session cookie after the response head is sent.
 pub(crate) fn too_late() -> Error {
-    let context = "the response head is already sent, so the browser cannot receive a new session cookie";
+    let context = "the response head is already sent, so the browser cannot receive a new session cookie: make this change \
+                   before the response";
     Error::new(ErrorKind::TooLate, context)
 }
 
 /// Returns the error of changes that are dropped because the browser withheld its cookie.
 pub(crate) fn withheld() -> Error {
-    let context = "the browser did not send its session cookie with this cross-site request, because of `SameSite`";
+    let context = "the browser did not send its session cookie with this cross-site request, because of the setting \
+                   `same_site`";
     Error::new(ErrorKind::Withheld, context)
 }
 

@@ -188,8 +188,12 @@ impl Records {
         what: &str,
         call: impl Future<Output = Result<A>>,
     ) -> Result<A> {
-        let timed_out =
-            || Err(Error::new(ErrorKind::Timeout, format!("cannot {what} a session: the store did not reply in time")));
+        let timed_out = || {
+            Err(Error::new(
+                ErrorKind::Timeout,
+                format!("cannot {what} a session: the store did not reply within `timeout`"),
+            ))
+        };
         within(&*self.rules.clock, limit, call).await.unwrap_or_else(timed_out)
     }
 }

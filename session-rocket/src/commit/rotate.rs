@@ -51,7 +51,7 @@ async fn create_record(
             return Ok(new);
         }
     }
-    let context = format!("gave up after {MAX_DRAWS} attempts: every random session id was already taken");
+    let context = format!("gave up after {MAX_DRAWS} attempts: every random session id was already in use");
     Err(Error::new(ErrorKind::Random, context))
 }
 
@@ -200,7 +200,8 @@ async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) 
             Retire::Retired => return Ok(Some((current, moved))),
             // The closure ran on values that are no longer stored, and it was not logged for replay.
             Retire::Conflict(_) if pending.transacts => {
-                let context = "another request changed the session while `transact` was changing its user";
+                let context = "another request changed the session while `transact` was changing its user: let the client \
+                               retry the request";
                 return Err(Error::new(ErrorKind::Timeout, context));
             }
             Retire::Conflict(fresh) => current = records.reread(current.live.key, None, &fresh)?,

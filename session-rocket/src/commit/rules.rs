@@ -114,7 +114,9 @@ impl Rules {
         let identity = self.guarded(|| values.identity())?;
         if identity.as_ref().is_some_and(|identity| identity.len() > MAX_IDENTITY) {
             let name = self.schema.type_name();
-            let context = format!("the identity of session type `{name}` is longer than {MAX_IDENTITY} bytes");
+            let context = format!(
+                "the identity of session type `{name}` is longer than {MAX_IDENTITY} bytes: use a shorter id of the user"
+            );
             return Err(Error::new(ErrorKind::Encode, context));
         }
         Ok(identity)
@@ -131,7 +133,10 @@ impl Rules {
             let size = values.payload(self.format).len();
             if size > self.max_size {
                 let (name, limit) = (self.schema.type_name(), self.max_size);
-                let context = format!("a session of type `{name}` has {size} bytes, but `max_size` is {limit}");
+                let context = format!(
+                    "a session of type `{name}` has {size} bytes, but `max_size` is {limit}: store less data, or raise \
+                     `max_size`"
+                );
                 return Err(Error::new(ErrorKind::TooLarge, context));
             }
         }

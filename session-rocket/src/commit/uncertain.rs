@@ -162,7 +162,7 @@ impl<'r> Calls<'r> {
             // If the reply to the retire were lost, there would be no time left for the fence.
             return Err(Error::new(
                 ErrorKind::Timeout,
-                "cannot give the session a new id or end it: too little of `timeout` is left",
+                "cannot end the session or give it a new id: too little of `timeout` is left; raise `timeout`",
             ));
         }
         let retire = self.records.store().retire(&current.live.key, Some(current.live.version), tombstone);
@@ -254,7 +254,7 @@ impl<'r> Calls<'r> {
         if self.left().is_zero() {
             return Err(Error::new(
                 ErrorKind::Timeout,
-                "timed out: other requests changed the session during every attempt to save it",
+                "cannot save the session within `timeout`: other requests changed it during every attempt",
             ));
         }
         let [random] = random_bytes::<1>()?;
@@ -273,7 +273,7 @@ fn has_version(seen: &Lookup, version: Version) -> bool {
 fn uncertain(what: &str, lost: Error) -> Error {
     Error::with_source(
         ErrorKind::Uncertain,
-        format!("unknown outcome: the store did not confirm the call to {what} a session"),
+        format!("the store did not confirm the call to {what} a session, so it is unknown whether the call succeeded"),
         lost,
     )
 }

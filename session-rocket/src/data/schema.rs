@@ -70,7 +70,8 @@ impl Schema {
         if decoded.is_none() && field.spec().first_undecodable() {
             log::warn!(
                 target: "session_rocket",
-                "a stored value of `{}.{}` does not decode: it reads as absent, and stays stored until it is overwritten",
+                "a stored value of `{}.{}` cannot be decoded: the field reads as if no value is stored, and the stored value \
+                 is kept until it is overwritten",
                 self.type_name, field.spec().name,
             );
         }
@@ -94,7 +95,8 @@ impl Schema {
         }
         let name = field.spec().name;
         let context = format!(
-            "field `{name}` of session type `{}` holds a key that is declared as a field or starts with `_`",
+            "field `{name}` of session type `{}` contains a key that is declared as a field or starts with `_`: use another \
+             key",
             self.type_name
         );
         Err(Error::new(ErrorKind::Encode, context))

@@ -2,6 +2,7 @@
 
 mod own;
 mod present;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -252,10 +253,10 @@ impl Values {
     /// with another request, and the replay of a `clear` must not log that user out.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
-        let kept = identity.map(|index| (index, self.slots[index].clone()));
+        let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
         let (loaded_identity, auth) = (self.loaded_identity.take(), self.own.auth);
         *self = Self { loaded_identity, own: Own { auth, ..Own::default() }, ..Self::empty(self.schema) };
-        if let Some((index, slot)) = kept {
+        if let Some((index, slot)) = identity_slot {
             *self.slot(index) = slot;
         }
     }

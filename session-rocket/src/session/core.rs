@@ -122,7 +122,7 @@ impl Core {
         if self.state.completed() > completed || self.reload().await? {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Ended, "the session no longer exists: another request ended it, or it expired"))
+        Err(Error::new(ErrorKind::Ended, "the session no longer exists: it expired, or another request ended it"))
     }
 
     /// Loads the session again, applies unsaved changes on top, and returns whether the session still exists.

@@ -212,8 +212,8 @@ impl State {
     #[track_caller]
     pub(crate) fn replace(&self, write: impl FnOnce(&mut Edit)) {
         let schema = self.lock().values.schema();
-        let given = Edit::of_everything(Values::empty(schema), write);
-        self.run(move |edit| edit.replace(&given), Method::Replace);
+        let replacement = Edit::of_everything(Values::empty(schema), write);
+        self.run(move |edit| edit.replace(&replacement), Method::Replace);
     }
 
     #[track_caller]

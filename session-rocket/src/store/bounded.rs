@@ -7,10 +7,10 @@ use humantime::format_duration;
 use crate::base::clock::{Clock, within};
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// Runs `call` for at most `limit`. `server` names the callee in the error.
+/// Runs `call` for at most `limit`. `server` is the name of the called server in the error.
 ///
 /// # Errors
-/// The error of `call`, or [`ErrorKind::Timeout`] after `limit`, when `call` is dropped.
+/// The error of `call`. If `call` takes longer than `limit`, it is dropped, and the error is [`ErrorKind::Timeout`].
 pub(crate) async fn bounded<A>(
     clock: &dyn Clock,
     limit: Duration,
@@ -18,7 +18,7 @@ pub(crate) async fn bounded<A>(
     call: impl Future<Output = Result<A>>,
 ) -> Result<A> {
     within(clock, || limit, call).await.unwrap_or_else(|| {
-        let context = format!("{server} did not answer within {}", format_duration(limit));
+        let context = format!("{server} did not reply within {}", format_duration(limit));
         Err(Error::new(ErrorKind::Timeout, context))
     })
 }

@@ -5,51 +5,50 @@
 //! # Promises
 //! - As long as every process reaches the cache, a load that begins after a write was confirmed never returns an older
 //!   record, or a record that the write ended.
-//! - A cache that is down, hangs, forgets or refuses calls costs time. The process that notices it returns no error and no
-//!   wrong reply for that reason: after a failed call, the process reads from the database alone for one `ttl`. A process
-//!   that starts while the cache is down is in the same state: its launch counts as a failed call, and every further call
-//!   tries to open the cache until the cache answers.
-//! - In all other cases, no load returns a record that was replaced more than one `ttl` ago, as far as the machines' clocks
-//!   agree. This weaker promise applies if a process cannot report its write to the cache, because the process does not
-//!   reach the cache or is killed at this moment. It also applies if the cache forgets a write that it confirmed, because
-//!   the cache was restarted from a snapshot or a lagging replica became the primary.
+//! - If the cache is down, hangs, loses entries or refuses calls, calls take longer, but none fails or returns an outdated
+//!   record. After a failed call to the cache, the process reads only from the database for one `ttl`. A launch that cannot
+//!   open the cache counts as a failed call; every later call tries to open the cache until one succeeds.
+//! - In all other cases, no load returns a record that was replaced more than one `ttl` ago, plus the difference between the
+//!   machines' clocks. This weaker promise applies if a process cannot report its write to the cache, because the process
+//!   cannot reach the cache or is killed at that moment. It also applies if the cache loses a write that it confirmed,
+//!   because the cache was restarted from a snapshot or a lagging replica became the primary.
 //!
 //! # How it works
-//! Each session has a _place_ in the cache. The place is free, or it holds an _entry_ or a _lease_. An entry is a record in
-//! an envelope, with the version of the record. A lease is empty and has a random version: a reader is about to fill the
-//! place.
+//! Each session has one _cache key_. The cache key is empty, or it holds an _entry_ or a _lease_. An entry is an encoded
+//! record, and has the version of the record. A lease has a random version, and means that a reader is about to store an
+//! entry.
 //!
-//! - **Load.** Returns the entry, if there is one. If the place is free, the load takes a lease, reads the database, and
-//!   replaces its lease with the entry, comparing versions. If another reader has the lease, the load reads the database and
-//!   leaves the cache as it is. Only live records become entries.
-//! - **Update.** Changes the database, then replaces the entry of the old version with the new one, comparing versions. If
-//!   the place does not hold that entry, the update clears the place.
-//! - **Touch, retire, delete.** Change the database, then clear the place, whether it holds a lease or an entry.
-//! - **Create.** Changes the database alone, because the cache holds nothing about a missing record.
+//! - **Load.** Returns the entry, if there is one. If the cache key is empty, the load takes a lease, reads the database, and
+//!   replaces its lease with the entry by compare-and-swap. If another reader has the lease, the load reads the database and
+//!   does not change the cache. Only live records become entries.
+//! - **Update.** Changes the database, then replaces the entry of the old version with the new one by compare-and-swap. If
+//!   the cache key does not hold the old entry, the update invalidates the cache key: it deletes the entry or lease.
+//! - **Touch, retire, delete.** Change the database, then invalidate the cache key.
+//! - **Create.** Changes only the database, because the cache never stores that a record is missing.
 //!
 //! # Why it is correct
-//! An entry enters the cache only in exchange for a lease, or for the entry of the record that it replaces. Consider a write
-//! that has changed the database and then clears the place. A reader that fills the place later took its lease after that,
-//! so it read the database after the write. A reader that took its lease before has lost the lease. An entry that replaces
-//! its predecessor is as new as the database, and a message that the network delayed fails the comparison of versions. So
-//! once a write is confirmed, the cache never holds an older record again. Clocks do not matter here, because the place is
-//! cleared whether or not its content has expired.
+//! An entry is stored only in exchange for a lease, or for the entry of the record that it replaces. Consider a write that
+//! changes the database and then invalidates the cache key. If a reader took its lease before the invalidation, the reader
+//! has lost it. If a reader took its lease later, the reader read the database after the write. An entry that replaces the
+//! previous one is as new as the database, and a message that the network delayed fails the comparison of versions. So after
+//! a write is confirmed, the cache never holds an older record. This does not depend on clocks, because the invalidation
+//! also deletes expired entries.
 //!
-//! An entry expires one `ttl` after the moment _before_ the call that proved it current. Hence the third promise.
+//! The expiry of an entry is at most one `ttl` after a time at which the record was current. This gives the third promise.
 //!
-//! Two cases need more, because a caller without a clear reply loads the record, and concludes from it whether its write
-//! happened.
-//! - **A write to the database fails.** The write may still happen after another reader has filled the place with the older
-//!   record. So the failed write puts up a _barrier_ for `ttl` and `timeout`, under a key of its own, and then clears the
-//!   place. A reader looks for a barrier after it has taken its lease: either it sees the barrier, or it loses its lease. A
-//!   reader that sees the barrier does not fill the place, so all loads ask the database.
+//! Two cases need more. In both, a caller gets no clear reply to its write, and loads the record to find out whether the
+//! write happened.
+//! - **A write to the database fails.** The write may still happen after another reader has stored the older record as an
+//!   entry. So the failed write sets a _barrier_ for `ttl` and `timeout`, under a key of its own, and then invalidates the
+//!   cache key. A reader looks for a barrier after it has taken its lease: either the reader sees the barrier, or it loses
+//!   its lease. A reader that sees the barrier stores no entry, so all loads read the database.
 //! - **The caller of a write goes away.** The write continues without the caller. Until the write ends, a load in this
-//!   process asks the database, and clears the place before it returns, so that no other reader's entry hides the result.
+//!   process reads the database, and invalidates the cache key before it returns, so that no entry hides the result.
 //!
 //! # Combinations
 //! The keys in the cache differ from those in the database, so one server can be both. A cache that evicts keys may evict a
-//! barrier. Then the limit of one `ttl` applies to that session. A `memory:` cache belongs to one process, so it is correct
-//! only if no other process changes the sessions.
+//! barrier. Then the limit of one `ttl` applies to that session. A `memory:` cache is correct only if no other process changes
+//! the sessions, because each process has its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,13 +62,13 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::bounded::bounded;
 use crate::store::record::{Fate, Record, Tombstone, Version};
-use cache::{Cache, Place};
+use cache::{Cache, CacheLookup};
+use deferred::DeferredStore;
 use detached::DetachedCalls;
-use lazy::LazyStore;
 
 mod cache;
+pub(crate) mod deferred;
 mod detached;
-pub(crate) mod lazy;
 
 #[cfg(test)]
 mod tests;
@@ -77,7 +76,7 @@ mod tests;
 /// A database with a cache in front of it. The [module's documentation](self) says what it promises.
 pub struct CachedStore(Arc<Shared>);
 
-/// What a call still needs after its caller has gone away.
+/// The parts of the store. They are shared, because a call may need them after its caller has gone away.
 struct Shared {
     database: Arc<dyn Store>,
     cache: Cache,
@@ -89,9 +88,9 @@ struct Shared {
 impl CachedStore {
     /// Puts `cache` in front of `database`.
     ///
-    /// The cache serves an entry for at most `ttl`. A write to the database takes at most `timeout`, a call of the cache a
-    /// small part of it. Processes that share a cache should have the same `ttl` and `timeout`. Otherwise the longest of
-    /// them applies to all.
+    /// The cache serves an entry for at most `ttl`. A write to the database takes at most `timeout`, and a call to the cache
+    /// takes at most a small part of `timeout`. Processes that share a cache should have the same `ttl` and `timeout`. If
+    /// they differ, the longest values apply to all processes.
     pub fn new(
         database: Arc<dyn Store>,
         cache: Arc<dyn Store>,
@@ -99,13 +98,13 @@ impl CachedStore {
         timeout: Duration,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::with_lazy(database, cache.into(), ttl, timeout, clock)
+        Self::with_deferred(database, cache.into(), ttl, timeout, clock)
     }
 
     /// Puts a cache that may not be open yet in front of `database`.
-    pub(crate) fn with_lazy(
+    pub(crate) fn with_deferred(
         database: Arc<dyn Store>,
-        cache: LazyStore,
+        cache: DeferredStore,
         ttl: Duration,
         timeout: Duration,
         clock: Arc<dyn Clock>,
@@ -114,13 +113,15 @@ impl CachedStore {
         Self(Arc::new(Shared { database, cache, timeout, clock, detached: DetachedCalls::default() }))
     }
 
-    /// Says in the log that the cache could not be opened, because of `error`. What the cache holds is not read for one
-    /// `ttl`, or longer if its calls still fail, because an earlier process may have changed sessions without reaching the cache.
-    pub(crate) fn begin_without_cache(&self, error: &Error) {
-        self.0.cache.failed(error);
+    /// Records and logs that the cache could not be opened.
+    ///
+    /// The cache is not read for one `ttl`, or longer if its calls still fail, because an earlier process may have changed
+    /// sessions while it could not reach the cache.
+    pub(crate) fn start_without_cache(&self, error: &Error) {
+        self.0.cache.record_failure(error);
     }
 
-    /// Changes the database, then clears the place in the cache. Continues if the caller goes away.
+    /// Changes the database, then invalidates the cache key. Continues if the caller goes away.
     async fn change<A, F>(&self, key: &Key, change: impl FnOnce(Arc<dyn Store>) -> F) -> Result<A>
     where
         A: Send + 'static,
@@ -130,7 +131,7 @@ impl CachedStore {
         let work = async move {
             let reply = shared.write(&key, change).await;
             if reply.is_ok() {
-                shared.cache.clear(&key).await;
+                shared.cache.invalidate(&key).await;
             }
             reply
         };
@@ -139,22 +140,22 @@ impl CachedStore {
 }
 
 impl Shared {
-    /// Runs a writing call of the database. After an error the write may still happen, so a barrier is put up first.
+    /// Runs a call that writes to the database. After an error, sets a barrier, because the write may still happen.
     async fn write<A>(&self, key: &Key, call: impl Future<Output = Result<A>>) -> Result<A> {
         let reply = bounded(&*self.clock, self.timeout, "the database", call).await;
         if reply.is_err() {
-            self.cache.bar(key).await;
+            self.cache.set_barrier(key).await;
         }
         reply
     }
 
-    /// Loads from the database into the cache.
+    /// Loads from the database, and stores the record in the cache.
     async fn fill(&self, key: &Key) -> Result<Lookup> {
         let since = self.clock.now();
         let Some(lease) = self.cache.lease(key).await else { return self.database.load(key).await };
-        let (loaded, is_barred) = join(self.database.load(key), self.cache.is_barred(key)).await;
+        let (loaded, has_barrier) = join(self.database.load(key), self.cache.has_barrier(key)).await;
         if let Ok(Lookup::Found(record)) = &loaded
-            && !is_barred
+            && !has_barrier
         {
             self.cache.fill(key, lease, record, since).await;
         }
@@ -168,13 +169,13 @@ impl Store for CachedStore {
         let Shared { database, cache, detached, .. } = &*self.0;
         if detached.contains(key) {
             let loaded = database.load(key).await?;
-            cache.clear(key).await;
+            cache.invalidate(key).await;
             return Ok(loaded);
         }
         match cache.read(key).await {
-            Place::Entry(record) => Ok(Lookup::Found(record)),
-            Place::Free => self.0.fill(key).await,
-            Place::Hidden => database.load(key).await,
+            CacheLookup::Hit(record) => Ok(Lookup::Found(record)),
+            CacheLookup::Miss => self.0.fill(key).await,
+            CacheLookup::Unusable => database.load(key).await,
         }
     }
 
@@ -188,9 +189,9 @@ impl Store for CachedStore {
             let since = shared.clock.now();
             let reply = shared.write(&key, shared.database.update(&key, expected, &record)).await;
             match &reply {
-                Ok(Update::Updated) => shared.cache.swap(&key, expected, &record, since).await,
-                // The caller learns that the record is another one, so its next load has to find that record.
-                Ok(Update::Conflict(_) | Update::Moved(_) | Update::Gone) => shared.cache.clear(&key).await,
+                Ok(Update::Updated) => shared.cache.replace(&key, expected, &record, since).await,
+                // The cache has an outdated entry, and the caller's next load must return the newer record.
+                Ok(Update::Conflict(_) | Update::Moved(_) | Update::Gone) => shared.cache.invalidate(&key).await,
                 Err(_) => {}
             }
             reply
@@ -213,7 +214,7 @@ impl Store for CachedStore {
         self.change(key, |database| async move { database.delete(&at).await }).await
     }
 
-    /// Sweeps the cache as well; only what the database removes is counted.
+    /// Sweeps the cache and the database. Returns the number of entries that the database removed.
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
         self.0.cache.sweep(limit).await;
         self.0.database.delete_expired(limit).await
@@ -231,36 +232,39 @@ impl Store for CachedStore {
         self.0.database.stats().await
     }
 
-    /// Ends the sessions one by one, so that each is cleared from the cache. The next round finds a session that got a new
-    /// id in between.
+    /// Ends the sessions one by one, to invalidate the cache key of each. Repeats this, to find sessions that got a new id
+    /// during a round.
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        const ROUNDS: usize = 16;
-        const AT_ONCE: usize = 16;
+        const MAX_ROUNDS: usize = 16;
+        const CONCURRENT_CALLS: usize = 16;
         let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
-        let (mut retired, mut found_none) = (0, false);
-        for _ in 0..ROUNDS {
+        let (mut retired, mut was_empty) = (0, false);
+        for _ in 0..MAX_ROUNDS {
             let mut listed = self.list(scope, identity).await?;
             listed.retain(|(key, _)| Some(key) != except);
-            // Not every store lists the sessions of one moment, so only two empty lists in a row mean that none is left.
-            if listed.is_empty() && found_none {
+            // A session may move while a store lists sessions, and be missing from the list. So the rounds end only after two
+            // empty lists in a row.
+            if listed.is_empty() && was_empty {
                 return Ok(retired);
             }
-            found_none = listed.is_empty();
+            was_empty = listed.is_empty();
             let mut failure = None;
-            for some in listed.chunks(AT_ONCE) {
-                // A session that changed in between may belong to another user by now. The next round finds out.
-                let ending = some.iter().map(|(key, record)| self.retire(key, Some(record.version), tombstone));
+            for sessions in listed.chunks(CONCURRENT_CALLS) {
+                // The version is compared, because a session that has changed may belong to another user. If it belongs to
+                // the same user, the next round ends it.
+                let ending = sessions.iter().map(|(key, record)| self.retire(key, Some(record.version), tombstone));
                 for ended in join_all(ending).await {
                     match ended {
                         Ok(Retire::Retired) => retired += 1,
                         Ok(Retire::Conflict(_) | Retire::Gone) => {}
-                        // The other sessions still have to end.
+                        // Continues with the other sessions, and returns the error at the end of the round.
                         Err(error) => failure = Some(error),
                     }
                 }
             }
             failure.map_or(Ok(()), Err)?;
         }
-        Err(Error::new(ErrorKind::Timeout, "a user's sessions changed faster than they could be ended"))
+        let context = format!("gave up after {MAX_ROUNDS} attempts: sessions of the identity keep changing");
+        Err(Error::new(ErrorKind::Timeout, context))
     }
 }

@@ -8,7 +8,7 @@ use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 impl Lookup {
-    /// When the key's entry expires, or expired; `None` without an entry.
+    /// When the key's entry expires or has expired. `None` if the key holds no entry.
     #[inline]
     pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         match self {
@@ -18,9 +18,9 @@ impl Lookup {
         }
     }
 
-    /// What the key holds for a caller: an expired entry counts as absent (clause 7).
+    /// Replaces an expired entry with [`Absent`](Self::Absent), because callers must not see it (clause 7).
     #[inline]
-    pub(crate) fn live(self, now: Timestamp) -> Self {
+    pub(crate) fn unexpired(self, now: Timestamp) -> Self {
         if self.expires_at().is_some_and(|expires_at| expires_at <= now) { Self::Absent } else { self }
     }
 }
@@ -35,10 +35,10 @@ pub(crate) enum Decision<W, R> {
 }
 
 impl<W, R> Decision<W, R> {
-    /// Replaces what is written by `write`'s result.
+    /// Applies `write` to the value of [`Write`](Self::Write), and leaves a reply unchanged.
     pub(crate) fn try_map<V, E>(self, write: impl FnOnce(W) -> Result<V, E>) -> Result<Decision<V, R>, E> {
         match self {
-            Self::Write(replaced) => write(replaced).map(Decision::Write),
+            Self::Write(value) => write(value).map(Decision::Write),
             Self::Reply(reply) => Ok(Decision::Reply(reply)),
         }
     }
@@ -46,7 +46,7 @@ impl<W, R> Decision<W, R> {
 
 /// Whether `create` inserts its record (clause 2).
 pub(crate) fn create(entry: Lookup, now: Timestamp) -> Decision<(), Create> {
-    match entry.live(now) {
+    match entry.unexpired(now) {
         Lookup::Absent => Decision::Write(()),
         Lookup::Found(_) | Lookup::Tombstone(_) => Decision::Reply(Create::Taken),
     }
@@ -55,7 +55,7 @@ pub(crate) fn create(entry: Lookup, now: Timestamp) -> Decision<(), Create> {
 /// Whether `update` replaces the record (clause 3).
 #[inline]
 pub(crate) fn update(entry: Lookup, expected: Version, now: Timestamp) -> Decision<(), Update> {
-    match entry.live(now) {
+    match entry.unexpired(now) {
         Lookup::Found(record) if record.version == expected => Decision::Write(()),
         Lookup::Found(record) => Decision::Reply(Update::Conflict(record)),
         Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Decision::Reply(Update::Moved(to)),
@@ -63,9 +63,9 @@ pub(crate) fn update(entry: Lookup, expected: Version, now: Timestamp) -> Decisi
     }
 }
 
-/// Which record's expiry `touch` moves to `later` (clause 4).
+/// Whether `touch` moves the record's expiry to `later` (clause 4). If it does, returns the record to change.
 pub(crate) fn touch(entry: Lookup, expected: Version, later: Timestamp, now: Timestamp) -> Decision<Record, Touch> {
-    match entry.live(now) {
+    match entry.unexpired(now) {
         Lookup::Found(record) if record.version != expected => Decision::Reply(Touch::Conflict),
         Lookup::Found(record) if record.expires_at >= later => Decision::Reply(Touch::Touched),
         Lookup::Found(record) => Decision::Write(record),
@@ -75,7 +75,7 @@ pub(crate) fn touch(entry: Lookup, expected: Version, later: Timestamp, now: Tim
 
 /// Whether `retire` replaces the record by a tombstone (clause 5).
 pub(crate) fn retire(entry: Lookup, expected: Option<Version>, now: Timestamp) -> Decision<(), Retire> {
-    match entry.live(now) {
+    match entry.unexpired(now) {
         Lookup::Found(record) if expected.is_none_or(|expected| expected == record.version) => Decision::Write(()),
         Lookup::Found(record) => Decision::Reply(Retire::Conflict(record)),
         Lookup::Tombstone(_) | Lookup::Absent => Decision::Reply(Retire::Gone),

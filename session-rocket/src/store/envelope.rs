@@ -1,4 +1,4 @@
-//! The bytes of what a key holds, for back-ends without columns.
+//! Encodes records and tombstones as bytes, for back-ends that keep one value under each key.
 //!
 //! | bytes | live record | tombstone |
 //! |---|---|---|
@@ -26,31 +26,31 @@ const ENDED: u8 = 2;
 const MOVED: u8 = 3;
 const NO_IDENTITY: u16 = u16::MAX;
 /// The length of everything before the scope of a live record.
-const FRAME: usize = 1 + 4 * 8;
+const FIXED_LEN: usize = 1 + 4 * 8;
 
 /// Encodes a record.
 ///
 /// # Errors
 /// [`ErrorKind::TooLarge`] for a scope or an identity of 64 KiB or more.
-pub(crate) fn seal_record(record: &Record) -> Result<Vec<u8>> {
+pub(crate) fn encode_record(record: &Record) -> Result<Vec<u8>> {
     let identity = record.identity.as_deref();
     let owner = 2 * 2 + record.scope.len() + identity.map_or(0, str::len);
-    let mut bytes = Vec::with_capacity(FRAME + owner + record.payload.len());
+    let mut bytes = Vec::with_capacity(FIXED_LEN + owner + record.payload.len());
     bytes.put_u8(LIVE);
     bytes.put_i64(record.expires_at.as_millis());
     bytes.put_u64(record.version.bits());
     bytes.put_i64(record.created_at.as_millis());
     bytes.put_i64(record.updated_at.as_millis());
-    put_owner(&mut bytes, &record.scope, identity)?;
+    encode_owner(&mut bytes, &record.scope, identity)?;
     bytes.put_slice(&record.payload);
     Ok(bytes)
 }
 
-/// Encodes scope and identity as a record's bytes contain them.
+/// Appends scope and identity to `bytes`, in the encoding of a record.
 ///
 /// # Errors
-/// As [`seal_record`].
-pub(crate) fn put_owner(bytes: &mut Vec<u8>, scope: &str, identity: Option<&str>) -> Result<()> {
+/// As [`encode_record`].
+pub(crate) fn encode_owner(bytes: &mut Vec<u8>, scope: &str, identity: Option<&str>) -> Result<()> {
     put_string(bytes, scope)?;
     match identity {
         Some(identity) => put_string(bytes, identity)?,
@@ -60,7 +60,7 @@ pub(crate) fn put_owner(bytes: &mut Vec<u8>, scope: &str, identity: Option<&str>
 }
 
 /// Encodes a tombstone.
-pub(crate) fn seal_tombstone(tombstone: Tombstone) -> Vec<u8> {
+pub(crate) fn encode_tombstone(tombstone: Tombstone) -> Vec<u8> {
     let (kind, to) = match &tombstone.fate {
         Fate::Ended => (ENDED, [].as_slice()),
         Fate::Moved(to) => (MOVED, to.as_bytes().as_slice()),
@@ -68,23 +68,28 @@ pub(crate) fn seal_tombstone(tombstone: Tombstone) -> Vec<u8> {
     [&[kind], tombstone.expires_at.as_millis().to_be_bytes().as_slice(), to].concat()
 }
 
-/// Decodes what a key holds. An entry that expired at `now` or earlier is absent.
+/// Decodes the entry of a key. An entry that expired at `now` or earlier is absent.
 ///
 /// # Errors
 /// As [`decode`].
-pub(crate) fn open(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
-    Ok(decode(bytes)?.live(now))
+pub(crate) fn decode_live(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
+    Ok(decode(bytes)?.unexpired(now))
 }
 
-/// Decodes what a key holds, expired or not.
+/// Decodes the entry of a key, even if the entry has expired.
 ///
 /// # Errors
 /// [`ErrorKind::Unavailable`] for bytes that are neither a record nor a tombstone.
 pub(crate) fn decode(bytes: Bytes) -> Result<Lookup> {
-    read(bytes).ok_or_else(|| Error::new(ErrorKind::Unavailable, "malformed session entry in the store"))
+    read(bytes).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Unavailable,
+            "a session in the store is malformed: delete it, or restore a backup of the store",
+        )
+    })
 }
 
-/// The expiry of an entry that begins with `header`, if `header` is the beginning of a record or a tombstone.
+/// The expiry of the entry that begins with `header`. `None` if `header` does not begin a record or a tombstone.
 pub(crate) fn expiry(mut header: &[u8]) -> Option<Timestamp> {
     matches!(header.try_get_u8().ok()?, LIVE | ENDED | MOVED).then(|| read_time(&mut header))?
 }

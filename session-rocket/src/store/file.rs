@@ -16,21 +16,24 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 
-use batch::Batch;
+use listing::Listing;
 use queue::Queue;
 use shard::{LockedShard, Shard, shard_of};
 
-mod batch;
 mod directory;
 mod handle;
+mod listing;
 mod queue;
 mod shard;
 
-/// How many calls may use the disk at once, each on its own thread. Tokio has 512 such threads for the whole site, and a
-/// disk that hangs must not take them all.
-const THREADS: usize = 64;
-/// How long a call waits before it tries again to take a lock that another process holds.
+/// The maximum number of calls that use the disk at the same time, each on its own thread. Tokio has 512 blocking threads for
+/// the whole site. If the disk hangs, the site needs the others.
+const MAX_THREADS: usize = 64;
+/// The pause between two attempts to take a lock that another process holds.
 const PAUSE: Duration = Duration::from_millis(1);
+
+const LOCKED: &str = "another process held a lock in the session directory for longer than `timeout`: end that process if \
+                      it hangs, or raise `timeout`";
 
 /// A store in a directory of files. Processes of one machine may share the directory.
 ///
@@ -58,12 +61,12 @@ impl FileStore {
         let files = Files {
             path: directory::path_of(&options.url)?.into(),
             timeout: options.timeout,
-            threads: Arc::new(Semaphore::new(THREADS)),
+            threads: Arc::new(Semaphore::new(MAX_THREADS)),
             queues: (0..=u8::MAX).map(|_| Arc::default()).collect(),
             next_swept: AtomicU8::new(0),
         };
-        let (path, creates) = (files.path.clone(), options.creates);
-        files.bounded(blocking(move || directory::prepare(&path, creates))).await?;
+        let (path, create_if_missing) = (files.path.clone(), options.create_if_missing);
+        files.bounded(blocking(move || directory::prepare(&path, create_if_missing))).await?;
         Ok(files.into_store(options.clock.clone()))
     }
 }
@@ -81,7 +84,7 @@ pub struct Files {
 
 impl Files {
     async fn bounded<R>(&self, work: impl Future<Output = Result<R>>) -> Result<R> {
-        timeout(self.timeout, work).await.unwrap_or_else(|_| Err(late()))
+        timeout(self.timeout, work).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
     /// Runs `work` with the directory's path on a thread that may wait for the disk. `work` runs to its end even if the
@@ -100,25 +103,25 @@ impl Files {
         .await
     }
 
-    /// Runs `work` on a shard while this call holds the shard's lock. Returns `None` if another process still holds the lock
-    /// at the timeout.
-    async fn when_unlocked<R: Send + 'static>(
+    /// Takes a shard's lock and runs `work`. Returns `None` if another process still holds the lock at the timeout.
+    async fn try_with_lock<R: Send + 'static>(
         &self,
         shard: u8,
         work: impl Fn(&Path, LockedShard) -> Result<R> + Send + Sync + 'static,
     ) -> Result<Option<R>> {
         let queue = &self.queues[usize::from(shard)];
-        let noted = queue.clone();
+        let recorded = queue.clone();
         let attempt = Arc::new(move |root: &Path| {
             let locked = LockedShard::try_lock(root, shard)?;
-            noted.record_attempt(locked.is_none());
+            recorded.record_attempt(locked.is_none());
             locked.map(|locked| work(root, locked)).transpose()
         });
         let done = timeout(self.timeout, async {
             let _turn = queue.turn.lock().await;
             loop {
                 let attempt = attempt.clone();
-                // No thread waits for the lock: a call whose caller gave up would still take the lock later.
+                // Never blocks a thread until the lock is free, because the thread would take the lock even if the
+                // caller has stopped waiting.
                 if let Some(done) = self.on_disk(move |root| attempt(root)).await? {
                     return Ok(Some(done));
                 }
@@ -128,26 +131,29 @@ impl Files {
         match done.await {
             Ok(done) => done,
             Err(_) if queue.is_held(self.timeout / 2) => Ok(None),
-            Err(_) => Err(late()),
+            Err(_) => Err(timed_out()),
         }
     }
 
-    /// Runs `work` on a shard while this call holds the shard's lock.
-    async fn locked<R: Send + 'static>(
+    /// Takes a shard's lock and runs `work`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] if another process still holds the lock at the timeout.
+    async fn with_lock<R: Send + 'static>(
         &self,
         shard: u8,
         work: impl Fn(&LockedShard) -> Result<R> + Send + Sync + 'static,
     ) -> Result<R> {
-        let done = self.when_unlocked(shard, move |_, locked| work(&locked)).await?;
-        done.ok_or_else(|| Error::new(ErrorKind::Timeout, "another process holds a lock in the session directory"))
+        let done = self.try_with_lock(shard, move |_, locked| work(&locked)).await?;
+        done.ok_or_else(|| Error::new(ErrorKind::Timeout, LOCKED))
     }
 
-    /// Lists the keys of the shards from `first` on, as many as one call to the disk may list.
-    async fn batch(&self, first: u8) -> Result<Batch> {
-        match self.when_unlocked(first, move |root, locked| Batch::list(root, first, locked)).await? {
-            Some(batch) => Ok(batch),
-            // A process that stopped while it holds the lock does not replace files either.
-            None => self.on_disk(move |root| Batch::list_without_lock(root, first)).await,
+    /// Lists the keys of `first` and the following shards, up to the limits of one call to the disk.
+    async fn listing(&self, first: u8) -> Result<Listing> {
+        match self.try_with_lock(first, move |root, locked| Listing::of(root, first, locked)).await? {
+            Some(listing) => Ok(listing),
+            // The process that holds the lock has stopped, so it does not replace files during the listing.
+            None => self.on_disk(move |root| Listing::of_unlocked(root, first)).await,
         }
     }
 }
@@ -170,12 +176,12 @@ impl KeyValue for Files {
             }
             Ok(is_unchanged)
         };
-        self.locked(shard_of(&key), swap).await
+        self.with_lock(shard_of(&key), swap).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
         let key = *key;
-        self.locked(shard_of(&key), move |shard| shard.delete(&key)).await
+        self.with_lock(shard_of(&key), move |shard| shard.delete(&key)).await
     }
 
     async fn delete_expired(&self, limit: u32, now: Timestamp) -> Result<u64> {
@@ -185,12 +191,12 @@ impl KeyValue for Files {
             if removed == limit {
                 break;
             }
-            // If this shard cannot be swept, the next call continues after it.
+            // Counted first, so that the next call continues with the next shard if this shard cannot be swept.
             let shard = self.next_swept.fetch_add(1, Ordering::Relaxed);
             let left = limit - removed;
             let stale = self.on_disk(move |root| Shard::new(root, shard).stale(left, now)).await?;
             if !stale.is_empty() {
-                removed += self.locked(shard, move |shard| shard.sweep(&stale, now)).await?;
+                removed += self.with_lock(shard, move |shard| shard.sweep(&stale, now)).await?;
             }
         }
         Ok(removed)
@@ -203,19 +209,19 @@ impl KeyValue for Files {
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
         let mut next = Some(0);
         while let Some(first) = next {
-            // Only a launch creates folders, and the lock of a shard needs its folder.
+            // A launch creates the folders. Locking a shard without a folder would create the folder.
             if !self.on_disk(move |root| Shard::new(root, first).exists()).await? {
                 next = first.checked_add(1);
                 continue;
             }
-            let batch = self.batch(first).await?;
-            for keys in batch.keys.chunks(batch::CHUNK) {
+            let listing = self.listing(first).await?;
+            for keys in listing.keys.chunks(listing::FILES_PER_CALL) {
                 let keys = keys.to_vec();
                 // Each chunk has its own timeout, so that a large shard on a slow disk does not fail.
-                let entries = self.on_disk(move |root| batch::read(root, &keys)).await?;
+                let entries = self.on_disk(move |root| listing::read(root, &keys)).await?;
                 entries.into_iter().for_each(|(key, value)| visit(key, value));
             }
-            next = batch.next;
+            next = listing.next;
         }
         Ok(())
     }
@@ -225,10 +231,10 @@ async fn blocking<R: Send + 'static>(work: impl FnOnce() -> Result<R> + Send + '
     spawn_blocking(work).await.map_err(interrupted)?
 }
 
-fn late() -> Error {
-    Error::new(ErrorKind::Timeout, "the session directory's disk did not reply in time")
+fn timed_out() -> Error {
+    Error::new(ErrorKind::Timeout, "the disk of the session directory did not reply within `timeout`")
 }
 
 fn interrupted(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::with_source(ErrorKind::Unavailable, "the work on a session's file was interrupted", error)
+    Error::with_source(ErrorKind::Unavailable, "a call to the session directory stopped before it finished", error)
 }

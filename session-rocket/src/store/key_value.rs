@@ -56,19 +56,20 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 
-/// How often [`Store::retire_all`] scans, at most. One scan more than sessions move during a scan is enough.
+/// The maximum number of scans of one [`Store::retire_all`]. A further scan is needed only if a session moved during the
+/// last one.
 const MAX_SCANS: usize = 8;
 
 /// A back-end that keeps entries and replaces them atomically.
 ///
 /// # Errors
 /// Every method returns [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the back-end fails. The error's context
-/// must not contain a key or a value. The library limits how long a request waits for a call, and drops the call then; a
-/// back-end that can hang should limit its own waiting too.
+/// must not contain a key or a value. The library drops a call that takes longer than `timeout`. A back-end that can hang
+/// should have a time limit of its own too.
 ///
 /// # Cancellation
-/// The caller may drop the future of any method at any await. The method must then have happened as a whole or not at
-/// all, even if it is still running.
+/// The caller may drop the future of any method at any await. The method must then take effect completely or not at all.
+/// It may take effect after the future is dropped.
 pub trait KeyValue: Send + Sync + 'static {
     /// Identifies the entry that [`load`](Self::load) returned: two entries of one key that differ in a byte have
     /// different tags. A back-end that does not count its writes can use the bytes themselves.
@@ -94,15 +95,16 @@ pub trait KeyValue: Send + Sync + 'static {
 
     /// Removes at most `limit` entries that expired at `now` or earlier. Returns how many it removed.
     ///
-    /// _Default:_ removes nothing, which is right only for a back-end that removes expired entries by itself.
+    /// _Default:_ removes nothing. This is correct only for a back-end that removes expired entries by itself.
     fn delete_expired(&self, limit: u32, now: Timestamp) -> impl Future<Output = Result<u64>> + Send {
         let _ = (limit, now);
         ready(Ok(0))
     }
 
-    /// Whether [`scan`](Self::scan) works, and so [`list`](Store::list) and [`retire_all`](Store::retire_all).
+    /// Whether the back-end implements [`scan`](Self::scan). If it does, the store supports [`list`](Store::list) and
+    /// [`retire_all`](Store::retire_all).
     ///
-    /// _Default:_ `false`, as for the default of `scan`.
+    /// _Default:_ `false`, because the default of `scan` returns an error.
     fn can_scan(&self) -> bool {
         false
     }
@@ -133,13 +135,16 @@ pub struct KeyValueStore<K> {
 }
 
 impl<K: KeyValue> KeyValueStore<K> {
-    /// Replaces what `key` holds as `decide` says, and returns `done`; or returns the reply of `decide`. `decide` runs
-    /// again after each lost race, with `true`: some other call then has made progress.
+    /// Loads the entry of `key` and calls `decide` with it. If `decide` returns a value to write, writes the value and returns
+    /// `done`. Otherwise returns the reply of `decide`.
+    ///
+    /// If another call changes the entry first, loads it again and calls `decide` again, with `true`. This ends, because
+    /// each repetition means that another call succeeded.
     async fn replace<R>(
         &self,
         key: &Key,
         done: R,
-        decide: impl Fn(Lookup, bool) -> Result<Decision<Sealed, R>>,
+        decide: impl Fn(Lookup, bool) -> Result<Decision<Encoded, R>>,
     ) -> Result<R> {
         let mut is_retry = false;
         loop {
@@ -159,25 +164,26 @@ impl<K: KeyValue> KeyValueStore<K> {
         }
     }
 
-    /// Passes every entry to `visit`. Damaged entries are skipped: they cannot be loaded as a session either.
+    /// Passes every entry to `visit`, except malformed ones, which cannot be loaded as a session either.
     async fn scan(&self, mut visit: impl FnMut(Key, Lookup) + Send) -> Result<()> {
-        let mut damaged = 0_u64;
+        let mut malformed = 0_u64;
         let visit = &mut |key, value| match envelope::decode(value) {
             Ok(entry) => visit(key, entry),
-            Err(_) => damaged += 1,
+            Err(_) => malformed += 1,
         };
         self.back_end.scan(visit).await?;
-        if damaged > 0 {
-            log::warn!(target: "session_rocket", "skipped {damaged} damaged entries while listing sessions");
+        if malformed > 0 {
+            log::warn!(target: "session_rocket", "skipped {malformed} malformed entries while listing sessions");
         }
         Ok(())
     }
 
-    /// The keys of the sessions of an identity, and the keys to which any session moved: it may have moved during the scan.
+    /// Returns the keys of the sessions of an identity. Also returns the target of every tombstone "moved", because a session
+    /// of the identity may have moved there during the scan.
     async fn keys_of(&self, scope: &str, identity: &str) -> Result<Vec<Key>> {
         let now = self.clock.now();
         let mut keys = Vec::new();
-        self.scan(|key, entry| match entry.live(now) {
+        self.scan(|key, entry| match entry.unexpired(now) {
             Lookup::Found(record) if record.belongs_to(scope, identity) => keys.push(key),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => keys.push(to),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
@@ -186,7 +192,8 @@ impl<K: KeyValue> KeyValueStore<K> {
         Ok(keys)
     }
 
-    /// Ends the session of an identity at `key`, or at the key it moved to. Returns how many sessions it ended.
+    /// Ends the session of an identity at `key`, or at the key that the session moved to. Returns the number of sessions it
+    /// ended, zero or one.
     async fn retire_session(
         &self,
         mut key: Key,
@@ -215,12 +222,12 @@ impl<K: KeyValue> KeyValueStore<K> {
 impl<K: KeyValue> Store for KeyValueStore<K> {
     async fn load(&self, key: &Key) -> Result<Lookup> {
         let Some((value, _)) = self.back_end.load(key).await? else { return Ok(Lookup::Absent) };
-        envelope::open(value, self.clock.now())
+        envelope::decode_live(value, self.clock.now())
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        let (value, expires_at) = seal_record(record)?;
-        // Almost every key is fresh, so try without a load first.
+        let (value, expires_at) = encode_record(record)?;
+        // Almost every key is new, so try without a load first.
         if self.back_end.swap(key, None, value.clone(), expires_at).await? {
             return Ok(Create::Created);
         }
@@ -230,9 +237,9 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         let decide = |entry, is_retry| match entry {
-            // The same update won the race: an earlier attempt whose caller stopped waiting.
-            Lookup::Found(won) if is_retry && won.version == record.version => Ok(Decision::Reply(Update::Updated)),
-            entry => decide::update(entry, expected, self.clock.now()).try_map(|()| seal_record(record)),
+            // An earlier call wrote this record after its caller had stopped waiting.
+            Lookup::Found(fresh) if is_retry && fresh.version == record.version => Ok(Decision::Reply(Update::Updated)),
+            entry => decide::update(entry, expected, self.clock.now()).try_map(|()| encode_record(record)),
         };
         self.replace(key, Update::Updated, decide).await
     }
@@ -240,14 +247,14 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         let decide = |entry, _| {
             decide::touch(entry, expected, expires_at, self.clock.now())
-                .try_map(|record| seal_record(&Record { expires_at, ..record }))
+                .try_map(|record| encode_record(&Record { expires_at, ..record }))
         };
         self.replace(key, Touch::Touched, decide).await
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         let decide =
-            |entry, _| decide::retire(entry, expected, self.clock.now()).try_map(|()| Ok(seal_tombstone(tombstone)));
+            |entry, _| decide::retire(entry, expected, self.clock.now()).try_map(|()| Ok(encode_tombstone(tombstone)));
         self.replace(key, Retire::Retired, decide).await
     }
 
@@ -262,7 +269,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let now = self.clock.now();
         let mut listed = Vec::new();
-        self.scan(|key, entry| match entry.live(now) {
+        self.scan(|key, entry| match entry.unexpired(now) {
             Lookup::Found(record) if record.belongs_to(scope, identity) => listed.push((key, record)),
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
         })
@@ -272,10 +279,10 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
         let mut total = 0;
-        // A session may move to a key that a long scan had already passed. So scan again until nothing is left.
+        // A session may move to a key that a long scan has already passed. So scan again until no session is left.
         for _ in 0..MAX_SCANS {
             let keys = self.keys_of(scope, identity).await?;
-            // Concurrently, so that a key that cannot be written does not keep the other sessions alive.
+            // The calls run concurrently, so that the other sessions end even if one key cannot be written.
             let ending = keys.into_iter().map(|key| self.retire_session(key, scope, identity, except, until));
             let retired = join_all(ending).await.into_iter().sum::<Result<u64>>()?;
             if retired == 0 {
@@ -283,7 +290,10 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
             }
             total += retired;
         }
-        Err(Error::new(ErrorKind::Timeout, "every scan found further sessions of the identity"))
+        Err(Error::new(
+            ErrorKind::Timeout,
+            format!("gave up after {MAX_SCANS} scans: sessions of the identity keep getting new ids"),
+        ))
     }
 
     fn has_identity_index(&self) -> bool {
@@ -303,15 +313,15 @@ impl<K> fmt::Debug for KeyValueStore<K> {
     }
 }
 
-/// An entry's bytes, and when it expires.
-type Sealed = (Bytes, Timestamp);
+/// The bytes of an entry, and its expiry.
+type Encoded = (Bytes, Timestamp);
 
-fn seal_record(record: &Record) -> Result<Sealed> {
-    Ok((envelope::seal_record(record)?.into(), record.expires_at))
+fn encode_record(record: &Record) -> Result<Encoded> {
+    Ok((envelope::encode_record(record)?.into(), record.expires_at))
 }
 
-fn seal_tombstone(tombstone: Tombstone) -> Sealed {
-    (envelope::seal_tombstone(tombstone).into(), tombstone.expires_at)
+fn encode_tombstone(tombstone: Tombstone) -> Encoded {
+    (envelope::encode_tombstone(tombstone).into(), tombstone.expires_at)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Store URLs that may be shown.
+//! Masks secrets in store URLs.
 
-/// A store's URL without its secrets: the password, and every parameter that is not known to be harmless.
+/// Masks the secrets in a store's URL: the password, and the values of all parameters that are not known to be harmless.
 ///
 /// A password may contain any character, percent-encoded or not. So everything from the first `:` after the scheme to the
-/// last `@` is masked, and everything after the scheme if that `@` may be part of a parameter.
+/// last `@` is masked. If that `@` may be part of a parameter, everything after the scheme is masked.
 ///
 /// ```
 /// use session_rocket::store::mask_url;

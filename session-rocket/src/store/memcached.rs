@@ -1,13 +1,12 @@
 //! Sessions in Memcached.
 //!
-//! This module implements the few commands that it needs of Memcached's classic text protocol: `gets`, `add`, `cas` and
-//! `delete`. A refused write must leave the old value, and `ms`, the single write command of the newer meta protocol,
-//! does not: Memcached 1.6 removes the item if the new value is too large or finds no memory, even if the command's
-//! condition does not hold. No published client fits. The experimental client of `memcache` 0.21 pools its connections,
-//! bounds every exchange and drops a connection whose caller goes away; but it writes with `ms` only, resolves a host
-//! name once, distributes keys with a hash that may differ between builds, and puts keys into its errors.
-//! `async-memcached` 0.9 also closes a connection whose caller goes away, but has one connection and no
-//! compare-and-swap.
+//! This module implements four commands of Memcached's classic text protocol: `gets`, `add`, `cas` and `delete`. It does not
+//! use the newer meta protocol, whose only write command is `ms`: if the new value is too large or there is no memory for it,
+//! Memcached 1.6 removes the old value, even if the condition of the command is false.
+//!
+//! No published client is suitable. The experimental client of `memcache` 0.21 writes only with `ms`, resolves a host name
+//! only once, distributes keys with a hash that may differ between builds, and shows keys in its errors. `async-memcached`
+//! 0.9 has only one connection and no compare-and-swap.
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -27,20 +26,20 @@ use crate::base::id::Key;
 mod client;
 
 const PORT: u16 = 11211;
-/// How many connections to each server are open at most, unless the options say.
+/// The default maximum number of connections to each server.
 const CONNECTIONS: u32 = 16;
-/// Memcached reads a longer lifetime as seconds since 1970.
-const LONGEST_LIFETIME: u64 = 30 * 24 * 60 * 60;
-/// A server that counts with 32 bits takes a later moment for one in the past.
-const LAST_MOMENT: u64 = i32::MAX as u64;
+/// The maximum relative `exptime` in seconds. Memcached reads a greater number as seconds since 1970.
+const MAX_RELATIVE_EXPTIME: u64 = 30 * 24 * 60 * 60;
+/// The maximum absolute `exptime`. A server that counts with 32 bits reads a greater number as a time in the past.
+const MAX_ABSOLUTE_EXPTIME: u64 = i32::MAX as u64;
 
 /// A store in Memcached: `memcached://host:port`, or `memcached://host:port,host2:port2` for several servers. The
 /// default port is 11211.
 ///
 /// Memcached is a cache. If its memory is full, sessions end early; if it restarts, all sessions end and all users are
 /// logged out. Memcached has no index of identities, so the sessions of one user cannot be listed or revoked together.
-/// This store sends no password and does not encrypt: whoever can reach the server can read and change every session,
-/// so let only the site reach it.
+/// This store sends no password and does not encrypt the connection. Everyone who can reach the server can read and change
+/// every session, so only the site must be able to reach it.
 ///
 /// Each session is on one of the servers. The session's key and the servers' names in the URL decide which one; the
 /// order of the servers does not matter. All processes of a site must list the same servers. A server that is added or
@@ -70,7 +69,7 @@ impl MemcachedStore {
         let started = Instant::now();
         for server in &back_end.servers {
             let left = options.timeout.saturating_sub(started.elapsed());
-            bounded(left, server.greet()).await.map_err(|failure| cannot_open(server.address(), failure))?;
+            bounded(left, server.ping()).await.map_err(|failure| cannot_open(server.address(), failure))?;
         }
         Ok(back_end.into_store(options.clock.clone()))
     }
@@ -81,7 +80,8 @@ impl Memcached {
         let prefix = options.key_prefix.clone();
         // The prefix of a cache is a little longer than the prefix of the site.
         if prefix.len() > 120 || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let context = "`key_prefix` must be at most 120 printable ASCII characters, and no space";
+            let context =
+                "invalid value for `key_prefix`: expected at most 120 printable ASCII characters, without spaces";
             return Err(Error::new(ErrorKind::Config, context));
         }
         let connections = options.max_connections.unwrap_or(CONNECTIONS).clamp(1, 1024);
@@ -90,8 +90,10 @@ impl Memcached {
         Ok(Self { servers, prefix, timeout: options.timeout, clock: options.clock.clone() })
     }
 
-    /// The server that keeps `key`, and the key's name on that server. The server is the one whose name, hashed with
-    /// the key, sorts last, so that an added or removed server moves no keys between the other servers.
+    /// Returns the server that keeps `key`, and the key's name on that server.
+    ///
+    /// This is rendezvous hashing: the server with the greatest hash of key and address keeps the key. So adding or removing a
+    /// server moves no keys between the other servers.
     fn server_of(&self, key: &Key) -> (&Server, String) {
         let rank =
             |server: &&Server| Sha256::new().chain_update(key.as_bytes()).chain_update(server.address()).finalize();
@@ -99,8 +101,8 @@ impl Memcached {
         (server, format!("{}{}", self.prefix, key.to_hex()))
     }
 
-    async fn within<R>(&self, what: &str, call: impl Future<Output = Result<R, Failure>>) -> Result<R> {
-        bounded(self.timeout, call).await.map_err(|failure| explain(what, failure))
+    async fn within<R>(&self, verb: &str, call: impl Future<Output = Result<R, Failure>>) -> Result<R> {
+        bounded(self.timeout, call).await.map_err(|failure| explain(verb, failure))
     }
 }
 
@@ -114,8 +116,8 @@ impl KeyValue for Memcached {
 
     async fn swap(&self, key: &Key, expected: Option<u64>, value: Bytes, expires_at: Timestamp) -> Result<bool> {
         let (server, name) = self.server_of(key);
-        let lifetime = lifetime(self.clock.now().until(expires_at), SystemClock.now());
-        self.within("save", server.put(&name, expected, &value, lifetime)).await
+        let exptime = exptime(self.clock.now().until(expires_at), SystemClock.now());
+        self.within("save", server.put(&name, expected, &value, exptime)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -126,7 +128,7 @@ impl KeyValue for Memcached {
     /// Memcached removes expired entries by itself. This method only checks that the servers reply.
     async fn delete_expired(&self, _limit: u32, _now: Timestamp) -> Result<u64> {
         for server in &self.servers {
-            self.within("sweep", server.greet()).await?;
+            self.within("sweep", server.ping()).await?;
         }
         Ok(0)
     }
@@ -136,14 +138,16 @@ impl KeyValue for Memcached {
 fn addresses(url: &str) -> Result<Vec<String>> {
     let (_, servers) = url.split_once("://").unwrap_or_default();
     let problem = if servers.contains('@') {
-        "takes no user and no password: write"
+        "user and password are not supported"
     } else {
         match servers.split(',').map(address).collect() {
             Some(addresses) => return Ok(addresses),
-            None => "names no servers: write",
+            None => "expected at least one host",
         }
     };
-    let context = format!("the Memcached URL {problem} `memcached://host:port`, or several hosts separated by commas");
+    let context = format!(
+        "invalid Memcached URL: {problem}: write `memcached://host:port`, or `memcached://host:port,host2:port2`"
+    );
     Err(Error::new(ErrorKind::Config, context))
 }
 
@@ -158,18 +162,18 @@ fn address(text: &str) -> Option<String> {
     valid.then(|| format!("{host}:{port}"))
 }
 
-/// The `exptime` of an entry that expires after `left`. `now` is the time of the machine's clock.
-fn lifetime(left: Duration, now: Timestamp) -> u64 {
-    /// Memcached counts whole seconds with a clock that lags, and must not drop an entry before it expires.
+/// Returns the `exptime` of an entry that expires after `left`. `now` is the time of the machine's clock.
+fn exptime(left: Duration, now: Timestamp) -> u64 {
+    /// Added because Memcached's clock counts whole seconds and may be late, and an entry must not be removed too early.
     const MARGIN: u128 = 5;
     let whole = |millis: u128| u64::try_from(millis.div_ceil(1000) + MARGIN).unwrap_or(u64::MAX);
     let seconds = whole(left.as_millis());
-    if seconds <= LONGEST_LIFETIME {
+    if seconds <= MAX_RELATIVE_EXPTIME {
         return seconds;
     }
-    let moment = whole(left.as_millis() + Timestamp::from_millis(0).until(now).as_millis());
-    // Zero means no expiry: Memcached keeps the entry until it needs the memory.
-    if moment <= LAST_MOMENT { moment } else { 0 }
+    let absolute = whole(left.as_millis() + Timestamp::from_millis(0).until(now).as_millis());
+    // Zero means that the entry does not expire: Memcached keeps it until it needs the memory.
+    if absolute <= MAX_ABSOLUTE_EXPTIME { absolute } else { 0 }
 }
 
 async fn bounded<R>(limit: Duration, call: impl Future<Output = Result<R, Failure>>) -> Result<R, Failure> {
@@ -180,35 +184,36 @@ async fn bounded<R>(limit: Duration, call: impl Future<Output = Result<R, Failur
 fn cannot_open(address: &str, failure: Failure) -> Error {
     if let Failure::Malformed = failure {
         let context = format!(
-            "`{address}` is not a Memcached server, or requires a password, which this client cannot send: change the \
-             URL"
+            "`{address}` is not a Memcached server, or requires a password, which is not supported: change the URL, or \
+             disable the password"
         );
         return Error::new(ErrorKind::Config, context);
     }
     let cause = explain("open", failure);
-    let context = format!("no Memcached server answers at `{address}`: start it, or change the URL");
+    let context = format!("the Memcached server `{address}` cannot be reached: start it, or change the URL");
     Error::with_source(cause.kind(), context, cause)
 }
 
-fn explain(what: &str, failure: Failure) -> Error {
-    let (kind, why) = match &failure {
+fn explain(verb: &str, failure: Failure) -> Error {
+    let (kind, reason) = match &failure {
         Failure::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
-            (ErrorKind::Timeout, "Memcached did not reply in time")
+            (ErrorKind::Timeout, "Memcached did not reply within `timeout`")
         }
         Failure::Io(_) => (ErrorKind::Unavailable, "the connection to Memcached failed"),
-        Failure::Malformed => {
-            (ErrorKind::Unavailable, "the server sent a malformed Memcached reply, or refused the command")
-        }
+        Failure::Malformed => (
+            ErrorKind::Unavailable,
+            "Memcached sent an unexpected reply: check that the URL leads to a Memcached server",
+        ),
         Failure::Refused => (
             ErrorKind::Unavailable,
-            "Memcached refused the command: give it more memory with `-m` if it has none left, or read its log",
+            "Memcached refused the command: raise its memory limit (`-m`) if its memory is full, or read its log",
         ),
         Failure::TooLarge => (
             ErrorKind::TooLarge,
-            "it is larger than this Memcached server's limit: lower `max_size`, or start the server with a higher `-I`",
+            "it is larger than Memcached's limit: lower `max_size`, or start the server with a higher `-I`",
         ),
     };
-    let context = format!("cannot {what} a session: {why}");
+    let context = format!("cannot {verb} a session: {reason}");
     match failure {
         Failure::Io(error) => Error::with_source(kind, context, error),
         Failure::Malformed | Failure::Refused | Failure::TooLarge => Error::new(kind, context),

@@ -26,16 +26,16 @@ struct Entries {
 }
 
 impl MemoryStore {
-    /// An empty store for at most `capacity` sessions and tombstones, and for at least one.
+    /// Creates an empty store for at most `capacity` sessions and tombstones. A capacity of zero counts as one.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        // Without room for one entry, `create` would report a record that is not there.
+        // With a capacity of zero, `create` would report success, and the record would be missing.
         let values = LruCache::new(capacity.max(1));
         Memory(Mutex::new(Entries { values, writes: 0 })).into_store(clock)
     }
 }
 
 impl Memory {
-    /// A poisoned lock is fine: no call panics while it changes an entry.
+    /// Locks the entries. A poisoned lock is usable, because no call panics while it changes an entry.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,7 +80,7 @@ impl KeyValue for Memory {
     }
 
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
-        // Without the lock, other calls do not wait for the visits.
+        // Copies the entries and releases the lock, so that other calls do not wait for `visit`.
         let entries: Vec<_> = self.entries().values.iter().map(|(key, (_, value))| (*key, value.clone())).collect();
         entries.into_iter().for_each(|(key, value)| visit(key, value));
         Ok(())

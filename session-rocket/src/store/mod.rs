@@ -1,4 +1,4 @@
-//! The store contract: what a back-end that keeps sessions has to do.
+//! The store contract, which every back-end that keeps sessions must fulfill.
 //!
 //! A store keeps opaque [`Record`]s under opaque [`Key`]s. It never sees a session id or a decoded value. The following
 //! clauses are the contract. Each clause has tests in [`conformance`]: every store of this crate passes them, and
@@ -14,8 +14,8 @@
 //!    the record has another version, `update` returns [`Update::Conflict`] with that record; if the key is absent or
 //!    its session ended, [`Update::Gone`]; if the session moved, [`Update::Moved`]. An update never creates a record. Of
 //!    several concurrent updates that expect one version, exactly one returns [`Update::Updated`].
-//! 4. **Touch moves only the expiry**, and never back: the later of the two times stays. `touch` does not change the
-//!    version, the payload or `updated_at`, compares versions as `update` does, and never creates a record.
+//! 4. **Touch postpones only the expiry.** If the record already expires later, it stays unchanged. `touch` does not change
+//!    the version, the payload or `updated_at`, compares versions as `update` does, and never creates a record.
 //! 5. **Retire leaves a tombstone.** `retire` replaces a live record of any version, or only of the expected version. The
 //!    payload and the identity are removed from the store. If the key holds no live record, `retire` returns
 //!    [`Retire::Gone`] and changes nothing.
@@ -25,20 +25,20 @@
 //! 8. **Sweep.** [`delete_expired`](Store::delete_expired) removes at most `limit` expired records and tombstones,
 //!    returns how many it removed, and removes no live ones.
 //! 9. **Identity index.** [`list`](Store::list) returns the live records of one identity in one scope.
-//!    [`retire_all`](Store::retire_all) replaces them by tombstones, except the given key. It also ends a session that
-//!    gets a new id meanwhile: such a session is created under the new key before it is retired under the old key. A
-//!    store that cannot index returns [`ErrorKind::Unsupported`] from both, and `false` from
+//!    [`retire_all`](Store::retire_all) replaces them by tombstones, except the given key. `retire_all` also ends a session
+//!    that gets a new id while `retire_all` runs. The library creates the record under the new key before it retires the
+//!    old key. A store that cannot index returns [`ErrorKind::Unsupported`] from both, and `false` from
 //!    [`has_identity_index`](Store::has_identity_index).
-//! 10. **Cancellation.** The future of any call may be dropped at any await. The call then happened as a whole or not at
-//!     all, and no later call receives the reply to another call.
-//! 11. **Errors are not answers.** If the store cannot read or write, the call returns an error, and never `Absent`,
-//!     `Gone` or success.
+//! 10. **Cancellation.** The future of any call may be dropped at any await. The call then takes effect completely or not
+//!     at all, and no later call receives the reply to another call.
+//! 11. **Failures are errors.** If the store cannot read or write, the call returns an error, and never `Absent`, `Gone` or
+//!     success.
 //!
 //! # A cache in front
 //! Any store can be a [cache](cached) in front of any other store. `cache` is the URL of the cache, and `cache_ttl` is
-//! how long the cache serves an entry at most (60 seconds by default). Every change goes to the store first. While every
-//! process reaches the cache, the cache serves nothing older than the last acknowledged write. A cache that is down
-//! costs time and nothing else. If only one process cannot reach the cache, other processes see its changes after
+//! the maximum time for which the cache serves an entry (60 seconds by default). Every change goes to the store first. While every
+//! process reaches the cache, the cache serves nothing older than the last acknowledged write. If the cache is down, calls
+//! take longer, but none fails. If only one process cannot reach the cache, other processes see its changes after
 //! `cache_ttl` at the latest.
 
 use std::sync::Arc;
@@ -180,7 +180,7 @@ impl Stats {
 ///
 /// # Errors
 /// Every call returns [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the back-end fails or sends no valid reply.
-/// After an error of a writing call, it is unknown whether the call happened, and the caller has to load the key.
+/// If a call that writes returns an error, the write may have happened. The caller must load the key to find out.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Returns what `key` holds.
@@ -221,15 +221,15 @@ pub trait Store: Send + Sync + 'static {
         Err(unsupported())
     }
 
-    /// Whether [`list`](Self::list) and [`retire_all`](Self::retire_all) work. A launch logs a warning if they do not and
-    /// the session type has an identity.
+    /// Whether the store implements [`list`](Self::list) and [`retire_all`](Self::retire_all). If it does not, the launch
+    /// of a session type with an identity logs a warning.
     ///
-    /// _Default:_ `false`, as for their default implementations.
+    /// _Default:_ `false`, because the default implementations of both return [`ErrorKind::Unsupported`].
     fn has_identity_index(&self) -> bool {
         false
     }
 
-    /// Counts the entries. May take long, because it reads all entries; a site does not call it while it serves requests.
+    /// Counts the entries. May take long, because it reads all entries. The library does not call it during a request.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
     async fn stats(&self) -> Result<Stats> {

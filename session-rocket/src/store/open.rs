@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use humantime::format_duration;
+
 use super::cached::CachedStore;
-use super::cached::lazy::{LazyStore, Opening};
+use super::cached::deferred::{DeferredStore, OpenFuture};
 use super::scheme::{is_in_memory, opener};
 use super::{Options, Store};
 use crate::base::error::{Error, Result};
@@ -11,11 +13,11 @@ use crate::base::error::{Error, Result};
 /// Opens the store that `options.url` names. If `options.cache` is set, puts that cache in front of the store.
 ///
 /// A cache that cannot be reached is not an error: `open` logs a warning, and the store works without the cache until the
-/// cache answers.
+/// cache replies.
 ///
 /// # Errors
-/// [`ErrorKind::Config`](crate::ErrorKind::Config) if no back-end of this build takes the URL of the store or cache; the
-/// message says what to change. [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
+/// [`ErrorKind::Config`](crate::ErrorKind::Config) if the URL of the store or cache is invalid, or if this build does not
+/// contain its back-end; the message says what to change. [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
 /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the store cannot be reached.
 pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
     with_cache(open_backend("store", options).await?, options).await
@@ -27,25 +29,25 @@ pub(crate) async fn with_cache(store: Arc<dyn Store>, options: &Options) -> Resu
     if is_in_memory(url) {
         log::warn!(
             target: "session_rocket",
-            "`cache` is in the memory of this process: if another process keeps sessions in the same store, each serves \
-             for up to {:?} what the other has changed or ended",
-            options.cache_ttl,
+            "`cache` is in the memory of this process: if several processes use the same store, each of them may serve \
+             sessions for up to {} after another process changed or ended them; use a cache that all processes share",
+            format_duration(options.cache_ttl),
         );
     }
     let key_prefix = format!("{}cache:", options.key_prefix);
-    let of_cache = Options { url: url.clone(), cache: None, key_prefix, ..options.clone() };
-    let open = move || -> Opening {
-        let options = of_cache.clone();
+    let cache_options = Options { url: url.clone(), cache: None, key_prefix, ..options.clone() };
+    let open = move || -> OpenFuture {
+        let options = cache_options.clone();
         Box::pin(async move { open_backend("cache", &options).await })
     };
     let (cache, failure) = match open().await {
-        Ok(cache) => (LazyStore::from(cache), None),
-        Err(error) if error.kind().is_transient() => (LazyStore::new(open), Some(error)),
+        Ok(cache) => (DeferredStore::from(cache), None),
+        Err(error) if error.kind().is_transient() => (DeferredStore::new(open), Some(error)),
         Err(error) => return Err(error),
     };
-    let cached = CachedStore::with_lazy(store, cache, options.cache_ttl, options.timeout, options.clock.clone());
+    let cached = CachedStore::with_deferred(store, cache, options.cache_ttl, options.timeout, options.clock.clone());
     if let Some(error) = failure {
-        cached.begin_without_cache(&error);
+        cached.start_without_cache(&error);
     }
     Ok(Arc::new(cached))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::{Clock, SystemClock};
 
-/// What opening a store does about the session table.
+/// Whether opening a store creates, migrates or checks the session table.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Migrate {
@@ -33,12 +33,13 @@ pub struct Options {
     pub url: String,
     /// The table's name, in a SQL database. _Default:_ `"rocket_session"`.
     pub table: String,
-    /// What opening does about the table. _Default:_ [`Migrate::Auto`].
+    /// Whether opening creates, migrates or checks the table. _Default:_ [`Migrate::Auto`].
     pub migrate: Migrate,
     /// The time limit of one call. _Default:_ five seconds.
     pub timeout: Duration,
-    /// The maximum number of connections: those that read from SQLite, those to PostgreSQL or MySQL, those to each
-    /// Memcached server. Redis has one. _Default:_ four for SQLite, ten for PostgreSQL and MySQL, 16 for Memcached.
+    /// The maximum number of connections to PostgreSQL, to MySQL, or to each Memcached server. For SQLite, the maximum
+    /// number of connections that read. Redis always has one connection. _Default:_ ten for PostgreSQL and MySQL, 16 for
+    /// Memcached, four for SQLite.
     pub max_connections: Option<u32>,
     /// The maximum number of sessions and tombstones in a `memory:` store. _Default:_ 100,000.
     pub capacity: usize,
@@ -51,7 +52,7 @@ pub struct Options {
     /// The source of the time. _Default:_ [`SystemClock`].
     pub clock: Arc<dyn Clock>,
     /// Whether opening creates a missing directory or SQLite file. _Default:_ `true`.
-    pub creates: bool,
+    pub create_if_missing: bool,
 }
 
 impl Default for Options {
@@ -67,7 +68,7 @@ impl Default for Options {
             cache_ttl: Duration::from_secs(60),
             key_prefix: "session:".to_owned(),
             clock: Arc::new(SystemClock),
-            creates: true,
+            create_if_missing: true,
         }
     }
 }
@@ -85,7 +86,7 @@ impl Options {
         self
     }
 
-    /// Sets what opening does about the table.
+    /// Sets whether opening creates, migrates or checks the table.
     #[must_use]
     pub fn migrate(mut self, migrate: Migrate) -> Self {
         self.migrate = migrate;
@@ -141,13 +142,14 @@ impl Options {
         self
     }
 
-    /// Whether both name one store, opened in one way.
-    pub(crate) fn same_place(&self, other: &Self) -> bool {
-        self.values() == other.values() && std::ptr::addr_eq(Arc::as_ptr(&self.clock), Arc::as_ptr(&other.clock))
+    /// Whether all options are equal. Two session types with equal options share one store.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.comparable() == other.comparable()
+            && std::ptr::addr_eq(Arc::as_ptr(&self.clock), Arc::as_ptr(&other.clock))
     }
 
-    /// All but the clock, to compare them.
-    fn values(&self) -> impl PartialEq {
+    /// All options except the clock, which cannot be compared by value.
+    fn comparable(&self) -> impl PartialEq {
         let Self {
             url,
             table,
@@ -158,10 +160,10 @@ impl Options {
             cache,
             cache_ttl,
             key_prefix,
-            creates,
+            create_if_missing,
             clock: _,
         } = self;
-        (url, table, migrate, timeout, max_connections, capacity, cache, cache_ttl, key_prefix, creates)
+        (url, table, migrate, timeout, max_connections, capacity, cache, cache_ttl, key_prefix, create_if_missing)
     }
 }
 

@@ -8,27 +8,27 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
 
-/// How many versions are drawn at once. A system call for each version would be a large part of a save, and versions
-/// are not secret.
+/// The number of random versions to draw with one system call. A system call for each version would slow down saves.
+/// Versions are not secret, so unused ones may stay in memory.
 const BATCH: usize = 32;
 
 thread_local! {
     static UNUSED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The version of a record: 64 random bits, which every writer draws anew.
+/// The version of a record: 64 random bits. Every write draws a new version.
 ///
 /// A version is random and not a counter, so that a writer that got no reply can recognize its own write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
 impl Version {
-    /// A version from the 64 bits that a store kept.
+    /// Creates a version from 64 bits that a store has stored.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The 64 bits to keep. A database without unsigned integers keeps `bits() as i64`.
+    /// Returns the 64 bits to store. A database without unsigned integers stores `bits() as i64`.
     pub const fn bits(self) -> u64 {
         self.0
     }
@@ -44,7 +44,7 @@ impl Version {
     }
 }
 
-/// One session as a store keeps it. The store reads only the times, and the identity that it indexes.
+/// A session in the form that stores keep. A store reads only the times, the version, and the scope and identity to index.
 ///
 /// ```
 /// use session_rocket::{Clock, Record, SystemClock, Version};
@@ -164,6 +164,6 @@ impl Tombstone {
 pub enum Fate {
     /// The session ended: it was logged out or revoked.
     Ended,
-    /// The session has a new id and lives on at this key.
+    /// The session has a new id and is stored under this key.
     Moved(Key),
 }

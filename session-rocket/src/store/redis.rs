@@ -1,17 +1,17 @@
-//! Sessions in Redis, Valkey or a server with their protocol: one server, or a cluster.
+//! Sessions in Redis, Valkey or a compatible server: one server, or a cluster.
 //!
 //! A URL is `redis://user:password@host:6379/0`, or `redis+cluster://user:password@one:6379,two:6379` for a cluster. The store
 //! finds the other nodes of a cluster through the named ones; user and password apply to all nodes. With `rediss` the
-//! connection is encrypted, and this machine must trust the server's certificate. An application that chooses rustls'
-//! provider for the process must do so before it opens the store; otherwise the provider is `ring`. `?protocol=2` is for
-//! proxies that do not know RESP3. The store needs Redis 6.0 or later.
+//! connection is encrypted, and this machine must trust the server's certificate. The crypto provider of rustls is `ring`,
+//! unless the application installs another one before it opens the store. `?protocol=2` is for proxies that do not support
+//! RESP3. The store needs Redis 6.0 or later.
 //!
 //! Each session is one string. Its key is the prefix and the session's key in hexadecimal digits. Every call for one session
 //! is one script, which the server runs as a whole. This machine's clock decides whether a session has expired; the server's
 //! clock only removes expired sessions, a minute later.
 //!
-//! Redis acknowledges a change before it sends the change to its replicas, and writes changes to the disk as it is configured
-//! to (`appendonly yes`). If a server dies, the changes of the last moments may be lost.
+//! Redis acknowledges a change before it sends the change to its replicas. When it writes changes to the disk depends on its
+//! configuration (`appendonly yes`). If a server fails, its last changes may be lost.
 
 use std::fmt;
 use std::time::Duration;
@@ -43,8 +43,8 @@ mod url;
 pub struct RedisStore(Server);
 
 impl RedisStore {
-    /// Opens the server or cluster of `options.url`, and checks with a session of its own that the user may make all calls
-    /// of a store. Logs a warning if the server may evict sessions.
+    /// Opens the server or cluster of `options.url`. Creates and deletes a session, to check that the user has the rights for
+    /// all calls. Logs a warning if the server may evict sessions.
     ///
     /// # Errors
     /// Within `options.timeout`: [`ErrorKind::Config`](crate::ErrorKind::Config) for an invalid URL, a wrong password, missing
@@ -56,7 +56,7 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// Makes all calls of a store, for a session with a random key.
+    /// Makes all calls of a store for a session with a random key, which checks the rights of the user.
     async fn check(&self) -> Result<()> {
         const LIFETIME: Duration = Duration::from_secs(60);
         self.0.check_nodes().await?;
@@ -73,7 +73,7 @@ impl RedisStore {
         self.retire_all(scope, &identity, None, now.plus(LIFETIME)).await?;
         self.delete(&key).await?;
         let index = self.0.index(scope, &identity);
-        self.0.run(&self.0.scripts.forget, &index, &(key.as_bytes(), 0)).await?;
+        self.0.run(&self.0.scripts.remove_from_index, &index, &(key.as_bytes(), 0)).await?;
         self.0.call(&index, cmd("DEL").arg(&index)).await?;
         Ok(())
     }
@@ -114,12 +114,12 @@ impl Store for RedisStore {
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        Ok(match self.within(self.0.end(key, expected, &[], tombstone)).await? {
+        Ok(match self.within(self.0.retire(key, expected, &[], tombstone)).await? {
             Attempt::Done(owner) => {
                 // A session that moved stays in the index, because its tombstone leads to the new key.
                 if let (Some((scope, identity)), Fate::Ended) = (owner, tombstone.fate) {
-                    // The session has ended, even if this fails.
-                    let _ = self.within(self.0.delist(&scope, &identity, key)).await;
+                    // If this fails, the session has ended nevertheless, and readers of the index skip it.
+                    let _ = self.within(self.0.remove_from_index(&scope, &identity, key)).await;
                 }
                 Retire::Retired
             }
@@ -132,7 +132,7 @@ impl Store for RedisStore {
         self.within(self.0.delete(key)).await
     }
 
-    /// Redis removes expired sessions by itself, so this only checks that the server answers.
+    /// Redis removes expired sessions by itself. This method only checks that the server replies.
     async fn delete_expired(&self, _limit: u32) -> Result<u64> {
         self.within(async { Ok(self.0.call(&self.0.prefix, &cmd("PING")).await?) }).await.map(|_| 0)
     }

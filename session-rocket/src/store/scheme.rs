@@ -66,7 +66,7 @@ impl Scheme {
         row_of(url).map(|row| row.scheme)
     }
 
-    /// Whether sessions are in a table, which has to be migrated.
+    /// Whether sessions are in a table, which needs migrations.
     pub(crate) fn has_table(self) -> bool {
         matches!(self, Self::Sqlite | Self::Postgres | Self::MySql)
     }
@@ -99,9 +99,14 @@ fn refusal(url: &str, row: Option<&Row>) -> String {
     let name = name.to_ascii_lowercase();
     match row {
         Some(Row { scheme: Scheme::SignedCookie | Scheme::EncryptedCookie, .. }) => {
-            format!("`{name}:` is not a store: with `store = \"{name}:\"`, each session is in its own cookie")
+            format!(
+                "`{name}:` keeps each session in its own cookie, so there is no store to open: use `{name}:` only as \
+                 the value of `store`, or choose another URL"
+            )
         }
-        Some(Row { scheme: Scheme::File, .. }) if cfg!(not(unix)) => "a `file:` store needs a Unix system".to_owned(),
+        Some(Row { scheme: Scheme::File, .. }) if cfg!(not(unix)) => {
+            "`file:` works only on Unix: choose another store".to_owned()
+        }
         Some(Row { names, .. }) => {
             format!("this build lacks the cargo feature `{}`: enable it for `session-rocket`", names[0])
         }

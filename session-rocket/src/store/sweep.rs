@@ -14,8 +14,8 @@ use crate::base::id::random_bytes;
 
 /// The maximum number of rows in one statement, because other writes may wait until the statement ends.
 const BATCH: u32 = 1000;
-/// The time limit of a batch. Without it, a store that never answers would prevent all later sweeps.
-const BATCH_LIMIT: Duration = Duration::from_secs(60);
+/// The time limit of a batch. Without it, a store that never replies would prevent all later sweeps.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sweeps `store` about every `interval` until `shutdown` is done.
 pub(crate) async fn run(
@@ -36,7 +36,7 @@ pub(crate) async fn run(
 
 /// Removes everything that has expired.
 async fn sweep(store: &dyn Store, clock: &dyn Clock) {
-    let delete = |limit| bounded(clock, BATCH_LIMIT, "the store", store.delete_expired(limit));
+    let delete = |limit| bounded(clock, BATCH_TIMEOUT, "the store", store.delete_expired(limit));
     let (removed, ended) = in_batches(u64::MAX, delete).await;
     match ended {
         Err(error) if error.kind() != ErrorKind::Unsupported => {
@@ -68,7 +68,7 @@ where
     (removed, Ok(()))
 }
 
-/// 90 to 110 percent of `interval`, so that the processes of a site do not all sweep at once.
+/// Returns 90 to 110 percent of `interval`, so that the processes of a site do not all sweep at the same time.
 fn jittered(interval: Duration) -> Duration {
     let random = random_bytes::<1>().map_or(128, |[byte]| byte);
     interval.mul_f64(0.9 + f64::from(random) / 255.0 * 0.2)

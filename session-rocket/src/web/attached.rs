@@ -126,7 +126,9 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
 /// Returns the error of a session type whose fairing is not attached.
 pub(super) fn no_fairing<T: SessionData>() -> Error {
     let name = T::NAME;
-    Error::new(ErrorKind::NoFairing, format!("attach the fairing: `.attach(Session::<{name}>::fairing())`"))
+    let context =
+        format!("the fairing of session type `{name}` is not attached: add `.attach(Session::<{name}>::fairing())`");
+    Error::new(ErrorKind::NoFairing, context)
 }
 
 /// Returns the status of a response for an error.
@@ -148,7 +150,7 @@ pub fn missing_fairing<T: SessionData>(rocket: &Rocket<Ignite>) -> bool {
         let name = T::NAME;
         log::error!(
             target: "session_rocket",
-            "a mounted route uses the session type `{name}`, but its fairing is not attached: \
+            "a mounted route uses the session type `{name}`, but its fairing is not attached: add \
              `.attach(Session::<{name}>::fairing())`",
         );
     }

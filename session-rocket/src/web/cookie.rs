@@ -261,7 +261,7 @@ fn tokens<'h>(response: &'h Response<'_>, name: &'h str) -> impl Iterator<Item =
 ///
 /// Removes all cookies and all headers that describe, locate or cache the removed content. Keeps the other headers.
 pub(crate) fn fail(response: &mut Response<'_>, status: Status) {
-    let kept: Vec<Header<'static>> = response
+    let remaining: Vec<Header<'static>> = response
         .headers()
         .iter()
         .filter(|header| !is_about_content(header.name.as_str()))
@@ -269,7 +269,7 @@ pub(crate) fn fail(response: &mut Response<'_>, status: Status) {
         .collect();
     // A new response is needed, because there is no other way to remove an upgrade handler.
     *response = Response::new();
-    for header in kept {
+    for header in remaining {
         response.adjoin_header(header);
     }
     response.set_status(status);

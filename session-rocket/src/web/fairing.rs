@@ -1,5 +1,4 @@
-//! The fairing, which reads the configuration, opens the store, and commits the session of each request before Rocket
-//! sends the response head.
+//! The fairing, which commits the session of each request before Rocket sends the response head.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -8,25 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rocket::fairing::{self, Fairing, Info, Kind};
 use rocket::{Build, Orbit, Request, Response, Rocket};
 
-use super::attached::{Attached, Cached, Isolated, Sweep, status};
-use super::config::{Config, SealSettings, Settings, resolve};
-use super::cookie::{self, CookieSettings};
-use super::plain_http::PlainHttp;
-use super::registry::{Entry, Registry};
+use super::attached::{Attached, Cached, Sweep, status};
+use super::config::Config;
+use super::cookie;
+use super::registry::Registry;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::event::{Event, OnEvent};
-use crate::commit::sealed::Sealer;
-use crate::commit::{CookieBounds, CookieEngine, Engine, Events, Rules, StoreEngine};
 use crate::session::SessionData;
 use crate::session::{CookieUpdate, Session};
 use crate::state::CommitScope;
-use crate::store::memory::MemoryStore;
 use crate::store::{self, Store};
 
 /// Where the fairing gets its store from.
 #[derive(Clone)]
-enum Source {
+pub(super) enum Source {
     /// The `store` URL of the configuration.
     Url,
     Object(Arc<dyn Store>),
@@ -52,10 +47,10 @@ enum Source {
 /// let rocket = rocket::build().attach(Session::<Visitor>::fairing().config(config));
 /// ```
 pub struct SessionFairing<T> {
-    config: Config,
-    source: Source,
-    clock: Arc<dyn Clock>,
-    on_event: Option<Arc<OnEvent>>,
+    pub(super) config: Config,
+    pub(super) source: Source,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) on_event: Option<Arc<OnEvent>>,
     data: PhantomData<fn() -> T>,
 }
 
@@ -274,9 +269,9 @@ fn log_drop<T: SessionData>(error: &Error) {
     } else {
         log::warn!(
             target: "session_rocket",
-            "changes of a session of type `{name}` are not saved: {error}; if such requests need a session, respond with \
-             a page that loads the real one with `<meta http-equiv=\"refresh\">`, or use a separate session type with \
-             `same_site = \"None\"`",
+            "changes of a session of type `{name}` are not saved: {error}; if requests from other sites need the session, \
+             respond with a page that loads the same URL again with `<meta http-equiv=\"refresh\">`, or use a separate \
+             session type with `same_site = \"None\"`",
         );
     }
 }
@@ -299,159 +294,4 @@ fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request
         }
         CookieUpdate::Remove => {}
     }
-}
-
-impl<T: SessionData> SessionFairing<T> {
-    async fn attach(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
-        let figment = rocket.figment();
-        let by_url = matches!(self.source, Source::Url);
-        let settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
-        refuse_without_identity::<T>(&settings)?;
-        let registry = rocket.state::<Registry>().ok_or_else(|| {
-            Error::new(ErrorKind::Config, "internal error: Rocket does not manage the registry of session types")
-        })?;
-        let mut entry = Entry::of::<T>(&settings.cookie.name);
-        registry.refuse_clashes(&entry)?;
-        let rules = self.rules(&settings);
-        let (engine, sweep) = match &settings.seal {
-            Some(seal) => {
-                self.refuse_events()?;
-                (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None)
-            }
-            None => {
-                let isolated = rocket.state::<Isolated>().is_some();
-                let (store, sweep) = self.store_of(registry, &settings, isolated, &mut entry).await?;
-                check_index::<T>(&*store, &settings)?;
-                let events = Events::new(self.on_event.clone());
-                (Engine::Store(StoreEngine::new(rules, store, events, settings.store.timeout)), sweep)
-            }
-        };
-        log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
-        let plain_http = PlainHttp::at_launch(T::NAME, settings.cookie.secure, figment);
-        registry.add(entry);
-        Ok(Attached { engine: Arc::new(engine), cookie: settings.cookie, plain_http, sweep, data: PhantomData })
-    }
-
-    fn rules(&self, settings: &Settings) -> Rules {
-        Rules {
-            clock: self.clock.clone(),
-            schema: T::schema(),
-            scope: T::SCOPE,
-            policy: settings.policy,
-            format: settings.format,
-            max_size: settings.max_size,
-            limit: settings.limit,
-            poll_interval: settings.poll_interval,
-        }
-    }
-
-    /// Refuses `on_event` for sealed cookies, where it would never be called.
-    fn refuse_events(&self) -> Result<()> {
-        if self.on_event.is_none() {
-            return Ok(());
-        }
-        let context = "`on_event` is never called for sealed cookies: remove it, or set another `store`";
-        Err(Error::new(ErrorKind::Config, context))
-    }
-
-    /// Opens the store, and records it in `entry` for other session types.
-    async fn store_of(
-        &self,
-        registry: &Registry,
-        settings: &Settings,
-        isolated: bool,
-        entry: &mut Entry,
-    ) -> Result<(Arc<dyn Store>, Option<Sweep>)> {
-        let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
-        if isolated {
-            return Ok((Arc::new(MemoryStore::new(options.capacity, options.clock)), None));
-        }
-        let (store, swept) = self.open(registry, &options).await?;
-        entry.opened = matches!(self.source, Source::Url).then(|| (options, store.clone()));
-        entry.swept = swept || settings.sweep_interval.is_some();
-        let sweep = settings.sweep_interval.filter(|_| !swept).map(|interval| Sweep {
-            store: store.clone(),
-            interval,
-            clock: self.clock.clone(),
-        });
-        Ok((store, sweep))
-    }
-
-    /// Returns the store, and whether a sweep task of another session type already runs for it.
-    async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
-        match &self.source {
-            Source::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
-            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-            Source::Pool(pool) => {
-                let store = pool.clone().open(options).await?;
-                Ok((store::with_cache(store, options).await?, false))
-            }
-            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-            Source::SharedPool(pool) => {
-                let store = pool.clone().share(options).await?;
-                Ok((store::with_cache(store, options).await?, false))
-            }
-            Source::Url => {
-                let opened = registry.opened(options);
-                match opened {
-                    Some(opened) => Ok(opened),
-                    None => Ok((store::open(options).await?, false)),
-                }
-            }
-        }
-    }
-}
-
-/// Refuses settings for a session type without an identity, where they have no effect.
-fn refuse_without_identity<T: SessionData>(settings: &Settings) -> Result<()> {
-    if T::schema().identity().is_some() {
-        return Ok(());
-    }
-    let (table, name) = (T::CONFIG, T::NAME);
-    let (key, fix) = if settings.policy.anonymous_lifetime != settings.policy.lifetime {
-        ("anonymous_expiry", "set `expiry` instead")
-    } else if settings.limit.is_some() {
-        ("max_sessions", "mark the field that has the user's id with `#[session(identity)]`")
-    } else {
-        return Ok(());
-    };
-    let context = format!("`{table}.{key}` has no effect on session type `{name}`, which has no identity: {fix}");
-    Err(Error::new(ErrorKind::Config, context))
-}
-
-/// Warns at launch if the store can neither list nor revoke the sessions of a user.
-///
-/// # Errors
-/// [`ErrorKind::Config`] if `max_sessions` needs the list.
-fn check_index<T: SessionData>(store: &dyn Store, settings: &Settings) -> Result<()> {
-    if T::schema().identity().is_none() || store.has_identity_index() {
-        return Ok(());
-    }
-    let (table, name) = (T::CONFIG, T::NAME);
-    if settings.limit.is_some() {
-        let context = format!(
-            "`{table}.max_sessions` needs a store that lists the sessions of a user: remove it, or set another `store`"
-        );
-        return Err(Error::new(ErrorKind::Config, context));
-    }
-    log::warn!(
-        target: "session_rocket",
-        "session type `{name}` has an identity, but this store keeps no index of identities: `Sessions<{name}>` can \
-         neither list nor end the sessions of a user",
-    );
-    Ok(())
-}
-
-/// Creates the engine for sealed cookies, and warns if its key is random.
-fn sealing(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> CookieEngine {
-    if seal.random {
-        log::warn!(
-            target: "session_rocket",
-            "session type `{}`: no secret key is set, so its sessions end when this process ends: set `secret_keys`, \
-             or Rocket's `secret_key`, to what `openssl rand -base64 32` prints",
-            rules.schema.type_name(),
-        );
-    }
-    let sealer = Sealer::new(seal.kind, &seal.first, &seal.former, rules.scope, &cookie.name);
-    CookieEngine::new(rules, sealer, CookieBounds { frame: cookie.frame(), limit: cookie::MAX_LINE })
 }

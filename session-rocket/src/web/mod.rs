@@ -6,6 +6,7 @@ pub(crate) mod cookie;
 pub(crate) mod csrf;
 pub(crate) mod fairing;
 pub(crate) mod guard;
+mod launch;
 pub(crate) mod login;
 mod plain_http;
 mod registry;

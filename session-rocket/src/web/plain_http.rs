@@ -35,9 +35,9 @@ impl PlainHttp {
         if is_at_risk && figment.profile() != rocket::Config::DEBUG_PROFILE {
             log::warn!(
                 target: "session_rocket",
-                "session type `{type_name}`: the cookie is `Secure`, but Rocket serves plain HTTP. Browsers keep the cookie \
-                 only if a proxy in front serves HTTPS and passes `Cookie` and `Set-Cookie` on unchanged; to try the site \
-                 without HTTPS, set `secure = false`",
+                "session type `{type_name}`: the cookie is `Secure`, but Rocket serves plain HTTP, and browsers drop a \
+                 `Secure` cookie that they receive over plain HTTP: put a proxy that serves HTTPS in front of the site, \
+                 or, to try the site without HTTPS, set `secure = false`",
             );
         }
         let visitors = Mutex::new(Vec::with_capacity(VISITORS));
@@ -55,8 +55,9 @@ impl PlainHttp {
         if self.count(visitor) >= SUSPICIOUS && !self.warned.swap(true, Ordering::Relaxed) {
             log::warn!(
                 target: "session_rocket",
-                "session type `{}`: a visitor keeps coming back without the `Secure` cookie, because browsers drop it if \
-                 it comes over plain HTTP: serve HTTPS; if a proxy does, let it send `X-Forwarded-Proto: https`",
+                "session type `{}`: a browser does not send the `Secure` cookie back, because it drops a `Secure` cookie \
+                 that it receives over plain HTTP: serve HTTPS; if a proxy serves HTTPS, let the proxy send \
+                 `X-Forwarded-Proto: https`",
                 self.type_name,
             );
         }

@@ -24,7 +24,7 @@ impl Registry {
     /// Returns the store that another session type opened with the same options, and whether a sweep task runs for it.
     pub(super) fn opened(&self, options: &store::Options) -> Option<(Arc<dyn Store>, bool)> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |entry: &&Entry| entry.opened.as_ref().is_some_and(|(other, _)| other.same_place(options));
+        let same = |entry: &&Entry| entry.opened.as_ref().is_some_and(|(other, _)| other.is_same(options));
         let (_, store) = entries.iter().find(same)?.opened.as_ref()?;
         Some((store.clone(), entries.iter().filter(same).any(|entry| entry.swept)))
     }

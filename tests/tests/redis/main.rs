@@ -178,13 +178,13 @@ async fn the_error_of_a_launch_says_what_to_change() {
         (format!("redis://127.0.0.1:{port}"), "user or password"),
         (format!("redis://:geheim2@127.0.0.1:{port}/?protocol=2"), "user or password"),
         (format!("redis+cluster://:geheim2@127.0.0.1:{port}"), "user or password"),
-        (format!("redis://reader:geheim@127.0.0.1:{free}"), "does not let this user"),
-        (format!("redis://writer:geheim@127.0.0.1:{free}"), "does not let this user"),
-        (format!("redis://other:geheim@127.0.0.1:{free}"), "does not let this user"),
+        (format!("redis://reader:geheim@127.0.0.1:{free}"), "this Redis user lacks a right"),
+        (format!("redis://writer:geheim@127.0.0.1:{free}"), "this Redis user lacks a right"),
+        (format!("redis://other:geheim@127.0.0.1:{free}"), "this Redis user lacks a right"),
         (replica.url(), "replica"),
-        (format!("redis+cluster://127.0.0.1:{free}"), "is no cluster"),
-        (format!("redis://127.0.0.1:{free}/99"), "number at the URL's end"),
-        (format!("redis://:geheim@127.0.0.1:{free}/x"), "percent-encoded"),
+        (format!("redis+cluster://127.0.0.1:{free}"), "is not part of a cluster"),
+        (format!("redis://127.0.0.1:{free}/99"), "number is at the end of the URL"),
+        (format!("redis://:geheim@127.0.0.1:{free}/x"), "percent-encode"),
     ] {
         let error = open_error(&url).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{url}: {error:?}");

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use super::Values;
 use crate::base::expiry::{Expiry, StoredExpiry};
 use crate::data::auth::AuthMac;
 use crate::data::codec::Raw;
 use crate::data::csrf::CsrfSecret;
 
-const EXPIRY: &str = "_expiry";
-const MAX_LIFETIME: &str = "_max_lifetime";
-const CSRF: &str = "_csrf";
-const AUTH: &str = "_auth";
+pub(super) const EXPIRY: &str = "_expiry";
+pub(super) const MAX_LIFETIME: &str = "_max_lifetime";
+pub(super) const CSRF: &str = "_csrf";
+pub(super) const AUTH: &str = "_auth";
 const TEST_COOKIE: &str = "_test_cookie";
 
 /// The maximum size of these fields together, in bytes.
@@ -36,7 +35,7 @@ impl Own {
             EXPIRY => match raw.decode::<StoredExpiry>() {
                 Some(expiry) => self.expiry = expiry.into(),
                 None => {
-                    log::warn!(target: "session_rocket", "a session's own expiry does not decode; using the configured expiry");
+                    log::warn!(target: "session_rocket", "the expiry that `set_expiry` stored in a session cannot be decoded; using the configured expiry");
                     return false;
                 }
             },
@@ -79,48 +78,5 @@ impl Own {
             put(AUTH, Raw::encode(&auth.to_text()));
         }
         fields
-    }
-}
-
-impl Values {
-    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
-        self.forget_unread(EXPIRY);
-        self.own.expiry = expiry;
-    }
-
-    pub(crate) fn set_max_lifetime(&mut self, limit: Option<Duration>) {
-        self.forget_unread(MAX_LIFETIME);
-        self.own.max_lifetime = limit;
-    }
-
-    pub(crate) fn test_cookie(&self) -> bool {
-        self.own.test_cookie
-    }
-
-    pub(crate) fn set_test_cookie(&mut self, set: bool) {
-        self.own.test_cookie = set;
-    }
-
-    pub(crate) fn csrf(&self) -> Option<CsrfSecret> {
-        self.own.csrf
-    }
-
-    pub(crate) fn set_csrf(&mut self, secret: Option<CsrfSecret>) {
-        self.forget_unread(CSRF);
-        self.own.csrf = secret;
-    }
-
-    pub(crate) fn auth(&self) -> Option<AuthMac> {
-        self.own.auth
-    }
-
-    pub(crate) fn set_auth(&mut self, auth: Option<AuthMac>) {
-        self.forget_unread(AUTH);
-        self.own.auth = auth;
-    }
-
-    /// Removes a field of the library that another release wrote and that this release cannot read.
-    fn forget_unread(&mut self, name: &str) {
-        self.rest.retain(|(other, _)| other != name);
     }
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::cache::Cache;
 use crate::base::id::Key;
 
-/// The number of running calls without a caller, for each key that has one.
+/// The number of running calls without a caller, for each key that has such calls.
 #[derive(Clone, Default)]
 pub(super) struct DetachedCalls(Arc<Mutex<HashMap<Key, usize>>>);
 
@@ -19,7 +19,7 @@ impl DetachedCalls {
         self.counts().contains_key(key)
     }
 
-    /// Runs `work` in the caller's task, or in a task of its own once the future is dropped.
+    /// Runs `work` in the caller's task. If the returned future is dropped, `work` continues in its own task.
     pub(super) fn complete<'c, A: Send + 'static>(
         &self,
         cache: &'c Cache,
@@ -40,7 +40,7 @@ impl DetachedCalls {
     }
 }
 
-/// Counts a call until it is dropped, also if the call panics.
+/// Counts a call until this value is dropped, even if the call panics.
 struct CountedCall {
     detached: DetachedCalls,
     key: Key,
@@ -71,7 +71,7 @@ impl<A: Send + 'static> Future for Completion<'_, A> {
     type Output = A;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A> {
-        // Taken out while it runs, so that work that panicked is not polled again.
+        // Taken out during the poll, so that work that panics is not polled again.
         let Some(mut work) = self.work.take() else { return Poll::Pending };
         let polled = work.as_mut().poll(context);
         if polled.is_pending() {
@@ -85,7 +85,7 @@ impl<A: Send + 'static> Drop for Completion<'_, A> {
     fn drop(&mut self) {
         let Some(work) = self.work.take() else { return };
         let Some(runtime) = &self.runtime else {
-            // Without a runtime, the work stays unfinished. At least this process does not read what the cache still holds.
+            // Without a runtime, the work cannot continue, so the cache may keep an outdated entry.
             return self.cache.distrust();
         };
         let counted = self.detached.count(self.key);

@@ -1,4 +1,5 @@
-//! Several processes with one database and one cache, each with a wire of its own to either, which can be cut.
+//! Tests with several processes that share one database and one cache. Each process accesses both through a store that can
+//! fail.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,76 +11,76 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Lookup, Store};
 use crate::tests::schedules::Still;
-use wire::Wire;
+use faulty_store::FaultyStore;
 
 mod cuts;
+mod deferred;
 mod faults;
-mod lazy;
+mod faulty_store;
 mod schedules;
-mod wire;
 
 const TTL: Duration = Duration::from_secs(60);
-/// Short, for calls that hang are waited for; the time that is left to the cache is a share of it.
+/// Short, because tests wait for calls that hang.
 const TIMEOUT: Duration = Duration::from_millis(500);
 const DAY: Duration = Duration::from_secs(86_400);
 const START: Timestamp = Timestamp::from_millis(1_000_000);
 const KEY: Key = Key::from_bytes([7; 32]);
 
-/// A process: its store, and its wires.
+/// A process: its store, and its access to the database and the cache.
 struct Process {
     store: CachedStore,
-    database: Arc<Wire>,
-    cache: Arc<Wire>,
+    database: Arc<FaultyStore>,
+    cache: Arc<FaultyStore>,
 }
 
-/// What all processes share, and what they were told.
+/// The database and cache of all processes, and the newest state that any process has seen.
 struct World {
     database: Arc<MemoryStore>,
     cache: Arc<MemoryStore>,
     clock: Arc<dyn Clock>,
     timeout: Duration,
-    told: Mutex<Position>,
+    newest_seen: Mutex<Position>,
 }
 
 impl World {
     fn new(clock: Arc<dyn Clock>, timeout: Duration) -> Self {
         let memory = || Arc::new(MemoryStore::new(1000, clock.clone()));
-        Self { database: memory(), cache: memory(), clock: clock.clone(), timeout, told: Mutex::default() }
+        Self { database: memory(), cache: memory(), clock: clock.clone(), timeout, newest_seen: Mutex::default() }
     }
 
-    /// On a clock that stands still, on which nothing takes too long.
+    /// Creates a world whose clock never moves, so that no call times out.
     fn still() -> Arc<Self> {
         Arc::new(Self::new(Arc::new(Still), Duration::from_secs(5)))
     }
 
     fn process(&self) -> Process {
-        let (database, cache) = (Wire::to(self.database.clone()), Wire::to(self.cache.clone()));
+        let (database, cache) = (FaultyStore::to(self.database.clone()), FaultyStore::to(self.cache.clone()));
         let store = CachedStore::new(database.clone(), cache.clone(), TTL, self.timeout, self.clock.clone());
         Process { store, database, cache }
     }
 
-    /// Puts the first version into the database.
+    /// Stores the first version in the database.
     async fn begin(&self) {
         self.database.create(&KEY, &record(1)).await.unwrap();
     }
 
-    fn tell(&self, position: Position) {
-        let mut told = self.told.lock().unwrap();
-        *told = (*told).max(position);
+    fn record_seen(&self, position: Position) {
+        let mut newest = self.newest_seen.lock().unwrap();
+        *newest = (*newest).max(position);
     }
 
-    fn told(&self) -> Position {
-        *self.told.lock().unwrap()
+    fn newest_seen(&self) -> Position {
+        *self.newest_seen.lock().unwrap()
     }
 }
 
-/// What `World` is, on a clock that tests move.
+/// Creates a world with a clock that the test moves.
 fn world() -> (World, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(START));
     (World::new(clock.clone(), TIMEOUT), clock)
 }
 
-/// Where a key is in its life: only forward.
+/// The state of a key. States only move forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Position {
     Version(u64, Timestamp),
@@ -107,7 +108,7 @@ impl From<&Lookup> for Position {
     }
 }
 
-/// Versions are counted here, so that it can be told which one is the older.
+/// Creates a record. Versions are consecutive numbers, so that tests can compare their age.
 fn record(version: u64) -> Record {
     let now = START.plus(Duration::from_secs(version));
     Record::new(Version::from_bits(version), now.plus(DAY))

@@ -1,4 +1,4 @@
-//! What each call replies and changes when a key holds a record, a tombstone or nothing.
+//! Checks the reply and the effect of each call on a key that holds a record, a tombstone or nothing.
 
 use super::subject::Subject;
 use crate::base::clock::Timestamp;

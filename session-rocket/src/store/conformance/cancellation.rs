@@ -1,4 +1,4 @@
-//! Clause 10: calls that are dropped before they end.
+//! Clause 10: calls that are dropped before they finish.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,9 +11,11 @@ use crate::base::id::Key;
 use crate::store::record::Record;
 use crate::store::{Create, Lookup, Touch, Update};
 
-/// Polls `call` at most `polls` times, then drops it: right after the last poll, while the back-end works, or, if
-/// `late`, when the call would be polled again, with a reply waiting. Returns whether the call ended.
-async fn cut_off(polls: usize, late: bool, call: impl Future) -> bool {
+/// Polls `call` at most `polls` times, then drops it. Returns whether the call finished.
+///
+/// Without `wait`, drops the call immediately after the last poll, while the back-end is working. With `wait`, drops the call
+/// when it would be polled again, so that an unread reply may exist.
+async fn poll_and_drop(polls: usize, wait: bool, call: impl Future) -> bool {
     let mut call = pin!(call);
     let mut left = polls;
     poll_fn(|context| {
@@ -23,64 +25,67 @@ async fn cut_off(polls: usize, late: bool, call: impl Future) -> bool {
         left -= 1;
         match call.as_mut().poll(context) {
             Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if left == 0 && !late => Poll::Ready(false),
+            Poll::Pending if left == 0 && !wait => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
         }
     })
     .await
 }
 
-/// Drops a call after 0, 1, 2, … polls until the call ends first, and then a few times more, because a call does not
-/// take the same number of polls each time. After each cut, neighbours call, and each must get its own reply.
-struct Cuts {
-    on: Subject,
+/// Drops calls after 0, 1, 2 and so on polls, until a call finishes first. Then repeats this a few times, because the number
+/// of polls varies. After each dropped call, calls on other keys must get their own replies.
+struct Drops {
+    subject: Subject,
+    /// Keys whose calls must not be disturbed, and their records.
     neighbours: Vec<(Key, Record)>,
-    tried: usize,
-    ended: u32,
+    attempts: usize,
+    finished: u32,
 }
 
-impl Cuts {
-    async fn new(on: &Subject) -> Self {
+impl Drops {
+    async fn new(subject: &Subject) -> Self {
         let mut neighbours = Vec::new();
         for number in 0..4 {
-            let record = on.record(&format!("neighbour {number}"));
-            neighbours.push((on.stored(&record).await, record));
+            let record = subject.record(&format!("neighbour {number}"));
+            neighbours.push((subject.stored(&record).await, record));
         }
-        Self { on: on.clone(), neighbours, tried: 0, ended: 0 }
+        Self { subject: subject.clone(), neighbours, attempts: 0, finished: 0 }
     }
 
     fn is_unfinished(&self) -> bool {
-        const MORE: u32 = 4;
-        const MOST: usize = 10_000;
-        assert!(self.tried < MOST, "a call did not end within {MOST} polls");
-        self.ended <= MORE
+        const REPETITIONS: u32 = 4;
+        const MAX_ATTEMPTS: usize = 10_000;
+        assert!(self.attempts < MAX_ATTEMPTS, "a call did not finish within {} polls", MAX_ATTEMPTS / 2);
+        self.finished <= REPETITIONS
     }
 
-    /// Cuts off `call`, which changes what `key` holds from `old` to `new`, at the next point. Returns whether `key` holds
-    /// `old`.
-    async fn cut(&mut self, call: impl Future, key: &Key, old: &Lookup, new: &Lookup) -> bool {
-        let ended = cut_off(self.tried / 2, self.tried % 2 == 1, call).await;
-        self.tried += 1;
-        self.ended += u32::from(ended);
-        self.neighbours_call().await;
-        let entry = self.on.load(key).await;
-        assert!(entry == *old || entry == *new, "half a change: {entry:?}");
-        assert!(!ended || entry == *new, "an acknowledged change was lost");
+    /// Drops `call` after the next number of polls. `call` changes the entry of `key` from `old` to `new`. Returns whether the
+    /// entry is still `old`.
+    async fn poll_and_drop(&mut self, call: impl Future, key: &Key, old: &Lookup, new: &Lookup) -> bool {
+        let finished = poll_and_drop(self.attempts / 2, self.attempts % 2 == 1, call).await;
+        self.attempts += 1;
+        self.finished += u32::from(finished);
+        self.check_neighbours().await;
+        let entry = self.subject.load(key).await;
+        assert!(entry == *old || entry == *new, "a dropped call happened only partly: {entry:?}");
+        assert!(!finished || entry == *new, "an acknowledged change was lost");
         entry == *old
     }
 
-    async fn neighbours_call(&mut self) {
+    /// Makes calls on the other keys, and checks that each gets its own reply.
+    async fn check_neighbours(&mut self) {
+        const WRONG_REPLY: &str = "after a dropped call, another call got a wrong reply";
         let mut tasks = JoinSet::new();
         for (number, (key, record)) in self.neighbours.drain(..).enumerate() {
-            let on = self.on.clone();
+            let subject = self.subject.clone();
             tasks.spawn(async move {
-                on.holds(&key, &record).await;
-                let next = on.record(&format!("neighbour {number}, again"));
-                assert_eq!(on.update(&key, record.version, &next).await, Update::Updated, "another call's reply");
-                assert_eq!(on.load(&random_key()).await, Lookup::Absent, "another call's reply");
-                let touched = on.touch(&key, record.version, on.in_an_hour()).await;
-                assert_eq!(touched, Touch::Conflict, "another call's reply");
-                on.holds(&key, &next).await;
+                subject.holds(&key, &record).await;
+                let next = subject.record(&format!("neighbour {number}, again"));
+                assert_eq!(subject.update(&key, record.version, &next).await, Update::Updated, "{WRONG_REPLY}");
+                assert_eq!(subject.load(&random_key()).await, Lookup::Absent, "{WRONG_REPLY}");
+                let touched = subject.touch(&key, record.version, subject.in_an_hour()).await;
+                assert_eq!(touched, Touch::Conflict, "{WRONG_REPLY}");
+                subject.holds(&key, &next).await;
                 (key, next)
             });
         }
@@ -88,82 +93,86 @@ impl Cuts {
     }
 }
 
-/// Cuts off calls on a record. `prepare` returns what the key holds after the call, and the call.
-async fn cut_each<F: Future>(on: Subject, prepare: impl Fn(Subject, Key, Record) -> (Lookup, F)) {
-    let mut cuts = Cuts::new(&on).await;
-    while cuts.is_unfinished() {
-        // With an identity of its own.
-        let record = on.record("cut off").with_identity(random_key().to_hex());
-        let key = on.stored(&record).await;
-        let (new, call) = prepare(on.clone(), key, record.clone());
-        cuts.cut(call, &key, &Lookup::Found(record), &new).await;
+/// Drops calls on a record. `prepare` returns the entry of the key after the call, and the call.
+async fn drop_each<F: Future>(subject: Subject, prepare: impl Fn(Subject, Key, Record) -> (Lookup, F)) {
+    let mut drops = Drops::new(&subject).await;
+    while drops.is_unfinished() {
+        // The identity is random, so that `retire_all` ends only this session.
+        let record = subject.record("dropped").with_identity(random_key().to_hex());
+        let key = subject.stored(&record).await;
+        let (new, call) = prepare(subject.clone(), key, record.clone());
+        drops.poll_and_drop(call, &key, &Lookup::Found(record), &new).await;
     }
 }
 
-pub(super) async fn reads(on: Subject) {
-    cut_each(on, |on, key, record| (Lookup::Found(record), async move { on.load(&key).await })).await;
+pub(super) async fn loads(subject: Subject) {
+    drop_each(subject, |subject, key, record| (Lookup::Found(record), async move { subject.load(&key).await })).await;
 }
 
-pub(super) async fn creates(on: Subject) {
-    let mut cuts = Cuts::new(&on).await;
-    while cuts.is_unfinished() {
-        let (key, first, second) = (random_key(), on.record("first"), on.record("second"));
-        let call = on.store.create(&key, &first);
-        let absent = cuts.cut(call, &key, &Lookup::Absent, &Lookup::Found(first.clone())).await;
-        let second_won = on.create(&key, &second).await == Create::Created;
-        assert!(absent || !second_won, "an acknowledged create was overwritten");
-        cuts.neighbours_call().await;
-        on.holds(&key, if second_won { &second } else { &first }).await;
+pub(super) async fn creates(subject: Subject) {
+    let mut drops = Drops::new(&subject).await;
+    while drops.is_unfinished() {
+        let (key, first, second) = (random_key(), subject.record("first"), subject.record("second"));
+        let call = subject.store.create(&key, &first);
+        let absent = drops.poll_and_drop(call, &key, &Lookup::Absent, &Lookup::Found(first.clone())).await;
+        let is_second = subject.create(&key, &second).await == Create::Created;
+        assert!(absent || !is_second, "a second create replaced the record of the first");
+        drops.check_neighbours().await;
+        subject.holds(&key, if is_second { &second } else { &first }).await;
     }
 }
 
-pub(super) async fn updates(on: Subject) {
-    let mut cuts = Cuts::new(&on).await;
-    while cuts.is_unfinished() {
-        let (first, second, third) = (on.record("first"), on.record("second"), on.record("third"));
-        let key = on.stored(&first).await;
-        let call = on.store.update(&key, first.version, &second);
-        let is_old = cuts.cut(call, &key, &Lookup::Found(first.clone()), &Lookup::Found(second.clone())).await;
-        match on.update(&key, first.version, &third).await {
-            Update::Updated if is_old => on.holds(&key, &third).await,
-            Update::Conflict(fresh) => assert_eq!(fresh, second, "a record that nobody wrote"),
-            wrong => panic!("after an update that was cut off, the next update returned {wrong:?}"),
+pub(super) async fn updates(subject: Subject) {
+    let mut drops = Drops::new(&subject).await;
+    while drops.is_unfinished() {
+        let (first, second, third) = (subject.record("first"), subject.record("second"), subject.record("third"));
+        let key = subject.stored(&first).await;
+        let call = subject.store.update(&key, first.version, &second);
+        let is_old =
+            drops.poll_and_drop(call, &key, &Lookup::Found(first.clone()), &Lookup::Found(second.clone())).await;
+        match subject.update(&key, first.version, &third).await {
+            Update::Updated if is_old => subject.holds(&key, &third).await,
+            Update::Conflict(fresh) => assert_eq!(fresh, second, "update returned a record that no call has written"),
+            wrong => panic!("after a dropped update, the next update returned {wrong:?}"),
         }
     }
 }
 
-pub(super) async fn touches(on: Subject) {
-    cut_each(on, |on, key, record| {
+pub(super) async fn touches(subject: Subject) {
+    drop_each(subject, |subject, key, record| {
         let expires_at = record.expires_at.plus(HOUR);
         let touched = Record { expires_at, ..record.clone() };
-        (Lookup::Found(touched), async move { on.touch(&key, record.version, expires_at).await })
+        (Lookup::Found(touched), async move { subject.touch(&key, record.version, expires_at).await })
     })
     .await;
 }
 
-pub(super) async fn retires(on: Subject) {
-    cut_each(on, |on, key, record| {
-        let tombstone = on.moved(random_key());
-        (Lookup::Tombstone(tombstone), async move { on.retire(&key, Some(record.version), tombstone).await })
+pub(super) async fn retires(subject: Subject) {
+    drop_each(subject, |subject, key, record| {
+        let tombstone = subject.moved(random_key());
+        (Lookup::Tombstone(tombstone), async move { subject.retire(&key, Some(record.version), tombstone).await })
     })
     .await;
 }
 
-pub(super) async fn deletes(on: Subject) {
-    cut_each(on, |on, key, _| (Lookup::Absent, async move { on.delete(&key).await })).await;
+pub(super) async fn deletes(subject: Subject) {
+    drop_each(subject, |subject, key, _| (Lookup::Absent, async move { subject.delete(&key).await })).await;
 }
 
-pub(super) async fn sweeps(on: Subject) {
-    cut_each(on, |on, _, record| (Lookup::Found(record), async move { on.store.delete_expired(10).await })).await;
+pub(super) async fn sweeps(subject: Subject) {
+    drop_each(subject, |subject, _, record| {
+        (Lookup::Found(record), async move { subject.store.delete_expired(10).await })
+    })
+    .await;
 }
 
-pub(super) async fn retire_all(on: Subject) {
-    if !on.store.has_identity_index() {
+pub(super) async fn retire_all(subject: Subject) {
+    if !subject.store.has_identity_index() {
         return;
     }
-    cut_each(on, |on, _, record| {
-        let (tombstone, identity) = (on.ended(), record.identity.unwrap_or_default());
-        (Lookup::Tombstone(tombstone), async move { on.retire_all(&identity, None, tombstone.expires_at).await })
+    drop_each(subject, |subject, _, record| {
+        let (tombstone, identity) = (subject.ended(), record.identity.unwrap_or_default());
+        (Lookup::Tombstone(tombstone), async move { subject.retire_all(&identity, None, tombstone.expires_at).await })
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Clauses 7 and 8: what time does.
+//! Clauses 7 and 8: expiry and sweeps.
 
 use std::time::Duration;
 
@@ -11,118 +11,118 @@ use crate::store::{Lookup, Touch, Update};
 const TICK: Duration = Duration::from_millis(1);
 
 impl Subject {
-    /// Keys with a record and tombstones that expire at `expires_at`.
+    /// Stores a record and two tombstones that expire at `expires_at`, and returns their keys.
     async fn expiring(&self, expires_at: Timestamp) -> Vec<(Key, Lookup)> {
         let record = Record { expires_at, ..self.record("brief").with_identity("brief") };
         let mut entries = vec![(self.stored(&record).await, Lookup::Found(record.clone()))];
         for tombstone in self.tombstones() {
-            entries.push(self.buried(&record, Tombstone { expires_at, ..tombstone }).await);
+            entries.push(self.retired(&record, Tombstone { expires_at, ..tombstone }).await);
         }
         entries
     }
 }
 
-pub(super) async fn entries_expire(on: Subject) {
-    let entries = on.expiring(on.clock.now().plus(TICK * 2)).await;
-    on.clock.advance(TICK);
+pub(super) async fn entries_expire(subject: Subject) {
+    let entries = subject.expiring(subject.clock.now().plus(TICK * 2)).await;
+    subject.clock.advance(TICK);
     for (key, entry) in &entries {
-        assert_eq!(on.load(key).await, *entry, "an entry expired too early");
+        assert_eq!(subject.load(key).await, *entry, "an entry expired too early");
     }
-    // From the millisecond of the expiry on, and later.
+    // At the expiry, and later.
     for later in [TICK, HOUR] {
-        on.clock.advance(later);
+        subject.clock.advance(later);
         for (key, entry) in &entries {
-            assert_eq!(on.load(key).await, Lookup::Absent, "an entry expired too late");
+            assert_eq!(subject.load(key).await, Lookup::Absent, "an entry expired too late");
             let current = if let Lookup::Found(record) = entry { record.version } else { version() };
             for expected in any_versions(current) {
-                on.check_update(key, Lookup::Absent, expected, &on.record("late")).await;
-                on.check_touch(key, Lookup::Absent, expected, on.in_an_hour()).await;
-                on.check_retire(key, Lookup::Absent, Some(expected), on.ended()).await;
+                subject.check_update(key, Lookup::Absent, expected, &subject.record("late")).await;
+                subject.check_touch(key, Lookup::Absent, expected, subject.in_an_hour()).await;
+                subject.check_retire(key, Lookup::Absent, Some(expected), subject.ended()).await;
             }
-            on.check_retire(key, Lookup::Absent, None, on.ended()).await;
+            subject.check_retire(key, Lookup::Absent, None, subject.ended()).await;
         }
     }
 }
 
-pub(super) async fn keys_are_free_again(on: Subject) {
-    let entries = on.expiring(on.clock.now().plus(TICK)).await;
-    on.clock.advance(TICK);
+pub(super) async fn keys_are_free_again(subject: Subject) {
+    let entries = subject.expiring(subject.clock.now().plus(TICK)).await;
+    subject.clock.advance(TICK);
     for (key, _) in entries {
-        let (second, third) = (on.record("second life"), on.record("third"));
-        on.check_create(&key, Lookup::Absent, &second).await;
-        on.check_update(&key, Lookup::Found(second.clone()), second.version, &third).await;
-        on.check_retire(&key, Lookup::Found(third), None, on.ended()).await;
+        let (second, third) = (subject.record("second life"), subject.record("third"));
+        subject.check_create(&key, Lookup::Absent, &second).await;
+        subject.check_update(&key, Lookup::Found(second.clone()), second.version, &third).await;
+        subject.check_retire(&key, Lookup::Found(third), None, subject.ended()).await;
     }
 }
 
-pub(super) async fn touched_records_live_on(on: Subject) {
-    let mut record = on.record("touched");
-    record.expires_at = on.clock.now().plus(TICK);
-    let key = on.stored(&record).await;
+pub(super) async fn touched_records_live_on(subject: Subject) {
+    let mut record = subject.record("touched");
+    record.expires_at = subject.clock.now().plus(TICK);
+    let key = subject.stored(&record).await;
     let later = record.expires_at.plus(HOUR);
-    assert_eq!(on.touch(&key, record.version, later).await, Touch::Touched);
+    assert_eq!(subject.touch(&key, record.version, later).await, Touch::Touched);
     record.expires_at = later;
-    on.clock.advance(HOUR);
-    on.sweep(100).await;
-    on.holds(&key, &record).await;
-    on.clock.advance(TICK);
-    assert_eq!(on.load(&key).await, Lookup::Absent);
+    subject.clock.advance(HOUR);
+    subject.sweep(100).await;
+    subject.holds(&key, &record).await;
+    subject.clock.advance(TICK);
+    assert_eq!(subject.load(&key).await, Lookup::Absent);
 }
 
-pub(super) async fn sweep_removes_the_expired(on: Subject) {
+pub(super) async fn sweep_removes_the_expired(subject: Subject) {
     // The number of entries is not a multiple of the limit.
     const LIMIT: u32 = 4;
-    on.sweep(1000).await;
-    let soon = on.clock.now().plus(TICK);
-    let entries = [on.expiring(soon).await, on.expiring(soon).await].concat();
-    assert_eq!(on.sweep(1000).await, 0, "a sweep counted live entries");
+    subject.sweep(1000).await;
+    let soon = subject.clock.now().plus(TICK);
+    let entries = [subject.expiring(soon).await, subject.expiring(soon).await].concat();
+    assert_eq!(subject.sweep(1000).await, 0, "a sweep counted live entries");
     for (key, entry) in &entries {
-        assert_eq!(on.load(key).await, *entry, "a sweep removed a live entry");
+        assert_eq!(subject.load(key).await, *entry, "a sweep removed a live entry");
     }
-    on.clock.advance(TICK);
-    let (expired, swept) = (entries.len() as u64, on.sweep(LIMIT).await);
+    subject.clock.advance(TICK);
+    let (expired, swept) = (entries.len() as u64, subject.sweep(LIMIT).await);
     // If the back-end removes expired entries by itself, nothing is left to sweep.
     assert!([0, expired].contains(&swept), "{expired} entries expired, {swept} were swept");
     for (key, _) in &entries {
-        assert_eq!(on.load(key).await, Lookup::Absent);
+        assert_eq!(subject.load(key).await, Lookup::Absent);
     }
 }
 
-pub(super) async fn sweep_follows_updates(on: Subject) {
-    const OF_EACH: u64 = 4;
-    on.sweep(1000).await;
-    let (now, later) = (on.clock.now(), on.in_an_hour());
-    let (mut kept, mut gone) = (Vec::new(), Vec::new());
-    for _ in 0..OF_EACH {
-        let mut brief = on.record("brief");
+pub(super) async fn sweep_follows_updates(subject: Subject) {
+    const COPIES: u64 = 4;
+    subject.sweep(1000).await;
+    let (now, later) = (subject.clock.now(), subject.in_an_hour());
+    let (mut renewed, mut expiring) = (Vec::new(), Vec::new());
+    for _ in 0..COPIES {
+        let mut brief = subject.record("brief");
         brief.expires_at = now.plus(TICK);
-        gone.push(on.stored(&brief).await);
-        let key = on.stored(&brief).await;
-        assert_eq!(on.touch(&key, brief.version, later).await, Touch::Touched);
-        kept.push(key);
-        let key = on.stored(&brief).await;
-        assert_eq!(on.update(&key, brief.version, &on.record("longer")).await, Update::Updated);
-        kept.push(key);
-        let long = on.record("long");
-        let key = on.stored(&long).await;
+        expiring.push(subject.stored(&brief).await);
+        let key = subject.stored(&brief).await;
+        assert_eq!(subject.touch(&key, brief.version, later).await, Touch::Touched);
+        renewed.push(key);
+        let key = subject.stored(&brief).await;
+        assert_eq!(subject.update(&key, brief.version, &subject.record("longer")).await, Update::Updated);
+        renewed.push(key);
+        let long = subject.record("long");
+        let key = subject.stored(&long).await;
         brief.version = version();
-        assert_eq!(on.update(&key, long.version, &brief).await, Update::Updated);
-        gone.push(key);
+        assert_eq!(subject.update(&key, long.version, &brief).await, Update::Updated);
+        expiring.push(key);
     }
-    on.clock.advance(TICK);
-    for (keys, live) in [(&gone, true), (&kept, false)] {
+    subject.clock.advance(TICK);
+    for (keys, live) in [(&expiring, true), (&renewed, false)] {
         // If the back-end removes expired entries by itself, nothing is left to sweep.
-        if on.sweep(3).await > 0
-            && let Ok(stats) = on.store.stats().await
+        if subject.sweep(3).await > 0
+            && let Ok(stats) = subject.store.stats().await
         {
-            assert_eq!(stats.expired, 0, "a sweep left something that expired");
+            assert_eq!(stats.expired, 0, "a sweep did not remove all expired entries");
         }
         for key in keys {
-            assert_eq!(on.load(key).await, Lookup::Absent);
+            assert_eq!(subject.load(key).await, Lookup::Absent);
         }
-        for key in &kept {
-            assert_eq!(matches!(on.load(key).await, Lookup::Found(_)), live);
+        for key in &renewed {
+            assert_eq!(matches!(subject.load(key).await, Lookup::Found(_)), live);
         }
-        on.clock.advance(HOUR);
+        subject.clock.advance(HOUR);
     }
 }

@@ -1,4 +1,4 @@
-//! Clause 9.
+//! Clause 9: the index of identities.
 
 use super::subject::{HOUR, MINUTE, Subject, random_key, reply, version};
 use crate::base::clock::{Clock, Timestamp};
@@ -8,7 +8,7 @@ use crate::store::record::Record;
 use crate::store::{Create, Lookup, Retire, Update};
 
 impl Subject {
-    /// Checks that a store that says that it has no index of identities supports neither call.
+    /// Checks that a store without an index of identities returns [`ErrorKind::Unsupported`] from both calls.
     pub(super) async fn check_without_index(&self) {
         let listed = self.store.list("conformance", "nobody").await.map(drop);
         let retired = self.store.retire_all("conformance", "nobody", None, self.in_an_hour()).await.map(drop);
@@ -18,7 +18,7 @@ impl Subject {
         }
     }
 
-    /// What `list` returns, sorted by key.
+    /// Returns the records that `list` returns, sorted by key.
     async fn listed(&self, scope: &str, identity: &str) -> Vec<(Key, Record)> {
         let mut listed = reply("list", self.store.list(scope, identity).await);
         listed.sort_by_key(|(key, _)| *key);
@@ -29,129 +29,141 @@ impl Subject {
         reply("retire_all", self.store.retire_all("conformance", identity, except, until).await)
     }
 
-    /// A session of `identity`.
-    async fn of(&self, identity: &str) -> (Key, Record) {
+    /// Stores a session of `identity`.
+    async fn session_of(&self, identity: &str) -> (Key, Record) {
         let record = self.record("theirs").with_identity(identity);
         (self.stored(&record).await, record)
     }
 
-    /// A session of `identity` in another scope.
-    async fn elsewhere(&self, identity: &str) -> (Key, Record) {
+    /// Stores a session of `identity` in another scope.
+    async fn session_in_other_scope(&self, identity: &str) -> (Key, Record) {
         let record = self.record("theirs").with_identity(identity).with_scope("elsewhere");
         (self.stored(&record).await, record)
     }
 
-    /// A session of `identity` that expires in a minute.
-    async fn brief(&self, identity: &str) -> Key {
+    /// Stores a session of `identity` that expires in a minute.
+    async fn brief_session_of(&self, identity: &str) -> Key {
         let expires_at = self.clock.now().plus(MINUTE);
         self.stored(&Record { expires_at, ..self.record("brief").with_identity(identity) }).await
     }
 }
 
-/// An identity that no other run of the suite has used, of letters that have upper case.
-fn somebody() -> String {
+/// Returns an identity that no other run of the suite has used. It contains lower-case letters.
+fn random_identity() -> String {
     format!("ada {}", random_key().to_hex())
 }
 
-pub(super) async fn retire_delists(on: Subject) {
-    let identity = somebody();
-    let (key, _) = on.of(&identity).await;
-    assert_eq!(on.retire(&key, None, on.moved(random_key())).await, Retire::Retired);
-    assert_eq!(on.listed("conformance", &identity).await, [], "a retired record is listed");
-    assert_eq!(on.retire_all(&identity, None, on.in_an_hour()).await, 0, "a retired record was retired again");
+pub(super) async fn retired_records_are_not_listed(subject: Subject) {
+    let identity = random_identity();
+    let (key, _) = subject.session_of(&identity).await;
+    assert_eq!(subject.retire(&key, None, subject.moved(random_key())).await, Retire::Retired);
+    assert_eq!(subject.listed("conformance", &identity).await, [], "a retired record is listed");
+    assert_eq!(
+        subject.retire_all(&identity, None, subject.in_an_hour()).await,
+        0,
+        "a retired record was retired again"
+    );
 }
 
-pub(super) async fn list(on: Subject) {
-    let identity = somebody();
-    assert_eq!(on.listed("conformance", &identity).await, [], "an identity without sessions has some");
-    let mut expected = vec![on.of(&identity).await, on.of(&identity).await, on.of(&identity).await];
+pub(super) async fn list(subject: Subject) {
+    let identity = random_identity();
+    assert_eq!(subject.listed("conformance", &identity).await, [], "list returned sessions of an unknown identity");
+    let mut expected = vec![
+        subject.session_of(&identity).await,
+        subject.session_of(&identity).await,
+        subject.session_of(&identity).await,
+    ];
     expected.sort_by_key(|(key, _)| *key);
     let upper = identity.to_uppercase();
     let accent = format!("{identity}\u{301}");
     // Strings that a database's collation or pattern may treat as equal.
     for other in [&format!("{identity} "), &format!("{identity}\0"), &identity[1..], &upper, &accent, "%", ""] {
-        on.of(other).await;
+        subject.session_of(other).await;
     }
-    let elsewhere = on.elsewhere(&identity).await;
-    on.stored(&on.record("nobody's")).await;
-    assert_eq!(on.listed("conformance", &identity).await, expected);
-    assert_eq!(on.listed("elsewhere", &identity).await, [elsewhere]);
+    let elsewhere = subject.session_in_other_scope(&identity).await;
+    subject.stored(&subject.record("nobody's")).await;
+    assert_eq!(subject.listed("conformance", &identity).await, expected);
+    assert_eq!(subject.listed("elsewhere", &identity).await, [elsewhere]);
 }
 
-pub(super) async fn list_follows(on: Subject) {
-    let (before, after) = (somebody(), somebody());
-    let (key, old) = on.of(&before).await;
-    let (deleted, _) = on.of(&after).await;
-    let expired = on.brief(&after).await;
-    let new = on.record("handed on").with_identity(&after);
-    assert_eq!(on.update(&key, old.version, &new).await, Update::Updated);
-    on.delete(&deleted).await;
-    on.clock.advance(MINUTE);
-    assert_eq!(on.listed("conformance", &before).await, [], "a record is listed under its former identity");
-    assert_eq!(on.listed("conformance", &after).await, [(key, new.clone())]);
-    assert_eq!(on.create(&expired, &on.record("anew")).await, Create::Created);
+pub(super) async fn list_follows(subject: Subject) {
+    let (before, after) = (random_identity(), random_identity());
+    let (key, old) = subject.session_of(&before).await;
+    let (deleted, _) = subject.session_of(&after).await;
+    let expired = subject.brief_session_of(&after).await;
+    let new = subject.record("handed on").with_identity(&after);
+    assert_eq!(subject.update(&key, old.version, &new).await, Update::Updated);
+    subject.delete(&deleted).await;
+    subject.clock.advance(MINUTE);
+    assert_eq!(subject.listed("conformance", &before).await, [], "a record is listed under its former identity");
+    assert_eq!(subject.listed("conformance", &after).await, [(key, new.clone())]);
+    assert_eq!(subject.create(&expired, &subject.record("anew")).await, Create::Created);
     assert_eq!(
-        on.listed("conformance", &after).await,
+        subject.listed("conformance", &after).await,
         [(key, new.clone())],
         "a record is listed under the key's former identity"
     );
-    assert_eq!(on.update(&key, new.version, &on.record("nobody's")).await, Update::Updated);
-    assert_eq!(on.listed("conformance", &after).await, [], "a record without an identity is listed");
+    assert_eq!(subject.update(&key, new.version, &subject.record("nobody's")).await, Update::Updated);
+    assert_eq!(subject.listed("conformance", &after).await, [], "a record without an identity is listed");
 }
 
-pub(super) async fn retire_all(on: Subject) {
-    let (identity, other) = (somebody(), somebody());
-    let expired = on.brief(&identity).await;
-    on.clock.advance(MINUTE);
-    let (kept, ended, also) = (on.of(&identity).await, on.of(&identity).await, on.of(&identity).await);
-    let stranger = on.of(&other).await;
-    let (moved, tombstone) = on.buried(&also.1, on.moved(kept.0)).await;
-    let elsewhere = on.elsewhere(&identity).await;
-    let retired = on.retire_all(&identity, Some(&kept.0), on.ended().expires_at).await;
+pub(super) async fn retire_all(subject: Subject) {
+    let (identity, other) = (random_identity(), random_identity());
+    let expired = subject.brief_session_of(&identity).await;
+    subject.clock.advance(MINUTE);
+    let (kept, ended, also) =
+        (subject.session_of(&identity).await, subject.session_of(&identity).await, subject.session_of(&identity).await);
+    let stranger = subject.session_of(&other).await;
+    let (moved, tombstone) = subject.retired(&also.1, subject.moved(kept.0)).await;
+    let elsewhere = subject.session_in_other_scope(&identity).await;
+    let retired = subject.retire_all(&identity, Some(&kept.0), subject.ended().expires_at).await;
     assert_eq!(retired, 2, "wrong number of sessions without the excepted one");
     for (key, record) in [&ended, &also] {
-        on.check_update(key, Lookup::Tombstone(on.ended()), record.version, record).await;
+        subject.check_update(key, Lookup::Tombstone(subject.ended()), record.version, record).await;
     }
     for (key, record) in [&kept, &stranger, &elsewhere] {
-        on.holds(key, record).await;
+        subject.holds(key, record).await;
     }
-    assert_eq!(on.load(&moved).await, tombstone, "retire_all changed a tombstone");
-    assert_eq!(on.load(&expired).await, Lookup::Absent, "retire_all revived an expired session");
-    assert_eq!(on.listed("conformance", &identity).await, [kept]);
+    assert_eq!(subject.load(&moved).await, tombstone, "retire_all changed a tombstone");
+    assert_eq!(subject.load(&expired).await, Lookup::Absent, "retire_all revived an expired session");
+    assert_eq!(subject.listed("conformance", &identity).await, [kept]);
     assert_eq!(
-        on.retire_all(&identity, None, on.in_an_hour()).await,
+        subject.retire_all(&identity, None, subject.in_an_hour()).await,
         1,
         "wrong number of sessions without an exception"
     );
-    on.clock.advance(HOUR);
-    assert_eq!(on.load(&ended.0).await, Lookup::Absent, "a tombstone did not expire");
+    subject.clock.advance(HOUR);
+    assert_eq!(subject.load(&ended.0).await, Lookup::Absent, "a tombstone did not expire");
 }
 
-/// Gives the session at `old` a new id, as a login does. Removes the new record if the session has ended meanwhile.
-async fn rotate(on: &Subject, (old, record): &(Key, Record)) -> Key {
+/// Gives the session at `old` a new id, as a login does. If the session has ended in the meantime, removes the new record.
+async fn rotate(subject: &Subject, (old, record): &(Key, Record)) -> Key {
     let new = random_key();
     let again = Record { version: version(), ..record.clone() };
-    assert_eq!(on.create(&new, &again).await, Create::Created);
-    if on.retire(old, Some(record.version), on.moved(new)).await != Retire::Retired {
-        on.delete(&new).await;
+    assert_eq!(subject.create(&new, &again).await, Create::Created);
+    if subject.retire(old, Some(record.version), subject.moved(new)).await != Retire::Retired {
+        subject.delete(&new).await;
     }
     new
 }
 
-pub(super) async fn retire_all_meets_rotations(on: Subject) {
+pub(super) async fn retire_all_during_rotation(subject: Subject) {
     const ROUNDS: usize = 12;
     const OTHERS: u64 = 12;
     for _ in 0..ROUNDS {
-        let identity = somebody();
-        let rotated = on.of(&identity).await;
+        let identity = random_identity();
+        let rotated = subject.session_of(&identity).await;
         for _ in 0..OTHERS {
-            on.of(&identity).await;
+            subject.session_of(&identity).await;
         }
-        let rotating = on.clone();
+        let rotating = subject.clone();
         let rotating = tokio::spawn(async move { rotate(&rotating, &rotated).await });
-        let retired = on.retire_all(&identity, None, on.ended().expires_at).await;
-        assert!(retired >= OTHERS, "retire_all left sessions");
+        let retired = subject.retire_all(&identity, None, subject.ended().expires_at).await;
+        assert!(retired >= OTHERS, "retire_all did not end all sessions");
         let new = rotating.await.expect("a rotation does not panic");
-        assert!(!matches!(on.load(&new).await, Lookup::Found(_)), "a session that was given a new id lives on");
+        assert!(
+            !matches!(subject.load(&new).await, Lookup::Found(_)),
+            "retire_all did not end a session that got a new id"
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! Tests of every clause of the store contract, for any store.
 //!
-//! For authors of stores. [`run`] takes a function that opens the store with a clock that the suite moves, and calls the
-//! function once for each of the [`checks`]. Keys are random, so the store may be shared and need not be empty; but no
-//! other process may sweep it while the suite runs. The suite needs a tokio runtime with time enabled, preferably one
-//! with several threads.
+//! This module is for authors of stores. [`run`] takes a function that opens the store with a clock that the suite moves, and
+//! calls the function once for each of the [`checks`]. The store need not be empty and other processes may use it, because
+//! keys are random, but no other process may sweep it while the suite runs. The suite needs a Tokio runtime with time
+//! enabled, preferably a multi-threaded one.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Clause 11 ("errors are not answers") needs a store whose back-end is out of order, which only its author can arrange:
-//! pass such a store to [`errors_are_not_answers`].
+//! Clause 11 ("failures are errors") needs a store whose back-end is broken, which only you can set up. Pass that store to
+//! [`failures_are_errors`].
 
 use std::any::Any;
 use std::fmt;
@@ -25,7 +25,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::states::{ALONE, AT_ONCE};
+use self::states::{ALONE, CONCURRENT};
 use self::subject::{HOUR, Subject, random_key, version};
 use super::Store;
 use crate::base::clock::{Clock, ManualClock};
@@ -41,18 +41,18 @@ mod records;
 mod states;
 mod subject;
 
-/// A check that takes longer than this fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of a check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The store keeps this part of the contract.
-    Kept,
+    /// The store fulfills this part of the contract.
+    Passed,
     /// The store reports that it does not support the call, which the contract allows.
     Unsupported,
-    /// The store breaks the contract in this way.
-    Broken(String),
+    /// The store breaks the contract. The string says how.
+    Failed(String),
 }
 
 /// One check of the suite.
@@ -69,7 +69,7 @@ impl Check {
         self.clause
     }
 
-    /// What the check tests.
+    /// Describes what the check tests, in one sentence.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -81,7 +81,7 @@ impl Check {
             return Outcome::Unsupported;
         }
         (self.run)(subject).await;
-        Outcome::Kept
+        Outcome::Passed
     }
 }
 
@@ -92,11 +92,11 @@ impl fmt::Display for Check {
 }
 
 macro_rules! checks {
-    ($($clause:literal $module:ident::$check:ident $(($at_once:expr))? $name:literal,)*) => {
+    ($($clause:literal $module:ident::$check:ident $(($concurrent:expr))? $name:literal,)*) => {
         &[$(Check {
             clause: $clause,
             name: $name,
-            run: |subject| Box::pin($module::$check(subject $(, $at_once)?)),
+            run: |subject| Box::pin($module::$check(subject $(, $concurrent)?)),
         }),*]
     };
 }
@@ -107,43 +107,43 @@ pub fn checks() -> &'static [Check] {
 }
 
 const CHECKS: &[Check] = checks! {
-    1 records::payloads "any payload is loaded as it was stored",
+    1 records::payloads "every payload is loaded as it was stored",
     1 records::versions_and_times "versions and times are loaded as they were stored",
     1 records::strings "identities and scopes are loaded as they were stored",
     1 records::updated "an update stores the whole record",
-    1 states::loads(AT_ONCE) "of many loads at once each gets its own reply",
+    1 states::loads(CONCURRENT) "each of many concurrent loads gets its own reply",
     2 states::creates(ALONE) "create stores a record only if the key is absent",
-    2 states::creates(AT_ONCE) "of many creates at once each gets its own reply",
-    2 races::creates "of concurrent creates one wins",
+    2 states::creates(CONCURRENT) "each of many concurrent creates gets its own reply",
+    2 races::creates "exactly one of several concurrent creates of one key succeeds",
     3 states::updates(ALONE) "update replaces only a live record of the expected version",
-    3 states::updates(AT_ONCE) "of many updates at once each gets its own reply",
-    3 races::updates "of concurrent updates one wins",
+    3 states::updates(CONCURRENT) "each of many concurrent updates gets its own reply",
+    3 races::updates "exactly one of several concurrent updates of one version succeeds",
     3 races::increments "no increment by compare-and-swap is lost",
     4 states::touches(ALONE) "touch moves only the expiry, and only of a live record of the expected version",
-    4 states::touches(AT_ONCE) "of many touches at once each gets its own reply",
+    4 states::touches(CONCURRENT) "each of many concurrent touches gets its own reply",
     4 races::touch_and_update "a touch never undoes an update",
-    5 states::retires(ALONE) "retire leaves the given tombstone, and only in place of a live record",
-    5 states::retires(AT_ONCE) "of many retires at once each gets its own reply",
-    5 races::updates_and_retires "of concurrent retires and updates one wins",
-    6 states::deletes(ALONE) "delete removes a record or tombstone, and succeeds without one",
+    5 states::retires(ALONE) "retire replaces only a live record, with the given tombstone",
+    5 states::retires(CONCURRENT) "each of many concurrent retires gets its own reply",
+    5 races::updates_and_retires "exactly one of several concurrent retires and updates of one version succeeds",
+    6 states::deletes(ALONE) "delete removes a record or tombstone, and succeeds if the key is absent",
     7 expiry::entries_expire "an expired record or tombstone is absent in every call",
     7 expiry::keys_are_free_again "an expired key can be created again",
-    7 expiry::touched_records_live_on "a touched record expires when the touch said",
+    7 expiry::touched_records_live_on "a touched record expires at the time of the touch",
     8 expiry::sweep_removes_the_expired "a sweep removes all expired entries within its limit, and no live ones",
     8 expiry::sweep_follows_updates "a sweep respects the expiry of the last update or touch",
     9 identity::list "list returns the live records of one identity in one scope",
     9 identity::list_follows "list follows updates, deletes and expiry",
-    9 identity::retire_delists "a retired record is no longer listed",
+    9 identity::retired_records_are_not_listed "a retired record is no longer listed",
     9 identity::retire_all "retire_all ends the listed sessions except the given one",
-    9 identity::retire_all_meets_rotations "retire_all ends a session that gets a new id meanwhile",
-    10 cancellation::reads "a load that is cut off at any await disturbs no other call",
-    10 cancellation::creates "a create that is cut off at any await happened or did not",
-    10 cancellation::updates "an update that is cut off at any await happened or did not",
-    10 cancellation::touches "a touch that is cut off at any await happened or did not",
-    10 cancellation::retires "a retire that is cut off at any await happened or did not",
-    10 cancellation::deletes "a delete that is cut off at any await happened or did not",
-    10 cancellation::sweeps "a sweep that is cut off at any await removes no live record",
-    10 cancellation::retire_all "a retire_all that is cut off at any await leaves records or tombstones",
+    9 identity::retire_all_during_rotation "retire_all ends a session that gets a new id while retire_all runs",
+    10 cancellation::loads "a load that is dropped at any await disturbs no other call",
+    10 cancellation::creates "a create that is dropped at any await happens completely or not at all",
+    10 cancellation::updates "an update that is dropped at any await happens completely or not at all",
+    10 cancellation::touches "a touch that is dropped at any await happens completely or not at all",
+    10 cancellation::retires "a retire that is dropped at any await happens completely or not at all",
+    10 cancellation::deletes "a delete that is dropped at any await happens completely or not at all",
+    10 cancellation::sweeps "a sweep that is dropped at any await removes no live record",
+    10 cancellation::retire_all "a retire_all that is dropped at any await leaves each key with a record or a tombstone",
 };
 
 /// Runs every check on the store that `open` opens.
@@ -155,8 +155,8 @@ pub async fn run(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) {
         .await
         .into_iter()
         .filter_map(|(check, outcome)| match outcome {
-            Outcome::Broken(how) => Some(format!("{check}: {how}")),
-            Outcome::Kept | Outcome::Unsupported => None,
+            Outcome::Failed(how) => Some(format!("{check}: {how}")),
+            Outcome::Passed | Outcome::Unsupported => None,
         })
         .collect();
     assert!(broken.is_empty(), "the store breaks the contract:\n{}", broken.join("\n"));
@@ -168,23 +168,23 @@ pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> 
     for check in checks() {
         let clock = Arc::new(ManualClock::default());
         let store = open(clock.clone()).await;
-        let task = tokio::spawn(tokio::time::timeout(PATIENCE, check.run(Subject { store, clock })));
+        let task = tokio::spawn(tokio::time::timeout(CHECK_TIMEOUT, check.run(Subject { store, clock })));
         let outcome = match task.await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Outcome::Broken(format!("the check took longer than {PATIENCE:?}")),
-            Err(error) if error.is_panic() => Outcome::Broken(message(&*error.into_panic())),
-            Err(_) => Outcome::Broken("the runtime was shut down".to_owned()),
+            Ok(Err(_)) => Outcome::Failed(format!("the check took longer than {CHECK_TIMEOUT:?}")),
+            Err(error) if error.is_panic() => Outcome::Failed(message(&*error.into_panic())),
+            Err(_) => Outcome::Failed("the runtime was shut down".to_owned()),
         };
         outcomes.push((*check, outcome));
     }
     outcomes
 }
 
-/// Checks clause 11 on a store whose back-end is out of order: every call has to return an error.
+/// Checks clause 11 on a store whose back-end is broken: every call must return an error.
 ///
 /// # Panics
-/// If a call succeeds, or fails with another kind than [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`].
-pub async fn errors_are_not_answers(store: &dyn Store) {
+/// If a call succeeds, or if its error has a kind other than [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`].
+pub async fn failures_are_errors(store: &dyn Store) {
     let (key, now) = (random_key(), ManualClock::default().now());
     let record = Record::new(version(), now.plus(HOUR))
         .with_scope("conformance")
@@ -192,25 +192,27 @@ pub async fn errors_are_not_answers(store: &dyn Store) {
         .with_times(now, now)
         .with_identity("identity");
     let tombstone = Tombstone::ended(now.plus(HOUR));
-    failed("load", store.load(&key).await, false);
-    failed("create", store.create(&key, &record).await, false);
-    failed("update", store.update(&key, record.version, &record).await, false);
-    failed("touch", store.touch(&key, record.version, now).await, false);
-    failed("retire", store.retire(&key, None, tombstone).await, false);
-    failed("delete", store.delete(&key).await, false);
-    failed("delete_expired", store.delete_expired(1).await, false);
-    failed("list", store.list("conformance", "identity").await, true);
-    failed("retire_all", store.retire_all("conformance", "identity", None, now).await, true);
+    assert_failed("load", store.load(&key).await, false);
+    assert_failed("create", store.create(&key, &record).await, false);
+    assert_failed("update", store.update(&key, record.version, &record).await, false);
+    assert_failed("touch", store.touch(&key, record.version, now).await, false);
+    assert_failed("retire", store.retire(&key, None, tombstone).await, false);
+    assert_failed("delete", store.delete(&key).await, false);
+    assert_failed("delete_expired", store.delete_expired(1).await, false);
+    assert_failed("list", store.list("conformance", "identity").await, true);
+    assert_failed("retire_all", store.retire_all("conformance", "identity", None, now).await, true);
 }
 
-fn failed<T>(call: &str, result: Result<T>, optional: bool) {
-    let kind = result.err().map(|error| error.kind());
-    let right = matches!(kind, Some(ErrorKind::Unavailable | ErrorKind::Timeout))
-        || optional && kind == Some(ErrorKind::Unsupported);
-    assert!(right, "clause 11: errors are not answers: {call} gave {kind:?} while the back-end is out of order");
+fn assert_failed<T>(call: &str, result: Result<T>, may_be_unsupported: bool) {
+    match result.map_err(|error| error.kind()) {
+        Ok(_) => panic!("clause 11: failures are errors: {call} succeeded although the back-end is broken"),
+        Err(ErrorKind::Unavailable | ErrorKind::Timeout) => {}
+        Err(ErrorKind::Unsupported) if may_be_unsupported => {}
+        Err(kind) => panic!("clause 11: failures are errors: {call} returned an error of kind {kind:?}"),
+    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("it panicked").to_owned()
+    text.unwrap_or("the check panicked").to_owned()
 }

@@ -8,117 +8,121 @@ use crate::store::record::Record;
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 /// The number of concurrent calls.
-const CROWD: usize = 16;
+const CALLS: usize = 16;
 const ROUNDS: usize = 4;
 
-/// Makes calls concurrently, each with a number and a record of its own, and returns their results.
-async fn crowd<F, R>(on: &Subject, call: impl Fn(Subject, usize, Record) -> F) -> Vec<R>
+/// Makes [`CALLS`] concurrent calls, each with its own number and record, and returns their results.
+async fn concurrently<F, R>(subject: &Subject, call: impl Fn(Subject, usize, Record) -> F) -> Vec<R>
 where
     F: Future<Output = R> + Send + 'static,
     R: Send + 'static,
 {
-    let call = |number| call(on.clone(), number, on.record(&format!("number {number}")));
-    (0..CROWD).map(call).collect::<JoinSet<R>>().join_all().await
+    let call = |number| call(subject.clone(), number, subject.record(&format!("number {number}")));
+    (0..CALLS).map(call).collect::<JoinSet<R>>().join_all().await
 }
 
-pub(super) async fn creates(on: Subject) {
+pub(super) async fn creates(subject: Subject) {
     for _ in 0..ROUNDS {
         let key = random_key();
-        let create = |on: Subject, _, record| async move {
-            let created = on.create(&key, &record).await == Create::Created;
+        let create = |subject: Subject, _, record| async move {
+            let created = subject.create(&key, &record).await == Create::Created;
             created.then_some(record)
         };
-        let created: Vec<Record> = crowd(&on, create).await.into_iter().flatten().collect();
-        assert_eq!(created.len(), 1, "exactly one of {CROWD} concurrent calls must win");
-        on.holds(&key, &created[0]).await;
+        let created: Vec<Record> = concurrently(&subject, create).await.into_iter().flatten().collect();
+        assert_eq!(created.len(), 1, "exactly one of {CALLS} concurrent calls must win");
+        subject.holds(&key, &created[0]).await;
     }
 }
 
-/// Races updates and retires of one record. Each reply says whether the call won, and what the key holds.
-async fn race(on: &Subject, is_update: fn(usize) -> bool) {
+/// Makes concurrent updates and retires of one record. Exactly one may succeed, and each reply must show what it left.
+async fn race(subject: &Subject, is_update: fn(usize) -> bool) {
     for _ in 0..ROUNDS {
-        let first = on.record("first");
-        let (key, expected) = (on.stored(&first).await, first.version);
-        let call = |on: Subject, number, record| async move {
-            let tombstone = Lookup::Tombstone(on.ended());
+        let first = subject.record("first");
+        let (key, expected) = (subject.stored(&first).await, first.version);
+        let call = |subject: Subject, number, record| async move {
+            let tombstone = Lookup::Tombstone(subject.ended());
             if is_update(number) {
-                match on.update(&key, expected, &record).await {
+                match subject.update(&key, expected, &record).await {
                     Update::Updated => (true, Lookup::Found(record)),
                     Update::Conflict(fresh) => (false, Lookup::Found(fresh)),
                     Update::Gone => (false, tombstone),
                     Update::Moved(_) => panic!("no call moved the session"),
                 }
             } else {
-                match on.retire(&key, Some(expected), on.ended()).await {
+                match subject.retire(&key, Some(expected), subject.ended()).await {
                     Retire::Retired => (true, tombstone),
                     Retire::Conflict(fresh) => (false, Lookup::Found(fresh)),
                     Retire::Gone => (false, tombstone),
                 }
             }
         };
-        let replies = crowd(on, call).await;
+        let replies = concurrently(subject, call).await;
         let winners = replies.iter().filter(|(won, _)| *won).count();
-        assert_eq!(winners, 1, "exactly one of {CROWD} concurrent calls must win");
-        let entry = on.load(&key).await;
-        assert!(replies.iter().all(|(_, shown)| *shown == entry), "a reply is not what the key holds");
+        assert_eq!(winners, 1, "exactly one of {CALLS} concurrent calls must win");
+        let entry = subject.load(&key).await;
+        assert!(replies.iter().all(|(_, shown)| *shown == entry), "a reply differs from the entry of the key");
     }
 }
 
-pub(super) async fn updates(on: Subject) {
-    race(&on, |_| true).await;
+pub(super) async fn updates(subject: Subject) {
+    race(&subject, |_| true).await;
 }
 
-pub(super) async fn updates_and_retires(on: Subject) {
-    race(&on, |number| number.is_multiple_of(2)).await;
+pub(super) async fn updates_and_retires(subject: Subject) {
+    race(&subject, |number| number.is_multiple_of(2)).await;
 }
 
 /// Adds one by compare-and-swap, and retries until it succeeds.
-async fn increment(on: &Subject, key: &Key, mut current: Record) {
+async fn increment(subject: &Subject, key: &Key, mut current: Record) {
     loop {
         let count: u32 = std::str::from_utf8(&current.payload).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-        let next = on.record(&(count + 1).to_string());
-        match on.update(key, current.version, &next).await {
+        let next = subject.record(&(count + 1).to_string());
+        match subject.update(key, current.version, &next).await {
             Update::Updated => return,
             Update::Conflict(fresh) => current = fresh,
-            Update::Moved(_) | Update::Gone => panic!("a live record was taken for an ended one"),
+            Update::Moved(_) | Update::Gone => panic!("update reported that a live session has ended"),
         }
     }
 }
 
-pub(super) async fn increments(on: Subject) {
-    const EACH: usize = 4;
-    let first = on.record("0");
-    let key = on.stored(&first).await;
-    crowd(&on, |on, _, _| {
+pub(super) async fn increments(subject: Subject) {
+    const INCREMENTS: usize = 4;
+    let first = subject.record("0");
+    let key = subject.stored(&first).await;
+    concurrently(&subject, |subject, _, _| {
         let first = first.clone();
         async move {
-            for _ in 0..EACH {
-                increment(&on, &key, first.clone()).await;
+            for _ in 0..INCREMENTS {
+                increment(&subject, &key, first.clone()).await;
             }
         }
     })
     .await;
-    let Lookup::Found(last) = on.load(&key).await else { panic!("the record is gone") };
-    assert_eq!(last.payload, (CROWD * EACH).to_string(), "increments were lost or counted twice");
+    let Lookup::Found(last) = subject.load(&key).await else { panic!("the record is missing") };
+    assert_eq!(last.payload, (CALLS * INCREMENTS).to_string(), "increments were lost or counted twice");
 }
 
-pub(super) async fn touch_and_update(on: Subject) {
+pub(super) async fn touch_and_update(subject: Subject) {
     for _ in 0..ROUNDS {
-        let (first, second) = (on.record("first"), on.record("second"));
-        let key = on.stored(&first).await;
+        let (first, second) = (subject.record("first"), subject.record("second"));
+        let key = subject.stored(&first).await;
         let (expected, later) = (first.version, first.expires_at.plus(HOUR));
-        let replies = crowd(&on, |on, number, _| {
+        let replies = concurrently(&subject, |subject, number, _| {
             let second = second.clone();
             async move {
-                if number != CROWD / 2 {
-                    return on.touch(&key, expected, later).await;
+                if number != CALLS / 2 {
+                    return subject.touch(&key, expected, later).await;
                 }
-                assert_eq!(on.update(&key, expected, &second).await, Update::Updated, "a touch changed the version");
+                assert_eq!(
+                    subject.update(&key, expected, &second).await,
+                    Update::Updated,
+                    "a touch changed the version"
+                );
                 Touch::Conflict
             }
         })
         .await;
-        assert!(replies.iter().all(|reply| *reply != Touch::Gone), "a live record was taken for an ended one");
-        on.holds(&key, &second).await;
+        assert!(replies.iter().all(|reply| *reply != Touch::Gone), "touch reported that a live session has ended");
+        subject.holds(&key, &second).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a check works with: a store, a clock that the check moves, and calls that have to succeed.
+//! The store that a check tests, with the clock that the check moves, and calls that must succeed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,15 +44,15 @@ impl Subject {
         [self.ended(), self.moved(random_key())]
     }
 
-    /// A fresh key that holds `record`.
+    /// Stores `record` under a new key, and returns the key.
     pub(super) async fn stored(&self, record: &Record) -> Key {
         let key = random_key();
-        assert_eq!(self.create(&key, record).await, Create::Created, "a fresh key was in use");
+        assert_eq!(self.create(&key, record).await, Create::Created, "create did not store a record under a new key");
         key
     }
 
-    /// A fresh key that held `record` and holds `tombstone`.
-    pub(super) async fn buried(&self, record: &Record, tombstone: Tombstone) -> (Key, Lookup) {
+    /// Stores `record` under a new key and retires it. Returns the key and its entry.
+    pub(super) async fn retired(&self, record: &Record, tombstone: Tombstone) -> (Key, Lookup) {
         let key = self.stored(record).await;
         assert_eq!(self.retire(&key, None, tombstone).await, Retire::Retired, "a live record was not retired");
         (key, Lookup::Tombstone(tombstone))
@@ -82,7 +82,7 @@ impl Subject {
         reply("delete", self.store.delete(key).await);
     }
 
-    /// Sweeps until nothing is left. Returns how many entries were removed.
+    /// Sweeps until no expired entry is left. Returns how many entries were removed.
     pub(super) async fn sweep(&self, limit: u32) -> u64 {
         let mut swept = 0;
         loop {
@@ -96,7 +96,7 @@ impl Subject {
     }
 
     pub(super) async fn holds(&self, key: &Key, record: &Record) {
-        assert_eq!(self.load(key).await, Lookup::Found(record.clone()), "wrong entry");
+        assert_eq!(self.load(key).await, Lookup::Found(record.clone()), "load did not return the stored record");
     }
 
     /// Stores `record` and loads it.
@@ -118,7 +118,7 @@ pub(super) fn version() -> Version {
     Version::random().expect("a test needs random bytes")
 }
 
-/// The current version, a version that nobody wrote, and a version that a back-end may use for "none".
+/// Returns the current version, an unknown version, and zero, which a back-end may use for "no version".
 pub(super) fn any_versions(current: Version) -> [Version; 3] {
     [current, version(), Version::from_bits(0)]
 }

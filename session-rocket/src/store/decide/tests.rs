@@ -91,7 +91,7 @@ fn reply<W, R>(decision: Decision<W, R>) -> Option<R> {
 fn every_call_follows_the_table() {
     for row in table() {
         let entry = || row.entry.clone();
-        assert_eq!(entry().live(NOW), row.load, "{:?}", row.entry);
+        assert_eq!(entry().unexpired(NOW), row.load, "{:?}", row.entry);
         assert_eq!(reply(create(entry(), NOW)), row.create, "{:?}", row.entry);
         assert_eq!(reply(update(entry(), EXPECTED, NOW)), row.update, "{:?}", row.entry);
         assert_eq!(reply(touch(entry(), EXPECTED, LATER, NOW)), row.touch, "{:?}", row.entry);

@@ -26,36 +26,36 @@ proptest! {
     #[test]
     fn records_come_back(record in records()) {
         prop_assume!(record.expires_at > START);
-        let sealed = seal_record(&record).unwrap();
+        let sealed = encode_record(&record).unwrap();
         prop_assert_eq!(&sealed[1..9], record.expires_at.as_millis().to_be_bytes());
         prop_assert_eq!(&sealed[9..17], record.version.bits().to_be_bytes());
-        prop_assert_eq!(open(sealed.clone().into(), START).unwrap(), Lookup::Found(record.clone()));
-        prop_assert_eq!(open(sealed.into(), record.expires_at).unwrap(), Lookup::Absent);
+        prop_assert_eq!(decode_live(sealed.clone().into(), START).unwrap(), Lookup::Found(record.clone()));
+        prop_assert_eq!(decode_live(sealed.into(), record.expires_at).unwrap(), Lookup::Absent);
     }
 
     #[test]
     fn tombstones_come_back(tombstone in tombstones()) {
         prop_assume!(tombstone.expires_at > START);
-        let sealed = seal_tombstone(tombstone);
-        prop_assert_eq!(open(sealed.clone().into(), START).unwrap(), Lookup::Tombstone(tombstone));
-        prop_assert_eq!(open(sealed.into(), tombstone.expires_at).unwrap(), Lookup::Absent);
+        let sealed = encode_tombstone(tombstone);
+        prop_assert_eq!(decode_live(sealed.clone().into(), START).unwrap(), Lookup::Tombstone(tombstone));
+        prop_assert_eq!(decode_live(sealed.into(), tombstone.expires_at).unwrap(), Lookup::Absent);
     }
 
     #[test]
     fn any_bytes_are_something_or_an_error(bytes: Vec<u8>, kind in 0..5_u8) {
         let kind_said = [&[kind], bytes.as_slice()].concat();
         for bytes in [bytes, kind_said] {
-            if let Err(error) = open(bytes.into(), START) {
+            if let Err(error) = decode_live(bytes.into(), START) {
                 prop_assert_eq!(error.kind(), ErrorKind::Unavailable);
             }
         }
     }
 
     #[test]
-    fn cut_records_are_errors(record in records(), cut in 0..FRAME + 4) {
-        let mut sealed = seal_record(&record).unwrap();
+    fn cut_records_are_errors(record in records(), cut in 0..FIXED_LEN + 4) {
+        let mut sealed = encode_record(&record).unwrap();
         sealed.truncate(cut);
-        prop_assert!(open(sealed.into(), START).is_err());
+        prop_assert!(decode_live(sealed.into(), START).is_err());
     }
 }
 
@@ -63,6 +63,6 @@ proptest! {
 fn a_text_that_its_length_cannot_tell_is_refused() {
     for length in [usize::from(NO_IDENTITY), 100_000] {
         let record = Record::new(Version::from_bits(1), START).with_scope("x".repeat(length)).with_times(START, START);
-        assert_eq!(seal_record(&record).unwrap_err().kind(), ErrorKind::TooLarge);
+        assert_eq!(encode_record(&record).unwrap_err().kind(), ErrorKind::TooLarge);
     }
 }

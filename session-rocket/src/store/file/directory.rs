@@ -1,4 +1,4 @@
-//! Where the session directory is, and whether it can be trusted.
+//! Finds, creates and checks the session directory.
 
 use std::error::Error as _;
 use std::io;
@@ -10,11 +10,11 @@ use rustix::process::geteuid;
 use super::{handle, shard};
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// What to do after the owner or mode of the directory was wrong.
-const EMPTY: &str = "empty the directory, because other users may have changed the sessions in it";
+/// The advice after the owner or mode of the directory was wrong.
+const EMPTY_IT: &str = "empty the directory, because other users may have changed the sessions in it";
 
-/// The absolute path of the directory that a `file:` URL names. It is absolute because the application may change its
-/// working directory later.
+/// Returns the absolute path of the directory that a `file:` URL names. A relative path would change its meaning if the
+/// application changes its working directory.
 pub(super) fn path_of(url: &str) -> Result<PathBuf> {
     let invalid = |why: &str| {
         let context = format!("the URL {why}: write `file:///var/lib/site/sessions`, or `file:sessions`");
@@ -23,22 +23,22 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf> {
     let (_, rest) = url.split_once(':').ok_or_else(|| invalid("has no scheme"))?;
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if path.is_empty() {
-        return Err(invalid("names no directory"));
+        return Err(invalid("contains no directory"));
     }
     if path.contains(['?', '#', '\0']) {
         return Err(invalid("contains a `?`, a `#` or a NUL"));
     }
     let path = std::path::absolute(path)
         .map_err(|e| Error::with_source(ErrorKind::Config, "cannot determine the working directory", e))?;
-    // Collecting the components drops a `/` at the end, after which a link would be followed.
+    // Collecting the components removes a `/` at the end. With the `/`, the system would follow a symbolic link.
     Ok(path.components().collect())
 }
 
-/// Creates what is missing if `creates` allows it, and checks that the directory can be used.
-pub(super) fn prepare(path: &Path, creates: bool) -> Result<()> {
-    if creates { create(path) } else { require(path) }?;
+/// Creates what is missing if `create_if_missing` allows it, and checks that the directory can be used.
+pub(super) fn prepare(path: &Path, create_if_missing: bool) -> Result<()> {
+    if create_if_missing { create(path) } else { require(path) }?;
     examine(path).map_err(|why| Error::new(ErrorKind::Config, why))?;
-    let folders = if creates { shard::create_all(path) } else { Ok(()) };
+    let folders = if create_if_missing { shard::create_all(path) } else { Ok(()) };
     folders.and_then(|()| shard::probe(path)).map_err(|error| unusable(path, error))
 }
 
@@ -52,7 +52,7 @@ fn require(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let context = format!(
-                "the session directory `{}` is missing: create it with `session-rocket migrate`, or by launching the site",
+                "the session directory `{}` is missing: run `session-rocket migrate`, or launch the site",
                 path.display()
             );
             Err(Error::with_source(ErrorKind::Unavailable, context, error))
@@ -70,9 +70,10 @@ fn unusable(path: &Path, error: Error) -> Error {
         );
         return Error::with_source(ErrorKind::Config, context, error);
     }
-    let context =
-        format!("cannot write to `{shown}`: let this process write and lock there, or choose another directory");
-    // Another configuration does not make room on the disk, but waiting may.
+    let context = format!(
+        "cannot write to `{shown}`: allow this process to write and lock files there, or choose another directory"
+    );
+    // A full disk is not a mistake in the configuration.
     let kind = if cause.is_some_and(shard::is_full) { ErrorKind::Unavailable } else { ErrorKind::Config };
     Error::with_source(kind, context, error)
 }
@@ -83,7 +84,7 @@ fn create(path: &Path) -> Result<()> {
         Error::with_source(ErrorKind::Config, context, error)
     })?;
     if created {
-        // If this process may not open the parent, the directory is on the disk a little later.
+        // This fails if this process may not open the parent. The system then writes the parent to the disk later.
         let _ = path.parent().map(shard::sync);
     }
     Ok(())
@@ -112,11 +113,13 @@ fn obstacle(path: &Path, error: &io::Error) -> String {
 /// Checks the directory's kind, owner and mode. The error says what is wrong and what to do.
 fn examine(path: &Path) -> Result<(), String> {
     let shown = path.display();
-    let metadata = path
-        .symlink_metadata()
-        .map_err(|error| format!("the session directory `{shown}` cannot be opened: {error}"))?;
+    let metadata = path.symlink_metadata().map_err(|error| {
+        format!("the session directory `{shown}` cannot be opened: {error}: restore it, and restart the site")
+    })?;
     if metadata.is_symlink() {
-        return Err(format!("`{shown}` is a symbolic link, which is not followed: name the directory it leads to"));
+        return Err(format!(
+            "`{shown}` is a symbolic link, which is not followed: use the path of the directory that it leads to"
+        ));
     }
     if !metadata.is_dir() {
         return Err(format!("`{shown}` is not a directory: move it away, or choose another directory"));
@@ -124,12 +127,12 @@ fn examine(path: &Path) -> Result<(), String> {
     let (owner, user, mode) = (metadata.uid(), geteuid().as_raw(), metadata.mode() & 0o7777);
     if owner != user {
         return Err(format!(
-            "`{shown}` belongs to user {owner}, not to user {user}: run `chown {user} {shown}`, and {EMPTY}"
+            "`{shown}` belongs to user {owner}, not to user {user}: run `chown {user} {shown}`, and {EMPTY_IT}"
         ));
     }
     if mode & 0o077 != 0 {
         return Err(format!(
-            "`{shown}` is open to other users (its mode is {mode:04o}): run `chmod 700 {shown}`, and {EMPTY}"
+            "`{shown}` is open to other users (its mode is {mode:04o}): run `chmod 700 {shown}`, and {EMPTY_IT}"
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Opens files and folders of the session directory, and checks whose they are.
+//! Opens files and folders of the session directory, and checks their owner.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,10 +8,10 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-/// Without `NONBLOCK`, opening a named pipe would wait for its other end.
+/// `NONBLOCK` is needed because opening a named pipe would wait until another process opens the pipe.
 const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
 
-/// The cause of the error for a file or folder that belongs to another user.
+/// The cause of an error: the file or folder belongs to another user.
 #[derive(Debug)]
 struct Foreign;
 

@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 pub(super) struct Queue {
     /// Only the call that holds this mutex tries to take the shard's lock.
     pub(super) turn: tokio::sync::Mutex<()>,
-    /// When an attempt last found that another process holds the lock, unless an attempt took the lock since.
+    /// When the last attempt failed because another process held the lock. `None` if the last attempt took the lock.
     held_at: Mutex<Option<Instant>>,
 }
 
 impl Queue {
-    /// Records whether an attempt found that another process holds the lock.
+    /// Records an attempt to take the lock. `is_held` says whether another process holds the lock.
     pub(super) fn record_attempt(&self, is_held: bool) {
         *self.held_at.lock().unwrap_or_else(PoisonError::into_inner) = is_held.then(Instant::now);
     }
 
-    /// Whether the last attempt found, less than `age` ago, that another process holds the lock. If the disk has not
-    /// replied for `age`, nobody knows who holds the lock.
-    pub(super) fn is_held(&self, age: Duration) -> bool {
+    /// Whether the last attempt failed because another process held the lock. Returns `false` if that attempt is older than
+    /// `max_age`: the disk has not replied since, so the lock may be free.
+    pub(super) fn is_held(&self, max_age: Duration) -> bool {
         let held_at = *self.held_at.lock().unwrap_or_else(PoisonError::into_inner);
-        held_at.is_some_and(|held_at| held_at.elapsed() < age)
+        held_at.is_some_and(|held_at| held_at.elapsed() < max_age)
     }
 }
 

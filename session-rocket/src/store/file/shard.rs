@@ -14,8 +14,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
 use crate::store::envelope;
 
-/// An entry's expiry is in its first bytes.
-const HEADER: u64 = 9;
+/// The number of bytes at the start of an entry that contain its expiry.
+const HEADER_LEN: u64 = 9;
 /// The name of a file that is being written: this prefix, and 64 hexadecimal digits.
 const TEMPORARY: &str = ".new-";
 
@@ -46,8 +46,7 @@ impl Shard {
         Ok(self.names()?.iter().filter_map(|name| Key::from_hex(name)).collect())
     }
 
-    /// Returns the names of the files that a sweep removes: at most `limit` expired entries, and every file that is still
-    /// being written or that a killed process left behind.
+    /// Returns the names of the files that a sweep may remove: at most `limit` expired entries, and all temporary files.
     pub(super) fn stale(&self, limit: u64, now: Timestamp) -> Result<Vec<String>> {
         let (mut expired, mut unreadable) = (0, 0_u32);
         let mut names = self.names()?;
@@ -65,7 +64,8 @@ impl Shard {
             let folder = self.path.file_name().unwrap_or_default().display();
             log::warn!(
                 target: "session_rocket",
-                "the sweep skipped {unreadable} unreadable files in the folder `{folder}` of the session directory"
+                "the sweep skipped {unreadable} unreadable files in the folder `{folder}` of the session directory: \
+                 remove the files, or restore their content and owner"
             );
         }
         Ok(names)
@@ -74,7 +74,7 @@ impl Shard {
     /// Returns when an entry expires, if its file exists.
     fn expiry(&self, name: &str) -> Result<Option<Timestamp>> {
         let mut header = Vec::new();
-        let read = open_file(&self.path.join(name)).and_then(|file| file.take(HEADER).read_to_end(&mut header));
+        let read = open_file(&self.path.join(name)).and_then(|file| file.take(HEADER_LEN).read_to_end(&mut header));
         if if_exists(read).map_err(cannot("read a file"))?.is_none() {
             return Ok(None);
         }
@@ -148,12 +148,14 @@ impl LockedShard {
         if self.remove(&key.to_hex())? { self.sync() } else { Ok(()) }
     }
 
-    /// Removes those of `names` that are still stale, and returns how many expired entries it removed. If a power cut
-    /// brings an entry back, the entry is still expired.
+    /// Removes the files of `names` that are still stale, and returns how many expired entries it removed.
+    ///
+    /// Does not wait until the disk has written the removal: after a power cut, the entry may be back, but it is expired.
     pub(super) fn sweep(&self, names: &[String], now: Timestamp) -> Result<u64> {
         let mut removed = 0;
         for name in names {
-            // No process writes to a temporary file without the lock, so whoever made this one was killed.
+            // A process writes a temporary file only while it holds the lock. So the process that created this file was
+            // killed.
             let is_stale = is_temporary(name) || self.expiry(name)?.is_some_and(|expires_at| expires_at <= now);
             removed += u64::from(is_stale && self.remove(name)? && !is_temporary(name));
         }
@@ -166,15 +168,15 @@ impl LockedShard {
         Ok(removed.is_some())
     }
 
-    /// Makes created, renamed and removed files survive a power cut.
+    /// Writes the names of created, renamed and removed files to the disk, so that they survive a power cut.
     fn sync(&self) -> Result<()> {
         self.folder.sync_all().map_err(cannot("write a folder"))
     }
 }
 
 impl Drop for LockedShard {
-    /// Releases the lock. Closing the folder is not enough: a child that was forked meanwhile would keep the lock, because
-    /// the child has the folder open too.
+    /// Releases the lock. Closing the folder is not enough: a child process that was forked while the folder was open also
+    /// has it open, and would keep the lock.
     fn drop(&mut self) {
         // If this fails, closing the folder may still release the lock.
         let _ = self.folder.unlock();
@@ -188,7 +190,7 @@ pub(super) fn create_all(root: &Path) -> Result<()> {
         create_folder(&path).map_err(cannot("create a folder"))?;
         open_folder(&path).map_err(cannot("open a folder"))?;
     }
-    // Another process may have created folders and been killed before they were on the disk.
+    // Another process may have created folders, and may have been killed before it synced them.
     sync(root).map_err(cannot("write a folder"))?;
     LockedShard::try_lock(root, 0).map(drop)
 }
@@ -200,7 +202,7 @@ pub(super) fn probe(root: &Path) -> Result<()> {
     if_exists(fs::remove_file(&path)).map(drop).map_err(cannot("remove a file"))
 }
 
-/// Creates a folder for this user alone, and returns whether it was missing.
+/// Creates a folder that only this user can access, if it is missing. Returns whether it was missing.
 pub(super) fn create_folder(path: &Path) -> io::Result<bool> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(true),
@@ -209,7 +211,7 @@ pub(super) fn create_folder(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes what was created in a folder survive a power cut.
+/// Writes the names in a folder to the disk, so that new files and folders survive a power cut.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -218,16 +220,16 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
-/// Says what failed, and whether the disk is full or something belongs to another user. The operating system's message
-/// contains no path.
+/// Converts an error of the system. The message says what failed, and what to do if the disk is full or a file belongs to
+/// another user. It shows no path, because a path contains a key. The system's message shows none either.
 fn cannot(what: &'static str) -> impl Fn(io::Error) -> Error {
     move |error| {
         if is_foreign(&error) {
             let context = "the session directory contains a file or folder of another user: empty the directory";
             return Error::with_source(ErrorKind::Unavailable, context, error);
         }
-        let why = if is_full(&error) { ": there is no room left on its disk, or in this user's quota" } else { "" };
-        Error::with_source(ErrorKind::Unavailable, format!("cannot {what} in the session directory{why}"), error)
+        let advice = if is_full(&error) { ": free space on its disk, or raise this user's quota" } else { "" };
+        Error::with_source(ErrorKind::Unavailable, format!("cannot {what} in the session directory{advice}"), error)
     }
 }
 
@@ -239,7 +241,7 @@ fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Writes a file for this user alone, through to the disk.
+/// Writes a file that only this user can access, and waits until it is on the disk.
 fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = handle::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;

@@ -78,7 +78,7 @@ fn record(store: &KeyValueStore<Map>, version: u64) -> Record {
 }
 
 fn sealed(record: &Record) -> Bytes {
-    seal_record(record).unwrap().0
+    encode_record(record).unwrap().0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +110,7 @@ async fn retire_all_follows_a_session_that_moves_behind_the_scan() {
     let (value, until) = (sealed(&theirs), theirs.expires_at);
     *store.back_end.after_first_visit.lock().unwrap() = Some(Box::new(move |entries| {
         entries.insert(key(0), value.clone());
-        entries.insert(key(5), seal_tombstone(Tombstone::moved(key(0), until)).0);
+        entries.insert(key(5), encode_tombstone(Tombstone::moved(key(0), until)).0);
     }));
     assert_eq!(store.retire_all("s", "ada", None, until).await.unwrap(), 2);
     let ended = Lookup::Tombstone(Tombstone::ended(until));

@@ -14,9 +14,9 @@ use tokio::sync::Semaphore;
 
 /// Memcached's largest limit for an item (`-I`).
 const LARGEST: u64 = 1 << 30;
-/// Longer than any line that Memcached replies: a key has at most 250 bytes.
+/// The maximum length of a line in a reply. Valid lines are shorter, because a key has at most 250 bytes.
 const LONGEST_LINE: usize = 1024;
-/// Firewalls drop connections that are idle for long, and notify neither end.
+/// The maximum time for which a connection may be idle. Firewalls drop idle connections without notice.
 const LONGEST_IDLE: Duration = Duration::from_secs(60);
 
 /// Why an exchange failed.
@@ -41,26 +41,26 @@ impl From<io::Error> for Failure {
 /// A server and the connections to it.
 pub(super) struct Server {
     address: String,
-    slots: Semaphore,
+    permits: Semaphore,
     idle: Mutex<Vec<(Connection, Instant)>>,
 }
 
 impl Server {
     /// The server at `address`, a host and a port, with at most `connections` connections.
     pub(super) fn new(address: String, connections: usize) -> Self {
-        Self { address, slots: Semaphore::new(connections), idle: Mutex::default() }
+        Self { address, permits: Semaphore::new(connections), idle: Mutex::default() }
     }
 
     pub(super) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Asks for the server's version, which every Memcached server replies.
-    pub(super) async fn greet(&self) -> Result<(), Failure> {
+    /// Checks with the command `version` that a Memcached server replies.
+    pub(super) async fn ping(&self) -> Result<(), Failure> {
         self.query(b"version\r\n", |reply| reply.line.starts_with("VERSION ").then_some(())).await
     }
 
-    /// The value of `key`, and the number that identifies it and changes with every write.
+    /// Returns the value of `key`, and the number that identifies the value and changes with every write.
     pub(super) async fn get(&self, key: &str) -> Result<Option<(Bytes, u64)>, Failure> {
         let command = format!("gets {key}\r\n");
         let read = |reply: Reply| match reply.line.split(' ').collect::<Vec<_>>()[..] {
@@ -72,18 +72,18 @@ impl Server {
     }
 
     /// Writes `value` if the key still holds the value that `expected` identifies, or no value if `expected` is `None`.
-    /// Returns whether it wrote. `lifetime` is what Memcached calls `exptime`.
+    /// Returns whether it wrote the value.
     pub(super) async fn put(
         &self,
         key: &str,
         expected: Option<u64>,
         value: &[u8],
-        lifetime: u64,
+        exptime: u64,
     ) -> Result<bool, Failure> {
         let length = value.len();
         let line = match expected {
-            None => format!("add {key} 0 {lifetime} {length}\r\n"),
-            Some(unique) => format!("cas {key} 0 {lifetime} {length} {unique}\r\n"),
+            None => format!("add {key} 0 {exptime} {length}\r\n"),
+            Some(unique) => format!("cas {key} 0 {exptime} {length} {unique}\r\n"),
         };
         let command = [line.as_bytes(), value, b"\r\n"].concat();
         let read = |reply: Reply| match reply.line.as_str() {
@@ -100,7 +100,8 @@ impl Server {
         self.exchange(command.as_bytes(), read).await
     }
 
-    /// Sends a command that changes nothing. Sends it again if the connection fails, because it may have died while idle.
+    /// Sends a command that changes nothing. If the connection fails, sends the command again, because the connection may have
+    /// broken while it was idle.
     async fn query<R>(&self, command: &[u8], read: impl Fn(Reply) -> Option<R>) -> Result<R, Failure> {
         match self.exchange(command, &read).await {
             Err(Failure::Io(_)) => self.exchange(command, &read).await,
@@ -109,7 +110,7 @@ impl Server {
     }
 
     async fn exchange<R>(&self, command: &[u8], read: impl Fn(Reply) -> Option<R>) -> Result<R, Failure> {
-        let _slot = self.slots.acquire().await.expect("nobody closes the semaphore");
+        let _permit = self.permits.acquire().await.expect("nobody closes the semaphore");
         let mut connection = match self.idle() {
             Some(connection) => connection,
             None => Connection::open(&self.address).await?,
@@ -122,7 +123,7 @@ impl Server {
             }
             Err(failure) => {
                 if let Failure::Io(_) = failure {
-                    // A server that went away closed all connections.
+                    // If the server stopped, the other connections are broken too.
                     self.lock().clear();
                 }
                 Err(failure)
@@ -130,10 +131,10 @@ impl Server {
         }
     }
 
-    /// The idle connection that was used last, if it is still usable.
+    /// Takes the idle connection that was used last, if it is still usable.
     fn idle(&self) -> Option<Connection> {
         let (connection, since) = self.lock().pop()?;
-        if since.elapsed() < LONGEST_IDLE && connection.is_quiet() {
+        if since.elapsed() < LONGEST_IDLE && connection.is_usable() {
             return Some(connection);
         }
         // The other connections have been idle for longer.
@@ -141,7 +142,7 @@ impl Server {
         None
     }
 
-    /// No code panics while it holds the lock.
+    /// Locks the idle connections. A poisoned lock is usable, because no code panics while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,10 +164,10 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Whether the server sent nothing since the last reply and did not close the connection.
-    fn is_quiet(&self) -> bool {
-        let heard = self.0.get_ref().try_read(&mut [0]);
-        self.0.buffer().is_empty() && heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    /// Whether the connection is open and has received nothing since the last reply.
+    fn is_usable(&self) -> bool {
+        let read = self.0.get_ref().try_read(&mut [0]);
+        self.0.buffer().is_empty() && read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     async fn ask(&mut self, command: &[u8]) -> Result<Reply, Failure> {

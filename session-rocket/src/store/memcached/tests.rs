@@ -19,16 +19,19 @@ fn a_url_names_servers() {
 }
 
 #[test]
-fn memcached_is_told_a_lifetime_or_a_moment() {
+fn an_exptime_is_relative_up_to_30_days_and_absolute_beyond() {
     const DAY: u64 = 24 * 60 * 60;
     let now = Timestamp::from_millis(1_000_000_000_500);
-    let told = |millis| lifetime(Duration::from_millis(millis), now);
-    assert_eq!([told(0), told(1), told(1000), told(1001)], [5, 6, 6, 7]);
-    assert_eq!(told(1000 * (30 * DAY - 5)), 30 * DAY);
-    assert_eq!(told(1000 * (30 * DAY - 5) + 1), 1_000_000_001 + 30 * DAY);
-    assert_eq!(told(1000 * 40 * DAY), 1_000_000_006 + 40 * DAY);
-    let last = 1000 * (LAST_MOMENT - 1_000_000_006);
-    assert_eq!([told(last), told(last + 1000), told(i64::MAX.cast_unsigned())], [LAST_MOMENT, 0, 0]);
+    let exptime_of = |millis| exptime(Duration::from_millis(millis), now);
+    assert_eq!([exptime_of(0), exptime_of(1), exptime_of(1000), exptime_of(1001)], [5, 6, 6, 7]);
+    assert_eq!(exptime_of(1000 * (30 * DAY - 5)), 30 * DAY);
+    assert_eq!(exptime_of(1000 * (30 * DAY - 5) + 1), 1_000_000_001 + 30 * DAY);
+    assert_eq!(exptime_of(1000 * 40 * DAY), 1_000_000_006 + 40 * DAY);
+    let last = 1000 * (MAX_ABSOLUTE_EXPTIME - 1_000_000_006);
+    assert_eq!(
+        [exptime_of(last), exptime_of(last + 1000), exptime_of(i64::MAX.cast_unsigned())],
+        [MAX_ABSOLUTE_EXPTIME, 0, 0]
+    );
 }
 
 #[test]

@@ -10,20 +10,20 @@ use crate::base::error::ErrorKind;
 async fn an_invalid_url_names_its_setting() {
     for (url, says) in [
         ("redus://:secret@host", "unknown store `redus:`; did you mean `redis:`?"),
-        ("cookie+signed:", "`cookie+signed:` is not a store"),
+        ("cookie+signed:", "`cookie+signed:` keeps each session in its own cookie"),
         ("sessions.db", "the URL has no scheme"),
         #[cfg(feature = "redis")]
         ("redis://:secret@", "invalid Redis URL"),
         #[cfg(feature = "memcached")]
-        ("memcached://:secret@host", "the Memcached URL takes no user"),
+        ("memcached://:secret@host", "user and password are not supported"),
         #[cfg(feature = "postgres")]
         ("postgres://:secret@host:port", "invalid PostgreSQL URL"),
         #[cfg(feature = "mysql")]
-        ("mysql://:secret@host", "the URL names no database"),
+        ("mysql://:secret@host", "the URL contains no database name"),
         #[cfg(feature = "sqlite")]
         ("sqlite:x.db?key=secret", "unknown parameter `key`"),
         #[cfg(all(feature = "file", unix))]
-        ("file:", "names no directory"),
+        ("file:", "contains no directory"),
     ] {
         for (options, setting) in [(Options::new(url), "store"), (Options::new("memory:").cache(url), "cache")] {
             let error = open(&options).await.err().unwrap_or_else(|| panic!("accepted: {url}"));
@@ -42,5 +42,5 @@ async fn a_store_that_cannot_be_reached_names_its_setting() {
     let error = open(&options).await.err().unwrap();
     assert!(error.kind().is_transient());
     let text = crate::base::error::Chain(&error).to_string();
-    assert!(text.starts_with("cannot open `store`: Redis does not answer") && !text.contains("secret"), "{text}");
+    assert!(text.starts_with("cannot open `store`: cannot connect to Redis") && !text.contains("secret"), "{text}");
 }

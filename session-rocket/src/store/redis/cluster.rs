@@ -1,8 +1,8 @@
-//! A cluster: which node has a key, also while that changes.
+//! Finds the node of a cluster that has a key, even while slots move between nodes.
 //!
-//! The driver has a connection to clusters, too. Even with `retries(0)`, that connection holds back the calls to all nodes
-//! while it asks for the slots, and it asks a node that hangs until the time limit of a reply. It cannot follow a slot to a
-//! node that has no slots yet, and does not say whether a failed command was sent. Here calls wait only for their own node,
+//! The driver's own cluster connection is not used. Even with `retries(0)`, it delays the calls to all nodes while it asks for
+//! the slots, and if the asked node hangs, it waits until the time limit of a reply. It cannot follow a slot to a node that
+//! has no slots yet, and does not say whether a failed command was sent. In this module, a call waits only for its own node,
 //! and a command is sent again only if it certainly was not run.
 
 use std::collections::HashMap;
@@ -21,27 +21,28 @@ use super::node::Node;
 const SLOTS: u16 = 16384;
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
-/// The number of nodes that are asked for the slots at once. The first reply counts.
+/// The number of nodes that are asked for the slots concurrently. The first reply is used.
 const NODES_ASKED: usize = 8;
 
 type Address = (String, u16);
 
 /// The nodes of a cluster.
 pub(super) struct Cluster {
-    /// How to connect to any node.
+    /// The connection settings of all nodes, with the address of one of them.
     template: ConnectionInfo,
     seeds: Vec<Address>,
     timeout: Duration,
     map: Mutex<Map>,
-    /// When the slots were last asked for with success. The call that holds the lock asks for all.
-    learned: tokio::sync::Mutex<Option<Instant>>,
+    /// When the last successful request for the slots began. A call holds the lock while it asks for the slots.
+    slots_known_at: tokio::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct Map {
     nodes: HashMap<Address, Arc<Node>>,
+    /// The node that has each slot, if it is known.
     owners: Vec<Option<Arc<Node>>>,
-    /// The nodes to ask next for the slots start here.
+    /// The position of the first node to ask for the slots next time.
     next_asked: usize,
 }
 
@@ -49,18 +50,19 @@ struct Map {
 type Range = (u16, u16, Vec<Address>);
 
 impl Cluster {
-    /// A cluster that is found through `seeds`, none of which is asked yet. `None` without seeds.
+    /// Creates a cluster with the known nodes `seeds`, without connecting to them. Returns `None` if `seeds` is empty.
     pub(super) fn new(seeds: &[ConnectionInfo], timeout: Duration) -> Option<Self> {
         let template = seeds.first()?.clone();
         let seeds = seeds.iter().filter_map(|seed| address(seed.addr())).collect();
-        Some(Self { template, seeds, timeout, map: Mutex::default(), learned: tokio::sync::Mutex::default() })
+        Some(Self { template, seeds, timeout, map: Mutex::default(), slots_known_at: tokio::sync::Mutex::default() })
     }
 
     /// Runs a command at the node that has `key`.
     pub(super) async fn call(&self, key: &[u8], command: &Cmd) -> Result<Value, CallError> {
         let slot = slot(key);
         let mut pause = Duration::ZERO;
-        // The node that has the key although the slot is still another node's. It holds for one attempt.
+        // The node that a redirection with `ASK` names: it is importing the slot and already has the key. It is used for one
+        // attempt.
         let mut importing: Option<Arc<Node>> = None;
         loop {
             let began = Instant::now();
@@ -72,17 +74,17 @@ impl Cluster {
                 }
             };
             match reply {
-                Err(CallError::NotSent(_)) => self.learn(began).await?,
+                Err(CallError::NotSent(_)) => self.refresh_slots(began).await?,
                 Err(CallError::Refused(error)) if is_temporary(&error) => match self.redirected(&node, &error)? {
                     Some(node) if error.kind() == Kind::Server(ServerErrorKind::Ask) => importing = Some(node),
                     Some(node) => {
-                        self.learn(began).await?;
-                        // The node that was asked for the slots may know less than the node that redirected.
+                        self.refresh_slots(began).await?;
+                        // The node that was asked for the slots may not know yet that the slot has moved.
                         self.set_owner(slot, node);
                     }
-                    None => self.learn(began).await?,
+                    None => self.refresh_slots(began).await?,
                 },
-                // Only the caller knows whether to try again a command that may have been run.
+                // The command may have been run, so only the caller can decide whether to send it again.
                 reply => return reply,
             }
             tokio::time::sleep(pause).await;
@@ -92,7 +94,7 @@ impl Cluster {
 
     /// The nodes that have slots.
     pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, CallError> {
-        self.learn(Instant::now()).await?;
+        self.refresh_slots(Instant::now()).await?;
         let mut primaries: Vec<Arc<Node>> = self.map().owners.iter().flatten().cloned().collect();
         primaries.dedup_by(|one, other| Arc::ptr_eq(one, other));
         Ok(primaries)
@@ -107,8 +109,8 @@ impl Cluster {
         if let Some(owner) = known() {
             return Ok(owner);
         }
-        self.learn(Instant::now()).await?;
-        known().ok_or_else(|| cluster_down("no node of the cluster has the key's slot"))
+        self.refresh_slots(Instant::now()).await?;
+        known().ok_or_else(|| cluster_down("no node of the cluster has the slot of the key"))
     }
 
     fn set_owner(&self, slot: u16, node: Arc<Node>) {
@@ -117,21 +119,21 @@ impl Cluster {
         }
     }
 
-    /// Asks which node has which slot, unless another call has done so since `since`.
-    async fn learn(&self, since: Instant) -> Result<(), CallError> {
-        let mut learned = self.learned.lock().await;
-        if learned.is_some_and(|learned| learned >= since) {
+    /// Asks which node has which slot, unless another call has asked after `since`.
+    async fn refresh_slots(&self, since: Instant) -> Result<(), CallError> {
+        let mut slots_known_at = self.slots_known_at.lock().await;
+        if slots_known_at.is_some_and(|known_at| known_at >= since) {
             return Ok(());
         }
         let began = Instant::now();
         let nodes = self.some_nodes().map_err(CallError::NotSent)?;
         let (ranges, _) = select_ok(nodes.into_iter().map(|node| Box::pin(ask_for_slots(node)))).await?;
-        self.adopt(ranges).map_err(CallError::NotSent)?;
-        *learned = Some(began);
+        self.set_slots(ranges).map_err(CallError::NotSent)?;
+        *slots_known_at = Some(began);
         Ok(())
     }
 
-    /// The nodes to ask for the slots: some of the seeds and the known nodes, others each time.
+    /// Returns the nodes to ask for the slots: some of the seeds and known nodes. Each call returns the next ones.
     fn some_nodes(&self) -> RedisResult<Vec<Arc<Node>>> {
         let mut map = self.map();
         let mut addresses = self.seeds.clone();
@@ -142,7 +144,7 @@ impl Cluster {
         addresses.iter().take(NODES_ASKED).map(|address| self.node(&mut map, address)).collect()
     }
 
-    /// The node at `address`, with the connection that it has.
+    /// Returns the node at `address`, and adds it to `map` if it is new.
     fn node(&self, map: &mut Map, address: &Address) -> RedisResult<Arc<Node>> {
         if let Some(node) = map.nodes.get(address) {
             return Ok(node.clone());
@@ -152,19 +154,19 @@ impl Cluster {
             (*host, *port) = address.clone();
         }
         let info = self.template.clone().set_addr(location);
-        // A short limit, so that there is time left to find the successor of a node that hangs.
+        // The time limit for connecting is short, so that enough time is left to find the successor of a node that hangs.
         let node = Arc::new(Node::new(info, self.timeout / 4, self.timeout)?);
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
     }
 
-    fn adopt(&self, ranges: Vec<Range>) -> RedisResult<()> {
+    fn set_slots(&self, ranges: Vec<Range>) -> RedisResult<()> {
         let mut map = self.map();
         let is_known = |address: &Address| ranges.iter().any(|(.., addresses)| addresses.contains(address));
         map.nodes.retain(|address, _| is_known(address) || self.seeds.contains(address));
         let mut owners = vec![None; usize::from(SLOTS)];
         for (first, last, addresses) in &ranges {
-            // The primary is the first. Replicas are known, too, because each may become a primary.
+            // The first address is the primary. Replicas are stored too, because each may become a primary.
             let nodes =
                 addresses.iter().map(|address| self.node(&mut map, address)).collect::<RedisResult<Vec<_>>>()?;
             let range = usize::from(*first)..=usize::from((*last).min(SLOTS - 1));
@@ -181,13 +183,13 @@ impl Cluster {
             .rsplit_once(':')
             .and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)))
             .ok_or_else(|| cluster_down("a node redirects to an invalid address"))?;
-        // Without a host, it is that of the node that redirects.
+        // An empty host means the host of the node that redirects.
         let host = if host.is_empty() { host_of(from) } else { host };
         self.node(&mut self.map(), &(host, port)).map(Some).map_err(CallError::NotSent)
     }
 }
 
-/// Whether a command was refused for a reason that passes.
+/// Whether a node refused a command for a temporary reason.
 fn is_temporary(error: &RedisError) -> bool {
     matches!(
         error.kind(),
@@ -224,7 +226,7 @@ async fn ask_for_slots(node: Arc<Node>) -> Result<Vec<Range>, CallError> {
     let host = host_of(&node);
     let ranges: Vec<Range> = rows.into_iter().filter_map(|row| range(row, &host)).collect();
     // The node has not joined a cluster yet, or has left it.
-    if ranges.is_empty() { Err(cluster_down("a node knows of no slots")) } else { Ok(ranges) }
+    if ranges.is_empty() { Err(cluster_down("a node reports no slots")) } else { Ok(ranges) }
 }
 
 /// Reads a row of `CLUSTER SLOTS`. A node may leave out the host under which it was `asked`.
@@ -240,7 +242,7 @@ fn range(row: Vec<Value>, asked: &str) -> Option<Range> {
         (host != "?").then_some((host, port))
     };
     let mut addresses = row.map(address);
-    // If the address of the primary is unknown, its replica must not pass for the primary.
+    // If the address of the primary is unknown, the range is skipped. Otherwise its replica would be used as the primary.
     let primary = addresses.next()??;
     Some((first, last, std::iter::once(primary).chain(addresses.flatten()).collect()))
 }

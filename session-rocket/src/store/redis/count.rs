@@ -1,4 +1,4 @@
-//! Counting the sessions of a server, in batches, so that the server serves other calls in between.
+//! Counts the sessions of a server in batches, so that the server can run other commands between the batches.
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -16,7 +16,7 @@ const BATCH: u32 = 500;
 
 /// Adds the sessions of a server under `prefix` to `stats`.
 pub(super) async fn count(node: &Node, prefix: &str, now: Timestamp, stats: &mut Stats) -> Result<()> {
-    let pattern = format!("{}*", literally(prefix));
+    let pattern = format!("{}*", escape_pattern(prefix));
     let mut cursor = "0".to_owned();
     loop {
         let mut scan = cmd("SCAN");
@@ -26,7 +26,7 @@ pub(super) async fn count(node: &Node, prefix: &str, now: Timestamp, stats: &mut
         let sessions = names.iter().filter(|name| is_session(name, prefix));
         let reading = sessions.map(|name| async move { node.call(cmd("GET").arg(name)).await });
         for entry in try_join_all(reading).await? {
-            // A key that expired in between has no value.
+            // A key that has expired since the `SCAN` has no value.
             if let Value::BulkString(entry) = entry {
                 stats.add(&envelope::decode(Bytes::from(entry))?, now);
             }
@@ -38,13 +38,13 @@ pub(super) async fn count(node: &Node, prefix: &str, now: Timestamp, stats: &mut
     }
 }
 
-/// Whether it is the key of a session, and not an index, or a key of another site whose prefix begins with `prefix`.
+/// Whether `name` is the key of a session. It may also be an index, or belong to a site whose prefix begins with `prefix`.
 fn is_session(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).and_then(Key::from_hex).is_some()
 }
 
-/// The pattern that matches only `text`.
-fn literally(text: &str) -> String {
+/// Returns a pattern that matches only `text`.
+fn escape_pattern(text: &str) -> String {
     let special = |letter: char| matches!(letter, '*' | '?' | '[' | ']' | '\\' | '^');
     text.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
 }

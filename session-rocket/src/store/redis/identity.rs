@@ -1,4 +1,4 @@
-//! Listing and ending all sessions of an identity.
+//! Lists and ends all sessions of an identity.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,32 +13,32 @@ use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone};
 use crate::store::{Lookup, envelope};
 
-/// The number of records that are loaded or ended at once.
-const BATCH: usize = 32;
-/// The number of index entries that are checked before the stale ones are removed, so that a call that is cut off has made
-/// the index shorter.
-const STRETCH: usize = 1024;
+/// The number of records that are loaded or ended concurrently.
+const CONCURRENT_CALLS: usize = 32;
+/// The number of index entries after which stale entries are removed. If a call runs out of time, its next attempt then finds
+/// a shorter index.
+const ENTRIES_PER_CLEANUP: usize = 1024;
 
-/// The sessions that a call has visited.
-struct Walk<'a, T> {
-    /// The session that the call must not visit.
+/// The progress of a call that visits all sessions of an identity.
+struct Visits<'a, T> {
+    /// The session to skip.
     except: Option<&'a Key>,
-    /// The keys of the identity's sessions, and what the visits returned.
+    /// The keys of the visited sessions of the identity, and the results of the visits.
     done: HashMap<Key, T>,
-    /// The keys that sessions have left for other keys. They need no second visit.
+    /// The keys whose sessions have moved to other keys. They need no second visit.
     moved_from: HashSet<Key>,
 }
 
-impl<'a, T> Walk<'a, T> {
+impl<'a, T> Visits<'a, T> {
     fn new(except: Option<&'a Key>) -> Self {
         Self { except, done: HashMap::new(), moved_from: HashSet::new() }
     }
 
-    /// Visits the sessions of `entries`. If a session has moved, visits its new key, and visits that key again if it was empty
-    /// before.
+    /// Visits the sessions of `entries`. If a session has moved, also visits its new key, even if that key was visited before
+    /// and was empty.
     ///
     /// # Errors
-    /// If a visit fails. The other sessions are visited first.
+    /// Returns an error if a visit fails, after it has visited the other sessions.
     async fn visit<F>(&mut self, entries: &[IndexEntry], visit: impl Fn(Key) -> F) -> Result<()>
     where
         F: Future<Output = Result<Attempt<T>>>,
@@ -47,7 +47,7 @@ impl<'a, T> Walk<'a, T> {
         let mut keys: Vec<Key> = entries.iter().map(|entry| entry.key).collect();
         while !keys.is_empty() {
             let mut moved = Vec::new();
-            for keys in keys.chunks(BATCH) {
+            for keys in keys.chunks(CONCURRENT_CALLS) {
                 let visits = join_all(keys.iter().map(|key| visit(*key))).await;
                 for (key, visited) in keys.iter().zip(visits) {
                     match visited {
@@ -77,14 +77,14 @@ impl Server {
                 other => Attempt::Declined(other),
             })
         };
-        let mut walk = Walk::new(None);
-        for entries in self.index_entries(&index).await?.chunks(STRETCH) {
-            walk.visit(entries, load).await?;
-            let is_stale = |entry: &&IndexEntry| !walk.done.contains_key(&entry.key);
+        let mut visits = Visits::new(None);
+        for entries in self.index_entries(&index).await?.chunks(ENTRIES_PER_CLEANUP) {
+            visits.visit(entries, load).await?;
+            let is_stale = |entry: &&IndexEntry| !visits.done.contains_key(&entry.key);
             let stale: Vec<IndexEntry> = entries.iter().filter(is_stale).copied().collect();
-            self.forget_entries(&index, &stale).await?;
+            self.remove_stale_entries(&index, &stale).await?;
         }
-        Ok(walk.done.into_iter().collect())
+        Ok(visits.done.into_iter().collect())
     }
 
     pub(super) async fn retire_all(
@@ -95,23 +95,23 @@ impl Server {
         until: Timestamp,
     ) -> Result<u64> {
         let (index, tombstone, mut owner) = (self.index(scope, identity), Tombstone::ended(until), Vec::new());
-        envelope::put_owner(&mut owner, scope, Some(identity))?;
+        envelope::encode_owner(&mut owner, scope, Some(identity))?;
         let owner = &owner;
-        let end = |key| async move { self.end(&key, None, owner, tombstone).await };
-        let (mut walk, mut seen, mut failure) = (Walk::new(except), HashSet::new(), None);
-        // A session may get another id in between. It is indexed and written under the new id before it leaves the old one.
-        // So sessions that moved are followed at once, and the index is read until it has no new entry.
+        let retire = |key| async move { self.retire(&key, None, owner, tombstone).await };
+        let (mut visits, mut seen, mut failure) = (Visits::new(except), HashSet::new(), None);
+        // A session may get a new id during this call. It is indexed and written under the new key before the old key gets a
+        // tombstone. So this call follows tombstones, and reads the index again until it has no new entry.
         loop {
             let mut entries = self.index_entries(&index).await?;
             entries.retain(|entry| Some(&entry.key) != except && seen.insert(entry.key));
             if entries.is_empty() {
-                let ended = u64::try_from(walk.done.len()).unwrap_or(u64::MAX);
+                let ended = u64::try_from(visits.done.len()).unwrap_or(u64::MAX);
                 return failure.map_or(Ok(ended), Err);
             }
-            for entries in entries.chunks(STRETCH) {
-                // A session that could not be ended stays in the index, so that the next call finds it.
-                match walk.visit(entries, end).await {
-                    Ok(()) => self.forget_entries(&index, entries).await?,
+            for entries in entries.chunks(ENTRIES_PER_CLEANUP) {
+                // If a session cannot be ended, its entry stays in the index, so that the next call finds it.
+                match visits.visit(entries, retire).await {
+                    Ok(()) => self.remove_stale_entries(&index, entries).await?,
                     Err(error) => failure = Some(error),
                 }
             }

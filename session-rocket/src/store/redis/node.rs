@@ -1,4 +1,4 @@
-//! One server: a connection that all calls share, and that is replaced when it becomes unusable.
+//! The connection to one server. All calls share it, and it is replaced when it becomes unusable.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,20 +8,20 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, PushInfo, PushKi
 
 use super::fault::{CallError, has_code};
 
-/// For this long after a failed attempt to connect, calls do not try again.
+/// The time after a failed attempt to connect in which no call tries again.
 const BACKOFF: Duration = Duration::from_millis(50);
 
 /// One server.
 ///
-/// The driver matches replies to calls by their order, and discards the reply of a dropped call. So a call may be dropped at
-/// any time. But the driver waits for a reply without limit: see [`PendingCall`].
+/// The driver matches replies to calls by their order, and discards the reply to a dropped call, so a call may be dropped at
+/// any time. The driver has no time limit for a reply; [`PendingCall`] detects a server that no longer replies.
 pub(super) struct Node {
     client: Client,
     connect_timeout: Duration,
-    /// A connection on which nothing comes back for this long is replaced.
+    /// A connection is replaced if it receives no reply for this long.
     max_silence: Duration,
     connection: Mutex<Option<Connection>>,
-    /// The last failed attempt to connect. The call that holds the lock connects for all.
+    /// The time and error of the last failed attempt to connect. A call holds the lock during its attempt.
     failure: tokio::sync::Mutex<Option<(Instant, RedisError)>>,
 }
 
@@ -36,9 +36,9 @@ struct Health(Arc<Mutex<HealthState>>);
 
 #[derive(Default)]
 struct HealthState {
-    /// New calls need another connection. Calls that use this one may still get their replies.
+    /// Whether new calls must use another connection. Calls that have been sent on this one may still get their replies.
     is_closed: bool,
-    /// The time of the first call since the last reply.
+    /// The time of the first call after the last reply.
     silent_since: Option<Instant>,
 }
 
@@ -67,17 +67,18 @@ impl Node {
     /// Sends a command, once.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, CallError> {
         let (mut driver, pending) = self.begin().await?;
-        pending.end(driver.send_packed_command(command).await)
+        pending.finish(driver.send_packed_command(command).await)
     }
 
-    /// Sends a command for a slot that is just being moved to this server.
+    /// Sends a command for a slot that this server is importing.
     pub(super) async fn call_asking(&self, command: &Cmd) -> Result<Value, CallError> {
         let (mut driver, pending) = self.begin().await?;
-        // In one message, because `ASKING` applies to the next command of the connection, whoever sends it.
+        // Both commands are one message, because `ASKING` applies to the next command on the connection, and other calls use
+        // the connection too.
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
         let replies = driver.send_packed_commands(&both, 0, 2).await;
-        pending.end(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
+        pending.finish(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
     }
 
     async fn begin(&self) -> Result<(MultiplexedConnection, PendingCall), CallError> {
@@ -112,7 +113,7 @@ impl Node {
 
     async fn connect(&self) -> RedisResult<Connection> {
         let health = Health::default();
-        // The store limits the time of calls.
+        // No time limit for replies, because the store limits the time of a call.
         let mut config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(None);
         if self.info().redis_settings().protocol().supports_resp3() {
@@ -129,24 +130,26 @@ impl Node {
     }
 }
 
-/// A call that waits for its reply. If it is dropped, by the store's timeout or by its caller, and nothing has come back on
-/// the connection for long, it closes the connection, because the server may be gone. The next call makes a new connection.
+/// A call that waits for its reply.
+///
+/// A call is dropped by the timeout of the store or by its caller. If the connection has then received nothing for
+/// `max_silence`, the call closes the connection, because the server may be down. The next call opens a new connection.
 struct PendingCall {
     health: Health,
     max_silence: Duration,
 }
 
 impl PendingCall {
-    fn end(self, reply: RedisResult<Value>) -> Result<Value, CallError> {
+    fn finish(self, reply: RedisResult<Value>) -> Result<Value, CallError> {
         let mut state = self.health.state();
-        // Dropped below with nothing to do, because the reply is there.
+        // A reply has arrived, so dropping this call must not close the connection.
         state.silent_since = None;
         let value = reply.map_err(|error| {
             state.is_closed = true;
             CallError::Lost(error)
         })?;
         value.extract_error().map_err(|error| {
-            // The primary became a replica, so its name may lead to another server by now.
+            // The primary has become a replica. A new connection to its host name may lead to the new primary.
             if has_code(&error, "READONLY") {
                 state.is_closed = true;
             }

@@ -1,11 +1,11 @@
-//! The calls for one session: each is one command or script, which the server runs as a whole.
+//! The calls for one session. Each is one command or script, which the server runs atomically.
 
 use bytes::Bytes;
 use redis::{Value, cmd};
 
 use super::fault::unexpected_reply;
-use super::script::{Attempt, Script, Written};
-use super::server::{CLOCK_SKEW, MAX_KEPT, Server};
+use super::script::{Attempt, Script, WriteAttempt};
+use super::server::{CLOCK_SKEW, MAX_RETENTION, Server};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
@@ -20,45 +20,49 @@ impl Server {
         let name = self.name(key);
         match self.call(&name, cmd("GET").arg(&name)).await? {
             Value::Nil => Ok(Lookup::Absent),
-            Value::BulkString(entry) => envelope::open(Bytes::from(entry), self.now()),
+            Value::BulkString(entry) => envelope::decode_live(Bytes::from(entry), self.now()),
             _ => Err(unexpected_reply()),
         }
     }
 
     /// Creates a record, or replaces the record of the version `expected`.
-    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<Written> {
-        let sealed = envelope::seal_record(record)?;
-        if sealed.len() > MAX_STRING {
-            return Err(Error::new(ErrorKind::TooLarge, "a session is larger than the 512 MiB that Redis takes"));
+    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<WriteAttempt> {
+        let encoded = envelope::encode_record(record)?;
+        if encoded.len() > MAX_STRING {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                "a session is larger than 512 MiB, the limit of Redis: lower `max_size`",
+            ));
         }
-        // In the other order, a live session might not be listed.
+        // The index is changed before the record. Otherwise a live session could be missing from the index.
         if let Some(identity) = &record.identity {
-            self.enlist(&record.scope, identity, key, record.expires_at).await?;
+            self.add_to_index(&record.scope, identity, key, record.expires_at).await?;
         }
         match expected {
-            Some(_) => self.replace(key, expected, &[], &sealed, record.expires_at).await,
-            None => self.run_on(key, &self.scripts.create, &sealed, record.expires_at, &[]).await,
+            Some(_) => self.replace(key, expected, &[], &encoded, record.expires_at).await,
+            None => self.run_on(key, &self.scripts.create, &encoded, record.expires_at, &[]).await,
         }
     }
 
-    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Written> {
+    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<WriteAttempt> {
         let (expiry, version) = (expires_at.as_millis().to_be_bytes(), bytes_of(expected));
         let touched = self.run_on(key, &self.scripts.touch, &expiry, expires_at, &[&version]).await?;
         if let Attempt::Done(Some((scope, identity))) = &touched {
-            self.enlist(scope, identity, key, expires_at).await?;
+            self.add_to_index(scope, identity, key, expires_at).await?;
         }
         Ok(touched)
     }
 
-    /// Ends a session if it has the version `expected` and the owner `owner`. No version and an empty owner match all.
-    pub(super) async fn end(
+    /// Ends a session if its version is `expected` and its owner is `owner`. `None` matches every version, and an empty owner
+    /// matches every owner.
+    pub(super) async fn retire(
         &self,
         key: &Key,
         expected: Option<Version>,
         owner: &[u8],
         tombstone: Tombstone,
-    ) -> Result<Written> {
-        self.replace(key, expected, owner, &envelope::seal_tombstone(tombstone), tombstone.expires_at).await
+    ) -> Result<WriteAttempt> {
+        self.replace(key, expected, owner, &envelope::encode_tombstone(tombstone), tombstone.expires_at).await
     }
 
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
@@ -78,7 +82,7 @@ impl Server {
         owner: &[u8],
         value: &[u8],
         expires_at: Timestamp,
-    ) -> Result<Written> {
+    ) -> Result<WriteAttempt> {
         let version = expected.map(bytes_of);
         let conditions = [version.as_ref().map_or(&[][..], |version| version), owner];
         self.run_on(key, &self.scripts.replace, value, expires_at, &conditions).await
@@ -92,12 +96,12 @@ impl Server {
         value: &[u8],
         expires_at: Timestamp,
         conditions: &[&[u8]],
-    ) -> Result<Written> {
+    ) -> Result<WriteAttempt> {
         let now = self.now();
-        // Redis removes the key a bit later, because clocks differ.
-        let kept = now.until(expires_at).saturating_add(CLOCK_SKEW).min(MAX_KEPT).as_millis().to_string();
-        let arguments = (&now.as_millis().to_be_bytes(), value, kept, conditions);
-        Written::read(self.run(script, &self.name(key), &arguments).await?, now)
+        // Redis removes the key later than it expires, because the clocks of two machines differ.
+        let retention = now.until(expires_at).saturating_add(CLOCK_SKEW).min(MAX_RETENTION);
+        let arguments = (&now.as_millis().to_be_bytes(), value, retention.as_millis().to_string(), conditions);
+        WriteAttempt::read(self.run(script, &self.name(key), &arguments).await?, now)
     }
 }
 

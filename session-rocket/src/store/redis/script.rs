@@ -1,4 +1,4 @@
-//! The scripts, each of which the server runs as a whole, and their replies.
+//! The Lua scripts and their replies. The server runs each script atomically.
 
 use bytes::Bytes;
 use redis::{Value, from_redis_value};
@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::store::{Lookup, envelope};
 
-/// A script. A server that has run it knows it by its hash.
+/// A script. After a server has run it once, its hash is sufficient to run it again.
 pub(super) struct Script {
     pub code: &'static str,
     pub hash: String,
@@ -24,8 +24,8 @@ pub(super) struct Scripts {
     pub create: Script,
     pub replace: Script,
     pub touch: Script,
-    pub enlist: Script,
-    pub forget: Script,
+    pub add_to_index: Script,
+    pub remove_from_index: Script,
 }
 
 impl Scripts {
@@ -34,8 +34,8 @@ impl Scripts {
             create: Script::new(concat!(include_str!("entry.lua"), include_str!("create.lua"))),
             replace: Script::new(concat!(include_str!("entry.lua"), include_str!("replace.lua"))),
             touch: Script::new(concat!(include_str!("entry.lua"), include_str!("touch.lua"))),
-            enlist: Script::new(include_str!("enlist.lua")),
-            forget: Script::new(include_str!("forget.lua")),
+            add_to_index: Script::new(include_str!("add_to_index.lua")),
+            remove_from_index: Script::new(include_str!("remove_from_index.lua")),
         }
     }
 }
@@ -45,15 +45,17 @@ type Owner = (String, String);
 
 /// The result of a call for one session.
 pub(super) enum Attempt<T> {
+    /// The call succeeded.
     Done(T),
-    /// Not done, because of what the key holds.
+    /// The call changed nothing, because the key holds this entry.
     Declined(Lookup),
 }
 
-/// The result of a script that changes a session: the owner of the record that the script found, if it has an identity.
-pub(super) type Written = Attempt<Option<Owner>>;
+/// The result of a script that changes a session. If it succeeded, contains the owner of the record before the change, or
+/// `None` if that record had no identity.
+pub(super) type WriteAttempt = Attempt<Option<Owner>>;
 
-impl Written {
+impl WriteAttempt {
     /// Reads the reply of a script that was run on a session.
     pub(super) fn read(reply: Value, now: Timestamp) -> Result<Self> {
         match reply {
@@ -62,7 +64,7 @@ impl Written {
                 from_redis_value(reply).map(|owner| Self::Done(Some(owner))).map_err(|_| unexpected_reply())
             }
             Value::BulkString(entry) if entry.is_empty() => Ok(Self::Declined(Lookup::Absent)),
-            Value::BulkString(entry) => Ok(Self::Declined(envelope::open(Bytes::from(entry), now)?)),
+            Value::BulkString(entry) => Ok(Self::Declined(envelope::decode_live(Bytes::from(entry), now)?)),
             _ => Err(unexpected_reply()),
         }
     }

@@ -16,8 +16,8 @@ use crate::store::Options;
 
 /// The assumed maximum difference between the clocks of two machines.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(60);
-/// The maximum time for which Redis keeps a key: longer than any session, and short enough for any server to count.
-pub(super) const MAX_KEPT: Duration = Duration::from_hours(24 * 365 * 100);
+/// The maximum time for which Redis keeps a key. It is longer than any session, and no server's arithmetic overflows.
+pub(super) const MAX_RETENTION: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// The server or cluster, which holds sessions under a prefix.
 pub(super) struct Server {
@@ -35,15 +35,15 @@ enum Nodes {
 }
 
 impl Server {
-    /// The server or cluster of `options.url`, which is not connected yet.
+    /// Creates the server or cluster of `options.url`, without connecting to it.
     pub(super) fn new(options: &Options) -> Result<Self> {
         let timeout = options.timeout;
         let target = url::parse(&options.url, timeout)?;
         if target.is_tls {
-            // Fails if the application has chosen another provider, which is then used.
+            // This fails if the application has installed another provider, which is then used.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let invalid = || Error::new(ErrorKind::Config, "the URL names no Redis server");
+        let invalid = || Error::new(ErrorKind::Config, "invalid Redis URL: write `redis://user:password@host:6379/0`");
         let nodes = if target.is_cluster {
             Nodes::Cluster(Box::new(Cluster::new(&target.nodes, timeout).ok_or_else(invalid)?))
         } else {
@@ -94,8 +94,8 @@ impl Server {
         }
     }
 
-    /// Checks at launch that the URL names the right kind of server. Warns of a server that may evict keys, because evicting
-    /// a session logs a user out.
+    /// Checks at launch that the scheme matches the server: one server, or a cluster. Warns if a server may evict keys,
+    /// because evicting a session logs a user out.
     pub(super) async fn check_nodes(&self) -> Result<()> {
         for node in self.primaries().await? {
             node.call(&cmd("PING")).await?;

@@ -1,4 +1,4 @@
-//! URLs of Redis.
+//! Parses `redis:` URLs.
 
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
 use crate::base::error::{Error, ErrorKind, Result};
 
-const SHAPE: &str = "write `redis://user:password@host:6379/0`, or `redis+cluster://user:password@one:6379,two:6379`; \
-                     `rediss` for TLS; special characters in user and password percent-encoded (`@` is `%40`)";
+/// The advice for an invalid URL.
+const WRITE_URL: &str = "write `redis://user:password@host:6379/0`, or \
+                         `redis+cluster://user:password@one:6379,two:6379`; use `rediss` for TLS; percent-encode special \
+                         characters in user and password (`%40` for `@`)";
 
 /// The content of a URL.
 pub(super) struct Target {
@@ -24,25 +26,26 @@ pub(super) struct Target {
 /// # Errors
 /// [`ErrorKind::Config`], without the URL.
 pub(super) fn parse(url: &str, timeout: Duration) -> Result<Target> {
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid(SHAPE))?;
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid(WRITE_URL))?;
     let scheme = scheme.to_ascii_lowercase();
     let (scheme, is_cluster) = scheme.strip_suffix("+cluster").map_or((&*scheme, false), |scheme| (scheme, true));
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    // An unescaped `/`, `?` or `#` in a password would make the password's start a host name, which DNS servers would see.
+    // With an unescaped `/`, `?` or `#` in a password, the start of the password would be parsed as the host name, and sent to
+    // DNS servers.
     if tail.contains('@') {
-        return Err(invalid(SHAPE));
+        return Err(invalid(WRITE_URL));
     }
     let (user, hosts) = authority.rfind('@').map_or(("", authority), |at| authority.split_at(at + 1));
     if is_cluster && user.matches('@').count() > 1 {
         return Err(invalid(
-            "write user and password of a cluster once, before the first host: they apply to every node",
+            "write user and password of a cluster only once, before the first host: they apply to every node",
         ));
     }
     if !is_cluster && hosts.contains(',') {
         return Err(invalid("write `redis+cluster:` or `rediss+cluster:` for several hosts"));
     }
     let info = |host: &str| {
-        let info = format!("{scheme}://{user}{host}{tail}").into_connection_info().map_err(|_| invalid(SHAPE))?;
+        let info = format!("{scheme}://{user}{host}{tail}").into_connection_info().map_err(|_| invalid(WRITE_URL))?;
         Ok(with_settings(info, !tail.contains("protocol="), timeout))
     };
     let nodes = hosts.split(',').map(info).collect::<Result<Vec<ConnectionInfo>>>()?;
@@ -56,7 +59,7 @@ fn with_settings(info: ConnectionInfo, may_choose_protocol: bool, timeout: Durat
     const IDLE: Duration = Duration::from_secs(10);
     let mut redis = info.redis_settings().clone().set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     if may_choose_protocol {
-        // With RESP3 the driver reports a lost connection at once.
+        // With RESP3, the driver reports a lost connection immediately.
         redis = redis.set_protocol(ProtocolVersion::RESP3);
     }
     let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(IDLE));

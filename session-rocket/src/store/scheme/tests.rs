@@ -3,7 +3,7 @@
 use super::*;
 
 /// The message of a URL that opens no store.
-fn told(url: &str) -> String {
+fn message_for(url: &str) -> String {
     opener(url).expect_err("no store").to_string()
 }
 
@@ -16,14 +16,14 @@ fn a_misspelled_scheme_gets_a_suggestion() {
         ("cookie+sealed:", "unknown store `cookie+sealed:`; did you mean `cookie+signed:`?"),
         ("redis-cluster://a,b", "unknown store `redis-cluster:`; did you mean `redis+cluster:`?"),
     ] {
-        assert_eq!(told(url), suggestion);
+        assert_eq!(message_for(url), suggestion);
     }
 }
 
 #[test]
 fn an_unknown_scheme_gets_the_complete_list() {
     for (url, problem) in [("mongodb://:secret@host", "unknown store `mongodb:`"), ("sessions.db", "no scheme")] {
-        let text = told(url);
+        let text = message_for(url);
         assert!(text.contains(problem) && !text.contains("secret"), "{text}");
         for name in names() {
             assert!(text.contains(&format!("`{name}:`")), "{name} is missing: {text}");

@@ -1,23 +1,23 @@
-//! The calls that can be made in groups: loads, and each kind of change.
+//! The kinds of calls that can run in groups: loads, and the changes of one row.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::batch::CallKind;
 use super::client::{Client, failed, group_can_run_again};
 use super::dialect::{Dialect, Fault};
-use super::statements::{Grouped, Statements};
+use super::queue::CallKind;
+use super::statements::{GroupableStatement, Statements};
 use super::value::{Call, Value};
 use crate::base::error::Result;
 use crate::store::Lookup;
 
-/// Loads, whose values are a key and the time.
+/// The kind of call that loads a key. Its values are the key and the time.
 pub(super) struct Loads<DB: Dialect>(pub Arc<Client<DB>>);
 
 impl<DB: Dialect> CallKind for Loads<DB> {
-    type Answer = Lookup;
+    type Reply = Lookup;
 
-    const MAY_REPEAT: bool = true;
+    const ALLOWS_SAME_KEY: bool = true;
 
     async fn run_alone(&self, call: &Call) -> Result<Lookup> {
         let entries = self.0.read(&self.0.statements.load.alone, &call.values, DB::entry).await?;
@@ -25,48 +25,50 @@ impl<DB: Dialect> CallKind for Loads<DB> {
     }
 
     async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<Lookup>>> {
-        let (client, Grouped { alone, group, .. }) = (&self.0, &self.0.statements.load);
+        let (client, GroupableStatement { alone, group, .. }) = (&self.0, &self.0.statements.load);
         let (sql, now) = (group.of::<DB>(calls), Value::Now(client.clock.clone()));
         let keys: Vec<_> = calls.iter().map(|call| &call.values[..1]).collect();
         let load = || client.fetch(|| DB::bound_rows(sql, &keys, std::slice::from_ref(&now)));
         let rows = match client.run(alone.verb, group_can_run_again::<DB>, load).await? {
             Ok(rows) => rows,
-            // No time is left to load again.
+            // The time limit has passed, so the calls cannot run again.
             Err(error) if DB::fault(&error) == Fault::Late => return Err(failed::<DB>(alone.verb, error)),
             Err(_) => return Ok(Vec::new()),
         };
-        let (mut found, mut is_complete) = (HashMap::with_capacity(rows.len()), true);
+        let (mut entries, mut is_complete) = (HashMap::with_capacity(rows.len()), true);
         for row in &rows {
             match DB::entry(row) {
-                Ok((key, lookup)) => drop(found.insert(key, lookup)),
-                // The call whose row is malformed learns so when it is made alone.
+                Ok((key, lookup)) => drop(entries.insert(key, lookup)),
+                // The malformed row may belong to any call without an entry. Those calls run again, alone, and one of them
+                // gets the error.
                 Err(_) => is_complete = false,
             }
         }
         let absent = is_complete.then_some(Lookup::Absent);
-        Ok(calls.iter().map(|call| found.get(&call.key).or(absent.as_ref()).cloned()).collect())
+        Ok(calls.iter().map(|call| entries.get(&call.key).or(absent.as_ref()).cloned()).collect())
     }
 }
 
-/// Changes of one kind. The answer to a call is whether it changed its row.
+/// The kind of call that runs one of the statements that change a row. The reply says whether the call changed its row.
 pub(super) struct Changes<DB: Dialect> {
     pub client: Arc<Client<DB>>,
-    pub statement: fn(&Statements) -> &Grouped,
+    pub statement: fn(&Statements) -> &GroupableStatement,
 }
 
 impl<DB: Dialect> CallKind for Changes<DB> {
-    type Answer = bool;
+    type Reply = bool;
 
-    const MAY_REPEAT: bool = false;
+    const ALLOWS_SAME_KEY: bool = false;
 
     async fn run_alone(&self, call: &Call) -> Result<bool> {
         let statement = (self.statement)(&self.client.statements);
         Ok(self.client.write(&statement.alone, &call.values).await? == 1)
     }
 
-    /// The group waits for nobody who has locked one of the rows. A change that the group did not make is made alone.
+    /// The group does not wait for rows that another transaction has locked. Calls whose row did not change run again, alone.
     async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<bool>>> {
-        let (client, Grouped { alone, group, lock }) = (&self.client, (self.statement)(&self.client.statements));
+        let (client, GroupableStatement { alone, group, lock }) =
+            (&self.client, (self.statement)(&self.client.statements));
         if calls.iter().map(|call| call.weight()).sum::<usize>() > client.max_value_len {
             return Ok(Vec::new());
         }
@@ -74,14 +76,14 @@ impl<DB: Dialect> CallKind for Changes<DB> {
         let change = || async {
             let mut connection = client.writer.borrow().await?;
             let changed = DB::change_many(connection.get(), sql, lock, calls).await;
-            connection.ended(changed)
+            connection.record_result(changed)
         };
         match client.run(alone.verb, group_can_run_again::<DB>, change).await? {
             Ok(mut changed) => {
                 changed.sort_unstable();
                 Ok(calls.iter().map(|call| changed.binary_search(&call.key).is_ok().then_some(true)).collect())
             }
-            // The database did nothing. A server that is starting says so before it takes the statement.
+            // The database did not run the statement. A server that is starting refuses the connection with `Busy`.
             Err(error) if DB::is_refusal(&error) || DB::IS_SERVER && DB::fault(&error) == Fault::Busy => Ok(Vec::new()),
             Err(error) => Err(failed::<DB>(alone.verb, error)),
         }

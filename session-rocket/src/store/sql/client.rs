@@ -1,4 +1,4 @@
-//! Runs statements in a database: with retries, within the time limit, and in the file that was opened.
+//! Runs statements with retries and a time limit, and checks that a SQLite file was not replaced.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,19 +30,19 @@ pub(super) struct Client<DB: Dialect> {
 }
 
 impl<DB: Dialect> Client<DB> {
-    /// Creates the table or checks it, as `options.migrate` says. From then on, all calls fail as soon as the `path` of a
-    /// SQLite file no longer leads to the file that is open.
+    /// Creates, migrates or checks the table, depending on `options.migrate`. `path` is the path of a SQLite file. If another
+    /// file is at that path later, all calls fail.
     pub(super) async fn open(
         writer: Arc<Connections<DB>>,
         readers: Arc<Connections<DB>>,
         path: Option<PathBuf>,
         options: &Options,
     ) -> Result<Self> {
-        let table = Table::new(&options.table, DB::WORDS.quote, DB::WORDS.has_schemas)?;
+        let table = Table::new(&options.table, DB::SYNTAX.quote, DB::SYNTAX.has_schemas)?;
         let statements = Statements::new::<DB>(&table);
-        // Large, and used once.
+        // Boxed, because this future is large and runs once.
         let max_value_len = Box::pin(prepare(&writer, &table, &statements.probes, options)).await?;
-        // The launch has read the database, so its log exists.
+        // `prepare` has read the database, so the write-ahead log exists now.
         let file = path.map(DatabaseFile::new).transpose()?;
         let (clock, timeout) = (options.clock.clone(), options.timeout);
         Ok(Self { statements, clock, writer, readers, timeout, max_value_len, file })
@@ -50,7 +50,7 @@ impl<DB: Dialect> Client<DB> {
 
     /// Runs a statement that writes, and returns the number of changed rows.
     pub(super) async fn write(&self, statement: &Statement, values: &[Value]) -> Result<u64> {
-        if values.iter().any(|value| value.bytes().is_some_and(|bytes| bytes.len() > self.max_value_len)) {
+        if values.iter().any(|value| value.as_bytes().is_some_and(|bytes| bytes.len() > self.max_value_len)) {
             let context = format!(
                 "{} accepts no value of more than {} bytes: lower `max_size`, or raise the server's limit",
                 DB::NAME,
@@ -64,13 +64,14 @@ impl<DB: Dialect> Client<DB> {
                 Ok(bound) => DB::execute(connection.get(), bound).await,
                 Err(error) => Err(error),
             };
-            connection.ended(done)
+            connection.record_result(done)
         };
         match self.run(statement.verb, can_run_again::<DB>, execute).await? {
             Ok(done) => Ok(DB::rows_affected(&done)),
-            // An insert whose key exists. The other databases ignore such an insert, so there the error is another one.
+            // An insert failed because its key exists. With `has_returning`, the insert ignores an existing key, so a unique
+            // violation has another cause.
             Err(sqlx::Error::Database(error))
-                if statement.is_insert && !DB::WORDS.has_returning && error.is_unique_violation() =>
+                if statement.is_insert && !DB::SYNTAX.has_returning && error.is_unique_violation() =>
             {
                 Ok(0)
             }
@@ -92,20 +93,21 @@ impl<DB: Dialect> Client<DB> {
         rows.iter().map(|row| decode(row).map_err(malformed)).collect()
     }
 
-    /// Runs the statement that `bind` returns. Binds it last, because the wait for a connection can be long.
+    /// Runs the statement that `bind` returns. Calls `bind` after the wait for a connection, so that the bound time is current.
     pub(super) async fn fetch(&self, bind: impl FnOnce() -> sqlx::Result<Bound<DB>>) -> sqlx::Result<Vec<DB::Row>> {
         let mut connection = self.readers.borrow().await?;
         let rows = match bind() {
             Ok(bound) => DB::fetch(connection.get(), bound).await,
             Err(error) => Err(error),
         };
-        connection.ended(rows)
+        connection.record_result(rows)
     }
 
-    /// Runs a statement, and again as long as its error is retryable.
+    /// Runs a statement, and repeats it as long as its error is retryable.
     ///
     /// # Errors
-    /// When the time limit has passed, or the file was replaced. The inner error is the database's.
+    /// The outer error says that the time limit has passed or that the SQLite file was replaced. The inner error is the
+    /// database's.
     pub(super) async fn run<A, F>(
         &self,
         verb: &str,
@@ -118,7 +120,8 @@ impl<DB: Dialect> Client<DB> {
         self.check_file(verb)?;
         let done = retry(&*self.clock, self.timeout, is_retryable, statement);
         let done = tokio::time::timeout(self.timeout, done).await.map_err(|_| {
-            let context = format!("cannot {verb} a session in {}: it did not answer in time", DB::NAME);
+            let context =
+                format!("cannot {verb} a session in {}: the database did not reply within `timeout`", DB::NAME);
             Error::new(ErrorKind::Timeout, context)
         })?;
         self.check_file(verb)?;
@@ -130,13 +133,14 @@ impl<DB: Dialect> Client<DB> {
     }
 }
 
-/// Whether the statement of one call did nothing and may run again.
+/// Whether the statement of a single call had no effect and can run again.
 fn can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     matches!(DB::fault(error), Fault::Busy | Fault::Unreachable)
 }
 
-/// Whether to run the statement of a group again as a group. The statement did nothing, and each call alone would fail for the
-/// same reason: the server does not run, or another process has the lock of the whole database.
+/// Whether the statement of a group had no effect and can run again as a group.
+///
+/// This is so if each single call would fail too: the server does not run, or another process has locked the whole database.
 pub(super) fn group_can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     match DB::fault(error) {
         Fault::Busy => !DB::IS_SERVER,
@@ -144,7 +148,7 @@ pub(super) fn group_can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     }
 }
 
-/// The error of a statement whose error is `error`.
+/// Converts the database's error for a statement. `verb` says what the statement does.
 pub(super) fn failed<DB: Dialect>(verb: &str, error: sqlx::Error) -> Error {
     let (kind, advice) = match DB::fault(&error) {
         Fault::Busy | Fault::Late => (ErrorKind::Timeout, ""),

@@ -7,7 +7,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Connection, Database, SqlStr};
 
 use super::driver::{Bound, Driver};
-use super::table::{Step, Table};
+use super::table::{Migration, Table};
 use super::value::{Call, Value};
 use crate::base::id::Key;
 
@@ -16,32 +16,32 @@ pub(super) type ConnectOptions<DB> = <<DB as Database>::Connection as Connection
 
 /// A database in which sessions can be kept.
 pub trait Dialect: Driver {
-    /// Its words in statements.
-    const WORDS: Words = WORDS;
-    /// The migrations of its table.
-    const STEPS: &'static [Step];
+    /// Its SQL syntax.
+    const SYNTAX: Syntax = COMMON_SYNTAX;
+    /// The migrations of the session table, in order.
+    const MIGRATIONS: &'static [Migration];
     /// Whether the database is a server, in which a statement can continue after its caller has gone away.
     const IS_SERVER: bool;
 
-    /// Binds one more value.
+    /// Appends a value to the arguments.
     fn bind(arguments: &mut Self::Arguments, value: &Value) -> Result<(), BoxDynError>;
 
     /// The number of rows that a statement changed.
     fn rows_affected(result: &Self::QueryResult) -> u64;
 
-    /// The table `v` of as many rows as a group has calls. Its columns are `column1`, `column2` and so on, and hold the kinds
-    /// of values that `row` has.
-    fn table_of(row: &[Value], rows: usize) -> String;
+    /// SQL for a table `v` of parameters. It has one row for each call of a group, and the columns `column1`, `column2` and so
+    /// on. `row` is an example of a row, which shows the types of the columns.
+    fn values_table(row: &[Value], rows: usize) -> String;
 
-    /// Binds the values of rows, each of which has values of the same kinds.
+    /// Appends the values of all `rows` to the arguments. All rows have the same types.
     fn bind_rows(arguments: &mut Self::Arguments, rows: &[impl AsRef<[Value]>]) -> Result<(), BoxDynError> {
         rows.iter().flat_map(AsRef::as_ref).try_for_each(|value| Self::bind(arguments, value))
     }
 
-    /// The meaning of an error that the database reports.
+    /// Classifies an error that the database reports.
     fn database_fault(error: &sqlx::Error) -> Fault;
 
-    /// The meaning of an error.
+    /// Classifies an error.
     fn fault(error: &sqlx::Error) -> Fault {
         match error {
             sqlx::Error::PoolTimedOut => Fault::Late,
@@ -50,29 +50,30 @@ pub trait Dialect: Driver {
         }
     }
 
-    /// Whether the database itself, and not a program in between, reports that it did not run the statement.
+    /// Whether the database reports that it did not run the statement. An error of a proxy or pooler is not a refusal.
     fn is_refusal(error: &sqlx::Error) -> bool;
 
-    /// The address in connect options, for errors: without a user name or a password.
+    /// The address of the database, for error messages. Contains no user name and no password.
     fn address(connect: &ConnectOptions<Self>) -> String;
 
-    /// Sets up a new connection of the store's own, whose statements wait no longer than the given time for a lock.
+    /// Prepares a new connection of the store. Its statements wait for a lock for at most the given time.
     fn set_up(_: &mut Self::Connection, _: Duration) -> impl Future<Output = sqlx::Result<()>> + Send {
         async { Ok(()) }
     }
 
-    /// Creates the table or brings it up to date. Other launches that migrate at the same time wait for at most `limit`.
+    /// Runs missing migrations. If another launch is migrating the table, waits for it for at most `limit`.
     fn migrate(
         connection: &mut Self::Connection,
         table: &Table,
         limit: Duration,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Runs a statement for a group of calls, which changes all their rows or none, and returns the keys of the changed
-    /// rows. The statement skips rows that another transaction has locked, or fails.
+    /// Runs a statement that changes the rows of a group of calls, and returns the keys of the changed rows.
     ///
-    /// `lock` locks the rows that the statement is going to change and returns their keys. Only MySQL needs it, because
-    /// MySQL cannot return the keys of changed rows.
+    /// The changes are atomic. If another transaction has locked a row, the statement skips the row or fails.
+    ///
+    /// `lock` is a statement that locks the rows first and returns their keys. Only MySQL needs it, because MySQL cannot
+    /// return the keys of changed rows.
     fn change_many(
         connection: &mut Self::Connection,
         sql: &SqlStr,
@@ -91,7 +92,7 @@ pub trait Dialect: Driver {
         async { Ok(1 << 30) }
     }
 
-    /// A statement with the values of some rows, and more values behind them.
+    /// Binds the values of `rows`, followed by the values in `more`, to a statement.
     fn bound_rows(sql: &SqlStr, rows: &[impl AsRef<[Value]>], more: &[Value]) -> sqlx::Result<Bound<Self>> {
         let mut arguments = Self::Arguments::default();
         Self::bind_rows(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
@@ -100,32 +101,32 @@ pub trait Dialect: Driver {
     }
 }
 
-/// The words in which databases differ.
-pub struct Words {
+/// The SQL syntax of a database, as far as databases differ.
+pub struct Syntax {
     /// The quotes around a name.
     pub quote: char,
     /// Whether a table's name may have a schema before a dot.
     pub has_schemas: bool,
     /// Whether parameters are `$1`, `$2` and so on; otherwise, each is `?`.
     pub has_numbers: bool,
-    /// Whether an insert can ignore a key that exists, and a change can return the keys of the changed rows.
+    /// Whether an insert can ignore an existing key (`ON CONFLICT`), and a change can return keys (`RETURNING`).
     pub has_returning: bool,
     /// The type of integers, in a cast.
     pub integer: &'static str,
-    /// SQL for the first `?2` rows whose `sweep_at` is at most `?1`. `sweep` and `postpone` contain it as `{due}`.
+    /// Selects the first `?2` rows whose `sweep_at` is at most `?1`. `sweep` and `postpone` contain it as `{due}`.
     pub due: &'static str,
-    /// Removes the expired rows among those that are `{due}`.
+    /// Removes the expired rows of `{due}`.
     pub sweep: &'static str,
-    /// Postpones the renewed rows among those that are `{due}`.
+    /// Postpones the sweep of the rows of `{due}` that have been renewed.
     pub postpone: &'static str,
-    /// Loads the rows that are live and whose key is the key of a call.
+    /// Loads the live rows of the keys of a group.
     pub load_rows: &'static str,
-    /// SQL that changes the rows of a group. `{rows}` has one row of values for each call; its first column is the key.
+    /// Changes the rows of a group. `{rows}` has one row of values for each call; its first column is the key.
     pub change_rows: &'static str,
 }
 
-/// The words of SQLite, which PostgreSQL and MySQL share unless they say otherwise.
-pub(super) const WORDS: Words = Words {
+/// The syntax of SQLite. PostgreSQL and MySQL override some of it.
+pub(super) const COMMON_SYNTAX: Syntax = Syntax {
     quote: '"',
     has_schemas: false,
     has_numbers: false,
@@ -138,10 +139,10 @@ pub(super) const WORDS: Words = Words {
     change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when}{returning}",
 };
 
-/// The meaning of a database's error.
+/// The class of a database's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The statement did nothing, because another one was in its way or the server is starting. It may run again.
+    /// The statement had no effect, because another statement blocked it or the server is starting. It can run again.
     Busy,
     /// Nobody listens at the server's address, for instance because the server is being restarted.
     Unreachable,

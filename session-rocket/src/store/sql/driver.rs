@@ -14,7 +14,7 @@ pub(super) type Bound<DB> = (SqlStr, <DB as Database>::Arguments);
 
 /// A database whose statements take and return numbers, bytes and strings.
 ///
-/// One implementation has the bounds of all methods, so that no other code has to repeat them.
+/// The only implementation states the trait bounds of all methods, so that no other code has to repeat them.
 pub trait Driver: Database {
     /// Runs a statement.
     fn execute(connection: &mut Self::Connection, bound: Bound<Self>)
@@ -23,16 +23,16 @@ pub trait Driver: Database {
     /// Runs a statement and returns its rows.
     fn fetch(connection: &mut Self::Connection, bound: Bound<Self>) -> BoxFuture<'_, sqlx::Result<Vec<Self::Row>>>;
 
-    /// Runs SQL without parameters, which may be several statements, and returns the number of rows.
-    fn run(connection: &mut Self::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<usize>>;
+    /// Runs one or more statements without parameters, and returns the number of rows they return.
+    fn run_script(connection: &mut Self::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<usize>>;
 
     /// Reads the key in the first column of a row.
     fn key(row: &Self::Row) -> sqlx::Result<Key>;
 
-    /// Reads a row of all columns.
+    /// Reads a row of the statements that load or list entries.
     fn entry(row: &Self::Row) -> sqlx::Result<(Key, Lookup)>;
 
-    /// Reads the row of the statement that counts.
+    /// Reads the row of the statement that counts entries.
     fn stats(row: &Self::Row) -> sqlx::Result<Stats>;
 }
 
@@ -56,7 +56,7 @@ where
         connection.fetch_all(sqlx::query_with::<DB, _>(sql, values))
     }
 
-    fn run(connection: &mut DB::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<usize>> {
+    fn run_script(connection: &mut DB::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<usize>> {
         Box::pin(async { connection.fetch_all(AssertSqlSafe(sql)).await.map(|rows| rows.len()) })
     }
 
@@ -75,7 +75,7 @@ where
             return Ok((key, Lookup::Tombstone(Tombstone { fate, expires_at })));
         };
         let version = Version::from_bits(row.try_get::<i64, _>(4)?.cast_unsigned());
-        // Some databases keep these two as bytes.
+        // Unchecked, because some databases store scope and identity as bytes.
         let scope: String = row.try_get_unchecked(1)?;
         let mut record = Record::new(version, expires_at)
             .with_scope(scope)

@@ -1,7 +1,7 @@
-//! Whether a path still leads to the SQLite database that was opened.
+//! Detects that the file of an open SQLite database was moved, removed or replaced.
 //!
-//! SQLite continues to write to a file that was removed or replaced. Two calls of `stat` find out, at about a microsecond
-//! each.
+//! SQLite continues to write to the open file, which is then lost. The check costs two calls of `stat`, of about a
+//! microsecond each.
 
 use std::fs::Metadata;
 use std::io;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// The identity of a file, whatever its name.
+/// Identifies a file independently of its path: device and inode.
 type FileId = (u64, u64);
 
 /// The files of an open database.
@@ -20,31 +20,32 @@ pub(super) struct DatabaseFile {
     /// The write-ahead log. SQLite keeps it as long as a connection is open.
     log: PathBuf,
     log_id: Option<FileId>,
-    /// Set for good, because connections that were opened meanwhile may lead to another file.
+    /// Whether a check has failed. Never reset, because connections that were opened since may use another file.
     is_lost: AtomicBool,
 }
 
 impl DatabaseFile {
-    /// Remembers the files that exist now.
+    /// Records which files exist now.
     ///
     /// # Errors
-    /// When the file system does not tell which files exist.
+    /// Returns an error if the file system cannot be read.
     pub(super) fn new(path: PathBuf) -> Result<Self> {
         // SQLite follows links before it names the log.
         let mut log = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone()).into_os_string();
         log.push("-wal");
         let log = PathBuf::from(log);
-        let unknown = |e| Error::with_source(ErrorKind::Unavailable, "cannot check the SQLite file", e);
+        let unknown =
+            |e| Error::with_source(ErrorKind::Unavailable, "cannot check whether the SQLite file was replaced", e);
         let (id, log_id) = (id(&path).map_err(unknown)?, id(&log).map_err(unknown)?);
         Ok(Self { path, id, log, log_id, is_lost: AtomicBool::new(false) })
     }
 
-    /// Fails if the path leads to another file than the open one, now or at an earlier call. The first such call logs what
-    /// to do. Any other error of the file system fails this call only.
+    /// Checks that the path still leads to the open file. If the check fails once, it fails forever, and the first failure is
+    /// logged. An error of the file system fails only this call.
     pub(super) fn check(&self, verb: &str) -> Result<()> {
         if !self.is_lost.load(Ordering::SeqCst) {
             let unknown = |e| {
-                let context = format!("cannot {verb} a session: cannot check the SQLite file");
+                let context = format!("cannot {verb} a session: cannot check whether the SQLite file was replaced");
                 Error::with_source(ErrorKind::Unavailable, context, e)
             };
             if self.is_in_place().map_err(unknown)? {
@@ -53,14 +54,16 @@ impl DatabaseFile {
             if !self.is_lost.swap(true, Ordering::SeqCst) {
                 log::error!(
                     target: "session_rocket",
-                    "the SQLite file `{}` or its `-wal` was moved, removed or replaced while the site runs: stop the site, \
-                     put a database in place without the `-wal` and `-shm` of another one, and restart the site",
+                    "the SQLite file `{}` or its `-wal` file was moved, removed or replaced while the site was running: stop \
+                     the site, put the database back, remove `-wal` and `-shm` files that do not belong to it, and \
+                     restart the site",
                     self.path.display(),
                 );
             }
         }
-        let context =
-            format!("cannot {verb} a session: the SQLite file was moved, removed or replaced: restart the site");
+        let context = format!(
+            "cannot {verb} a session: restart the site, because its SQLite file was moved, removed or replaced"
+        );
         Err(Error::new(ErrorKind::Unavailable, context))
     }
 
@@ -69,7 +72,7 @@ impl DatabaseFile {
     }
 }
 
-/// The identity of the file at a path. `None` if the file or a directory of the path does not exist.
+/// Identifies the file at a path. Returns `None` if the file or a directory of the path does not exist.
 fn id(path: &Path) -> io::Result<Option<FileId>> {
     match std::fs::metadata(path) {
         Ok(file) => Ok(Some(file_id(&file))),
@@ -84,7 +87,7 @@ fn file_id(file: &Metadata) -> FileId {
     (file.dev(), file.ino())
 }
 
-/// Elsewhere, an open file cannot be replaced, and files have no inode: only whether the file exists is known.
+/// On other systems, an open file cannot be replaced, and files have no inode. So this shows only that the file exists.
 #[cfg(not(unix))]
 fn file_id(_: &Metadata) -> FileId {
     (0, 0)

@@ -1,4 +1,4 @@
-//! The checks of a launch: whether the database can be reached, and the table be used.
+//! Checks at launch that the database can be reached and the table can be used.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::table::Table;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::{Migrate, Options};
 
-/// Creates the table or checks it, as `options.migrate` says, and returns the length of the longest value that the
+/// Creates, migrates or checks the table, depending on `options.migrate`. Returns the length of the longest value that the
 /// database accepts.
 pub(super) async fn prepare<DB: Dialect>(
     connections: &Arc<Connections<DB>>,
@@ -18,9 +18,9 @@ pub(super) async fn prepare<DB: Dialect>(
     probes: &[Statement],
     options: &Options,
 ) -> Result<usize> {
-    // Several processes may start at once, and one of them has the lock of a SQLite database.
-    let is_late = |error: &Error| error.kind() == ErrorKind::Timeout;
-    retry(&*options.clock, options.timeout, is_late, || prepare_once(connections, table, probes, options)).await
+    // If several processes start at the same time, only one can lock a SQLite database.
+    let is_retryable = |error: &Error| error.kind() == ErrorKind::Timeout;
+    retry(&*options.clock, options.timeout, is_retryable, || prepare_once(connections, table, probes, options)).await
 }
 
 async fn prepare_once<DB: Dialect>(
@@ -29,7 +29,7 @@ async fn prepare_once<DB: Dialect>(
     probes: &[Statement],
     options: &Options,
 ) -> Result<usize> {
-    // Large, and used once.
+    // Boxed, because this future is large and runs once.
     let borrowed = Box::pin(in_time(options, connections.borrow())).await;
     let mut connection = borrowed.map_err(|e| {
         explained::<DB>(&format!("cannot connect to {} at {}", DB::NAME, connections.address()), table, e)
@@ -44,18 +44,19 @@ async fn prepare_once<DB: Dialect>(
         DB::max_value_len(connection.get()).await
     };
     let probed = Box::pin(in_time(options, probe)).await;
-    connection.ended(probed).map_err(|e| cannot::<DB>("use", table, e))
+    connection.record_result(probed).map_err(|e| cannot::<DB>("use", table, e))
 }
 
 /// Runs the migrations, or checks that they have run.
 async fn migrate<DB: Dialect>(connection: &mut DB::Connection, table: &Table, options: &Options) -> Result<()> {
-    match (options.migrate, in_time(options, table.missing::<DB>(DB::STEPS, connection)).await) {
+    match (options.migrate, in_time(options, table.first_missing::<DB>(DB::MIGRATIONS, connection)).await) {
         (_, Ok(None)) => Ok(()),
         (Migrate::Check, Ok(Some((version, name, _)))) => Err(not_migrated(*version, name)),
         (migrate, Err(error)) if migrate == Migrate::Check || DB::fault(&error) == Fault::Late => {
             Err(cannot::<DB>("read the migrations of", table, error))
         }
-        // A user who may not read the record may have a table that works: the probes tell.
+        // The user may not read the table of migrations, but may have all rights on the session table. The probes check
+        // those rights.
         (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => Ok(()),
         (_, Ok(Some(_)) | Err(_)) => {
             let migrated = DB::migrate(connection, table, options.timeout).await;
@@ -71,8 +72,8 @@ async fn in_time<A>(options: &Options, step: impl Future<Output = sqlx::Result<A
 
 fn not_migrated(version: i64, name: &str) -> Error {
     let context = format!(
-        "migration {version} (`{name}`) of the session table has not run: run it with `session-rocket migrate`, or by a \
-         launch with `migrate = \"auto\"`"
+        "migration {version} (`{name}`) of the session table has not run: run `session-rocket migrate`, or launch the site \
+         with `migrate = \"auto\"`"
     );
     Error::new(ErrorKind::Config, context)
 }
@@ -81,15 +82,15 @@ fn cannot<DB: Dialect>(verb: &str, table: &Table, error: sqlx::Error) -> Error {
     explained::<DB>(&format!("cannot {verb} the table `{}` in {}", table.name(), DB::NAME), table, error)
 }
 
-/// Tells an administrator whether to wait or to change the configuration, and what to do.
+/// Adds what to do to an error of a launch. The kind says whether waiting or a changed configuration may help.
 fn explained<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> Error {
     let rights = format!(
-        "grant its user SELECT, INSERT, UPDATE and DELETE on the table, and SELECT on `{}_migrations`; to create or change \
-         them, run `session-rocket migrate` as a user with these rights",
+        "grant the user of the URL SELECT, INSERT, UPDATE and DELETE on the table, and SELECT on `{}_migrations`; if the \
+         table is missing or out of date, run `session-rocket migrate` as a user who may create and change tables",
         table.name()
     );
     let (kind, advice) = match DB::fault(&error) {
-        Fault::Login => (ErrorKind::Config, "the user name or the password is wrong"),
+        Fault::Login => (ErrorKind::Config, "correct the user name and password in the URL"),
         Fault::NoDatabase => (ErrorKind::Config, "create the database, or connect to another one"),
         Fault::NoTable => (
             ErrorKind::Config,
@@ -99,14 +100,16 @@ fn explained<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> E
         Fault::NoSchema => (ErrorKind::Config, "create the schema, or set another `table`"),
         Fault::Forbidden if DB::IS_SERVER => (ErrorKind::Config, rights.as_str()),
         Fault::Forbidden => {
-            (ErrorKind::Config, "the database is read-only: let this user write to the file and to its directory")
+            (ErrorKind::Config, "the database is read-only: allow this user to write to the file and its directory")
         }
         Fault::Busy | Fault::Late if DB::IS_SERVER => {
-            (ErrorKind::Timeout, "it did not answer in time: is it overloaded, or behind a firewall?")
+            (ErrorKind::Timeout, "it did not reply in time: check that it is not overloaded or behind a firewall")
         }
-        Fault::Busy | Fault::Late => (ErrorKind::Timeout, "another process holds the lock of the database"),
-        _ if DB::IS_SERVER => (ErrorKind::Unavailable, "is the server running, and is its address right?"),
-        _ => (ErrorKind::Unavailable, "may this user read the file, and is it a SQLite database?"),
+        Fault::Busy | Fault::Late => {
+            (ErrorKind::Timeout, "another process has locked the database: end that process, or launch later")
+        }
+        _ if DB::IS_SERVER => (ErrorKind::Unavailable, "check that the server is running, and check its address"),
+        _ => (ErrorKind::Unavailable, "check that this user may read the file, and that it is a SQLite database"),
     };
     Error::with_source(kind, format!("{problem}: {advice}"), error)
 }

@@ -1,6 +1,5 @@
 //! Sessions in a SQL database: one store for all databases, and the differences between them.
 
-mod batch;
 mod calls;
 mod client;
 mod connections;
@@ -14,6 +13,7 @@ pub mod mysql;
 mod pool;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod queue;
 mod retry;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod server;

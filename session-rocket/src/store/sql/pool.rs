@@ -6,7 +6,7 @@ use super::store::SqlStore;
 use crate::base::error::Result;
 use crate::store::{Options, Store};
 
-/// A pool of an application, of any database that this build knows.
+/// An application's pool of connections to any database that this build supports.
 #[non_exhaustive]
 #[derive(Debug, Clone)]
 pub enum Pool {
@@ -24,11 +24,11 @@ pub enum Pool {
 impl Pool {
     /// Opens a store in the pool's database, on connections of the store's own.
     ///
-    /// The connections use the pool's connect options. `options.url` is not used. An in-memory SQLite database is shared
-    /// as [`share`](Self::share) does, because only the pool's own connections reach its data.
+    /// The connections use the pool's connect options. `options.url` is not used. For an in-memory SQLite database, this is
+    /// the same as [`share`](Self::share), because only the pool's connections can access its data.
     ///
     /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
+    /// Returns an error if the database cannot be reached, migrated or written to, or if the table's name is invalid.
     pub async fn open(self, options: &Options) -> Result<Arc<dyn Store>> {
         Ok(match self {
             #[cfg(feature = "sqlite")]
@@ -42,11 +42,11 @@ impl Pool {
 
     /// Opens a store that borrows the pool's connections.
     ///
-    /// `options.url` and `options.max_connections` are not used. A task that holds a connection of the pool while it calls
-    /// the store can wait for itself; see [`SessionFairing::shared_pool`](crate::SessionFairing::shared_pool).
+    /// `options.url` and `options.max_connections` are not used. A task that calls the store while it holds a connection of
+    /// the pool can deadlock; see [`SessionFairing::shared_pool`](crate::SessionFairing::shared_pool).
     ///
     /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
+    /// Returns an error if the database cannot be reached, migrated or written to, or if the table's name is invalid.
     pub async fn share(self, options: &Options) -> Result<Arc<dyn Store>> {
         Ok(match self {
             #[cfg(feature = "sqlite")]

@@ -7,17 +7,17 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult};
 use sqlx::{Arguments, Connection, Executor, Postgres};
 
-use super::dialect::{Dialect, Fault, WORDS, Words};
+use super::dialect::{COMMON_SYNTAX, Dialect, Fault, Syntax};
 use super::server::{Server, parse};
 use super::store::SqlStore;
-use super::table::{Step, Table};
+use super::table::{Migration, Table};
 use super::value::Value;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::Options;
 
-const UNCACHED: &str = "the URL says `statement-cache-capacity=0`, with which each call leaves a prepared statement in \
-                        the server: remove it, and let a pooler in between pool by session, or keep track of prepared \
-                        statements (PgBouncer from 1.21 on, with `max_prepared_statements`)";
+const NO_STATEMENT_CACHE: &str = "with `statement-cache-capacity=0` in the URL, each call leaves a prepared statement in the \
+                                  server: remove the parameter; if you use a pooler, let it pool by session, or use \
+                                  PgBouncer 1.21 or later with `max_prepared_statements`";
 
 /// A store in a PostgreSQL database.
 pub type PostgresStore = SqlStore<Postgres>;
@@ -25,47 +25,49 @@ pub type PostgresStore = SqlStore<Postgres>;
 impl PostgresStore {
     /// Opens the database that `options.url` names: `postgres://user:password@host:port/database?sslmode=verify-full`.
     ///
-    /// The server gives up a statement after `options.timeout`, unless the URL's `options` say otherwise.
+    /// The server cancels a statement after `options.timeout`, unless the URL's `options` set another `statement_timeout`.
     ///
     /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the URL or the table's name is invalid. Each attempt
-    /// to connect, and each check of the table, is given up after `options.timeout`; a migration may take longer.
-    /// [`ErrorKind::Config`] for `statement-cache-capacity=0`, with which sqlx leaves a prepared statement in the server
+    /// Returns an error if the database cannot be reached, migrated or written to, or if the URL or the table's name is
+    /// invalid. Each attempt to connect and each check of the table ends after `options.timeout`; a migration may take longer.
+    /// The URL must not contain `statement-cache-capacity=0`, because sqlx then leaves a prepared statement in the server
     /// for each call.
     pub async fn open(options: &Options) -> Result<Self> {
         if options.url.split(['?', '&']).any(|pair| pair == "statement-cache-capacity=0") {
-            return Err(Error::new(ErrorKind::Config, UNCACHED));
+            return Err(Error::new(ErrorKind::Config, NO_STATEMENT_CACHE));
         }
         let connect = parse::<Postgres>(&options.url)?;
-        Self::own(move || connect.clone(), options).await
+        Self::on_own_connections(move || connect.clone(), options).await
     }
 }
 
 impl Dialect for Postgres {
-    const WORDS: Words = Words {
+    const SYNTAX: Syntax = Syntax {
         has_schemas: true,
         has_numbers: true,
-        // An array is computed once; a set might be computed again and again.
+        // PostgreSQL computes an array once. It may compute a subquery of `IN` many times.
         due: "key = ANY (ARRAY \
               (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED))",
-        // One search of the index for each key, even if the planner would rather read the whole table.
-        load_rows: "SELECT found.* FROM (SELECT DISTINCT unnest($1)) AS wanted (place) CROSS JOIN LATERAL \
-                    (SELECT {columns}, moved_to FROM {table} WHERE key = place AND expires_at > $2 OFFSET 0) AS found",
-        // Rows that another statement has locked are skipped, because they would keep the whole group waiting.
+        // `LATERAL` and `OFFSET 0` force one index search for each key. Otherwise the planner may read the whole table.
+        load_rows: "SELECT live.* FROM (SELECT DISTINCT unnest($1)) AS wanted (wanted_key) CROSS JOIN LATERAL \
+                    (SELECT {columns}, moved_to FROM {table} WHERE key = wanted_key AND expires_at > $2 OFFSET 0) AS live",
+        // Skips rows that another statement has locked, because the whole group would wait for them.
         change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} AND ctid = ANY (ARRAY \
-                      (SELECT place FROM unnest($1) AS wanted (wish) CROSS JOIN LATERAL \
-                      (SELECT ctid AS place FROM {table} WHERE key = wish FOR UPDATE SKIP LOCKED) AS free)){returning}",
-        ..WORDS
+                      (SELECT row_id FROM unnest($1) AS wanted (wanted_key) CROSS JOIN LATERAL \
+                      (SELECT ctid AS row_id FROM {table} WHERE key = wanted_key FOR UPDATE SKIP LOCKED) AS unlocked)\
+                      ){returning}",
+        ..COMMON_SYNTAX
     };
-    const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/postgres/0001_create.sql"))];
+    const MIGRATIONS: &'static [Migration] =
+        &[(1, "create", include_str!("../../../migrations/postgres/0001_create.sql"))];
     const IS_SERVER: bool = true;
 
     fn bind(arguments: &mut PgArguments, value: &Value) -> Result<(), BoxDynError> {
         match value {
-            Value::Int(_) | Value::Now(_) => arguments.add(value.int()),
+            Value::Int(_) | Value::Now(_) => arguments.add(value.as_int()),
             Value::Scope(scope) => arguments.add(scope.as_str()),
-            // An identity as bytes, because PostgreSQL's strings cannot contain a NUL.
-            Value::Key(_) | Value::Payload(_) | Value::Identity(_) => arguments.add(value.bytes()),
+            // An identity is bound as bytes, because PostgreSQL's strings cannot contain a NUL.
+            Value::Key(_) | Value::Payload(_) | Value::Identity(_) => arguments.add(value.as_bytes()),
         }
     }
 
@@ -73,7 +75,7 @@ impl Dialect for Postgres {
         result.rows_affected()
     }
 
-    fn table_of(row: &[Value], _: usize) -> String {
+    fn values_table(row: &[Value], _: usize) -> String {
         let columns = |prefix| (1..=row.len()).map(|column| format!("{prefix}{column}")).collect::<Vec<_>>().join(", ");
         format!("unnest({}) AS v ({})", columns("$"), columns("column"))
     }
@@ -84,9 +86,9 @@ impl Dialect for Postgres {
         for (column, kind) in first.as_ref().iter().enumerate() {
             let values = rows.iter().map(|row| &row.as_ref()[column]);
             match kind {
-                Value::Int(_) | Value::Now(_) => arguments.add(values.map(Value::int).collect::<Vec<_>>())?,
+                Value::Int(_) | Value::Now(_) => arguments.add(values.map(Value::as_int).collect::<Vec<_>>())?,
                 Value::Scope(_) => arguments.add(values.map(scope).collect::<Vec<_>>())?,
-                _ => arguments.add(values.map(Value::bytes).collect::<Vec<_>>())?,
+                _ => arguments.add(values.map(Value::as_bytes).collect::<Vec<_>>())?,
             }
         }
         Ok(())
@@ -95,9 +97,9 @@ impl Dialect for Postgres {
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
     fn database_fault(error: &sqlx::Error) -> Fault {
         match code(error).as_deref() {
-            // A serialization failure, a deadlock, no connection left, or the server starts or stops.
+            // A serialization failure, a deadlock, no free connection, or the server starts or stops.
             Some("40001" | "40P01" | "53300" | "57P03") => Fault::Busy,
-            // The statement was cancelled, or a lock was not free in time.
+            // The statement was cancelled, or the wait for a lock timed out.
             Some("57014" | "55P03") => Fault::Late,
             Some("28P01" | "28000") => Fault::Login,
             Some("3D000") => Fault::NoDatabase,
@@ -110,8 +112,8 @@ impl Dialect for Postgres {
     }
 
     fn is_refusal(error: &sqlx::Error) -> bool {
-        // With these classes, a pooler reports that it lost the server, and a server that it stops. Either may have
-        // committed.
+        // With these classes, a pooler reports that it lost the server, or a server reports that it stops. The statement may
+        // have been committed.
         code(error).is_some_and(|code| !["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)))
     }
 
@@ -124,26 +126,36 @@ impl Dialect for Postgres {
 
     async fn migrate(connection: &mut PgConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
         let mut transaction = connection.begin().await?;
-        // Every setting is for this transaction alone, because behind a pooler, the next one belongs to another client.
-        // Changing a large table takes longer than saving a session.
+        // Settings apply only to this transaction, because a pooler may give the connection to another client after it.
+        // A migration of a large table may take longer than the time limit of a call.
         transaction.execute("SET LOCAL statement_timeout = 0").await?;
         let limit = limit.as_millis().to_string();
         sqlx::query("SELECT set_config('lock_timeout', $1, true)").bind(limit).execute(&mut *transaction).await?;
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended('session-rocket ' || $1, 0))";
         sqlx::query(lock).bind(table.name()).execute(&mut *transaction).await?;
-        table.migrate::<Self>(Self::STEPS, &mut transaction).await?;
+        table.migrate::<Self>(Self::MIGRATIONS, &mut transaction).await?;
         transaction.commit().await
     }
 }
 
 impl Server for Postgres {
-    const FORM: &'static str = "postgres://user:password@host:port/database";
-    const PARAMETERS: &'static str =
-        "sslrootcert, ssl-root-cert, host, hostaddr, port, dbname, user, password, application_name, options";
+    const URL_EXAMPLE: &'static str = "postgres://user:password@host:port/database";
+    const PARAMETERS: &'static [&'static str] = &[
+        "sslrootcert",
+        "ssl-root-cert",
+        "host",
+        "hostaddr",
+        "port",
+        "dbname",
+        "user",
+        "password",
+        "application_name",
+        "options",
+    ];
 
     fn with_limit(connect: PgConnectOptions, limit: Duration) -> PgConnectOptions {
         match connect.get_options() {
-            Some(given) if given.contains("statement_timeout") => connect,
+            Some(options) if options.contains("statement_timeout") => connect,
             _ => connect.options([("statement_timeout", limit.as_millis().to_string())]),
         }
     }

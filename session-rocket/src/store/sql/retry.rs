@@ -1,12 +1,12 @@
-//! Retries of calls that another call was in the way of.
+//! Retries of calls that another call blocked.
 
 use std::time::{Duration, Instant};
 
 use crate::base::clock::Clock;
 use crate::base::id::random_bytes;
 
-/// Repeats `call` until its error is not retryable, or `limit` has passed. A call that is dropped between two attempts
-/// leaves no statement behind that is still to run.
+/// Repeats `call` until it succeeds, its error is not retryable, or `limit` has passed. If the returned future is dropped
+/// during a pause, no statement runs later.
 pub(super) async fn retry<A, E, F>(
     clock: &dyn Clock,
     limit: Duration,
@@ -20,7 +20,7 @@ where
     loop {
         match call().await {
             Err(error) if is_retryable(&error) && started.elapsed() < limit => {
-                // A fixed pause is less fair, and does no harm if the system has no randomness.
+                // If the system returns no random byte, a fixed pause is sufficient.
                 let [random] = random_bytes::<1>().unwrap_or([128]);
                 clock.sleep(Duration::from_micros(u64::from(random) * 40)).await;
             }

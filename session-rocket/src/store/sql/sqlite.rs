@@ -15,7 +15,7 @@ use self::url::Url;
 use super::connections::Connections;
 use super::dialect::{Dialect, Fault};
 use super::store::SqlStore;
-use super::table::{Step, Table};
+use super::table::{Migration, Table};
 use super::value::Value;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::{Migrate, Options};
@@ -23,12 +23,12 @@ use crate::store::{Migrate, Options};
 /// The default number of connections that read.
 const READERS: u32 = 4;
 
-/// How long SQLite itself waits for a lock. Short, because a statement that waits in SQLite continues after its caller has
-/// given up; the store retries instead.
+/// The time for which SQLite itself waits for a lock. It is short, because a statement that waits inside SQLite continues
+/// after its caller has gone away. The store retries instead.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The absolute path of the database's file; empty for a database in memory.
-const MAIN_FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+/// Selects the absolute path of the database's file, which is empty for a database in memory.
+const SELECT_FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'main'";
 
 /// A store in a SQLite database.
 ///
@@ -43,27 +43,28 @@ impl SqliteStore {
     /// Opens the database that `options.url` names. With [`Migrate::Auto`], a missing file is created.
     ///
     /// # Errors
-    /// When the database cannot be opened or migrated, or the URL or the table's name is invalid.
+    /// Returns an error if the database cannot be opened or migrated, or if the URL or the table's name is invalid.
     pub async fn open(options: &Options) -> Result<Self> {
         let url = Url::parse(&options.url)?;
-        let connect = SqliteConnectOptions::from_str(&url.rest)
+        let connect = SqliteConnectOptions::from_str(&url.for_sqlx)
             .map_err(|e| Error::with_source(ErrorKind::Config, "invalid SQLite URL", e))?;
         if url.is_in_memory {
-            let connection = own(connect, 1, options);
-            return Self::on(connection.clone(), connection, None, options).await;
+            let connection = own_connections(connect, 1, options);
+            return Self::on_connections(connection.clone(), connection, None, options).await;
         }
-        // SQLite does not follow an application that changes its directory, so the path has to be absolute.
+        // Connections that are opened later would resolve a relative path in another directory if the application changed
+        // its working directory.
         let path = std::path::absolute(connect.get_filename()).map_err(|e| {
-            Error::with_source(ErrorKind::Config, "the URL names no file: write `sqlite://sessions.db`", e)
+            Error::with_source(ErrorKind::Config, "the URL contains no file name: write `sqlite://sessions.db`", e)
         })?;
         let mut connect = connect.filename(&path).journal_mode(SqliteJournalMode::Wal).synchronous(url.synchronous);
-        // Without a migration, an empty file would be of no use and hide a wrong path.
-        let creates = options.migrate == Migrate::Auto && options.creates;
-        if !creates || !url.has_mode {
-            connect = connect.create_if_missing(creates);
+        // Without a migration, a new file would have no table. A missing file probably means that the path is wrong.
+        let create_if_missing = options.migrate == Migrate::Auto && options.create_if_missing;
+        if !create_if_missing || !url.has_mode {
+            connect = connect.create_if_missing(create_if_missing);
         }
-        check_path(&path, creates)?;
-        // With a VFS of its own, the path may be no path of the system.
+        check_path(&path, create_if_missing)?;
+        // With another VFS, the path may not be a path in the file system.
         Self::in_file(connect, (!url.has_vfs).then_some(path), options).await
     }
 
@@ -74,7 +75,7 @@ impl SqliteStore {
     /// [`from_shared_pool`](Self::from_shared_pool) does, because the data belongs to the pool's connections.
     ///
     /// # Errors
-    /// When the database cannot be opened or migrated, or the table's name is invalid.
+    /// Returns an error if the database cannot be opened or migrated, or if the table's name is invalid.
     pub async fn from_pool(pool: SqlitePool, options: &Options) -> Result<Self> {
         match file_of(&pool, options.timeout).await? {
             Some(file) => {
@@ -86,28 +87,27 @@ impl SqliteStore {
         }
     }
 
-    /// Opens a store in a file, which is watched if its `path` is known.
+    /// Opens a store in a file. If `path` is known, every call checks that the file was not replaced.
     async fn in_file(connect: SqliteConnectOptions, path: Option<PathBuf>, options: &Options) -> Result<Self> {
         let readers = connect.clone().create_if_missing(false).pragma("query_only", "on");
-        let readers = own(readers, options.max_connections.unwrap_or(READERS), options);
-        Self::on(own(connect, 1, options), readers, path, options).await
+        let readers = own_connections(readers, options.max_connections.unwrap_or(READERS), options);
+        Self::on_connections(own_connections(connect, 1, options), readers, path, options).await
     }
 }
 
-fn own(connect: SqliteConnectOptions, size: u32, options: &Options) -> Arc<Connections<Sqlite>> {
+fn own_connections(connect: SqliteConnectOptions, size: u32, options: &Options) -> Arc<Connections<Sqlite>> {
     let connect = connect.busy_timeout(BUSY_TIMEOUT.min(options.timeout));
     Connections::own(move || connect.clone(), size, options.timeout)
 }
 
-/// Fails for a missing file or directory before SQLite does, whose error does not name the path.
-fn check_path(path: &Path, creates: bool) -> Result<()> {
+/// Fails for a missing file or directory, because SQLite's own error does not contain the path.
+fn check_path(path: &Path, create_if_missing: bool) -> Result<()> {
     let context = match path.parent() {
         Some(directory) if !directory.is_dir() => {
             format!("the directory `{}` of the SQLite file is missing: create the directory", directory.display())
         }
-        _ if !creates && !path.exists() => format!(
-            "the SQLite file `{}` is missing: create it with `session-rocket migrate`, or by a launch with `migrate = \
-             \"auto\"`",
+        _ if !create_if_missing && !path.exists() => format!(
+            "the SQLite file `{}` is missing: run `session-rocket migrate`, or launch the site with `migrate = \"auto\"`",
             path.display()
         ),
         _ => return Ok(()),
@@ -115,29 +115,33 @@ fn check_path(path: &Path, creates: bool) -> Result<()> {
     Err(Error::new(ErrorKind::Unavailable, context))
 }
 
-/// The file of an application's pool. `None` if only the pool's own connections reach its data: a database in memory, or in
-/// a temporary file.
+/// Returns the file of an application's pool. Returns `None` for a database in memory or in a temporary file, whose data only
+/// the pool's own connections can access.
 ///
 /// # Errors
-/// When the pool has no connection within `limit`, or its database cannot be opened.
+/// Returns an error if the pool has no free connection within `limit`, or if its database cannot be opened.
 async fn file_of(pool: &SqlitePool, limit: Duration) -> Result<Option<PathBuf>> {
-    let context = "the application's pool does not reach its SQLite database";
-    let asked = sqlx::query_scalar::<_, Option<String>>(MAIN_FILE).fetch_one(pool);
-    let file = match tokio::time::timeout(limit, asked).await {
+    let context = "the application's pool cannot open its SQLite database";
+    let query = sqlx::query_scalar::<_, Option<String>>(SELECT_FILE).fetch_one(pool);
+    let file = match tokio::time::timeout(limit, query).await {
         Ok(file) => file.map_err(|e| Error::with_source(ErrorKind::Unavailable, context, e))?,
-        Err(_) => return Err(Error::new(ErrorKind::Timeout, format!("{context}: all its connections are in use"))),
+        Err(_) => {
+            let context = "all connections of the application's pool are in use: raise the pool's `max_connections`";
+            return Err(Error::new(ErrorKind::Timeout, context));
+        }
     };
     Ok(file.map(PathBuf::from).filter(|path| path.is_file()))
 }
 
 impl Dialect for Sqlite {
-    const STEPS: &'static [Step] = &[(1, "create", include_str!("../../../migrations/sqlite/0001_create.sql"))];
+    const MIGRATIONS: &'static [Migration] =
+        &[(1, "create", include_str!("../../../migrations/sqlite/0001_create.sql"))];
     const IS_SERVER: bool = false;
 
     fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxDynError> {
         match value {
-            Value::Int(_) | Value::Now(_) => arguments.add(value.int()),
-            Value::Key(_) | Value::Payload(_) => arguments.add(value.bytes()),
+            Value::Int(_) | Value::Now(_) => arguments.add(value.as_int()),
+            Value::Key(_) | Value::Payload(_) => arguments.add(value.as_bytes()),
             Value::Scope(scope) => arguments.add(scope.as_str()),
             Value::Identity(identity) => arguments.add(identity.as_deref()),
         }
@@ -147,7 +151,7 @@ impl Dialect for Sqlite {
         result.rows_affected()
     }
 
-    fn table_of(row: &[Value], rows: usize) -> String {
+    fn values_table(row: &[Value], rows: usize) -> String {
         let row = format!("({})", vec!["?"; row.len()].join(", "));
         format!("(VALUES {}) AS v", vec![row; rows].join(", "))
     }
@@ -157,12 +161,12 @@ impl Dialect for Sqlite {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         // The low byte is the code, and the other bytes are details.
         match code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff) {
-            // SQL that does not fit the tables.
+            // The SQL names a table or column that does not exist.
             Some(1) => Fault::NoTable,
             // Another connection has the lock.
             Some(5 | 6) => Fault::Busy,
             Some(8) => Fault::Forbidden,
-            // The file is malformed, or no database.
+            // The file is malformed, or is not a database.
             Some(11 | 26) => Fault::Damaged,
             _ => Fault::Other,
         }
@@ -179,7 +183,7 @@ impl Dialect for Sqlite {
     /// Fails with [`Fault::Busy`] while another process migrates; the launch retries.
     async fn migrate(connection: &mut SqliteConnection, table: &Table, _: Duration) -> sqlx::Result<()> {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        table.migrate::<Self>(Self::STEPS, &mut transaction).await?;
+        table.migrate::<Self>(Self::MIGRATIONS, &mut transaction).await?;
         transaction.commit().await
     }
 }

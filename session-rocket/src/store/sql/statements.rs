@@ -4,22 +4,22 @@ use std::sync::{Arc, OnceLock};
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use super::batch::SIZES;
 use super::dialect::Dialect;
 use super::driver::Bound;
+use super::queue::SIZES;
 use super::table::Table;
 use super::value::{Call, Value};
 
 /// All statements for one session table.
 pub(super) struct Statements {
-    pub load: Grouped,
-    pub insert: Grouped,
-    /// Saves a record. Matches no row if an indexed column would change; then `overwrite` is used.
-    pub update: Grouped,
-    /// Changes indexed columns as well.
+    pub load: GroupableStatement,
+    pub insert: GroupableStatement,
+    /// Saves a record. Changes no row if an indexed column would change. `overwrite` changes such rows.
+    pub update: GroupableStatement,
+    /// Saves a record, including its indexed columns.
     pub overwrite: Statement,
-    pub touch: Grouped,
-    pub retire: Grouped,
+    pub touch: GroupableStatement,
+    pub retire: GroupableStatement,
     pub delete: Statement,
     pub delete_expired: Statement,
     pub sweep: Statement,
@@ -28,58 +28,57 @@ pub(super) struct Statements {
     pub retire_all: Statement,
     /// Counts live sessions, tombstones, expired rows and the bytes of payloads, and finds the oldest live session.
     pub stats: Statement,
-    /// Each needs a right on the table and changes nothing.
+    /// Each statement needs a right on the table and changes nothing.
     pub probes: [Statement; 4],
 }
 
 /// A statement for one call.
 pub(super) struct Statement {
-    /// The verb for errors.
+    /// The verb for error messages, as in "cannot load a session".
     pub verb: &'static str,
     sql: SqlStr,
-    /// The index of each parameter's value.
+    /// For each parameter in order, the index of its value.
     order: Vec<usize>,
-    /// Whether the statement inserts a row, whose key may exist.
+    /// Whether the statement inserts a row. The key may already exist.
     pub is_insert: bool,
 }
 
-/// A statement for one call, and for groups of calls.
-pub(super) struct Grouped {
+/// A statement in two forms: for one call, and for a group of calls.
+pub(super) struct GroupableStatement {
     pub alone: Statement,
-    pub group: BySize,
-    /// Locks the rows that the statement is going to change, unless another transaction has locked one, and returns their
-    /// keys.
-    pub lock: Option<BySize>,
+    pub group: GroupStatement,
+    /// Locks the rows that `group` changes, and returns their keys. Fails if another transaction has locked one of them.
+    pub lock: Option<GroupStatement>,
 }
 
-/// A statement for groups of calls, for each size of a group.
-pub(super) struct BySize {
+/// A statement for groups of calls. Its SQL depends on the size of the group.
+pub(super) struct GroupStatement {
     table: Table,
-    /// The SQL, in which `{rows}` is the table of the calls' values, and `{listed}` the condition that a row is live and has
-    /// the key of a call.
-    text: String,
+    /// The SQL before the size is known. `{rows}` stands for the table of the calls' values, and `{listed}` for the condition
+    /// that a row is live and has the key of a call.
+    template: String,
     sizes: [OnceLock<SqlStr>; SIZES.len()],
 }
 
 impl Statement {
-    /// Parses SQL whose parameters are `?1`, `?2` and so on.
-    fn new<DB: Dialect>(verb: &'static str, table: &Table, text: &str) -> Self {
-        let text = in_words::<DB>(text);
+    /// Converts a template whose parameters are `?1`, `?2` and so on.
+    fn new<DB: Dialect>(verb: &'static str, table: &Table, template: &str) -> Self {
+        let template = expand_placeholders::<DB>(template);
         let mut order = Vec::new();
-        let mut parts = text.split('?');
+        let mut parts = template.split('?');
         let mut sql = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let digits = part.bytes().take_while(u8::is_ascii_digit).count();
             let (number, rest) = part.split_at(digits);
             let number: usize = number.parse().expect("the SQL of this file numbers each parameter");
             order.push(number - 1);
-            let parameter = if DB::WORDS.has_numbers { format!("${}", order.len()) } else { "?".to_owned() };
+            let parameter = if DB::SYNTAX.has_numbers { format!("${}", order.len()) } else { "?".to_owned() };
             sql.extend([&parameter, rest]);
         }
-        Self { verb, sql: safe(table, &sql), order, is_insert: text.starts_with("INSERT") }
+        Self { verb, sql: finish(table, &sql), order, is_insert: template.starts_with("INSERT") }
     }
 
-    /// The statement with its values.
+    /// Binds the values of one call.
     pub(super) fn bound<DB: Dialect>(&self, values: &[Value]) -> sqlx::Result<Bound<DB>> {
         let mut arguments = DB::Arguments::default();
         for index in &self.order {
@@ -89,50 +88,52 @@ impl Statement {
     }
 }
 
-impl BySize {
-    /// The parameters of `text` are the columns of the calls' values.
-    fn new<DB: Dialect>(table: &Table, text: &str) -> Self {
-        let text = in_words::<DB>(text).replace('?', "v.column");
-        Self { table: table.clone(), text, sizes: [const { OnceLock::new() }; SIZES.len()] }
+impl GroupStatement {
+    /// Converts a template. Its parameters `?1`, `?2` and so on become columns of the table of the calls' values.
+    fn new<DB: Dialect>(table: &Table, template: &str) -> Self {
+        let template = expand_placeholders::<DB>(template).replace('?', "v.column");
+        Self { table: table.clone(), template, sizes: [const { OnceLock::new() }; SIZES.len()] }
     }
 
-    /// The statement for a group of calls.
+    /// Returns the SQL for a group of this size.
     pub(super) fn of<DB: Dialect>(&self, calls: &[&Call]) -> &SqlStr {
         let size = SIZES.partition_point(|size| *size < calls.len()).min(SIZES.len() - 1);
-        debug_assert_eq!(SIZES[size], calls.len(), "the SQL is kept for each size");
+        debug_assert_eq!(SIZES[size], calls.len(), "a group has one of the sizes in `SIZES`");
         self.sizes[size].get_or_init(|| {
-            let rows = DB::table_of(calls.first().map_or(&[], |call| &call.values), calls.len());
+            let rows = DB::values_table(calls.first().map_or(&[], |call| &call.values), calls.len());
             let listed = format!("{{key}} IN ({}) AND expires_at > ?", vec!["?"; calls.len()].join(", "));
-            safe(&self.table, &self.text.replace("{rows}", &rows).replace("{listed}", &in_words::<DB>(&listed)))
+            let listed = expand_placeholders::<DB>(&listed);
+            finish(&self.table, &self.template.replace("{rows}", &rows).replace("{listed}", &listed))
         })
     }
 }
 
-impl Grouped {
+impl GroupableStatement {
     fn new<DB: Dialect>(verb: &'static str, table: &Table, alone: &str, group: &str) -> Self {
         let alone = Statement::new::<DB>(verb, table, alone);
-        Self { alone, group: BySize::new::<DB>(table, group), lock: None }
+        Self { alone, group: GroupStatement::new::<DB>(table, group), lock: None }
     }
 
-    /// A change of the row for which `when` is true.
+    /// Creates the two forms of a statement that changes the row for which `when` is true.
     fn change<DB: Dialect>(verb: &'static str, table: &Table, set: &str, when: &str) -> Self {
         let fill = |text: &str| text.replace("{set}", set).replace("{when}", when);
         let alone = fill("UPDATE {table} SET {set} WHERE {when}");
-        let mut change = Self::new::<DB>(verb, table, &alone, &fill(DB::WORDS.change_rows));
-        if !DB::WORDS.has_returning {
+        let mut change = Self::new::<DB>(verb, table, &alone, &fill(DB::SYNTAX.change_rows));
+        if !DB::SYNTAX.has_returning {
             let lock = fill("SELECT {key} FROM {rows} STRAIGHT_JOIN {table} WHERE {when} FOR UPDATE NOWAIT");
-            change.lock = Some(BySize::new::<DB>(table, &lock));
+            change.lock = Some(GroupStatement::new::<DB>(table, &lock));
         }
         change
     }
 }
 
-/// Replaces the words in braces, some of which differ between databases.
-fn in_words<DB: Dialect>(text: &str) -> String {
-    let words = DB::WORDS;
+/// Replaces the placeholders in braces that do not depend on the table or the size of a group.
+fn expand_placeholders<DB: Dialect>(template: &str) -> String {
+    let syntax = DB::SYNTAX;
     let [or_nothing, returning] =
-        if words.has_returning { [" ON CONFLICT (key) DO NOTHING", " RETURNING key"] } else { ["", ""] };
-    text.replace("{due}", words.due)
+        if syntax.has_returning { [" ON CONFLICT (key) DO NOTHING", " RETURNING key"] } else { ["", ""] };
+    template
+        .replace("{due}", syntax.due)
         .replace("{columns}", "{key}, scope, identity, payload, version, created_at, updated_at, expires_at")
         // The columns without an index.
         .replace("{content}", "payload = ?4, version = ?5, created_at = ?6, updated_at = ?7, expires_at = ?8")
@@ -143,24 +144,24 @@ fn in_words<DB: Dialect>(text: &str) -> String {
         .replace("{expected}", "{key} = ?1 AND version = ?9 AND {live} ?10")
         .replace("{live}", "payload IS NOT NULL AND expires_at >")
         // `key` is a reserved word in MySQL.
-        .replace("{key}", &format!("{0}key{0}", words.quote))
-        .replace("{integer}", words.integer)
+        .replace("{key}", &format!("{0}key{0}", syntax.quote))
+        .replace("{integer}", syntax.integer)
         .replace("{or_nothing}", or_nothing)
         .replace("{returning}", returning)
 }
 
-/// Safe because the table's name is quoted, and everything else in these statements is written in this crate.
-fn safe(table: &Table, text: &str) -> SqlStr {
-    AssertSqlSafe(Arc::<str>::from(table.fill(text))).into_sql_str()
+/// Inserts the table's name. The result is safe SQL, because the name is quoted, and the rest is part of this crate.
+fn finish(table: &Table, template: &str) -> SqlStr {
+    AssertSqlSafe(Arc::<str>::from(table.fill(template))).into_sql_str()
 }
 
 impl Statements {
     pub(super) fn new<DB: Dialect>(table: &Table) -> Self {
         let statement = |verb, text| Statement::new::<DB>(verb, table, text);
-        let grouped = |verb, alone, group| Grouped::new::<DB>(verb, table, alone, group);
-        let change = |verb, set, when| Grouped::change::<DB>(verb, table, set, when);
+        let grouped = |verb, alone, group| GroupableStatement::new::<DB>(verb, table, alone, group);
+        let change = |verb, set, when| GroupableStatement::change::<DB>(verb, table, set, when);
         Self {
-            load: grouped("load", LOAD, DB::WORDS.load_rows),
+            load: grouped("load", LOAD, DB::SYNTAX.load_rows),
             insert: grouped("create", INSERT, INSERT_ROWS),
             update: change("save", "{content}", IS_EXPECTED_AND_KEEPS_INDICES),
             overwrite: statement("save", OVERWRITE),
@@ -176,8 +177,8 @@ impl Statements {
             ),
             delete: statement("delete", "DELETE FROM {table} WHERE {key} = ?1"),
             delete_expired: statement("create", "DELETE FROM {table} WHERE {key} = ?1 AND expires_at <= ?2"),
-            sweep: statement("sweep", DB::WORDS.sweep),
-            postpone: statement("sweep", DB::WORDS.postpone),
+            sweep: statement("sweep", DB::SYNTAX.sweep),
+            postpone: statement("sweep", DB::SYNTAX.postpone),
             list: statement("list", LIST),
             retire_all: statement("end", RETIRE_ALL),
             stats: statement("count", STATS),

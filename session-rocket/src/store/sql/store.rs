@@ -7,13 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::Pool;
 
-use super::batch::Batch;
 use super::calls::{Changes, Loads};
 use super::client::Client;
 use super::connections::Connections;
 use super::dialect::Dialect;
 use super::driver::Driver;
-use super::statements::{Grouped, Statements};
+use super::queue::CallQueue;
+use super::statements::{GroupableStatement, Statements};
 use super::value::{Call, Value, record_values};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -23,50 +23,51 @@ use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update}
 
 /// A store in a SQL database.
 ///
-/// One table holds sessions and tombstones. A call for a session is one statement, or several of which at most one changes
-/// anything, so it is atomic without a transaction. Calls that arrive while others of their kind are running go together
-/// in one statement (in MySQL, in one transaction).
+/// One table contains sessions and tombstones. A call for a session runs one or more statements, at most one of which changes
+/// anything, so the call is atomic without a transaction. Calls that arrive while a call of the same kind is running are
+/// grouped into one statement (in MySQL, into one transaction).
 pub struct SqlStore<DB: Dialect> {
     pub(super) client: Arc<Client<DB>>,
-    loads: Arc<Batch<Loads<DB>>>,
-    inserts: Arc<Batch<Changes<DB>>>,
-    saves: Arc<Batch<Changes<DB>>>,
-    refreshes: Arc<Batch<Changes<DB>>>,
-    ends: Arc<Batch<Changes<DB>>>,
+    loads: Arc<CallQueue<Loads<DB>>>,
+    inserts: Arc<CallQueue<Changes<DB>>>,
+    updates: Arc<CallQueue<Changes<DB>>>,
+    touches: Arc<CallQueue<Changes<DB>>>,
+    retires: Arc<CallQueue<Changes<DB>>>,
 }
 
-/// The number of renewed sessions that one statement of a sweep postpones.
-const POSTPONED: u32 = 1000;
+/// The maximum number of renewed sessions whose sweep one statement postpones, unless the limit of the sweep is higher.
+const MAX_POSTPONED: u32 = 1000;
 
-/// The number of times that new sessions of an identity are searched for and ended again.
-const ROUNDS: usize = 8;
+/// The maximum number of times that `retire_all` ends the sessions of an identity, before it gives up because there are
+/// always new ones.
+const MAX_ROUNDS: usize = 8;
 
 impl<DB: Dialect> SqlStore<DB> {
     /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
-    /// are not used, and the pool's settings stay as they are.
+    /// are not used. The settings of the pool are not changed.
     ///
     /// # Errors
-    /// When the database cannot be reached, migrated or written to, or the table's name is invalid.
+    /// Returns an error if the database cannot be reached, migrated or written to, or if the table's name is invalid.
     pub async fn from_shared_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
         let connections = Connections::of_application(pool, options.timeout);
-        Self::on(connections.clone(), connections, None, options).await
+        Self::on_connections(connections.clone(), connections, None, options).await
     }
 
-    /// Opens a store on connections. If the store is in a file, the file is watched if its `path` is known.
-    pub(super) async fn on(
+    /// Opens a store on connections. If `path` is the path of a SQLite file, every call checks that the file was not replaced.
+    pub(super) async fn on_connections(
         writer: Arc<Connections<DB>>,
         readers: Arc<Connections<DB>>,
         path: Option<PathBuf>,
         options: &Options,
     ) -> Result<Self> {
         let client = Arc::new(Client::open(writer, readers, path, options).await?);
-        let changes = |statement: fn(&Statements) -> &Grouped| Changes { client: client.clone(), statement };
+        let changes = |statement: fn(&Statements) -> &GroupableStatement| Changes { client: client.clone(), statement };
         Ok(Self {
-            loads: Batch::new(Loads(client.clone())),
-            inserts: Batch::new(changes(|statements| &statements.insert)),
-            saves: Batch::new(changes(|statements| &statements.update)),
-            refreshes: Batch::new(changes(|statements| &statements.touch)),
-            ends: Batch::new(changes(|statements| &statements.retire)),
+            loads: CallQueue::new(Loads(client.clone())),
+            inserts: CallQueue::new(changes(|statements| &statements.insert)),
+            updates: CallQueue::new(changes(|statements| &statements.update)),
+            touches: CallQueue::new(changes(|statements| &statements.touch)),
+            retires: CallQueue::new(changes(|statements| &statements.retire)),
             client,
         })
     }
@@ -87,7 +88,7 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         if self.inserts.call(&insert).await? {
             return Ok(Create::Created);
         }
-        // The key may hold an expired row, which the sweep has not removed yet.
+        // The key may have an expired row that the sweep has not removed yet.
         let statements = &self.client.statements;
         self.client.write(&statements.delete_expired, &[Value::Key(Some(*key)), self.now()]).await?;
         let inserted = self.client.write(&statements.insert.alone, &insert.values).await?;
@@ -96,7 +97,7 @@ impl<DB: Dialect> Store for SqlStore<DB> {
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         let save = Call::new(key, record_values(record).into_iter().chain([expected.into(), self.now()]));
-        if self.saves.call(&save).await? {
+        if self.updates.call(&save).await? {
             return Ok(Update::Updated);
         }
         let mut lookup = self.load(key).await?;
@@ -108,7 +109,7 @@ impl<DB: Dialect> Store for SqlStore<DB> {
             lookup = self.load(key).await?;
         }
         Ok(match lookup {
-            // A group made the change, and the reply was lost.
+            // A group saved the record, but the reply was lost.
             Lookup::Found(fresh) if fresh.version == record.version => Update::Updated,
             Lookup::Found(fresh) => Update::Conflict(fresh),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Update::Moved(to),
@@ -117,7 +118,7 @@ impl<DB: Dialect> Store for SqlStore<DB> {
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        if self.refreshes.call(&Call::new(key, [expires_at.into(), expected.into(), self.now()])).await? {
+        if self.touches.call(&Call::new(key, [expires_at.into(), expected.into(), self.now()])).await? {
             return Ok(Touch::Touched);
         }
         Ok(match self.load(key).await? {
@@ -133,7 +134,7 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         };
         let expected = expected.map_or(Value::Int(None), Value::from);
         let values = [self.now(), tombstone.expires_at.into(), Value::Key(moved_to), expected];
-        if self.ends.call(&Call::new(key, values)).await? {
+        if self.retires.call(&Call::new(key, values)).await? {
             return Ok(Retire::Retired);
         }
         Ok(match self.load(key).await? {
@@ -153,8 +154,9 @@ impl<DB: Dialect> Store for SqlStore<DB> {
             if removed >= u64::from(limit) {
                 return Ok(removed);
             }
-            // Renewed sessions hide expired ones behind them, so they are postponed even if `limit` is small.
-            let due = [self.now(), Value::Int(Some(POSTPONED.max(limit).into()))];
+            // A sweep reads rows in the order of `sweep_at`. Renewed sessions must be postponed, even if `limit` is small.
+            // Otherwise the sweep would find only them, and never the expired sessions after them.
+            let due = [self.now(), Value::Int(Some(MAX_POSTPONED.max(limit).into()))];
             let postponed = self.client.write(&statements.postpone, &due).await;
             if removed > 0 || postponed? == 0 {
                 return Ok(removed);
@@ -173,17 +175,18 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         let (scope_value, identity_value) =
             (Value::Scope(scope.to_owned()), Value::Identity(Some(identity.to_owned())));
         let values = [scope_value, self.now(), until.into(), identity_value, Value::Key(except.copied())];
-        // A statement does not see rows that are inserted while it runs, and a session may get a new id meanwhile. The new
-        // row exists before the old row ends, so if a list finds no session, none is left.
+        // A statement does not see rows that are inserted while it runs, and a session may get a new id during that time. The
+        // new row is inserted before the old row gets a tombstone. So when a list contains no session, none is left.
         let mut ended = 0;
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             ended += self.client.write(&self.client.statements.retire_all, &values).await?;
             let left = self.list(scope, identity).await?;
             if left.iter().all(|(key, _)| Some(key) == except) {
                 return Ok(ended);
             }
         }
-        Err(Error::new(ErrorKind::Timeout, "a user's sessions got new ids faster than they could be ended"))
+        let context = format!("gave up after {MAX_ROUNDS} attempts: sessions of the identity keep getting new ids");
+        Err(Error::new(ErrorKind::Timeout, context))
     }
 
     fn has_identity_index(&self) -> bool {

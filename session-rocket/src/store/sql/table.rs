@@ -1,16 +1,16 @@
 //! The name of the session table, and its migrations.
 //!
-//! The migrations are the crate's own because sqlx's feature `migrate` refers to every driver: the feature would put SQLite
-//! into the lock file of a site that only uses PostgreSQL or MySQL, and only one crate of a lock file may link SQLite.
+//! This module runs migrations itself, because sqlx's feature `migrate` depends on every driver. That feature would put
+//! SQLite into the lock file of a site that uses only PostgreSQL or MySQL, and only one crate in a lock file may link SQLite.
 
 use super::driver::Driver;
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// The longest table name: every database accepts the name with the suffix of an index.
-const LONGEST_NAME: usize = 48;
+/// The maximum length of a table's name. Every database accepts this length with the suffix of an index.
+const MAX_NAME_LEN: usize = 48;
 
-/// A migration: its number, its name without quotes, and its SQL, in which `{table}` is the table.
-pub(super) type Step = (i64, &'static str, &'static str);
+/// A migration: its number, its name, and its SQL, in which `{table}` stands for the table's name.
+pub(super) type Migration = (i64, &'static str, &'static str);
 
 /// The name of a session table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// A name that statements put between `quote`s. With `has_schemas`, the part before the first dot is a schema.
+    /// Parses a table's name. With `has_schemas`, the part before the first dot is a schema. `quote` is the character that
+    /// statements put around names.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for a name that no database accepts.
@@ -30,7 +31,7 @@ impl Table {
             Some((schema, name)) if has_schemas => (Some(schema), name),
             _ => (None, name),
         };
-        let is_valid = |name: &str| (1..=LONGEST_NAME).contains(&name.len()) && !name.contains('\0');
+        let is_valid = |name: &str| (1..=MAX_NAME_LEN).contains(&name.len()) && !name.contains('\0');
         if !schema.is_none_or(is_valid) || !is_valid(name) {
             let context = "invalid value for `table`: expected a name of 1 to 48 bytes without a NUL, such as \
                            \"rocket_session\"";
@@ -39,25 +40,25 @@ impl Table {
         Ok(Self { schema: schema.map(ToOwned::to_owned), name: name.to_owned(), quote })
     }
 
-    /// The configured name.
+    /// Returns the name as it was configured.
     pub(super) fn name(&self) -> String {
         self.schema.as_ref().map_or_else(|| self.name.clone(), |schema| format!("{schema}.{}", self.name))
     }
 
-    /// Doubles each quote within the name, so that no name ends the identifier.
+    /// Quotes a name. Doubles each quote within the name, so that the name cannot end the identifier.
     fn quoted(&self, name: &str) -> String {
         let quote = self.quote;
         format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}")))
     }
 
-    /// The quoted name behind its schema, if there is one.
+    /// Quotes a name, with its schema if it has one.
     fn qualified(&self, name: &str) -> String {
         let schema = self.schema.as_ref().map(|schema| format!("{}.", self.quoted(schema)));
         schema.unwrap_or_default() + &self.quoted(name)
     }
 
-    /// The table that records the migrations. It is separate from the application's, so that neither disturbs the other.
-    fn records(&self) -> String {
+    /// Returns the name of the table that records migrations. It is not sqlx's table, which the application may use.
+    fn migrations_table(&self) -> String {
         self.qualified(&format!("{}_migrations", self.name))
     }
 
@@ -76,36 +77,37 @@ impl Table {
         filled
     }
 
-    /// Runs the `steps` that are not recorded. The caller holds a lock against other launches. A step that is interrupted
-    /// before its record is written runs again, so a step must have the same effect when it runs twice.
+    /// Runs the `migrations` that are not recorded. The caller must hold a lock that excludes other launches.
+    ///
+    /// A migration that is interrupted before it is recorded runs again. So a migration must be idempotent.
     pub(super) async fn migrate<DB: Driver>(
         &self,
-        steps: &[Step],
+        migrations: &[Migration],
         connection: &mut DB::Connection,
     ) -> sqlx::Result<()> {
-        let records = self.records();
+        let migrations_table = self.migrations_table();
         let create = format!(
-            "CREATE TABLE IF NOT EXISTS {records} (version BIGINT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS {migrations_table} (version BIGINT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL)"
         );
-        DB::run(connection, create).await?;
-        while let Some((version, name, sql)) = self.missing::<DB>(steps, connection).await? {
-            DB::run(connection, self.fill(sql)).await?;
-            let record = format!("INSERT INTO {records} (version, name) VALUES ({version}, '{name}')");
-            DB::run(connection, record).await?;
+        DB::run_script(connection, create).await?;
+        while let Some((version, name, sql)) = self.first_missing::<DB>(migrations, connection).await? {
+            DB::run_script(connection, self.fill(sql)).await?;
+            let query = format!("INSERT INTO {migrations_table} (version, name) VALUES ({version}, '{name}')");
+            DB::run_script(connection, query).await?;
         }
         Ok(())
     }
 
-    /// The first of `steps` that is not recorded.
-    pub(super) async fn missing<'s, DB: Driver>(
+    /// Returns the first of `migrations` that is not recorded.
+    pub(super) async fn first_missing<'s, DB: Driver>(
         &self,
-        steps: &'s [Step],
+        migrations: &'s [Migration],
         connection: &mut DB::Connection,
-    ) -> sqlx::Result<Option<&'s Step>> {
-        for step @ (version, ..) in steps {
-            let record = format!("SELECT version FROM {} WHERE version = {version}", self.records());
-            if DB::run(connection, record).await? == 0 {
-                return Ok(Some(step));
+    ) -> sqlx::Result<Option<&'s Migration>> {
+        for migration @ (version, ..) in migrations {
+            let query = format!("SELECT version FROM {} WHERE version = {version}", self.migrations_table());
+            if DB::run_script(connection, query).await? == 0 {
+                return Ok(Some(migration));
             }
         }
         Ok(None)

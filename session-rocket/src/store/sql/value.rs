@@ -13,8 +13,7 @@ use crate::store::record::{Record, Version};
 pub enum Value {
     /// A number, a time or a version.
     Int(Option<i64>),
-    /// The time at which the statement is bound. A call may wait long after it was made, and a session that expires meanwhile
-    /// has expired.
+    /// The time when the statement is bound. A call may wait in a queue, and a session may expire during the wait.
     Now(Arc<dyn Clock>),
     Key(Option<Key>),
     Payload(Bytes),
@@ -24,8 +23,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value as a number; `None` for `NULL` and for values that are no numbers.
-    pub(super) fn int(&self) -> Option<i64> {
+    /// Returns the value as a number. Returns `None` for `NULL` and for values that are not numbers.
+    pub(super) fn as_int(&self) -> Option<i64> {
         match self {
             Self::Int(number) => *number,
             Self::Now(clock) => Some(clock.now().as_millis()),
@@ -33,8 +32,8 @@ impl Value {
         }
     }
 
-    /// The value as bytes; `None` for a number or `NULL`.
-    pub(super) fn bytes(&self) -> Option<&[u8]> {
+    /// Returns the value as bytes. Returns `None` for `NULL` and for numbers.
+    pub(super) fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Int(_) | Self::Now(_) => None,
             Self::Key(key) => key.as_ref().map(|key| key.as_bytes().as_slice()),
@@ -57,7 +56,7 @@ impl From<Version> for Value {
     }
 }
 
-/// A call for one key, and the values of its statement, of which the key is the first.
+/// A call for one key, and the values of its statement. The key is the first value.
 #[derive(Clone)]
 pub struct Call {
     pub(super) key: Key,
@@ -69,9 +68,9 @@ impl Call {
         Self { key: *key, values: std::iter::once(Value::Key(Some(*key))).chain(values).collect() }
     }
 
-    /// The number of bytes that the call sends, roughly: each value has a type and a length before it.
+    /// Returns the approximate number of bytes that the call sends. 16 bytes are the type and length of a value.
     pub(super) fn weight(&self) -> usize {
-        self.values.iter().map(|value| value.bytes().map_or(0, <[u8]>::len) + 16).sum()
+        self.values.iter().map(|value| value.as_bytes().map_or(0, <[u8]>::len) + 16).sum()
     }
 }
 
@@ -81,7 +80,7 @@ impl AsRef<[Value]> for Call {
     }
 }
 
-/// The values of a record, in the order of the statements that write a record.
+/// Returns the values of a record, in the order of the statements that write records.
 pub(super) fn record_values(record: &Record) -> [Value; 7] {
     [
         Value::Scope(record.scope.clone()),

@@ -15,7 +15,7 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// The description of a valid secret key, for error messages.
 pub(super) const KEY_FORM: &str =
-    "at least 32 random bytes in base64 or hexadecimal digits, such as `openssl rand -base64 32` prints";
+    "at least 32 random bytes in base64 or hexadecimal digits, such as the output of `openssl rand -base64 32`";
 
 /// Returns the invalid keys of a [complete](Config::from_figment) configuration, with the reason and the fix.
 pub(super) fn problems(config: &Config, debug: bool) -> Vec<(&'static str, Cow<'static, str>)> {

@@ -177,7 +177,7 @@ fn the_environment_wins_over_the_file_and_names_itself() {
 }
 
 #[test]
-fn a_wrong_key_in_a_file_is_told_with_the_file() {
+fn an_unknown_key_in_a_file_is_reported_with_the_file() {
     figment::Jail::expect_with(|jail| {
         jail.create_file("Rocket.toml", "[default.session]\nexpires = \"1 hour\"\n")?;
         let error =
@@ -199,7 +199,7 @@ fn a_table_of_its_own() {
 }
 
 #[test]
-fn unknown_keys_are_told_with_the_nearest() {
+fn an_unknown_key_is_reported_with_the_nearest_known_key() {
     refused("expirey = 1", &["`session.expirey`", "did you mean `expiry`?"]);
     refused("samesite = \"Lax\"", &["did you mean `same_site`?"]);
     refused("cookie-name = \"x\"", &["did you mean `cookie_name`?"]);
@@ -211,7 +211,7 @@ fn unknown_keys_are_told_with_the_nearest() {
 }
 
 #[test]
-fn wrong_types_are_told_with_what_to_write() {
+fn a_value_of_the_wrong_type_is_reported_with_an_example() {
     refused("expiry = true", &["expiry", "bool", "\"14 days\""]);
     refused("expiry = \"soon\"", &["expiry", "soon", "\"14 days\""]);
     refused("expiry = -1", &["expiry", "-1", "\"14 days\""]);
@@ -219,7 +219,7 @@ fn wrong_types_are_told_with_what_to_write() {
     refused("secure = \"yes\"", &["secure", "yes", "\"auto\", true or false"]);
     refused("same_site = \"Laxx\"", &["same_site", "Laxx", "\"Strict\", \"Lax\" or \"None\""]);
     for absent in ["false", "\"unset\"", "\"\""] {
-        let says = ["same_site", "\"Strict\", \"Lax\" or \"None\"", "cannot be left out", "write \"Lax\""];
+        let says = ["same_site", "\"Strict\", \"Lax\" or \"None\"", "cannot be omitted", "write \"Lax\""];
         refused(&format!("same_site = {absent}"), &says);
     }
     refused("refresh = \"often\"", &["refresh", "often", "\"on save\", \"always\""]);
@@ -334,7 +334,7 @@ fn the_log_shows_the_policy_and_no_secret() {
 }
 
 #[test]
-fn a_cache_stands_before_a_store() {
+fn a_cache_is_put_in_front_of_a_store() {
     for kind in ["signed", "encrypted"] {
         let toml = format!("store = \"cookie+{kind}:\"\ncache = \"redis://host\"");
         refused(&toml, &["`session.cache`", "remove `cache`"]);
@@ -380,7 +380,7 @@ fn sealed(toml: &str, debug: bool) -> Result<Option<SealSettings>, String> {
 }
 
 #[test]
-fn keys_are_the_own_ones_or_rockets() {
+fn the_keys_are_secret_keys_or_rockets_secret_key() {
     let hex = "8f".repeat(48);
     let store = "session.store = \"cookie+signed:\"";
     let of = |toml: &str, debug| sealed(&format!("[default]\n{store}\n{toml}"), debug).map(Option::unwrap);
@@ -407,7 +407,7 @@ fn keys_are_the_own_ones_or_rockets() {
 }
 
 #[test]
-fn keys_that_are_none_are_told_by_their_place_and_not_shown() {
+fn invalid_keys_are_reported_by_their_position_and_not_shown() {
     for (toml, says) in [
         ("session.secret_keys = [\"geheim\"]", "key 1 is invalid"),
         (&*format!("session.secret_keys = [\"{KEY}\", \"geheim\"]"), "key 2 is invalid"),

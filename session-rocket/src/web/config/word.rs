@@ -25,7 +25,7 @@ pub(super) trait Word: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];
 
     /// Reads a value that has no word. Returns `None` if it is invalid.
-    fn read(_given: &Value) -> Option<Self> {
+    fn read(_value: &Value) -> Option<Self> {
         None
     }
 
@@ -48,11 +48,11 @@ pub(super) fn serialize<T: Word, S: Serializer>(value: &T, serializer: S) -> Res
 }
 
 pub(super) fn deserialize<'de, T: Word, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    let given = <Value as Deserialize>::deserialize(deserializer)?;
-    let text = given.as_str().unwrap_or_default().trim();
+    let configured = <Value as Deserialize>::deserialize(deserializer)?;
+    let text = configured.as_str().unwrap_or_default().trim();
     let word = T::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
-    word.or_else(|| T::read(&given)).ok_or_else(|| {
-        let found = given.to_actual();
+    word.or_else(|| T::read(&configured)).ok_or_else(|| {
+        let found = configured.to_actual();
         D::Error::custom(format_args!("invalid value: found {found}, expected {}", T::EXPECTED))
     })
 }
@@ -62,8 +62,8 @@ impl Word for Option<bool> {
     const EXPECTED: &'static str = "\"auto\", true or false";
     const WORDS: &'static [(&'static str, Self)] = &[("auto", None)];
 
-    fn read(given: &Value) -> Option<Self> {
-        given.to_bool().map(Some)
+    fn read(value: &Value) -> Option<Self> {
+        value.to_bool().map(Some)
     }
 
     fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -72,8 +72,8 @@ impl Word for Option<bool> {
 }
 
 impl Word for SameSite {
-    const EXPECTED: &'static str = "\"Strict\", \"Lax\" or \"None\"; the attribute cannot be left out, because browsers treat \
-                                    a missing one as `Lax` with exceptions: write \"Lax\"";
+    const EXPECTED: &'static str = "\"Strict\", \"Lax\" or \"None\"; the attribute cannot be omitted, because browsers then use \
+                                    a weaker form of \"Lax\": write \"Lax\"";
     const WORDS: &'static [(&'static str, Self)] =
         &[("Strict", SameSite::Strict), ("Lax", SameSite::Lax), ("None", SameSite::None)];
 }
@@ -82,8 +82,8 @@ impl Word for Duration {
     const EXPECTED: &'static str = "a duration, such as \"14 days\" or \"30 minutes\", or a whole number of seconds";
     const WORDS: &'static [(&'static str, Self)] = &[];
 
-    fn read(given: &Value) -> Option<Self> {
-        match given {
+    fn read(value: &Value) -> Option<Self> {
+        match value {
             // Durations are case-sensitive, because `M` is a month and `m` is a minute in the syntax of humantime.
             Value::String(_, text) => humantime::parse_duration(text.trim()).ok(),
             Value::Num(_, seconds) => u64::try_from(seconds.to_u128_lossy()?).ok().map(Duration::from_secs),
@@ -101,8 +101,8 @@ impl Word for Option<Duration> {
         "a duration, such as \"14 days\" or \"30 minutes\", a whole number of seconds, or \"off\"";
     const WORDS: &'static [(&'static str, Self)] = &[("off", None)];
 
-    fn read(given: &Value) -> Option<Self> {
-        Duration::read(given).map(Some)
+    fn read(value: &Value) -> Option<Self> {
+        Duration::read(value).map(Some)
     }
 
     fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -134,8 +134,8 @@ impl Word for Refresh {
     const EXPECTED: &'static str = "\"on save\", \"always\", or a share of the lifetime between 0 and 1, such as 0.1";
     const WORDS: &'static [(&'static str, Self)] = &[("on save", Refresh::OnSave), ("always", Refresh::Always)];
 
-    fn read(given: &Value) -> Option<Self> {
-        given.to_f64().map(Refresh::Share)
+    fn read(value: &Value) -> Option<Self> {
+        value.to_f64().map(Refresh::Share)
     }
 
     fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {

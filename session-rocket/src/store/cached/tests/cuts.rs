@@ -1,4 +1,4 @@
-//! Callers that go away half way.
+//! Tests of calls whose caller goes away.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -6,13 +6,13 @@ use std::task::Poll;
 
 use shuttle::future;
 
-use super::wire::{Fault, pause};
+use super::faulty_store::{Fault, pause};
 use super::{DAY, KEY, Position, Process, START, World, record, tombstone, world};
 use crate::store::Store;
 use crate::store::record::Version;
 
-/// Polls `call` so often at most, then drops it at once. Whether it had ended.
-async fn cut_off(polls: usize, call: impl Future) -> bool {
+/// Polls `call` at most `polls` times, then drops it. Returns whether it finished.
+async fn poll_and_drop(polls: usize, call: impl Future) -> bool {
     let mut call = pin!(call);
     let mut left = polls;
     poll_fn(|context| {
@@ -31,7 +31,7 @@ async fn cut_off(polls: usize, call: impl Future) -> bool {
 
 const FIRST: Version = Version::from_bits(1);
 
-/// The calls that change something, by number.
+/// Makes one of the calls that change a session. `number` selects the call.
 async fn write(process: &Process, number: usize) {
     let store = &process.store;
     let done = match number {
@@ -47,17 +47,17 @@ async fn write(process: &Process, number: usize) {
 const WRITES: usize = 5;
 
 #[tokio::test]
-async fn a_write_that_is_cut_off_anywhere_leaves_nothing_old_in_the_cache() {
+async fn a_write_that_is_dropped_at_any_await_leaves_no_outdated_entry_in_the_cache() {
     for number in 0..WRITES {
         for polls in 0.. {
             let (world, _) = world();
             world.begin().await;
             let (one, other) = (world.process(), world.process());
             assert_eq!(other.version().await, 1);
-            let ended = cut_off(polls, write(&one, number)).await;
-            let told = Position::from(&one.load().await);
+            let ended = poll_and_drop(polls, write(&one, number)).await;
+            let reported = Position::from(&one.load().await);
             let seen = Position::from(&other.load().await);
-            assert!(seen >= told, "write {number} cut after {polls} polls: {seen:?} after {told:?}");
+            assert!(seen >= reported, "write {number} cut after {polls} polls: {seen:?} after {reported:?}");
             while one.store.0.detached.contains(&KEY) {
                 pause().await;
                 tokio::task::yield_now().await;
@@ -75,12 +75,12 @@ async fn a_write_that_is_cut_off_anywhere_leaves_nothing_old_in_the_cache() {
 }
 
 #[tokio::test]
-async fn a_load_that_is_cut_off_anywhere_harms_nobody() {
+async fn a_load_that_is_dropped_at_any_await_disturbs_no_other_call() {
     for polls in 0.. {
         let (world, _) = world();
         world.begin().await;
         let (one, other) = (world.process(), world.process());
-        let ended = cut_off(polls, one.load()).await;
+        let ended = poll_and_drop(polls, one.load()).await;
         assert_eq!(other.version().await, 1);
         one.update(1, 2).await;
         assert_eq!((other.version().await, one.version().await), (2, 2));
@@ -91,22 +91,22 @@ async fn a_load_that_is_cut_off_anywhere_harms_nobody() {
     }
 }
 
-/// The database has done it, and its answer is still to come: whoever looks finds it, and then so do all.
+/// The database has run the write, but has not replied. A load in this process must see the write, and then all other loads.
 #[tokio::test]
-async fn a_look_for_a_write_that_was_given_up_finds_it_for_all() {
+async fn after_a_load_has_seen_a_dropped_write_all_loads_see_it() {
     let (world, _) = world();
     world.begin().await;
     let (one, other) = (world.process(), world.process());
     assert_eq!((one.version().await, other.version().await), (1, 1));
-    one.database.fail_writes(Fault::DoneHang);
-    assert!(!cut_off(2, one.store.update(&KEY, FIRST, &record(2))).await);
+    one.database.fail_writes(Fault::RunAndHang);
+    assert!(!poll_and_drop(2, one.store.update(&KEY, FIRST, &record(2))).await);
     assert_eq!(one.version().await, 2, "the look was answered by the cache");
-    assert_eq!(other.version().await, 2, "what one was told is hidden from the other");
+    assert_eq!(other.version().await, 2, "what one was reported is hidden from the other");
 }
 
-/// The model checker has no runtime that a task could be given to.
+/// The model checker has no runtime that could spawn a task.
 #[test]
-fn where_nobody_can_end_a_write_this_process_trusts_the_cache_no_more() {
+fn without_a_runtime_a_dropped_write_makes_the_process_distrust_the_cache() {
     let test = || {
         future::block_on(async {
             for polls in 0..10 {
@@ -114,7 +114,7 @@ fn where_nobody_can_end_a_write_this_process_trusts_the_cache_no_more() {
                 world.begin().await;
                 let process = world.process();
                 assert_eq!(process.version().await, 1);
-                cut_off(polls, process.store.update(&KEY, FIRST, &record(2))).await;
+                poll_and_drop(polls, process.store.update(&KEY, FIRST, &record(2))).await;
                 assert_eq!(process.load().await, world.database.load(&KEY).await.unwrap(), "after {polls} polls");
             }
         });

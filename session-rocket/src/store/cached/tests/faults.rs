@@ -1,20 +1,20 @@
-//! Caches and databases that fail, hang, forget or are late.
+//! Tests with caches and databases that fail, hang, lose entries or run calls late.
 
 use std::time::{Duration, Instant};
 
-use super::wire::{Fault, pause};
+use super::faulty_store::{Fault, pause};
 use super::{DAY, KEY, START, TIMEOUT, TTL, record, tombstone, world};
 use crate::base::error::ErrorKind;
 use crate::base::id::Key;
-use crate::store::cached::cache::place;
-use crate::store::conformance::errors_are_not_answers;
+use crate::store::cached::cache::cache_key;
+use crate::store::conformance::failures_are_errors;
 use crate::store::record::{Record, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch};
 
-const FAULTS: [Fault; 5] = [Fault::Refuse, Fault::LoseAnswer, Fault::Hang, Fault::DoneHang, Fault::Late];
+const FAULTS: [Fault; 5] = [Fault::Refuse, Fault::LoseReply, Fault::Hang, Fault::RunAndHang, Fault::RunLater];
 
 #[tokio::test]
-async fn what_was_loaded_or_saved_is_served_without_the_database() {
+async fn a_loaded_or_saved_record_is_served_without_the_database() {
     let (world, clock) = world();
     world.begin().await;
     let (one, other) = (world.process(), world.process());
@@ -40,7 +40,7 @@ async fn no_entry_outlives_its_record() {
 }
 
 #[tokio::test]
-async fn that_there_is_nothing_is_not_kept() {
+async fn a_missing_record_is_not_cached() {
     let (world, _) = world();
     let (one, other) = (world.process(), world.process());
     assert_eq!(one.load().await, Lookup::Absent);
@@ -53,7 +53,7 @@ async fn that_there_is_nothing_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_place_that_was_leased_and_left_can_be_filled_soon() {
+async fn an_abandoned_lease_expires_soon() {
     let (world, clock) = world();
     world.begin().await;
     let process = world.process();
@@ -67,7 +67,7 @@ async fn a_place_that_was_leased_and_left_can_be_filled_soon() {
 }
 
 #[tokio::test]
-async fn a_cache_that_fails_costs_no_error_and_no_wrong_answer() {
+async fn a_cache_that_fails_causes_no_error_and_no_outdated_reply() {
     for fault in FAULTS {
         let (world, clock) = world();
         world.begin().await;
@@ -75,7 +75,7 @@ async fn a_cache_that_fails_costs_no_error_and_no_wrong_answer() {
         assert_eq!(process.version().await, 1);
         process.cache.fail(fault);
         process.update(1, 2).await;
-        // What it holds now is old, and it can be reached.
+        // The cache can be reached again, and its entry is outdated.
         process.cache.fail(Fault::Pass);
         process.cache.calls();
         let last = Duration::from_millis(1);
@@ -93,7 +93,7 @@ async fn a_cache_that_fails_costs_no_error_and_no_wrong_answer() {
 }
 
 #[tokio::test]
-async fn every_call_does_without_a_cache() {
+async fn every_call_works_without_a_cache() {
     for fault in FAULTS {
         let (world, _) = world();
         let process = world.process();
@@ -113,7 +113,7 @@ async fn every_call_does_without_a_cache() {
 }
 
 #[tokio::test]
-async fn a_cache_that_hangs_is_waited_for_once() {
+async fn only_one_call_waits_for_a_cache_that_hangs() {
     let (world, _) = world();
     world.begin().await;
     let process = world.process();
@@ -139,9 +139,9 @@ async fn a_connection_that_broke_while_idle_hides_no_write() {
     assert_eq!(found.expires_at, START.plus(DAY * 2));
 }
 
-/// The bound that the documentation states, from both sides.
+/// Tests that the limit in the documentation is exact.
 #[tokio::test]
-async fn what_a_process_writes_while_cut_off_others_see_after_the_time_to_live() {
+async fn the_write_of_a_process_without_the_cache_is_seen_after_one_ttl() {
     let (world, clock) = world();
     world.begin().await;
     let (cut_off, other) = (world.process(), world.process());
@@ -155,19 +155,19 @@ async fn what_a_process_writes_while_cut_off_others_see_after_the_time_to_live()
     assert_eq!(other.version().await, 2);
 }
 
-/// The time counts from before the call that read the record or wrote it, not from when the cache was told.
+/// The TTL starts before the call that reads or writes the record, and not when the entry is stored.
 #[tokio::test]
-async fn the_time_to_live_counts_from_when_a_record_was_current() {
+async fn the_ttl_starts_when_the_record_was_certainly_current() {
     for is_read in [true, false] {
         let (world, clock) = world();
         world.begin().await;
         let (slow, cut_off, other) = (world.process(), world.process(), world.process());
-        // It is read from the database, or it replaces what is in the cache already.
+        // The entry is either filled by a load, or replaced by an update.
         let current = if is_read { 1 } else { 2 };
         if !is_read {
             assert_eq!(other.version().await, 1);
         }
-        slow.database.fail(Fault::Hold);
+        slow.database.fail(Fault::DelayReply);
         cut_off.cache.fail(Fault::Refuse);
         let call = async {
             if is_read {
@@ -177,7 +177,7 @@ async fn the_time_to_live_counts_from_when_a_record_was_current() {
             }
         };
         let meanwhile = async {
-            while !slow.database.is_holding() {
+            while !slow.database.is_delaying() {
                 pause().await;
             }
             clock.advance(TIMEOUT / 2);
@@ -192,13 +192,13 @@ async fn the_time_to_live_counts_from_when_a_record_was_current() {
 }
 
 #[tokio::test]
-async fn a_cache_that_forgets_all_or_evicts_is_filled_again() {
+async fn a_cache_that_loses_or_evicts_entries_is_filled_again() {
     let (world, _) = world();
     world.begin().await;
     let process = world.process();
     for version in 1..5 {
         assert_eq!(process.version().await, version);
-        world.cache.delete(&place(&KEY)).await.unwrap();
+        world.cache.delete(&cache_key(&KEY)).await.unwrap();
         process.update(version, version + 1).await;
     }
     process.load().await;
@@ -207,7 +207,7 @@ async fn a_cache_that_forgets_all_or_evicts_is_filled_again() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_for_the_cache_is_not_kept_and_nobody_minds() {
+async fn a_record_that_is_too_large_for_the_cache_is_no_failure() {
     let (world, _) = world();
     world.begin().await;
     let (one, other) = (world.process(), world.process());
@@ -222,12 +222,12 @@ async fn what_is_too_large_for_the_cache_is_not_kept_and_nobody_minds() {
 }
 
 #[tokio::test]
-async fn errors_of_the_database_are_passed_on() {
+async fn errors_of_the_database_are_returned() {
     for fault in [Fault::Refuse, Fault::Hang] {
         let (world, _) = world();
         let process = world.process();
         process.database.fail(fault);
-        let check = errors_are_not_answers(&process.store);
+        let check = failures_are_errors(&process.store);
         if fault == Fault::Refuse {
             check.await;
         } else {
@@ -240,8 +240,8 @@ async fn errors_of_the_database_are_passed_on() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_was_lost_is_seen_by_all() {
-    for fault in [Fault::LoseAnswer, Fault::DoneHang] {
+async fn all_processes_see_a_write_whose_reply_was_lost() {
+    for fault in [Fault::LoseReply, Fault::RunAndHang] {
         let (world, _) = world();
         world.begin().await;
         let (one, other) = (world.process(), world.process());
@@ -253,16 +253,16 @@ async fn a_write_whose_answer_was_lost_is_seen_by_all() {
 }
 
 #[tokio::test]
-async fn a_write_that_comes_late_is_seen_at_once_and_the_cache_is_used_again_later() {
+async fn a_late_write_is_seen_immediately_and_the_cache_is_used_again_later() {
     let (world, clock) = world();
     world.begin().await;
     let (one, other) = (world.process(), world.process());
-    one.database.fail_writes(Fault::Late);
+    one.database.fail_writes(Fault::RunLater);
     assert!(one.store.update(&KEY, Version::from_bits(1), &record(2)).await.is_err());
     for _ in 0..2 {
         clock.advance(TTL / 2);
         assert_eq!((one.version().await, other.version().await), (1, 1));
-        // Somebody else's write, which clears the place, takes the barrier from nobody.
+        // A write of another process invalidates the cache key, but does not remove the barrier.
         other.store.touch(&KEY, Version::from_bits(1), START.plus(DAY)).await.unwrap();
         assert_eq!(other.version().await, 1);
     }
@@ -275,13 +275,13 @@ async fn a_write_that_comes_late_is_seen_at_once_and_the_cache_is_used_again_lat
     }
 }
 
-/// A barrier stands already, and would end too early for the second one.
+/// A barrier exists already, and would expire too early for the second write.
 #[tokio::test]
-async fn a_second_write_that_fails_prolongs_the_barrier() {
+async fn a_second_failed_write_extends_the_barrier() {
     let (world, clock) = world();
     world.begin().await;
     let (one, other) = (world.process(), world.process());
-    one.database.fail_writes(Fault::Late);
+    one.database.fail_writes(Fault::RunLater);
     for _ in 0..2 {
         clock.advance(TTL);
         assert!(one.store.touch(&KEY, Version::from_bits(1), START.plus(DAY * 2)).await.is_err());
@@ -294,7 +294,7 @@ async fn a_second_write_that_fails_prolongs_the_barrier() {
 }
 
 #[tokio::test]
-async fn a_sweep_sweeps_the_cache_as_well() {
+async fn a_sweep_also_sweeps_the_cache() {
     let (world, clock) = world();
     let process = world.process();
     for number in 0..25 {

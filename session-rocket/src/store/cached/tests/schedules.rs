@@ -1,29 +1,29 @@
-//! Under every schedule that a model checker finds, nobody loads what is older than what somebody was told before.
+//! A model checker runs all schedules. In none of them, a load returns an older state than an earlier reply.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use shuttle::future;
 
-use super::wire::{Fault, pause};
+use super::faulty_store::{Fault, pause};
 use super::{KEY, Position, Process, START, World, record, tombstone};
 use crate::base::clock::Timestamp;
 use crate::base::id::Key;
-use crate::store::cached::cache::place;
+use crate::store::cached::cache::cache_key;
 use crate::store::record::Version;
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 use crate::tests::schedules::explore;
 
-/// Somebody who does something in a process.
+/// A caller in a process.
 struct Actor {
     world: Arc<World>,
     process: Arc<Process>,
 }
 
 impl Actor {
-    /// Loads, and compares with what anybody was told before.
+    /// Loads, and checks that the result is not older than the newest state that any caller has seen.
     async fn load(&self) -> Lookup {
-        let before = self.world.told();
+        let before = self.world.newest_seen();
         let found = self.process.load().await;
         let seen = Position::from(&found);
         assert!(seen >= before, "{seen:?} was loaded after {before:?} was told");
@@ -41,10 +41,10 @@ impl Actor {
             let Lookup::Found(found) = self.load().await else { return };
             let next = record(found.version.bits() + 1);
             match self.process.store.update(&KEY, found.version, &next).await.unwrap() {
-                Update::Updated => self.world.tell((&next).into()),
-                Update::Conflict(fresh) => self.world.tell((&fresh).into()),
+                Update::Updated => self.world.record_seen((&next).into()),
+                Update::Conflict(fresh) => self.world.record_seen((&fresh).into()),
                 Update::Moved(_) | Update::Gone => {
-                    self.world.tell(Position::Version(found.version.bits(), Timestamp::from_millis(i64::MAX)));
+                    self.world.record_seen(Position::Version(found.version.bits(), Timestamp::from_millis(i64::MAX)));
                 }
             }
         }
@@ -54,38 +54,38 @@ impl Actor {
         let Lookup::Found(mut found) = self.load().await else { return };
         found.expires_at = found.expires_at.plus(Duration::from_millis(1));
         if self.process.store.touch(&KEY, found.version, found.expires_at).await.unwrap() == Touch::Touched {
-            self.world.tell((&found).into());
+            self.world.record_seen((&found).into());
         }
         self.load().await;
     }
 
     async fn retires(&self) {
         assert_eq!(self.process.store.retire(&KEY, None, tombstone()).await.unwrap(), Retire::Retired);
-        self.world.tell(Position::Over);
+        self.world.record_seen(Position::Over);
         self.load().await;
     }
 
-    /// Deletes what is there and begins anew, far ahead.
+    /// Deletes the record, and creates a new one with a later version.
     async fn replaces(&self) {
         const AHEAD: u64 = 100;
         self.process.store.delete(&KEY).await.unwrap();
-        self.world.tell(Position::Version(AHEAD - 1, START));
+        self.world.record_seen(Position::Version(AHEAD - 1, START));
         assert_eq!(self.process.store.create(&KEY, &record(AHEAD)).await.unwrap(), Create::Created);
-        self.world.tell((&record(AHEAD)).into());
+        self.world.record_seen((&record(AHEAD)).into());
         self.load().await;
     }
 
-    /// The cache evicts the entry.
+    /// Deletes the entry, as a cache does that evicts it.
     async fn evicts(&self) {
         for _ in 0..2 {
-            self.process.cache.delete(&place(&KEY)).await.unwrap();
+            self.process.cache.delete(&cache_key(&KEY)).await.unwrap();
         }
     }
 
-    /// An update that fails, and then a look or two whether it is done.
+    /// Makes an update that fails, and then loads once or twice to see whether the update happened.
     async fn updates_late(&self) {
         let Lookup::Found(found) = self.load().await else { return };
-        self.process.database.fail_writes(Fault::Late);
+        self.process.database.fail_writes(Fault::RunLater);
         let next = record(found.version.bits() + 1);
         assert!(self.process.store.update(&KEY, found.version, &next).await.is_err());
         self.process.database.fail_writes(Fault::Pass);
@@ -93,7 +93,7 @@ impl Actor {
             if let Lookup::Found(found) = self.load().await
                 && found.version == next.version
             {
-                self.world.tell((&found).into());
+                self.world.record_seen((&found).into());
             }
         }
     }
@@ -106,7 +106,7 @@ impl Actor {
     }
 }
 
-/// Runs actors, each in the process of this number.
+/// Runs callers. Each has the number of its process.
 macro_rules! act {
     ($($process:literal $act:ident),*) => {
         explore(|| future::block_on(async {
@@ -131,33 +131,33 @@ macro_rules! act {
 }
 
 #[test]
-fn no_schedule_shows_what_an_update_replaced() {
+fn no_load_returns_a_record_that_an_update_replaced() {
     act!(0 updates, 1 updates, 2 reads, 1 reads);
 }
 
 #[test]
-fn no_schedule_shows_what_a_touch_changed() {
+fn no_load_returns_the_expiry_before_a_touch() {
     act!(0 touches, 1 updates, 2 reads, 0 evicts);
 }
 
 #[test]
-fn no_schedule_shows_what_was_ended() {
+fn no_load_returns_a_session_that_has_ended() {
     act!(0 retires, 1 updates, 2 reads, 1 touches, 2 evicts);
 }
 
 #[test]
-fn no_schedule_shows_what_was_deleted() {
+fn no_load_returns_a_deleted_record() {
     act!(0 replaces, 1 updates, 2 reads, 1 reads);
 }
 
 #[test]
-fn no_schedule_hides_a_late_write_from_who_was_told_of_it() {
+fn a_caller_that_has_seen_a_late_write_always_sees_it() {
     act!(0 updates_late, 0 arrives, 1 reads, 2 touches);
 }
 
-/// One logs out everywhere, while another gives a session a new id.
+/// One caller ends all sessions of a user while another caller gives a session a new id.
 #[test]
-fn no_schedule_lets_a_session_move_away_from_a_logout_everywhere() {
+fn retire_all_also_ends_a_session_that_gets_a_new_id() {
     explore(|| {
         future::block_on(async {
             const NEW: Key = Key::from_bytes([8; 32]);

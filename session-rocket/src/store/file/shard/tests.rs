@@ -3,10 +3,10 @@
 use super::*;
 
 #[test]
-fn a_full_disk_is_told_from_another_error() {
+fn only_the_error_of_a_full_disk_advises_to_free_space() {
     for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge] {
         let error = cannot("write a file")(full.into());
-        assert!(error.to_string().contains("no room"), "{error}");
+        assert!(error.to_string().contains(": free space on its disk"), "{error}");
     }
     let error = cannot("write a file")(io::ErrorKind::PermissionDenied.into());
     assert_eq!(error.kind(), ErrorKind::Unavailable);

@@ -32,11 +32,11 @@ fn a_url_that_names_nothing_is_refused_without_its_password() {
         ("redis:host", "write `redis://"),
         ("redis://", "write `redis://"),
         ("redis://:geheim@", "write `redis://"),
-        ("redis://:geh/eim@host", "percent-encoded"),
-        ("redis://u:12#geheim@host", "percent-encoded"),
+        ("redis://:geh/eim@host", "percent-encode"),
+        ("redis://u:12#geheim@host", "percent-encode"),
         ("redis://:geheim@host/x", "write `redis://"),
         ("redis://:geheim@one,two", "redis+cluster:"),
-        ("redis+cluster://u:geheim@one,u:geheim@two", "password of a cluster once"),
+        ("redis+cluster://u:geheim@one,u:geheim@two", "password of a cluster only once"),
         ("redis+cluster://:geheim@one/1", "numbered databases"),
     ] {
         let error = parse(url, TIMEOUT).err().unwrap_or_else(|| panic!("accepted: {url}"));

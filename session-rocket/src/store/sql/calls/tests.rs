@@ -25,7 +25,7 @@ fn record(number: u8, version: u64) -> Record {
 /// Without the repetition alone that hides a group's failure.
 async fn run_group(
     store: &SqliteStore,
-    statement: fn(&Statements) -> &Grouped,
+    statement: fn(&Statements) -> &GroupableStatement,
     values: impl Fn(u8) -> Vec<Value>,
 ) -> Vec<Option<bool>> {
     let calls: Vec<Call> = (1..=2).map(|number| Call::new(&Key::from_bytes([number; 32]), values(number))).collect();

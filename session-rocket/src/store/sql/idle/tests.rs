@@ -11,11 +11,12 @@ fn remove_old(idle: &mut Vec<OwnConnection<&'static str>>) -> Vec<OwnConnection<
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_connection_that_was_used_last_is_used_next_and_doubtful_ones_are_used_last() {
+async fn the_connection_that_was_used_last_is_used_next_and_uncertain_connections_are_used_last() {
     let mut idle = Vec::new();
-    for (connection, is_doubtful) in [("first", false), ("cut off", true), ("second", false), ("failed", true)] {
-        put_back(&mut idle, OwnConnection::new(connection), is_doubtful);
-    }
+    put_back(&mut idle, OwnConnection::new("first"));
+    put_back_uncertain(&mut idle, OwnConnection::new("cut off"));
+    put_back(&mut idle, OwnConnection::new("second"));
+    put_back_uncertain(&mut idle, OwnConnection::new("failed"));
     let order: Vec<_> = std::iter::from_fn(|| idle.pop()).map(|idle| (idle.connection, idle.needs_test())).collect();
     assert_eq!(order, [("second", false), ("first", false), ("cut off", true), ("failed", true)]);
 }
@@ -23,20 +24,20 @@ async fn the_connection_that_was_used_last_is_used_next_and_doubtful_ones_are_us
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_tested_after_a_second_without_use() {
     let mut idle = Vec::new();
-    put_back(&mut idle, OwnConnection::new("idle"), false);
-    advance(UNTESTED + Duration::from_millis(1)).await;
+    put_back(&mut idle, OwnConnection::new("idle"));
+    advance(MAX_UNTESTED_IDLE + Duration::from_millis(1)).await;
     assert!(idle.pop().unwrap().needs_test());
 }
 
 #[tokio::test(start_paused = true)]
 async fn connections_that_were_idle_for_too_long_are_removed_wherever_they_are() {
     let mut idle = Vec::new();
-    put_back(&mut idle, OwnConnection::new("bottom"), false);
-    put_back(&mut idle, OwnConnection::new("middle"), false);
-    advance(LONGEST_IDLE).await;
+    put_back(&mut idle, OwnConnection::new("bottom"));
+    put_back(&mut idle, OwnConnection::new("middle"));
+    advance(MAX_IDLE).await;
     assert!(remove_old(&mut idle).is_empty());
-    put_back(&mut idle, OwnConnection::new("failed"), true);
-    put_back(&mut idle, OwnConnection::new("top"), false);
+    put_back_uncertain(&mut idle, OwnConnection::new("failed"));
+    put_back(&mut idle, OwnConnection::new("top"));
     advance(Duration::from_millis(1)).await;
     assert_eq!(names(remove_old(&mut idle)), ["bottom", "middle"]);
     assert_eq!(names(idle), ["failed", "top"]);
@@ -46,8 +47,8 @@ async fn connections_that_were_idle_for_too_long_are_removed_wherever_they_are()
 async fn a_connection_in_use_for_too_long_is_removed() {
     let mut idle = Vec::new();
     let old = OwnConnection::new("old");
-    advance(LIFETIME + Duration::from_millis(1)).await;
-    put_back(&mut idle, old, false);
-    put_back(&mut idle, OwnConnection::new("new"), false);
+    advance(MAX_AGE + Duration::from_millis(1)).await;
+    put_back(&mut idle, old);
+    put_back(&mut idle, OwnConnection::new("new"));
     assert_eq!(names(remove_old(&mut idle)), ["old"]);
 }

@@ -20,9 +20,9 @@ async fn every_commit_reaches_the_disk_unless_the_url_says_otherwise() {
 #[tokio::test]
 async fn a_connection_outlives_the_calls_that_are_cut_off_and_serves_the_next_one() {
     let options = Options::new("sqlite::memory:");
-    let connections = own(SqliteConnectOptions::from_str("sqlite::memory:").unwrap(), 1, &options);
+    let connections = own_connections(SqliteConnectOptions::from_str("sqlite::memory:").unwrap(), 1, &options);
     let mut first = connections.borrow().await.unwrap();
-    Sqlite::run(first.get(), "CREATE TABLE only_here (id INTEGER)".to_owned()).await.unwrap();
+    Sqlite::run_script(first.get(), "CREATE TABLE only_here (id INTEGER)".to_owned()).await.unwrap();
     let mut waits = std::pin::pin!(connections.borrow());
     let is_pending = poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending()));
     assert!(is_pending.await);
@@ -32,5 +32,5 @@ async fn a_connection_outlives_the_calls_that_are_cut_off_and_serves_the_next_on
     let _ = poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending())).await;
     waits.set(connections.borrow());
     let mut second = waits.await.unwrap();
-    Sqlite::run(second.get(), "INSERT INTO only_here VALUES (1)".to_owned()).await.unwrap();
+    Sqlite::run_script(second.get(), "INSERT INTO only_here VALUES (1)".to_owned()).await.unwrap();
 }

@@ -4,11 +4,13 @@ use sqlx::sqlite::SqliteSynchronous;
 
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// The parts of a `sqlite:` URL. The parameter `synchronous` is this crate's own: a site that would rather lose its last
-/// commits in a power cut than wait for the disk sets it.
+/// The parts of a `sqlite:` URL.
+///
+/// The parameter `synchronous` exists only in this crate. With `synchronous=normal`, writes do not wait for the disk, but a
+/// power cut can lose the last ones.
 pub(super) struct Url {
-    /// The URL without `synchronous`, which sqlx does not know.
-    pub rest: String,
+    /// The URL for sqlx, without `synchronous`.
+    pub for_sqlx: String,
     pub synchronous: SqliteSynchronous,
     pub is_in_memory: bool,
     pub has_mode: bool,
@@ -20,7 +22,7 @@ impl Url {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let path = base.trim_start_matches("sqlite:").trim_start_matches("//");
         let mut parsed = Self {
-            rest: base.to_owned(),
+            for_sqlx: base.to_owned(),
             synchronous: SqliteSynchronous::Full,
             is_in_memory: path == ":memory:",
             has_mode: false,
@@ -34,8 +36,8 @@ impl Url {
                 "mode" | "cache" | "immutable" | "vfs" => rest.push(pair),
                 _ => {
                     let context = format!(
-                        "unknown parameter `{name}` in the URL: SQLite's are `synchronous`, `mode`, `cache`, `immutable` \
-                         and `vfs`"
+                        "unknown parameter `{name}` in the URL: the parameters of SQLite are `synchronous`, `mode`, `cache`, \
+                         `immutable` and `vfs`"
                     );
                     return Err(Error::new(ErrorKind::Config, context));
                 }
@@ -45,11 +47,11 @@ impl Url {
             parsed.has_vfs |= name == "vfs";
         }
         if path.is_empty() && !parsed.is_in_memory {
-            let context = "the URL names no file: write `sqlite://sessions.db`, or `sqlite::memory:`";
+            let context = "the URL contains no file name: write `sqlite://sessions.db`, or `sqlite::memory:`";
             return Err(Error::new(ErrorKind::Config, context));
         }
         if !rest.is_empty() {
-            parsed.rest = format!("{base}?{}", rest.join("&"));
+            parsed.for_sqlx = format!("{base}?{}", rest.join("&"));
         }
         Ok(parsed)
     }

@@ -15,7 +15,7 @@ fn a_name_cannot_end_its_quotes() {
 fn the_part_before_the_first_dot_is_a_schema_if_the_database_has_schemas() {
     let table = Table::new("app.a.b", '"', true).unwrap();
     assert_eq!(table.fill("{table:x} ON {table}"), "\"a.b_x\" ON \"app\".\"a.b\"");
-    assert_eq!((table.records(), table.name()), ("\"app\".\"a.b_migrations\"".into(), "app.a.b".into()));
+    assert_eq!((table.migrations_table(), table.name()), ("\"app\".\"a.b_migrations\"".into(), "app.a.b".into()));
     assert_eq!(Table::new("app.a", '"', false).unwrap().fill("{table}"), "\"app.a\"");
     for bad in [".a", "a.", "."] {
         assert_eq!(Table::new(bad, '"', true).unwrap_err().kind(), ErrorKind::Config);

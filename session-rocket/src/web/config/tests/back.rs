@@ -133,7 +133,10 @@ fn options_open_the_configured_store() {
         (options.url.as_str(), options.cache.as_deref()),
         ("redis://:geheim@host", Some("memcached://geheim@host"))
     );
-    assert_eq!((options.table.as_str(), options.migrate, options.creates), ("visitors", Migrate::Check, true));
+    assert_eq!(
+        (options.table.as_str(), options.migrate, options.create_if_missing),
+        ("visitors", Migrate::Check, true)
+    );
     assert_eq!((options.timeout, options.max_connections), (Duration::from_millis(500), Some(7)));
     assert_eq!((options.capacity, options.cache_ttl), (12, Duration::from_secs(90)));
     assert_eq!(options.key_prefix, "shop:");

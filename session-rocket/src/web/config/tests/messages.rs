@@ -1,11 +1,11 @@
-//! Every message about a wrong configuration, as users read them: one snapshot, so that a change of any is seen.
+//! Snapshots of every message about an invalid configuration, so that every change of a message is seen.
 
 use std::fmt::Write as _;
 
 use super::*;
 
-/// What the keys of the table `[default.session]` come to, with TOML at the top level before them.
-fn answer(before: &str, toml: &str, code: &Config, debug: bool, by_url: bool) -> String {
+/// Returns the message for a configuration: `toml` is the table `[default.session]`, and `before` the table `[default]`.
+fn message_of(before: &str, toml: &str, code: &Config, debug: bool, by_url: bool) -> String {
     let figment = figment(&format!("[default]\n{before}\n[default.session]\n{toml}"));
     match resolve(&figment, "session", code, debug, by_url) {
         Ok(_) => "accepted".to_owned(),
@@ -13,14 +13,14 @@ fn answer(before: &str, toml: &str, code: &Config, debug: bool, by_url: bool) ->
     }
 }
 
-/// One case of the snapshot: what is configured, and the answer.
-fn case(shown: &mut String, toml: &str, answer: &str) {
-    writeln!(shown, "{}\n    {answer}", toml.replace('\n', "; ")).unwrap();
+/// Appends one case to the snapshot: the configuration and its message.
+fn case(shown: &mut String, toml: &str, message: &str) {
+    writeln!(shown, "{}\n    {message}", toml.replace('\n', "; ")).unwrap();
 }
 
 fn in_debug(shown: &mut String, cases: &[&str]) {
     for toml in cases {
-        case(shown, toml, &answer("", toml, &Config::new(), true, true));
+        case(shown, toml, &message_of("", toml, &Config::new(), true, true));
     }
 }
 
@@ -165,11 +165,11 @@ fn sealed_cookies() {
     for (before, toml) in cases {
         for debug in [true, false] {
             let shown_toml = format!("{before}{}{toml}", if before.is_empty() { "" } else { "\n" });
-            let answer = answer(before, &toml, &Config::new(), debug, true);
-            case(&mut shown, &format!("{} {shown_toml}", if debug { "debug:" } else { "release:" }), &answer);
+            let message = message_of(before, &toml, &Config::new(), debug, true);
+            case(&mut shown, &format!("{} {shown_toml}", if debug { "debug:" } else { "release:" }), &message);
         }
     }
-    let with_store = answer("", "store = \"geheim\"\nsecret_keys = [\"geheim\"]", &Config::new(), true, false);
+    let with_store = message_of("", "store = \"geheim\"\nsecret_keys = [\"geheim\"]", &Config::new(), true, false);
     case(&mut shown, "with a store object: secret_keys = [\"geheim\"]", &with_store);
     insta::assert_snapshot!(shown);
 }
@@ -202,7 +202,7 @@ fn code() {
         ("key_prefix(space)", Config::new().key_prefix(" ")),
     ];
     for (call, code) in cases {
-        case(&mut shown, call, &answer("", "", &code, true, true));
+        case(&mut shown, call, &message_of("", "", &code, true, true));
     }
     insta::assert_snapshot!(shown);
 }
@@ -238,13 +238,13 @@ fn files_and_the_environment() {
             jail.create_file("Rocket.toml", toml)?;
             jail.set_env("ROCKET_SESSION", if session.is_empty() { "{}" } else { session });
             jail.set_env("ROCKET_PROFILE", "release");
-            let answer = match resolve(&rocket::Config::figment(), "session", &Config::new(), false, true) {
+            let message = match resolve(&rocket::Config::figment(), "session", &Config::new(), false, true) {
                 Ok(_) => "accepted".to_owned(),
                 Err(error) => error.to_string(),
             };
-            assert!(!answer.contains("geheim"), "{answer}");
-            let given = [toml, session].join(" | ");
-            case(&mut shown, &given, &answer.replace(&directory, "").replace("/private", ""));
+            assert!(!message.contains("geheim"), "{message}");
+            let configured = [toml, session].join(" | ");
+            case(&mut shown, &configured, &message.replace(&directory, "").replace("/private", ""));
         }
         insta::assert_snapshot!(shown);
         Ok(())

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn synchronous_is_removed_and_the_other_parameters_stay() {
     let url = Url::parse("sqlite://mode=a.db?mode=rw&synchronous=NORMAL&cache=private").unwrap();
-    assert_eq!(url.rest, "sqlite://mode=a.db?mode=rw&cache=private");
+    assert_eq!(url.for_sqlx, "sqlite://mode=a.db?mode=rw&cache=private");
     assert!(matches!(url.synchronous, SqliteSynchronous::Normal) && url.has_mode && !url.has_vfs);
     let url = Url::parse("sqlite:mode=a.db").unwrap();
     assert!(matches!(url.synchronous, SqliteSynchronous::Full) && !url.has_mode);

@@ -1,16 +1,16 @@
-//! Processes that start while they cannot reach the cache.
+//! Tests of processes that start while they cannot reach the cache.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::base::error::{Error, ErrorKind};
 use crate::store::Retire;
-use crate::store::cached::lazy::{LazyStore, Opening};
+use crate::store::cached::deferred::{DeferredStore, OpenFuture};
 
 /// A process that could not open its cache at launch.
 struct Late {
     store: CachedStore,
-    /// Whether the cache can be opened by now.
+    /// Whether the cache can be opened.
     is_up: Arc<AtomicBool>,
     attempts: Arc<AtomicUsize>,
 }
@@ -23,15 +23,15 @@ impl Late {
     fn start(world: &World) -> Self {
         let (is_up, attempts) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let (cache, up, counted) = (world.cache.clone(), is_up.clone(), attempts.clone());
-        let open = move || -> Opening {
+        let open = move || -> OpenFuture {
             counted.fetch_add(1, Ordering::SeqCst);
             let opened: crate::base::error::Result<Arc<dyn Store>> =
                 if up.load(Ordering::SeqCst) { Ok(cache.clone()) } else { Err(down()) };
             Box::pin(std::future::ready(opened))
         };
-        let (database, cache) = (world.database.clone(), LazyStore::new(open));
-        let store = CachedStore::with_lazy(database, cache, TTL, world.timeout, world.clock.clone());
-        store.begin_without_cache(&down());
+        let (database, cache) = (world.database.clone(), DeferredStore::new(open));
+        let store = CachedStore::with_deferred(database, cache, TTL, world.timeout, world.clock.clone());
+        store.start_without_cache(&down());
         Self { store, is_up, attempts }
     }
 
@@ -49,7 +49,7 @@ impl Late {
 }
 
 #[tokio::test]
-async fn what_was_changed_without_the_cache_is_never_read_from_it() {
+async fn a_record_that_this_process_changed_without_the_cache_is_not_read_from_it() {
     let (world, clock) = world();
     world.begin().await;
     let other = world.process();
@@ -67,7 +67,7 @@ async fn what_was_changed_without_the_cache_is_never_read_from_it() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_process_changed_without_the_cache_is_never_read_from_it() {
+async fn a_record_that_an_earlier_process_changed_without_the_cache_is_not_read_from_it() {
     let (world, clock) = world();
     world.begin().await;
     assert_eq!(world.process().version().await, 1);
@@ -81,11 +81,11 @@ async fn what_an_earlier_process_changed_without_the_cache_is_never_read_from_it
 }
 
 #[tokio::test]
-async fn the_cache_is_used_once_it_answers() {
+async fn the_cache_is_used_after_it_can_be_opened() {
     let (world, clock) = world();
     world.begin().await;
     let late = Late::start(&world);
-    // Reads do not ask the cache before one `ttl` is over.
+    // The cache is not read for one `ttl`.
     assert_eq!((late.version().await, late.attempts.load(Ordering::SeqCst)), (1, 0));
     for attempts in 1..4 {
         clock.advance(TTL);
@@ -99,21 +99,21 @@ async fn the_cache_is_used_once_it_answers() {
     assert_eq!(late.version().await, 1);
     assert_eq!(late.attempts.load(Ordering::SeqCst), 4);
     late.update(1, 2).await;
-    let place = super::super::cache::place(&KEY);
-    assert!(matches!(world.cache.load(&place).await, Ok(Lookup::Found(entry)) if entry.version.bits() == 2));
+    let key = super::super::cache::cache_key(&KEY);
+    assert!(matches!(world.cache.load(&key).await, Ok(Lookup::Found(entry)) if entry.version.bits() == 2));
     assert_eq!((late.version().await, late.attempts.load(Ordering::SeqCst)), (2, 4));
 }
 
 #[tokio::test]
-async fn a_write_tells_the_cache_also_in_the_pause_after_a_failed_attempt() {
+async fn a_write_tries_to_open_the_cache_shortly_after_a_failed_attempt() {
     let (world, clock) = world();
     world.begin().await;
     let late = Late::start(&world);
-    // Some other write fails to reach the cache.
+    // Another write cannot reach the cache.
     let _ = late.store.delete(&Key::from_bytes([8; 32])).await;
     clock.advance(Duration::from_secs(1));
     let _ = late.store.delete(&Key::from_bytes([8; 32])).await;
-    // The cache is back.
+    // The cache can be opened now.
     late.is_up.store(true, Ordering::SeqCst);
     let other = world.process();
     assert_eq!(other.version().await, 1, "and holds the session");
@@ -127,7 +127,7 @@ async fn a_write_tells_the_cache_also_in_the_pause_after_a_failed_attempt() {
 async fn calls_that_wait_for_an_attempt_share_its_error() {
     let attempts = Arc::<AtomicUsize>::default();
     let counted = attempts.clone();
-    let lazy = LazyStore::new(move || -> Opening {
+    let deferred = DeferredStore::new(move || -> OpenFuture {
         counted.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {
             // All calls have arrived before the attempt ends.
@@ -135,9 +135,9 @@ async fn calls_that_wait_for_an_attempt_share_its_error() {
             Err(down())
         })
     });
-    let opened = futures::future::join_all((0..20).map(|_| lazy.get())).await;
+    let opened = futures::future::join_all((0..20).map(|_| deferred.get())).await;
     assert!(opened.iter().all(Result::is_err));
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
-    assert!(lazy.get().await.is_err());
+    assert!(deferred.get().await.is_err());
     assert_eq!(attempts.load(Ordering::SeqCst), 2);
 }

@@ -1,4 +1,4 @@
-//! A way to a store that can be cut.
+//! A store whose calls can fail.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,27 +14,27 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
-/// What becomes of a call.
+/// The fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) enum Fault {
     #[default]
     Pass,
-    /// It is not done, and the answer is an error.
+    /// The call does not run, and returns an error.
     Refuse,
-    /// It is done, and the answer is an error.
-    LoseAnswer,
-    /// It is not done, and there is no answer.
+    /// The call runs, and returns an error.
+    LoseReply,
+    /// The call does not run, and never returns.
     Hang,
-    /// It is done, and there is no answer.
-    DoneHang,
-    /// The answer is an error, and it is done when it [arrives](Wire::arrive).
-    Late,
-    /// What an update is to put there is too large.
+    /// The call runs, and never returns.
+    RunAndHang,
+    /// The call returns an error, and runs later, in [`arrive`](FaultyStore::arrive).
+    RunLater,
+    /// An update returns [`ErrorKind::TooLarge`].
     TooLarge,
-    /// The first call is refused; then all is well.
+    /// The first call returns an error. Later calls succeed.
     RefuseOnce,
-    /// It is done, and the answer comes when there is another fault, or none.
-    Hold,
+    /// The call runs, and returns when the test sets another fault.
+    DelayReply,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -49,16 +49,16 @@ impl Faults {
     }
 }
 
-/// A wire to a store. Each call lets others run before and after.
-pub(super) struct Wire {
+/// A store whose calls can fail. Each call yields to other tasks before and after it runs.
+pub(super) struct FaultyStore {
     store: Arc<MemoryStore>,
     faults: Mutex<Faults>,
     late: Mutex<Vec<Pin<Box<dyn Future<Output = ()> + Send>>>>,
     calls: AtomicUsize,
-    is_holding: AtomicBool,
+    is_delaying: AtomicBool,
 }
 
-/// Lets others run once.
+/// Yields to other tasks once.
 pub(super) async fn pause() {
     let mut is_over = false;
     std::future::poll_fn(|context| {
@@ -71,10 +71,10 @@ pub(super) async fn pause() {
     .await;
 }
 
-impl Wire {
+impl FaultyStore {
     pub(super) fn to(store: Arc<MemoryStore>) -> Arc<Self> {
         let (faults, late) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { store, faults, late, calls: AtomicUsize::new(0), is_holding: AtomicBool::new(false) })
+        Arc::new(Self { store, faults, late, calls: AtomicUsize::new(0), is_delaying: AtomicBool::new(false) })
     }
 
     pub(super) fn fail(&self, fault: Fault) {
@@ -89,17 +89,17 @@ impl Wire {
         self.faults.lock().unwrap().of(is_read)
     }
 
-    /// Whether an answer has been held back.
-    pub(super) fn is_holding(&self) -> bool {
-        self.is_holding.load(Ordering::SeqCst)
+    /// Whether a reply has been delayed.
+    pub(super) fn is_delaying(&self) -> bool {
+        self.is_delaying.load(Ordering::SeqCst)
     }
 
-    /// How many calls there were since the last time this was asked.
+    /// Returns the number of calls since the last call of this method.
     pub(super) fn calls(&self) -> usize {
         self.calls.swap(0, Ordering::SeqCst)
     }
 
-    /// Does what is late.
+    /// Runs the calls with the fault [`Fault::RunLater`].
     pub(super) async fn arrive(&self) {
         let late = std::mem::take(&mut *self.late.lock().unwrap());
         for call in late {
@@ -112,32 +112,32 @@ impl Wire {
         A: Send,
         F: Future<Output = Result<A>> + Send + 'static,
     {
-        let lost = || Err(Error::new(ErrorKind::Unavailable, "the wire is cut"));
+        let lost = || Err(Error::new(ErrorKind::Unavailable, "the connection is broken"));
         self.calls.fetch_add(1, Ordering::SeqCst);
         let call = run(self.store.clone());
         pause().await;
-        let answer = match self.fault(is_read) {
+        let reply = match self.fault(is_read) {
             Fault::Pass | Fault::TooLarge => call.await,
             Fault::RefuseOnce => {
                 self.fail(Fault::Pass);
                 lost()
             }
-            Fault::Hold => {
-                let answer = call.await;
-                while self.fault(is_read) == Fault::Hold {
-                    self.is_holding.store(true, Ordering::SeqCst);
+            Fault::DelayReply => {
+                let reply = call.await;
+                while self.fault(is_read) == Fault::DelayReply {
+                    self.is_delaying.store(true, Ordering::SeqCst);
                     pause().await;
                 }
-                answer
+                reply
             }
             Fault::Refuse => lost(),
-            Fault::LoseAnswer => call.await.and_then(|_| lost()),
+            Fault::LoseReply => call.await.and_then(|_| lost()),
             Fault::Hang => std::future::pending().await,
-            Fault::DoneHang => {
+            Fault::RunAndHang => {
                 let _ = call.await;
                 std::future::pending().await
             }
-            Fault::Late => {
+            Fault::RunLater => {
                 self.late.lock().unwrap().push(Box::pin(async {
                     let _ = call.await;
                 }));
@@ -145,12 +145,12 @@ impl Wire {
             }
         };
         pause().await;
-        answer
+        reply
     }
 }
 
 #[async_trait]
-impl Store for Wire {
+impl Store for FaultyStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
         let key = *key;
         self.call(true, |store| async move { store.load(&key).await }).await

@@ -1,0 +1,52 @@
+//! Reads and changes the data of the library in a session.
+
+use std::time::Duration;
+
+use super::Values;
+use super::own::{AUTH, CSRF, EXPIRY, MAX_LIFETIME};
+use crate::base::expiry::Expiry;
+use crate::data::auth::AuthMac;
+use crate::data::csrf::CsrfSecret;
+
+impl Values {
+    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
+        self.forget_unread(EXPIRY);
+        self.own.expiry = expiry;
+    }
+
+    pub(crate) fn set_max_lifetime(&mut self, limit: Option<Duration>) {
+        self.forget_unread(MAX_LIFETIME);
+        self.own.max_lifetime = limit;
+    }
+
+    pub(crate) fn test_cookie(&self) -> bool {
+        self.own.test_cookie
+    }
+
+    pub(crate) fn set_test_cookie(&mut self, set: bool) {
+        self.own.test_cookie = set;
+    }
+
+    pub(crate) fn csrf(&self) -> Option<CsrfSecret> {
+        self.own.csrf
+    }
+
+    pub(crate) fn set_csrf(&mut self, secret: Option<CsrfSecret>) {
+        self.forget_unread(CSRF);
+        self.own.csrf = secret;
+    }
+
+    pub(crate) fn auth(&self) -> Option<AuthMac> {
+        self.own.auth
+    }
+
+    pub(crate) fn set_auth(&mut self, auth: Option<AuthMac>) {
+        self.forget_unread(AUTH);
+        self.own.auth = auth;
+    }
+
+    /// Removes a field of the library that another release wrote and that this release cannot read.
+    fn forget_unread(&mut self, name: &str) {
+        self.rest.retain(|(other, _)| other != name);
+    }
+}

@@ -1,0 +1,247 @@
+//! Queues that send waiting calls together.
+//!
+//! If no call of its kind is running, a call runs alone and immediately; no timer collects calls. Calls that arrive while it
+//! runs wait. When it ends, they run as one group, and so on until no call waits. Each call gets its own reply. If a group
+//! has no reply for one of its calls, that call runs again, alone. So no call fails because of another call in its group.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot::{Receiver, Sender, channel};
+use tokio::time::{Instant, timeout_at};
+
+use super::value::Call;
+use crate::base::error::{Error, ErrorKind, Result};
+
+/// The largest weight of a group of several calls, in bytes.
+const MAX_GROUP_BYTES: usize = 1024 * 1024;
+
+/// The sizes of groups. There are few, because each connection keeps a prepared statement for each size that it has sent.
+pub(super) const SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, MAX_GROUP];
+
+/// The largest number of calls in a group.
+const MAX_GROUP: usize = 256;
+
+/// The maximum time for which calls wait until the running call or group ends. After that, the next group runs at the same
+/// time. This limits the delay if the running call waits for a lock, or if its connection no longer responds.
+const MAX_WAIT: Duration = Duration::from_millis(50);
+
+/// A kind of call, such as a load, and how to run calls of this kind.
+pub(super) trait CallKind: Send + Sync + 'static {
+    /// The reply to one call.
+    type Reply: Send + 'static;
+
+    /// Whether a group may contain two calls for one key.
+    const ALLOWS_SAME_KEY: bool;
+
+    /// Runs one call.
+    fn run_alone(&self, call: &Call) -> impl Future<Output = Result<Self::Reply>> + Send;
+
+    /// Runs calls, which are sorted by key, and returns their replies in the same order. `None` means that the call must run
+    /// alone.
+    ///
+    /// # Errors
+    /// Returns an error if it is unknown which calls took effect.
+    fn run_group(&self, calls: &[&Call]) -> impl Future<Output = Result<Vec<Option<Self::Reply>>>> + Send;
+}
+
+/// The queue of calls of one kind.
+pub(super) struct CallQueue<T: CallKind> {
+    kind: T,
+    state: Mutex<QueueState<T>>,
+}
+
+struct QueueState<T: CallKind> {
+    /// The waiting calls. Calls whose caller went away are removed when the next group starts.
+    waiting: VecDeque<Waiting<T>>,
+    /// When the running call or group started. `None` if nothing runs.
+    busy_since: Option<Instant>,
+    /// The number of the leader that has the turn. A leader that takes too long loses its turn.
+    turn: u64,
+}
+
+struct Waiting<T: CallKind> {
+    call: Call,
+    reply: Sender<GroupReply<T>>,
+}
+
+/// The reply of a group to one call. `None` means that the call must run alone.
+type GroupReply<T> = Result<Option<<T as CallKind>::Reply>>;
+
+/// The turn to run calls, which a caller or a task has. Dropping the leader gives the turn to a task that runs the waiting
+/// calls.
+struct Leader<T: CallKind> {
+    queue: Arc<CallQueue<T>>,
+    turn: u64,
+    /// Whether the leader is in a task that has not started yet.
+    is_unstarted: bool,
+}
+
+impl<T: CallKind> CallQueue<T> {
+    pub(super) fn new(kind: T) -> Arc<Self> {
+        let state = Mutex::new(QueueState { waiting: VecDeque::new(), busy_since: None, turn: 0 });
+        Arc::new(Self { kind, state })
+    }
+
+    /// Runs a call, in a group or alone.
+    ///
+    /// # Errors
+    /// Returns an error if it is unknown whether the call took effect.
+    pub(super) async fn call(self: &Arc<Self>, call: &Call) -> Result<T::Reply> {
+        // Calls that arrive while this call runs alone wait until its leader is dropped.
+        let _leader = match self.lead_or_enqueue(call) {
+            Ok(leader) => Some(leader),
+            Err(receiver) => match self.wait_for_reply(receiver).await? {
+                Some(reply) => return Ok(reply),
+                None => None,
+            },
+        };
+        // Boxed, because this future is large and calls in a group do not need it.
+        Box::pin(self.kind.run_alone(call)).await
+    }
+
+    fn state(&self) -> MutexGuard<'_, QueueState<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the turn if nobody has it, or puts the call into the queue.
+    fn lead_or_enqueue(self: &Arc<Self>, call: &Call) -> Result<Leader<T>, Receiver<GroupReply<T>>> {
+        let mut state = self.state();
+        if state.busy_since.is_none() {
+            return Ok(self.take_turn(&mut state));
+        }
+        let (reply, receiver) = channel();
+        state.waiting.push_back(Waiting { call: call.clone(), reply });
+        Err(receiver)
+    }
+
+    /// Waits for the reply of a group.
+    async fn wait_for_reply(self: &Arc<Self>, mut receiver: Receiver<GroupReply<T>>) -> GroupReply<T> {
+        loop {
+            let slow_at = self.replace_slow_leader();
+            if let Ok(reply) = timeout_at(slow_at, &mut receiver).await {
+                return reply.map_err(|_| interrupted())?;
+            }
+        }
+    }
+
+    /// Takes the turn. A leader that has the turn loses it.
+    fn take_turn(self: &Arc<Self>, state: &mut QueueState<T>) -> Leader<T> {
+        state.turn += 1;
+        state.busy_since = Some(Instant::now());
+        Leader { queue: self.clone(), turn: state.turn, is_unstarted: false }
+    }
+
+    /// Takes the turn from a leader that has had it for longer than [`MAX_WAIT`], and gives it to a task. Returns when the
+    /// current leader will have had the turn for that long.
+    fn replace_slow_leader(self: &Arc<Self>) -> Instant {
+        let mut state = self.state();
+        let now = Instant::now();
+        let slow_at = state.busy_since.unwrap_or(now) + MAX_WAIT;
+        if now < slow_at {
+            return slow_at;
+        }
+        if !state.waiting.is_empty() {
+            let leader = self.take_turn(&mut state);
+            drop(state);
+            leader.serve_in_task();
+        }
+        now + MAX_WAIT
+    }
+
+    async fn run_group(&self, group: Vec<Waiting<T>>) {
+        let calls: Vec<&Call> = group.iter().map(|waiting| &waiting.call).collect();
+        let mut replies = self.kind.run_group(&calls).await.map(Vec::into_iter);
+        for waiting in group {
+            let reply = replies.as_mut().map(|replies| replies.next().flatten()).map_err(|error| error.clone());
+            // This fails if the caller has gone away.
+            let _ = waiting.reply.send(reply);
+        }
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Unavailable, "a call to the database stopped before it finished")
+}
+
+/// The size of the next group. A group takes calls from the front of the queue.
+fn group_size<T: CallKind>(waiting: &VecDeque<Waiting<T>>) -> usize {
+    let (mut keys, mut weight, mut most) = (HashSet::new(), 0, 0);
+    for Waiting { call, .. } in waiting.iter().take(MAX_GROUP) {
+        weight += call.weight();
+        let is_too_heavy = most > 0 && weight > MAX_GROUP_BYTES;
+        // The changes of one key must run in order, so the second change waits for the next group.
+        if is_too_heavy || !T::ALLOWS_SAME_KEY && !keys.insert(call.key) {
+            break;
+        }
+        most += 1;
+    }
+    SIZES.into_iter().rev().find(|size| *size <= most).unwrap_or(0)
+}
+
+impl<T: CallKind> Leader<T> {
+    /// Spawns a task that runs the waiting calls.
+    fn serve_in_task(mut self) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.is_unstarted = true;
+            runtime.spawn(self.serve());
+        }
+    }
+
+    /// Takes the next group out of the queue and sorts it. Returns no calls if another leader has the turn.
+    fn next_group(&self) -> Vec<Waiting<T>> {
+        let mut state = self.queue.state();
+        if state.turn != self.turn {
+            return Vec::new();
+        }
+        state.busy_since = Some(Instant::now());
+        state.waiting.retain(|waiting| !waiting.reply.is_closed());
+        let size = group_size(&state.waiting);
+        let mut group: Vec<Waiting<T>> = state.waiting.drain(..size).collect();
+        drop(state);
+        group.sort_by_key(|waiting| waiting.call.key);
+        group
+    }
+
+    /// Runs groups as long as calls wait and this leader has the turn.
+    async fn serve(mut self) {
+        self.is_unstarted = false;
+        loop {
+            let group = self.next_group();
+            if group.is_empty() {
+                return;
+            }
+            self.queue.run_group(group).await;
+            // Callers that got a reply may make another call, which can then join the next group.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl<T: CallKind> Drop for Leader<T> {
+    fn drop(&mut self) {
+        let mut state = self.queue.state();
+        if state.turn != self.turn {
+            return;
+        }
+        if state.waiting.is_empty() {
+            state.busy_since = None;
+        } else if self.is_unstarted || Handle::try_current().is_err() {
+            // Without a runtime, or with one that is shutting down, no task can run the waiting calls. Dropping them gives
+            // their callers an error.
+            state.busy_since = None;
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            drop(waiting);
+        } else {
+            let leader = self.queue.take_turn(&mut state);
+            drop(state);
+            leader.serve_in_task();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! What the fairing does at launch: it reads the configuration, checks it against the session type, and opens the store.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use rocket::{Build, Rocket};
+
+use super::attached::{Attached, Isolated, Sweep};
+use super::config::{SealSettings, Settings, resolve};
+use super::cookie::{self, CookieSettings};
+use super::fairing::{SessionFairing, Source};
+use super::plain_http::PlainHttp;
+use super::registry::{Entry, Registry};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::commit::sealed::Sealer;
+use crate::commit::{CookieBounds, CookieEngine, Engine, Events, Rules, StoreEngine};
+use crate::session::SessionData;
+use crate::store::memory::MemoryStore;
+use crate::store::{self, Store};
+
+impl<T: SessionData> SessionFairing<T> {
+    pub(super) async fn attach(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
+        let figment = rocket.figment();
+        let by_url = matches!(self.source, Source::Url);
+        let settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
+        refuse_without_identity::<T>(&settings)?;
+        let registry = rocket.state::<Registry>().ok_or_else(|| {
+            Error::new(ErrorKind::Config, "internal error: Rocket does not manage the registry of session types")
+        })?;
+        let mut entry = Entry::of::<T>(&settings.cookie.name);
+        registry.refuse_clashes(&entry)?;
+        let rules = self.rules(&settings);
+        let (engine, sweep) = match &settings.seal {
+            Some(seal) => {
+                self.refuse_events()?;
+                (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None)
+            }
+            None => {
+                let isolated = rocket.state::<Isolated>().is_some();
+                let (store, sweep) = self.store_of(registry, &settings, isolated, &mut entry).await?;
+                check_index::<T>(&*store, &settings)?;
+                let events = Events::new(self.on_event.clone());
+                (Engine::Store(StoreEngine::new(rules, store, events, settings.store.timeout)), sweep)
+            }
+        };
+        log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
+        let plain_http = PlainHttp::at_launch(T::NAME, settings.cookie.secure, figment);
+        registry.add(entry);
+        Ok(Attached { engine: Arc::new(engine), cookie: settings.cookie, plain_http, sweep, data: PhantomData })
+    }
+
+    fn rules(&self, settings: &Settings) -> Rules {
+        Rules {
+            clock: self.clock.clone(),
+            schema: T::schema(),
+            scope: T::SCOPE,
+            policy: settings.policy,
+            format: settings.format,
+            max_size: settings.max_size,
+            limit: settings.limit,
+            poll_interval: settings.poll_interval,
+        }
+    }
+
+    /// Refuses `on_event` for sealed cookies, where it would never be called.
+    fn refuse_events(&self) -> Result<()> {
+        if self.on_event.is_none() {
+            return Ok(());
+        }
+        let context = "`on_event` is never called for sealed cookies: remove it, or set another `store`";
+        Err(Error::new(ErrorKind::Config, context))
+    }
+
+    /// Opens the store, and records it in `entry` for other session types.
+    async fn store_of(
+        &self,
+        registry: &Registry,
+        settings: &Settings,
+        isolated: bool,
+        entry: &mut Entry,
+    ) -> Result<(Arc<dyn Store>, Option<Sweep>)> {
+        let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
+        if isolated {
+            return Ok((Arc::new(MemoryStore::new(options.capacity, options.clock)), None));
+        }
+        let (store, swept) = self.open(registry, &options).await?;
+        entry.opened = matches!(self.source, Source::Url).then(|| (options, store.clone()));
+        entry.swept = swept || settings.sweep_interval.is_some();
+        let sweep = settings.sweep_interval.filter(|_| !swept).map(|interval| Sweep {
+            store: store.clone(),
+            interval,
+            clock: self.clock.clone(),
+        });
+        Ok((store, sweep))
+    }
+
+    /// Returns the store, and whether a sweep task of another session type already runs for it.
+    async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
+        match &self.source {
+            Source::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+            Source::Pool(pool) => {
+                let store = pool.clone().open(options).await?;
+                Ok((store::with_cache(store, options).await?, false))
+            }
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+            Source::SharedPool(pool) => {
+                let store = pool.clone().share(options).await?;
+                Ok((store::with_cache(store, options).await?, false))
+            }
+            Source::Url => {
+                let opened = registry.opened(options);
+                match opened {
+                    Some(opened) => Ok(opened),
+                    None => Ok((store::open(options).await?, false)),
+                }
+            }
+        }
+    }
+}
+
+/// Refuses settings for a session type without an identity, where they have no effect.
+fn refuse_without_identity<T: SessionData>(settings: &Settings) -> Result<()> {
+    if T::schema().identity().is_some() {
+        return Ok(());
+    }
+    let (table, name) = (T::CONFIG, T::NAME);
+    let (key, fix) = if settings.policy.anonymous_lifetime != settings.policy.lifetime {
+        ("anonymous_expiry", "set `expiry` instead")
+    } else if settings.limit.is_some() {
+        ("max_sessions", "mark the field that has the user's id with `#[session(identity)]`")
+    } else {
+        return Ok(());
+    };
+    let context = format!("`{table}.{key}` has no effect on session type `{name}`, which has no identity: {fix}");
+    Err(Error::new(ErrorKind::Config, context))
+}
+
+/// Warns at launch if the store can neither list nor revoke the sessions of a user.
+///
+/// # Errors
+/// [`ErrorKind::Config`] if `max_sessions` needs the list.
+fn check_index<T: SessionData>(store: &dyn Store, settings: &Settings) -> Result<()> {
+    if T::schema().identity().is_none() || store.has_identity_index() {
+        return Ok(());
+    }
+    let (table, name) = (T::CONFIG, T::NAME);
+    if settings.limit.is_some() {
+        let context = format!(
+            "`{table}.max_sessions` needs a store that lists the sessions of a user: remove it, or set another `store`"
+        );
+        return Err(Error::new(ErrorKind::Config, context));
+    }
+    log::warn!(
+        target: "session_rocket",
+        "session type `{name}` has an identity, but this store cannot list or revoke the sessions of a user: if the site \
+         needs this, use another store",
+    );
+    Ok(())
+}
+
+/// Creates the engine for sealed cookies, and warns if its key is random.
+fn sealing(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> CookieEngine {
+    if seal.random {
+        log::warn!(
+            target: "session_rocket",
+            "session type `{}`: no secret key is set, so its sessions end when this process ends: set `secret_keys`, \
+             or Rocket's `secret_key`, to the output of `openssl rand -base64 32`",
+            rules.schema.type_name(),
+        );
+    }
+    let sealer = Sealer::new(seal.kind, &seal.first, &seal.former, rules.scope, &cookie.name);
+    CookieEngine::new(rules, sealer, CookieBounds { frame: cookie.frame(), limit: cookie::MAX_LINE })
+}
