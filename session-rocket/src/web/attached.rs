@@ -82,7 +82,11 @@ impl<T: SessionData> Cached<T> {
         let _ = self.test_step.set(Mutex::new(Some(Box::new(step))));
     }
 
-    /// Runs the step of a test, if there is one.
+    pub(super) fn has_test_step(&self) -> bool {
+        self.test_step.get().is_some()
+    }
+
+    /// Runs the step of a test.
     pub(super) async fn run_test_step(&self, request: &Request<'_>) {
         let step = self.test_step.get().and_then(|step| step.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(step) = step {

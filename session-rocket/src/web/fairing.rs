@@ -196,7 +196,10 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         let Some(attached) = request.rocket().state::<Attached<T>>() else { return };
         let cached = Cached::<T>::of(request);
-        cached.run_test_step(request).await;
+        if cached.has_test_step() {
+            // Boxed, because otherwise the future of every response would be as large as that of a load.
+            Box::pin(cached.run_test_step(request)).await;
+        }
         cached.responded.store(true, Ordering::SeqCst);
         let renews = attached.renews() && !cookie::is_subresource(request) && !cookie::is_cacheable(response);
         if cached.loaded().is_none() && !(renews && attached.renews_unread(request, response.status())) {
