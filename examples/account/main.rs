@@ -21,7 +21,7 @@ use pages::Theme;
 
 /// What the site remembers about a visitor.
 #[derive(Session)]
-struct Account {
+pub struct Account {
     /// The logged-in user. [`LoadUser::log_in`](session_rocket::LoadUser::log_in) sets it.
     #[session(identity)]
     user_id: Option<u64>,
