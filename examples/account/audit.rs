@@ -24,8 +24,8 @@ pub struct Audit(Mutex<Log>);
 
 #[derive(Default)]
 struct Log {
-    /// The last events of each user, the latest first.
-    events: HashMap<String, VecDeque<Event>>,
+    /// The last events of each user with their texts, the latest first.
+    users: HashMap<String, VecDeque<(Event, &'static str)>>,
     counters: BTreeMap<&'static str, u64>,
 }
 
@@ -36,42 +36,50 @@ impl Audit {
 
     pub fn record(&self, event: &Event) {
         let mut log = self.log();
-        *log.counters.entry(describe(event.kind).0).or_default() += 1;
-        if let Some(user) = &event.identity {
-            let events = log.events.entry(user.clone()).or_default();
-            events.push_front(event.clone());
-            events.truncate(MAX_EVENTS);
+        let (counter, mut text) = describe(event.kind);
+        *log.counters.entry(counter).or_default() += 1;
+        let Some(user) = &event.identity else { return };
+        let events = log.users.entry(user.clone()).or_default();
+        if let EventKind::LoggedIn { from: Some(from) } = event.kind
+            && events.iter().any(|(earlier, _)| earlier.handle == from)
+        {
+            // The user was logged in before.
+            text = "Entered the password again";
         }
+        events.push_front((event.clone(), text));
+        events.truncate(MAX_EVENTS);
     }
 
-    fn events_of(&self, user: &User) -> VecDeque<Event> {
-        self.log().events.get(&user.id.to_string()).cloned().unwrap_or_default()
+    fn events_of(&self, user: &User) -> VecDeque<(Event, &'static str)> {
+        self.log().users.get(&user.id.to_string()).cloned().unwrap_or_default()
     }
 }
 
 /// The counter of an event, and its text in the log.
 fn describe(kind: EventKind) -> (&'static str, &'static str) {
-    match kind {
-        EventKind::Started => ("started", "A visitor came"),
-        EventKind::LoggedIn { .. } => ("logged_in", "Logged in, or confirmed the password"),
-        EventKind::Rotated { .. } => ("rotated", "Got a new session id"),
-        EventKind::Ended { reason: EndReason::Logout } => ("ended_logout", "Logged out"),
-        EventKind::Ended { reason: EndReason::Revoked } => ("ended_revoked", "Logged out from another device"),
-        EventKind::Ended { reason: EndReason::Replaced } => ("ended_replaced", "Ended: too many devices"),
-        EventKind::Ended { reason: EndReason::UserGone } => ("ended_user_gone", "Ended: no such user"),
-        EventKind::Ended { reason: EndReason::AuthHashChanged } => {
-            ("ended_auth_hash_changed", "Ended: the password was changed")
-        }
-        _ => ("other", "Other event"),
+    let EventKind::Ended { reason } = kind else {
+        return match kind {
+            EventKind::Started => ("started", "Visited the site"),
+            EventKind::LoggedIn { .. } => ("logged_in", "Logged in"),
+            EventKind::Rotated { .. } => ("rotated", "Got a new session id"),
+            _ => ("other", "Other event"),
+        };
+    };
+    match reason {
+        EndReason::Logout => ("ended_logout", "Logged out"),
+        EndReason::Revoked => ("ended_revoked", "Logged out by another device"),
+        EndReason::Replaced => ("ended_replaced", "Logged out by a login on a fourth device"),
+        EndReason::UserGone => ("ended_user_gone", "Logged out, because the account is deleted"),
+        EndReason::AuthHashChanged => ("ended_auth_hash_changed", "Logged out, because the password was changed"),
+        _ => ("ended_other", "Logged out"),
     }
 }
 
 #[get("/activity")]
 async fn activity(user: CurrentUser<User>, audit: &State<Arc<Audit>>) -> Result<Template, Error> {
     let current = user.session().handle();
-    let events = audit.events_of(&user).into_iter().map(|event| {
-        let is_current = Some(event.handle) == current;
-        context! { at: minute(event.at), text: describe(event.kind).1, handle: event.handle, is_current }
+    let events = audit.events_of(&user).into_iter().map(|(event, text)| {
+        context! { at: minute(event.at), text, handle: event.handle, is_current: Some(event.handle) == current }
     });
     user_page(&user, "activity", context! { events: events.collect::<Vec<_>>() }).await
 }

@@ -132,7 +132,10 @@ fn redirect_to(path: &str) -> Reply {
 fn a_registration_logs_in_and_its_message_is_shown_once() {
     let site = Site::start();
     let browser = site.browser();
-    assert!(browser.page("/").contains("One account, all your devices"));
+    for path in ["/", "/register/", "/login/"] {
+        let page = browser.page(path);
+        assert!(page.contains("href=\"/register/\"") && !page.contains("EventSource"), "{page}");
+    }
     let form = "username=grace&password=a+long+password";
     assert_eq!(browser.submit("/register/", "/register/", form), redirect_to("/"));
     assert!(browser.page("/").contains("role=\"status\">Hello, grace!<"));
@@ -161,13 +164,14 @@ fn a_registration_with_a_taken_name_or_a_short_password_is_refused() {
 #[test]
 fn remember_me_sets_the_lifetime_of_the_session() {
     let site = Site::start();
-    // A cookie lasts longer than its session.
-    for (remember, cookie_days, days) in [("", None, 14), ("&remember=on", Some(36), 30)] {
+    for (remember, cookie_days, days) in [("", None, 14), ("&remember=on", Some(30), 30)] {
         let browser = site.browser();
         let form = format!("username=user{days}&password=a+long+password{remember}");
         browser.submit("/register/", "/register/", &form);
         let cookie = browser.cookie.borrow().clone().unwrap();
         assert_eq!(cookie.max_age().map(rocket::time::Duration::whole_days), cookie_days);
+        // This page takes the message out of the session. The save renews the session.
+        browser.page("/");
         site.clock.advance(Duration::from_hours(24 * days - 1));
         assert_eq!(browser.get("/devices/").0, Status::Ok);
         site.clock.advance(Duration::from_hours(1));
@@ -181,7 +185,7 @@ fn the_devices_page_logs_out_one_device_or_all_others() {
     let (phone, tablet, laptop) = (site.log_in("Phone"), site.log_in("Tablet"), site.log_in("Laptop"));
     let page = laptop.page("/devices/");
     assert_eq!(page.matches("This device").count(), 1);
-    let names = ["Laptop<br><span class=\"success\">This device", "Tablet<", "Phone<"];
+    let names = ["Laptop</strong> <span class=\"success\">This device", "Tablet<", "Phone<"];
     let places = names.map(|name| page.find(name).unwrap_or_else(|| panic!("{name} is not in {page}")));
     assert!(places.is_sorted(), "the latest login comes first");
 
@@ -216,7 +220,7 @@ fn a_fourth_login_ends_the_oldest_session() {
     let browsers = ["First", "Second", "Third", "Fourth"].map(|device| site.log_in(device));
     let statuses = browsers.each_ref().map(|browser| browser.get("/devices/").0);
     assert_eq!(statuses, [Status::SeeOther, Status::Ok, Status::Ok, Status::Ok]);
-    assert!(browsers[3].page("/activity/").contains("Ended: too many devices"));
+    assert!(browsers[3].page("/activity/").contains("Logged out by a login on a fourth device"));
 }
 
 #[test]
@@ -243,7 +247,7 @@ fn a_change_of_the_password_ends_the_other_sessions_at_their_next_request() {
         assert_eq!(phone.get(path), redirect_to("/login/"));
     }
     assert_eq!(laptop.get("/devices/").0, Status::Ok);
-    assert!(laptop.page("/activity/").contains("Ended: the password was changed"));
+    assert!(laptop.page("/activity/").contains("Logged out, because the password was changed"));
     let (status, _, page) = laptop.submit("/password/", "/password/", "password=short");
     assert_eq!(status, Status::UnprocessableEntity);
     assert!(page.contains("at least 8 characters."));
@@ -266,6 +270,8 @@ fn five_minutes_after_the_login_a_change_of_the_password_asks_for_the_password()
     assert_eq!(browser.get("/password/"), redirect_to("/confirm/"));
     assert_eq!(browser.submit("/confirm/", "/confirm/", "password=a+long+password"), redirect_to("/password/"));
     assert_eq!(browser.submit("/password/", "/password/", "password=a+new+password"), redirect_to("/"));
+    let page = browser.page("/activity/");
+    assert_eq!((page.matches("Entered the password again").count(), page.matches(">Logged in<").count()), (2, 1));
 }
 
 #[test]
@@ -275,8 +281,8 @@ fn the_log_and_the_counters_have_every_event() {
     laptop.submit("/devices/", &other_device(&laptop), "");
     phone.get("/");
     let page = laptop.page("/activity/");
-    assert_eq!(page.matches("<td>Logged in").count(), 2);
-    assert_eq!((page.matches("Logged out from another device").count(), page.matches("this one").count()), (1, 1));
+    assert_eq!(page.matches(">Logged in<").count(), 2);
+    assert_eq!((page.matches("Logged out by another device").count(), page.matches("This session").count()), (1, 1));
     laptop.submit("/devices/", "/logout/", "");
     let metrics = site.browser().page("/metrics");
     for (event, number) in [("logged_in", 2), ("ended_revoked", 1), ("ended_logout", 1), ("started", 1)] {
