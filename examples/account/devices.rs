@@ -5,8 +5,8 @@ use rocket::{Route, get, post, routes};
 use rocket_dyn_templates::{Template, context};
 use session_rocket::{CsrfForm, CurrentUser, Error, SessionHandle, Sessions};
 
-use crate::Account;
 use crate::pages::{minute, user_page};
+use crate::user::Account;
 use crate::users::User;
 
 pub fn routes() -> Vec<Route> {
@@ -16,15 +16,10 @@ pub fn routes() -> Vec<Route> {
 #[get("/devices")]
 async fn devices(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result<Template, Error> {
     let current = user.session().handle();
-    let listed = sessions.list(&user.id).await?.into_iter();
-    let devices = listed.map(|listing| {
-        context! {
-            handle: listing.handle,
-            name: listing.data.device,
-            login: minute(listing.authenticated_at),
-            last_saved: minute(listing.last_saved),
-            is_current: Some(listing.handle) == current,
-        }
+    let devices = sessions.list(&user.id).await?.into_iter().map(|listing| {
+        let (login, last_saved) = (minute(listing.authenticated_at), minute(listing.last_saved));
+        let is_current = Some(listing.handle) == current;
+        context! { handle: listing.handle, name: listing.data.device, login, last_saved, is_current }
     });
     user_page(&user, "devices", context! { devices: devices.collect::<Vec<_>>() }).await
 }

@@ -1,6 +1,7 @@
 //! The account example: a user with several devices, a fresh password for important changes, and a log of what happened.
 
 mod audit;
+mod device;
 mod devices;
 mod live;
 mod login;
@@ -17,20 +18,7 @@ use rocket::{Build, Rocket, launch};
 use session_rocket::{Clock, Config, Session, SystemClock};
 
 use audit::Audit;
-use pages::Theme;
-
-/// What the site remembers about a visitor.
-#[derive(Session)]
-pub struct Account {
-    /// The logged-in user. [`LoadUser::log_in`](session_rocket::LoadUser::log_in) sets it.
-    #[session(identity)]
-    user_id: Option<u64>,
-    /// The browser that logged in, as the page with the devices shows it.
-    device: String,
-    theme: Theme,
-    /// A message that the next page shows once.
-    notice: Option<String>,
-}
+use user::Account;
 
 #[launch]
 fn rocket() -> Rocket<Build> {

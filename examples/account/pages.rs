@@ -8,8 +8,8 @@ use rocket_dyn_templates::{Template, context};
 use serde::{Deserialize, Serialize};
 use session_rocket::{CsrfForm, CurrentUser, Error, Session, Timestamp};
 
-use crate::Account;
 use crate::passwords::PasswordError;
+use crate::user::{Account, take_notice};
 use crate::users::User;
 
 pub const PASSWORD_TOO_SHORT: &str = "Please choose a password with at least 8 characters.";
@@ -85,11 +85,10 @@ pub async fn page(
     template: &'static str,
     page: impl Serialize,
 ) -> Result<Template, Error> {
-    let notice = take_notice(session).await?;
     let context = context! {
         theme: session.theme(),
         username: user.map(|user| &user.name),
-        notice,
+        notice: take_notice(session).await?,
         csrf_token: session.csrf_token(),
         page,
     };
@@ -103,15 +102,6 @@ pub async fn user_page(
     page: impl Serialize,
 ) -> Result<Template, Error> {
     self::page(user.session(), Some(user), template, page).await
-}
-
-/// Takes the message out of the session. If two tabs load at the same time, only one of them shows it.
-async fn take_notice(session: &Session<Account>) -> Result<Option<String>, Error> {
-    // `transact` always calls the store, so it is called only if there is a message.
-    if !session.has_notice() {
-        return Ok(None);
-    }
-    session.transact(|account| account.notice.take()).await
 }
 
 /// A time for readers, in UTC.

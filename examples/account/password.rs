@@ -5,8 +5,8 @@ use rocket::{Route, State, get, post, routes};
 use rocket_dyn_templates::context;
 use session_rocket::{CsrfForm, CurrentUser, LoadUser, LoginError, RecentLogin};
 
-use crate::Account;
 use crate::pages::{Failure, PASSWORD_TOO_SHORT, Reply, is_too_short, user_page};
+use crate::user::Account;
 use crate::users::{User, Users};
 
 pub fn routes() -> Vec<Route> {

@@ -1,10 +1,28 @@
-//! The account of the logged-in user.
+//! The user of a session: what the session has, how it finds its account, and what a login stores.
+
+use std::time::Duration;
 
 use rocket::Request;
-use session_rocket::{LoadError, LoadUser};
+use session_rocket::{Error, Expiry, LoadError, LoadUser, Session};
 
-use crate::Account;
+use crate::device::Device;
+use crate::pages::Theme;
 use crate::users::{User, Users};
+
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+/// What the site remembers about a visitor.
+#[derive(Session)]
+pub struct Account {
+    /// The logged-in user. [`LoadUser::log_in`] sets it.
+    #[session(identity)]
+    pub user_id: Option<u64>,
+    /// The browser that logged in, as the page with the devices shows it.
+    pub device: String,
+    pub theme: Theme,
+    /// A message that the next page shows once.
+    pub notice: Option<String>,
+}
 
 impl LoadUser for User {
     type Session = Account;
@@ -22,4 +40,22 @@ impl LoadUser for User {
     fn auth_hash(&self) -> Option<String> {
         Some(self.password_hash.clone())
     }
+}
+
+/// Logs a user in. The session ends when the browser closes, or with `remember` after 30 days.
+pub fn log_in(user: &User, session: &Session<Account>, device: Device, remember: bool) {
+    user.log_in(session);
+    session.set_device(device.0);
+    session.set_expiry(if remember { Expiry::After(MONTH) } else { Expiry::BrowserClose });
+    session.set_max_lifetime(remember.then_some(MONTH));
+    session.set_notice(format!("Hello, {}!", user.name));
+}
+
+/// Takes the message out of the session. If two tabs load at the same time, only one of them shows it.
+pub async fn take_notice(session: &Session<Account>) -> Result<Option<String>, Error> {
+    // `transact` always calls the store, so it is called only if there is a message.
+    if !session.has_notice() {
+        return Ok(None);
+    }
+    session.transact(|account| account.notice.take()).await
 }
