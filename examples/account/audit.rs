@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rocket::{Route, State, get, routes};
 use rocket_dyn_templates::{Template, context};
-use session_rocket::{CurrentUser, EndReason, Error, Event, EventKind};
+use session_rocket::{CurrentUser, EndReason, Event, EventKind};
 
-use crate::pages::{minute, user_page};
+use crate::pages::{Result, minute, user_page};
 use crate::users::User;
 
 /// The number of events that the log keeps for each user.
@@ -76,7 +76,7 @@ fn describe(kind: EventKind) -> (&'static str, &'static str) {
 }
 
 #[get("/activity")]
-async fn activity(user: CurrentUser<User>, audit: &State<Arc<Audit>>) -> Result<Template, Error> {
+async fn activity(user: CurrentUser<User>, audit: &State<Arc<Audit>>) -> Result<Template> {
     let current = user.session().handle();
     let events = audit.events_of(&user).into_iter().map(|(event, text)| {
         context! { at: minute(event.at), text, handle: event.handle, is_current: Some(event.handle) == current }

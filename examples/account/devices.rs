@@ -3,9 +3,9 @@
 use rocket::response::Redirect;
 use rocket::{Route, get, post, routes};
 use rocket_dyn_templates::{Template, context};
-use session_rocket::{CsrfForm, CurrentUser, Error, SessionHandle, Sessions};
+use session_rocket::{CsrfForm, CurrentUser, SessionHandle, Sessions};
 
-use crate::pages::{minute, user_page};
+use crate::pages::{Result, minute, user_page};
 use crate::user::Account;
 use crate::users::User;
 
@@ -14,7 +14,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 #[get("/devices")]
-async fn devices(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result<Template, Error> {
+async fn devices(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result<Template> {
     let current = user.session().handle();
     let devices = sessions.list(&user.id).await?.into_iter().map(|listing| {
         let (login, last_saved) = (minute(listing.authenticated_at), minute(listing.last_saved));
@@ -30,7 +30,7 @@ async fn log_out_device(
     sessions: Sessions<Account>,
     handle: SessionHandle,
     _form: CsrfForm<Account>,
-) -> Result<Redirect, Error> {
+) -> Result<Redirect> {
     let ended = sessions.revoke(&user.id, &handle).await?;
     let notice = if ended == 1 { "The device is logged out." } else { "The device was not logged in any more." };
     user.session().set_notice(notice);
@@ -42,7 +42,7 @@ async fn log_out_others(
     user: CurrentUser<User>,
     sessions: Sessions<Account>,
     _form: CsrfForm<Account>,
-) -> Result<Redirect, Error> {
+) -> Result<Redirect> {
     let ended = sessions.revoke_others(user.session()).await?;
     user.session().set_notice(format!("Other devices logged out: {ended}."));
     Ok(Redirect::to("/devices/"))

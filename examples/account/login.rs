@@ -7,7 +7,7 @@ use rocket_dyn_templates::context;
 use session_rocket::{CsrfForm, LoggedIn, Session};
 
 use crate::device::Device;
-use crate::pages::{Failure, PASSWORD_TOO_SHORT, Reply, is_too_short, page};
+use crate::pages::{PASSWORD_TOO_SHORT, Reply, Result, is_too_short, page};
 use crate::user::{self, Account};
 use crate::users::Users;
 
@@ -23,7 +23,7 @@ struct Credentials {
 }
 
 #[get("/register")]
-async fn register_page(session: Session<Account>) -> Result<Reply, Failure> {
+async fn register_page(session: Session<Account>) -> Result<Reply> {
     Ok(Reply::Page(page(&session, None, "register", ()).await?))
 }
 
@@ -33,7 +33,7 @@ async fn register(
     users: &State<Users>,
     device: Device,
     form: CsrfForm<Account, Credentials>,
-) -> Result<Reply, Failure> {
+) -> Result<Reply> {
     let Credentials { username, password, remember } = form.into_inner();
     let name = username.trim();
     let error = if is_too_short(&password) {
@@ -50,7 +50,7 @@ async fn register(
 }
 
 #[get("/login")]
-async fn login_page(session: Session<Account>, user: Option<LoggedIn<Account>>) -> Result<Reply, Failure> {
+async fn login_page(session: Session<Account>, user: Option<LoggedIn<Account>>) -> Result<Reply> {
     if user.is_some() {
         return Ok(Reply::redirect("/"));
     }
@@ -63,7 +63,7 @@ async fn login(
     users: &State<Users>,
     device: Device,
     form: CsrfForm<Account, Credentials>,
-) -> Result<Reply, Failure> {
+) -> Result<Reply> {
     let Credentials { username, password, remember } = form.into_inner();
     if let Some(user) = users.authenticate(username.trim(), password).await? {
         user::log_in(&user, &session, device, remember);

@@ -39,6 +39,8 @@ impl Reply {
     }
 }
 
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
 /// The reason why a route has no reply. The reason is in the log.
 #[derive(Responder)]
 pub enum Failure {
@@ -84,7 +86,7 @@ pub async fn page(
     user: Option<&User>,
     template: &'static str,
     page: impl Serialize,
-) -> Result<Template, Error> {
+) -> Result<Template> {
     let context = context! {
         theme: session.theme(),
         username: user.map(|user| &user.name),
@@ -96,11 +98,7 @@ pub async fn page(
 }
 
 /// Renders a page for the logged-in user.
-pub async fn user_page(
-    user: &CurrentUser<User>,
-    template: &'static str,
-    page: impl Serialize,
-) -> Result<Template, Error> {
+pub async fn user_page(user: &CurrentUser<User>, template: &'static str, page: impl Serialize) -> Result<Template> {
     self::page(user.session(), Some(user), template, page).await
 }
 
@@ -115,7 +113,7 @@ pub fn is_too_short(password: &str) -> bool {
 }
 
 #[get("/")]
-async fn home(user: CurrentUser<User>) -> Result<Template, Error> {
+async fn home(user: CurrentUser<User>) -> Result<Template> {
     let session = user.session();
     let context = context! {
         device: session.device(),
@@ -126,7 +124,7 @@ async fn home(user: CurrentUser<User>) -> Result<Template, Error> {
 }
 
 #[get("/", rank = 2)]
-async fn welcome(session: Session<Account>) -> Result<Template, Error> {
+async fn welcome(session: Session<Account>) -> Result<Template> {
     page(&session, None, "welcome", ()).await
 }
 

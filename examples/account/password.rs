@@ -5,7 +5,7 @@ use rocket::{Route, State, get, post, routes};
 use rocket_dyn_templates::context;
 use session_rocket::{CsrfForm, CurrentUser, LoadUser, LoginError, RecentLogin};
 
-use crate::pages::{Failure, PASSWORD_TOO_SHORT, Reply, is_too_short, user_page};
+use crate::pages::{PASSWORD_TOO_SHORT, Reply, Result, is_too_short, user_page};
 use crate::user::Account;
 use crate::users::{User, Users};
 
@@ -13,6 +13,7 @@ pub fn routes() -> Vec<Route> {
     routes![confirm_page, confirm, password_page, change_password]
 }
 
+/// Whether the user entered the password in the last five minutes. After `CurrentUser`, that is the only reason for an error.
 type Recent = Result<RecentLogin<Account, 300>, LoginError>;
 
 #[derive(FromForm)]
@@ -21,16 +22,12 @@ struct Password {
 }
 
 #[get("/confirm")]
-async fn confirm_page(user: CurrentUser<User>) -> Result<Reply, Failure> {
+async fn confirm_page(user: CurrentUser<User>) -> Result<Reply> {
     Ok(Reply::Page(user_page(&user, "confirm", ()).await?))
 }
 
 #[post("/confirm", data = "<form>")]
-async fn confirm(
-    user: CurrentUser<User>,
-    users: &State<Users>,
-    form: CsrfForm<Account, Password>,
-) -> Result<Reply, Failure> {
+async fn confirm(user: CurrentUser<User>, users: &State<Users>, form: CsrfForm<Account, Password>) -> Result<Reply> {
     if users.authenticate(&user.name, form.into_inner().password).await?.is_none() {
         let page = user_page(&user, "confirm", context! { error: "This is not your password." }).await?;
         return Ok(Reply::InvalidCredentials(page));
@@ -40,12 +37,9 @@ async fn confirm(
 }
 
 #[get("/password")]
-async fn password_page(user: CurrentUser<User>, recent: Recent) -> Result<Reply, Failure> {
-    match recent {
-        Ok(_) => Ok(Reply::Page(user_page(&user, "password", ()).await?)),
-        Err(LoginError::TooLongAgo) => Ok(Reply::redirect("/confirm/")),
-        Err(_) => Ok(Reply::redirect("/login/")),
-    }
+async fn password_page(user: CurrentUser<User>, recent: Recent) -> Result<Reply> {
+    let Ok(_) = recent else { return Ok(Reply::redirect("/confirm/")) };
+    Ok(Reply::Page(user_page(&user, "password", ()).await?))
 }
 
 #[post("/password", data = "<form>")]
@@ -54,10 +48,8 @@ async fn change_password(
     recent: Recent,
     users: &State<Users>,
     form: CsrfForm<Account, Password>,
-) -> Result<Reply, Failure> {
-    if recent.is_err() {
-        return Ok(Reply::redirect("/password/"));
-    }
+) -> Result<Reply> {
+    let Ok(_) = recent else { return Ok(Reply::redirect("/confirm/")) };
     let Password { password } = form.into_inner();
     if is_too_short(&password) {
         return Ok(Reply::Invalid(user_page(&user, "password", context! { error: PASSWORD_TOO_SHORT }).await?));

@@ -203,6 +203,15 @@ fn the_devices_page_logs_out_one_device_or_all_others() {
 }
 
 #[test]
+fn a_device_that_logs_out_itself_on_the_devices_page_gets_the_login_page() {
+    let site = Site::start();
+    let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));
+    assert_eq!(laptop.submit("/devices/", &other_device(&phone), ""), redirect_to("/devices/"));
+    assert_eq!(laptop.get("/devices/"), redirect_to("/login/"));
+    assert_eq!(phone.get("/devices/").0, Status::Ok);
+}
+
+#[test]
 fn nobody_can_log_out_the_devices_of_another_user() {
     let site = Site::start();
     let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));
@@ -263,7 +272,7 @@ fn five_minutes_after_the_login_a_change_of_the_password_asks_for_the_password()
     site.clock.advance(Duration::from_secs(1));
     assert_eq!(browser.get("/password/"), redirect_to("/confirm/"));
     let form = format!("password=a+new+password&csrf_token={open}");
-    assert_eq!(browser.post("/password/", &form), redirect_to("/password/"), "an open form does not help");
+    assert_eq!(browser.post("/password/", &form), redirect_to("/confirm/"), "an open form does not help");
     let (status, _, page) = browser.submit("/confirm/", "/confirm/", "password=wrong");
     assert_eq!(status, Status::Unauthorized);
     assert!(page.contains("This is not your password."));

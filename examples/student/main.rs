@@ -57,8 +57,8 @@ const HEAD: &str = "<!doctype html><html lang='en'><title>School</title>
   header { padding: .8rem max(1.25rem, 50vw - 21.75rem); background: var(--card); border-bottom: var(--line); font-weight: 700 }
   header::before { content: ''; display: inline-block; width: .7rem; height: .7rem; margin-right: .55rem; border-radius: 50%;
     background: var(--accent) }
-  main { max-width: 43.5rem; margin: 2rem auto; padding: .5rem 1.5rem; background: var(--card); border: var(--line);
-    border-radius: .9rem; box-shadow: 0 8px 24px rgb(0 0 0 / .05) }
+  main { box-sizing: border-box; max-width: 43.5rem; margin: 2rem auto; padding: .5rem 1.5rem; background: var(--card);
+    border: var(--line); border-radius: .9rem; box-shadow: 0 8px 24px rgb(0 0 0 / .05) }
   a { color: var(--accent); text-underline-offset: .15em }
   @media (max-width: 46rem) { main { margin: 1.25rem .75rem } }
 </style>
