@@ -65,8 +65,12 @@ impl Site {
 
     /// Logs Ada in on a new device.
     fn log_in(&self, device: &'static str) -> Browser<'_> {
+        self.log_in_user(&self.ada, device)
+    }
+
+    fn log_in_user(&self, user: &User, device: &'static str) -> Browser<'_> {
         self.clock.advance(Duration::from_secs(1));
-        let cookie = self.client.set_session::<Account>(login(&self.ada, device));
+        let cookie = self.client.set_session::<Account>(login(user, device));
         Browser { client: &self.client, cookie: RefCell::new(cookie) }
     }
 }
@@ -215,9 +219,7 @@ fn a_device_that_logs_out_itself_on_the_devices_page_gets_the_login_page() {
 fn nobody_can_log_out_the_devices_of_another_user() {
     let site = Site::start();
     let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));
-    let eve = site.browser();
-    let user = add_user(site.client.rocket(), "eve");
-    eve.cookie.replace(site.client.set_session::<Account>(login(&user, "Tablet")));
+    let eve = site.log_in_user(&add_user(site.client.rocket(), "eve"), "Tablet");
     eve.submit("/devices/", &other_device(&laptop), "");
     assert!(eve.page("/devices/").contains("The device was not logged in any more."));
     assert_eq!(phone.get("/devices/").0, Status::Ok);
@@ -281,6 +283,19 @@ fn five_minutes_after_the_login_a_change_of_the_password_asks_for_the_password()
     assert_eq!(browser.submit("/password/", "/password/", "password=a+new+password"), redirect_to("/"));
     let page = browser.page("/activity/");
     assert_eq!((page.matches("Entered the password again").count(), page.matches(">Logged in<").count()), (2, 1));
+}
+
+#[test]
+fn a_confirmation_of_the_password_is_not_a_fourth_device() {
+    let site = Site::start();
+    let first = site.browser();
+    first.submit("/register/", "/register/", "username=grace&password=a+long+password");
+    let grace = site.client.rocket().state::<Users>().unwrap().find(site.ada.id + 1).unwrap();
+    let (second, third) = (site.log_in_user(&grace, "Second"), site.log_in_user(&grace, "Third"));
+    first.submit("/confirm/", "/confirm/", "password=a+long+password");
+    for browser in [first, second, third] {
+        assert_eq!(browser.get("/devices/").0, Status::Ok);
+    }
 }
 
 #[test]
