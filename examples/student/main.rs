@@ -51,8 +51,9 @@ fn index(session: Session<Student>) -> RawHtml<String> {
 const HEAD: &str = "<!doctype html><html lang='en'><title>School</title>
 <meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>
 <style>
-  html { --card: light-dark(#fff, #1c212b); --line: 1px solid light-dark(#dfe3ea, #303746); --accent: light-dark(#b3261e, #ff8a7a);
-    color-scheme: light dark; background: light-dark(#f4f5f8, #13161d); color: light-dark(#1d2230, #e7eaf1) }
+  html { --card: light-dark(#fff, #1c212b); --line: 1px solid light-dark(#dfe3ea, #303746);
+    --accent: light-dark(#b3261e, #ff8a7a); color-scheme: light dark; color: light-dark(#1d2230, #e7eaf1);
+    background: light-dark(#f4f5f8, #13161d) }
   body { margin: 0; font: 1rem/1.6 system-ui, sans-serif }
   header { padding: .8rem max(1.25rem, 50vw - 21.75rem); background: var(--card); border-bottom: var(--line); font-weight: 700 }
   header::before { content: ''; display: inline-block; width: .7rem; height: .7rem; margin-right: .55rem; border-radius: 50%;
