@@ -51,11 +51,19 @@ fn index(session: Session<Student>) -> RawHtml<String> {
 const HEAD: &str = "<!doctype html><html lang='en'><title>School</title>
 <meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>
 <style>
-  html { padding: 1rem; color-scheme: light dark; background: light-dark(#f4f5f8, #13161d); font: 1.1rem/1.6 system-ui, sans-serif }
-  body { max-width: 28rem; margin: 2rem auto; padding: .5rem 2rem; background: light-dark(#fff, #1c212b);
-    border: 1px solid light-dark(#dfe3ea, #303746); border-radius: .9rem; box-shadow: 0 8px 24px rgb(0 0 0 / .05) }
-  a { color: light-dark(#b3261e, #ff8a7a) }
-</style>";
+  html { --card: light-dark(#fff, #1c212b); --line: 1px solid light-dark(#dfe3ea, #303746);
+    --accent: light-dark(#b3261e, #ff8a7a); color-scheme: light dark; color: light-dark(#1d2230, #e7eaf1);
+    background: light-dark(#f4f5f8, #13161d) }
+  body { margin: 0; font: 1rem/1.6 system-ui, sans-serif }
+  header { padding: .8rem max(1.25rem, 50vw - 21.75rem); background: var(--card); border-bottom: var(--line); font-weight: 700 }
+  header::before { content: ''; display: inline-block; width: .7rem; height: .7rem; margin-right: .55rem; border-radius: 50%;
+    background: var(--accent) }
+  main { box-sizing: border-box; max-width: 43.5rem; margin: 2rem auto; padding: .5rem 1.5rem; background: var(--card);
+    border: var(--line); border-radius: .9rem; box-shadow: 0 8px 24px rgb(0 0 0 / .05) }
+  a { color: var(--accent); text-underline-offset: .15em }
+  @media (max-width: 46rem) { main { margin: 1.25rem .75rem } }
+</style>
+<header>School</header><main>";
 
 #[launch]
 fn rocket() -> _ {

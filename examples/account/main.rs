@@ -1,0 +1,55 @@
+//! The account example: a user with several devices, a fresh password for important changes, and a log of what happened.
+
+mod audit;
+mod device;
+mod devices;
+mod live;
+mod login;
+mod pages;
+mod password;
+#[path = "../login/passwords.rs"]
+mod passwords;
+mod user;
+mod users;
+
+use std::sync::Arc;
+
+use rocket::{Build, Rocket, launch};
+use session_rocket::{Clock, Config, Session, SystemClock};
+
+use audit::Audit;
+use user::Account;
+
+#[launch]
+fn rocket() -> Rocket<Build> {
+    site(SystemClock)
+}
+
+/// Builds the site with a clock, which a test can move.
+fn site(clock: impl Clock) -> Rocket<Build> {
+    let audit = Arc::new(Audit::default());
+    let log = audit.clone();
+    // The users are in memory too.
+    let config = Config::new().store("memory:").max_sessions(3);
+    let sessions = Session::<Account>::fairing().config(config).clock(clock).on_event(move |event| log.record(event));
+    rocket::build()
+        .attach(session_rocket_examples::pages("account"))
+        .attach(session_rocket_examples::no_caching())
+        .attach(users::fairing())
+        .attach(sessions)
+        .manage(audit)
+        .mount("/", pages::routes())
+        .mount("/", login::routes())
+        .mount("/", devices::routes())
+        .mount("/", password::routes())
+        .mount("/", live::routes())
+        .mount("/", audit::routes())
+        .register("/", pages::catchers())
+        .register("/api", live::catchers())
+        .register("/events", live::catchers())
+}
+
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! The change of the password, which asks for the current password unless the user entered it in the last five minutes.
+
+use rocket::form::FromForm;
+use rocket::{Route, State, get, post, routes};
+use rocket_dyn_templates::context;
+use session_rocket::{CsrfForm, CurrentUser, LoadUser, LoginError, RecentLogin};
+
+use crate::pages::{PASSWORD_TOO_SHORT, Reply, Result, is_too_short, user_page};
+use crate::user::Account;
+use crate::users::{User, Users};
+
+pub fn routes() -> Vec<Route> {
+    routes![confirm_page, confirm, password_page, change_password]
+}
+
+/// Whether the user entered the password in the last five minutes. After `CurrentUser`, that is the only reason for an error.
+type Recent = Result<RecentLogin<Account, 300>, LoginError>;
+
+#[derive(FromForm)]
+struct Password {
+    password: String,
+}
+
+#[get("/confirm")]
+async fn confirm_page(user: CurrentUser<User>) -> Result<Reply> {
+    Ok(Reply::Page(user_page(&user, "confirm", ()).await?))
+}
+
+#[post("/confirm", data = "<form>")]
+async fn confirm(user: CurrentUser<User>, users: &State<Users>, form: CsrfForm<Account, Password>) -> Result<Reply> {
+    if users.authenticate(&user.name, form.into_inner().password).await?.is_none() {
+        let page = user_page(&user, "confirm", context! { error: "This is not your password." }).await?;
+        return Ok(Reply::InvalidCredentials(page));
+    }
+    user.log_in(user.session());
+    Ok(Reply::redirect("/password/"))
+}
+
+#[get("/password")]
+async fn password_page(user: CurrentUser<User>, recent: Recent) -> Result<Reply> {
+    let Ok(_) = recent else { return Ok(Reply::redirect("/confirm/")) };
+    Ok(Reply::Page(user_page(&user, "password", ()).await?))
+}
+
+#[post("/password", data = "<form>")]
+async fn change_password(
+    user: CurrentUser<User>,
+    recent: Recent,
+    users: &State<Users>,
+    form: CsrfForm<Account, Password>,
+) -> Result<Reply> {
+    let Ok(_) = recent else { return Ok(Reply::redirect("/confirm/")) };
+    let Password { password } = form.into_inner();
+    if is_too_short(&password) {
+        return Ok(Reply::Invalid(user_page(&user, "password", context! { error: PASSWORD_TOO_SHORT }).await?));
+    }
+    // This session continues with the new password. `CurrentUser` ends the others.
+    if let Some(changed) = users.change_password(user.id, password).await? {
+        changed.log_in(user.session());
+        user.session().set_notice("Your password is changed. Your other devices have to log in again.");
+    }
+    Ok(Reply::redirect("/"))
+}
