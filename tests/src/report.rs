@@ -40,9 +40,9 @@ pub async fn assert_conformance(
     let mut table = String::new();
     for (check, outcome) in &outcomes {
         let word = match outcome {
-            Outcome::Passed => "kept",
+            Outcome::Passed => "passed",
             Outcome::Unsupported => "unsupported",
-            Outcome::Failed(_) => "broken",
+            Outcome::Failed(_) => "failed",
         };
         println!("{backend:<16} {check:<75} {outcome:?}");
         writeln!(table, "{}\t{}\t{word}", check.clause(), check.name()).expect("writing to a string cannot fail");

@@ -176,7 +176,10 @@ async fn the_error_about_a_wrong_server_says_what_to_do() {
         return;
     }
     let (kind, text) = open_error("memcached://127.0.0.1:1").await;
-    assert!(kind == ErrorKind::Unavailable && text.contains("`127.0.0.1:1`: start it, or change the URL"), "{text}");
+    assert!(
+        kind == ErrorKind::Unavailable && text.contains("`127.0.0.1:1` cannot be reached: start it, or change"),
+        "{text}"
+    );
     let (kind, text) = open_error("memcached://nowhere.invalid").await;
     assert!(
         matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout) && text.contains("`nowhere.invalid:11211`"),

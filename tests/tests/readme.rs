@@ -53,7 +53,7 @@ async fn the_log_lines_in_the_readme_are_real() {
     });
     client.get("/stream").dispatch().await.into_string().await;
 
-    let [overwritten] = &logs::containing("was read, then set")[..] else { panic!("expected one log line") };
+    let [overwritten] = &logs::containing("was read and then set")[..] else { panic!("expected one log line") };
     let [unsaved] = &logs::containing("never saved")[..] else { panic!("expected one log line") };
     let text = |line: &str| line.split_once("session_rocket ").expect("the line has a target").1.to_owned();
     // Rocket prints levels in this form.

@@ -105,7 +105,7 @@ fn clauses(results: &str) -> BTreeMap<u8, Tally> {
         let (clause, outcome) = (fields.next().and_then(|clause| clause.parse().ok()), fields.nth(1));
         let tally = clauses.entry(clause.unwrap_or_default()).or_default();
         tally.all += 1;
-        tally.passed += u32::from(outcome == Some("kept"));
+        tally.passed += u32::from(outcome == Some("passed"));
         tally.unsupported += u32::from(outcome == Some("unsupported"));
     }
     clauses

@@ -49,7 +49,7 @@ pub(crate) fn encode_record(record: &Record) -> Result<Vec<u8>> {
 /// Appends scope and identity to `bytes`, in the encoding of a record.
 ///
 /// # Errors
-/// As [`encode_record`].
+/// The same as [`encode_record`].
 pub(crate) fn encode_owner(bytes: &mut Vec<u8>, scope: &str, identity: Option<&str>) -> Result<()> {
     put_string(bytes, scope)?;
     match identity {
@@ -71,7 +71,7 @@ pub(crate) fn encode_tombstone(tombstone: Tombstone) -> Vec<u8> {
 /// Decodes the entry of a key. An entry that expired at `now` or earlier is absent.
 ///
 /// # Errors
-/// As [`decode`].
+/// The same as [`decode`].
 pub(crate) fn decode_live(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
     Ok(decode(bytes)?.unexpired(now))
 }

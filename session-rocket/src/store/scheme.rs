@@ -37,7 +37,7 @@ macro_rules! schemes {
 
 struct Row {
     scheme: Scheme,
-    /// As URLs spell the scheme. The first name of a back-end is also its cargo feature, if it has one.
+    /// The names of the scheme in URLs. If the back-end has a cargo feature, the first name is also that of the feature.
     names: &'static [&'static str],
     opener: Option<Opener>,
 }

@@ -173,11 +173,11 @@ async fn the_error_of_a_launch_says_what_to_change() {
     let replica = Redis::start();
     assert_eq!(replica.ask(&["REPLICAOF", "127.0.0.1", &free.to_string()]), "OK");
     for (url, message) in [
-        (format!("redis://:geheim2@127.0.0.1:{port}"), "user or password"),
-        (format!("redis://ada:geheim@127.0.0.1:{port}"), "user or password"),
-        (format!("redis://127.0.0.1:{port}"), "user or password"),
-        (format!("redis://:geheim2@127.0.0.1:{port}/?protocol=2"), "user or password"),
-        (format!("redis+cluster://:geheim2@127.0.0.1:{port}"), "user or password"),
+        (format!("redis://:geheim2@127.0.0.1:{port}"), "user name or password"),
+        (format!("redis://ada:geheim@127.0.0.1:{port}"), "user name or password"),
+        (format!("redis://127.0.0.1:{port}"), "user name or password"),
+        (format!("redis://:geheim2@127.0.0.1:{port}/?protocol=2"), "user name or password"),
+        (format!("redis+cluster://:geheim2@127.0.0.1:{port}"), "user name or password"),
         (format!("redis://reader:geheim@127.0.0.1:{free}"), "this Redis user lacks a right"),
         (format!("redis://writer:geheim@127.0.0.1:{free}"), "this Redis user lacks a right"),
         (format!("redis://other:geheim@127.0.0.1:{free}"), "this Redis user lacks a right"),
