@@ -1,5 +1,6 @@
 //! Injected time, so that tests can move a clock instead of waiting.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
 /// A point in time, in milliseconds since the Unix epoch.
@@ -50,6 +52,23 @@ impl From<OffsetDateTime> for Timestamp {
     fn from(date: OffsetDateTime) -> Self {
         let millis = date.unix_timestamp_nanos() / 1_000_000;
         Self(i64::try_from(millis).unwrap_or(if millis < 0 { i64::MIN } else { i64::MAX }))
+    }
+}
+
+/// Writes the date in UTC in the form of RFC 3339, in whole seconds: `2026-11-30T07:49:21Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = self.to_date();
+        let (year, month, day) = date.to_calendar_date();
+        let (hour, minute, second) = date.to_hms();
+        write!(f, "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
+    }
+}
+
+/// Serializes the text that `Display` writes.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -37,11 +37,16 @@ impl fmt::Debug for Event {
 pub enum EventKind {
     /// A visitor who is not logged in got a session.
     Started,
-    /// A user logged in, or authenticated again.
+    /// A user logged in.
     LoggedIn {
         /// The former name of the session, because a login gives a session a new id. `None` if the visitor had no
         /// session.
         from: Option<SessionHandle>,
+    },
+    /// The user of the session authenticated again, so that the session has a new id.
+    Reauthenticated {
+        /// The former name of the session.
+        from: SessionHandle,
     },
     /// The session got a new id and kept its data.
     Rotated {
@@ -53,6 +58,19 @@ pub enum EventKind {
         /// Why the session ended.
         reason: EndReason,
     },
+}
+
+/// Writes a name for logs and metrics: `started`, `logged in`, `reauthenticated`, `rotated` or `ended`.
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Started => "started",
+            Self::LoggedIn { .. } => "logged in",
+            Self::Reauthenticated { .. } => "reauthenticated",
+            Self::Rotated { .. } => "rotated",
+            Self::Ended { .. } => "ended",
+        })
+    }
 }
 
 /// Why a session ended.
@@ -70,6 +88,19 @@ pub enum EndReason {
     UserGone,
     /// [`LoadUser::auth_hash`](crate::LoadUser::auth_hash) changed after the login, for example with the password.
     AuthHashChanged,
+}
+
+/// Writes a name for logs and metrics: `logout`, `revoked`, `replaced`, `user gone` or `auth hash changed`.
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Logout => "logout",
+            Self::Revoked => "revoked",
+            Self::Replaced => "replaced",
+            Self::UserGone => "user gone",
+            Self::AuthHashChanged => "auth hash changed",
+        })
+    }
 }
 
 /// The function that receives the events of one session type.

@@ -5,16 +5,33 @@ use crate::base::event::{EndReason, Event, EventKind};
 use crate::base::id::Key;
 use crate::data::values::Values;
 
+/// Why a session gets a new id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RotationReason {
+    /// Somebody logged in on the session of a visitor.
+    Login,
+    /// The user of the session authenticated again.
+    Reauthentication,
+    Cycle,
+}
+
 impl Records {
-    /// Reports a session that is stored under a new id. `from` is its former key.
-    pub(super) fn report_new(&self, stored: &Stored, from: Option<&Key>, is_login: bool) {
-        let kind = match from.map(Key::handle) {
-            from if is_login => EventKind::LoggedIn { from },
-            Some(from) => EventKind::Rotated { from },
-            None => EventKind::Started,
+    /// Reports a session that begins.
+    pub(super) fn report_start(&self, new: &Stored, is_login: bool) {
+        let kind = if is_login { EventKind::LoggedIn { from: None } } else { EventKind::Started };
+        self.report(&new.live.key, || self.identity_of(&new.values), kind);
+    }
+
+    /// Reports a session that got a new id. `from` is its former key.
+    pub(super) fn report_rotation(&self, new: &Stored, from: &Key, reason: RotationReason) {
+        let handle = from.handle();
+        let kind = match reason {
+            RotationReason::Login => EventKind::LoggedIn { from: Some(handle) },
+            RotationReason::Reauthentication => EventKind::Reauthenticated { from: handle },
+            RotationReason::Cycle => EventKind::Rotated { from: handle },
         };
-        self.report(&stored.live.key, || self.identity_of(&stored.values), kind);
-        from.into_iter().for_each(|from| self.events.wake(from));
+        self.report(&new.live.key, || self.identity_of(&new.values), kind);
+        self.events.wake(from);
     }
 
     /// Reports the end of a session whose values are known.

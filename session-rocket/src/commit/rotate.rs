@@ -3,6 +3,8 @@
 use super::limit;
 use super::outcome::{absent, dropped};
 use super::records::Stored;
+use super::report::RotationReason;
+use super::rules::Rules;
 use super::uncertain::Calls;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -58,7 +60,7 @@ async fn create_record(
 /// Starts a session with these values.
 async fn create_session(calls: &Calls<'_>, values: Values, is_login: bool) -> Result<Committed> {
     let new = create_record(calls, values, None, None).await?;
-    calls.records.report_new(&new, None, is_login);
+    calls.records.report_start(&new, is_login);
     Ok(new.committed(CookieEffect::Set))
 }
 
@@ -109,10 +111,14 @@ pub(super) async fn cycle(calls: &Calls<'_>, live: Live, pending: Box<PendingCom
     let mut current = Stored { live, values: pending.base.clone() };
     let mut attempt = 0;
     loop {
+        let reason = rotation_reason(&records.rules, &pending, &current.values, &values)?;
+        if reason == RotationReason::Reauthentication {
+            values.set_began_at(current.values.began_at().unwrap_or(current.live.created_at));
+        }
         let new = create_record(calls, values, created_at, Some(&current.live.key)).await?;
         let retired = calls.retire_version(&current, records.tombstone(Fate::Moved(new.live.key))).await;
         if let Ok(Retire::Retired) = retired {
-            records.report_new(&new, Some(&current.live.key), pending.login);
+            records.report_rotation(&new, &current.live.key, reason);
             return Ok(Rotation::Done(new.committed(CookieEffect::Set)));
         }
         calls.discard(&new.live.key, None).await;
@@ -126,6 +132,14 @@ pub(super) async fn cycle(calls: &Calls<'_>, live: Live, pending: Box<PendingCom
             Retire::Retired | Retire::Gone => return overtaken(calls, &current.live.key, pending).await,
         }
     }
+}
+
+fn rotation_reason(rules: &Rules, pending: &PendingCommit, old: &Values, new: &Values) -> Result<RotationReason> {
+    Ok(match pending.login {
+        true if rules.same_owner(old, new)? => RotationReason::Reauthentication,
+        true => RotationReason::Login,
+        false => RotationReason::Cycle,
+    })
 }
 
 /// Handles a rotation if another request rotated or ended the session first.
@@ -176,7 +190,7 @@ async fn replace(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> 
             return retired.map(|_| dropped(&pending));
         }
     }
-    calls.records.report_new(&new, None, pending.login);
+    calls.records.report_start(&new, pending.login);
     Ok(new.committed(CookieEffect::Set))
 }
 

@@ -247,15 +247,16 @@ impl Values {
         }
     }
 
-    /// Removes everything except the identity and its auth hash.
+    /// Removes everything except the identity and what belongs to its login.
     ///
     /// If somebody was logged in, `clear` ends the session instead. So the identity here is of a user who logged in
     /// with another request, and the replay of a `clear` must not log that user out.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
-        let (loaded_identity, auth) = (self.loaded_identity.take(), self.own.auth);
-        *self = Self { loaded_identity, own: Own { auth, ..Own::default() }, ..Self::empty(self.schema) };
+        let Own { auth, began_at, .. } = self.own;
+        let loaded_identity = self.loaded_identity.take();
+        *self = Self { loaded_identity, own: Own { auth, began_at, ..Own::default() }, ..Self::empty(self.schema) };
         if let Some((index, slot)) = identity_slot {
             *self.slot(index) = slot;
         }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::core::Core;
 use super::session_data::SessionIdentity;
 use super::{Session, SessionData};
@@ -58,13 +60,18 @@ pub struct Sessions<T> {
 }
 
 /// A live session of a user, as [`Sessions::list`] returns it.
+///
+/// It serializes all fields, for a template or JSON, if `T` can be serialized.
 #[non_exhaustive]
+#[derive(Serialize)]
 pub struct Listing<T> {
     /// The public name of the session. [`Session::handle`] is the name of the current one.
     pub handle: SessionHandle,
     /// The data of the session.
     pub data: T,
-    /// When the user logged in, or authenticated again. The lifetime of the session began then.
+    /// When the user logged in.
+    pub created_at: Timestamp,
+    /// When the user logged in, or authenticated again since. The lifetime of the session began then.
     pub authenticated_at: Timestamp,
     /// When the session was last saved.
     pub last_saved: Timestamp,
@@ -176,9 +183,10 @@ impl<T: SessionData> Sessions<T> {
 
 impl<T: SessionData> Listing<T> {
     fn of(Listed { live, values, last_saved }: Listed) -> Self {
-        let Live { key, created_at, expires_at, .. } = live;
+        let Live { key, created_at: authenticated_at, expires_at, .. } = live;
+        let created_at = values.began_at().unwrap_or(authenticated_at);
         let data = T::snapshot(&mut View::new(values));
-        Self { handle: key.handle(), data, authenticated_at: created_at, last_saved, expires_at }
+        Self { handle: key.handle(), data, created_at, authenticated_at, last_saved, expires_at }
     }
 }
 
@@ -197,9 +205,10 @@ impl<T: SessionData> fmt::Debug for Sessions<T> {
 /// Hides the data.
 impl<T> fmt::Debug for Listing<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { handle, authenticated_at, last_saved, expires_at, .. } = self;
+        let Self { handle, created_at, authenticated_at, last_saved, expires_at, .. } = self;
         f.debug_struct("Listing")
             .field("handle", handle)
+            .field("created_at", created_at)
             .field("authenticated_at", authenticated_at)
             .field("last_saved", last_saved)
             .field("expires_at", expires_at)

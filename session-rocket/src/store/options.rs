@@ -142,6 +142,11 @@ impl Options {
         self
     }
 
+    /// Returns these options for a store in memory, without a cache.
+    pub(crate) fn in_memory(self) -> Self {
+        Self { url: "memory:".to_owned(), cache: None, ..self }
+    }
+
     /// Whether all options are equal. Two session types with equal options share one store.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.comparable() == other.comparable()

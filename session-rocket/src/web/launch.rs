@@ -15,14 +15,17 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::commit::sealed::Sealer;
 use crate::commit::{CookieBounds, CookieEngine, Engine, Events, Rules, StoreEngine};
 use crate::session::SessionData;
-use crate::store::memory::MemoryStore;
 use crate::store::{self, Store};
 
 impl<T: SessionData> SessionFairing<T> {
     pub(super) async fn attach(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
         let figment = rocket.figment();
         let by_url = matches!(self.source, Source::Url);
-        let settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
+        let mut settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
+        let is_isolated = rocket.state::<Isolated>().is_some();
+        if is_isolated {
+            settings.store = settings.store.in_memory();
+        }
         refuse_without_identity::<T>(&settings)?;
         let registry = rocket.state::<Registry>().ok_or_else(|| {
             Error::new(ErrorKind::Config, "internal error: Rocket does not manage the registry of session types")
@@ -36,8 +39,8 @@ impl<T: SessionData> SessionFairing<T> {
                 (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None)
             }
             None => {
-                let isolated = rocket.state::<Isolated>().is_some();
-                let (store, sweep) = self.store_of(registry, &settings, isolated, &mut entry).await?;
+                let source = if is_isolated { &Source::Url } else { &self.source };
+                let (store, sweep) = self.store_of(source, registry, &settings, &mut entry).await?;
                 check_index::<T>(&*store, &settings)?;
                 let events = Events::new(self.on_event.clone());
                 (Engine::Store(StoreEngine::new(rules, store, events, settings.store.timeout)), sweep)
@@ -74,17 +77,14 @@ impl<T: SessionData> SessionFairing<T> {
     /// Opens the store, and records it in `entry` for other session types.
     async fn store_of(
         &self,
+        source: &Source,
         registry: &Registry,
         settings: &Settings,
-        isolated: bool,
         entry: &mut Entry,
     ) -> Result<(Arc<dyn Store>, Option<Sweep>)> {
         let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
-        if isolated {
-            return Ok((Arc::new(MemoryStore::new(options.capacity, options.clock)), None));
-        }
-        let (store, swept) = self.open(registry, &options).await?;
-        entry.opened = matches!(self.source, Source::Url).then(|| (options, store.clone()));
+        let (store, swept) = open(source, registry, &options).await?;
+        entry.opened = matches!(source, Source::Url).then(|| (options, store.clone()));
         entry.swept = swept || settings.sweep_interval.is_some();
         let sweep = settings.sweep_interval.filter(|_| !swept).map(|interval| Sweep {
             store: store.clone(),
@@ -93,27 +93,27 @@ impl<T: SessionData> SessionFairing<T> {
         });
         Ok((store, sweep))
     }
+}
 
-    /// Returns the store, and whether a sweep task of another session type already runs for it.
-    async fn open(&self, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
-        match &self.source {
-            Source::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
-            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-            Source::Pool(pool) => {
-                let store = pool.clone().open(options).await?;
-                Ok((store::with_cache(store, options).await?, false))
-            }
-            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-            Source::SharedPool(pool) => {
-                let store = pool.clone().share(options).await?;
-                Ok((store::with_cache(store, options).await?, false))
-            }
-            Source::Url => {
-                let opened = registry.opened(options);
-                match opened {
-                    Some(opened) => Ok(opened),
-                    None => Ok((store::open(options).await?, false)),
-                }
+/// Returns the store, and whether a sweep task of another session type already runs for it.
+async fn open(source: &Source, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
+    match source {
+        Source::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+        Source::Pool(pool) => {
+            let store = pool.clone().open(options).await?;
+            Ok((store::with_cache(store, options).await?, false))
+        }
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+        Source::SharedPool(pool) => {
+            let store = pool.clone().share(options).await?;
+            Ok((store::with_cache(store, options).await?, false))
+        }
+        Source::Url => {
+            let opened = registry.opened(options);
+            match opened {
+                Some(opened) => Ok(opened),
+                None => Ok((store::open(options).await?, false)),
             }
         }
     }

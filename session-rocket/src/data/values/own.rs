@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base::clock::Timestamp;
 use crate::base::expiry::{Expiry, StoredExpiry};
 use crate::data::auth::AuthMac;
 use crate::data::codec::Raw;
@@ -11,10 +12,11 @@ pub(super) const EXPIRY: &str = "_expiry";
 pub(super) const MAX_LIFETIME: &str = "_max_lifetime";
 pub(super) const CSRF: &str = "_csrf";
 pub(super) const AUTH: &str = "_auth";
+pub(super) const BEGAN: &str = "_began";
 const TEST_COOKIE: &str = "_test_cookie";
 
 /// The maximum size of these fields together, in bytes.
-pub(super) const AT_MOST: usize = 320;
+pub(super) const AT_MOST: usize = 352;
 
 /// The fields of the library.
 #[derive(Clone, Default, PartialEq)]
@@ -24,6 +26,8 @@ pub(super) struct Own {
     pub test_cookie: bool,
     pub csrf: Option<CsrfSecret>,
     pub auth: Option<AuthMac>,
+    /// When the user's session began, if the user authenticated again since.
+    pub began_at: Option<Timestamp>,
 }
 
 impl Own {
@@ -52,6 +56,10 @@ impl Own {
                 Some(auth) => self.auth = Some(auth),
                 None => return false,
             },
+            BEGAN => match raw.decode::<i64>() {
+                Some(millis) => self.began_at = Some(Timestamp::from_millis(millis)),
+                None => return false,
+            },
             _ => return false,
         }
         true
@@ -76,6 +84,9 @@ impl Own {
         }
         if let Some(auth) = self.auth {
             put(AUTH, Raw::encode(&auth.to_text()));
+        }
+        if let Some(began_at) = self.began_at {
+            put(BEGAN, Raw::encode(&began_at.as_millis()));
         }
         fields
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Values;
-use super::own::{AUTH, CSRF, EXPIRY, MAX_LIFETIME};
+use super::own::{AUTH, BEGAN, CSRF, EXPIRY, MAX_LIFETIME};
+use crate::base::clock::Timestamp;
 use crate::base::expiry::Expiry;
 use crate::data::auth::AuthMac;
 use crate::data::csrf::CsrfSecret;
@@ -43,6 +44,15 @@ impl Values {
     pub(crate) fn set_auth(&mut self, auth: Option<AuthMac>) {
         self.forget_unread(AUTH);
         self.own.auth = auth;
+    }
+
+    pub(crate) fn began_at(&self) -> Option<Timestamp> {
+        self.own.began_at
+    }
+
+    pub(crate) fn set_began_at(&mut self, began_at: Timestamp) {
+        self.forget_unread(BEGAN);
+        self.own.began_at = Some(began_at);
     }
 
     /// Removes a field of the library that another release wrote and that this release cannot read.
