@@ -55,14 +55,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::{join, join_all};
+use futures::future::join;
 
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::Key;
 use crate::store::bounded::bounded;
-use crate::store::record::{Fate, Record, Tombstone, Version};
+use crate::store::record::{Record, Tombstone, Version};
 use cache::{Cache, Place};
 use detached::DetachedCalls;
 use lazy::LazyStore;
@@ -229,38 +229,5 @@ impl Store for CachedStore {
 
     async fn stats(&self) -> Result<Stats> {
         self.0.database.stats().await
-    }
-
-    /// Ends the sessions one by one, so that each is cleared from the cache. The next round finds a session that got a new
-    /// id in between.
-    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        const ROUNDS: usize = 16;
-        const AT_ONCE: usize = 16;
-        let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
-        let (mut retired, mut found_none) = (0, false);
-        for _ in 0..ROUNDS {
-            let mut listed = self.list(scope, identity).await?;
-            listed.retain(|(key, _)| Some(key) != except);
-            // Not every store lists the sessions of one moment, so only two empty lists in a row mean that none is left.
-            if listed.is_empty() && found_none {
-                return Ok(retired);
-            }
-            found_none = listed.is_empty();
-            let mut failure = None;
-            for some in listed.chunks(AT_ONCE) {
-                // A session that changed in between may belong to another user by now. The next round finds out.
-                let ending = some.iter().map(|(key, record)| self.retire(key, Some(record.version), tombstone));
-                for ended in join_all(ending).await {
-                    match ended {
-                        Ok(Retire::Retired) => retired += 1,
-                        Ok(Retire::Conflict(_) | Retire::Gone) => {}
-                        // The other sessions still have to end.
-                        Err(error) => failure = Some(error),
-                    }
-                }
-            }
-            failure.map_or(Ok(()), Err)?;
-        }
-        Err(Error::new(ErrorKind::Timeout, "a user's sessions changed faster than they could be ended"))
     }
 }

@@ -157,13 +157,13 @@ pub(super) async fn sweeps(on: Subject) {
     cut_each(on, |on, _, record| (Lookup::Found(record), async move { on.store.delete_expired(10).await })).await;
 }
 
-pub(super) async fn retire_all(on: Subject) {
+pub(super) async fn lists(on: Subject) {
     if !on.store.has_identity_index() {
         return;
     }
     cut_each(on, |on, _, record| {
-        let (tombstone, identity) = (on.ended(), record.identity.unwrap_or_default());
-        (Lookup::Tombstone(tombstone), async move { on.retire_all(&identity, None, tombstone.expires_at).await })
+        let identity = record.identity.clone().unwrap_or_default();
+        (Lookup::Found(record), async move { on.store.list("conformance", &identity).await })
     })
     .await;
 }

@@ -1,21 +1,18 @@
 //! Clause 9.
 
 use super::subject::{HOUR, MINUTE, Subject, random_key, reply, version};
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::Clock;
 use crate::base::error::ErrorKind;
 use crate::base::id::Key;
 use crate::store::record::Record;
-use crate::store::{Create, Lookup, Retire, Update};
+use crate::store::{Create, Lookup, Retire, Update, revoke, revoke_all};
 
 impl Subject {
-    /// Checks that a store that says that it has no index of identities supports neither call.
+    /// Checks that a store that says that it has no index of identities does not support `list`.
     pub(super) async fn check_without_index(&self) {
-        let listed = self.store.list("conformance", "nobody").await.map(drop);
-        let retired = self.store.retire_all("conformance", "nobody", None, self.in_an_hour()).await.map(drop);
-        for (call, result) in [("list", listed), ("retire_all", retired)] {
-            let is_unsupported = result.is_err_and(|error| error.kind() == ErrorKind::Unsupported);
-            assert!(is_unsupported, "has_identity_index is false, but {call} does not return Unsupported");
-        }
+        let listed = self.store.list("conformance", "nobody").await;
+        let is_unsupported = listed.is_err_and(|error| error.kind() == ErrorKind::Unsupported);
+        assert!(is_unsupported, "has_identity_index is false, but list does not return Unsupported");
     }
 
     /// What `list` returns, sorted by key.
@@ -25,8 +22,17 @@ impl Subject {
         listed
     }
 
-    pub(super) async fn retire_all(&self, identity: &str, except: Option<&Key>, until: Timestamp) -> u64 {
-        reply("retire_all", self.store.retire_all("conformance", identity, except, until).await)
+    /// Ends the session of `identity` at `key`, or at the key it moved to.
+    async fn revoke(&self, identity: &str, key: Key) -> Option<Key> {
+        reply("revoke", revoke(&*self.store, "conformance", identity, key, self.in_an_hour()).await)
+    }
+
+    /// Ends the sessions of `identity` except `kept`. Returns their keys, sorted.
+    async fn revoke_all(&self, identity: &str, kept: Option<Key>) -> Vec<Key> {
+        let revoked = revoke_all(&*self.store, "conformance", identity, kept, self.in_an_hour()).await;
+        let mut ended = reply("revoke_all", revoked);
+        ended.sort();
+        ended
     }
 
     /// A session of `identity`.
@@ -58,7 +64,7 @@ pub(super) async fn retire_delists(on: Subject) {
     let (key, _) = on.of(&identity).await;
     assert_eq!(on.retire(&key, None, on.moved(random_key())).await, Retire::Retired);
     assert_eq!(on.listed("conformance", &identity).await, [], "a retired record is listed");
-    assert_eq!(on.retire_all(&identity, None, on.in_an_hour()).await, 0, "a retired record was retired again");
+    assert_eq!(on.revoke_all(&identity, None).await, [], "a retired record was revoked");
 }
 
 pub(super) async fn list(on: Subject) {
@@ -99,48 +105,97 @@ pub(super) async fn list_follows(on: Subject) {
     assert_eq!(on.listed("conformance", &after).await, [], "a record without an identity is listed");
 }
 
-pub(super) async fn retire_all(on: Subject) {
-    let (identity, other) = (somebody(), somebody());
-    let expired = on.brief(&identity).await;
-    on.clock.advance(MINUTE);
-    let (kept, ended, also) = (on.of(&identity).await, on.of(&identity).await, on.of(&identity).await);
-    let stranger = on.of(&other).await;
-    let (moved, tombstone) = on.buried(&also.1, on.moved(kept.0)).await;
-    let elsewhere = on.elsewhere(&identity).await;
-    let retired = on.retire_all(&identity, Some(&kept.0), on.ended().expires_at).await;
-    assert_eq!(retired, 2, "wrong number of sessions without the excepted one");
-    for (key, record) in [&ended, &also] {
-        on.check_update(key, Lookup::Tombstone(on.ended()), record.version, record).await;
-    }
-    for (key, record) in [&kept, &stranger, &elsewhere] {
-        on.holds(key, record).await;
-    }
-    assert_eq!(on.load(&moved).await, tombstone, "retire_all changed a tombstone");
-    assert_eq!(on.load(&expired).await, Lookup::Absent, "retire_all revived an expired session");
-    assert_eq!(on.listed("conformance", &identity).await, [kept]);
-    assert_eq!(
-        on.retire_all(&identity, None, on.in_an_hour()).await,
-        1,
-        "wrong number of sessions without an exception"
-    );
-    on.clock.advance(HOUR);
-    assert_eq!(on.load(&ended.0).await, Lookup::Absent, "a tombstone did not expire");
-}
-
 /// Gives the session at `old` a new id, as a login does. Removes the new record if the session has ended meanwhile.
-async fn rotate(on: &Subject, (old, record): &(Key, Record)) -> Key {
-    let new = random_key();
-    let again = Record { version: version(), ..record.clone() };
+async fn rotate(on: &Subject, (old, record): &(Key, Record)) -> (Key, Record) {
+    let (new, again) = (random_key(), Record { version: version(), ..record.clone() });
     assert_eq!(on.create(&new, &again).await, Create::Created);
     if on.retire(old, Some(record.version), on.moved(new)).await != Retire::Retired {
         on.delete(&new).await;
     }
-    new
+    (new, again)
 }
 
-pub(super) async fn retire_all_meets_rotations(on: Subject) {
+pub(super) async fn list_meets_rotations(on: Subject) {
+    const ROUNDS: usize = 8;
+    const ROTATIONS: usize = 12;
+    const OTHERS: usize = 12;
+    for _ in 0..ROUNDS {
+        let identity = somebody();
+        let record = on.record("rotated").with_identity(&identity);
+        let mut session = (on.stored(&record).await, record);
+        for _ in 0..OTHERS {
+            on.of(&identity).await;
+        }
+        let rotating = on.clone();
+        let rotations = tokio::spawn(async move {
+            for _ in 0..ROTATIONS {
+                session = rotate(&rotating, &session).await;
+            }
+        });
+        loop {
+            let is_last = rotations.is_finished();
+            let listed = on.listed("conformance", &identity).await;
+            let is_listed = listed.iter().any(|(_, record)| record.payload == "rotated");
+            assert!(is_listed, "list missed a session that was given a new id");
+            if is_last {
+                break;
+            }
+            // A store in memory never waits.
+            tokio::task::yield_now().await;
+        }
+        rotations.await.expect("a rotation does not panic");
+    }
+}
+
+pub(super) async fn revoke_ends_one(on: Subject) {
+    let (identity, other) = (somebody(), somebody());
+    let (kept, stranger, elsewhere) = (on.of(&identity).await, on.of(&other).await, on.elsewhere(&identity).await);
+    let (ended, before) = (on.of(&identity).await, on.of(&identity).await);
+    let between = rotate(&on, &before).await;
+    let after = rotate(&on, &between).await;
+    assert_eq!(on.revoke(&identity, ended.0).await, Some(ended.0), "revoke did not end a session");
+    assert_eq!(on.revoke(&identity, before.0).await, Some(after.0), "revoke did not follow a session to its new id");
+    for key in [ended.0, before.0, stranger.0, elsewhere.0, random_key()] {
+        assert_eq!(on.revoke(&identity, key).await, None, "revoke ended a session that is not the identity's");
+    }
+    for (key, record) in [&kept, &stranger, &elsewhere] {
+        on.holds(key, record).await;
+    }
+    for (key, record) in [&ended, &after] {
+        on.check_update(key, Lookup::Tombstone(on.ended()), record.version, record).await;
+    }
+    assert_eq!(on.listed("conformance", &identity).await, [kept]);
+}
+
+pub(super) async fn revoke_all_ends_others(on: Subject) {
+    let (identity, other) = (somebody(), somebody());
+    let expired = on.brief(&identity).await;
+    on.clock.advance(MINUTE);
+    let (kept, ended, also) = (on.of(&identity).await, on.of(&identity).await, on.of(&identity).await);
+    let (stranger, elsewhere) = (on.of(&other).await, on.elsewhere(&identity).await);
+    let (moved, tombstone) = on.buried(&also.1, on.moved(kept.0)).await;
+    let rotated = rotate(&on, &kept).await;
+    let mut keys = [ended.0, also.0];
+    keys.sort();
+    assert_eq!(on.revoke_all(&identity, Some(kept.0)).await, keys, "revoke_all ended other sessions than it must");
+    for (key, record) in [&ended, &also] {
+        on.check_update(key, Lookup::Tombstone(on.ended()), record.version, record).await;
+    }
+    for (key, record) in [&rotated, &stranger, &elsewhere] {
+        on.holds(key, record).await;
+    }
+    assert_eq!(on.load(&moved).await, tombstone, "revoke_all changed a tombstone");
+    assert_eq!(on.load(&expired).await, Lookup::Absent, "revoke_all revived an expired session");
+    let key = rotated.0;
+    assert_eq!(on.listed("conformance", &identity).await, [rotated]);
+    assert_eq!(on.revoke_all(&identity, None).await, [key], "revoke_all kept a session");
+    on.clock.advance(HOUR);
+    assert_eq!(on.load(&ended.0).await, Lookup::Absent, "a tombstone did not expire");
+}
+
+pub(super) async fn revoke_all_meets_rotations(on: Subject) {
     const ROUNDS: usize = 12;
-    const OTHERS: u64 = 12;
+    const OTHERS: usize = 12;
     for _ in 0..ROUNDS {
         let identity = somebody();
         let rotated = on.of(&identity).await;
@@ -149,9 +204,9 @@ pub(super) async fn retire_all_meets_rotations(on: Subject) {
         }
         let rotating = on.clone();
         let rotating = tokio::spawn(async move { rotate(&rotating, &rotated).await });
-        let retired = on.retire_all(&identity, None, on.ended().expires_at).await;
-        assert!(retired >= OTHERS, "retire_all left sessions");
-        let new = rotating.await.expect("a rotation does not panic");
+        let ended = on.revoke_all(&identity, None).await;
+        assert!(ended.len() > OTHERS, "revoke_all left sessions");
+        let (new, _) = rotating.await.expect("a rotation does not panic");
         assert!(!matches!(on.load(&new).await, Lookup::Found(_)), "a session that was given a new id lives on");
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use redis::{Value, cmd};
 
 use super::fault::unexpected_reply;
-use super::script::{Attempt, Script, Written};
+use super::script::{Attempt, Script};
 use super::server::{CLOCK_SKEW, MAX_KEPT, Server};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -26,7 +26,7 @@ impl Server {
     }
 
     /// Creates a record, or replaces the record of the version `expected`.
-    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<Written> {
+    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<Attempt> {
         let sealed = envelope::seal_record(record)?;
         if sealed.len() > MAX_STRING {
             return Err(Error::new(ErrorKind::TooLarge, "a session is larger than the 512 MiB that Redis takes"));
@@ -36,12 +36,12 @@ impl Server {
             self.enlist(&record.scope, identity, key, record.expires_at).await?;
         }
         match expected {
-            Some(_) => self.replace(key, expected, &[], &sealed, record.expires_at).await,
+            Some(_) => self.replace(key, expected, &sealed, record.expires_at).await,
             None => self.run_on(key, &self.scripts.create, &sealed, record.expires_at, &[]).await,
         }
     }
 
-    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Written> {
+    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Attempt> {
         let (expiry, version) = (expires_at.as_millis().to_be_bytes(), bytes_of(expected));
         let touched = self.run_on(key, &self.scripts.touch, &expiry, expires_at, &[&version]).await?;
         if let Attempt::Done(Some((scope, identity))) = &touched {
@@ -50,15 +50,9 @@ impl Server {
         Ok(touched)
     }
 
-    /// Ends a session if it has the version `expected` and the owner `owner`. No version and an empty owner match all.
-    pub(super) async fn end(
-        &self,
-        key: &Key,
-        expected: Option<Version>,
-        owner: &[u8],
-        tombstone: Tombstone,
-    ) -> Result<Written> {
-        self.replace(key, expected, owner, &envelope::seal_tombstone(tombstone), tombstone.expires_at).await
+    /// Ends a session if it has the version `expected`, or any version if `expected` is `None`.
+    pub(super) async fn end(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Attempt> {
+        self.replace(key, expected, &envelope::seal_tombstone(tombstone), tombstone.expires_at).await
     }
 
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
@@ -75,13 +69,12 @@ impl Server {
         &self,
         key: &Key,
         expected: Option<Version>,
-        owner: &[u8],
         value: &[u8],
         expires_at: Timestamp,
-    ) -> Result<Written> {
+    ) -> Result<Attempt> {
         let version = expected.map(bytes_of);
-        let conditions = [version.as_ref().map_or(&[][..], |version| version), owner];
-        self.run_on(key, &self.scripts.replace, value, expires_at, &conditions).await
+        let condition = version.as_ref().map_or(&[][..], |version| version);
+        self.run_on(key, &self.scripts.replace, value, expires_at, &[condition]).await
     }
 
     /// Runs a script that stores `value` at `key`, until `expires_at`.
@@ -92,12 +85,12 @@ impl Server {
         value: &[u8],
         expires_at: Timestamp,
         conditions: &[&[u8]],
-    ) -> Result<Written> {
+    ) -> Result<Attempt> {
         let now = self.now();
         // Redis removes the key a bit later, because clocks differ.
         let kept = now.until(expires_at).saturating_add(CLOCK_SKEW).min(MAX_KEPT).as_millis().to_string();
         let arguments = (&now.as_millis().to_be_bytes(), value, kept, conditions);
-        Written::read(self.run(script, &self.name(key), &arguments).await?, now)
+        Attempt::read(self.run(script, &self.name(key), &arguments).await?, now)
     }
 }
 

@@ -43,17 +43,15 @@ impl Scripts {
 /// The scope and the identity of a record.
 type Owner = (String, String);
 
-/// The result of a call for one session.
-pub(super) enum Attempt<T> {
-    Done(T),
+/// The result of a script that changes a session.
+pub(super) enum Attempt {
+    /// Done. The owner is that of the record that the script found, if the record has an identity.
+    Done(Option<Owner>),
     /// Not done, because of what the key holds.
     Declined(Lookup),
 }
 
-/// The result of a script that changes a session: the owner of the record that the script found, if it has an identity.
-pub(super) type Written = Attempt<Option<Owner>>;
-
-impl Written {
+impl Attempt {
     /// Reads the reply of a script that was run on a session.
     pub(super) fn read(reply: Value, now: Timestamp) -> Result<Self> {
         match reply {

@@ -16,7 +16,7 @@ use super::driver::Driver;
 use super::statements::{Grouped, Statements};
 use super::value::{Call, Value, record_values};
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::Result;
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
@@ -37,9 +37,6 @@ pub struct SqlStore<DB: Dialect> {
 
 /// The number of renewed sessions that one statement of a sweep postpones.
 const POSTPONED: u32 = 1000;
-
-/// The number of times that new sessions of an identity are searched for and ended again.
-const ROUNDS: usize = 8;
 
 impl<DB: Dialect> SqlStore<DB> {
     /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
@@ -167,23 +164,6 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         let entries = self.client.read(&self.client.statements.list, &values, DB::entry).await?;
         let record = |(key, lookup)| if let Lookup::Found(record) = lookup { Some((key, record)) } else { None };
         Ok(entries.into_iter().filter_map(record).collect())
-    }
-
-    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let (scope_value, identity_value) =
-            (Value::Scope(scope.to_owned()), Value::Identity(Some(identity.to_owned())));
-        let values = [scope_value, self.now(), until.into(), identity_value, Value::Key(except.copied())];
-        // A statement does not see rows that are inserted while it runs, and a session may get a new id meanwhile. The new
-        // row exists before the old row ends, so if a list finds no session, none is left.
-        let mut ended = 0;
-        for _ in 0..ROUNDS {
-            ended += self.client.write(&self.client.statements.retire_all, &values).await?;
-            let left = self.list(scope, identity).await?;
-            if left.iter().all(|(key, _)| Some(key) == except) {
-                return Ok(ended);
-            }
-        }
-        Err(Error::new(ErrorKind::Timeout, "a user's sessions got new ids faster than they could be ended"))
     }
 
     fn has_identity_index(&self) -> bool {
