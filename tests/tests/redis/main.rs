@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{join_all, poll_fn};
 use session_rocket::store::redis::RedisStore;
-use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, conformance, open};
+use session_rocket::store::{Create, Lookup, Options, Retire, Store, Touch, Update, conformance, open, revoke_all};
 use session_rocket::{Clock, Error, ErrorKind, Key, ManualClock, Record, Tombstone, Version};
 use session_rocket_tests::logs;
 use session_rocket_tests::proxy::Proxy;
