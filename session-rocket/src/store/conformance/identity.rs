@@ -1,5 +1,8 @@
 //! Clause 9.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::subject::{HOUR, MINUTE, Subject, random_key, reply, version};
 use crate::base::clock::Clock;
 use crate::base::error::ErrorKind;
@@ -115,9 +118,21 @@ async fn rotate(on: &Subject, (old, record): &(Key, Record)) -> (Key, Record) {
     (new, again)
 }
 
+/// Gives the session new ids until `is_over` is true, at most 20 times. Returns the session under its last id.
+async fn rotate_until(on: Subject, mut session: (Key, Record), is_over: Arc<AtomicBool>) -> (Key, Record) {
+    for _ in 0..20 {
+        session = rotate(&on, &session).await;
+        if is_over.load(Ordering::SeqCst) {
+            break;
+        }
+        // A store in memory never waits.
+        tokio::task::yield_now().await;
+    }
+    session
+}
+
 pub(super) async fn list_meets_rotations(on: Subject) {
     const LISTS: usize = 40;
-    const ROTATIONS: usize = 3;
     const OTHERS: usize = 32;
     let identity = somebody();
     for _ in 0..OTHERS {
@@ -126,16 +141,11 @@ pub(super) async fn list_meets_rotations(on: Subject) {
     let record = on.record("rotated").with_identity(&identity);
     let mut session = (on.stored(&record).await, record);
     for _ in 0..LISTS {
-        let rotating = on.clone();
-        let rotations = tokio::spawn(async move {
-            for _ in 0..ROTATIONS {
-                session = rotate(&rotating, &session).await;
-                // A store in memory never waits.
-                tokio::task::yield_now().await;
-            }
-            session
-        });
+        let is_over = Arc::new(AtomicBool::new(false));
+        let rotations = tokio::spawn(rotate_until(on.clone(), session, is_over.clone()));
+        tokio::task::yield_now().await;
         let listed = on.listed("conformance", &identity).await;
+        is_over.store(true, Ordering::SeqCst);
         let is_listed = listed.iter().any(|(_, record)| record.payload == "rotated");
         assert!(is_listed, "list missed a session that was given a new id");
         session = rotations.await.expect("a rotation does not panic");
