@@ -20,8 +20,9 @@ const MAX_STEPS: usize = 100;
 /// Ends the live sessions of `identity` in `scope` except `kept`. Returns the keys of the sessions it ended.
 ///
 /// The tombstones of the sessions expire at `until`. A session that gets a new id meanwhile ends too, and the result may
-/// contain both of its keys. If `kept` has got a new id, the session at the new key is kept. It ends only if another request
-/// is just giving it the new id: until that request has retired the old key, nothing says that the new key is its successor.
+/// contain both of its keys. If the session at `kept` has moved, the function keeps the session at its new key. The kept
+/// session may end if another request gives it a new id at the same time, because the store says which key is its new one
+/// only after that request has retired the old key.
 ///
 /// ```
 /// use std::sync::Arc;
