@@ -223,7 +223,7 @@ const FAULTS: &[(Fault, u8)] = &[
     (Fault::SweepIgnoresLimit, 8),
     (Fault::IndexIsIncomplete, 9),
     (Fault::ListIgnoresCase, 9),
-    (Fault::RetireAllIgnoresException, 9),
+    (Fault::ListMissesRotatedSessions, 9),
     (Fault::UpdateIsInterruptible, 10),
 ];
 
@@ -263,7 +263,7 @@ enum Fault {
     SweepIgnoresLimit,
     IndexIsIncomplete,
     ListIgnoresCase,
-    RetireAllIgnoresException,
+    ListMissesRotatedSessions,
     UpdateIsInterruptible,
 }
 
@@ -412,19 +412,22 @@ impl Store for FaultyStore {
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
-        if self.fault == Fault::NoIndex {
-            return Err(unsupported());
-        }
-        self.store.list(scope, identity).await
-    }
-
-    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let except = match self.fault {
+        match self.fault {
             Fault::NoIndex | Fault::IndexIsIncomplete => return Err(unsupported()),
-            Fault::RetireAllIgnoresException => None,
-            _ => except,
-        };
-        self.store.retire_all(scope, identity, except, until).await
+            Fault::ListMissesRotatedSessions => {}
+            _ => return self.store.list(scope, identity).await,
+        }
+        let (mut listed, keys) = (Vec::new(), self.keys.lock().expect("the lock is not poisoned").clone());
+        for key in keys {
+            rocket::tokio::task::yield_now().await;
+            match self.store.load(&key).await? {
+                Lookup::Found(record) if record.scope == scope && record.identity.as_deref() == Some(identity) => {
+                    listed.push((key, record));
+                }
+                _ => {}
+            }
+        }
+        Ok(listed)
     }
 
     fn has_identity_index(&self) -> bool {

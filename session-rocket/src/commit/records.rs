@@ -14,11 +14,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, ScopeHash, SessionId};
 use crate::data::values::Values;
 use crate::state::{Carrier, Committed, CookieEffect, Live, State};
-use crate::store::record::{Fate, Record, Tombstone, Version};
+use crate::store::record::{Fate, Record, TOMBSTONE_LIFETIME, Tombstone, Version};
 use crate::store::{Lookup, Store};
-
-/// The lifetime of a tombstone. It is longer than a request that still carries the old id takes to arrive.
-const TOMBSTONE: Duration = Duration::from_secs(60);
 
 /// The time after the end of a session in which a request with its id may be older than the newest cookie of the
 /// browser.
@@ -95,7 +92,7 @@ impl Records {
 
     /// Whether a request with the old id may have been sent before the browser knew that the session ended.
     fn is_recent(&self, tombstone: &Tombstone) -> bool {
-        self.rules.now().plus(TOMBSTONE) <= tombstone.expires_at.plus(GRACE)
+        self.rules.now().plus(TOMBSTONE_LIFETIME) <= tombstone.expires_at.plus(GRACE)
     }
 
     /// Whether the store still has the session under its id. Returns false if the store cannot be read.
@@ -173,7 +170,7 @@ impl Records {
     }
 
     pub(super) fn tombstone(&self, fate: Fate) -> Tombstone {
-        Tombstone { fate, expires_at: self.rules.now().plus(TOMBSTONE) }
+        Tombstone { fate, expires_at: self.rules.now().plus(TOMBSTONE_LIFETIME) }
     }
 
     /// Returns the store without its `Arc`, because a call through the `Arc` would be boxed twice.

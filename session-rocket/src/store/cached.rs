@@ -54,14 +54,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::{join, join_all};
+use futures::future::join;
 
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update};
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::Key;
 use crate::store::bounded::bounded;
-use crate::store::record::{Fate, Record, Tombstone, Version};
+use crate::store::record::{Record, Tombstone, Version};
 use cache::{Cache, CacheLookup};
 use deferred::DeferredStore;
 use detached::DetachedCalls;
@@ -230,41 +230,5 @@ impl Store for CachedStore {
 
     async fn stats(&self) -> Result<Stats> {
         self.0.database.stats().await
-    }
-
-    /// Ends the sessions one by one, to invalidate the cache key of each. Repeats this, to find sessions that got a new id
-    /// during a round.
-    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        const MAX_ROUNDS: usize = 16;
-        const CONCURRENT_CALLS: usize = 16;
-        let tombstone = Tombstone { fate: Fate::Ended, expires_at: until };
-        let (mut retired, mut was_empty) = (0, false);
-        for _ in 0..MAX_ROUNDS {
-            let mut listed = self.list(scope, identity).await?;
-            listed.retain(|(key, _)| Some(key) != except);
-            // A session may move while a store lists sessions, and be missing from the list. So the rounds end only after two
-            // empty lists in a row.
-            if listed.is_empty() && was_empty {
-                return Ok(retired);
-            }
-            was_empty = listed.is_empty();
-            let mut failure = None;
-            for sessions in listed.chunks(CONCURRENT_CALLS) {
-                // The version is compared, because a session that has changed may belong to another user. If it belongs to
-                // the same user, the next round ends it.
-                let ending = sessions.iter().map(|(key, record)| self.retire(key, Some(record.version), tombstone));
-                for ended in join_all(ending).await {
-                    match ended {
-                        Ok(Retire::Retired) => retired += 1,
-                        Ok(Retire::Conflict(_) | Retire::Gone) => {}
-                        // Continues with the other sessions, and returns the error at the end of the round.
-                        Err(error) => failure = Some(error),
-                    }
-                }
-            }
-            failure.map_or(Ok(()), Err)?;
-        }
-        let context = format!("gave up after {MAX_ROUNDS} attempts: sessions of the identity keep changing");
-        Err(Error::new(ErrorKind::Timeout, context))
     }
 }

@@ -41,22 +41,13 @@ pub(crate) fn encode_record(record: &Record) -> Result<Vec<u8>> {
     bytes.put_u64(record.version.bits());
     bytes.put_i64(record.created_at.as_millis());
     bytes.put_i64(record.updated_at.as_millis());
-    encode_owner(&mut bytes, &record.scope, identity)?;
-    bytes.put_slice(&record.payload);
-    Ok(bytes)
-}
-
-/// Appends scope and identity to `bytes`, in the encoding of a record.
-///
-/// # Errors
-/// The same as [`encode_record`].
-pub(crate) fn encode_owner(bytes: &mut Vec<u8>, scope: &str, identity: Option<&str>) -> Result<()> {
-    put_string(bytes, scope)?;
+    put_string(&mut bytes, &record.scope)?;
     match identity {
-        Some(identity) => put_string(bytes, identity)?,
+        Some(identity) => put_string(&mut bytes, identity)?,
         None => bytes.put_u16(NO_IDENTITY),
     }
-    Ok(())
+    bytes.put_slice(&record.payload);
+    Ok(bytes)
 }
 
 /// Encodes a tombstone.

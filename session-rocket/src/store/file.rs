@@ -47,7 +47,7 @@ const LOCKED: &str = "another process held a lock in the session directory for l
 /// while it holds a lock, other processes' writes of those keys fail after `timeout`. Loads take no lock. The file system
 /// must support `flock` and atomic renames.
 ///
-/// [`list`](super::Store::list) and [`retire_all`](super::Store::retire_all) read all files, because there is no index.
+/// [`list`](super::Store::list) reads all files, because there is no index.
 pub type FileStore = KeyValueStore<Files>;
 
 impl FileStore {

@@ -41,13 +41,14 @@
 //! let store = Map::default().into_store(Arc::new(SystemClock));
 //! ```
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::future::try_join_all;
 
 use super::decide::{self, Decision};
 use super::{Create, Lookup, Retire, Stats, Store, Touch, Update, envelope};
@@ -56,9 +57,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 
-/// The maximum number of scans of one [`Store::retire_all`]. A further scan is needed only if a session moved during the
-/// last one.
-const MAX_SCANS: usize = 8;
+/// The maximum number of new ids that [`Store::list`] follows from one session.
+const MAX_MOVES: usize = 100;
 
 /// A back-end that keeps entries and replaces them atomically.
 ///
@@ -101,8 +101,7 @@ pub trait KeyValue: Send + Sync + 'static {
         ready(Ok(0))
     }
 
-    /// Whether the back-end implements [`scan`](Self::scan). If it does, the store supports [`list`](Store::list) and
-    /// [`retire_all`](Store::retire_all).
+    /// Whether the back-end implements [`scan`](Self::scan). If it does, the store supports [`list`](Store::list).
     ///
     /// _Default:_ `false`, because the default of `scan` returns an error.
     fn can_scan(&self) -> bool {
@@ -110,8 +109,8 @@ pub trait KeyValue: Send + Sync + 'static {
     }
 
     /// Passes every entry's key and bytes to `visit`, in any order. Entries that change during the scan may be passed
-    /// in either state. The adapter implements [`list`](Store::list), [`retire_all`](Store::retire_all) and
-    /// [`stats`](Store::stats) with this method.
+    /// in either state. Entries that are created during the scan may be left out. The adapter implements
+    /// [`list`](Store::list) and [`stats`](Store::stats) with this method.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
     fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> impl Future<Output = Result<()>> + Send {
@@ -178,43 +177,10 @@ impl<K: KeyValue> KeyValueStore<K> {
         Ok(())
     }
 
-    /// Returns the keys of the sessions of an identity. Also returns the target of every tombstone "moved", because a session
-    /// of the identity may have moved there during the scan.
-    async fn keys_of(&self, scope: &str, identity: &str) -> Result<Vec<Key>> {
-        let now = self.clock.now();
-        let mut keys = Vec::new();
-        self.scan(|key, entry| match entry.unexpired(now) {
-            Lookup::Found(record) if record.belongs_to(scope, identity) => keys.push(key),
-            Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => keys.push(to),
-            Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
-        })
-        .await?;
-        Ok(keys)
-    }
-
-    /// Ends the session of an identity at `key`, or at the key that the session moved to. Returns the number of sessions it
-    /// ended, zero or one.
-    async fn retire_session(
-        &self,
-        mut key: Key,
-        scope: &str,
-        identity: &str,
-        except: Option<&Key>,
-        until: Timestamp,
-    ) -> Result<u64> {
-        while Some(&key) != except {
-            match self.load(&key).await? {
-                Lookup::Found(record) if record.belongs_to(scope, identity) => {
-                    let tombstone = Tombstone::ended(until);
-                    if self.retire(&key, Some(record.version), tombstone).await? == Retire::Retired {
-                        return Ok(1);
-                    }
-                }
-                Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => key = to,
-                Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => return Ok(0),
-            }
-        }
-        Ok(0)
+    /// What `key` holds. A damaged entry counts as absent, as in a scan.
+    async fn load_undamaged(&self, key: &Key) -> Result<Lookup> {
+        let Some((value, _)) = self.back_end.load(key).await? else { return Ok(Lookup::Absent) };
+        Ok(envelope::decode_live(value, self.clock.now()).unwrap_or(Lookup::Absent))
     }
 }
 
@@ -268,32 +234,19 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let now = self.clock.now();
-        let mut listed = Vec::new();
-        self.scan(|key, entry| match entry.unexpired(now) {
-            Lookup::Found(record) if record.belongs_to(scope, identity) => listed.push((key, record)),
-            Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
-        })
-        .await?;
-        Ok(listed)
-    }
-
-    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let mut total = 0;
-        // A session may move to a key that a long scan has already passed. So scan again until no session is left.
-        for _ in 0..MAX_SCANS {
-            let keys = self.keys_of(scope, identity).await?;
-            // The calls run concurrently, so that the other sessions end even if one key cannot be written.
-            let ending = keys.into_iter().map(|key| self.retire_session(key, scope, identity, except, until));
-            let retired = join_all(ending).await.into_iter().sum::<Result<u64>>()?;
-            if retired == 0 {
-                return Ok(total);
+        let mut listing = Listing::new(scope, identity);
+        self.scan(|key, entry| listing.add(key, entry.unexpired(now))).await?;
+        // A session may have moved to a key that the scan had already passed.
+        for _ in 0..MAX_MOVES {
+            let keys = listing.unseen_keys();
+            if keys.is_empty() {
+                return Ok(listing.sessions);
             }
-            total += retired;
+            let entries = try_join_all(keys.iter().map(|key| self.load_undamaged(key))).await?;
+            keys.into_iter().zip(entries).for_each(|(key, entry)| listing.add(key, entry));
         }
-        Err(Error::new(
-            ErrorKind::Timeout,
-            format!("gave up after {MAX_SCANS} scans: sessions of the identity keep getting new ids"),
-        ))
+        let context = format!("gave up after {MAX_MOVES} moves: sessions of the identity keep getting new ids");
+        Err(Error::new(ErrorKind::Timeout, context))
     }
 
     fn has_identity_index(&self) -> bool {
@@ -310,6 +263,37 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 impl<K> fmt::Debug for KeyValueStore<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyValueStore").finish_non_exhaustive()
+    }
+}
+
+/// The sessions of an identity that [`Store::list`] has found.
+struct Listing<'a> {
+    scope: &'a str,
+    identity: &'a str,
+    sessions: Vec<(Key, Record)>,
+    seen: HashSet<Key>,
+    /// The keys to which sessions moved, whether or not they belong to the identity: a tombstone does not say.
+    moved_to: Vec<Key>,
+}
+
+impl<'a> Listing<'a> {
+    fn new(scope: &'a str, identity: &'a str) -> Self {
+        Self { scope, identity, sessions: Vec::new(), seen: HashSet::new(), moved_to: Vec::new() }
+    }
+
+    /// Adds what `key` holds.
+    fn add(&mut self, key: Key, entry: Lookup) {
+        self.seen.insert(key);
+        match entry {
+            Lookup::Found(record) if record.belongs_to(self.scope, self.identity) => self.sessions.push((key, record)),
+            Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => self.moved_to.push(to),
+            Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
+        }
+    }
+
+    /// Takes the keys to which sessions moved, without those that were added.
+    fn unseen_keys(&mut self) -> Vec<Key> {
+        self.moved_to.drain(..).filter(|to| !self.seen.contains(to)).collect()
     }
 }
 

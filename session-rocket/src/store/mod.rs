@@ -24,10 +24,11 @@
 //!    the sweep has not removed them yet. A key whose entry expired can be created again.
 //! 8. **Sweep.** [`delete_expired`](Store::delete_expired) removes at most `limit` expired records and tombstones,
 //!    returns how many it removed, and removes no live ones.
-//! 9. **Identity index.** [`list`](Store::list) returns the live records of one identity in one scope.
-//!    [`retire_all`](Store::retire_all) replaces them by tombstones, except the given key. `retire_all` also ends a session
-//!    that gets a new id while `retire_all` runs. The library creates the record under the new key before it retires the
-//!    old key. A store that cannot index returns [`ErrorKind::Unsupported`] from both, and `false` from
+//! 9. **Identity index.** [`list`](Store::list) returns every session of one identity in one scope that is live during
+//!    the whole call, even if the session gets a new id during the call. A session that gets a new id is created under the
+//!    new key before it is retired under the old key, with a tombstone that leads to the new key. `list` returns the old
+//!    key, the new key or both. [`revoke_all`] relies on this: it ends sessions until `list` returns none. A store that
+//!    cannot index returns [`ErrorKind::Unsupported`] from `list`, and `false` from
 //!    [`has_identity_index`](Store::has_identity_index).
 //! 10. **Cancellation.** The future of any call may be dropped at any await. The call then takes effect completely or not
 //!     at all, and no later call receives the reply to another call.
@@ -48,8 +49,6 @@ use async_trait::async_trait;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
-#[cfg(doc)]
-use crate::store::record::Fate;
 use crate::store::record::{Record, Tombstone, Version};
 
 pub mod cached;
@@ -204,27 +203,18 @@ pub trait Store: Send + Sync + 'static {
     /// Removes at most `limit` expired records and tombstones. Returns how many it removed.
     async fn delete_expired(&self, limit: u32) -> Result<u64>;
 
-    /// Returns the live records of `identity` in `scope`.
+    /// Returns the live records of `identity` in `scope`. Does not miss a session that gets a new id during the call (clause
+    /// 9 of the contract), but may return that session twice.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let _ = (scope, identity);
-        Err(unsupported())
+        Err(Error::new(ErrorKind::Unsupported, "this store has no index of identities"))
     }
 
-    /// Ends the live sessions of `identity` in `scope` except `except`. Leaves tombstones with [`Fate::Ended`] that expire
-    /// at `until`. Returns how many sessions it ended.
+    /// Whether [`list`](Self::list) works. A launch logs a warning if it does not and the session type has an identity.
     ///
-    /// _Default:_ [`ErrorKind::Unsupported`].
-    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let _ = (scope, identity, except, until);
-        Err(unsupported())
-    }
-
-    /// Whether the store implements [`list`](Self::list) and [`retire_all`](Self::retire_all). If it does not, the launch
-    /// of a session type with an identity logs a warning.
-    ///
-    /// _Default:_ `false`, because the default implementations of both return [`ErrorKind::Unsupported`].
+    /// _Default:_ `false`, because the default implementation of `list` returns [`ErrorKind::Unsupported`].
     fn has_identity_index(&self) -> bool {
         false
     }
@@ -272,10 +262,6 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).list(scope, identity).await
     }
 
-    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        (**self).retire_all(scope, identity, except, until).await
-    }
-
     fn has_identity_index(&self) -> bool {
         (**self).has_identity_index()
     }
@@ -283,8 +269,4 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     async fn stats(&self) -> Result<Stats> {
         (**self).stats().await
     }
-}
-
-fn unsupported() -> Error {
-    Error::new(ErrorKind::Unsupported, "this store has no index of identities")
 }

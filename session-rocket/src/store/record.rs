@@ -1,6 +1,7 @@
 //! What a store keeps: records and tombstones.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -11,6 +12,9 @@ use crate::base::id::{Key, random_bytes};
 /// The number of random versions to draw with one system call. A system call for each version would slow down saves.
 /// Versions are not secret, so unused ones may stay in memory.
 const BATCH: usize = 32;
+
+/// The lifetime of a tombstone. It is longer than a request that still carries the old id takes to arrive.
+pub(crate) const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(60);
 
 thread_local! {
     static UNUSED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };

@@ -70,7 +70,7 @@ impl RedisStore {
         self.update(&key, record.version, &record).await?;
         self.touch(&key, record.version, now.plus(LIFETIME * 2)).await?;
         self.list(scope, &identity).await?;
-        self.retire_all(scope, &identity, None, now.plus(LIFETIME)).await?;
+        self.retire(&key, None, Tombstone::ended(now.plus(LIFETIME))).await?;
         self.delete(&key).await?;
         let index = self.0.index(scope, &identity);
         self.0.run(&self.0.scripts.remove_from_index, &index, &(key.as_bytes(), 0)).await?;
@@ -114,7 +114,7 @@ impl Store for RedisStore {
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        Ok(match self.within(self.0.retire(key, expected, &[], tombstone)).await? {
+        Ok(match self.within(self.0.retire(key, expected, tombstone)).await? {
             Attempt::Done(owner) => {
                 // A session that moved stays in the index, because its tombstone leads to the new key.
                 if let (Some((scope, identity)), Fate::Ended) = (owner, tombstone.fate) {
@@ -139,10 +139,6 @@ impl Store for RedisStore {
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         self.within(self.0.list(scope, identity)).await
-    }
-
-    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        self.within(self.0.retire_all(scope, identity, except, until)).await
     }
 
     fn has_identity_index(&self) -> bool {

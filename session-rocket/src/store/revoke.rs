@@ -1,13 +1,58 @@
-//! Ending the sessions of a user. TEMPORARY
+//! Ending the sessions of a user, on top of a store's `list`, `retire` and `load`.
+
+use std::time::Instant;
+
+use futures::future::join_all;
+
 use super::{Lookup, Retire, Store};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
-use crate::store::record::{Fate, Tombstone};
-use futures::future::join_all;
+use crate::store::record::{Fate, TOMBSTONE_LIFETIME, Tombstone};
 
-#[allow(clippy::missing_errors_doc)]
+/// The maximum number of lists. Each list after the first one finds only sessions that got new ids in between.
+const ROUNDS: usize = 16;
+/// The number of sessions that are ended at once.
+const AT_ONCE: usize = 16;
+/// The maximum number of calls that follow one session from key to key.
+const MAX_STEPS: usize = 100;
+
 /// Ends the live sessions of `identity` in `scope` except `kept`. Returns the keys of the sessions it ended.
+///
+/// The tombstones of the sessions expire at `until`. A session that gets a new id meanwhile ends too, and the result may
+/// contain both of its keys. If the session at `kept` has moved, the function keeps the session at its new key. The kept
+/// session may end if another request gives it a new id at the same time, because the store says which key is its new one
+/// only after that request has retired the old key.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use session_rocket::store::{Lookup, Store, memory::MemoryStore, revoke_all};
+/// use session_rocket::{Clock, Key, Record, SystemClock, Version};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> session_rocket::Result<()> {
+/// let store = MemoryStore::new(1000, Arc::new(SystemClock));
+/// let until = SystemClock.now().plus(Duration::from_secs(3600));
+/// let record = Record::new(Version::from_bits(1), until).with_scope("visitor").with_identity("ada");
+/// let (phone, laptop) = (Key::from_bytes([1; 32]), Key::from_bytes([2; 32]));
+/// store.create(&phone, &record).await?;
+/// store.create(&laptop, &record).await?;
+///
+/// assert_eq!(revoke_all(&store, "visitor", "ada", Some(laptop), until).await?, [phone]);
+/// assert!(matches!(store.load(&laptop).await?, Lookup::Found(_)));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// - [`ErrorKind::Unsupported`] if the store has no index of identities.
+/// - [`ErrorKind::Timeout`] if the sessions get new ids faster than they can be ended, or if a list takes so long that
+///   sessions may have moved unnoticed.
+/// - Errors of the store. If a session cannot be ended, the function ends the others first, and then returns the error.
+///
+/// After an error, some sessions may have ended. Call the function again.
 pub async fn revoke_all(
     store: &dyn Store,
     scope: &str,
@@ -15,22 +60,56 @@ pub async fn revoke_all(
     kept: Option<Key>,
     until: Timestamp,
 ) -> Result<Vec<Key>> {
-    let mut ended = Vec::new();
-    for _ in 0..8 {
-        let mut listed = store.list(scope, identity).await?;
-        listed.retain(|(key, _)| Some(*key) != kept);
-        if listed.is_empty() {
-            return Ok(ended);
+    let (mut kept, mut ended) = (Vec::from_iter(kept), Vec::new());
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        let listed = store.list(scope, identity).await?;
+        let took = started.elapsed();
+        let mut keys: Vec<Key> = listed.into_iter().map(|(key, _)| key).filter(|key| !kept.contains(key)).collect();
+        if let Some(last) = kept.last().copied()
+            && !keys.is_empty()
+        {
+            follow(store, last, &mut kept).await?;
+            keys.retain(|key| !kept.contains(key));
         }
-        for key in join_all(listed.into_iter().map(|(key, _)| revoke(store, scope, identity, key, until))).await {
-            ended.extend(key?);
+        if keys.is_empty() {
+            return if took < TOMBSTONE_LIFETIME { Ok(ended) } else { Err(slow_list()) };
         }
+        end_each(store, scope, identity, &keys, until, &mut ended).await?;
     }
-    Err(Error::new(ErrorKind::Timeout, "x"))
+    Err(restless())
 }
 
-#[allow(clippy::missing_errors_doc)]
-/// Ends the session of `identity` at `key`, or at the key it moved to. Returns its key, or `None` if it had ended.
+/// Ends the session of `identity` in `scope` at `key`, or at the key it moved to. Returns its key, or `None` if it had ended
+/// or belongs to another identity or scope.
+///
+/// The tombstone expires at `until`. The store needs no index of identities.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use session_rocket::store::{Store, memory::MemoryStore, revoke};
+/// use session_rocket::{Clock, Key, Record, SystemClock, Version};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> session_rocket::Result<()> {
+/// let store = MemoryStore::new(1000, Arc::new(SystemClock));
+/// let until = SystemClock.now().plus(Duration::from_secs(3600));
+/// let record = Record::new(Version::from_bits(1), until).with_scope("visitor").with_identity("ada");
+/// let phone = Key::from_bytes([1; 32]);
+/// store.create(&phone, &record).await?;
+///
+/// assert_eq!(revoke(&store, "visitor", "mallory", phone, until).await?, None);
+/// assert_eq!(revoke(&store, "visitor", "ada", phone, until).await?, Some(phone));
+/// assert_eq!(revoke(&store, "visitor", "ada", phone, until).await?, None);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::Timeout`] if the session gets new ids faster than it can be ended, and errors of the store. After an error,
+/// the session may have ended.
 pub async fn revoke(
     store: &dyn Store,
     scope: &str,
@@ -38,14 +117,71 @@ pub async fn revoke(
     mut key: Key,
     until: Timestamp,
 ) -> Result<Option<Key>> {
-    loop {
+    for _ in 0..MAX_STEPS {
+        match store.load(&key).await? {
+            Lookup::Found(record) if record.belongs_to(scope, identity) => {
+                // Of any version, because a version that changes all the time must not keep the session alive. The library
+                // never changes the identity of a session without giving it a new key.
+                if store.retire(&key, None, Tombstone::ended(until)).await? == Retire::Retired {
+                    return Ok(Some(key));
+                }
+            }
+            Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => key = to,
+            Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => return Ok(None),
+        }
+    }
+    Err(restless())
+}
+
+/// Ends the sessions at `keys`, and adds the keys of the sessions it ended to `ended`.
+///
+/// # Errors
+/// If a session could not be ended. The others have ended then.
+async fn end_each(
+    store: &dyn Store,
+    scope: &str,
+    identity: &str,
+    keys: &[Key],
+    until: Timestamp,
+    ended: &mut Vec<Key>,
+) -> Result<()> {
+    let end = |key: Key| async move {
+        // A list has just returned the session, so it belongs to the identity.
         if store.retire(&key, None, Tombstone::ended(until)).await? == Retire::Retired {
             return Ok(Some(key));
         }
-        match store.load(&key).await? {
-            Lookup::Found(record) if record.belongs_to(scope, identity) => {}
-            Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => key = to,
-            _ => return Ok(None),
+        revoke(store, scope, identity, key, until).await
+    };
+    let mut failure = None;
+    for keys in keys.chunks(AT_ONCE) {
+        for result in join_all(keys.iter().copied().map(end)).await {
+            match result {
+                Ok(key) => ended.extend(key),
+                Err(error) => failure = Some(error),
+            }
         }
     }
+    failure.map_or(Ok(()), Err)
 }
+
+/// Adds the keys to which the session at `key` has moved to `keys`.
+async fn follow(store: &dyn Store, mut key: Key, keys: &mut Vec<Key>) -> Result<()> {
+    for _ in 0..MAX_STEPS {
+        let Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) = store.load(&key).await? else { return Ok(()) };
+        keys.push(to);
+        key = to;
+    }
+    Err(restless())
+}
+
+fn restless() -> Error {
+    Error::new(ErrorKind::Timeout, "a user's sessions got new ids faster than they could be ended")
+}
+
+/// A session whose tombstone expires during a list may be missing from it.
+fn slow_list() -> Error {
+    Error::new(ErrorKind::Timeout, "listing a user's sessions took so long that some of them may have moved unnoticed")
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use session_rocket::store::file::FileStore;
-use session_rocket::store::{Options, Store, Update};
+use session_rocket::store::{Options, Store, Update, revoke_all};
 use session_rocket::{ErrorKind, Key, Record, Version};
 use tokio::task::JoinSet;
 
@@ -182,7 +182,7 @@ async fn calls_that_wait_for_the_lock_of_a_suspended_process_time_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retire_all_ends_the_sessions_whose_locks_are_free_even_if_other_locks_are_taken() {
+async fn revoke_all_ends_the_sessions_whose_locks_are_free_even_if_other_locks_are_taken() {
     let (_folder, path) = session_directory();
     let store = FileStore::open(&options(&path).timeout(TIMEOUT)).await.expect("the store opens");
     let session = record(1).with_identity("ada");
@@ -192,11 +192,12 @@ async fn retire_all_ends_the_sessions_whose_locks_are_free_even_if_other_locks_a
     // Some of the locks, in whatever order the folder lists them.
     let locks = ["01", "0a", "14"].map(|part| File::open(path.join(part)).expect("the lock can be taken"));
     locks.iter().for_each(|lock| lock.lock().expect("the lock can be taken"));
-    let error = store.retire_all("session", "ada", None, session.expires_at).await.expect_err("some locks are taken");
+    let revoke = async || revoke_all(&store, "session", "ada", None, session.expires_at).await;
+    let error = revoke().await.expect_err("some locks are taken");
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(store.list("session", "ada").await.expect("the list succeeds").len(), locks.len());
     locks.iter().for_each(|lock| lock.unlock().expect("the lock is released"));
-    assert_eq!(store.retire_all("session", "ada", None, session.expires_at).await.expect("the call succeeds"), 3);
+    assert_eq!(revoke().await.expect("the call succeeds").len(), 3);
 }
 
 /// The directory is moved away and replaced while a write waits for the lock.

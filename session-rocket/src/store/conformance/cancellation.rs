@@ -166,13 +166,17 @@ pub(super) async fn sweeps(subject: Subject) {
     .await;
 }
 
-pub(super) async fn retire_all(subject: Subject) {
+pub(super) async fn lists(subject: Subject) {
     if !subject.store.has_identity_index() {
         return;
     }
-    drop_each(subject, |subject, _, record| {
-        let (tombstone, identity) = (subject.ended(), record.identity.unwrap_or_default());
-        (Lookup::Tombstone(tombstone), async move { subject.retire_all(&identity, None, tombstone.expires_at).await })
-    })
-    .await;
+    let mut drops = Drops::new(&subject).await;
+    let identity = random_key().to_hex();
+    // One record for all lists, because a list may wait once for each record in the store.
+    let record = subject.record("listed").with_identity(&identity);
+    let key = subject.stored(&record).await;
+    let entry = Lookup::Found(record);
+    while drops.is_unfinished() {
+        drops.poll_and_drop(subject.store.list("conformance", &identity), &key, &entry, &entry).await;
+    }
 }

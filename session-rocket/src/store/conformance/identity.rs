@@ -1,54 +1,63 @@
-//! Clause 9: the index of identities.
+//! Clause 9.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::subject::{HOUR, MINUTE, Subject, random_key, reply, version};
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::Clock;
 use crate::base::error::ErrorKind;
 use crate::base::id::Key;
 use crate::store::record::Record;
-use crate::store::{Create, Lookup, Retire, Update};
+use crate::store::{Create, Lookup, Retire, Update, revoke, revoke_all};
 
 impl Subject {
-    /// Checks that a store without an index of identities returns [`ErrorKind::Unsupported`] from both calls.
+    /// Checks that a store that says that it has no index of identities does not support `list`.
     pub(super) async fn check_without_index(&self) {
-        let listed = self.store.list("conformance", "nobody").await.map(drop);
-        let retired = self.store.retire_all("conformance", "nobody", None, self.in_an_hour()).await.map(drop);
-        for (call, result) in [("list", listed), ("retire_all", retired)] {
-            let is_unsupported = result.is_err_and(|error| error.kind() == ErrorKind::Unsupported);
-            assert!(is_unsupported, "has_identity_index is false, but {call} does not return Unsupported");
-        }
+        let listed = self.store.list("conformance", "nobody").await;
+        let is_unsupported = listed.is_err_and(|error| error.kind() == ErrorKind::Unsupported);
+        assert!(is_unsupported, "has_identity_index is false, but list does not return Unsupported");
     }
 
-    /// Returns the records that `list` returns, sorted by key.
+    /// What `list` returns, sorted by key.
     async fn listed(&self, scope: &str, identity: &str) -> Vec<(Key, Record)> {
         let mut listed = reply("list", self.store.list(scope, identity).await);
         listed.sort_by_key(|(key, _)| *key);
         listed
     }
 
-    pub(super) async fn retire_all(&self, identity: &str, except: Option<&Key>, until: Timestamp) -> u64 {
-        reply("retire_all", self.store.retire_all("conformance", identity, except, until).await)
+    /// Ends the session of `identity` at `key`, or at the key it moved to.
+    async fn revoke(&self, identity: &str, key: Key) -> Option<Key> {
+        reply("revoke", revoke(&*self.store, "conformance", identity, key, self.in_an_hour()).await)
     }
 
-    /// Stores a session of `identity`.
+    /// Ends the sessions of `identity` except `kept`. Returns their keys, sorted.
+    async fn revoke_all(&self, identity: &str, kept: Option<Key>) -> Vec<Key> {
+        let revoked = revoke_all(&*self.store, "conformance", identity, kept, self.in_an_hour()).await;
+        let mut ended = reply("revoke_all", revoked);
+        ended.sort();
+        ended
+    }
+
+    /// A session of `identity`.
     async fn session_of(&self, identity: &str) -> (Key, Record) {
         let record = self.record("theirs").with_identity(identity);
         (self.stored(&record).await, record)
     }
 
-    /// Stores a session of `identity` in another scope.
+    /// A session of `identity` in another scope.
     async fn session_in_other_scope(&self, identity: &str) -> (Key, Record) {
         let record = self.record("theirs").with_identity(identity).with_scope("elsewhere");
         (self.stored(&record).await, record)
     }
 
-    /// Stores a session of `identity` that expires in a minute.
+    /// A session of `identity` that expires in a minute.
     async fn brief_session_of(&self, identity: &str) -> Key {
         let expires_at = self.clock.now().plus(MINUTE);
         self.stored(&Record { expires_at, ..self.record("brief").with_identity(identity) }).await
     }
 }
 
-/// Returns an identity that no other run of the suite has used. It contains lower-case letters.
+/// An identity that no other run of the suite has used, of letters that have upper case.
 fn random_identity() -> String {
     format!("ada {}", random_key().to_hex())
 }
@@ -58,16 +67,12 @@ pub(super) async fn retired_records_are_not_listed(subject: Subject) {
     let (key, _) = subject.session_of(&identity).await;
     assert_eq!(subject.retire(&key, None, subject.moved(random_key())).await, Retire::Retired);
     assert_eq!(subject.listed("conformance", &identity).await, [], "a retired record is listed");
-    assert_eq!(
-        subject.retire_all(&identity, None, subject.in_an_hour()).await,
-        0,
-        "a retired record was retired again"
-    );
+    assert_eq!(subject.revoke_all(&identity, None).await, [], "a retired record was revoked");
 }
 
 pub(super) async fn list(subject: Subject) {
     let identity = random_identity();
-    assert_eq!(subject.listed("conformance", &identity).await, [], "list returned sessions of an unknown identity");
+    assert_eq!(subject.listed("conformance", &identity).await, [], "an identity without sessions has some");
     let mut expected = vec![
         subject.session_of(&identity).await,
         subject.session_of(&identity).await,
@@ -107,49 +112,108 @@ pub(super) async fn list_follows(subject: Subject) {
     assert_eq!(subject.listed("conformance", &after).await, [], "a record without an identity is listed");
 }
 
-pub(super) async fn retire_all(subject: Subject) {
+/// Gives the session at `old` a new id, as a login does. Removes the new record if the session has ended meanwhile.
+async fn rotate(subject: &Subject, (old, record): &(Key, Record)) -> (Key, Record) {
+    let (new, again) = (random_key(), Record { version: version(), ..record.clone() });
+    assert_eq!(subject.create(&new, &again).await, Create::Created);
+    if subject.retire(old, Some(record.version), subject.moved(new)).await != Retire::Retired {
+        subject.delete(&new).await;
+    }
+    (new, again)
+}
+
+/// Gives the session new ids until `is_over` is true, at most 20 times. Returns the session under its last id.
+async fn rotate_until(subject: Subject, mut session: (Key, Record), is_over: Arc<AtomicBool>) -> (Key, Record) {
+    for _ in 0..20 {
+        session = rotate(&subject, &session).await;
+        if is_over.load(Ordering::SeqCst) {
+            break;
+        }
+        // A store in memory never waits.
+        tokio::task::yield_now().await;
+    }
+    session
+}
+
+pub(super) async fn list_during_rotation(subject: Subject) {
+    const LISTS: usize = 40;
+    const OTHERS: usize = 32;
+    let identity = random_identity();
+    for _ in 0..OTHERS {
+        subject.session_of(&identity).await;
+    }
+    let record = subject.record("rotated").with_identity(&identity);
+    let mut session = (subject.stored(&record).await, record);
+    for _ in 0..LISTS {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let rotations = tokio::spawn(rotate_until(subject.clone(), session, is_over.clone()));
+        tokio::task::yield_now().await;
+        let listed = subject.listed("conformance", &identity).await;
+        is_over.store(true, Ordering::SeqCst);
+        let is_listed = listed.iter().any(|(_, record)| record.payload == "rotated");
+        assert!(is_listed, "list missed a session that was given a new id");
+        session = rotations.await.expect("a rotation does not panic");
+    }
+}
+
+pub(super) async fn revoke_one(subject: Subject) {
+    let (identity, other) = (random_identity(), random_identity());
+    let (kept, stranger, elsewhere) = (
+        subject.session_of(&identity).await,
+        subject.session_of(&other).await,
+        subject.session_in_other_scope(&identity).await,
+    );
+    let (ended, before) = (subject.session_of(&identity).await, subject.session_of(&identity).await);
+    let between = rotate(&subject, &before).await;
+    let after = rotate(&subject, &between).await;
+    assert_eq!(subject.revoke(&identity, ended.0).await, Some(ended.0), "revoke did not end a session");
+    assert_eq!(
+        subject.revoke(&identity, before.0).await,
+        Some(after.0),
+        "revoke did not follow a session to its new id"
+    );
+    for key in [ended.0, before.0, stranger.0, elsewhere.0, random_key()] {
+        assert_eq!(subject.revoke(&identity, key).await, None, "revoke ended a session that is not the identity's");
+    }
+    for (key, record) in [&kept, &stranger, &elsewhere] {
+        subject.holds(key, record).await;
+    }
+    for (key, record) in [&ended, &after] {
+        subject.check_update(key, Lookup::Tombstone(subject.ended()), record.version, record).await;
+    }
+    assert_eq!(subject.listed("conformance", &identity).await, [kept]);
+}
+
+pub(super) async fn revoke_others(subject: Subject) {
     let (identity, other) = (random_identity(), random_identity());
     let expired = subject.brief_session_of(&identity).await;
     subject.clock.advance(MINUTE);
     let (kept, ended, also) =
         (subject.session_of(&identity).await, subject.session_of(&identity).await, subject.session_of(&identity).await);
-    let stranger = subject.session_of(&other).await;
+    let (stranger, elsewhere) = (subject.session_of(&other).await, subject.session_in_other_scope(&identity).await);
     let (moved, tombstone) = subject.retired(&also.1, subject.moved(kept.0)).await;
-    let elsewhere = subject.session_in_other_scope(&identity).await;
-    let retired = subject.retire_all(&identity, Some(&kept.0), subject.ended().expires_at).await;
-    assert_eq!(retired, 2, "wrong number of sessions without the excepted one");
+    let rotated = rotate(&subject, &kept).await;
+    let mut keys = [ended.0, also.0];
+    keys.sort();
+    assert_eq!(subject.revoke_all(&identity, Some(kept.0)).await, keys, "revoke_all ended other sessions than it must");
     for (key, record) in [&ended, &also] {
         subject.check_update(key, Lookup::Tombstone(subject.ended()), record.version, record).await;
     }
-    for (key, record) in [&kept, &stranger, &elsewhere] {
+    for (key, record) in [&rotated, &stranger, &elsewhere] {
         subject.holds(key, record).await;
     }
-    assert_eq!(subject.load(&moved).await, tombstone, "retire_all changed a tombstone");
-    assert_eq!(subject.load(&expired).await, Lookup::Absent, "retire_all revived an expired session");
-    assert_eq!(subject.listed("conformance", &identity).await, [kept]);
-    assert_eq!(
-        subject.retire_all(&identity, None, subject.in_an_hour()).await,
-        1,
-        "wrong number of sessions without an exception"
-    );
+    assert_eq!(subject.load(&moved).await, tombstone, "revoke_all changed a tombstone");
+    assert_eq!(subject.load(&expired).await, Lookup::Absent, "revoke_all revived an expired session");
+    let key = rotated.0;
+    assert_eq!(subject.listed("conformance", &identity).await, [rotated]);
+    assert_eq!(subject.revoke_all(&identity, None).await, [key], "revoke_all kept a session");
     subject.clock.advance(HOUR);
     assert_eq!(subject.load(&ended.0).await, Lookup::Absent, "a tombstone did not expire");
 }
 
-/// Gives the session at `old` a new id, as a login does. If the session has ended in the meantime, removes the new record.
-async fn rotate(subject: &Subject, (old, record): &(Key, Record)) -> Key {
-    let new = random_key();
-    let again = Record { version: version(), ..record.clone() };
-    assert_eq!(subject.create(&new, &again).await, Create::Created);
-    if subject.retire(old, Some(record.version), subject.moved(new)).await != Retire::Retired {
-        subject.delete(&new).await;
-    }
-    new
-}
-
-pub(super) async fn retire_all_during_rotation(subject: Subject) {
+pub(super) async fn revoke_all_during_rotation(subject: Subject) {
     const ROUNDS: usize = 12;
-    const OTHERS: u64 = 12;
+    const OTHERS: usize = 12;
     for _ in 0..ROUNDS {
         let identity = random_identity();
         let rotated = subject.session_of(&identity).await;
@@ -158,12 +222,9 @@ pub(super) async fn retire_all_during_rotation(subject: Subject) {
         }
         let rotating = subject.clone();
         let rotating = tokio::spawn(async move { rotate(&rotating, &rotated).await });
-        let retired = subject.retire_all(&identity, None, subject.ended().expires_at).await;
-        assert!(retired >= OTHERS, "retire_all did not end all sessions");
-        let new = rotating.await.expect("a rotation does not panic");
-        assert!(
-            !matches!(subject.load(&new).await, Lookup::Found(_)),
-            "retire_all did not end a session that got a new id"
-        );
+        let ended = subject.revoke_all(&identity, None).await;
+        assert!(ended.len() > OTHERS, "revoke_all left sessions");
+        let (new, _) = rotating.await.expect("a rotation does not panic");
+        assert!(!matches!(subject.load(&new).await, Lookup::Found(_)), "a session that was given a new id lives on");
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use redis::{Value, cmd};
 
 use super::fault::unexpected_reply;
-use super::script::{Attempt, Script, WriteAttempt};
+use super::script::{Attempt, Script};
 use super::server::{CLOCK_SKEW, MAX_RETENTION, Server};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -26,7 +26,7 @@ impl Server {
     }
 
     /// Creates a record, or replaces the record of the version `expected`.
-    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<WriteAttempt> {
+    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<Attempt> {
         let encoded = envelope::encode_record(record)?;
         if encoded.len() > MAX_STRING {
             return Err(Error::new(
@@ -39,12 +39,12 @@ impl Server {
             self.add_to_index(&record.scope, identity, key, record.expires_at).await?;
         }
         match expected {
-            Some(_) => self.replace(key, expected, &[], &encoded, record.expires_at).await,
+            Some(_) => self.replace(key, expected, &encoded, record.expires_at).await,
             None => self.run_on(key, &self.scripts.create, &encoded, record.expires_at, &[]).await,
         }
     }
 
-    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<WriteAttempt> {
+    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Attempt> {
         let (expiry, version) = (expires_at.as_millis().to_be_bytes(), bytes_of(expected));
         let touched = self.run_on(key, &self.scripts.touch, &expiry, expires_at, &[&version]).await?;
         if let Attempt::Done(Some((scope, identity))) = &touched {
@@ -53,16 +53,9 @@ impl Server {
         Ok(touched)
     }
 
-    /// Ends a session if its version is `expected` and its owner is `owner`. `None` matches every version, and an empty owner
-    /// matches every owner.
-    pub(super) async fn retire(
-        &self,
-        key: &Key,
-        expected: Option<Version>,
-        owner: &[u8],
-        tombstone: Tombstone,
-    ) -> Result<WriteAttempt> {
-        self.replace(key, expected, owner, &envelope::encode_tombstone(tombstone), tombstone.expires_at).await
+    /// Ends a session if its version is `expected`. `None` matches every version.
+    pub(super) async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Attempt> {
+        self.replace(key, expected, &envelope::encode_tombstone(tombstone), tombstone.expires_at).await
     }
 
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
@@ -79,13 +72,12 @@ impl Server {
         &self,
         key: &Key,
         expected: Option<Version>,
-        owner: &[u8],
         value: &[u8],
         expires_at: Timestamp,
-    ) -> Result<WriteAttempt> {
+    ) -> Result<Attempt> {
         let version = expected.map(bytes_of);
-        let conditions = [version.as_ref().map_or(&[][..], |version| version), owner];
-        self.run_on(key, &self.scripts.replace, value, expires_at, &conditions).await
+        let condition = version.as_ref().map_or(&[][..], |version| version);
+        self.run_on(key, &self.scripts.replace, value, expires_at, &[condition]).await
     }
 
     /// Runs a script that stores `value` at `key`, until `expires_at`.
@@ -96,12 +88,12 @@ impl Server {
         value: &[u8],
         expires_at: Timestamp,
         conditions: &[&[u8]],
-    ) -> Result<WriteAttempt> {
+    ) -> Result<Attempt> {
         let now = self.now();
         // Redis removes the key later than it expires, because the clocks of two machines differ.
         let retention = now.until(expires_at).saturating_add(CLOCK_SKEW).min(MAX_RETENTION);
         let arguments = (&now.as_millis().to_be_bytes(), value, retention.as_millis().to_string(), conditions);
-        WriteAttempt::read(self.run(script, &self.name(key), &arguments).await?, now)
+        Attempt::read(self.run(script, &self.name(key), &arguments).await?, now)
     }
 }
 

@@ -43,19 +43,15 @@ impl Scripts {
 /// The scope and the identity of a record.
 type Owner = (String, String);
 
-/// The result of a call for one session.
-pub(super) enum Attempt<T> {
-    /// The call succeeded.
-    Done(T),
-    /// The call changed nothing, because the key holds this entry.
+/// The result of a script that changes a session.
+pub(super) enum Attempt {
+    /// The script succeeded. Contains the owner of the record before the change, or `None` if that record had no identity.
+    Done(Option<Owner>),
+    /// The script changed nothing, because the key holds this entry.
     Declined(Lookup),
 }
 
-/// The result of a script that changes a session. If it succeeded, contains the owner of the record before the change, or
-/// `None` if that record had no identity.
-pub(super) type WriteAttempt = Attempt<Option<Owner>>;
-
-impl WriteAttempt {
+impl Attempt {
     /// Reads the reply of a script that was run on a session.
     pub(super) fn read(reply: Value, now: Timestamp) -> Result<Self> {
         match reply {

@@ -25,7 +25,6 @@ pub(super) struct Statements {
     pub sweep: Statement,
     pub postpone: Statement,
     pub list: Statement,
-    pub retire_all: Statement,
     /// Counts live sessions, tombstones, expired rows and the bytes of payloads, and finds the oldest live session.
     pub stats: Statement,
     /// Each statement needs a right on the table and changes nothing.
@@ -137,10 +136,6 @@ fn expand_placeholders<DB: Dialect>(template: &str) -> String {
         .replace("{columns}", "{key}, scope, identity, payload, version, created_at, updated_at, expires_at")
         // The columns without an index.
         .replace("{content}", "payload = ?4, version = ?5, created_at = ?6, updated_at = ?7, expires_at = ?8")
-        .replace(
-            "{ended}",
-            "payload = NULL, identity = NULL, version = 0, updated_at = ?2, expires_at = ?3, sweep_at = ?3",
-        )
         .replace("{expected}", "{key} = ?1 AND version = ?9 AND {live} ?10")
         .replace("{live}", "payload IS NOT NULL AND expires_at >")
         // `key` is a reserved word in MySQL.
@@ -172,7 +167,7 @@ impl Statements {
             ),
             retire: change(
                 "end",
-                "{ended}, moved_to = ?4",
+                "payload = NULL, identity = NULL, version = 0, updated_at = ?2, expires_at = ?3, sweep_at = ?3, moved_to = ?4",
                 "{key} = ?1 AND {live} ?2 AND (?5 IS NULL OR version = ?5)",
             ),
             delete: statement("delete", "DELETE FROM {table} WHERE {key} = ?1"),
@@ -180,7 +175,6 @@ impl Statements {
             sweep: statement("sweep", DB::SYNTAX.sweep),
             postpone: statement("sweep", DB::SYNTAX.postpone),
             list: statement("list", LIST),
-            retire_all: statement("end", RETIRE_ALL),
             stats: statement("count", STATS),
             probes: PROBES.map(|text| statement("load", text)),
         }
@@ -202,9 +196,6 @@ const OVERWRITE: &str = "UPDATE {table} SET scope = ?2, identity = ?3, {content}
                          sweep_at = CASE WHEN sweep_at < ?8 THEN sweep_at ELSE ?8 END WHERE {expected}";
 
 const LIST: &str = "SELECT {columns}, moved_to FROM {table} WHERE scope = ?1 AND identity = ?2 AND {live} ?3";
-
-const RETIRE_ALL: &str = "UPDATE {table} SET {ended}, moved_to = NULL \
-                          WHERE scope = ?1 AND identity = ?4 AND {live} ?2 AND (?5 IS NULL OR {key} <> ?5)";
 
 const STATS: &str = "SELECT CAST(COUNT(CASE WHEN {live} ?1 THEN 1 END) AS {integer}), \
                      CAST(COUNT(CASE WHEN payload IS NULL AND expires_at > ?1 THEN 1 END) AS {integer}), \

@@ -16,7 +16,7 @@ use super::queue::CallQueue;
 use super::statements::{GroupableStatement, Statements};
 use super::value::{Call, Value, record_values};
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::Result;
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
@@ -37,10 +37,6 @@ pub struct SqlStore<DB: Dialect> {
 
 /// The maximum number of renewed sessions whose sweep one statement postpones, unless the limit of the sweep is higher.
 const MAX_POSTPONED: u32 = 1000;
-
-/// The maximum number of times that `retire_all` ends the sessions of an identity, before it gives up because there are
-/// always new ones.
-const MAX_ROUNDS: usize = 8;
 
 impl<DB: Dialect> SqlStore<DB> {
     /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
@@ -169,24 +165,6 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         let entries = self.client.read(&self.client.statements.list, &values, DB::entry).await?;
         let record = |(key, lookup)| if let Lookup::Found(record) = lookup { Some((key, record)) } else { None };
         Ok(entries.into_iter().filter_map(record).collect())
-    }
-
-    async fn retire_all(&self, scope: &str, identity: &str, except: Option<&Key>, until: Timestamp) -> Result<u64> {
-        let (scope_value, identity_value) =
-            (Value::Scope(scope.to_owned()), Value::Identity(Some(identity.to_owned())));
-        let values = [scope_value, self.now(), until.into(), identity_value, Value::Key(except.copied())];
-        // A statement does not see rows that are inserted while it runs, and a session may get a new id during that time. The
-        // new row is inserted before the old row gets a tombstone. So when a list contains no session, none is left.
-        let mut ended = 0;
-        for _ in 0..MAX_ROUNDS {
-            ended += self.client.write(&self.client.statements.retire_all, &values).await?;
-            let left = self.list(scope, identity).await?;
-            if left.iter().all(|(key, _)| Some(key) == except) {
-                return Ok(ended);
-            }
-        }
-        let context = format!("gave up after {MAX_ROUNDS} attempts: sessions of the identity keep getting new ids");
-        Err(Error::new(ErrorKind::Timeout, context))
     }
 
     fn has_identity_index(&self) -> bool {

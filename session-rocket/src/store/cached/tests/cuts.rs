@@ -8,8 +8,8 @@ use shuttle::future;
 
 use super::faulty_store::{Fault, pause};
 use super::{DAY, KEY, Position, Process, START, World, record, tombstone, world};
-use crate::store::Store;
 use crate::store::record::Version;
+use crate::store::{Store, revoke_all};
 
 /// Polls `call` at most `polls` times, then drops it. Returns whether it finished.
 async fn poll_and_drop(polls: usize, call: impl Future) -> bool {
@@ -39,7 +39,7 @@ async fn write(process: &Process, number: usize) {
         1 => store.touch(&KEY, FIRST, START.plus(DAY * 2)).await.is_ok(),
         2 => store.retire(&KEY, Some(FIRST), tombstone()).await.is_ok(),
         3 => store.delete(&KEY).await.is_ok(),
-        _ => store.retire_all("s", "ada", None, tombstone().expires_at).await.is_ok(),
+        _ => revoke_all(store, "s", "ada", None, tombstone().expires_at).await.is_ok(),
     };
     assert!(done);
 }
