@@ -140,7 +140,8 @@ async fn a_damaged_session_is_not_listed(site: &StoreSite) {
     let [(key, mut record)] =
         store.list("users", "30").await.expect("the store lists records").try_into().expect("there is one");
     let version = std::mem::replace(&mut record.version, Version::from_bits(1));
-    record.payload = b"not a session".to_vec().into();
+    // The first byte is the format.
+    record.payload = record.payload.slice(..2);
     assert_eq!(store.update(&key, version, &record).await.expect("the store works"), Update::Updated);
     site.user(USER, "intact").await;
     assert_eq!(site.devices(USER).await, ["intact"]);
