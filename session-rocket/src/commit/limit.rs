@@ -1,14 +1,30 @@
 //! Keeps the number of sessions of one user within `max_sessions`.
 
+use std::time::Duration;
+
 use super::records::Stored;
 use super::uncertain::Calls;
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::event::EndReason;
 use crate::base::id::Key;
 use crate::base::limit::WhenFull;
+use crate::data::values::Values;
 
 /// How often a login looks again while other logins that started later withdraw.
 const MAX_LOOKS: u32 = 12;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Returns when the session of a login begins, if `max_sessions` applies to it: now, and later than every other session of
+/// the user, also those that a server with a faster clock began. So the newest login is never the oldest session.
+pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Option<Timestamp>> {
+    let rules = &calls.records.rules;
+    let Some(identity) = rules.limit.map(|_| rules.identity(values)).transpose()?.flatten() else { return Ok(None) };
+    let listed = calls.list(&identity).await?;
+    let newest = listed.iter().map(|(_, record)| record.created_at.plus(MILLISECOND)).max();
+    Ok(newest.map(|newest| newest.max(rules.now())))
+}
 
 /// Ends the user's oldest sessions, or refuses the new one, if the user has more sessions than `max_sessions`.
 ///
@@ -25,7 +41,7 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, leaves: Option<&Key
     let mut looks = 0;
     loop {
         let mut listed = calls.list(&identity).await?;
-        listed.retain(|(key, _)| Some(key) != leaves);
+        listed.retain(|(key, record)| Some(key) != leaves && calls.records.is_usable(record));
         if listed.len() <= limit.max {
             return Ok(());
         }

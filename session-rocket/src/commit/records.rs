@@ -134,6 +134,17 @@ impl Records {
         Ok(Some(make(live, values)))
     }
 
+    /// Whether a request could use the session of a record. A damaged record, and a session that has expired under a limit
+    /// that was lowered, cannot be used.
+    pub(super) fn is_usable(&self, record: &Record) -> bool {
+        match self.rules.read(&record.payload, record.identity.clone()) {
+            Ok(Some(values)) => self.rules.expires_at_load(&values, record) > self.rules.now(),
+            Ok(None) => false,
+            // Another build can use it.
+            Err(_) => true,
+        }
+    }
+
     /// Decodes a record that changed during a commit.
     ///
     /// # Errors

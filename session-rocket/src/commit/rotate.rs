@@ -38,10 +38,14 @@ async fn create_record(
 ) -> Result<Stored> {
     let records = calls.records;
     records.rules.encode(&mut values)?;
+    let begins_at = match created_at {
+        None => limit::begins_at(calls, &values).await?,
+        known => known,
+    };
     for _ in 0..MAX_DRAWS {
         let id = SessionId::random()?;
         let key = records.keys.key(&id);
-        let (record, live) = records.record(key, Some(id), &values, created_at)?;
+        let (record, live) = records.record(key, Some(id), &values, begins_at)?;
         if calls.create(&key, &record).await? {
             let new = Stored { live, values };
             if created_at.is_none()
