@@ -101,7 +101,7 @@ pub(super) struct User {
     /// The user's id, as `Display` writes the field with `#[session(identity)]`
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub identity: String,
-    /// The scope of the session type: the names of package and struct, or `#[session(scope = "…")]`. Required
+    /// The scope of the session type (required): the names of package and struct, or `#[session(scope = "…")]`
     #[arg(long, value_name = "PACKAGE::STRUCT")]
     pub scope: Option<String>,
 }

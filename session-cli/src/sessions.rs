@@ -68,10 +68,8 @@ impl<'a> UserSessions<'a> {
                  shop::Account`, or the scope in the struct's attribute `#[session(scope = \"…\")]`",
             ));
         };
-        let store = match ends {
-            true => open_with_cache(config, Migrate::Off).await?,
-            false => open(config, Migrate::Off, false).await?,
-        };
+        let store =
+            if ends { open_with_cache(config, Migrate::Off).await? } else { open(config, Migrate::Off, false).await? };
         if !store.has_identity_index() {
             return unsupported(
                 "Memcached does not know which sessions belong to a user, so they can be neither listed nor ended: set \
