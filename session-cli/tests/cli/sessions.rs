@@ -62,8 +62,8 @@ async fn list_shows_the_sessions_of_a_user_and_nothing_secret() {
     for output in [listed.out, shown.out] {
         assert!(!output.contains("0123456789") && !output.contains(&key.to_hex()), "{output}");
     }
-    let other_scope = ["list", "--identity", "7", "--scope", "shop::Acount"];
-    run(site.path(), "", &other_scope).expect(0, "no live session in the scope `shop::Acount`");
+    let other_scope = ["list", "--identity", "7", "--scope", "shop::Visitor"];
+    run(site.path(), "", &other_scope).expect(0, "no live session in the scope `shop::Visitor`");
 }
 
 #[tokio::test]
