@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use session_rocket::SessionHandle;
 
 const AFTER: &str = "\
 The program reads the site's configuration: Rocket.toml and environment variables such as
@@ -14,7 +15,8 @@ Exit codes:
   0  done
   1  the store failed, is missing, or was unreachable
   2  the command line or configuration is invalid, or the table is missing or out of date
-  3  the store does not support the command";
+  3  the store does not support the command
+  4  no live session has the handle";
 
 /// Maintains the session store of a Rocket site.
 #[derive(Parser)]
@@ -82,6 +84,41 @@ pub(super) enum StoreCommand {
     },
     /// Count the sessions in the store
     Stats,
+    /// List the live sessions of a user
+    List(User),
+    /// End sessions of a user
+    Revoke {
+        #[command(flatten)]
+        user: User,
+        #[command(flatten)]
+        selection: Selection,
+    },
+}
+
+/// The user whose sessions a command lists or ends.
+#[derive(clap::Args)]
+pub(super) struct User {
+    /// The user's id, as `Display` writes the field with `#[session(identity)]`
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    pub identity: String,
+    /// The scope of the session type (required): the names of package and struct, or `#[session(scope = "…")]`
+    #[arg(long, value_name = "PACKAGE::STRUCT")]
+    pub scope: Option<String>,
+}
+
+/// The sessions to end. A handle may begin with a hyphen.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Selection {
+    /// End the session with this handle
+    #[arg(long, value_name = "HANDLE", allow_hyphen_values = true)]
+    pub handle: Option<SessionHandle>,
+    /// End all sessions except the one with this handle
+    #[arg(long, value_name = "HANDLE", allow_hyphen_values = true)]
+    pub others_than: Option<SessionHandle>,
+    /// End all sessions
+    #[arg(long)]
+    pub all: bool,
 }
 
 impl Options {

@@ -13,6 +13,7 @@ use session_rocket::store::{self, Migrate, Options, Stats, Store, mask_url};
 use session_rocket::{Clock, Config, Error, ErrorKind, Key, Result, SystemClock, Timestamp};
 
 use super::args::StoreCommand;
+use super::sessions;
 
 /// The number of rows that one statement removes. It is limited because the site's writes wait for the statement.
 const BATCH: u64 = 1000;
@@ -36,6 +37,8 @@ pub(super) async fn run(command: &StoreCommand, config: &Config, shows_progress:
         StoreCommand::Check => check(config).await,
         StoreCommand::ClearExpired { limit } => clear_expired(config, limit.unwrap_or(u64::MAX), shows_progress).await,
         StoreCommand::Stats => stats(config).await,
+        StoreCommand::List(user) => sessions::list(config, user).await,
+        StoreCommand::Revoke { user, selection } => sessions::end(config, user, selection).await,
     }
 }
 
@@ -73,9 +76,7 @@ async fn check(config: &Config) -> Result<Report> {
         }
         "ready: each session is in its own cookie".to_owned()
     } else {
-        let mut options = Options::from(config).migrate(Migrate::Check);
-        options.create_if_missing = false;
-        let store = store::open(&options).await?;
+        let store = open_with_cache(config, Migrate::Check).await?;
         // No session has this key, so the store has nothing to send.
         within(config.timeout, store.load(&Key::from_bytes([0; 32]))).await?;
         format!("ready: {}", shown_url(config))
@@ -173,7 +174,7 @@ async fn stats(config: &Config) -> Result<Report> {
 fn stats_text(stats: &Stats, now: Timestamp) -> String {
     let Stats { live, tombstones, expired, bytes, oldest, .. } = stats;
     let size = HumanBytes(*bytes);
-    let ago = |oldest: Timestamp| format!("{} ({} ago)", date(oldest), age(oldest, now));
+    let ago = |oldest: Timestamp| format!("{oldest} ({} ago)", age(oldest, now));
     let oldest = oldest.map_or("none".to_owned(), ago);
     format!(
         "live        {live}\ntombstones  {tombstones}\nexpired     {expired}\nsize        {size}\noldest      {oldest}"
@@ -188,43 +189,42 @@ fn stats_json(stats: &Stats, now: Timestamp, store: String) -> Value {
         "tombstones": tombstones,
         "expired": expired,
         "bytes": bytes,
-        "oldest": oldest.map(date),
+        "oldest": oldest,
         "oldest_seconds": oldest.map(|oldest| oldest.until(now).as_secs()),
     })
 }
 
-/// Formats a time as RFC 3339, to the second.
-fn date(moment: Timestamp) -> String {
-    let date = moment.to_date();
-    let (year, month, day) = date.to_calendar_date();
-    let (hour, minute, second) = date.to_hms();
-    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
-}
-
-/// Formats the age in whole days, or to the second within the first day.
-fn age(oldest: Timestamp, now: Timestamp) -> String {
-    let seconds = oldest.until(now).as_secs();
+/// Formats the time from `start` to `end` in whole days, or to the second within the first day.
+pub(super) fn age(start: Timestamp, end: Timestamp) -> String {
+    let seconds = start.until(end).as_secs();
     match seconds / 86_400 {
         0 => format_duration(Duration::from_secs(seconds)).to_string(),
         days => count_of(days, "day", "days"),
     }
 }
 
-fn count_of(number: u64, one: &str, many: &str) -> String {
+pub(super) fn count_of(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Opens the store without its cache. Creates a missing directory or file only if `create_if_missing` is set, because its path may be
 /// mistyped.
-async fn open(config: &Config, migrate: Migrate, create_if_missing: bool) -> Result<Arc<dyn Store>> {
+pub(super) async fn open(config: &Config, migrate: Migrate, create_if_missing: bool) -> Result<Arc<dyn Store>> {
     let mut options = Options::from(config).migrate(migrate);
     options.cache = None;
     options.create_if_missing = create_if_missing;
     store::open(&options).await
 }
 
+/// Opens the store and its cache. Creates nothing.
+pub(super) async fn open_with_cache(config: &Config, migrate: Migrate) -> Result<Arc<dyn Store>> {
+    let mut options = Options::from(config).migrate(migrate);
+    options.create_if_missing = false;
+    store::open(&options).await
+}
+
 /// Limits the time of a call.
-async fn within<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A> {
+pub(super) async fn within<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A> {
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
         let limit = format_duration(limit);
         let context = format!("the store did not reply within {limit}: try a longer `--timeout`");
@@ -233,7 +233,7 @@ async fn within<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Re
 }
 
 /// The store's URL without its secrets.
-fn shown_url(config: &Config) -> String {
+pub(super) fn shown_url(config: &Config) -> String {
     mask_url(&config.store)
 }
 
@@ -246,10 +246,8 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_shown_as_a_date_and_an_age() {
+    fn a_time_is_shown_as_an_age() {
         let moment = at(1_763_734_205_999);
-        assert_eq!(date(moment), "2025-11-21T14:10:05Z");
-        assert_eq!(date(at(-1)), "1969-12-31T23:59:59Z");
         let ago = |seconds: u64| age(moment, moment.plus(Duration::from_secs(seconds)));
         assert_eq!([ago(0), ago(61), ago(86_399), ago(90_000)], ["0s", "1m 1s", "23h 59m 59s", "1 day"]);
         assert_eq!(age(moment, at(0)), "0s", "the clock went backwards");

@@ -8,6 +8,7 @@ mod config;
 mod generate;
 mod logger;
 mod output;
+mod sessions;
 
 use std::env;
 use std::ffi::OsString;

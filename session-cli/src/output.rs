@@ -14,6 +14,7 @@ use super::commands::Report;
 const FAILED: u8 = 1;
 const INVALID: u8 = 2;
 const UNSUPPORTED: u8 = 3;
+const NOT_FOUND: u8 = 4;
 
 /// Prints the result of a command.
 pub(super) fn print_result(result: &Result<Report>, options: &Options) -> ExitCode {
@@ -52,6 +53,8 @@ fn kind_and_code(kind: ErrorKind) -> (&'static str, u8) {
         ErrorKind::Config => ("config", INVALID),
         ErrorKind::Unsupported => ("unsupported", UNSUPPORTED),
         ErrorKind::Timeout => ("timeout", FAILED),
+        // No live session has the handle.
+        ErrorKind::Ended => ("not_found", NOT_FOUND),
         _ => ("unavailable", FAILED),
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use session_rocket::sqlx::query;
 use session_rocket::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use session_rocket::store::sql::sqlite::SqliteStore;
-use session_rocket::store::{Create, Lookup, Options, Store, Update, conformance};
+use session_rocket::store::{Create, Lookup, Options, Store, Update, conformance, revoke_all};
 use session_rocket::{ErrorKind, Key, Record, Timestamp, Version};
+use session_rocket_tests::logs;
 use tempfile::TempDir;
 
 /// A store in its own directory.
@@ -90,6 +91,29 @@ async fn calls_fail_while_the_directory_is_moved_away_and_no_session_is_lost() {
     let test = test.restart().await;
     assert!(test.contains(1).await, "an acknowledged record is lost");
     test.create(2).await;
+}
+
+/// Otherwise the row would keep the user's other sessions from ending.
+#[tokio::test]
+async fn a_list_skips_a_malformed_row_and_the_users_other_sessions_can_be_ended() {
+    logs::capture();
+    let test = TestStore::new().await;
+    let [malformed, intact] = [2, 3].map(|key| Key::from_bytes([key; 32]));
+    for key in [malformed, intact] {
+        test.store.create(&key, &record(3).with_identity("ada")).await.expect("the record is created");
+    }
+    let path = test.path("data/sessions.db");
+    let pool = SqlitePoolOptions::new().connect_with(SqliteConnectOptions::new().filename(&path)).await;
+    let damage = query("UPDATE rocket_session SET created_at = 'x' WHERE substr(key, 1, 1) = x'02'");
+    damage.execute(&pool.expect("the database opens")).await.expect("the statement succeeds");
+    let error = test.store.load(&malformed).await.expect_err("the row is malformed");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let listed = test.store.list("session", "ada").await.expect("the list succeeds");
+    assert_eq!(listed, [(intact, record(3).with_identity("ada"))]);
+    assert_eq!(logs::containing("WARN session_rocket skipped 1 malformed entries while listing sessions").len(), 1);
+    let until = Timestamp::from_millis(i64::MAX);
+    let ended = revoke_all(&test.store, "session", "ada", None, until).await.expect("the sessions end");
+    assert_eq!(ended, [intact]);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 
 use super::decide::{self, Decision};
-use super::{Create, Lookup, Retire, Stats, Store, Touch, Update, envelope};
+use super::{Create, Lookup, Retire, Stats, Store, Touch, Update, envelope, warn_of_skipped};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
@@ -165,15 +165,13 @@ impl<K: KeyValue> KeyValueStore<K> {
 
     /// Passes every entry to `visit`, except malformed ones, which cannot be loaded as a session either.
     async fn scan(&self, mut visit: impl FnMut(Key, Lookup) + Send) -> Result<()> {
-        let mut malformed = 0_u64;
+        let mut malformed = 0;
         let visit = &mut |key, value| match envelope::decode(value) {
             Ok(entry) => visit(key, entry),
             Err(_) => malformed += 1,
         };
         self.back_end.scan(visit).await?;
-        if malformed > 0 {
-            log::warn!(target: "session_rocket", "skipped {malformed} malformed entries while listing sessions");
-        }
+        warn_of_skipped(malformed);
         Ok(())
     }
 

@@ -205,7 +205,7 @@ pub trait Store: Send + Sync + 'static {
     async fn delete_expired(&self, limit: u32) -> Result<u64>;
 
     /// Returns the live records of `identity` in `scope`. Does not miss a session that gets a new id during the call (clause
-    /// 9 of the contract), but may return that session twice.
+    /// 9 of the contract), but may return that session twice. Skips malformed entries, and logs a warning with their number.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
@@ -225,6 +225,15 @@ pub trait Store: Send + Sync + 'static {
     /// _Default:_ [`ErrorKind::Unsupported`].
     async fn stats(&self) -> Result<Stats> {
         Err(Error::new(ErrorKind::Unsupported, "this store cannot count its sessions"))
+    }
+}
+
+/// Logs the number of malformed entries that a list skipped.
+///
+/// A malformed entry cannot be loaded as a session. If it made the list fail, the user's other sessions could not be ended.
+fn warn_of_skipped(malformed: usize) {
+    if malformed > 0 {
+        log::warn!(target: "session_rocket", "skipped {malformed} malformed entries while listing sessions");
     }
 }
 

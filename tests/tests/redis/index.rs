@@ -128,6 +128,33 @@ async fn a_list_follows_a_session_that_moved_to_a_key_outside_the_index() {
     assert_eq!(revoke_all(&*store, "session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), [after]);
 }
 
+/// Otherwise the entry would keep the user's other sessions from ending.
+#[tokio::test]
+async fn a_list_skips_a_malformed_entry_and_finds_the_entry_again_after_it_was_restored() {
+    if !is_wanted("redis") {
+        return;
+    }
+    logs::capture();
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let store = store_at(server.url(), &clock).await;
+    let (malformed, intact) = (key(), key());
+    for key in [malformed, intact] {
+        store.create(&key, &record(&clock, DAY).with_identity("ada")).await.unwrap();
+    }
+    clock.advance(HOUR);
+    let name = format!("session:{}", malformed.to_hex());
+    server.ask(&["RENAME", &name, "backup"]);
+    server.ask(&["SET", &name, "malformed"]);
+    assert_eq!(store.load(&malformed).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let keys =
+        async || -> Vec<Key> { store.list("session", "ada").await.unwrap().into_iter().map(|(key, _)| key).collect() };
+    assert_eq!(keys().await, [intact]);
+    assert!(!logs::containing("WARN session_rocket skipped 1 malformed entries while listing sessions").is_empty());
+    assert_eq!(revoke_all(&*store, "session", "ada", None, clock.now().plus(HOUR)).await.unwrap(), [intact]);
+    server.ask(&["RENAME", "backup", &name]);
+    assert_eq!(keys().await, [malformed]);
+}
+
 #[tokio::test]
 async fn a_session_that_revoke_all_could_not_end_stays_in_the_index() {
     if !is_wanted("redis") {

@@ -2,14 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 
 use super::index::IndexEntry;
 use super::server::Server;
 use crate::base::error::Result;
 use crate::base::id::Key;
-use crate::store::Lookup;
 use crate::store::record::{Fate, Record, Tombstone};
+use crate::store::{Lookup, warn_of_skipped};
 
 /// The number of records that are loaded concurrently.
 const CONCURRENT_CALLS: usize = 32;
@@ -25,6 +26,8 @@ struct Visits<'a> {
     sessions: HashMap<Key, Record>,
     /// The keys that sessions have left for other keys.
     moved_from: HashSet<Key>,
+    /// The keys whose entries are malformed. They stay in the index, because an operator may restore the entries.
+    malformed: HashSet<Key>,
 }
 
 impl Visits<'_> {
@@ -33,18 +36,9 @@ impl Visits<'_> {
         while !keys.is_empty() {
             let mut moved = Vec::new();
             for keys in keys.chunks(CONCURRENT_CALLS) {
-                let entries = try_join_all(keys.iter().map(|key| self.server.load(key))).await?;
+                let entries = try_join_all(keys.iter().map(|key| self.server.load_bytes(key))).await?;
                 for (key, entry) in keys.iter().zip(entries) {
-                    match entry {
-                        Lookup::Found(record) if record.belongs_to(self.scope, self.identity) => {
-                            self.sessions.insert(*key, record);
-                        }
-                        Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => {
-                            self.moved_from.insert(*key);
-                            moved.push(to);
-                        }
-                        Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => {}
-                    }
+                    moved.extend(entry.and_then(|entry| self.add(*key, entry)));
                 }
             }
             moved.retain(|to| !self.sessions.contains_key(to) && !self.moved_from.contains(to));
@@ -53,9 +47,27 @@ impl Visits<'_> {
         Ok(())
     }
 
+    /// Adds what `key` holds. Returns the key to which the session has moved.
+    fn add(&mut self, key: Key, entry: Bytes) -> Option<Key> {
+        match self.server.decode(entry) {
+            Ok(Lookup::Found(record)) if record.belongs_to(self.scope, self.identity) => {
+                self.sessions.insert(key, record);
+            }
+            Ok(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => {
+                self.moved_from.insert(key);
+                return Some(to);
+            }
+            Ok(Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent) => {}
+            Err(_) => {
+                self.malformed.insert(key);
+            }
+        }
+        None
+    }
+
     /// Whether the key of an index entry holds no session and leads to none.
-    fn is_stale(&self, entry: &IndexEntry) -> bool {
-        !self.sessions.contains_key(&entry.key) && !self.moved_from.contains(&entry.key)
+    fn is_stale(&self, IndexEntry { key, .. }: &IndexEntry) -> bool {
+        !self.sessions.contains_key(key) && !self.moved_from.contains(key) && !self.malformed.contains(key)
     }
 }
 
@@ -64,13 +76,14 @@ impl Server {
     /// in the index, or the old key is, and its tombstone leads to the new key.
     pub(super) async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let index = self.index(scope, identity);
-        let (sessions, moved_from) = (HashMap::new(), HashSet::new());
-        let mut visits = Visits { server: self, scope, identity, sessions, moved_from };
+        let (sessions, moved_from, malformed) = (HashMap::new(), HashSet::new(), HashSet::new());
+        let mut visits = Visits { server: self, scope, identity, sessions, moved_from, malformed };
         for entries in self.index_entries(&index).await?.chunks(ENTRIES_PER_CLEANUP) {
             visits.load(entries.iter().map(|entry| entry.key).collect()).await?;
             let stale: Vec<IndexEntry> = entries.iter().filter(|entry| visits.is_stale(entry)).copied().collect();
             self.remove_stale_entries(&index, &stale).await?;
         }
+        warn_of_skipped(visits.malformed.len());
         Ok(visits.sessions.into_iter().collect())
     }
 }

@@ -17,12 +17,21 @@ const MAX_STRING: usize = 512 * 1024 * 1024;
 
 impl Server {
     pub(super) async fn load(&self, key: &Key) -> Result<Lookup> {
+        self.load_bytes(key).await?.map_or(Ok(Lookup::Absent), |entry| self.decode(entry))
+    }
+
+    /// Returns the bytes at `key`, which [`decode`](Self::decode) reads.
+    pub(super) async fn load_bytes(&self, key: &Key) -> Result<Option<Bytes>> {
         let name = self.name(key);
         match self.call(&name, cmd("GET").arg(&name)).await? {
-            Value::Nil => Ok(Lookup::Absent),
-            Value::BulkString(entry) => envelope::decode_live(Bytes::from(entry), self.now()),
+            Value::Nil => Ok(None),
+            Value::BulkString(entry) => Ok(Some(Bytes::from(entry))),
             _ => Err(unexpected_reply()),
         }
+    }
+
+    pub(super) fn decode(&self, entry: Bytes) -> Result<Lookup> {
+        envelope::decode_live(entry, self.now())
     }
 
     /// Creates a record, or replaces the record of the version `expected`.

@@ -19,7 +19,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
-use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
+use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update, warn_of_skipped};
 
 /// A store in a SQL database.
 ///
@@ -162,9 +162,10 @@ impl<DB: Dialect> Store for SqlStore<DB> {
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let values = [Value::Scope(scope.to_owned()), Value::Identity(Some(identity.to_owned())), self.now()];
-        let entries = self.client.read(&self.client.statements.list, &values, DB::entry).await?;
+        let rows = self.client.read(&self.client.statements.list, &values, |row| Ok(DB::entry(row).ok())).await?;
+        warn_of_skipped(rows.iter().filter(|row| row.is_none()).count());
         let record = |(key, lookup)| if let Lookup::Found(record) = lookup { Some((key, record)) } else { None };
-        Ok(entries.into_iter().filter_map(record).collect())
+        Ok(rows.into_iter().flatten().filter_map(record).collect())
     }
 
     fn has_identity_index(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Runs the program `session-rocket` as a user does.
 
+mod sessions;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -333,7 +335,7 @@ fn completion_scripts_have_every_command() {
 fn each_command_has_a_manual_page() {
     let site = site();
     run(site.path(), "", &["man", "."]).expect(0, "");
-    let commands = ["", "-check", "-clear-expired", "-completions", "-man", "-migrate", "-stats"];
+    let commands = ["", "-check", "-clear-expired", "-completions", "-list", "-man", "-migrate", "-revoke", "-stats"];
     let mut expected = commands.map(|command| format!("session-rocket{command}.1")).to_vec();
     expected.insert(0, "Rocket.toml".to_owned());
     assert_eq!(names(&site).iter().collect::<BTreeSet<_>>(), expected.iter().collect());
