@@ -2,18 +2,14 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::Duration;
 
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
-use session_rocket::store::{Migrate, Store, revoke, revoke_all};
+use session_rocket::store::{Migrate, Store, TOMBSTONE_LIFETIME, revoke, revoke_all};
 use session_rocket::{Clock, Config, Error, ErrorKind, Key, Record, Result, SessionHandle, SystemClock, Timestamp};
 
 use super::args::{Selection, User};
 use super::commands::{Report, age, count_of, open, open_with_cache, shown_url, within};
-
-/// The lifetime of the tombstone that an ended session leaves. The library uses the same one.
-const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The store, and the user whose sessions a command lists or ends.
 struct UserSessions<'a> {
