@@ -1,5 +1,7 @@
 //! Helpers that several tests of the project share.
 
+#[cfg(unix)]
+pub mod backends;
 pub mod browser;
 #[cfg(unix)]
 pub mod chromium;

@@ -115,4 +115,13 @@ impl Store for Spy {
         self.0.sweeps.fetch_add(1, Ordering::SeqCst);
         self.0.store.delete_expired(limit).await
     }
+
+    async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>, Error> {
+        fail_if(self.0.fails_to_load.load(Ordering::SeqCst))?;
+        self.0.store.list(scope, identity).await
+    }
+
+    fn has_identity_index(&self) -> bool {
+        true
+    }
 }

@@ -12,7 +12,7 @@ use rocket::fairing::AdHoc;
 use rocket::tokio::sync::Notify;
 use rocket::{State, get, launch, routes};
 use session_rocket::store::{self, Create, Lookup, Retire, Store, Touch, Update};
-use session_rocket::{Config, Error, Key, Record, Session, Timestamp, Tombstone, Version};
+use session_rocket::{Config, Error, Key, Record, Session, SessionHandle, Sessions, Timestamp, Tombstone, Version};
 
 /// The session type. Many requests change one session concurrently.
 #[derive(Session)]
@@ -69,6 +69,51 @@ fn logout(session: Session<Hot>) {
 #[get("/whoami")]
 fn whoami(session: Session<Hot>) -> String {
     session.user_id().unwrap_or_else(|| "nobody".to_owned())
+}
+
+/// Changes the session, and returns its user.
+#[get("/touch")]
+fn touch(session: Session<Hot>) -> String {
+    session.update_num_visits(|visits| *visits += 1);
+    whoami(session)
+}
+
+/// Gives the session a new id, and returns its user.
+#[get("/rotate")]
+fn rotate(session: Session<Hot>) -> String {
+    session.cycle_id();
+    whoami(session)
+}
+
+#[get("/handle")]
+fn handle(session: Session<Hot>) -> String {
+    session.handle().map(|handle| handle.to_string()).unwrap_or_default()
+}
+
+#[get("/wait-for-end")]
+async fn wait_for_end(session: Session<Hot>) -> &'static str {
+    session.ended().await;
+    "ended"
+}
+
+#[get("/sessions/<user>")]
+async fn live_sessions(sessions: Sessions<Hot>, user: String) -> Result<String, Error> {
+    Ok(sessions.list(&user).await?.len().to_string())
+}
+
+#[get("/sessions/<user>/end/<handle>")]
+async fn end_one(sessions: Sessions<Hot>, user: String, handle: SessionHandle) -> Result<String, Error> {
+    Ok(sessions.revoke(&user, &handle).await?.to_string())
+}
+
+#[get("/sessions/<user>/end-all")]
+async fn end_all(sessions: Sessions<Hot>, user: String) -> Result<String, Error> {
+    Ok(sessions.revoke_all(&user).await?.to_string())
+}
+
+#[get("/end-others")]
+async fn end_others(sessions: Sessions<Hot>, session: Session<Hot>) -> Result<String, Error> {
+    Ok(sessions.revoke_others(&session).await?.to_string())
 }
 
 /// Blocks requests until the gate is opened.
@@ -139,6 +184,14 @@ impl Store for ConflictCounter {
     async fn delete_expired(&self, limit: u32) -> Result<u64, Error> {
         self.0.delete_expired(limit).await
     }
+
+    async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>, Error> {
+        self.0.list(scope, identity).await
+    }
+
+    fn has_identity_index(&self) -> bool {
+        self.0.has_identity_index()
+    }
 }
 
 #[launch]
@@ -156,4 +209,5 @@ async fn rocket() -> _ {
         .manage(Gate::default())
         .mount("/", routes![count, get_count, field, fields, first, login, logout, whoami, conflicts])
         .mount("/", routes![slow_field, waiting, open_gate])
+        .mount("/", routes![touch, rotate, handle, wait_for_end, live_sessions, end_one, end_all, end_others])
 }

@@ -1,0 +1,289 @@
+//! The guard `CurrentUser`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rocket::http::Status;
+use rocket::request::Request;
+use rocket::{State, catch, catchers, get, routes};
+use session_rocket::{Config, CurrentUser, EndReason, EventKind, LoadError, LoadUser, ManualClock, Session};
+use session_rocket_tests::browser::Browser;
+use session_rocket_tests::logs;
+use session_rocket_tests::spy::Spy;
+
+use super::events::Recorder;
+use super::site::{Account, SEALED, Site, rocket};
+
+/// The accounts of the site: each name with the hash of its password.
+#[derive(Default)]
+struct Accounts {
+    by_id: Mutex<HashMap<i64, (String, Option<String>)>>,
+    loads: AtomicUsize,
+}
+
+impl Accounts {
+    fn set(&self, id: i64, name: &str, auth_hash: &str) {
+        let auth_hash = (!auth_hash.is_empty()).then(|| auth_hash.to_owned());
+        self.by_id.lock().expect("the lock is not poisoned").insert(id, (name.to_owned(), auth_hash));
+    }
+
+    fn remove(&self, id: i64) {
+        self.by_id.lock().expect("the lock is not poisoned").remove(&id);
+    }
+
+    fn take_loads(&self) -> usize {
+        self.loads.swap(0, Ordering::SeqCst)
+    }
+}
+
+struct User {
+    id: i64,
+    name: String,
+    auth_hash: Option<String>,
+}
+
+/// The account with this id cannot be loaded.
+const BROKEN: i64 = 13;
+
+fn find(accounts: &Accounts, id: i64) -> Option<User> {
+    let accounts = accounts.by_id.lock().expect("the lock is not poisoned");
+    accounts.get(&id).map(|(name, auth_hash)| User { id, name: name.clone(), auth_hash: auth_hash.clone() })
+}
+
+impl LoadUser for User {
+    type Session = Account;
+
+    async fn load(id: &i64, request: &Request<'_>) -> Result<Option<Self>, LoadError> {
+        let accounts = request.rocket().state::<Arc<Accounts>>().ok_or("the site manages its accounts")?;
+        accounts.loads.fetch_add(1, Ordering::SeqCst);
+        if *id == BROKEN {
+            return Err("the table of accounts is gone".into());
+        }
+        Ok(find(accounts, *id))
+    }
+
+    fn identity(&self) -> i64 {
+        self.id
+    }
+
+    fn auth_hash(&self) -> Option<String> {
+        self.auth_hash.clone()
+    }
+}
+
+#[get("/log-in/<id>")]
+fn log_in(session: Session<Account>, id: i64, accounts: &State<Arc<Accounts>>) -> Option<()> {
+    find(accounts, id)?.log_in(&session);
+    Some(())
+}
+
+#[get("/me")]
+fn me(user: CurrentUser<User>) -> String {
+    user.session().update_count(|count| *count += 1);
+    format!("{} {}", user.session().identity(), user.name)
+}
+
+#[get("/me", rank = 2)]
+fn nobody(session: Session<Account>) -> String {
+    format!("nobody, {:?}", session.user_id())
+}
+
+#[get("/three-guards")]
+fn three_guards(
+    first: CurrentUser<User>,
+    second: CurrentUser<User>,
+    third: Result<CurrentUser<User>, session_rocket::Error>,
+) -> String {
+    format!("{} {} {}", first.name, second.name, third.expect("the account is loaded").name)
+}
+
+#[get("/switch/<id>")]
+fn switch(user: CurrentUser<User>, session: Session<Account>, id: i64) -> Status {
+    assert_ne!(user.id, id);
+    session.set_user_id(id);
+    Status::ImATeapot
+}
+
+#[get("/log-out-and-fail")]
+fn log_out_and_fail(user: CurrentUser<User>) -> Status {
+    user.session().flush();
+    Status::ImATeapot
+}
+
+#[catch(418)]
+async fn teapot(request: &Request<'_>) -> String {
+    match request.guard::<CurrentUser<User>>().await.succeeded() {
+        Some(user) => format!("user {}", user.name),
+        None => "nobody".to_owned(),
+    }
+}
+
+struct UserSite {
+    site: Site,
+    accounts: Arc<Accounts>,
+    recorder: Recorder,
+}
+
+impl UserSite {
+    async fn new(store: &str) -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let (accounts, recorder) = (Arc::new(Accounts::default()), Recorder::default());
+        let mut fairing = Session::<Account>::fairing().clock(clock.clone()).config(Config::new().store(store));
+        if store == "memory:" {
+            fairing = fairing.store(Spy::new(clock.clone())).on_event(recorder.receiver());
+        }
+        accounts.set(7, "Ada", "hash 1");
+        accounts.set(8, "Bob", "");
+        let rocket = rocket()
+            .mount("/", routes![log_in, me, nobody, three_guards, switch, log_out_and_fail])
+            .register("/", catchers![teapot])
+            .manage(accounts.clone());
+        Self { site: Site::launch(rocket, fairing, clock).await, accounts, recorder }
+    }
+
+    async fn text(&self, browser: &mut Browser, path: &str) -> String {
+        self.site.text(browser, path).await
+    }
+
+    async fn browser(&self, path: &str) -> Browser {
+        self.site.browser(path).await
+    }
+}
+
+const STORES: [&str; 2] = ["memory:", SEALED];
+
+#[rocket::async_test]
+async fn the_account_of_the_user_is_loaded_once_per_request() {
+    for store in STORES {
+        let site = UserSite::new(store).await;
+        let mut browser = site.browser("/log-in/7").await;
+        assert_eq!(site.accounts.take_loads(), 0);
+        assert_eq!(site.text(&mut browser, "/three-guards").await, "Ada Ada Ada");
+        assert_eq!(site.accounts.take_loads(), 1);
+        assert_eq!(site.text(&mut browser, "/me").await, "7 Ada");
+        assert_eq!(site.accounts.take_loads(), 1);
+        assert_eq!(site.text(&mut Browser::default(), "/me").await, "nobody, None");
+        assert_eq!(site.accounts.take_loads(), 0, "an account was loaded for a visitor");
+    }
+}
+
+#[rocket::async_test]
+async fn an_account_that_is_gone_ends_its_session() {
+    for store in STORES {
+        let site = UserSite::new(store).await;
+        let mut browser = site.browser("/log-in/7").await;
+        let copy = browser.clone();
+        site.accounts.remove(7);
+        assert_eq!(site.text(&mut browser, "/me").await, "nobody, None");
+        assert_eq!(browser.cookie, None);
+        if store == "memory:" {
+            assert_eq!(site.site.text(&mut copy.clone(), "/show").await, "nobody||0");
+            assert_eq!(site.recorder.last(), (EventKind::Ended { reason: EndReason::UserGone }, Some("7".to_owned())));
+        }
+        // The account does not come back to life in the old session.
+        site.accounts.set(7, "Ada", "hash 1");
+        assert_eq!(site.text(&mut browser, "/me").await, "nobody, None");
+    }
+}
+
+#[rocket::async_test]
+async fn a_changed_auth_hash_ends_every_session_that_logged_in_before() {
+    for store in STORES {
+        let site = UserSite::new(store).await;
+        let (mut phone, mut laptop) = (site.browser("/log-in/7").await, site.browser("/log-in/7").await);
+        site.accounts.set(7, "Ada", "hash 2");
+        site.text(&mut phone, "/log-in/7").await;
+        assert_eq!(site.text(&mut phone, "/me").await, "7 Ada", "the session that logged in again has ended");
+        assert_eq!(site.text(&mut laptop, "/me").await, "nobody, None");
+        assert_eq!(laptop.cookie, None);
+        assert_eq!(site.text(&mut phone, "/me").await, "7 Ada");
+        if store == "memory:" {
+            assert!(site.recorder.ends().contains(&(EndReason::AuthHashChanged, Some("7".to_owned()))));
+        }
+    }
+}
+
+#[rocket::async_test]
+async fn logging_in_gives_the_session_a_new_id_and_keeps_its_data() {
+    for store in STORES {
+        let site = UserSite::new(store).await;
+        let mut browser = site.browser("/device/phone").await;
+        for path in ["/log-in/7", "/log-in/7"] {
+            let before = browser.cookie.clone();
+            site.text(&mut browser, path).await;
+            assert_ne!(browser.cookie, before);
+            assert_eq!(site.text(&mut browser, "/me").await, "7 Ada");
+            assert!(site.text(&mut browser, "/show").await.starts_with("7|phone|"));
+        }
+        site.text(&mut browser, "/log-in/8").await;
+        assert_eq!(site.text(&mut browser, "/me").await, "8 Bob");
+        assert_eq!(site.text(&mut browser, "/show").await, "8||1", "a user has data of another user");
+    }
+}
+
+#[rocket::async_test]
+async fn a_request_that_switches_the_user_loads_the_account_of_the_new_user() {
+    for store in STORES {
+        let site = UserSite::new(store).await;
+        let mut browser = site.browser("/log-in/7").await;
+        assert_eq!(site.site.get(&mut browser, "/switch/8").await.body, "user Bob");
+        assert_eq!(site.text(&mut browser, "/me").await, "8 Bob");
+    }
+}
+
+#[rocket::async_test]
+async fn a_catcher_does_not_see_the_account_that_the_handler_logged_out() {
+    for store in STORES {
+        let site = UserSite::new(store).await;
+        let mut browser = site.browser("/log-in/7").await;
+        assert_eq!(site.site.get(&mut browser, "/log-out-and-fail").await.body, "nobody");
+        assert_eq!(browser.cookie, None);
+    }
+}
+
+#[rocket::async_test]
+async fn an_account_that_cannot_be_loaded_is_503_and_keeps_the_session() {
+    for store in STORES {
+        let site = UserSite::new(store).await;
+        let mut browser = site.browser(&format!("/login/{BROKEN}")).await;
+        let response = site.site.get(&mut browser, "/me").await;
+        assert_eq!((response.status, response.set_cookie()), (Status::ServiceUnavailable, None));
+        assert!(site.text(&mut browser, "/show").await.starts_with("13|"));
+        assert!(!logs::containing("cannot load the account of").is_empty());
+        assert!(!logs::containing("the table of accounts is gone").is_empty());
+    }
+}
+
+#[rocket::async_test]
+async fn a_login_that_stored_no_auth_hash_is_ended_and_warned_about_once() {
+    for store in STORES {
+        let site = UserSite::new(store).await;
+        for _ in 0..2 {
+            let mut browser = site.browser("/login/7").await;
+            assert_eq!(site.text(&mut browser, "/me").await, "nobody, None");
+        }
+        // An account without an auth hash needs none.
+        let mut browser = site.browser("/login/8").await;
+        assert_eq!(site.text(&mut browser, "/me").await, "8 Bob");
+    }
+    let warnings = logs::containing("ended a session whose login stored no auth hash: log users in with `log_in`");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[rocket::async_test]
+async fn a_store_that_fails_is_503_and_loads_no_account() {
+    let clock = Arc::new(ManualClock::default());
+    let (accounts, store) = (Arc::new(Accounts::default()), Spy::new(clock.clone()));
+    accounts.set(7, "Ada", "hash 1");
+    let fairing = Session::<Account>::fairing().clock(clock.clone()).store(store.clone());
+    let rocket = rocket().mount("/", routes![log_in, me]).manage(accounts.clone());
+    let site = Site::launch(rocket, fairing, clock).await;
+    let browser = site.browser("/log-in/7").await;
+    store.fail_loads(true);
+    let response = browser.send(&site.client, "/me").await;
+    assert_eq!((response.status, response.set_cookie()), (Status::ServiceUnavailable, None));
+    assert_eq!(accounts.take_loads(), 0);
+    store.fail_loads(false);
+    assert_eq!(browser.send(&site.client, "/me").await.body, "7 Ada");
+}

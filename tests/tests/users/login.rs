@@ -1,0 +1,136 @@
+//! The guards `LoggedIn` and `RecentLogin`.
+
+use std::time::Duration;
+
+use rocket::http::Status;
+use session_rocket::Config;
+use session_rocket_tests::browser::Browser;
+
+use super::site::{SEALED, Site, memory};
+
+fn sealed() -> Config {
+    Config::new().store(SEALED)
+}
+
+#[rocket::async_test]
+async fn a_route_for_users_forwards_visitors_to_the_route_of_the_next_rank() {
+    for config in [memory(), sealed()] {
+        let site = Site::new(config).await;
+        let mut browser = site.browser("/device/phone").await;
+        assert_eq!(site.text(&mut browser, "/home").await, "log in first");
+        site.text(&mut browser, "/login/7").await;
+        assert_eq!(site.text(&mut browser, "/home").await, "user 7");
+        site.text(&mut browser, "/logout").await;
+        assert_eq!(site.text(&mut browser, "/home").await, "log in first");
+    }
+}
+
+#[rocket::async_test]
+async fn a_visitor_of_a_route_for_users_gets_401() {
+    for config in [memory(), sealed()] {
+        let site = Site::new(config).await;
+        let mut stranger = Browser::default();
+        let response = site.get(&mut stranger, "/private").await;
+        assert_eq!((response.status, response.set_cookie()), (Status::Unauthorized, None));
+        let mut visitor = site.browser("/device/phone").await;
+        assert_eq!(site.get(&mut visitor, "/private").await.status, Status::Unauthorized);
+        assert_eq!(site.text(&mut visitor, "/show").await, "nobody|phone|0");
+    }
+}
+
+#[rocket::async_test]
+async fn a_route_for_users_reads_and_changes_their_session() {
+    for config in [memory(), sealed()] {
+        let site = Site::new(config).await;
+        let mut browser = site.user(7, "phone").await;
+        let since = site.clock_millis();
+        site.clock.advance(Duration::from_secs(60));
+        assert_eq!(site.text(&mut browser, "/private").await, format!("user 7 since {since}"));
+        assert_eq!(site.text(&mut browser, "/show").await, "7|phone|1");
+    }
+}
+
+#[rocket::async_test]
+async fn a_store_that_fails_is_503_for_users_and_visitors() {
+    let (site, store) = Site::spied(memory()).await;
+    let browsers = [site.user(7, "phone").await, site.browser("/device/phone").await];
+    store.fail_loads(true);
+    for browser in browsers {
+        for path in ["/home", "/private", "/recent"] {
+            let response = browser.send(&site.client, path).await;
+            assert_eq!((response.status, response.set_cookie()), (Status::ServiceUnavailable, None), "{path}");
+        }
+        assert_eq!(browser.send(&site.client, "/why").await.body, "Unavailable");
+    }
+}
+
+#[rocket::async_test]
+async fn a_login_is_recent_until_its_seconds_have_passed_exactly() {
+    for config in [memory(), sealed()] {
+        let site = Site::new(config).await;
+        let browser = site.user(7, "phone").await;
+        site.clock.advance(Duration::from_secs(300));
+        let response = browser.send(&site.client, "/recent").await;
+        assert_eq!((response.status, response.body.as_str()), (Status::Ok, "user 7"));
+        assert_eq!(browser.send(&site.client, "/why").await.body, "user 7");
+        site.clock.advance(Duration::from_millis(1));
+        assert_eq!(browser.send(&site.client, "/recent").await.status, Status::Forbidden);
+        assert_eq!(browser.send(&site.client, "/why").await.body, "the user authenticated too long ago");
+        assert_eq!(browser.send(&site.client, "/home").await.body, "user 7");
+    }
+}
+
+#[rocket::async_test]
+async fn a_route_for_recent_logins_gives_visitors_401() {
+    for config in [memory(), sealed()] {
+        let site = Site::new(config).await;
+        for browser in [Browser::default(), site.browser("/device/phone").await] {
+            assert_eq!(browser.send(&site.client, "/recent").await.status, Status::Unauthorized);
+            assert_eq!(browser.send(&site.client, "/why").await.body, "nobody is logged in");
+        }
+    }
+}
+
+#[rocket::async_test]
+async fn setting_the_same_identity_again_makes_the_login_recent_and_keeps_the_data() {
+    for config in [memory(), sealed()] {
+        let site = Site::new(config).await;
+        let mut browser = site.user(7, "phone").await;
+        let old = browser.clone();
+        site.clock.advance(Duration::from_secs(301));
+        assert_eq!(site.get(&mut browser, "/recent").await.status, Status::Forbidden);
+        site.text(&mut browser, "/login/7").await;
+        assert_ne!(browser.cookie, old.cookie);
+        assert_eq!(site.text(&mut browser, "/recent").await, "user 7");
+        assert_eq!(site.text(&mut browser, "/show").await, "7|phone|0");
+    }
+    let site = Site::new(memory()).await;
+    let mut browser = site.user(7, "phone").await;
+    let old = browser.clone();
+    site.text(&mut browser, "/login/7").await;
+    assert_eq!(old.send(&site.client, "/private").await.status, Status::Unauthorized, "the old id is still valid");
+}
+
+#[rocket::async_test]
+async fn saving_or_rotating_a_session_does_not_make_its_login_recent() {
+    let site = Site::new(memory()).await;
+    let mut browser = site.user(7, "phone").await;
+    site.clock.advance(Duration::from_secs(301));
+    for path in ["/count", "/rotate"] {
+        site.text(&mut browser, path).await;
+        assert_eq!(site.get(&mut browser, "/recent").await.status, Status::Forbidden, "{path}");
+    }
+}
+
+#[rocket::async_test]
+async fn a_catcher_does_not_see_the_user_that_the_handler_logged_out() {
+    for config in [memory(), sealed()] {
+        let site = Site::new(config).await;
+        let mut browser = site.user(7, "phone").await;
+        let response = site.get(&mut browser, "/missing").await;
+        assert_eq!((response.status, response.body.as_str()), (Status::NotFound, "not found, user 7"));
+        let response = site.get(&mut browser, "/logout-and-forward").await;
+        assert_eq!((response.status, response.body.as_str()), (Status::NotFound, "not found, nobody"));
+        assert_eq!(browser.cookie, None);
+    }
+}
