@@ -36,16 +36,10 @@ impl Audit {
 
     pub fn record(&self, event: &Event) {
         let mut log = self.log();
-        let (counter, mut text) = describe(event.kind);
+        let (counter, text) = describe(event.kind);
         *log.counters.entry(counter).or_default() += 1;
         let Some(user) = &event.identity else { return };
         let events = log.users.entry(user.clone()).or_default();
-        if let EventKind::LoggedIn { from: Some(from) } = event.kind
-            && events.iter().any(|(earlier, _)| earlier.handle == from)
-        {
-            // The user was logged in before.
-            text = "Entered the password again";
-        }
         events.push_front((event.clone(), text));
         events.truncate(MAX_EVENTS);
     }
@@ -61,6 +55,7 @@ fn describe(kind: EventKind) -> (&'static str, &'static str) {
         return match kind {
             EventKind::Started => ("started", "Visited the site"),
             EventKind::LoggedIn { .. } => ("logged_in", "Logged in"),
+            EventKind::Reauthenticated { .. } => ("reauthenticated", "Entered the password again"),
             EventKind::Rotated { .. } => ("rotated", "Got a new session id"),
             _ => ("other", "Other event"),
         };

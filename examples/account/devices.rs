@@ -17,7 +17,7 @@ pub fn routes() -> Vec<Route> {
 async fn devices(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result<Template> {
     let current = user.session().handle();
     let devices = sessions.list(&user.id).await?.into_iter().map(|listing| {
-        let (login, last_saved) = (minute(listing.authenticated_at), minute(listing.last_saved));
+        let (login, last_saved) = (minute(listing.created_at), minute(listing.last_saved));
         let is_current = Some(listing.handle) == current;
         context! { handle: listing.handle, name: listing.data.device, login, last_saved, is_current }
     });

@@ -3,7 +3,7 @@
 use rocket::form::FromForm;
 use rocket::{Route, State, get, post, routes};
 use rocket_dyn_templates::context;
-use session_rocket::{CsrfForm, CurrentUser, LoadUser, LoginError, RecentLogin};
+use session_rocket::{CsrfForm, CurrentUser, LoadUser, LoginError, RecentLogin, Sessions};
 
 use crate::pages::{PASSWORD_TOO_SHORT, Reply, Result, is_too_short, user_page};
 use crate::user::Account;
@@ -47,6 +47,7 @@ async fn change_password(
     user: CurrentUser<User>,
     recent: Recent,
     users: &State<Users>,
+    sessions: Sessions<Account>,
     form: CsrfForm<Account, Password>,
 ) -> Result<Reply> {
     let Ok(_) = recent else { return Ok(Reply::redirect("/confirm/")) };
@@ -54,9 +55,9 @@ async fn change_password(
     if is_too_short(&password) {
         return Ok(Reply::Invalid(user_page(&user, "password", context! { error: PASSWORD_TOO_SHORT }).await?));
     }
-    // This session continues with the new password. `CurrentUser` ends the others.
     if let Some(changed) = users.change_password(user.id, password).await? {
         changed.log_in(user.session());
+        sessions.revoke_others(user.session()).await?;
         user.session().set_notice("Your password is changed. Your other devices have to log in again.");
     }
     Ok(Reply::redirect("/"))

@@ -261,7 +261,7 @@ fn a_change_of_the_password_keeps_the_data_of_this_session() {
 }
 
 #[test]
-fn a_change_of_the_password_ends_the_other_sessions_at_their_next_request() {
+fn a_change_of_the_password_ends_the_other_sessions() {
     let site = Site::start();
     let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));
     assert_eq!(laptop.submit("/password/", "/password/", "password=a+new+password"), redirect_to("/"));
@@ -269,10 +269,23 @@ fn a_change_of_the_password_ends_the_other_sessions_at_their_next_request() {
         assert_eq!(phone.get(path), redirect_to("/login/"));
     }
     assert_eq!(laptop.get("/devices/").0, Status::Ok);
-    assert!(laptop.page("/activity/").contains("Logged out, because the password was changed"));
+    assert!(laptop.page("/activity/").contains("Logged out by another device"));
     let (status, _, page) = laptop.submit("/password/", "/password/", "password=short");
     assert_eq!(status, Status::UnprocessableEntity);
     assert!(page.contains("at least 8 characters."));
+}
+
+#[test]
+fn a_password_that_a_tool_changes_ends_the_sessions_at_their_next_request() {
+    let site = Site::start();
+    let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));
+    site.client.rocket().state::<Users>().unwrap().set_password_hash(site.ada.id, "another hash".into()).unwrap();
+    for browser in [&phone, &laptop] {
+        assert_eq!(browser.get("/devices/"), redirect_to("/login/"));
+    }
+    let ada = site.client.rocket().state::<Users>().unwrap().find(site.ada.id).unwrap();
+    let laptop = site.log_in_user(&ada, "Laptop");
+    assert_eq!(laptop.page("/activity/").matches("Logged out, because the password was changed").count(), 2);
 }
 
 #[test]

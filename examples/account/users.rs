@@ -55,11 +55,14 @@ impl Users {
 
     /// Changes the password, and returns the changed user. Returns `None` if the user no longer exists.
     pub async fn change_password(&self, id: u64, password: String) -> Result<Option<User>, PasswordError> {
-        let hash = self.passwords.hash(password).await?;
+        Ok(self.set_password_hash(id, self.passwords.hash(password).await?))
+    }
+
+    pub fn set_password_hash(&self, id: u64, hash: String) -> Option<User> {
         let mut rows = self.rows();
-        let Some(user) = rows.iter_mut().find(|user| user.id == id) else { return Ok(None) };
+        let user = rows.iter_mut().find(|user| user.id == id)?;
         user.password_hash = hash;
-        Ok(Some(user.clone()))
+        Some(user.clone())
     }
 }
 

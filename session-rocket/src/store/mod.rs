@@ -71,6 +71,7 @@ pub use mask::mask_url;
 pub use open::open;
 pub(crate) use open::with_cache;
 pub use options::{Migrate, Options};
+pub use record::TOMBSTONE_LIFETIME;
 pub use revoke::{revoke, revoke_all};
 
 mod bounded;

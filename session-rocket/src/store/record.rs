@@ -13,8 +13,10 @@ use crate::base::id::{Key, random_bytes};
 /// Versions are not secret, so unused ones may stay in memory.
 const BATCH: usize = 32;
 
-/// The lifetime of a tombstone. It is longer than a request that still carries the old id takes to arrive.
-pub(crate) const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(60);
+/// The lifetime of a tombstone: one minute. It is longer than a request that still carries the old id takes to arrive.
+///
+/// The library reads from the expiry of a tombstone when the session ended. So every tombstone must have this lifetime.
+pub const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(60);
 
 thread_local! {
     static UNUSED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };

@@ -11,15 +11,15 @@ use crate::base::id::Key;
 use crate::store::record::{Fate, TOMBSTONE_LIFETIME, Tombstone};
 
 /// The maximum number of lists. Each list after the first one finds only sessions that got new ids in between.
-const ROUNDS: usize = 16;
-/// The number of sessions that are ended at once.
-const AT_ONCE: usize = 16;
+const MAX_ROUNDS: usize = 16;
+/// The number of sessions that are ended concurrently.
+const CONCURRENT_CALLS: usize = 16;
 /// The maximum number of calls that follow one session from key to key.
 const MAX_STEPS: usize = 100;
 
 /// Ends the live sessions of `identity` in `scope` except `kept`. Returns the keys of the sessions it ended.
 ///
-/// The tombstones of the sessions expire at `until`. A session that gets a new id meanwhile ends too, and the result may
+/// The tombstones of the sessions expire at `until`: pass the time after [`TOMBSTONE_LIFETIME`]. A session that gets a new id meanwhile ends too, and the result may
 /// contain both of its keys. If the session at `kept` has moved, the function keeps the session at its new key. The kept
 /// session may end if another request gives it a new id at the same time, because the store says which key is its new one
 /// only after that request has retired the old key.
@@ -28,18 +28,19 @@ const MAX_STEPS: usize = 100;
 /// use std::sync::Arc;
 /// use std::time::Duration;
 ///
-/// use session_rocket::store::{Lookup, Store, memory::MemoryStore, revoke_all};
+/// use session_rocket::store::{Lookup, Store, TOMBSTONE_LIFETIME, memory::MemoryStore, revoke_all};
 /// use session_rocket::{Clock, Key, Record, SystemClock, Version};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> session_rocket::Result<()> {
 /// let store = MemoryStore::new(1000, Arc::new(SystemClock));
-/// let until = SystemClock.now().plus(Duration::from_secs(3600));
-/// let record = Record::new(Version::from_bits(1), until).with_scope("visitor").with_identity("ada");
+/// let in_an_hour = SystemClock.now().plus(Duration::from_secs(3600));
+/// let record = Record::new(Version::from_bits(1), in_an_hour).with_scope("visitor").with_identity("ada");
 /// let (phone, laptop) = (Key::from_bytes([1; 32]), Key::from_bytes([2; 32]));
 /// store.create(&phone, &record).await?;
 /// store.create(&laptop, &record).await?;
 ///
+/// let until = SystemClock.now().plus(TOMBSTONE_LIFETIME);
 /// assert_eq!(revoke_all(&store, "visitor", "ada", Some(laptop), until).await?, [phone]);
 /// assert!(matches!(store.load(&laptop).await?, Lookup::Found(_)));
 /// # Ok(())
@@ -61,7 +62,7 @@ pub async fn revoke_all(
     until: Timestamp,
 ) -> Result<Vec<Key>> {
     let (mut kept, mut ended) = (Vec::from_iter(kept), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let started = Instant::now();
         let listed = store.list(scope, identity).await?;
         let took = started.elapsed();
@@ -77,29 +78,30 @@ pub async fn revoke_all(
         }
         end_each(store, scope, identity, &keys, until, &mut ended).await?;
     }
-    Err(restless())
+    Err(too_many_moves())
 }
 
 /// Ends the session of `identity` in `scope` at `key`, or at the key it moved to. Returns its key, or `None` if it had ended
 /// or belongs to another identity or scope.
 ///
-/// The tombstone expires at `until`. The store needs no index of identities.
+/// The tombstone expires at `until`: pass the time after [`TOMBSTONE_LIFETIME`]. The store needs no index of identities.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use std::time::Duration;
 ///
-/// use session_rocket::store::{Store, memory::MemoryStore, revoke};
+/// use session_rocket::store::{Store, TOMBSTONE_LIFETIME, memory::MemoryStore, revoke};
 /// use session_rocket::{Clock, Key, Record, SystemClock, Version};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> session_rocket::Result<()> {
 /// let store = MemoryStore::new(1000, Arc::new(SystemClock));
-/// let until = SystemClock.now().plus(Duration::from_secs(3600));
-/// let record = Record::new(Version::from_bits(1), until).with_scope("visitor").with_identity("ada");
+/// let in_an_hour = SystemClock.now().plus(Duration::from_secs(3600));
+/// let record = Record::new(Version::from_bits(1), in_an_hour).with_scope("visitor").with_identity("ada");
 /// let phone = Key::from_bytes([1; 32]);
 /// store.create(&phone, &record).await?;
 ///
+/// let until = SystemClock.now().plus(TOMBSTONE_LIFETIME);
 /// assert_eq!(revoke(&store, "visitor", "mallory", phone, until).await?, None);
 /// assert_eq!(revoke(&store, "visitor", "ada", phone, until).await?, Some(phone));
 /// assert_eq!(revoke(&store, "visitor", "ada", phone, until).await?, None);
@@ -130,7 +132,7 @@ pub async fn revoke(
             Lookup::Found(_) | Lookup::Tombstone(_) | Lookup::Absent => return Ok(None),
         }
     }
-    Err(restless())
+    Err(too_many_moves())
 }
 
 /// Ends the sessions at `keys`, and adds the keys of the sessions it ended to `ended`.
@@ -153,7 +155,7 @@ async fn end_each(
         revoke(store, scope, identity, key, until).await
     };
     let mut failure = None;
-    for keys in keys.chunks(AT_ONCE) {
+    for keys in keys.chunks(CONCURRENT_CALLS) {
         for result in join_all(keys.iter().copied().map(end)).await {
             match result {
                 Ok(key) => ended.extend(key),
@@ -171,11 +173,11 @@ async fn follow(store: &dyn Store, mut key: Key, keys: &mut Vec<Key>) -> Result<
         keys.push(to);
         key = to;
     }
-    Err(restless())
+    Err(too_many_moves())
 }
 
-fn restless() -> Error {
-    Error::new(ErrorKind::Timeout, "a user's sessions got new ids faster than they could be ended")
+fn too_many_moves() -> Error {
+    Error::new(ErrorKind::Timeout, "the sessions of a user got new ids faster than they could be ended")
 }
 
 /// A session whose tombstone expires during a list may be missing from it.

@@ -145,8 +145,8 @@ impl<T> SessionFairing<T> {
 
     /// Calls `on_event` for each event in the life of a session, after the store has confirmed it.
     ///
-    /// Use it for an audit log or for metrics. `on_event` runs in the request, so it must not block; send the event to a
-    /// task for slow work. A session that this process ended has at least one event. A session that expired has no
+    /// Use it for an audit log or for metrics. The response waits for `on_event`, so it must not block; send the event to
+    /// a task for slow work. A session that this process ended has at least one event. A session that expired has no
     /// event, because no process notices its end. Sealed cookies have no events, and a launch with them fails.
     ///
     /// ```

@@ -161,6 +161,13 @@ fn check_index<T: SessionData>(store: &dyn Store, settings: &Settings) -> Result
 
 /// Creates the engine for sealed cookies, and warns if its key is random.
 fn sealing(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> CookieEngine {
+    if rules.schema.identity().is_some() {
+        log::info!(
+            target: "session_rocket",
+            "session type `{}`: the sessions of a user can be neither listed nor revoked, because they are in sealed cookies",
+            rules.schema.type_name(),
+        );
+    }
     if seal.random {
         log::warn!(
             target: "session_rocket",

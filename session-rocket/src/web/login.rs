@@ -19,6 +19,9 @@ use crate::session::{Session, SessionData, SessionIdentity};
 /// As a request guard, it forwards with 401 if nobody is logged in, and fails with 503 if the store cannot be read. So a
 /// route of a higher rank, or a catcher for 401, can show the login page. It dereferences to [`Session`].
 ///
+/// It does not load the account. If the site has a [`LoadUser::auth_hash`](crate::LoadUser::auth_hash), use
+/// [`CurrentUser`](crate::CurrentUser), which also checks the hash.
+///
 /// ```
 /// use session_rocket::{LoggedIn, Session};
 ///

@@ -8,6 +8,7 @@ use rocket::{Build, Request, Rocket};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::attached::{Attached, Cached, Isolated};
+use super::user::LoadUser;
 use crate::base::error::Result;
 use crate::session::{Session, SessionData};
 
@@ -63,6 +64,13 @@ pub trait ClientExt {
     /// If the session cannot be loaded or saved, or its fairing is not attached.
     fn set_session<T: SessionData>(&self, op: impl FnOnce(&Session<T>) + Send + 'static) -> Option<Cookie<'static>>;
 
+    /// Logs a user in, as [`LoadUser::log_in`] does, and returns the session cookie as [`set_session`](Self::set_session)
+    /// does.
+    ///
+    /// # Panics
+    /// As [`set_session`](Self::set_session).
+    fn log_in<U: LoadUser>(&self, user: &U) -> Option<Cookie<'static>>;
+
     /// Returns the data of the client's session. Without a session, all fields have their defaults.
     ///
     /// The client must track cookies, because otherwise its requests have no session.
@@ -80,6 +88,9 @@ pub trait AsyncClientExt {
         op: impl FnOnce(&Session<T>) + Send + 'static,
     ) -> impl Future<Output = Option<Cookie<'static>>> + Send;
 
+    /// As [`ClientExt::log_in`].
+    fn log_in<U: LoadUser>(&self, user: &U) -> impl Future<Output = Option<Cookie<'static>>> + Send;
+
     /// As [`ClientExt::session`].
     fn session<T: SessionData>(&self) -> impl Future<Output = T> + Send;
 }
@@ -92,6 +103,12 @@ impl ClientExt for blocking::Client {
         let response = request.dispatch();
         received::<T, _>(changed);
         session_cookie::<T>(self.rocket().state(), response.cookies())
+    }
+
+    #[track_caller]
+    fn log_in<U: LoadUser>(&self, user: &U) -> Option<Cookie<'static>> {
+        let (identity, auth_hash) = (user.identity(), user.auth_hash());
+        self.set_session::<U::Session>(move |session| session.log_in(identity, auth_hash.as_deref()))
     }
 
     #[track_caller]
@@ -113,6 +130,11 @@ impl AsyncClientExt for asynchronous::Client {
         let response = request.dispatch().await;
         received::<T, _>(changed);
         session_cookie::<T>(self.rocket().state(), response.cookies())
+    }
+
+    fn log_in<U: LoadUser>(&self, user: &U) -> impl Future<Output = Option<Cookie<'static>>> + Send {
+        let (identity, auth_hash) = (user.identity(), user.auth_hash());
+        self.set_session::<U::Session>(move |session| session.log_in(identity, auth_hash.as_deref()))
     }
 
     async fn session<T: SessionData>(&self) -> T {

@@ -78,13 +78,17 @@ pub trait LoadUser: Sized + Send + Sync + 'static {
     /// Returns the id of the user, the identity of the user's sessions.
     fn identity(&self) -> <Self::Session as SessionIdentity>::Identity;
 
-    /// Returns a text that changes if all earlier logins become invalid: usually the hash of the password.
+    /// Returns a string that changes if all earlier logins become invalid: usually the hash of the password.
     ///
-    /// The session stores only a salted MAC of it. If the text changes, [`CurrentUser`] ends each session whose login
-    /// was before the change. After a change of the password, call [`log_in`](Self::log_in) again to keep the current
-    /// session. Django: `get_session_auth_hash`.
+    /// The session stores only a salted MAC of it. If the string has changed since the login, [`CurrentUser`] ends the
+    /// session. This reaches each session at its next request, even if a tool changed the password in the database.
+    /// Django: `get_session_auth_hash`.
     ///
-    /// _Default:_ `None`, so that logins stay valid. If it returns a text, log users in with `log_in`: a session whose
+    /// When a user changes the password, call [`log_in`](Self::log_in) to keep the current session, and
+    /// [`Sessions::revoke_others`](crate::Sessions::revoke_others), which ends the other sessions immediately. The guards
+    /// [`LoggedIn`] and [`RecentLogin`](crate::RecentLogin), and open event streams, do not check the hash.
+    ///
+    /// _Default:_ `None`, so that logins stay valid. If it returns a string, log users in with `log_in`: a session whose
     /// identity was only set has no MAC, so `CurrentUser` ends it.
     fn auth_hash(&self) -> Option<String> {
         None
