@@ -69,3 +69,6 @@ impl Drop for Awaited<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

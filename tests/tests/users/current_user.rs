@@ -9,6 +9,7 @@ use rocket::request::Request;
 use rocket::{State, catch, catchers, get, routes};
 use session_rocket::{Config, CurrentUser, EndReason, EventKind, LoadError, LoadUser, ManualClock, Session};
 use session_rocket_tests::browser::Browser;
+use session_rocket_tests::gate::Gate;
 use session_rocket_tests::logs;
 use session_rocket_tests::spy::Spy;
 
@@ -78,6 +79,12 @@ fn log_in(session: Session<Account>, id: i64, accounts: &State<Arc<Accounts>>) -
     Some(())
 }
 
+#[get("/slow-log-in/<id>")]
+async fn slow_log_in(session: Session<Account>, id: i64, accounts: &State<Arc<Accounts>>, gate: &State<Gate>) {
+    gate.pass().await;
+    find(accounts, id).expect("the account exists").log_in(&session);
+}
+
 #[get("/me")]
 fn me(user: CurrentUser<User>) -> String {
     user.session().update_count(|count| *count += 1);
@@ -136,9 +143,10 @@ impl UserSite {
         accounts.set(7, "Ada", "hash 1");
         accounts.set(8, "Bob", "");
         let rocket = rocket()
-            .mount("/", routes![log_in, me, nobody, three_guards, switch, log_out_and_fail])
+            .mount("/", routes![log_in, slow_log_in, me, nobody, three_guards, switch, log_out_and_fail])
             .register("/", catchers![teapot])
-            .manage(accounts.clone());
+            .manage(accounts.clone())
+            .manage(Gate::default());
         Self { site: Site::launch(rocket, fairing, clock).await, accounts, recorder }
     }
 
@@ -219,6 +227,24 @@ async fn logging_in_gives_the_session_a_new_id_and_keeps_its_data() {
         site.text(&mut browser, "/log-in/8").await;
         assert_eq!(site.text(&mut browser, "/me").await, "8 Bob");
         assert_eq!(site.text(&mut browser, "/show").await, "8||1", "a user has data of another user");
+    }
+}
+
+#[rocket::async_test]
+async fn a_login_remembers_the_auth_hash_although_another_request_overtakes_it() {
+    for path in ["/rotate", "/device/laptop", "/logout", "/log-in/7", "/log-in/8"] {
+        let site = UserSite::new("memory:").await;
+        let gate = site.site.client.rocket().state::<Gate>().expect("the site manages its gate");
+        let mut browser = site.browser("/device/phone").await;
+        let mut other = browser.clone();
+        let (login, ()) = rocket::tokio::join!(browser.send(&site.site.client, "/slow-log-in/7"), async {
+            gate.wait_for_arrival().await;
+            site.text(&mut other, path).await;
+            gate.open(1);
+        });
+        assert_eq!(login.status, Status::Ok, "{path}");
+        browser.store_cookie(&login);
+        assert_eq!(site.text(&mut browser, "/me").await, "7 Ada", "{path}");
     }
 }
 

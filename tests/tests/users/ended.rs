@@ -50,11 +50,11 @@ async fn assert_ends_at_once(config: Config, end: impl AsyncFn(&Site, &mut Brows
     let (site, store) = Site::spied(config.poll_interval(NEVER)).await;
     let mut browser = site.user(7, "phone").await;
     let waiter = browser.clone();
-    let mut waiting = pin!(waiter.send(&site.client, WAIT));
+    let mut waiting = Box::pin(waiter.send(&site.client, WAIT));
     store.take_loads();
     // The request loads its session, and the wait looks at the store.
     while_waiting(&mut waiting, looks(&store, 2)).await;
-    end(&site, &mut browser).await;
+    Box::pin(end(&site, &mut browser)).await;
     assert_ends(waiting).await;
 }
 

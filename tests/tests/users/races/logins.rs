@@ -72,9 +72,10 @@ impl User {
             let is_served = self.site(number).text("/whoami", &cookie).await == self.name;
             self.with_sessions(|sessions| {
                 let known = &mut sessions[index];
-                match is_served {
-                    true => known.last_served = known.last_served.max(Some(start)),
-                    false => known.has_ended = true,
+                if is_served {
+                    known.last_served = known.last_served.max(Some(start));
+                } else {
+                    known.has_ended = true;
                 }
             });
         }
