@@ -243,6 +243,22 @@ async fn tokens_become_invalid_at_a_login_a_rotation_and_a_logout() {
 }
 
 #[rocket::async_test]
+async fn a_browser_whose_session_another_device_ended_can_post_a_form_at_once() {
+    let (client, spy) = site().await;
+    let mut browser = Browser::default();
+    browser.get(&client, "/login/7").await;
+    let before = browser.get(&client, "/form").await.body;
+    // The browser does not receive this response, and keeps its cookie.
+    browser.clone().get(&client, "/flush").await;
+    spy.take_writes();
+    let page = browser.get(&client, "/form").await;
+    assert_eq!((spy.take_writes(), page.set_cookie()), (0, None));
+    assert_eq!(post(&client, &browser, &page.body).await.0, Status::Ok);
+    assert_eq!(post(&client, &browser, &before).await.0, Status::Forbidden);
+    assert_eq!(post(&client, &Browser::default(), &page.body).await.0, Status::Forbidden);
+}
+
+#[rocket::async_test]
 async fn a_token_from_the_id_before_a_login_is_invalid_after_it() {
     let (client, _) = site().await;
     let mut browser = Browser::default();

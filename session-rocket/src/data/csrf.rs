@@ -27,8 +27,19 @@ impl CsrfSecret {
     ///
     /// Two concurrent requests derive the same secret, so that the tokens in both pages are valid.
     pub(crate) fn of(id: &SessionId) -> Self {
+        Self::derive(id, "csrf")
+    }
+
+    /// Derives the secret of a browser whose session has ended and that still holds its id.
+    ///
+    /// It is not the secret of the session, so tokens of the time before the end stay invalid.
+    pub(crate) fn of_ended(id: &SessionId) -> Self {
+        Self::derive(id, "csrf after the end")
+    }
+
+    fn derive(id: &SessionId, purpose: &str) -> Self {
         let mut secret = [0; BYTES];
-        secret.copy_from_slice(&id.digest("csrf")[..BYTES]);
+        secret.copy_from_slice(&id.digest(purpose)[..BYTES]);
         Self(secret)
     }
 

@@ -254,9 +254,8 @@ impl Values {
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
-        let Own { auth, began_at, .. } = self.own;
-        let loaded_identity = self.loaded_identity.take();
-        *self = Self { loaded_identity, own: Own { auth, began_at, ..Own::default() }, ..Self::empty(self.schema) };
+        let (loaded_identity, login) = (self.loaded_identity.take(), self.own.login.take());
+        *self = Self { loaded_identity, own: Own { login, ..Own::default() }, ..Self::empty(self.schema) };
         if let Some((index, slot)) = identity_slot {
             *self.slot(index) = slot;
         }

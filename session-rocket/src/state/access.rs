@@ -290,6 +290,10 @@ impl State {
         if let Some(secret) = self.csrf_secret() {
             return Ok(secret);
         }
+        // Nothing can be stored, and the browser sends the same id with the form.
+        if let Inner { carrier: Carrier::Ended, ended_csrf: Some(secret), .. } = &*self.lock() {
+            return Ok(*secret);
+        }
         // Drawn without the lock, because drawing may block. Another thread may store a secret in the meantime.
         let random = CsrfSecret::random()?;
         let secret = {
@@ -303,9 +307,18 @@ impl State {
         Ok(self.csrf_secret().unwrap_or(secret))
     }
 
-    /// Returns the CSRF secret of this session, if there is one.
-    pub(crate) fn csrf_secret(&self) -> Option<CsrfSecret> {
+    /// Returns the stored CSRF secret of this session, if there is one.
+    fn csrf_secret(&self) -> Option<CsrfSecret> {
         self.lock().values.csrf()
+    }
+
+    /// Whether `token` was made from a CSRF secret of this browser.
+    pub(crate) fn verifies_csrf(&self, token: &str) -> bool {
+        let (stored, ended) = {
+            let inner = self.lock();
+            (inner.values.csrf(), inner.ended_csrf)
+        };
+        stored.into_iter().chain(ended).any(|secret| secret.verifies(token))
     }
 
     #[track_caller]

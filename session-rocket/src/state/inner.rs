@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::error::Error;
 use crate::base::event::EndReason;
-use crate::base::id::Key;
+use crate::base::id::{Key, SessionId};
+use crate::data::csrf::CsrfSecret;
 use crate::data::values::Values;
 use crate::state::carrier::{Carrier, CookieEffect, Lifecycle};
 use crate::state::change::Change;
@@ -21,6 +22,9 @@ pub(super) struct Inner {
     pub loaded: Option<Key>,
     /// The keys of the other ids that the browser sent.
     pub others: Vec<Key>,
+    /// The CSRF secret of a browser that sent the id of a session that is not live. It is derived from the id, and not
+    /// stored.
+    pub ended_csrf: Option<CsrfSecret>,
     /// The values as they are stored, as far as this request knows.
     pub base: Values,
     /// The values with the changes of this request.
@@ -80,6 +84,7 @@ impl State {
             carrier,
             loaded,
             others,
+            ended_csrf: None,
             base: values.clone(),
             values,
             changes: Vec::new(),
@@ -94,6 +99,12 @@ impl State {
             earlier_unseen: None,
             head_sent: false,
         })))
+    }
+
+    /// Sets the id that the browser sent, whose session is not live.
+    pub(crate) fn with_ended_id(self, id: &SessionId) -> Self {
+        self.lock().ended_csrf = Some(CsrfSecret::of_ended(id));
+        self
     }
 
     /// Locks the state. Poisoning is ignored, because no panic leaves the state half changed.

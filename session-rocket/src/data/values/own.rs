@@ -1,5 +1,6 @@
 //! The data that the library itself stores in a session, under names that are reserved for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
@@ -25,6 +26,13 @@ pub(super) struct Own {
     pub max_lifetime: Option<Duration>,
     pub test_cookie: bool,
     pub csrf: Option<CsrfSecret>,
+    /// Most sessions have none, so it is a pointer, which makes copies of the values cheap.
+    pub login: Option<Arc<Login>>,
+}
+
+/// What the library remembers of a login.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Login {
     pub auth: Option<AuthMac>,
     /// When the user's session began, if the user authenticated again since.
     pub began_at: Option<Timestamp>,
@@ -53,16 +61,20 @@ impl Own {
                 None => return false,
             },
             AUTH => match raw.decode::<String>().and_then(|text| AuthMac::from_text(&text)) {
-                Some(auth) => self.auth = Some(auth),
+                Some(auth) => self.login_mut().auth = Some(auth),
                 None => return false,
             },
             BEGAN => match raw.decode::<i64>() {
-                Some(millis) => self.began_at = Some(Timestamp::from_millis(millis)),
+                Some(millis) => self.login_mut().began_at = Some(Timestamp::from_millis(millis)),
                 None => return false,
             },
             _ => return false,
         }
         true
+    }
+
+    pub(super) fn login_mut(&mut self) -> &mut Login {
+        Arc::make_mut(self.login.get_or_insert_default())
     }
 
     /// Returns the fields in encoded form.
@@ -82,11 +94,13 @@ impl Own {
         if let Some(secret) = self.csrf {
             put(CSRF, Raw::encode(&secret.to_text()));
         }
-        if let Some(auth) = self.auth {
-            put(AUTH, Raw::encode(&auth.to_text()));
-        }
-        if let Some(began_at) = self.began_at {
-            put(BEGAN, Raw::encode(&began_at.as_millis()));
+        if let Some(login) = &self.login {
+            if let Some(auth) = login.auth {
+                put(AUTH, Raw::encode(&auth.to_text()));
+            }
+            if let Some(began_at) = login.began_at {
+                put(BEGAN, Raw::encode(&began_at.as_millis()));
+            }
         }
         fields
     }

@@ -38,21 +38,23 @@ impl Values {
     }
 
     pub(crate) fn auth(&self) -> Option<AuthMac> {
-        self.own.auth
+        self.own.login.as_ref()?.auth
     }
 
     pub(crate) fn set_auth(&mut self, auth: Option<AuthMac>) {
         self.forget_unread(AUTH);
-        self.own.auth = auth;
+        if auth.is_some() || self.own.login.is_some() {
+            self.own.login_mut().auth = auth;
+        }
     }
 
     pub(crate) fn began_at(&self) -> Option<Timestamp> {
-        self.own.began_at
+        self.own.login.as_ref()?.began_at
     }
 
     pub(crate) fn set_began_at(&mut self, began_at: Timestamp) {
         self.forget_unread(BEGAN);
-        self.own.began_at = Some(began_at);
+        self.own.login_mut().began_at = Some(began_at);
     }
 
     /// Removes a field of the library that another release wrote and that this release cannot read.
