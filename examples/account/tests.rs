@@ -216,6 +216,17 @@ fn a_device_that_logs_out_itself_on_the_devices_page_gets_the_login_page() {
 }
 
 #[test]
+fn each_page_of_a_user_has_a_logout_button() {
+    let site = Site::start();
+    let browser = site.log_in("Laptop");
+    for path in ["/", "/devices/", "/activity/", "/confirm/", "/password/"] {
+        let page = browser.page(path);
+        let (_, form) = page.split_once("<form method=\"post\" action=\"/logout/\"").expect(path);
+        assert!(form.contains("name=\"csrf_token\""), "{path}");
+    }
+}
+
+#[test]
 fn nobody_can_log_out_the_devices_of_another_user() {
     let site = Site::start();
     let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));

@@ -3,17 +3,21 @@
 //! | page | about |
 //! |---|---|
 //! | [`first_site`] | a site that counts visits |
-//! | [`reading_and_changing`] | accessors, lost updates, values for one request only |
-//! | [`saving`] | when changes are saved, errors, streams and tasks |
+//! | [`reading_and_changing`] | accessors, lost updates |
+//! | [`one_time_values`] | messages that are shown once, the state of an OAuth login |
+//! | [`saving`] | when changes are saved, errors |
+//! | [`streams`] | streams, WebSockets, tasks, and how they notice a logout |
 //! | [`configuration`] | `Rocket.toml`, stores, pools, several session types |
 //! | [`lifetimes`] | timeouts, renewal, "remember me" |
-//! | [`login_and_logout`] | the identity, a guard for users |
+//! | [`login_and_logout`] | the identity, guards for users, a change of the password |
+//! | [`confirming_the_password`] | actions that need a recent login |
+//! | [`ending_sessions`] | devices of a user, logging out everywhere, limits, an audit log |
 //! | [`forms`] | CSRF tokens, templates |
 //! | [`cookies`] | when the cookie is sent, HTTPS, proxies, other sites |
 //! | [`sealed_cookies`] | sessions without a store |
 //! | [`changing_the_struct`] | old sessions and new releases |
-//! | [`testing`] | a store and a clock for tests |
-//! | [`production`] | what to check before the site goes live |
+//! | [`testing`] | a store, users and a clock for tests |
+//! | [`production`] | what to check before the site goes live, settings for NIST and OWASP |
 //! | [`troubleshooting`] | errors by their text |
 //! | [`generated_code`] | what the derive generates |
 //! | [`from_django`] | settings, methods and differences |
@@ -34,10 +38,14 @@ macro_rules! pages {
 pages! {
     first_site
     reading_and_changing
+    one_time_values
     saving
+    streams
     configuration
     lifetimes
     login_and_logout
+    confirming_the_password
+    ending_sessions
     forms
     cookies
     sealed_cookies

@@ -42,6 +42,8 @@
 //! | read and change a session | [`Session`](struct@Session) and the accessors of its fields |
 //! | configure sessions | [`Config`], [`SessionFairing`] |
 //! | accept forms | [`CsrfForm`] |
+//! | log users in, and find their accounts | [`LoadUser`] |
+//! | test a site | [`testing`] |
 //! | handle errors | [`Error`], [`ErrorKind`] |
 //! | write a store | [`store`], which has the contract and its test suite |
 //!
@@ -53,6 +55,10 @@
 //! | `&T` | a read-only snapshot, taken when the request first uses this guard | 503 |
 //! | `Result<Session<T>, session_rocket::Error>` | the live session or the error | the error |
 //! | `Option<Session<T>>` | the live session or `None` | `None`; prefer `Result`, which shows the error |
+//! | [`LoggedIn<T>`](LoggedIn) | the session of a logged-in user; otherwise forwards with 401 | 503 |
+//! | [`RecentLogin<T, SECONDS>`](RecentLogin) | the session of a user who authenticated recently; otherwise 401 or 403 | 503 |
+//! | [`CurrentUser<U>`](CurrentUser) | the account of the logged-in user; otherwise forwards with 401 | 503 |
+//! | [`Sessions<T>`](Sessions) | lists, ends and changes the sessions of any user | its methods return the error |
 //!
 //! All guards of a request share one session. Catchers and fairings get the same session with `request.guard()`. If a
 //! mounted route uses a session type whose fairing is not attached, the launch aborts.

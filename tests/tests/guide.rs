@@ -1,4 +1,4 @@
-//! Checks the guide's advice about tests of an application whose configuration names a store.
+//! Checks which store a test uses if the site's `Rocket.toml` names another one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Site {
     }
 }
 
-/// The fairing that the guide uses in tests.
+/// A fairing that replaces that of the site.
 fn sessions_in_memory(clock: &Arc<ManualClock>) -> SessionFairing<Visitor> {
     Session::<Visitor>::fairing().store(MemoryStore::new(1000, clock.clone())).clock(clock.clone())
 }

@@ -1,12 +1,15 @@
-//! Compares the compiler errors, log lines and generated code in the guide with the real ones.
+//! Compares the compiler errors, log lines and generated code in the guide with the real ones, and reads its settings.
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use rocket::error::ErrorKind;
+use rocket::figment::providers::{Format, Toml};
+use rocket::http::SameSite;
 use rocket::local::blocking::Client;
 use rocket::{get, routes};
-use session_rocket::Session;
+use session_rocket::{Config, Refresh, Session};
 use session_rocket_tests::logs;
 
 const TROUBLESHOOTING: &str = include_str!("../../session-rocket/src/guide/troubleshooting.md");
@@ -14,9 +17,59 @@ const GENERATED_CODE: &str = include_str!("../../session-rocket/src/guide/genera
 const EXPANSION: &str =
     include_str!("../../session-derive/src/expand/snapshots/session_derive__expand__tests__a_plain_struct.snap");
 
+const PAGES: &str = "../session-rocket/src/guide";
+
 /// Returns the `text` blocks of a page.
 fn text_blocks(page: &str) -> impl Iterator<Item = &str> {
-    page.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next())
+    blocks(page, "```text\n")
+}
+
+/// Returns the code blocks of a page that begin with this line.
+fn blocks<'p>(page: &'p str, fence: &'p str) -> impl Iterator<Item = &'p str> {
+    page.split(fence).skip(1).filter_map(|rest| rest.split("```").next())
+}
+
+/// Reads the table `session` of a `Rocket.toml` as a launch in the profile `release` does.
+fn config(toml: &str) -> session_rocket::Result<Config> {
+    let figment = rocket::Config::figment().merge(Toml::string(toml).nested()).select("release");
+    Config::from_figment(&figment, "session")
+}
+
+#[test]
+fn each_rocket_toml_in_the_guide_is_valid() {
+    let mut read = 0;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGES)).expect("the folder can be read") {
+        let path = entry.expect("the entry can be read").path();
+        let page = fs::read_to_string(&path).expect("the page is text");
+        for toml in blocks(&page, "```toml\n").filter(|toml| toml.contains(".session]")) {
+            if let Err(error) = config(toml) {
+                panic!("{}: {error:#}", path.display());
+            }
+            read += 1;
+        }
+    }
+    assert!(read >= 5, "the guide shows {read} files");
+}
+
+#[test]
+fn the_settings_for_assurance_levels_keep_within_their_limits() {
+    let page = include_str!("../../session-rocket/src/guide/production.md");
+    let settings: Vec<Config> = blocks(page, "```toml\n").map(|toml| config(toml).expect("it is valid")).collect();
+    let [aal1, aal2, high_value] = &settings[..] else { panic!("expected three levels") };
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    assert!(aal1.max_lifetime.is_some_and(|limit| limit <= minutes(30 * 24 * 60)));
+    assert!(aal2.max_lifetime.is_some_and(|limit| limit <= minutes(24 * 60)));
+    assert!(aal2.expiry <= minutes(60));
+    assert!(high_value.max_lifetime.is_some_and(|limit| (minutes(4 * 60)..=minutes(8 * 60)).contains(&limit)));
+    assert!((minutes(2)..=minutes(5)).contains(&high_value.expiry));
+    for config in settings {
+        assert!(config.refresh != Refresh::OnSave, "activity restarts the inactivity timeout");
+        assert!(config.max_sessions.is_some() && config.expire_at_browser_close);
+        // The defaults.
+        assert_eq!((config.secure, config.http_only), (Some(true), true));
+        assert!(config.cookie_name.is_some_and(|name| name.starts_with("__Host-")));
+        assert!(config.cookie_path == "/" && config.same_site != SameSite::None);
+    }
 }
 
 /// Returns all lines of the compile errors that the derive's tests expect.

@@ -6,7 +6,7 @@ use std::path::Path;
 const PAGE: &str = include_str!("../../../session-rocket/src/guide/attacks.md");
 
 /// The folders of the tests that the page names.
-const FOLDERS: [&str; 3] = ["tests/threats", "tests", "../session-rocket/src/tests"];
+const FOLDERS: [&str; 4] = ["tests/threats", "tests", "../session-rocket/src/tests", "../examples"];
 
 /// Returns the names of the functions in a file such as `browser/late` in one of these folders.
 fn tests_in(file: &str) -> Vec<String> {
@@ -42,7 +42,7 @@ fn every_row_of_the_page_names_tests_that_exist() {
 #[test]
 fn every_test_with_a_number_is_on_the_page() {
     let named: Vec<(&str, &str)> = rows().flat_map(tests_of_row).collect();
-    for file in ["cookies", "ids", "leaks", "sealed"] {
+    for file in ["accounts", "cookies", "ids", "leaks", "sealed"] {
         for test in tests_in(file).iter().filter(|test| test.starts_with("a_") || test.starts_with("b_")) {
             let has_name =
                 |(other, name): &&(&str, &str)| *other == file && test.starts_with(name.trim_end_matches('…'));

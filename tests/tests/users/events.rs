@@ -93,7 +93,7 @@ async fn each_step_of_a_session_from_start_to_logout_has_one_event() {
     recorder.assert_one(EventKind::LoggedIn { from: Some(second) }, third, Some("7"));
     site.text(&mut browser, "/login/7").await;
     let fourth = site.handle(&mut browser).await;
-    recorder.assert_one(EventKind::LoggedIn { from: Some(third) }, fourth, Some("7"));
+    recorder.assert_one(EventKind::Reauthenticated { from: third }, fourth, Some("7"));
     site.text(&mut browser, "/rotate").await;
     let fifth = site.handle(&mut browser).await;
     recorder.assert_one(EventKind::Rotated { from: fourth }, fifth, Some("7"));
