@@ -548,6 +548,37 @@ async fn changes_that_need_a_cookie_fail_after_the_response_head() {
 }
 
 #[tokio::test]
+async fn a_change_of_the_user_after_the_response_head_fails_and_leaves_the_session() {
+    for (logs_out, sets) in [(true, false), (false, true), (true, true)] {
+        let site = Site::new();
+        let session = open(&site.engine, None).await;
+        USER.set(session.state(), 1);
+        session.save().await.unwrap();
+        let id = session.id().unwrap();
+        let session = site.open(&id).await;
+        respond(&session, CommitScope::Everything).await.unwrap();
+        if logs_out && sets {
+            session.flush();
+            increment(&session);
+        } else if logs_out {
+            USER.delete(session.state());
+        } else {
+            USER.set(session.state(), 2);
+        }
+        assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate, "{logs_out} {sets}");
+        assert_eq!(USER.get(site.open(&id).await.state()), Some(1), "{logs_out} {sets}");
+    }
+    // An unsaved session of a visitor needs a cookie only if there is something to store.
+    let site = Site::new();
+    let session = open(&site.engine, None).await;
+    respond(&session, CommitScope::Everything).await.unwrap();
+    NAME.delete(session.state());
+    session.save().await.unwrap();
+    increment(&session);
+    assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate);
+}
+
+#[tokio::test]
 async fn max_lifetime_ends_an_active_session_and_a_rotation_does_not_extend_it() {
     let site = Site::with(Policy { max_lifetime: Some(DAY * 15), ..policy() }, 1000);
     let mut id = site.session().await;

@@ -1,5 +1,7 @@
 //! Payloads of arbitrary values, in both formats, in order and damaged.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -7,7 +9,9 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::SessionData;
+use crate::base::clock::Timestamp;
 use crate::base::expiry::Expiry;
+use crate::data::auth::AuthMac;
 use crate::data::csrf::CsrfSecret;
 use crate::data::field::{Defaulted, Field, Optional};
 use crate::tests::fixture::{COUNT, NAME, TAGS, Visitor};
@@ -134,6 +138,37 @@ fn the_extra_field_holds_every_undeclared_key_that_json_can_hold() {
     let values = Values::load(&SCHEMA, &Bytes::from_static(payload), None).unwrap();
     assert_eq!(Json::from(values.clone().items()), json!({ "name": "ada", "rest": 7, "theme": "dark" }));
     assert_eq!(values.payload(Format::Json), &payload[..], "what no field shows is kept");
+}
+
+#[test]
+fn the_keys_of_the_extra_field_are_listed_and_deleted_with_it() {
+    static ADA: Field<String, Optional> = Field::optional(0, "name");
+    static REST: Field<Map<String, Json>, Defaulted> = Field::extra(1, "rest");
+    static SCHEMA: Schema = Schema::new("Open", &[&ADA, &REST]);
+    let payload = Bytes::from_static(br#"j{"name":"ada","huge":1e999,"theme":"dark"}"#);
+    let mut values = Values::load(&SCHEMA, &payload, None).unwrap();
+    assert_eq!(values.keys(), ["name", "theme", "huge"]);
+    let set: Map<String, Json> = [("colour".to_owned(), json!("red"))].into_iter().collect();
+    values.put(&REST, Some(REST.wrap(set)));
+    assert_eq!(values.keys(), ["name", "colour", "huge"]);
+    values.put(&REST, None);
+    assert_eq!(values.keys(), ["name"]);
+    assert_eq!(values.payload(Format::Json), &br#"j{"name":"ada"}"#[..]);
+}
+
+#[test]
+fn the_size_of_a_payload_never_exceeds_its_bound() {
+    let mut values = load(&Bytes::from_static(br#"j{"name":"ada","more":[1,2,3]}"#)).unwrap();
+    values.set_expiry(Expiry::After(Duration::from_secs(1_000_000)));
+    values.set_max_lifetime(Some(Duration::MAX));
+    values.set_test_cookie(true);
+    values.set_csrf(Some(CsrfSecret::random().unwrap()));
+    values.set_auth(Some(AuthMac::of("hash").unwrap()));
+    values.set_began_at(Timestamp::from_millis(i64::MAX));
+    for format in FORMATS {
+        let size = values.payload(*format).len();
+        assert!(size <= values.size_at_most(), "{size} bytes, bound {}", values.size_at_most());
+    }
 }
 
 /// How many mutations to try: `cargo xtask fuzz 1000000` sets it.
