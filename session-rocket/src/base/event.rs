@@ -16,8 +16,11 @@ pub struct Event {
     /// The public name of the session.
     pub handle: SessionHandle,
     /// The user of the session as a string, or `None` if nobody is logged in.
+    ///
+    /// It is also `None` if `flush` ended a session that the request did not load, because the browser sent several
+    /// session cookies.
     pub identity: Option<String>,
-    /// When this process noticed the confirmation of the store.
+    /// When this process received the store's confirmation.
     pub at: Timestamp,
 }
 
@@ -43,7 +46,7 @@ pub enum EventKind {
         /// session.
         from: Option<SessionHandle>,
     },
-    /// The user of the session authenticated again, so that the session has a new id.
+    /// The user of the session authenticated again, which gave the session a new id.
     Reauthenticated {
         /// The former name of the session.
         from: SessionHandle,

@@ -19,9 +19,10 @@ use crate::state::{Carrier, Live};
 
 /// Lists, ends and changes the sessions of a user.
 ///
-/// It is a request guard. Tasks that have no request use [`Sessions::of`]. Every call goes to the store, so its result
-/// is the same in every process of the site. A session that a call ended is refused by the next request that any
-/// process starts.
+/// It is a request guard. Tasks that have no request use [`Sessions::of`]. Every call goes to the store, so it includes
+/// the sessions that other processes of the site created. A request that starts after a call ended a session no longer
+/// gets that session, in any process. A [cache that fails](crate::guide::ending_sessions#how-soon-a-session-ends) can
+/// delay this.
 ///
 /// Sealed cookies and Memcached cannot list the sessions of a user. With them, every method fails with
 /// [`ErrorKind::Unsupported`]. The memory store and files search all sessions.
@@ -61,7 +62,7 @@ pub struct Sessions<T> {
 
 /// A live session of a user, as [`Sessions::list`] returns it.
 ///
-/// It serializes all fields, for a template or JSON, if `T` can be serialized.
+/// If `T` implements `Serialize`, `Listing<T>` does too, for templates and JSON.
 #[non_exhaustive]
 #[derive(Serialize)]
 pub struct Listing<T> {
@@ -69,9 +70,9 @@ pub struct Listing<T> {
     pub handle: SessionHandle,
     /// The data of the session.
     pub data: T,
-    /// When the user logged in.
+    /// When the user logged in and the session began. A later authentication does not change it.
     pub created_at: Timestamp,
-    /// When the user logged in, or authenticated again since. The lifetime of the session began then.
+    /// When the user authenticated last: at the login, or later. The absolute timeout counts from then.
     pub authenticated_at: Timestamp,
     /// When the session was last saved.
     pub last_saved: Timestamp,
@@ -144,9 +145,9 @@ impl<T: SessionData> Sessions<T> {
 
     /// Changes all live sessions of a user, for example because the user's role changed. Returns how many it changed.
     ///
-    /// `op` runs on the stored data of each session, again if a request changed the session meanwhile. So no change is
-    /// lost. Sessions that end meanwhile are left out. The change does not reach requests that have loaded the session
-    /// before.
+    /// `op` runs on the stored data of each session. If a request changes the session meanwhile, `op` runs again on the
+    /// newer data, so no change is lost. Sessions that end meanwhile are neither changed nor counted. Requests that loaded
+    /// the session before do not see the change.
     ///
     /// # Errors
     /// As [`list`](Self::list), and [`ErrorKind::TooLate`] if `op` changes the identity. After an error, some sessions

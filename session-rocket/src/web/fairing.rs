@@ -145,9 +145,10 @@ impl<T> SessionFairing<T> {
 
     /// Calls `on_event` for each event in the life of a session, after the store has confirmed it.
     ///
-    /// Use it for an audit log or for metrics. The response waits for `on_event`, so it must not block; send the event to
-    /// a task for slow work. A session that this process ended has at least one event. A session that expired has no
-    /// event, because no process notices its end. Sealed cookies have no events, and a launch with them fails.
+    /// Use it for an audit log or for metrics. The response waits for `on_event`, so `on_event` must not block. For slow
+    /// work, send the event to a task. Each process receives only the events of changes that it made itself. A session
+    /// that expires has no event, because no process notices its end. If a reply of the store is lost, an end can have two
+    /// events or none. Sessions in sealed cookies have no events, so a launch with `on_event` and sealed cookies fails.
     ///
     /// ```
     /// # use session_rocket::{EventKind, Session};

@@ -16,8 +16,8 @@ use crate::session::{Session, SessionData, SessionIdentity};
 
 /// The session of a logged-in user.
 ///
-/// As a request guard, it forwards with 401 if nobody is logged in, and fails with 503 if the store cannot be read. So a
-/// route of a higher rank, or a catcher for 401, can show the login page. It dereferences to [`Session`].
+/// As a request guard, it forwards with 401 if nobody is logged in, and fails with 503 if the store cannot be read. So the
+/// route of the next rank, or a catcher for 401, can show the login page. It dereferences to [`Session`].
 ///
 /// It does not load the account. If the site has a [`LoadUser::auth_hash`](crate::LoadUser::auth_hash), use
 /// [`CurrentUser`](crate::CurrentUser), which also checks the hash.
@@ -44,7 +44,7 @@ use crate::session::{Session, SessionData, SessionIdentity};
 /// ```
 pub struct LoggedIn<T: SessionData> {
     session: Session<T>,
-    // Without its type, so that the compiler reports a session type without an identity only once.
+    // Not `T::Identity`, so that the compiler reports a session type without an identity only once.
     identity: Value,
     authenticated_at: Timestamp,
 }

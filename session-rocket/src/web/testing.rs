@@ -52,13 +52,13 @@ pub fn isolated(rocket: Rocket<Build>) -> Rocket<Build> {
 
 /// Reads and changes the session of a blocking local client.
 ///
-/// Each method sends the request `TRACE /`, whose response runs the session's fairing. Sites have no route for it, so it
-/// runs no handler, but other fairings and a catcher for 404.
+/// Each method sends the request `TRACE /`, and the session's fairing reads or changes the session during the response.
+/// Sites have no route for `TRACE`, so no handler runs. Other fairings and a catcher for 404 do run.
 pub trait ClientExt {
     /// Changes the client's session with `op`, and saves it.
     ///
-    /// Returns the session cookie if the response set it: for a new session, and after a login. A client that tracks
-    /// cookies stores it. For any other client, add it to the requests: `client.get("/").cookie(cookie)`.
+    /// Returns the session cookie if the response set it, for example for a new session or after a login. A client that
+    /// tracks cookies stores it. For any other client, add it to the requests: `client.get("/").cookie(cookie)`.
     ///
     /// # Panics
     /// If the session cannot be loaded or saved, or its fairing is not attached.

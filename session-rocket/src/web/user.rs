@@ -64,9 +64,9 @@ pub trait LoadUser: Sized + Send + Sync + 'static {
     /// The session type that has the user's id.
     type Session: SessionIdentity;
 
-    /// Loads the account of `identity`, or returns `None` if it no longer exists. That ends the session.
+    /// Loads the account of `identity`, or returns `None` if the account no longer exists.
     ///
-    /// An implementation can be an `async fn`.
+    /// If `load` returns `None`, [`CurrentUser`] ends the session. An implementation can be an `async fn`.
     ///
     /// # Errors
     /// If the account cannot be loaded. [`CurrentUser`] then logs the error and fails with 503.
@@ -75,21 +75,21 @@ pub trait LoadUser: Sized + Send + Sync + 'static {
         request: &Request<'_>,
     ) -> impl Future<Output = Result<Option<Self>, LoadError>> + Send;
 
-    /// Returns the id of the user, the identity of the user's sessions.
+    /// Returns the id of the user, which is also the identity in the user's sessions.
     fn identity(&self) -> <Self::Session as SessionIdentity>::Identity;
 
-    /// Returns a string that changes if all earlier logins become invalid: usually the hash of the password.
+    /// Returns a string, usually the hash of the password. If the string changes, earlier logins become invalid.
     ///
-    /// The session stores only a salted MAC of it. If the string has changed since the login, [`CurrentUser`] ends the
-    /// session. This reaches each session at its next request, even if a tool changed the password in the database.
-    /// Django: `get_session_auth_hash`.
+    /// [`CurrentUser`] ends a session if the string has changed since the login. It compares the string in each request
+    /// that uses the guard, so it also notices that a tool changed the password in the database. The session stores only
+    /// a salted MAC of the string. Django: `get_session_auth_hash`.
     ///
     /// When a user changes the password, call [`log_in`](Self::log_in) to keep the current session, and
     /// [`Sessions::revoke_others`](crate::Sessions::revoke_others), which ends the other sessions immediately. The guards
     /// [`LoggedIn`] and [`RecentLogin`](crate::RecentLogin), and open event streams, do not check the hash.
     ///
-    /// _Default:_ `None`, so that logins stay valid. If it returns a string, log users in with `log_in`: a session whose
-    /// identity was only set has no MAC, so `CurrentUser` ends it.
+    /// _Default:_ `None`, so that logins stay valid. If it returns a string, log users in with `log_in`. If a login only
+    /// sets the identity field, the session has no MAC, and `CurrentUser` ends the session.
     fn auth_hash(&self) -> Option<String> {
         None
     }
@@ -192,7 +192,7 @@ async fn load<U: LoadUser>(session: &LoggedIn<U::Session>, request: &Request<'_>
     Ok(Some(user))
 }
 
-/// Warns once if a login did not store the auth hash, because that user is logged out at once.
+/// Warns once if a login did not store the auth hash, because `CurrentUser` then ends each new session of the user.
 fn warn_without_auth_hash<U: LoadUser>(session: &Session<U::Session>) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !session.has_auth() && !WARNED.swap(true, Ordering::Relaxed) {
