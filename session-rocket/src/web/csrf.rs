@@ -151,7 +151,7 @@ impl fmt::Display for CsrfError<'_> {
             Self::Session(_) => f.write_str("cannot load the session of a form"),
             Self::Form(errors) => {
                 let fields = errors.iter().filter_map(|error| error.name.as_ref()).map(ToString::to_string);
-                write!(f, "{} errors in the form fields {:?}", errors.len(), fields.collect::<Vec<_>>())
+                write!(f, "invalid form fields: {:?}", fields.collect::<Vec<_>>())
             }
         }
     }

@@ -114,8 +114,9 @@ impl<T: SessionData> Sentinel for LoggedIn<T> {
 /// dereferences to [`LoggedIn`].
 ///
 /// ```
+/// use rocket::Either;
 /// use rocket::response::Redirect;
-/// use session_rocket::{LoginError, RecentLogin, Session};
+/// use session_rocket::{Error, LoginError, RecentLogin, Session};
 ///
 /// #[derive(Session)]
 /// struct Account {
@@ -124,11 +125,12 @@ impl<T: SessionData> Sentinel for LoggedIn<T> {
 /// }
 ///
 /// #[rocket::get("/email")]
-/// fn change_email(user: Result<RecentLogin<Account, 300>, LoginError>) -> Result<String, Redirect> {
+/// fn change_email(user: Result<RecentLogin<Account, 300>, LoginError>) -> Result<Either<String, Redirect>, Error> {
 ///     match user {
-///         Ok(user) => Ok(format!("the form for user {}", user.identity())),
-///         Err(LoginError::TooLongAgo) => Err(Redirect::to("/confirm-password")),
-///         Err(_) => Err(Redirect::to("/login")),
+///         Ok(user) => Ok(Either::Left(format!("the form for user {}", user.identity()))),
+///         Err(LoginError::TooLongAgo) => Ok(Either::Right(Redirect::to("/confirm-password"))),
+///         Err(LoginError::Session(error)) => Err(error),
+///         Err(_) => Ok(Either::Right(Redirect::to("/login"))),
 ///     }
 /// }
 /// ```

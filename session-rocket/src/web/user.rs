@@ -60,6 +60,10 @@ pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
 ///     format!("Hello, {}!", user.name)
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an account that `CurrentUser` can load",
+    note = "implement `session_rocket::LoadUser` for `{Self}`"
+)]
 pub trait LoadUser: Sized + Send + Sync + 'static {
     /// The session type that has the user's id.
     type Session: SessionIdentity;
