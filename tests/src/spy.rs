@@ -20,6 +20,7 @@ struct Inner {
     sweeps: AtomicUsize,
     fails_to_load: AtomicBool,
     fails_to_write: AtomicBool,
+    has_no_index: AtomicBool,
 }
 
 impl Spy {
@@ -33,7 +34,15 @@ impl Spy {
             sweeps: AtomicUsize::new(0),
             fails_to_load: AtomicBool::new(false),
             fails_to_write: AtomicBool::new(false),
+            has_no_index: AtomicBool::new(false),
         }))
+    }
+
+    /// Makes the store one that cannot list the sessions of a user.
+    #[must_use]
+    pub fn without_index(self) -> Self {
+        self.0.has_no_index.store(true, Ordering::SeqCst);
+        self
     }
 
     /// Returns the number of loads since the last call of this method.
@@ -122,6 +131,6 @@ impl Store for Spy {
     }
 
     fn has_identity_index(&self) -> bool {
-        true
+        !self.0.has_no_index.load(Ordering::SeqCst)
     }
 }

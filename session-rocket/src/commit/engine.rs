@@ -131,10 +131,10 @@ impl StoreEngine {
 
     async fn commit(&self, mut pending: Box<PendingCommit>) -> Result<Committed> {
         let calls = Calls::new(&self.records);
-        let others = std::mem::take(&mut pending.others);
+        let (others, reason) = (std::mem::take(&mut pending.others), pending.reason);
         let mut committed = self.commit_one(&calls, pending).await?;
         if !others.is_empty() {
-            Box::pin(end_others(&calls, &mut committed, others)).await;
+            Box::pin(end_others(&calls, &mut committed, others, reason)).await;
         }
         Ok(committed)
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
+
 use super::records::Stored;
 use super::uncertain::Calls;
 use crate::base::clock::Timestamp;
@@ -10,9 +12,14 @@ use crate::base::event::EndReason;
 use crate::base::id::Key;
 use crate::base::limit::WhenFull;
 use crate::data::values::Values;
+use crate::store::Retire;
+use crate::store::record::Fate;
 
 /// How often a login looks again while other logins that started later withdraw.
 const MAX_LOOKS: u32 = 12;
+
+/// The number of sessions that are ended concurrently.
+const CONCURRENT_CALLS: usize = 16;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -50,10 +57,10 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, leaves: Option<&Key
         match limit.when_full {
             WhenFull::EndOldest => {
                 let surplus = listed.len() - limit.max;
-                for (key, _) in listed.into_iter().take(surplus) {
-                    calls.revoke(key, &identity, EndReason::Replaced).await?;
+                let keys: Vec<Key> = listed.into_iter().take(surplus).map(|(key, _)| key).collect();
+                if end_all(calls, &keys, &identity).await? {
+                    return Ok(());
                 }
-                return Ok(());
             }
             WhenFull::RefuseLogin => {
                 let is_surplus = listed[limit.max..].iter().any(|(key, _)| *key == new.live.key);
@@ -66,4 +73,21 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, leaves: Option<&Key
         }
         calls.pause(&mut looks).await?;
     }
+}
+
+/// Ends the sessions at these keys. Returns false if one of them had ended, or moved to another key, which may belong to a
+/// newer login: the caller has to list the sessions again.
+async fn end_all(calls: &Calls<'_>, keys: &[Key], identity: &str) -> Result<bool> {
+    let mut all_ended = true;
+    for keys in keys.chunks(CONCURRENT_CALLS) {
+        let tombstone = calls.records.tombstone(Fate::Ended);
+        let replies = join_all(keys.iter().map(|key| calls.retire(key, tombstone))).await;
+        for (key, reply) in keys.iter().zip(replies) {
+            match reply? {
+                Retire::Retired => calls.records.report_end_of(key, Some(identity), EndReason::Replaced),
+                Retire::Conflict(_) | Retire::Gone => all_ended = false,
+            }
+        }
+    }
+    Ok(all_ended)
 }

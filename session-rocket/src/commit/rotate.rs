@@ -235,11 +235,11 @@ async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) 
 
 /// Ends the other sessions whose ids a logout presented. If that fails, keeps the cookies of the browser, so that the
 /// next request presents the ids again.
-pub(super) async fn end_others(calls: &Calls<'_>, committed: &mut Committed, others: Vec<Key>) {
+pub(super) async fn end_others(calls: &Calls<'_>, committed: &mut Committed, others: Vec<Key>, reason: EndReason) {
     for key in others {
         match calls.retire(&key, calls.records.tombstone(Fate::Ended)).await {
             // The user of that session is not known, because it was not loaded.
-            Ok(Retire::Retired) => calls.records.report_end_of(&key, None, EndReason::Logout),
+            Ok(Retire::Retired) => calls.records.report_end_of(&key, None, reason),
             Ok(Retire::Conflict(_) | Retire::Gone) => {}
             Err(error) => {
                 committed.failure = Some(error);

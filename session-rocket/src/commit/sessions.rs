@@ -39,7 +39,13 @@ impl Engine {
         let mut sessions = Vec::new();
         for (key, record) in Calls::new(records).list(identity).await? {
             let last_saved = record.updated_at;
-            sessions.extend(records.open(key, None, &record, |live, values| Listed { live, values, last_saved })?);
+            match records.open(key, None, &record, |live, values| Listed { live, values, last_saved }) {
+                Ok(listed) => sessions.extend(listed),
+                // Another build may be able to read it.
+                Err(error) => {
+                    log::warn!(target: "session_rocket", "a list of sessions leaves one out: {}", Chain(&error));
+                }
+            }
         }
         sessions.sort_by_key(|Listed { live, .. }| std::cmp::Reverse((live.created_at, live.key)));
         Ok(sessions)

@@ -22,10 +22,10 @@ impl<T: SessionIdentity> Session<T> {
     /// Returns when the user authenticated last: each login starts a new lifetime of the session.
     pub(crate) fn authenticated_at(&self) -> Timestamp {
         match self.state().carrier() {
-            Carrier::Live(live) if self.state().keeps_id() => live.created_at,
-            Carrier::Sealed(sealed) if self.state().keeps_id() => sealed.created_at,
-            // The login is not saved yet.
-            _ => self.now(),
+            _ if self.state().has_unsaved_login() => self.now(),
+            Carrier::Live(live) => live.created_at,
+            Carrier::Sealed(sealed) => sealed.created_at,
+            Carrier::New { .. } | Carrier::Ended | Carrier::Withheld => self.now(),
         }
     }
 

@@ -121,6 +121,11 @@ impl State {
         true
     }
 
+    /// Whether this request logged somebody in, and the login is not saved yet.
+    pub(crate) fn has_unsaved_login(&self) -> bool {
+        self.lock().intent.login
+    }
+
     /// Whether this request loaded a session.
     pub(crate) fn had_session(&self) -> bool {
         self.lock().loaded.is_some()

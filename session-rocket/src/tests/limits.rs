@@ -314,6 +314,31 @@ fn no_schedule_of_concurrent_logins_leaves_two_sessions() {
 }
 
 #[test]
+fn no_schedule_ends_a_session_that_authenticates_again_and_the_login_that_replaces_it() {
+    explore(|| {
+        future::block_on(async {
+            let processes = Processes::new(WhenFull::EndOldest);
+            let session = open(&processes.engines[0], None).await;
+            USER.set(session.state(), 7);
+            commit(&session).await.unwrap();
+            let id = session.id().unwrap();
+            let again = {
+                let engine = processes.engines[1].clone();
+                future::spawn(async move {
+                    let session = open(&engine, Some(&id)).await;
+                    USER.set(session.state(), 7);
+                    commit(&session).await.unwrap();
+                })
+            };
+            processes.log_in(0).await;
+            again.await.unwrap();
+            let left = Sessions::<Visitor>::new(processes.engines[0].clone()).list(&7).await.unwrap().len();
+            assert_eq!(left, 1);
+        });
+    });
+}
+
+#[test]
 fn no_schedule_lets_a_session_survive_its_revocation() {
     explore(|| survives_its_revocation(true));
     explore(|| survives_its_revocation(false));

@@ -119,8 +119,8 @@ pub struct Config {
 
     /// The maximum number of sessions of one user. Default: `None` (`"off"` in `Rocket.toml`), which means no limit.
     ///
-    /// A login that exceeds it does what `when_full` says. The limit is exact, also for concurrent logins in several
-    /// processes. It requires a session type with an identity, and a store that lists the sessions of a user. Django
+    /// A login that exceeds it does what `when_full` says. The limit is never exceeded, also by concurrent logins in
+    /// several processes. It requires a session type with an identity, and a store that lists the sessions of a user. Django
     /// has no such setting.
     #[serde(with = "word")]
     pub max_sessions: Option<u32>,
