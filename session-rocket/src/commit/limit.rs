@@ -29,19 +29,19 @@ pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Opti
 /// Ends the user's oldest sessions, or refuses the new one, if the user has more sessions than `max_sessions`.
 ///
 /// The record of the new session is stored, and no browser knows its id yet. So of all sessions whose login was
-/// confirmed, the login that listed them last saw all others, and left at most `max_sessions`. The session at `leaves`
+/// confirmed, the login that listed them last saw all others, and left at most `max_sessions`. The session at `replaced`
 /// does not count, because the new session replaces it.
 ///
 /// # Errors
 /// [`ErrorKind::TooManySessions`] if the login is refused, or if the store fails. The caller then removes the record.
-pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, leaves: Option<&Key>) -> Result<()> {
+pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&Key>) -> Result<()> {
     let rules = &calls.records.rules;
     let Some(limit) = rules.limit else { return Ok(()) };
     let Some(identity) = rules.identity(&new.values)? else { return Ok(()) };
     let mut looks = 0;
     loop {
         let mut listed = calls.list(&identity).await?;
-        listed.retain(|(key, record)| Some(key) != leaves && calls.records.is_usable(record));
+        listed.retain(|(key, record)| Some(key) != replaced && calls.records.is_usable(record));
         if listed.len() <= limit.max {
             return Ok(());
         }

@@ -29,12 +29,12 @@ pub(super) enum Rotation {
 /// Stores a session under a new id.
 ///
 /// `created_at` is when its lifetime began, or `None` if it begins now. Then `max_sessions` applies to the user, if
-/// somebody is logged in. The session at `leaves`, which the new one replaces, does not count.
+/// somebody is logged in. The session at `replaced`, which the new one replaces, does not count.
 async fn create_record(
     calls: &Calls<'_>,
     mut values: Values,
     created_at: Option<Timestamp>,
-    leaves: Option<&Key>,
+    replaced: Option<&Key>,
 ) -> Result<Stored> {
     let records = calls.records;
     records.rules.encode(&mut values)?;
@@ -49,7 +49,7 @@ async fn create_record(
         if calls.create(&key, &record).await? {
             let new = Stored { live, values };
             if created_at.is_none()
-                && let Err(error) = limit::enforce(calls, &new, leaves).await
+                && let Err(error) = limit::enforce(calls, &new, replaced).await
             {
                 calls.discard(&new.live.key, None).await;
                 return Err(error);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::select;
 
 use super::engine::{Engine, StoreEngine};
+use super::rules::Rules;
 use super::uncertain::Calls;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
@@ -65,25 +66,26 @@ impl Engine {
     /// A session in a sealed cookie does not end before it expires, because the server stores nothing.
     pub(crate) async fn ended(&self, live: Live, base: Values) {
         match self {
-            Self::Store(engine) => engine.ended(self, live, base).await,
+            Self::Store(engine) => engine.ended(live, base).await,
             Self::Cookie(_) => pending().await,
         }
     }
+}
 
+impl Rules {
     /// Waits until tasks that wait for the end of a session ask the store again.
     ///
-    /// All tasks ask at the same time, so that the store can answer them in groups.
-    pub(crate) async fn next_look(&self) {
-        let interval = self.rules().poll_interval;
-        let millis = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
-        let since_last = self.rules().now().as_millis().rem_euclid(millis);
+    /// All tasks ask at the same time, so that the store can reply to them in groups.
+    pub(crate) async fn next_poll(&self) {
+        let millis = i64::try_from(self.poll_interval.as_millis()).unwrap_or(i64::MAX).max(1);
+        let since_last = self.now().as_millis().rem_euclid(millis);
         let left = Duration::from_millis(u64::try_from(millis - since_last).unwrap_or(0));
-        self.rules().clock.sleep(left).await;
+        self.clock.sleep(left).await;
     }
 }
 
 impl StoreEngine {
-    async fn ended(&self, engine: &Engine, mut live: Live, base: Values) {
+    async fn ended(&self, mut live: Live, base: Values) {
         let mut has_failed = false;
         loop {
             let awaited = self.records.events.wait_for(live.key);
@@ -104,7 +106,7 @@ impl StoreEngine {
                     }
                 }
             }
-            select(changed, pin!(engine.next_look())).await;
+            select(changed, pin!(self.records.rules.next_poll())).await;
         }
     }
 }

@@ -36,7 +36,7 @@ impl<T: SessionData> SessionFairing<T> {
         let (engine, sweep) = match &settings.seal {
             Some(seal) => {
                 self.refuse_events()?;
-                (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None)
+                (Engine::Cookie(cookie_engine(rules, seal, &settings.cookie)), None)
             }
             None => {
                 let source = if is_isolated { &Source::Url } else { &self.source };
@@ -160,7 +160,7 @@ fn check_index<T: SessionData>(store: &dyn Store, settings: &Settings) -> Result
 }
 
 /// Creates the engine for sealed cookies, and warns if its key is random.
-fn sealing(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> CookieEngine {
+fn cookie_engine(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> CookieEngine {
     if rules.schema.identity().is_some() {
         log::info!(
             target: "session_rocket",
