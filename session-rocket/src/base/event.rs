@@ -17,7 +17,7 @@ pub struct Event {
     pub handle: SessionHandle,
     /// The user of the session as a string, or `None` if nobody is logged in.
     pub identity: Option<String>,
-    /// When this process noticed the confirmation of the store.
+    /// When this process received the confirmation of the store.
     pub at: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! What the application asks about the sessions of a user, and waiting for the end of a session.
+//! Lists and ends the sessions of a user, and waits for the end of a session.
 
 use std::future::pending;
 use std::pin::pin;
@@ -34,7 +34,7 @@ impl Engine {
         }
     }
 
-    /// Returns the live sessions of a user. The latest login comes first.
+    /// Returns the live sessions of a user. The user authenticated last in the first session.
     pub(crate) async fn list(&self, identity: &str) -> Result<Vec<Listed>> {
         let records = &self.in_store()?.records;
         let mut sessions = Vec::new();
@@ -90,7 +90,7 @@ impl StoreEngine {
         loop {
             let awaited = self.records.events.wait_for(live.key);
             let mut changed = pin!(awaited.changed.notified());
-            // Before the look, so that an end in between is not missed.
+            // Enabled before the session is loaded, so that an end in between is not missed.
             changed.as_mut().enable();
             match Calls::new(&self.records).reload(&live, &base).await {
                 Ok(Some(Committed { carrier: Carrier::Live(moved), .. })) if moved.key != live.key => {

@@ -20,8 +20,8 @@ use crate::state::{Carrier, Live};
 /// Lists, ends and changes the sessions of a user.
 ///
 /// It is a request guard. Tasks that have no request use [`Sessions::of`]. Every call goes to the store, so its result
-/// is the same in every process of the site. A session that a call ended is refused by the next request that any
-/// process starts.
+/// is the same in every process of the site. After a call has ended a session, every request that starts later, in any
+/// process, reads an empty session.
 ///
 /// Sealed cookies and Memcached cannot list the sessions of a user. With them, every method fails with
 /// [`ErrorKind::Unsupported`]. The memory store and files search all sessions.
@@ -84,7 +84,7 @@ impl<T: SessionData> Sessions<T> {
         Self { engine, data: PhantomData }
     }
 
-    /// Returns the live sessions of a user. The latest login comes first.
+    /// Returns the live sessions of a user, sorted by [`authenticated_at`](Listing::authenticated_at), the latest first.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] or [`Timeout`](ErrorKind::Timeout) if the store cannot be read, and
@@ -111,7 +111,8 @@ impl<T: SessionData> Sessions<T> {
 
     /// Ends all sessions of a user. Returns how many it ended.
     ///
-    /// A session of the current request ends too. A login that is saved at the same time may survive.
+    /// A session of the current request ends too. A login that is saved at the same time may survive. A session that gets a
+    /// new id at the same time may count twice.
     ///
     /// # Errors
     /// As [`list`](Self::list). After an error, some sessions may have ended.
@@ -124,8 +125,8 @@ impl<T: SessionData> Sessions<T> {
 
     /// Ends all sessions of the user of `session`, except `session`. Returns how many it ended.
     ///
-    /// First saves the changes of `session`, so that a login in the same request has its record. Returns 0 if nobody is
-    /// logged in.
+    /// First saves the changes of `session`. So after a login in the same request, `session` has its new id, and is kept.
+    /// Returns 0 if nobody is logged in.
     ///
     /// # Errors
     /// As [`list`](Self::list), and as [`Session::save`], for example [`ErrorKind::Ended`] if `session` has ended. After
@@ -137,6 +138,7 @@ impl<T: SessionData> Sessions<T> {
         session.save().await?;
         match (session.state().carrier(), session.identity_text()) {
             (Carrier::Live(live), Some(identity)) => self.engine.revoke_all(&identity, Some(live.key)).await,
+            // Fails, because sealed cookies cannot be revoked.
             (Carrier::Sealed(_), Some(identity)) => self.engine.revoke_all(&identity, None).await,
             _ => Ok(0),
         }
@@ -145,8 +147,8 @@ impl<T: SessionData> Sessions<T> {
     /// Changes all live sessions of a user, for example because the user's role changed. Returns how many it changed.
     ///
     /// `op` runs on the stored data of each session, again if a request changed the session meanwhile. So no change is
-    /// lost. Sessions that end meanwhile are left out. The change does not reach requests that have loaded the session
-    /// before.
+    /// lost. Each session is saved and renewed, even if `op` leaves it unchanged. Sessions that end meanwhile do not count.
+    /// Requests that loaded a session before do not see the change.
     ///
     /// # Errors
     /// As [`list`](Self::list), and [`ErrorKind::TooLate`] if `op` changes the identity. After an error, some sessions

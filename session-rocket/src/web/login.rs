@@ -44,7 +44,7 @@ use crate::session::{Session, SessionData, SessionIdentity};
 /// ```
 pub struct LoggedIn<T: SessionData> {
     session: Session<T>,
-    // Without its type, so that the compiler reports a session type without an identity only once.
+    // Stored without its type. With it, the compiler would report a session type without an identity several times.
     identity: Value,
     authenticated_at: Timestamp,
 }

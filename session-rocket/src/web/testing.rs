@@ -52,8 +52,8 @@ pub fn isolated(rocket: Rocket<Build>) -> Rocket<Build> {
 
 /// Reads and changes the session of a blocking local client.
 ///
-/// Each method sends the request `TRACE /`, whose response runs the session's fairing. Sites have no route for it, so it
-/// runs no handler, but other fairings and a catcher for 404.
+/// Each method sends the request `TRACE /`, so that the session's fairing handles its response. No site has a route for
+/// this method, so no handler runs. Other fairings and the catcher for 404 do run.
 pub trait ClientExt {
     /// Changes the client's session with `op`, and saves it.
     ///

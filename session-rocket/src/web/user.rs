@@ -161,7 +161,7 @@ impl<'r, U: LoadUser> FromRequest<'r> for CurrentUser<U> {
     }
 }
 
-/// Returns the account of the session's user. Ends the session if it does not belong to the account any more.
+/// Returns the account of the session's user. Ends the session if the account is gone or its auth hash changed.
 async fn load<U: LoadUser>(session: &LoggedIn<U::Session>, request: &Request<'_>) -> Result<Option<Arc<U>>> {
     let loaded = request.local_cache(|| Loaded::<U>(Mutex::new(None)));
     let mut loaded = loaded.0.lock().await;
@@ -192,7 +192,7 @@ async fn load<U: LoadUser>(session: &LoggedIn<U::Session>, request: &Request<'_>
     Ok(Some(user))
 }
 
-/// Warns once if a login did not store the auth hash, because that user is logged out at once.
+/// Warns once if a login did not store the auth hash, because `CurrentUser` then logs the user out in the next request.
 fn warn_without_auth_hash<U: LoadUser>(session: &Session<U::Session>) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !session.has_auth() && !WARNED.swap(true, Ordering::Relaxed) {
