@@ -207,8 +207,8 @@ pub(super) fn count_of(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Opens the store without its cache. Creates a missing directory or file only if `create_if_missing` is set, because its path may be
-/// mistyped.
+/// Opens the store without its cache. Creates a missing directory or file only if `create_if_missing` is set, because its
+/// path may be mistyped.
 pub(super) async fn open(config: &Config, migrate: Migrate, create_if_missing: bool) -> Result<Arc<dyn Store>> {
     let mut options = Options::from(config).migrate(migrate);
     options.cache = None;

@@ -19,7 +19,7 @@ struct UserSessions<'a> {
     identity: &'a str,
 }
 
-/// Lists the live sessions of a user. The latest login comes first.
+/// Lists the live sessions of a user. The session in which the user authenticated last comes first.
 pub(super) async fn list(config: &Config, user: &User) -> Result<Report> {
     let sessions = UserSessions::open(config, user, false).await?;
     let mut listed = sessions.list().await?;

@@ -65,7 +65,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Serializes the text that `Display` writes.
+/// Serializes the string that `Display` writes.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

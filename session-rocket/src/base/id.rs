@@ -177,7 +177,7 @@ impl fmt::Display for SessionHandle {
     }
 }
 
-/// Parses the text that `Display` writes.
+/// Parses the string that `Display` writes.
 impl FromStr for SessionHandle {
     type Err = InvalidHandle;
 
@@ -202,7 +202,7 @@ impl fmt::Display for InvalidHandle {
 
 impl std::error::Error for InvalidHandle {}
 
-/// Serializes the text that `Display` writes, for JSON and templates.
+/// Serializes the string that `Display` writes, for JSON and templates.
 impl Serialize for SessionHandle {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)

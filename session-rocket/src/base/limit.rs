@@ -4,7 +4,7 @@
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
-    /// The login ends the sessions whose login is longest ago. In `Rocket.toml`: `"end oldest"`.
+    /// The login ends the sessions in which the user authenticated longest ago. In `Rocket.toml`: `"end oldest"`.
     #[default]
     EndOldest,
     /// The login fails with [`ErrorKind::TooManySessions`](crate::ErrorKind::TooManySessions). In `Rocket.toml`:

@@ -15,7 +15,7 @@ use crate::base::id::Key;
 #[derive(Default)]
 pub(crate) struct Events {
     on_event: Option<Arc<OnEvent>>,
-    /// The sessions whose end a task of this process waits for, with the number of tasks.
+    /// For each session whose end tasks of this process wait for: the number of tasks, and how to wake them.
     awaited: Mutex<HashMap<Key, (usize, Arc<Notify>), DefaultHashBuilder>>,
 }
 
@@ -24,7 +24,7 @@ impl Events {
         Self { on_event, awaited: Mutex::default() }
     }
 
-    /// Registers a task that waits until the session leaves `key`.
+    /// Registers a task that waits until the session at `key` ends or gets a new id.
     pub(super) fn wait_for(&self, key: Key) -> Awaited<'_> {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         let (tasks, changed) = awaited.entry(key).or_default();
@@ -32,11 +32,11 @@ impl Events {
         Awaited { events: self, key, changed: changed.clone() }
     }
 
-    /// Passes an event to the application's function. `event` is called only if there is one.
+    /// Passes an event to the application's function. If there is no function, `event` is not called.
     pub(super) fn send(&self, event: impl FnOnce() -> Event, type_name: &str) {
         let Some(on_event) = &self.on_event else { return };
         let event = event();
-        // The session is saved, so a panic of the application's code must not fail the request.
+        // The store has confirmed the change, so a panic of the application's code must not fail the request.
         if catch_unwind(AssertUnwindSafe(|| on_event(&event))).is_err() {
             log::error!(target: "session_rocket", "the `on_event` function of session type `{type_name}` panicked");
         }

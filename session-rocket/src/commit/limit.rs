@@ -23,8 +23,10 @@ const CONCURRENT_CALLS: usize = 16;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Returns when the session of a login begins, if `max_sessions` applies to it: now, and later than every other session of
-/// the user, also those that a server with a faster clock began. So the newest login is never the oldest session.
+/// Returns when the session of a login begins, or `None` if it begins now.
+///
+/// If `max_sessions` applies, the session begins later than all other sessions of the user. Otherwise, if a server with a
+/// faster clock started one of them, the new session could count as the oldest.
 pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Option<Timestamp>> {
     let rules = &calls.records.rules;
     let Some(identity) = rules.limit.map(|_| rules.identity(values)).transpose()?.flatten() else { return Ok(None) };
@@ -35,20 +37,20 @@ pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Opti
 
 /// Ends the user's oldest sessions, or refuses the new one, if the user has more sessions than `max_sessions`.
 ///
-/// The record of the new session is stored, and no browser knows its id yet. So of all sessions whose login was
-/// confirmed, the login that listed them last saw all others, and left at most `max_sessions`. The session at `leaves`
-/// does not count, because the new session replaces it.
+/// The caller has stored the record of the new session and does not confirm the login before `enforce` returns. So each
+/// login lists the sessions after its record is stored. The login that lists last sees the sessions of all other logins,
+/// and leaves at most `max_sessions`. The session at `replaced` does not count, because the new session replaces it.
 ///
 /// # Errors
 /// [`ErrorKind::TooManySessions`] if the login is refused, or if the store fails. The caller then removes the record.
-pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, leaves: Option<&Key>) -> Result<()> {
+pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&Key>) -> Result<()> {
     let rules = &calls.records.rules;
     let Some(limit) = rules.limit else { return Ok(()) };
     let Some(identity) = rules.identity(&new.values)? else { return Ok(()) };
     let mut looks = 0;
     loop {
         let mut listed = calls.list(&identity).await?;
-        listed.retain(|(key, record)| Some(key) != leaves && calls.records.is_usable(record));
+        listed.retain(|(key, record)| Some(key) != replaced && calls.records.is_usable(record));
         if listed.len() <= limit.max {
             return Ok(());
         }

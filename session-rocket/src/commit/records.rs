@@ -134,13 +134,13 @@ impl Records {
         Ok(Some(make(live, values)))
     }
 
-    /// Whether a request could use the session of a record. A damaged record, and a session that has expired under a limit
-    /// that was lowered, cannot be used.
+    /// Whether a request that loads this record gets its session. Returns false if the record is damaged, or if the session
+    /// has expired under a limit that was lowered after its last save.
     pub(super) fn is_usable(&self, record: &Record) -> bool {
         match self.rules.read(&record.payload, record.identity.clone()) {
             Ok(Some(values)) => self.rules.expires_at_load(&values, record) > self.rules.now(),
             Ok(None) => false,
-            // Another build can use it.
+            // Another build supports the format of this record, so the session counts as live.
             Err(_) => true,
         }
     }

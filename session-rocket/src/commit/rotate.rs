@@ -28,13 +28,13 @@ pub(super) enum Rotation {
 
 /// Stores a session under a new id.
 ///
-/// `created_at` is when its lifetime began, or `None` if it begins now. Then `max_sessions` applies to the user, if
-/// somebody is logged in. The session at `leaves`, which the new one replaces, does not count.
+/// `created_at` is when the lifetime of the session began. If it is `None`, a new lifetime begins, and the user must not
+/// have more than `max_sessions`. The session at `replaced` does not count, because the new session replaces it.
 async fn create_record(
     calls: &Calls<'_>,
     mut values: Values,
     created_at: Option<Timestamp>,
-    leaves: Option<&Key>,
+    replaced: Option<&Key>,
 ) -> Result<Stored> {
     let records = calls.records;
     records.rules.encode(&mut values)?;
@@ -49,7 +49,7 @@ async fn create_record(
         if calls.create(&key, &record).await? {
             let new = Stored { live, values };
             if created_at.is_none()
-                && let Err(error) = limit::enforce(calls, &new, leaves).await
+                && let Err(error) = limit::enforce(calls, &new, replaced).await
             {
                 calls.discard(&new.live.key, None).await;
                 return Err(error);
@@ -169,7 +169,7 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, pending: Box<PendingCommi
         Some((ended, moved)) => {
             calls.records.report_end(&ended, pending.reason);
             let mut committed = create_or_forget(calls, pending, None).await?;
-            // The browser may hold the id that the session moved to, or a newer cookie, which the removal could hit.
+            // The browser may already have a newer cookie, and the removal would remove that cookie.
             if moved && committed.cookie == CookieEffect::Remove {
                 committed.cookie = CookieEffect::None;
             }
@@ -200,8 +200,8 @@ async fn replace(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> 
 
 /// Replaces a session with a tombstone, even if other requests change it or give it a new id meanwhile.
 ///
-/// Returns the session, and whether it had a new id. Returns `None` if it had ended, or another user has logged in:
-/// that session must not end.
+/// Returns the session, and whether another request had given it a new id. Returns `None` if the session had already
+/// ended, or if another user has logged in on it. The session of another user does not end.
 async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) -> Result<Option<(Stored, bool)>> {
     let records = calls.records;
     let tombstone = records.tombstone(Fate::Ended);

@@ -1,4 +1,4 @@
-//! What the application asks about the sessions of a user, and waiting for the end of a session.
+//! Lists and ends the sessions of a user, and waits for the end of a session.
 
 use std::future::pending;
 use std::pin::pin;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::select;
 
 use super::engine::{Engine, StoreEngine};
+use super::rules::Rules;
 use super::uncertain::Calls;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
@@ -33,7 +34,7 @@ impl Engine {
         }
     }
 
-    /// Returns the live sessions of a user. The latest login comes first.
+    /// Returns the live sessions of a user. The user authenticated last in the first session.
     pub(crate) async fn list(&self, identity: &str) -> Result<Vec<Listed>> {
         let records = &self.in_store()?.records;
         let mut sessions = Vec::new();
@@ -71,30 +72,31 @@ impl Engine {
     /// A session in a sealed cookie does not end before it expires, because the server stores nothing.
     pub(crate) async fn ended(&self, live: Live, base: Values) {
         match self {
-            Self::Store(engine) => engine.ended(self, live, base).await,
+            Self::Store(engine) => engine.ended(live, base).await,
             Self::Cookie(_) => pending().await,
         }
     }
+}
 
+impl Rules {
     /// Waits until tasks that wait for the end of a session ask the store again.
     ///
-    /// All tasks ask at the same time, so that the store can answer them in groups.
-    pub(crate) async fn next_look(&self) {
-        let interval = self.rules().poll_interval;
-        let millis = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
-        let since_last = self.rules().now().as_millis().rem_euclid(millis);
+    /// All tasks ask at the same time, so that the store can reply to them in groups.
+    pub(crate) async fn next_poll(&self) {
+        let millis = i64::try_from(self.poll_interval.as_millis()).unwrap_or(i64::MAX).max(1);
+        let since_last = self.now().as_millis().rem_euclid(millis);
         let left = Duration::from_millis(u64::try_from(millis - since_last).unwrap_or(0));
-        self.rules().clock.sleep(left).await;
+        self.clock.sleep(left).await;
     }
 }
 
 impl StoreEngine {
-    async fn ended(&self, engine: &Engine, mut live: Live, base: Values) {
+    async fn ended(&self, mut live: Live, base: Values) {
         let mut has_failed = false;
         loop {
             let awaited = self.records.events.wait_for(live.key);
             let mut changed = pin!(awaited.changed.notified());
-            // Before the look, so that an end in between is not missed.
+            // Enabled before the session is loaded, so that an end in between is not missed.
             changed.as_mut().enable();
             match Calls::new(&self.records).reload(&live, &base).await {
                 Ok(Some(Committed { carrier: Carrier::Live(moved), .. })) if moved.key != live.key => {
@@ -110,7 +112,7 @@ impl StoreEngine {
                     }
                 }
             }
-            select(changed, pin!(engine.next_look())).await;
+            select(changed, pin!(self.records.rules.next_poll())).await;
         }
     }
 }

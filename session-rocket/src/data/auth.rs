@@ -1,4 +1,4 @@
-//! What a session remembers of the user's auth hash, so that a change of the password ends the session.
+//! The MAC of the user's auth hash, which a session stores so that a change of the password ends the session.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -149,7 +149,7 @@ impl Core {
                 Carrier::Ended => return,
                 Carrier::New { .. } if self.state.had_session() => return,
                 // The session may be saved later in this request. A sealed cookie does not end.
-                Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Withheld => self.engine.next_look().await,
+                Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Withheld => self.engine.rules().next_poll().await,
             }
         }
     }

@@ -304,13 +304,14 @@ impl<T: SessionData> Session<T> {
 
     /// Completes when the session has ended: after a logout, a revocation, a login of somebody else, or its expiry.
     ///
-    /// Event streams and WebSockets use it to stop. If this process ends the session, `ended` completes at once. If
+    /// Event streams and WebSockets use it to stop. If this process ends the session, `ended` completes immediately. If
     /// another process ends the session, `ended` completes within
     /// [`poll_interval`](field@crate::Config::poll_interval), because it asks the store at this interval. While the
     /// store cannot be read, `ended` waits.
     ///
-    /// Another id for the same user does not complete `ended`. For a visitor without a session, and for sealed cookies,
-    /// `ended` never completes.
+    /// If the session gets a new id for the same user, `ended` continues to wait. For a visitor without a session, and for
+    /// sealed cookies, it never completes. Each future asks the store when it is first polled, so create one future before a
+    /// loop, not one in each iteration.
     ///
     /// ```
     /// # use rocket::response::stream::{Event, EventStream};
@@ -320,9 +321,10 @@ impl<T: SessionData> Session<T> {
     /// #[rocket::get("/events")]
     /// fn events(session: Session<Visitor>) -> EventStream![] {
     ///     EventStream! {
+    ///         let mut ended = std::pin::pin!(session.ended());
     ///         loop {
     ///             rocket::tokio::select! {
-    ///                 () = session.ended() => return,
+    ///                 () = &mut ended => return,
     ///                 () = rocket::tokio::time::sleep(std::time::Duration::from_secs(1)) => yield Event::data("tick"),
     ///             }
     ///         }

@@ -85,7 +85,7 @@ impl<T: SessionData> Sessions<T> {
         Self { engine, data: PhantomData }
     }
 
-    /// Returns the live sessions of a user. The latest login comes first.
+    /// Returns the live sessions of a user, sorted by [`authenticated_at`](Listing::authenticated_at), the latest first.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] or [`Timeout`](ErrorKind::Timeout) if the store cannot be read, and
@@ -112,7 +112,8 @@ impl<T: SessionData> Sessions<T> {
 
     /// Ends all sessions of a user. Returns how many it ended.
     ///
-    /// A session of the current request ends too. A login that is saved at the same time may survive.
+    /// A session of the current request ends too. A login that is saved at the same time may survive. A session that gets a
+    /// new id at the same time may count twice.
     ///
     /// # Errors
     /// As [`list`](Self::list). After an error, some sessions may have ended.
@@ -125,8 +126,8 @@ impl<T: SessionData> Sessions<T> {
 
     /// Ends all sessions of the user of `session`, except `session`. Returns how many it ended.
     ///
-    /// First saves the changes of `session`, so that a login in the same request has its record. Returns 0 if nobody is
-    /// logged in.
+    /// First saves the changes of `session`. So after a login in the same request, `session` has its new id, and is kept.
+    /// Returns 0 if nobody is logged in.
     ///
     /// # Errors
     /// As [`list`](Self::list), and as [`Session::save`], for example [`ErrorKind::Ended`] if `session` has ended. After
@@ -138,6 +139,7 @@ impl<T: SessionData> Sessions<T> {
         session.save().await?;
         match (session.state().carrier(), session.identity_text()) {
             (Carrier::Live(live), Some(identity)) => self.engine.revoke_all(&identity, Some(live.key)).await,
+            // Fails, because sealed cookies cannot be revoked.
             (Carrier::Sealed(_), Some(identity)) => self.engine.revoke_all(&identity, None).await,
             _ => Ok(0),
         }
@@ -146,7 +148,7 @@ impl<T: SessionData> Sessions<T> {
     /// Changes all live sessions of a user, for example because the user's role changed. Returns how many it changed.
     ///
     /// `op` runs on the stored data of each session. If a request changes the session meanwhile, `op` runs again on the
-    /// newer data, so no change is lost. Sessions that end meanwhile are neither changed nor counted. Requests that loaded
+    /// newer data, so no change is lost. Each session is renewed. Sessions that end meanwhile are neither changed nor counted. Requests that loaded
     /// the session before do not see the change.
     ///
     /// # Errors

@@ -1,8 +1,7 @@
-//! What request guards ask about the user of a session.
+//! The methods of `Session<T>` about its user, for request guards.
 
 use super::{Session, SessionIdentity};
 use crate::base::clock::Timestamp;
-
 use crate::base::event::EndReason;
 use crate::data::auth::AuthMac;
 use crate::data::field::Value;
@@ -54,7 +53,7 @@ impl<T: SessionIdentity> Session<T> {
         self.values().auth().is_some()
     }
 
-    /// Ends the session for a reason that its event tells.
+    /// Ends the session. The event of the end has this reason.
     #[track_caller]
     pub(crate) fn end(&self, reason: EndReason) {
         self.state().flush(reason);

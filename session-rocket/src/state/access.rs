@@ -37,7 +37,8 @@ impl State {
         self.current(field)
     }
 
-    /// Returns the stored value of a field without recording the read. For callers that base no `set` on the value.
+    /// Returns the stored value of a field without recording the read. A recorded read makes a later `set` warn if it
+    /// overwrites the change of another request.
     fn current(&self, field: &dyn AnyField) -> Option<Value> {
         let (schema, raw) = {
             let inner = self.lock();

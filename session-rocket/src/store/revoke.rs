@@ -19,10 +19,10 @@ const MAX_STEPS: usize = 100;
 
 /// Ends the live sessions of `identity` in `scope` except `kept`. Returns the keys of the sessions it ended.
 ///
-/// The tombstones of the sessions expire at `until`: pass the time after [`TOMBSTONE_LIFETIME`]. A session that gets a new id meanwhile ends too, and the result may
-/// contain both of its keys. If the session at `kept` has moved, the function keeps the session at its new key. The kept
-/// session may end if another request gives it a new id at the same time, because the store says which key is its new one
-/// only after that request has retired the old key.
+/// The tombstones of the sessions expire at `until`: pass the current time plus [`TOMBSTONE_LIFETIME`]. A session that gets
+/// a new id meanwhile ends too, and the result may contain both of its keys. If the session at `kept` has moved, the
+/// function keeps the session at its new key. The kept session may end if another request gives it a new id at the same
+/// time: until that request has retired the old key, the new key looks like that of another session.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -84,7 +84,8 @@ pub async fn revoke_all(
 /// Ends the session of `identity` in `scope` at `key`, or at the key it moved to. Returns its key, or `None` if it had ended
 /// or belongs to another identity or scope.
 ///
-/// The tombstone expires at `until`: pass the time after [`TOMBSTONE_LIFETIME`]. The store needs no index of identities.
+/// The tombstone expires at `until`: pass the current time plus [`TOMBSTONE_LIFETIME`]. The store needs no index of
+/// identities.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -122,8 +123,8 @@ pub async fn revoke(
     for _ in 0..MAX_STEPS {
         match store.load(&key).await? {
             Lookup::Found(record) if record.belongs_to(scope, identity) => {
-                // Of any version, because a version that changes all the time must not keep the session alive. The library
-                // never changes the identity of a session without giving it a new key.
+                // Every version is retired, because otherwise requests that keep changing the version would keep the
+                // session alive. The library never changes the identity of a session without giving it a new key.
                 if store.retire(&key, None, Tombstone::ended(until)).await? == Retire::Retired {
                     return Ok(Some(key));
                 }
@@ -138,7 +139,7 @@ pub async fn revoke(
 /// Ends the sessions at `keys`, and adds the keys of the sessions it ended to `ended`.
 ///
 /// # Errors
-/// If a session could not be ended. The others have ended then.
+/// If a session cannot be ended. The function ends the others first.
 async fn end_each(
     store: &dyn Store,
     scope: &str,
@@ -180,7 +181,7 @@ fn too_many_moves() -> Error {
     Error::new(ErrorKind::Timeout, "the sessions of a user got new ids faster than they could be ended")
 }
 
-/// A session whose tombstone expires during a list may be missing from it.
+/// A list may miss a session if the tombstone at its old key expires during the list.
 fn slow_list() -> Error {
     Error::new(ErrorKind::Timeout, "listing a user's sessions took so long that some of them may have moved unnoticed")
 }

@@ -14,8 +14,7 @@ use super::registry::Registry;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::event::{Event, OnEvent};
-use crate::session::SessionData;
-use crate::session::{CookieUpdate, Session};
+use crate::session::{CookieUpdate, Session, SessionData};
 use crate::state::CommitScope;
 use crate::store::{self, Store};
 

@@ -1,4 +1,4 @@
-//! What the fairing does at launch: it reads the configuration, checks it against the session type, and opens the store.
+//! The launch of the fairing: reads the configuration, checks it against the session type, and opens the store.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl<T: SessionData> SessionFairing<T> {
         let (engine, sweep) = match &settings.seal {
             Some(seal) => {
                 self.refuse_events()?;
-                (Engine::Cookie(sealing(rules, seal, &settings.cookie)), None)
+                (Engine::Cookie(cookie_engine(rules, seal, &settings.cookie)), None)
             }
             None => {
                 let source = if is_isolated { &Source::Url } else { &self.source };
@@ -65,7 +65,7 @@ impl<T: SessionData> SessionFairing<T> {
         }
     }
 
-    /// Refuses `on_event` for sealed cookies, where it would never be called.
+    /// Refuses `on_event` for sealed cookies, because it would never be called.
     fn refuse_events(&self) -> Result<()> {
         if self.on_event.is_none() {
             return Ok(());
@@ -119,7 +119,7 @@ async fn open(source: &Source, registry: &Registry, options: &store::Options) ->
     }
 }
 
-/// Refuses settings for a session type without an identity, where they have no effect.
+/// Refuses settings that have no effect on a session type without an identity.
 fn refuse_without_identity<T: SessionData>(settings: &Settings) -> Result<()> {
     if T::schema().identity().is_some() {
         return Ok(());
@@ -160,7 +160,7 @@ fn check_index<T: SessionData>(store: &dyn Store, settings: &Settings) -> Result
 }
 
 /// Creates the engine for sealed cookies, and warns if its key is random.
-fn sealing(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> CookieEngine {
+fn cookie_engine(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> CookieEngine {
     if rules.schema.identity().is_some() {
         log::info!(
             target: "session_rocket",

@@ -165,7 +165,7 @@ impl<'r, U: LoadUser> FromRequest<'r> for CurrentUser<U> {
     }
 }
 
-/// Returns the account of the session's user. Ends the session if it does not belong to the account any more.
+/// Returns the account of the session's user. Ends the session if the account is gone or its auth hash changed.
 async fn load<U: LoadUser>(session: &LoggedIn<U::Session>, request: &Request<'_>) -> Result<Option<Arc<U>>> {
     let loaded = request.local_cache(|| Loaded::<U>(Mutex::new(None)));
     let mut loaded = loaded.0.lock().await;

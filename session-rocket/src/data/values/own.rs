@@ -26,15 +26,15 @@ pub(super) struct Own {
     pub max_lifetime: Option<Duration>,
     pub test_cookie: bool,
     pub csrf: Option<CsrfSecret>,
-    /// Most sessions have none, so it is a pointer, which makes copies of the values cheap.
+    /// Behind a pointer, because most sessions have no such data, and copies of the values must be cheap.
     pub login: Option<Arc<Login>>,
 }
 
-/// What the library remembers of a login.
+/// The data that the library stores about a login.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Login {
     pub auth: Option<AuthMac>,
-    /// When the user's session began, if the user authenticated again since.
+    /// When the user logged in. Stored only after the user authenticated again.
     pub began_at: Option<Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! The text form of keys with secrets and of sizes, for serde.
+//! How serde reads and writes the settings that contain secrets, and sizes.
 
 use rocket::data::ByteUnit;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -114,8 +114,8 @@ impl Word for Option<u32> {
     const EXPECTED: &'static str = "a whole number, at most 4294967295, or \"off\"";
     const WORDS: &'static [(&'static str, Self)] = &[("off", None)];
 
-    fn read(given: &Value) -> Option<Self> {
-        let Value::Num(_, number) = given else { return None };
+    fn read(value: &Value) -> Option<Self> {
+        let Value::Num(_, number) = value else { return None };
         u32::try_from(number.to_u128_lossy()?).ok().map(Some)
     }
 
