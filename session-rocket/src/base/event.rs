@@ -41,20 +41,17 @@ pub enum EventKind {
     /// A visitor who is not logged in got a session.
     Started,
     /// A user logged in.
-    #[non_exhaustive]
     LoggedIn {
         /// The former name of the session, because a login gives a session a new id. `None` if the visitor had no
         /// session.
         from: Option<SessionHandle>,
     },
     /// The user of the session authenticated again, which gave the session a new id.
-    #[non_exhaustive]
     Reauthenticated {
         /// The former name of the session.
         from: SessionHandle,
     },
     /// The session got a new id and kept its data.
-    #[non_exhaustive]
     Rotated {
         /// The former name of the session.
         from: SessionHandle,
@@ -62,7 +59,6 @@ pub enum EventKind {
     /// This process ended the session.
     ///
     /// If a login and the end of its session overlap, this event can precede `LoggedIn`.
-    #[non_exhaustive]
     Ended {
         /// Why the session ended.
         reason: EndReason,

@@ -23,16 +23,27 @@ const CONCURRENT_CALLS: usize = 16;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
+/// The maximum difference between the clocks of two servers.
+const MAX_SKEW: Duration = Duration::from_mins(1);
+
 /// Returns when the session of a login begins, or `None` if it begins now.
 ///
 /// If `max_sessions` applies, the session begins later than all other sessions of the user. Otherwise, if a server with a
-/// faster clock started one of them, the new session could count as the oldest.
+/// faster clock started one of them, the new session could count as the oldest. A session that a wrong clock began far in
+/// the future does not count, because later logins would then also begin in the future, and would stay recent for
+/// [`RecentLogin`](crate::RecentLogin).
 pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Option<Timestamp>> {
     let rules = &calls.records.rules;
     let Some(identity) = rules.limit.map(|_| rules.identity(values)).transpose()?.flatten() else { return Ok(None) };
     let listed = calls.list(&identity).await?;
-    let newest = listed.iter().map(|(_, record)| record.created_at.plus(MILLISECOND)).max();
-    Ok(newest.map(|newest| newest.max(rules.now())))
+    let now = rules.now();
+    let begins = listed.iter().map(|(_, record)| record.created_at).filter(|begins| *begins < now.plus(MAX_SKEW));
+    Ok(Some(begins.map(|begins| begins.plus(MILLISECOND)).fold(now, Timestamp::max)))
+}
+
+/// When a session began, for the order of sessions. A session that a wrong clock began far in the future is the oldest.
+fn order(begins: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    (begins <= now.plus(MAX_SKEW)).then_some(begins)
 }
 
 /// Ends the user's oldest sessions, or refuses the new one, if the user has more sessions than `max_sessions`.
@@ -55,7 +66,8 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&K
             return Ok(());
         }
         // The same order for all logins, so that two concurrent ones do not end each other, or both withdraw.
-        listed.sort_by_key(|(key, record)| (record.created_at, *key));
+        let now = rules.now();
+        listed.sort_by_key(|(key, record)| (order(record.created_at, now), *key));
         match limit.when_full {
             WhenFull::EndOldest => {
                 let surplus = listed.len() - limit.max;

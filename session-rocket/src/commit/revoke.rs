@@ -5,7 +5,7 @@ use crate::base::error::Result;
 use crate::base::event::EndReason;
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record};
-use crate::store::{revoke, revoke_all};
+use crate::store::{revoke, revoke_each};
 
 impl Calls<'_> {
     /// Returns the live records of a user.
@@ -26,9 +26,12 @@ impl Calls<'_> {
     /// Ends all sessions of a user except `kept`. Returns how many it ended.
     pub(super) async fn revoke_all(&self, identity: &str, kept: Option<Key>) -> Result<u64> {
         let (records, until) = (self.records, self.records.tombstone(Fate::Ended).expires_at);
-        let revoke = revoke_all(records.store(), records.rules.scope, identity, kept, until);
-        let ended = self.call("end", revoke).await?;
+        let mut ended = Vec::new();
+        let revoke = revoke_each(records.store(), records.rules.scope, identity, kept, until, &mut ended);
+        let done = self.call("end", revoke).await;
+        // Also the sessions that ended before a failure.
         ended.iter().for_each(|key| records.report_end_of(key, Some(identity), EndReason::Revoked));
+        done?;
         Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))
     }
 }

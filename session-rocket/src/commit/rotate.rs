@@ -46,7 +46,12 @@ async fn create_record(
         let id = SessionId::random()?;
         let key = records.keys.key(&id);
         let (record, live) = records.record(key, Some(id), &values, begins_at)?;
-        if calls.create(&key, &record).await? {
+        let created = calls.create(&key, &record).await;
+        if created.is_err() && record.identity.is_some() {
+            // The record may exist, and would then stay in the list of the user.
+            calls.discard_in_background(key);
+        }
+        if created? {
             let new = Stored { live, values };
             if created_at.is_none()
                 && let Err(error) = limit::enforce(calls, &new, replaced).await
@@ -201,7 +206,7 @@ async fn replace(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> 
 /// Replaces a session with a tombstone, even if other requests change it or give it a new id meanwhile.
 ///
 /// Returns the session, and whether another request had given it a new id. Returns `None` if the session had already
-/// ended, or if another user has logged in on it. The session of another user does not end.
+/// ended, or if somebody has logged in on it meanwhile. The session of that login does not end.
 async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) -> Result<Option<(Stored, bool)>> {
     let records = calls.records;
     let tombstone = records.tombstone(Fate::Ended);
@@ -225,12 +230,17 @@ async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) 
             Retire::Conflict(fresh) => current = records.reread(current.live.key, None, &fresh)?,
             // Another request rotated the id meanwhile.
             Retire::Gone => match calls.follow(&current.live.key, &pending.base).await? {
-                Some(stored) => (current, moved) = (stored, true),
-                None => return Ok(None),
+                Some(stored) if !has_new_auth(pending, &stored.values) => (current, moved) = (stored, true),
+                _ => return Ok(None),
             },
         }
         calls.pause(&mut attempt).await?;
     }
+}
+
+/// Whether the session was to end because of its auth hash, and a login has stored another one meanwhile.
+fn has_new_auth(pending: &PendingCommit, values: &Values) -> bool {
+    pending.reason == EndReason::AuthHashChanged && values.auth() != pending.base.auth()
 }
 
 /// Ends the other sessions whose ids a logout presented. If that fails, keeps the cookies of the browser, so that the

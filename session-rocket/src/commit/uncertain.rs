@@ -15,11 +15,11 @@ use crate::store::{Create, Lookup, Retire, Touch, Update};
 /// The time to wait for a write whose reply was lost and that may still arrive.
 const LATE_WRITE_WAIT: Duration = Duration::from_millis(250);
 
-/// The pause between two attempts of a fence that runs in the background.
-const FENCE_PAUSE: Duration = Duration::from_millis(250);
+/// The pause between two attempts in the background.
+const BACKGROUND_PAUSE: Duration = Duration::from_millis(250);
 
-/// The number of attempts of a fence that runs in the background. The attempts take at least a minute.
-const BACKGROUND_FENCES: u32 = 240;
+/// The number of attempts in the background. The attempts take at least a minute.
+const BACKGROUND_ATTEMPTS: u32 = 240;
 
 /// The maximum number of tombstones to follow from one key to the next.
 const MAX_MOVES: usize = 8;
@@ -206,12 +206,12 @@ impl<'r> Calls<'r> {
     fn fence_in_background(&self, key: Key, version: Version, record: Record) {
         let records = self.records.clone();
         tokio::spawn(async move {
-            for _ in 0..BACKGROUND_FENCES {
+            for _ in 0..BACKGROUND_ATTEMPTS {
                 let fence = records.store().update(&key, version, &record);
                 if records.call(|| records.timeout, "save", fence).await.is_ok() {
                     return;
                 }
-                records.rules.clock.sleep(FENCE_PAUSE).await;
+                records.rules.clock.sleep(BACKGROUND_PAUSE).await;
             }
         });
     }
@@ -227,26 +227,42 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Removes a record whose id no browser has. If that fails, the record stays until it expires, which does no harm.
+    /// Removes a record whose id no browser has. If that fails, tries again in the background.
     pub(super) async fn discard(&self, key: &Key, expected: Option<Version>) {
         // The deadline is extended, because a failed commit may have no time left, and the record would stay in the
         // user's list.
         let calls = self.with_at_least(self.records.timeout / 4);
         let store = self.records.store();
-        let removed = match expected {
-            None => calls.call("remove", store.delete(key)).await,
-            Some(_) => {
-                let tombstone = self.records.tombstone(Fate::Ended);
-                calls.call("remove", store.retire(key, expected, tombstone)).await.map(|_| ())
+        match expected {
+            None => {
+                if calls.call("remove", store.delete(key)).await.is_err() {
+                    self.discard_in_background(*key);
+                }
             }
-        };
-        if let Err(error) = removed {
-            let error = Chain(&error);
-            log::warn!(
-                target: "session_rocket",
-                "cannot remove a superseded record, which stays until it expires: {error}",
-            );
+            Some(_) => {
+                let retire = store.retire(key, expected, self.records.tombstone(Fate::Ended));
+                if let Err(error) = calls.call("remove", retire).await {
+                    warn_of_leftover(&error);
+                }
+            }
         }
+    }
+
+    /// Removes a record whose id no browser has, in a background task. No response waits for the task.
+    ///
+    /// The record would stay in the list of its user until it expires, and count for `max_sessions`.
+    pub(super) fn discard_in_background(&self, key: Key) {
+        let records = self.records.clone();
+        tokio::spawn(async move {
+            for attempt in 1.. {
+                let delete = records.store().delete(&key);
+                match records.call(|| records.timeout, "remove", delete).await {
+                    Ok(()) => return,
+                    Err(error) if attempt == BACKGROUND_ATTEMPTS => return warn_of_leftover(&error),
+                    Err(_) => records.rules.clock.sleep(BACKGROUND_PAUSE).await,
+                }
+            }
+        });
     }
 
     /// Waits for a short random time before the next attempt. Fails if the commit has no time left.
@@ -268,6 +284,14 @@ impl<'r> Calls<'r> {
 /// Whether a key has a record with this version.
 fn has_version(seen: &Lookup, version: Version) -> bool {
     matches!(seen, Lookup::Found(record) if record.version == version)
+}
+
+fn warn_of_leftover(error: &Error) {
+    log::warn!(
+        target: "session_rocket",
+        "cannot remove a superseded record, which stays until it expires: {}",
+        Chain(error),
+    );
 }
 
 fn uncertain(what: &str, lost: Error) -> Error {

@@ -72,6 +72,7 @@ pub use open::open;
 pub(crate) use open::with_cache;
 pub use options::{Migrate, Options};
 pub use record::TOMBSTONE_LIFETIME;
+pub(crate) use revoke::revoke_each;
 pub use revoke::{revoke, revoke_all};
 
 mod bounded;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::{Lookup, Retire, Store};
 use crate::base::clock::Timestamp;
@@ -61,7 +61,21 @@ pub async fn revoke_all(
     kept: Option<Key>,
     until: Timestamp,
 ) -> Result<Vec<Key>> {
-    let (mut kept, mut ended) = (Vec::from_iter(kept), Vec::new());
+    let mut ended = Vec::new();
+    revoke_each(store, scope, identity, kept, until, &mut ended).await?;
+    Ok(ended)
+}
+
+/// Does what [`revoke_all`] does, and adds the keys of the sessions it ended to `ended`, also before it fails.
+pub(crate) async fn revoke_each(
+    store: &dyn Store,
+    scope: &str,
+    identity: &str,
+    kept: Option<Key>,
+    until: Timestamp,
+    ended: &mut Vec<Key>,
+) -> Result<()> {
+    let mut kept = Vec::from_iter(kept);
     for _ in 0..MAX_ROUNDS {
         let started = Instant::now();
         let listed = store.list(scope, identity).await?;
@@ -74,9 +88,9 @@ pub async fn revoke_all(
             keys.retain(|key| !kept.contains(key));
         }
         if keys.is_empty() {
-            return if took < TOMBSTONE_LIFETIME { Ok(ended) } else { Err(slow_list()) };
+            return if took < TOMBSTONE_LIFETIME { Ok(()) } else { Err(slow_list()) };
         }
-        end_each(store, scope, identity, &keys, until, &mut ended).await?;
+        end_each(store, scope, identity, &keys, until, ended).await?;
     }
     Err(too_many_moves())
 }
@@ -125,7 +139,7 @@ pub async fn revoke(
             Lookup::Found(record) if record.belongs_to(scope, identity) => {
                 // Every version is retired, because otherwise requests that keep changing the version would keep the
                 // session alive. The library never changes the identity of a session without giving it a new key.
-                if store.retire(&key, None, Tombstone::ended(until)).await? == Retire::Retired {
+                if retire(store, &key, until).await? == Retire::Retired {
                     return Ok(Some(key));
                 }
             }
@@ -150,14 +164,16 @@ async fn end_each(
 ) -> Result<()> {
     let end = |key: Key| async move {
         // A list has just returned the session, so it belongs to the identity.
-        if store.retire(&key, None, Tombstone::ended(until)).await? == Retire::Retired {
+        if retire(store, &key, until).await? == Retire::Retired {
             return Ok(Some(key));
         }
         revoke(store, scope, identity, key, until).await
     };
     let mut failure = None;
     for keys in keys.chunks(CONCURRENT_CALLS) {
-        for result in join_all(keys.iter().copied().map(end)).await {
+        let mut calls: FuturesUnordered<_> = keys.iter().copied().map(end).collect();
+        // One by one, so that a call that hangs hides no session that has ended.
+        while let Some(result) = calls.next().await {
             match result {
                 Ok(key) => ended.extend(key),
                 Err(error) => failure = Some(error),
@@ -165,6 +181,16 @@ async fn end_each(
         }
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// Replaces a session of any version with a tombstone. If the reply is lost, looks whether the session has ended.
+async fn retire(store: &dyn Store, key: &Key, until: Timestamp) -> Result<Retire> {
+    let tombstone = Tombstone::ended(until);
+    let reply = store.retire(key, None, tombstone).await;
+    if reply.is_err() && store.load(key).await.is_ok_and(|seen| seen == Lookup::Tombstone(tombstone)) {
+        return Ok(Retire::Retired);
+    }
+    reply
 }
 
 /// Adds the keys to which the session at `key` has moved to `keys`.

@@ -11,3 +11,4 @@ mod neighbours;
 pub(crate) mod schedules;
 mod slow;
 mod state;
+mod users;

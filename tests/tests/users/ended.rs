@@ -16,8 +16,8 @@ use super::site::{Account, SEALED, Site, TIME_LIMIT, memory};
 
 const WAIT: &str = "/wait-for-end";
 
-/// A poll interval that exceeds the duration of the tests, so that only this process can wake a task.
-const NEVER: Duration = Duration::from_secs(3600);
+/// The longest poll interval. It exceeds the duration of the tests, so that only this process can wake a task.
+const NEVER: Duration = Duration::from_secs(30);
 
 /// The shortest poll interval.
 const POLL: Duration = Duration::from_millis(100);

@@ -9,6 +9,7 @@ use super::definition::Config;
 use super::word::Text;
 use crate::base::expiry::{MAX_AGE, Refresh};
 use crate::commit::sealed::SecretKey;
+use crate::store::TOMBSTONE_LIFETIME;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -63,10 +64,11 @@ impl Problems {
             "sweep_interval",
             "must not be zero: write \"off\" to never sweep",
         );
+        // The interval is limited, because a task finds the new key of a session only while the old key has a tombstone.
+        let is_interval = (SECOND / 10..=TOMBSTONE_LIFETIME / 2).contains(&config.poll_interval);
+        self.add_if(!is_interval, "poll_interval", "must lie between 100 milliseconds and 30 seconds");
         // The TTL is limited, because the cache serves an old session for this long if a process that changes the
         // session cannot reach the cache.
-        let is_interval = (SECOND / 10..=HOUR).contains(&config.poll_interval);
-        self.add_if(!is_interval, "poll_interval", "must lie between 100 milliseconds and 1 hour");
         let is_ttl = (SECOND..=HOUR).contains(&cache_ttl);
         self.add_if(!is_ttl, "cache_ttl", "must lie between 1 second and 1 hour");
         let prefix = &config.key_prefix;

@@ -134,7 +134,7 @@ pub struct Config {
     /// How often [`Session::ended`](crate::Session::ended) asks the store whether another process ended the session.
     /// Default: 2 seconds.
     ///
-    /// It must be between 100 milliseconds and 1 hour. Django has no such setting.
+    /// It must be between 100 milliseconds and 30 seconds. Django has no such setting.
     #[serde(with = "word")]
     pub poll_interval: Duration,
 
