@@ -241,8 +241,9 @@ proptest! {
     }
 }
 
-/// Two processes with one store, in which a user has at most one session.
+/// Two processes with one store, in which a user has at most `max` sessions.
 struct Processes {
+    max: usize,
     store: Arc<Yielding>,
     engines: [Arc<Engine>; 2],
     /// The keys of the sessions whose login was confirmed.
@@ -250,38 +251,43 @@ struct Processes {
 }
 
 impl Processes {
-    fn new(when_full: WhenFull) -> Arc<Self> {
+    fn new(when_full: WhenFull, max: usize) -> Arc<Self> {
         let store = Arc::new(Yielding(MemoryStore::new(1000, Arc::new(Still))));
-        let engines = [(); 2].map(|()| engine(store.clone(), Arc::new(Still), 1, when_full));
-        Arc::new(Self { store, engines, confirmed: Mutex::default() })
+        let engines = [(); 2].map(|()| engine(store.clone(), Arc::new(Still), max, when_full));
+        Arc::new(Self { max, store, engines, confirmed: Mutex::default() })
     }
 
     /// Logs the user in, and returns whether the login was confirmed.
     async fn log_in(&self, process: usize) -> bool {
-        let session = open(&self.engines[process], None).await;
-        USER.set(session.state(), 7);
-        match commit(&session).await {
-            Ok(saved) => {
-                assert!(saved);
-                self.confirmed.lock().unwrap().push(session.id().unwrap().key("session"));
-                self.check().await;
-                true
-            }
+        self.change(process, None, |session| USER.set(session.state(), 7)).await
+    }
+
+    /// Runs a request that changes the session, and returns whether the change was confirmed.
+    async fn change(&self, process: usize, id: Option<&SessionId>, change: impl Fn(&Session<Visitor>)) -> bool {
+        let session = open(&self.engines[process], id).await;
+        change(&session);
+        let is_saved = match commit(&session).await {
+            Ok(is_saved) => is_saved,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::TooManySessions);
                 false
             }
+        };
+        if is_saved {
+            self.confirmed.lock().unwrap().extend(session.id().map(|id| id.key("session")));
         }
+        self.check().await;
+        is_saved
     }
 
-    /// Checks that at most one confirmed login is live. No other task runs meanwhile.
+    /// Checks the number of confirmed logins that are live. No other task runs meanwhile.
     async fn check(&self) {
         let confirmed = self.confirmed.lock().unwrap().clone();
         let mut live = 0;
         for key in confirmed {
-            live += u32::from(matches!(self.store.0.load(&key).await.unwrap(), Lookup::Found(_)));
+            live += usize::from(matches!(self.store.0.load(&key).await.unwrap(), Lookup::Found(_)));
         }
-        assert!(live <= 1, "{live} sessions are live");
+        assert!(live <= self.max, "{live} sessions are live");
     }
 }
 
@@ -290,7 +296,7 @@ fn no_schedule_of_concurrent_logins_leaves_two_sessions() {
     for when_full in [WhenFull::EndOldest, WhenFull::RefuseLogin] {
         explore(move || {
             future::block_on(async {
-                let processes = Processes::new(when_full);
+                let processes = Processes::new(when_full, 1);
                 let logins: Vec<_> = (0..3)
                     .map(|n| {
                         let processes = processes.clone();
@@ -313,11 +319,48 @@ fn no_schedule_of_concurrent_logins_leaves_two_sessions() {
     }
 }
 
+/// A session that two requests authenticate again and a third one rotates, and a login in another browser.
+fn log_in_and_rotate(when_full: WhenFull, max: usize) {
+    future::block_on(async move {
+        let processes = Processes::new(when_full, max);
+        let session = open(&processes.engines[0], None).await;
+        USER.set(session.state(), 7);
+        commit(&session).await.unwrap();
+        let id = session.id().unwrap();
+        processes.confirmed.lock().unwrap().push(id.key("session"));
+        let requests: Vec<_> = (0..4)
+            .map(|n| {
+                let (processes, id) = (processes.clone(), (n != 3).then(|| id.clone()));
+                future::spawn(async move {
+                    let change = |session: &Session<Visitor>| match n {
+                        2 => session.cycle_id(),
+                        _ => USER.set(session.state(), 7),
+                    };
+                    processes.change(n % 2, id.as_ref(), change).await
+                })
+            })
+            .collect();
+        for request in requests {
+            request.await.unwrap();
+        }
+        let listed = processes.store.0.list("session", "7").await.unwrap();
+        assert!(listed.len() <= max, "{} sessions are left", listed.len());
+        let confirmed = processes.confirmed.lock().unwrap();
+        assert!(listed.iter().all(|(key, _)| confirmed.contains(key)), "a record without a confirmed login is left");
+    });
+}
+
+#[test]
+fn no_schedule_of_logins_and_rotations_exceeds_the_limit_or_leaves_a_record() {
+    explore(|| log_in_and_rotate(WhenFull::EndOldest, 1));
+    explore(|| log_in_and_rotate(WhenFull::RefuseLogin, 2));
+}
+
 #[test]
 fn no_schedule_ends_a_session_that_authenticates_again_and_the_login_that_replaces_it() {
     explore(|| {
         future::block_on(async {
-            let processes = Processes::new(WhenFull::EndOldest);
+            let processes = Processes::new(WhenFull::EndOldest, 1);
             let session = open(&processes.engines[0], None).await;
             USER.set(session.state(), 7);
             commit(&session).await.unwrap();
@@ -347,7 +390,7 @@ fn no_schedule_lets_a_session_survive_its_revocation() {
 /// Ends all sessions of a user, or the only one, while other requests rotate it and save to it.
 fn survives_its_revocation(all: bool) {
     future::block_on(async {
-        let processes = Processes::new(WhenFull::EndOldest);
+        let processes = Processes::new(WhenFull::EndOldest, 1);
         let session = open(&processes.engines[0], None).await;
         USER.set(session.state(), 7);
         commit(&session).await.unwrap();
