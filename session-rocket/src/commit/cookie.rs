@@ -36,7 +36,7 @@ impl CookieEngine {
         self.sealer.has_former_keys()
     }
 
-    /// Returns the cookie value if its length is that of a sealed session.
+    /// Returns the cookie value if it is neither empty nor longer than a cookie can be.
     pub(super) fn well_formed<'v>(&self, value: &'v str) -> Option<&'v str> {
         (!value.is_empty() && value.len() <= self.bounds.limit).then_some(value)
     }

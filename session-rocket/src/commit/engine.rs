@@ -177,7 +177,7 @@ impl StoreEngine {
             let touch = records.call(|| records.timeout, "renew", touch).await?;
             (touch == Touch::Touched).then(|| Live { expires_at: due, ..live.clone() })
         };
-        // `None` means that another request changed the session meanwhile, which renewed or ended it.
+        // If `renewed` is `None`, another request has changed the session meanwhile, and thereby renewed or ended it.
         Ok(renewed.map(|renewed| {
             let cookie = rules.cookie_after(live, &values, &renewed, &values);
             Committed::new(Carrier::Live(renewed), values, cookie)

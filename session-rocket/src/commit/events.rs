@@ -15,7 +15,7 @@ use crate::base::id::Key;
 #[derive(Default)]
 pub(crate) struct Events {
     on_event: Option<Arc<OnEvent>>,
-    /// For each session whose end tasks of this process wait for: the number of tasks, and how to wake them.
+    /// The sessions that tasks of this process wait for. Each has the number of tasks, and what wakes them.
     awaited: Mutex<HashMap<Key, (usize, Arc<Notify>), DefaultHashBuilder>>,
 }
 

@@ -61,8 +61,8 @@ impl Groups {
         let mut turn = group.turn.lock().await;
         match reply.try_recv() {
             Err(TryRecvError::Empty) if calls.left().is_zero() => {
-                // Closed while this commit has the turn, because otherwise the next commit could save the changes
-                // reported as failed here.
+                // Closes the channel while this commit has the turn. Otherwise the next commit could save the changes,
+                // although this commit reports an error.
                 reply.close();
                 Err(Error::new(
                     ErrorKind::Timeout,
@@ -187,7 +187,7 @@ fn received(reply: Result<Reply, TryRecvError>) -> Reply {
 async fn save_moved(calls: &Calls<'_>, current: Stored, pending: Box<PendingCommit>) -> Result<Committed> {
     let (member, mut reply) = Member::new(pending, calls.deadline);
     let mut members = vec![member];
-    drop_strangers(&calls.records.rules, &mut members, &current.values);
+    drop_other_users(&calls.records.rules, &mut members, &current.values);
     save(calls, current, members).await;
     match received(reply.try_recv())? {
         Saved::Committed(committed) => Ok(committed),
@@ -231,7 +231,7 @@ async fn save_all(calls: &Calls<'_>, current: &mut Stored, members: &mut Vec<Mem
                     members.drain(..).for_each(reply_dropped);
                     return Ok(false);
                 };
-                drop_strangers(&records.rules, members, &moved.values);
+                drop_other_users(&records.rules, members, &moved.values);
                 *current = moved;
             }
         }
@@ -267,7 +267,7 @@ async fn store_values(calls: &Calls<'_>, current: &Stored, values: &Values) -> R
 
 /// Prepares members for a session that was moved to a new id meanwhile. Drops members whose user no longer owns the
 /// session.
-fn drop_strangers(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
+fn drop_other_users(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
     for mut member in std::mem::take(members) {
         member.pending.forget_csrf();
         match rules.same_owner(&member.pending.base, to) {
@@ -318,8 +318,9 @@ fn values_of(rules: &Rules, member: &Member, current: &Stored, merged: &Values, 
     Ok(Some(values))
 }
 
-/// Logs a warning, once per field, if a set overwrites the change of another request although the field was read
-/// before.
+/// Logs a warning if the request read a field and then set it, and another request changed the field in between.
+///
+/// The set overwrites the change of the other request. The warning is logged once per field.
 fn warn_of_overwrites(pending: &PendingCommit, fresh: &Values) {
     for change in &pending.changes {
         if let Change::Set { field, after_read: true, .. } = change

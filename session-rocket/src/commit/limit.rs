@@ -15,7 +15,7 @@ use crate::data::values::Values;
 use crate::store::Retire;
 use crate::store::record::Fate;
 
-/// How often a login looks again while other logins that started later withdraw.
+/// The maximum number of times that a login lists the sessions again, while it waits for later logins to withdraw.
 const MAX_LOOKS: u32 = 12;
 
 /// The number of sessions that are ended concurrently.
@@ -28,10 +28,12 @@ const MAX_SKEW: Duration = Duration::from_mins(1);
 
 /// Returns when the session of a login begins, or `None` if it begins now.
 ///
-/// If `max_sessions` applies, the session begins later than all other sessions of the user. Otherwise, if a server with a
-/// faster clock started one of them, the new session could count as the oldest. A session that a wrong clock began far in
-/// the future does not count, because later logins would then also begin in the future, and would stay recent for
-/// [`RecentLogin`](crate::RecentLogin).
+/// If `max_sessions` applies, the session begins later than all other sessions of the user. If it began now, and a server
+/// with a faster clock had started another session, the new session could count as the oldest.
+///
+/// The function ignores a session that begins more than [`MAX_SKEW`] in the future, because a server with a wrong clock has
+/// started it. Otherwise the new session would also begin in the future, and its login would stay recent for
+/// [`RecentLogin`](crate::RecentLogin) for too long.
 pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Option<Timestamp>> {
     let rules = &calls.records.rules;
     let Some(identity) = rules.limit.map(|_| rules.identity(values)).transpose()?.flatten() else { return Ok(None) };
@@ -41,8 +43,10 @@ pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Opti
     Ok(Some(begins.map(|begins| begins.plus(MILLISECOND)).fold(now, Timestamp::max)))
 }
 
-/// When a session began, for the order of sessions. A session that a wrong clock began far in the future is the oldest.
-fn order(begins: Timestamp, now: Timestamp) -> Option<Timestamp> {
+/// Returns the time to sort a session by, the oldest first.
+///
+/// Returns `None`, which sorts first, if the session begins more than [`MAX_SKEW`] in the future because of a wrong clock.
+fn sort_time(begins: Timestamp, now: Timestamp) -> Option<Timestamp> {
     (begins <= now.plus(MAX_SKEW)).then_some(begins)
 }
 
@@ -65,9 +69,9 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&K
         if listed.len() <= limit.max {
             return Ok(());
         }
-        // The same order for all logins, so that two concurrent ones do not end each other, or both withdraw.
+        // All logins use the same order, so that two concurrent logins do not end each other, or both withdraw.
         let now = rules.now();
-        listed.sort_by_key(|(key, record)| (order(record.created_at, now), *key));
+        listed.sort_by_key(|(key, record)| (sort_time(record.created_at, now), *key));
         match limit.when_full {
             WhenFull::EndOldest => {
                 let surplus = listed.len() - limit.max;
@@ -89,8 +93,10 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&K
     }
 }
 
-/// Ends the sessions at these keys. Returns false if one of them had ended, or moved to another key, which may belong to a
-/// newer login: the caller has to list the sessions again.
+/// Ends the sessions at these keys.
+///
+/// Returns false if one of the sessions has already ended or moved to another key. The caller must then list the sessions
+/// again, because the session at the other key may be that of a newer login.
 async fn end_all(calls: &Calls<'_>, keys: &[Key], identity: &str) -> Result<bool> {
     let mut all_ended = true;
     for keys in keys.chunks(CONCURRENT_CALLS) {

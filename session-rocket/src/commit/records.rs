@@ -17,10 +17,10 @@ use crate::state::{Carrier, Committed, CookieEffect, Live, State};
 use crate::store::record::{Fate, Record, TOMBSTONE_LIFETIME, Tombstone, Version};
 use crate::store::{Lookup, Store};
 
-/// The time after the end of a session in which a request with its id may be older than the newest cookie of the
-/// browser.
+/// How long after the end of a session a request may still present its id, although the browser has a newer cookie.
 ///
-/// Such a request stores nothing. A later request starts a new session, because its browser evidently has no newer id.
+/// A request within this time stores nothing. A later request starts a new session, because its browser evidently has no
+/// newer id.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The records of one session type.
@@ -110,7 +110,7 @@ impl Records {
     /// Decodes a record and calls `make` with its session.
     ///
     /// Returns `None` if the record is damaged, or if the session has expired under a limit that was lowered after its
-    /// last save. `make` avoids copying the session at each level of the call.
+    /// last save. Passing the session to `make` avoids copies of the session on its way to the caller.
     #[inline]
     pub(super) fn open<S>(
         &self,
@@ -163,7 +163,7 @@ impl Records {
         Live { id, key, version, created_at, expires_at, is_cut: expires_at < record.expires_at }
     }
 
-    /// Builds the record for a save of encoded values now.
+    /// Builds the record that a save stores now. The values must be encoded.
     pub(super) fn record(
         &self,
         key: Key,

@@ -82,21 +82,22 @@ pub(super) async fn create_for_login(calls: &Calls<'_>, pending: &PendingCommit)
     create_session(calls, values, true).await
 }
 
-/// Starts a session for a request that has none, unless there is nothing to store. Removes the damaged record
-/// `replaces`.
+/// Starts a session for a request that has none, unless there is nothing to store.
+///
+/// If the id from the browser led to an `unusable` record, removes this record when the session starts, or after `flush`.
 pub(super) async fn create_or_forget(
     calls: &Calls<'_>,
     pending: Box<PendingCommit>,
-    replaces: Option<(Key, Version)>,
+    unusable: Option<(Key, Version)>,
 ) -> Result<Committed> {
     let PendingCommit { values, flushed, login, .. } = *pending;
     let schema = values.schema();
     let created = match (values.is_blank(), flushed) {
-        (true, false) => return Ok(Committed::new(Carrier::New { replaces }, values, CookieEffect::None)),
+        (true, false) => return Ok(Committed::new(Carrier::New { replaces: unusable }, values, CookieEffect::None)),
         (true, true) => Ok(Committed::new(Carrier::New { replaces: None }, values, CookieEffect::Remove)),
         (false, _) => create_session(calls, values, login).await,
     };
-    if let Some((key, version)) = replaces
+    if let Some((key, version)) = unusable
         && (created.is_ok() || flushed)
     {
         calls.discard(&key, Some(version)).await;
@@ -238,7 +239,7 @@ async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) 
     }
 }
 
-/// Whether the session was to end because of its auth hash, and a login has stored another one meanwhile.
+/// Whether the commit ends the session because its auth hash changed, but a login has stored another hash meanwhile.
 fn has_new_auth(pending: &PendingCommit, values: &Values) -> bool {
     pending.reason == EndReason::AuthHashChanged && values.auth() != pending.base.auth()
 }

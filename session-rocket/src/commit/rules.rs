@@ -46,7 +46,7 @@ impl Rules {
         self.clock.now()
     }
 
-    /// Returns when a session that is saved now expires. Warns once if `max_lifetime` limits an expiry from
+    /// Returns the expiry of a session that is saved at `now`. Warns once if `max_lifetime` limits an expiry from
     /// `set_expiry`.
     pub(super) fn expires_at(&self, values: &Values, created_at: Timestamp, now: Timestamp) -> Timestamp {
         let lifetime = values.lifetime();
@@ -61,18 +61,24 @@ impl Rules {
         self.policy.expires_at(&lifetime, created_at, now)
     }
 
-    /// Returns when a stored session expires.
+    /// Returns when a stored session expires, also under limits that were lowered after its last save.
     pub(super) fn expires_at_load(&self, values: &Values, record: &Record) -> Timestamp {
         let Record { created_at, updated_at, expires_at, .. } = *record;
         self.policy.expires_at_load(&values.lifetime(), (created_at, updated_at, expires_at), || self.now())
     }
 
-    /// Returns whether a save sends the cookie, because the cookie in the browser would expire before the session.
-    pub(super) fn cookie_after(&self, old: &Live, was: &Values, new: &Live, is: &Values) -> CookieEffect {
+    /// Returns [`CookieEffect::Set`] if a save changed the expiry of the cookie, so that the browser needs it again.
+    pub(super) fn cookie_after(
+        &self,
+        old: &Live,
+        old_values: &Values,
+        new: &Live,
+        new_values: &Values,
+    ) -> CookieEffect {
         let until = |live: &Live, values: &Values| {
             self.policy.cookie_expires_at(&values.lifetime(), live.created_at, live.expires_at)
         };
-        if until(old, was) == until(new, is) { CookieEffect::None } else { CookieEffect::Set }
+        if until(old, old_values) == until(new, new_values) { CookieEffect::None } else { CookieEffect::Set }
     }
 
     /// Returns the values of a payload, or `None` if it is damaged.

@@ -12,8 +12,8 @@
 //! | 32 or 16 | HMAC-SHA-256 | the tag of XChaCha20-Poly1305 |
 //!
 //! The tag also authenticates the purpose, the scope and the cookie's name, which are not part of these bytes. So a
-//! cookie is not accepted in place of another one. HKDF-SHA-256 derives one key per purpose and the key's id from each
-//! secret key.
+//! cookie is not accepted in place of another one. From each secret key, HKDF-SHA-256 derives one key for each purpose,
+//! and the key's id.
 
 mod keys;
 #[cfg(test)]
@@ -38,7 +38,7 @@ const NONCE: usize = 24;
 const MOMENTS: usize = 3 * size_of::<u64>();
 /// The length of the kind and the key's id.
 const HEADER: usize = 1 + KEY_ID;
-/// Compression does not make a payload of this length or less smaller.
+/// The maximum length of a payload that is not compressed, because compression would not make it smaller.
 const COMPRESSIBLE: usize = 64;
 /// The maximum number of bytes that each byte of an LZ4 block expands to.
 const EXPANSION: usize = 255;
@@ -151,7 +151,7 @@ impl Sealer {
 
     /// Opens a cookie value. Returns its content and whether a former key sealed it.
     ///
-    /// Returns `None` for a value that [`seal`](Self::seal) did not return, without a reason. The tag is verified in
+    /// Returns `None` for a value that [`seal`](Self::seal) did not return, and does not say why. The tag is verified in
     /// constant time before anything is decoded.
     pub(crate) fn open(&self, cookie: &str) -> Option<(Content, bool)> {
         let mut bytes = URL_SAFE_NO_PAD.decode(cookie).ok()?;

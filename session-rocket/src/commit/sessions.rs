@@ -34,7 +34,7 @@ impl Engine {
         }
     }
 
-    /// Returns the live sessions of a user. The user authenticated last in the first session.
+    /// Returns the live sessions of a user, sorted by the last authentication, the latest first.
     pub(crate) async fn list(&self, identity: &str) -> Result<Vec<Listed>> {
         let records = &self.in_store()?.records;
         let mut sessions = Vec::new();
@@ -79,9 +79,9 @@ impl Engine {
 }
 
 impl Rules {
-    /// Waits until tasks that wait for the end of a session ask the store again.
+    /// Waits for the next poll of the store. A task that waits for the end of a session calls it between two polls.
     ///
-    /// All tasks ask at the same time, so that the store can reply to them in groups.
+    /// All tasks poll at the same time, so that the store can reply to them in groups.
     pub(crate) async fn next_poll(&self) {
         let millis = i64::try_from(self.poll_interval.as_millis()).unwrap_or(i64::MAX).max(1);
         let since_last = self.now().as_millis().rem_euclid(millis);

@@ -227,7 +227,10 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Removes a record whose id no browser has. If that fails, tries again in the background.
+    /// Removes a record that is no longer needed.
+    ///
+    /// If `expected` is `None`, deletes the record, whose id no browser has, and retries in the background. Otherwise
+    /// replaces the record with a tombstone if it has the expected version, and does not retry.
     pub(super) async fn discard(&self, key: &Key, expected: Option<Version>) {
         // The deadline is extended, because a failed commit may have no time left, and the record would stay in the
         // user's list.

@@ -172,8 +172,8 @@ impl Core {
             // Another request may have given the browser a newer id by now, which a renewal must not replace. If the
             // save succeeded just now, the id is current. If it succeeded earlier, the store has to be asked. After a
             // failed save, it is unknown.
-            let old = earlier.is_some_and(|earlier| earlier.version == live.version);
-            if saved.is_err() || old && !Box::pin(self.engine.is_live(&live)).await {
+            let is_earlier_save = earlier.is_some_and(|earlier| earlier.version == live.version);
+            if saved.is_err() || is_earlier_save && !Box::pin(self.engine.is_live(&live)).await {
                 self.state.withdraw_cookie();
             }
         }
@@ -240,7 +240,7 @@ fn stopped(kind: ErrorKind) -> Error {
     Error::new(kind, "the task that was saving the session stopped before it finished")
 }
 
-/// Whether a commit creates a session that needs a new cookie.
+/// Whether the browser needs a new cookie to use the session after this commit.
 fn needs_cookie(pending: &PendingCommit) -> bool {
     match (&pending.carrier, pending.lifecycle) {
         (Carrier::Live(_), Lifecycle::Keep) => false,

@@ -57,7 +57,7 @@ impl<V: 'static> Field<V, Optional> {
         view.read(self).map(|value| self.owned(&value))
     }
 
-    /// Writes the value of a changed snapshot if it differs.
+    /// Writes the value that this field has in a snapshot back to `edit`.
     pub fn write(&'static self, edit: &mut Edit, value: Option<V>) {
         edit.put(self, value.map(|value| self.wrap(value)));
     }
@@ -93,7 +93,7 @@ impl<V: 'static> Field<V, Defaulted> {
         view.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
     }
 
-    /// Writes the value of a changed snapshot if it differs.
+    /// Writes the value that this field has in a snapshot back to `edit`.
     pub fn write(&'static self, edit: &mut Edit, value: V) {
         edit.put(self, Some(self.wrap(value)));
     }

@@ -129,8 +129,8 @@ impl<T: SessionData> Session<T> {
     /// Values that are set afterwards in the same request go into a new session. If the browser sent several session
     /// cookies, `flush` ends all of their sessions. `flush` takes effect regardless of the status of the response.
     ///
-    /// If another user logged in on the session after this request loaded it, `flush` does not end that login. The same
-    /// applies if nobody was logged in when this request loaded the session.
+    /// If another user logged in on the session after this request loaded it, `flush` does not end that login. If nobody
+    /// was logged in when this request loaded the session, `flush` does not end a later login of any user.
     ///
     /// With sealed cookies, only the browser's copy is removed. A copy that somebody made earlier stays valid until it
     /// expires, because there is no record to end.
@@ -205,17 +205,17 @@ impl<T: SessionData> Session<T> {
 
     /// Returns the id of the session, or `None` if this request knows no id.
     ///
-    /// There is no id before the first save, and none between [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a
-    /// login and the next save. The id is also unknown after another request gave the session a new one. Sealed cookies
-    /// have no id.
+    /// There is no id before the first save. After [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a login, there
+    /// is no id until the next save. The id is also unknown after another request gave the session a new id. Sealed
+    /// cookies have no id.
     pub fn id(&self) -> Option<SessionId> {
         self.live().and_then(|live| live.id)
     }
 
     /// Returns the public name of the session, which is safe in pages, URLs and logs, or `None` if there is none.
     ///
-    /// There is no handle before the first save, and none between [`cycle_id`](Self::cycle_id), [`flush`](Self::flush)
-    /// or a login and the next save. Sealed cookies have no handle.
+    /// There is no handle before the first save. After [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a login,
+    /// there is no handle until the next save. Sealed cookies have no handle.
     pub fn handle(&self) -> Option<SessionHandle> {
         self.live().map(|live| live.key.handle())
     }
@@ -252,8 +252,8 @@ impl<T: SessionData> Session<T> {
     ///
     /// Dropping the future after its first poll does not cancel the save. If such a save fails, the response fails too.
     ///
-    /// Without changes, `save` checks that the session still exists in the store, and does not renew it. A sealed
-    /// cookie is only saved when the browser receives the response; `save` seals it.
+    /// Without changes, `save` checks that the session still exists in the store, and does not renew it. With sealed
+    /// cookies, `save` only seals the new cookie. The browser stores the cookie when it receives the response.
     ///
     /// # Errors
     /// After any error, the changes are dropped and are never saved.
@@ -288,9 +288,10 @@ impl<T: SessionData> Session<T> {
     ///
     /// Streams and WebSockets use it to see changes of other requests, and to notice a logout.
     ///
-    /// Returns `false` if the session ended or expired, or if somebody logged in on it after this request loaded it,
-    /// even the visitor of the stream. The session then reads as empty, and the page has to open the stream again
-    /// (`EventSource` reconnects automatically). Another login of the same user does not end the session.
+    /// Returns `false` if the session ended or expired, or if another user logged in on it after this request loaded it.
+    /// If nobody was logged in when this request loaded the session, every login counts as that of another user, even if
+    /// the visitor of the stream logged in. The session then reads as empty, and the page has to open the stream again
+    /// (`EventSource` reconnects automatically). If a user was logged in and logs in again, `reload` returns `true`.
     ///
     /// `reload` does not renew the session. Changes that are not saved yet are applied to the loaded data. If another
     /// request of the same user gave the session a new id, `reload` loads the session with the new id, and

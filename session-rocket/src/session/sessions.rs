@@ -148,8 +148,8 @@ impl<T: SessionData> Sessions<T> {
     /// Changes all live sessions of a user, for example because the user's role changed. Returns how many it changed.
     ///
     /// `op` runs on the stored data of each session. If a request changes the session meanwhile, `op` runs again on the
-    /// newer data, so no change is lost. Each session is renewed. Sessions that end meanwhile are neither changed nor counted. Requests that loaded
-    /// the session before do not see the change.
+    /// newer data, so no change is lost. Each session is renewed. Sessions that end meanwhile are neither changed nor
+    /// counted. Requests that loaded the session before do not see the change.
     ///
     /// # Errors
     /// As [`list`](Self::list), and [`ErrorKind::TooLate`] if `op` changes the identity. After an error, some sessions

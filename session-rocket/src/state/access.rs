@@ -62,13 +62,13 @@ impl State {
     /// Does nothing if `compute` returns `None`, or during a replay, because the first run has made and logged the
     /// change. If another thread changed the values in between, reads and computes again, as a replay.
     #[track_caller]
-    fn change<O, S, N, D>(
+    fn change<Op, Seen, New, Old>(
         &self,
-        op: O,
-        read: impl Fn() -> S,
-        mut compute: impl FnMut(&O, &S) -> Option<N>,
-        is_current: impl Fn(&Inner, &S) -> bool,
-        make: impl FnOnce(&mut Inner, O, N) -> D,
+        op: Op,
+        read: impl Fn() -> Seen,
+        mut compute: impl FnMut(&Op, &Seen) -> Option<New>,
+        is_current: impl Fn(&Inner, &Seen) -> bool,
+        make: impl FnOnce(&mut Inner, Op, New) -> Old,
     ) {
         let at = Location::caller();
         let mut is_replay = false;
@@ -93,7 +93,7 @@ impl State {
 
     /// Makes a change that does not depend on the stored values. Does nothing during a replay.
     #[track_caller]
-    fn write<D>(&self, make: impl FnOnce(&mut Inner) -> D) {
+    fn write<Old>(&self, make: impl FnOnce(&mut Inner) -> Old) {
         let at = Location::caller();
         if is_replaying() {
             return;
@@ -235,7 +235,7 @@ impl State {
                 inner.intent.transacts |= method == Method::Transact;
                 let is_login = owners.as_ref().is_some_and(|(old, _)| *old == Owner::Nobody);
                 if method == Method::Replace || owners.is_some() && !is_login {
-                    // The user changes, so only the values that the closure set are kept.
+                    // If the user changes, `put_all` drops all values that `op` did not set.
                     let is_same_user = owners.is_some_and(|(old, new)| old == new);
                     return (edit.view.values, inner.put_all(edit.puts, is_same_user), Some(op));
                 }
@@ -291,7 +291,8 @@ impl State {
         if let Some(secret) = self.csrf_secret() {
             return Ok(secret);
         }
-        // Nothing can be stored, and the browser sends the same id with the form.
+        // An ended session cannot store a secret, so its secret is derived from the id, which the browser sends again
+        // with the form.
         if let Inner { carrier: Carrier::Ended, ended_csrf: Some(secret), .. } = &*self.lock() {
             return Ok(*secret);
         }
@@ -345,9 +346,9 @@ impl Inner {
         if field.spec().identity {
             // Every change of the identity gives the session a new id, and a new user sees no data of the former user.
             // An identity that does not decode counts as another user.
-            let leaves = self.values.is_stored(field) && !is_same_user;
-            emptied = leaves.then(|| Box::new(self.empty()));
-            self.imply(if leaves { Lifecycle::End } else { Lifecycle::Cycle }, value.is_some());
+            let former_user_leaves = self.values.is_stored(field) && !is_same_user;
+            emptied = former_user_leaves.then(|| Box::new(self.empty()));
+            self.imply(if former_user_leaves { Lifecycle::End } else { Lifecycle::Cycle }, value.is_some());
         }
         let replaced = self.values.put(field, value.clone());
         // A logout is not logged for replay, so that a user whom another request logs in meanwhile stays logged in.

@@ -15,8 +15,8 @@ use crate::store::record::Version;
 pub(crate) enum Carrier {
     /// The session is not stored yet.
     ///
-    /// `replaces` is a damaged record that the browser's id led to. The commit that stores the session removes this
-    /// record.
+    /// `replaces` is a record that the browser's id led to, but that is damaged, or expired under a lowered limit. The
+    /// commit that stores the session removes this record.
     New { replaces: Option<(Key, Version)> },
     /// The session has a record in the store.
     Live(Live),

@@ -59,7 +59,7 @@ pub(crate) enum Change {
     /// Removes the stored value.
     Delete { field: &'static dyn AnyField },
     /// Computes the new value from the stored one.
-    Update { field: &'static dyn AnyField, op: Operation<Step> },
+    Update { field: &'static dyn AnyField, op: Operation<FieldUpdate> },
     /// Computes new values from all stored values.
     Struct(Operation<dyn Fn(&mut Edit) + Send>),
     /// Removes all values.
@@ -79,7 +79,7 @@ pub(crate) enum Change {
 }
 
 /// Computes the new value of a field from the stored one.
-pub(crate) type Step = dyn Fn(Option<&Value>) -> Option<Value> + Send;
+pub(crate) type FieldUpdate = dyn Fn(Option<&Value>) -> Option<Value> + Send;
 
 /// A closure that can be replayed on any thread. The mutex is needed because users' closures are `Send` but not `Sync`.
 pub(crate) struct Operation<F: ?Sized>(Mutex<Box<F>>);

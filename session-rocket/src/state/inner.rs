@@ -140,6 +140,7 @@ impl Inner {
         self.changes.push(change);
     }
 
+    /// Records what a change of the identity requires of the next commit: its lifecycle, and whether it is a login.
     pub(super) fn imply(&mut self, lifecycle: Lifecycle, login: bool) {
         self.intent.implied = self.intent.implied.max(lifecycle);
         self.intent.login = login;

@@ -74,34 +74,34 @@ impl State {
         self.lock().note_failure(error);
     }
 
-    /// Replays the changes that other guards of this request made during a commit on the stored values.
+    /// Sets the values to the stored ones, and replays unsaved changes on them.
     ///
-    /// Such changes are rare.
+    /// After a commit, unsaved changes are rare, because another guard of this request must have made them meanwhile.
     fn rebase(&self) {
         if self.show_base() {
             return;
         }
         loop {
-            let (mut changes, mut values, started) = {
+            let (mut changes, mut values, revision, emptied) = {
                 let mut inner = self.lock();
                 let ended = inner.intent.lifecycle() == Lifecycle::End;
                 let values = if ended { Values::empty(inner.base.schema()) } else { inner.base.clone() };
-                (std::mem::take(&mut inner.changes), values, (inner.revision, inner.emptied))
+                (std::mem::take(&mut inner.changes), values, inner.revision, inner.emptied)
             };
-            let made = changes.len();
+            let taken = changes.len();
             changes.retain(|change| replay_or_undo(change, &mut values));
             let _dropped;
             let mut inner = self.lock();
-            if changes.len() < made {
+            if changes.len() < taken {
                 let context = "a change panicked while it was replayed after a save";
                 inner.note_failure(Error::new(ErrorKind::Panicked, context));
             }
-            let current = (inner.revision, inner.emptied) == started;
-            if inner.emptied == started.1 {
+            let is_current = inner.revision == revision && inner.emptied == emptied;
+            if inner.emptied == emptied {
                 inner.changes.splice(..0, changes);
             }
             inner.revision += 1;
-            if current {
+            if is_current {
                 _dropped = std::mem::replace(&mut inner.values, values);
                 return;
             }
@@ -146,7 +146,8 @@ impl State {
         self.lock().completed
     }
 
-    /// Returns the error of the last commit after the first `completed` ones, and marks it as returned to a caller.
+    /// Returns the error of the last failed commit, unless it is one of the first `completed` commits. Marks the error as
+    /// returned to a caller.
     pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
         let mut inner = self.lock();
         inner.earlier_unseen.take_if(|failure| failure.number > completed);

@@ -29,17 +29,17 @@
 //! # Why it is correct
 //! An entry is stored only in exchange for a lease, or for the entry of the record that it replaces. Consider a write that
 //! changes the database and then invalidates the cache key. If a reader took its lease before the invalidation, the reader
-//! has lost it. If a reader took its lease later, the reader read the database after the write. An entry that replaces the
-//! previous one is as new as the database, and a message that the network delayed fails the comparison of versions. So after
-//! a write is confirmed, the cache never holds an older record. This does not depend on clocks, because the invalidation
-//! also deletes expired entries.
+//! has lost it. If a reader took its lease later, the reader read the database after the write. An update replaces the previous
+//! entry with the record that it has just written to the database. If the network delays the replacement, and another write
+//! changes the cache key meanwhile, the replacement fails, because the versions differ. So after a write is confirmed, the
+//! cache never holds an older record. This does not depend on clocks, because the invalidation also deletes expired entries.
 //!
 //! The expiry of an entry is at most one `ttl` after a time at which the record was current. This gives the third promise.
 //!
 //! Two cases need more. In both, a caller gets no clear reply to its write, and loads the record to find out whether the
 //! write happened.
 //! - **A write to the database fails.** The write may still happen after another reader has stored the older record as an
-//!   entry. So the failed write sets a _barrier_ for `ttl` and `timeout`, under a key of its own, and then invalidates the
+//!   entry. So the failed write sets a _barrier_ for `ttl` plus `timeout`, under a key of its own, and then invalidates the
 //!   cache key. A reader looks for a barrier after it has taken its lease: either the reader sees the barrier, or it loses
 //!   its lease. A reader that sees the barrier stores no entry, so all loads read the database.
 //! - **The caller of a write goes away.** The write continues without the caller. Until the write ends, a load in this

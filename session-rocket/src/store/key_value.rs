@@ -201,7 +201,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         let decide = |entry, is_retry| match entry {
-            // An earlier call wrote this record after its caller had stopped waiting.
+            // The caller sent the same update before and stopped waiting for it, and that update has written the record.
             Lookup::Found(fresh) if is_retry && fresh.version == record.version => Ok(Decision::Reply(Update::Updated)),
             entry => decide::update(entry, expected, self.clock.now()).try_map(|()| encode_record(record)),
         };

@@ -20,7 +20,7 @@ pub type MemoryStore = KeyValueStore<Memory>;
 pub struct Memory(Mutex<Entries>);
 
 struct Entries {
-    /// Each entry's value, after the number of the write that stored it.
+    /// For each key, the number of the write that stored the entry, and the entry's bytes.
     values: LruCache<Key, (u64, Bytes)>,
     writes: u64,
 }

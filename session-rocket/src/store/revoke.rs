@@ -66,7 +66,9 @@ pub async fn revoke_all(
     Ok(ended)
 }
 
-/// Does what [`revoke_all`] does, and adds the keys of the sessions it ended to `ended`, also before it fails.
+/// Does what [`revoke_all`] does, and adds the keys of the sessions it ended to `ended`.
+///
+/// After an error, `ended` has the keys of the sessions that ended before the error.
 pub(crate) async fn revoke_each(
     store: &dyn Store,
     scope: &str,
@@ -172,7 +174,7 @@ async fn end_each(
     let mut failure = None;
     for keys in keys.chunks(CONCURRENT_CALLS) {
         let mut calls: FuturesUnordered<_> = keys.iter().copied().map(end).collect();
-        // One by one, so that a call that hangs hides no session that has ended.
+        // Takes each result when its call ends. If another call hangs, `ended` still has the sessions that ended.
         while let Some(result) = calls.next().await {
             match result {
                 Ok(key) => ended.extend(key),
@@ -193,7 +195,7 @@ async fn retire(store: &dyn Store, key: &Key, until: Timestamp) -> Result<Retire
     reply
 }
 
-/// Adds the keys to which the session at `key` has moved to `keys`.
+/// Follows the session at `key` from key to key, and adds its newer keys to `keys`.
 async fn follow(store: &dyn Store, mut key: Key, keys: &mut Vec<Key>) -> Result<()> {
     for _ in 0..MAX_STEPS {
         let Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) = store.load(&key).await? else { return Ok(()) };

@@ -60,7 +60,8 @@ pub(super) struct Cached<T: SessionData> {
     pub snapshot: OnceCell<T>,
     /// Set only in requests that a test helper sends.
     test_step: OnceLock<Mutex<Option<TestStep<T>>>>,
-    /// Whether the response is made. A session that is loaded afterwards cannot send a cookie.
+    /// Whether the fairing has begun to handle the response. Changes of a session that is loaded afterwards cannot set a
+    /// cookie.
     pub responded: AtomicBool,
 }
 

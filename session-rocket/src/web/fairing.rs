@@ -24,10 +24,10 @@ pub(super) enum Source {
     /// The `store` URL of the configuration.
     Url,
     Object(Arc<dyn Store>),
-    /// A pool whose connect options the store's own connections use.
+    /// A pool. The store opens its own connections with the connect options of the pool.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     Pool(store::sql::Pool),
-    /// A pool whose connections the store borrows.
+    /// A pool. The store borrows the connections of the pool.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     SharedPool(store::sql::Pool),
 }
@@ -263,11 +263,11 @@ fn add_result<T: SessionData>(session: &Session<T>, saved: Result<()>, response:
 /// Logs that changes are not saved. For a withheld cookie, only the first message is a warning, because any other site
 /// can cause such requests.
 fn log_drop<T: SessionData>(error: &Error) {
-    static FIX_LOGGED: AtomicBool = AtomicBool::new(false);
+    static WARNED_OF_WITHHELD: AtomicBool = AtomicBool::new(false);
     let (name, error) = (T::NAME, Chain(error));
     if error.0.kind() != ErrorKind::Withheld {
         log::warn!(target: "session_rocket", "changes of a session of type `{name}` are not saved: {error}");
-    } else if FIX_LOGGED.swap(true, Ordering::Relaxed) {
+    } else if WARNED_OF_WITHHELD.swap(true, Ordering::Relaxed) {
         log::debug!(target: "session_rocket", "changes of a session of type `{name}` are not saved: {error}");
     } else {
         log::warn!(

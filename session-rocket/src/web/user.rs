@@ -171,8 +171,8 @@ async fn load<U: LoadUser>(session: &LoggedIn<U::Session>, request: &Request<'_>
     let mut loaded = loaded.0.lock().await;
     let identity = session.identity().to_string();
     // A handler may have logged another user in since another guard loaded the account.
-    if let Some((of, user)) = &*loaded
-        && *of == identity
+    if let Some((loaded_identity, user)) = &*loaded
+        && *loaded_identity == identity
     {
         return Ok(Some(user.clone()));
     }
