@@ -44,7 +44,7 @@ impl Engine {
                 Ok(listed) => sessions.extend(listed),
                 // Another build may be able to read it.
                 Err(error) => {
-                    log::warn!(target: "session_rocket", "a list of sessions leaves one out: {}", Chain(&error));
+                    log::warn!(target: "session_rocket", "skipped an unreadable session while listing sessions: {}", Chain(&error));
                 }
             }
         }
