@@ -203,7 +203,7 @@ fn check_accessor_clashes(input: &Input, errors: &mut Errors) {
     }
 }
 
-/// Stored names that start with `_` are reserved for the library, such as that of the test cookie.
+/// The library reserves stored names that start with `_` for its own data, for example `_test_cookie`.
 fn check_reserved_names(field: &Field, errors: &mut Errors) {
     let reserved = |name: &str| {
         let free = name.trim_start_matches('_');

@@ -28,8 +28,8 @@ pub enum ErrorKind {
     Uncertain,
     /// The session ended after this request loaded it, so the changes are dropped.
     ///
-    /// Another request logged the user out, the session expired, or somebody logged in on the session. This includes a
-    /// login of the same visitor in another tab, unless the same user was logged in before.
+    /// Another request logged the user out, the session expired, or somebody logged in on the session. A login of the
+    /// same visitor in another tab counts too, unless the session already belonged to the same user before that login.
     Ended,
     /// The browser did not send its session cookie with this cross-site request, so the changes are dropped.
     ///

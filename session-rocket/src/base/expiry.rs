@@ -107,8 +107,8 @@ pub enum Refresh {
     OnSave,
     /// Every request that carries the session cookie renews the session, as with Django's `SESSION_SAVE_EVERY_REQUEST`.
     ///
-    /// Exceptions are requests for parts of a page, responses that caches may store, and responses with a status of 500
-    /// or above.
+    /// Exceptions are requests for parts of a page, such as images and scripts, responses that caches may store, and
+    /// responses with a status of 500 or above.
     Always,
     /// A request that reads the session renews it if at least this share of its lifetime has passed since the last
     /// renewal.
@@ -127,8 +127,8 @@ pub(crate) struct Lifetime {
     pub is_anonymous: bool,
 }
 
-/// The tolerance for differing clocks of servers. A stored session whose expiry exceeds that of a save now by more than
-/// this tolerance was saved while the configured `expiry` was longer.
+/// The tolerance of `Policy::expires_at_load` for differences between the clocks of servers. If a tenth of the idle
+/// timeout is longer, it is the tolerance instead.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The longest lifetime of a cookie that browsers accept: 400 days (RFC 6265bis).
@@ -162,8 +162,8 @@ impl Policy {
 
     /// Returns when a stored session expires, and applies limits that were lowered after it was saved.
     ///
-    /// If the stored expiry is later than that of a save now, the session was saved while `expiry` was longer. Then its
-    /// idle timeout is counted from its last save.
+    /// If the stored expiry is later than the expiry that a save at the current time would set, the session was saved
+    /// while `expiry` was longer. Then its idle timeout is counted from its last save.
     pub(crate) fn expires_at_load(
         &self,
         lifetime: &Lifetime,
@@ -203,8 +203,8 @@ impl Policy {
     ///
     /// The cookie lives one period longer than the period in which the session expires, but not beyond the absolute
     /// timeout. A period is a tenth of the session's lifetime, or the share that `refresh` sets. A save needs no new
-    /// cookie if the new expiry is in the same period as the old one. If the browser does not receive one response with
-    /// a new cookie, the response of the next period still arrives before the cookie expires.
+    /// cookie if the new expiry is in the same period as the old one. If a response with a new cookie is lost, a save in
+    /// the next period sends another cookie before the old cookie expires.
     pub(crate) fn cookie_expires_at(
         &self,
         lifetime: &Lifetime,

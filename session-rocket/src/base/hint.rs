@@ -12,8 +12,10 @@ fn normalized(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// Returns how different two words are, or `None` if they are too different. A word that is a part of the other is
-/// close.
+/// Returns how different two words are, or `None` if they are too different.
+///
+/// Words that differ in few letters sort first, with `false`. Words that differ more are close only if one contains the
+/// other, and sort after them, with `true`.
 fn distance(word: &str, name: &str) -> Option<(bool, usize)> {
     const SHORTEST_PART: usize = 4;
     let shorter = word.len().min(name.len());

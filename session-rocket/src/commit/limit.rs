@@ -32,8 +32,8 @@ const MAX_SKEW: Duration = Duration::from_mins(1);
 /// with a faster clock had started another session, the new session could count as the oldest.
 ///
 /// The function ignores a session that begins more than [`MAX_SKEW`] in the future, because a server with a wrong clock has
-/// started it. Otherwise the new session would also begin in the future, and its login would stay recent for
-/// [`RecentLogin`](crate::RecentLogin) for too long.
+/// started it. Otherwise the new session would also begin in the future, and [`RecentLogin`](crate::RecentLogin)
+/// would accept its login for too long.
 pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Option<Timestamp>> {
     let rules = &calls.records.rules;
     let Some(identity) = rules.limit.map(|_| rules.identity(values)).transpose()?.flatten() else { return Ok(None) };

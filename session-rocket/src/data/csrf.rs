@@ -32,7 +32,7 @@ impl CsrfSecret {
 
     /// Derives the secret of a browser whose session has ended and that still holds its id.
     ///
-    /// It is not the secret of the session, so tokens of the time before the end stay invalid.
+    /// It differs from the secret of the ended session, so tokens that were made before the end are invalid.
     pub(crate) fn of_ended(id: &SessionId) -> Self {
         Self::derive(id, "csrf after the end")
     }

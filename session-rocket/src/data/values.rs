@@ -249,8 +249,8 @@ impl Values {
 
     /// Removes everything except the identity and what belongs to its login.
     ///
-    /// If somebody was logged in, `clear` ends the session instead. So the identity here is of a user who logged in
-    /// with another request, and the replay of a `clear` must not log that user out.
+    /// If somebody is logged in, `Session::clear` ends the session instead. This function runs only in a replay. So an
+    /// identity here is of a user who logged in with another request meanwhile, and must not be logged out.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));

@@ -169,9 +169,9 @@ impl Core {
             .await
             .and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
         if let Some(live) = self.state.renewal() {
-            // Another request may have given the browser a newer id by now, which a renewal must not replace. If the
-            // save succeeded just now, the id is current. If it succeeded earlier, the store has to be asked. After a
-            // failed save, it is unknown.
+            // Another request may have given the browser a newer id by now, and this cookie must not replace that id.
+            // If this save succeeded, the id of the cookie is current. If an earlier save set the cookie, the store is
+            // asked whether the id is current. After a failed save, this is unknown, so no cookie is sent.
             let is_earlier_save = earlier.is_some_and(|earlier| earlier.version == live.version);
             if saved.is_err() || is_earlier_save && !Box::pin(self.engine.is_live(&live)).await {
                 self.state.withdraw_cookie();

@@ -20,9 +20,8 @@ use crate::state::{Carrier, Live};
 /// Lists, ends and changes the sessions of a user.
 ///
 /// It is a request guard. Tasks that have no request use [`Sessions::of`]. Every call goes to the store, so it includes
-/// the sessions that other processes of the site created. A request that starts after a call ended a session no longer
-/// gets that session, in any process. A [cache that fails](crate::guide::ending_sessions#how-soon-a-session-ends) can
-/// delay this.
+/// the sessions that other processes of the site created. After a call has ended a session, no new request gets that
+/// session, in any process. A [cache that fails](crate::guide::ending_sessions#how-soon-a-session-ends) can delay this.
 ///
 /// Sealed cookies and Memcached cannot list the sessions of a user. With them, every method fails with
 /// [`ErrorKind::Unsupported`]. The memory store and files search all sessions.

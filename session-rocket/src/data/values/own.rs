@@ -34,7 +34,8 @@ pub(super) struct Own {
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Login {
     pub auth: Option<AuthMac>,
-    /// When the user logged in. Stored only after the user authenticated again.
+    /// When the user logged in. `None` until the user authenticates again, because the record's `created_at` is the
+    /// time of the login until then.
     pub began_at: Option<Timestamp>,
 }
 
