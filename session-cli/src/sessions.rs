@@ -114,8 +114,8 @@ fn tombstone_expiry() -> Timestamp {
 
 fn not_found(handle: SessionHandle) -> Error {
     let context = format!(
-        "no live session of the user has the handle `{handle}`, so no session was ended: the session has ended, or a new \
-         login has changed its handle; `list` shows the handles, and `--identity` and `--scope` must be those of the session"
+        "no live session of the user has the handle `{handle}`, so no session was ended: that session ended earlier, or a \
+         new login changed its handle; `list` shows the handles, and `--identity` and `--scope` must be those of the session"
     );
     Error::new(ErrorKind::Ended, context)
 }

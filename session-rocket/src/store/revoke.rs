@@ -211,7 +211,10 @@ fn too_many_moves() -> Error {
 
 /// A list may miss a session if the tombstone at its old key expires during the list.
 fn slow_list() -> Error {
-    Error::new(ErrorKind::Timeout, "listing a user's sessions took so long that some of them may have moved unnoticed")
+    Error::new(
+        ErrorKind::Timeout,
+        "the store took so long to list the sessions of a user that it may have missed some: try again",
+    )
 }
 
 #[cfg(test)]
