@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use session_rocket::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use session_rocket::sqlx::{SqlitePool, query};
@@ -15,6 +15,7 @@ use session_rocket::store::{Lookup, Migrate, Options, Store, conformance};
 use session_rocket::{ErrorKind, Key, Record, Timestamp, Version};
 use session_rocket_tests::logs;
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 const KEY: Key = Key::from_bytes([7; 32]);
 
@@ -54,6 +55,21 @@ async fn site() -> (TempDir, PathBuf, SqliteStore) {
     (directory, path, store)
 }
 
+/// Opens the store again, as a restart of the site does.
+///
+/// A restart follows the end of the old process. Here the old connections close in the background, and until then they
+/// can make the open fail.
+async fn reopen(options: &Options) -> SqliteStore {
+    let started = Instant::now();
+    loop {
+        match SqliteStore::open(options).await {
+            Ok(store) => return store,
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(30), "the store does not open: {error:#}"),
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Asserts that every call fails for every key, and that one log line says to restart the site.
 async fn assert_calls_fail_until_restart(store: &SqliteStore, path: &Path) {
     assert_eq!(
@@ -87,7 +103,7 @@ async fn a_replaced_file_is_an_error_until_a_restart_and_the_old_wal_file_is_kep
         assert_eq!(&fs::read(file).expect("the store does not remove the file"), content, "{}", file.display());
         fs::remove_file(file).expect("the file can be removed");
     }
-    let restarted = SqliteStore::open(&options(&path)).await.expect("the store opens");
+    let restarted = reopen(&options(&path)).await;
     assert_eq!(restarted.load(&KEY).await.expect("the load succeeds"), Lookup::Absent);
     assert_eq!(restarted.load(&Key::from_bytes([8; 32])).await.expect("the load succeeds"), Lookup::Found(record(8)));
     restarted.create(&KEY, &record(3)).await.expect("the record is created");
@@ -109,7 +125,7 @@ async fn a_removed_wal_file_is_an_error_until_a_restart() {
     fs::remove_file(with_suffix(&path, "-wal")).expect("the removal succeeds");
     assert_calls_fail_until_restart(&store, &path).await;
     drop(store);
-    let restarted = SqliteStore::open(&options(&path)).await.expect("the store opens");
+    let restarted = reopen(&options(&path)).await;
     restarted.create(&Key::from_bytes([8; 32]), &record(2)).await.expect("the record is created");
 }
 
@@ -130,7 +146,7 @@ async fn a_directory_that_is_moved_away_and_back_needs_a_restart_and_loses_nothi
         // Connections that were opened in the meantime could belong to another file.
         conformance::failures_are_errors(&store).await;
         drop(store);
-        let restarted = SqliteStore::open(&options(&path).migrate(migrate)).await.expect("the store opens");
+        let restarted = reopen(&options(&path).migrate(migrate)).await;
         assert_eq!(restarted.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(1)), "{migrate:?}");
     }
 }
@@ -148,7 +164,7 @@ async fn a_symbolic_link_is_followed_and_its_replacement_is_detected() {
     fs::remove_file(&link).expect("the removal succeeds");
     symlink(&two, &link).expect("the link can be created");
     assert_calls_fail_until_restart(&store, &link).await;
-    let restarted = SqliteStore::open(&options(&link)).await.expect("the store opens");
+    let restarted = reopen(&options(&link)).await;
     assert_eq!(restarted.load(&KEY).await.expect("the load succeeds"), Lookup::Found(record(2)));
 }
 
@@ -231,7 +247,7 @@ async fn damaged_pages_are_errors_until_they_are_repaired_and_the_site_is_restar
     assert!(errors > 0, "no call failed");
     fs::write(&path, &content).expect("the write succeeds");
     drop(store);
-    let restarted = SqliteStore::open(&options(&path)).await.expect("the store opens");
+    let restarted = reopen(&options(&path)).await;
     for key in 10..30 {
         let key = Key::from_bytes([key; 32]);
         assert_eq!(restarted.load(&key).await.expect("the load succeeds"), Lookup::Found(record(1)));
