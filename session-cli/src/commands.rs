@@ -3,28 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, stderr};
-use std::sync::Arc;
-use std::time::Duration;
 
-use humantime::format_duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
-use session_rocket::store::{self, Migrate, Options, Stats, Store, mask_url};
+use session_rocket::store::{Migrate, Stats, Store};
 use session_rocket::{Clock, Config, Error, ErrorKind, Key, Result, SystemClock, Timestamp};
 
 use super::args::StoreCommand;
+use super::open::{open, open_with_cache, within};
+use super::report::{Report, age, count_of, shown_url};
 use super::sessions;
 
 /// The number of rows that one statement removes. It is limited because the site's writes wait for the statement.
 const BATCH: u64 = 1000;
-
-/// The result of a successful command.
-pub(super) struct Report {
-    /// For people.
-    pub text: String,
-    /// For programs: the object that `--json` prints.
-    pub json: Value,
-}
 
 /// Runs a command that works on the store.
 pub(super) async fn run(command: &StoreCommand, config: &Config, shows_progress: bool) -> Result<Report> {
@@ -194,51 +185,10 @@ fn stats_json(stats: &Stats, now: Timestamp, store: String) -> Value {
     })
 }
 
-/// Formats the time from `start` to `end` in whole days, or to the second within the first day.
-pub(super) fn age(start: Timestamp, end: Timestamp) -> String {
-    let seconds = start.until(end).as_secs();
-    match seconds / 86_400 {
-        0 => format_duration(Duration::from_secs(seconds)).to_string(),
-        days => count_of(days, "day", "days"),
-    }
-}
-
-pub(super) fn count_of(number: u64, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// Opens the store without its cache. Creates a missing directory or file only if `create_if_missing` is set, because its
-/// path may be mistyped.
-pub(super) async fn open(config: &Config, migrate: Migrate, create_if_missing: bool) -> Result<Arc<dyn Store>> {
-    let mut options = Options::from(config).migrate(migrate);
-    options.cache = None;
-    options.create_if_missing = create_if_missing;
-    store::open(&options).await
-}
-
-/// Opens the store and its cache. Creates nothing.
-pub(super) async fn open_with_cache(config: &Config, migrate: Migrate) -> Result<Arc<dyn Store>> {
-    let mut options = Options::from(config).migrate(migrate);
-    options.create_if_missing = false;
-    store::open(&options).await
-}
-
-/// Limits the time of a call.
-pub(super) async fn within<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A> {
-    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-        let limit = format_duration(limit);
-        let context = format!("the store did not reply within {limit}: try a longer `--timeout`");
-        Err(Error::new(ErrorKind::Timeout, context))
-    })
-}
-
-/// The store's URL without its secrets.
-pub(super) fn shown_url(config: &Config) -> String {
-    mask_url(&config.store)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const fn at(millis: i64) -> Timestamp {

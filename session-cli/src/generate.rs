@@ -8,7 +8,7 @@ use serde_json::json;
 use session_rocket::{Error, ErrorKind, Result};
 
 use super::args::Args;
-use super::commands::Report;
+use super::report::Report;
 
 /// Generates a completion script for `shell`.
 pub(super) fn completions(shell: Shell) -> Report {

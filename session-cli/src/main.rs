@@ -7,7 +7,9 @@ mod commands;
 mod config;
 mod generate;
 mod logger;
+mod open;
 mod output;
+mod report;
 mod sessions;
 
 use std::env;
@@ -18,7 +20,7 @@ use clap::Parser;
 use session_rocket::{Error, ErrorKind, Result};
 
 use self::args::{Args, Command, Options, StoreCommand};
-use self::commands::Report;
+use self::report::Report;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().collect();

@@ -9,7 +9,7 @@ use session_rocket::store::mask_url;
 use session_rocket::{ErrorKind, Result};
 
 use super::args::Options;
-use super::commands::Report;
+use super::report::Report;
 
 const FAILED: u8 = 1;
 const INVALID: u8 = 2;

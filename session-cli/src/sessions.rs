@@ -9,7 +9,8 @@ use session_rocket::store::{Migrate, Store, TOMBSTONE_LIFETIME, revoke, revoke_a
 use session_rocket::{Clock, Config, Error, ErrorKind, Key, Record, Result, SessionHandle, SystemClock, Timestamp};
 
 use super::args::{Selection, User};
-use super::commands::{Report, age, count_of, open, open_with_cache, shown_url, within};
+use super::open::{open, open_with_cache, within};
+use super::report::{Report, age, count_of, shown_url};
 
 /// The store, and the user whose sessions a command lists or ends.
 struct UserSessions<'a> {

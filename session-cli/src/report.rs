@@ -1,0 +1,34 @@
+//! What a command prints.
+
+use std::time::Duration;
+
+use humantime::format_duration;
+use serde_json::Value;
+use session_rocket::store::mask_url;
+use session_rocket::{Config, Timestamp};
+
+/// The result of a successful command.
+pub(super) struct Report {
+    /// For people.
+    pub text: String,
+    /// For programs: the object that `--json` prints.
+    pub json: Value,
+}
+
+/// Formats the time from `start` to `end` in whole days, or to the second within the first day.
+pub(super) fn age(start: Timestamp, end: Timestamp) -> String {
+    let seconds = start.until(end).as_secs();
+    match seconds / 86_400 {
+        0 => format_duration(Duration::from_secs(seconds)).to_string(),
+        days => count_of(days, "day", "days"),
+    }
+}
+
+pub(super) fn count_of(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// The store's URL without its secrets.
+pub(super) fn shown_url(config: &Config) -> String {
+    mask_url(&config.store)
+}
