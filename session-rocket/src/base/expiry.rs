@@ -127,9 +127,8 @@ pub(crate) struct Lifetime {
     pub is_anonymous: bool,
 }
 
-/// The tolerance of `Policy::expires_at_load` for differences between the clocks of servers. If a tenth of the idle
-/// timeout is longer, it is the tolerance instead.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// The largest difference between the clocks of two servers that counts as normal.
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The longest lifetime of a cookie that browsers accept: 400 days (RFC 6265bis).
 pub(crate) const MAX_AGE: Duration = Duration::from_hours(400 * 24);
@@ -177,6 +176,7 @@ impl Policy {
         let since_save = updated_at.plus(idle);
         // Most sessions were not renewed after their last save. The first two conditions avoid reading the clock for
         // them.
+        // If a tenth of the idle timeout is longer than the clock skew, it is the tolerance instead.
         if is_configured && expires_at > since_save && expires_at > now().plus(idle).plus(CLOCK_SKEW.max(idle / 10)) {
             return since_save;
         }

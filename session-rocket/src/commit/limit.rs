@@ -9,6 +9,7 @@ use super::uncertain::Calls;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::event::EndReason;
+use crate::base::expiry::CLOCK_SKEW;
 use crate::base::id::Key;
 use crate::base::limit::WhenFull;
 use crate::data::values::Values;
@@ -23,15 +24,12 @@ const CONCURRENT_CALLS: usize = 16;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// The maximum difference between the clocks of two servers.
-const MAX_SKEW: Duration = Duration::from_mins(1);
-
 /// Returns when the session of a login begins, or `None` if it begins now.
 ///
 /// If `max_sessions` applies, the session begins later than all other sessions of the user. If it began now, and a server
 /// with a faster clock had started another session, the new session could count as the oldest.
 ///
-/// The function ignores a session that begins more than [`MAX_SKEW`] in the future, because a server with a wrong clock has
+/// The function ignores a session that begins more than [`CLOCK_SKEW`] in the future, because a server with a wrong clock has
 /// started it. Otherwise the new session would also begin in the future, and [`RecentLogin`](crate::RecentLogin)
 /// would accept its login for too long.
 pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Option<Timestamp>> {
@@ -39,15 +37,16 @@ pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Opti
     let Some(identity) = rules.limit.map(|_| rules.identity(values)).transpose()?.flatten() else { return Ok(None) };
     let listed = calls.list(&identity).await?;
     let now = rules.now();
-    let begins = listed.iter().map(|(_, record)| record.created_at).filter(|begins| *begins < now.plus(MAX_SKEW));
+    // One at the very end of the tolerance does not count either, because the new session has to stay within it.
+    let begins = listed.iter().map(|(_, record)| record.created_at).filter(|begins| *begins < now.plus(CLOCK_SKEW));
     Ok(Some(begins.map(|begins| begins.plus(MILLISECOND)).fold(now, Timestamp::max)))
 }
 
 /// Returns the time to sort a session by, the oldest first.
 ///
-/// Returns `None`, which sorts first, if the session begins more than [`MAX_SKEW`] in the future because of a wrong clock.
+/// Returns `None`, which sorts first, if the session begins more than [`CLOCK_SKEW`] in the future because of a wrong clock.
 fn sort_time(begins: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    (begins <= now.plus(MAX_SKEW)).then_some(begins)
+    (begins <= now.plus(CLOCK_SKEW)).then_some(begins)
 }
 
 /// Ends the user's oldest sessions, or refuses the new one, if the user has more sessions than `max_sessions`.

@@ -10,27 +10,14 @@ use rocket::{Build, Orbit, Request, Response, Rocket};
 use super::attached::{Attached, Cached, Sweep, status};
 use super::config::Config;
 use super::cookie;
+use super::launch::{Launch, Source};
 use super::registry::Registry;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Chain, Error, ErrorKind, Result};
-use crate::base::event::{Event, OnEvent};
+use crate::base::event::Event;
 use crate::session::{CookieUpdate, Session, SessionData};
 use crate::state::CommitScope;
 use crate::store::{self, Store};
-
-/// Where the fairing gets its store from.
-#[derive(Clone)]
-pub(super) enum Source {
-    /// The `store` URL of the configuration.
-    Url,
-    Object(Arc<dyn Store>),
-    /// A pool. The store opens its own connections with the connect options of the pool.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-    Pool(store::sql::Pool),
-    /// A pool. The store borrows the connections of the pool.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-    SharedPool(store::sql::Pool),
-}
 
 /// The fairing that loads and saves the sessions of type `T`.
 ///
@@ -46,10 +33,7 @@ pub(super) enum Source {
 /// let rocket = rocket::build().attach(Session::<Visitor>::fairing().config(config));
 /// ```
 pub struct SessionFairing<T> {
-    pub(super) config: Config,
-    pub(super) source: Source,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) on_event: Option<Arc<OnEvent>>,
+    launch: Launch,
     data: PhantomData<fn() -> T>,
 }
 
@@ -67,13 +51,8 @@ impl<T: SessionData> Session<T> {
     /// let rocket = rocket::build().attach(Session::<Visitor>::fairing());
     /// ```
     pub fn fairing() -> SessionFairing<T> {
-        SessionFairing {
-            config: Config::default(),
-            source: Source::Url,
-            clock: Arc::new(SystemClock),
-            on_event: None,
-            data: PhantomData,
-        }
+        let (config, clock) = (Config::default(), Arc::new(SystemClock));
+        SessionFairing { launch: Launch { config, source: Source::Url, clock, on_event: None }, data: PhantomData }
     }
 }
 
@@ -81,7 +60,7 @@ impl<T> SessionFairing<T> {
     /// Sets the configuration for all keys that neither `Rocket.toml` nor the environment sets.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.launch.config = config;
         self
     }
 
@@ -90,7 +69,7 @@ impl<T> SessionFairing<T> {
     /// A configured `cache` is used in front of it.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
-        self.source = Source::Object(Arc::new(store));
+        self.launch.source = Source::Object(Arc::new(store));
         self
     }
 
@@ -111,7 +90,7 @@ impl<T> SessionFairing<T> {
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
     pub fn pool(mut self, pool: impl store::sql::IntoPool) -> Self {
-        self.source = Source::Pool(pool.into_pool());
+        self.launch.source = Source::Pool(pool.into_pool());
         self
     }
 
@@ -128,7 +107,7 @@ impl<T> SessionFairing<T> {
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
     pub fn shared_pool(mut self, pool: impl store::sql::IntoPool) -> Self {
-        self.source = Source::SharedPool(pool.into_pool());
+        self.launch.source = Source::SharedPool(pool.into_pool());
         self
     }
 
@@ -138,7 +117,7 @@ impl<T> SessionFairing<T> {
     /// clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.launch.clock = Arc::new(clock);
         self
     }
 
@@ -164,7 +143,7 @@ impl<T> SessionFairing<T> {
     /// ```
     #[must_use]
     pub fn on_event(mut self, on_event: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.on_event = Some(Arc::new(on_event));
+        self.launch.on_event = Some(Arc::new(on_event));
         self
     }
 }
@@ -177,7 +156,7 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
         let rocket = if rocket.state::<Registry>().is_some() { rocket } else { rocket.manage(Registry::default()) };
-        match self.attach(&rocket).await {
+        match self.launch.attach::<T>(&rocket).await {
             Ok(attached) => Ok(rocket.manage(attached)),
             Err(error) => {
                 log::error!(target: "session_rocket", "session type `{}` cannot be attached: {}", T::NAME, Chain(&error));

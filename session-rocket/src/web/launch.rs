@@ -6,19 +6,46 @@ use std::sync::Arc;
 use rocket::{Build, Rocket};
 
 use super::attached::{Attached, Isolated, Sweep};
-use super::config::{SealSettings, Settings, resolve};
+use super::config::{Config, SealSettings, Settings, resolve};
 use super::cookie::{self, CookieSettings};
-use super::fairing::{SessionFairing, Source};
 use super::plain_http::PlainHttp;
 use super::registry::{Entry, Registry};
+use crate::base::clock::Clock;
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::event::OnEvent;
 use crate::commit::sealed::Sealer;
 use crate::commit::{CookieBounds, CookieEngine, Engine, Events, Rules, StoreEngine};
 use crate::session::SessionData;
 use crate::store::{self, Store};
 
-impl<T: SessionData> SessionFairing<T> {
-    pub(super) async fn attach(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
+/// Where the fairing gets its store from.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// The `store` URL of the configuration.
+    Url,
+    Object(Arc<dyn Store>),
+    /// A pool. The store opens its own connections with the connect options of the pool.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    Pool(store::sql::Pool),
+    /// A pool. The store borrows the connections of the pool.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    SharedPool(store::sql::Pool),
+}
+
+/// What the application has set on a fairing.
+pub(super) struct Launch {
+    pub config: Config,
+    pub source: Source,
+    pub clock: Arc<dyn Clock>,
+    pub on_event: Option<Arc<OnEvent>>,
+}
+
+impl Launch {
+    /// Attaches the session type `T`.
+    ///
+    /// # Errors
+    /// If the configuration is invalid or does not fit the session type, or the store cannot be opened.
+    pub(super) async fn attach<T: SessionData>(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
         let figment = rocket.figment();
         let by_url = matches!(self.source, Source::Url);
         let mut settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
@@ -32,7 +59,7 @@ impl<T: SessionData> SessionFairing<T> {
         })?;
         let mut entry = Entry::of::<T>(&settings.cookie.name);
         registry.refuse_clashes(&entry)?;
-        let rules = self.rules(&settings);
+        let rules = self.rules::<T>(&settings);
         let (engine, sweep) = match &settings.seal {
             Some(seal) => {
                 self.refuse_events()?;
@@ -52,7 +79,7 @@ impl<T: SessionData> SessionFairing<T> {
         Ok(Attached { engine: Arc::new(engine), cookie: settings.cookie, plain_http, sweep, data: PhantomData })
     }
 
-    fn rules(&self, settings: &Settings) -> Rules {
+    fn rules<T: SessionData>(&self, settings: &Settings) -> Rules {
         Rules {
             clock: self.clock.clone(),
             schema: T::schema(),
