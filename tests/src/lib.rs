@@ -8,7 +8,7 @@ pub mod chromium;
 pub mod gate;
 pub mod logs;
 #[cfg(unix)]
-mod processes;
+pub mod processes;
 pub mod proxy;
 pub mod report;
 pub mod served;

@@ -54,8 +54,29 @@ pub(crate) fn kill_and_wait(family: &BTreeSet<u32>, mark: &Path) {
     }
 }
 
+/// Suspends a process with SIGSTOP, and waits until each of its threads has stopped.
+///
+/// The signal alone does not suffice: on a busy machine, a thread can still serve a request after it was sent.
+pub fn suspend(id: u32) {
+    send_signal(id, Signal::STOP);
+    while has_running_thread(id) {
+        thread::yield_now();
+    }
+}
+
+/// Resumes a process after [`suspend`].
+pub fn resume(id: u32) {
+    send_signal(id, Signal::CONT);
+}
+
+fn has_running_thread(id: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else { return false };
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    stats.into_iter().any(|stat| !matches!(state(&stat), Some("T" | "t" | "Z" | "X")))
+}
+
 /// Sends a signal to a process. Does nothing if the process has ended.
-pub(crate) fn send_signal(id: u32, signal: Signal) {
+fn send_signal(id: u32, signal: Signal) {
     if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
         let _ = kill_process(id, signal);
     }
@@ -71,10 +92,8 @@ fn running_processes(mark: &Path) -> Vec<Process> {
 /// Reads one process. Returns `None` if it has ended.
 fn read_process(id: u32, mark: &Path) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name is in parentheses and can contain any character. The state and the parent follow it.
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let (state, parent) = (fields.next()?, fields.next()?.parse().ok()?);
-    if matches!(state, "Z" | "X") {
+    let parent = fields(&stat).nth(1)?.parse().ok()?;
+    if matches!(state(&stat), Some("Z" | "X")) {
         return None;
     }
     let has_mark = |file: &str| {
@@ -82,4 +101,16 @@ fn read_process(id: u32, mark: &Path) -> Option<Process> {
         content.windows(mark.as_os_str().len()).any(|part| part == mark.as_os_str().as_bytes())
     };
     Some(Process { id, parent, marked: has_mark("environ") || has_mark("cmdline") })
+}
+
+/// Returns the state letter in a `stat` file.
+fn state(stat: &str) -> Option<&str> {
+    fields(stat).next()
+}
+
+/// Returns the fields of a `stat` file after the name: the state, the parent, and further fields.
+///
+/// The name is in parentheses and can contain any character.
+fn fields(stat: &str) -> impl Iterator<Item = &str> {
+    stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ')
 }

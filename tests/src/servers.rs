@@ -23,7 +23,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::processes;
@@ -95,12 +94,15 @@ impl ServerProcess {
 
     /// Suspends all processes of the server with SIGSTOP. Connections are still accepted, but nothing replies.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        // The main process goes first, because it would replace child processes that stop.
+        processes::suspend(self.process.id());
+        self.family().into_iter().for_each(processes::suspend);
     }
 
     /// Resumes the server after [`pause`](Self::pause).
     pub fn resume(&self) {
-        self.signal(Signal::CONT);
+        processes::resume(self.process.id());
+        self.family().into_iter().for_each(processes::resume);
     }
 
     /// Kills all processes of the server with SIGKILL.
@@ -124,12 +126,6 @@ impl ServerProcess {
 
     fn family(&self) -> BTreeSet<u32> {
         processes::family(self.process.id(), self.directory.path())
-    }
-
-    fn signal(&self, signal: Signal) {
-        // The main process goes first, because it would replace child processes that stop.
-        processes::send_signal(self.process.id(), signal);
-        self.family().into_iter().for_each(|id| processes::send_signal(id, signal));
     }
 }
 

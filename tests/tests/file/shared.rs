@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use session_rocket::store::file::FileStore;
 use session_rocket::store::{Options, Store, Update, revoke_all};
 use session_rocket::{ErrorKind, Key, Record, Version};
+use session_rocket_tests::processes;
 use tokio::task::JoinSet;
 
 use super::{
@@ -130,26 +130,14 @@ fn start_and_suspend_with_lock(path: &Path) -> Process {
     let lock = File::open(path.join("ab")).expect("the lock can be taken");
     let started = Instant::now();
     loop {
-        signal(&process, Signal::STOP);
+        processes::suspend(process.0.id());
         if lock.try_lock().is_err() {
             return process;
         }
         lock.unlock().expect("the lock is released");
-        signal(&process, Signal::CONT);
+        processes::resume(process.0.id());
         assert!(started.elapsed() < Duration::from_secs(60), "the process does not take the lock");
         std::thread::yield_now();
-    }
-}
-
-fn signal(process: &Process, signal: Signal) {
-    let id = i32::try_from(process.0.id()).ok().and_then(Pid::from_raw).expect("the process id is valid");
-    kill_process(id, signal).expect("the signal can be sent");
-    if signal == Signal::STOP {
-        let stat = format!("/proc/{}/stat", process.0.id());
-        // On systems without this file, the process stops soon enough.
-        while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") T ")) {
-            std::thread::yield_now();
-        }
     }
 }
 
@@ -162,8 +150,8 @@ async fn calls_that_wait_for_the_lock_of_a_suspended_process_time_out() {
     create(&store, &KEY, &first).await;
     let other_key = Key::from_bytes([1; 32]);
     create(&store, &other_key, &first).await;
-    for last in [Signal::CONT, Signal::KILL] {
-        let process = start_and_suspend_with_lock(&path);
+    for is_killed in [false, true] {
+        let mut process = start_and_suspend_with_lock(&path);
         let current = load(&store, &KEY).await;
         let started = Instant::now();
         let calls = [(); 8].map(|()| store.update(&KEY, current.version, &first));
@@ -176,7 +164,11 @@ async fn calls_that_wait_for_the_lock_of_a_suspended_process_time_out() {
         assert_eq!(ada.len(), 2);
         store.touch(&other_key, first.version, first.expires_at).await.expect("the other key has another lock");
 
-        signal(&process, last);
+        if is_killed {
+            process.0.kill().expect("the process can be killed");
+        } else {
+            processes::resume(process.0.id());
+        }
         increment(&store).await;
     }
 }
