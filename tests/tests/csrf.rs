@@ -1,19 +1,17 @@
 //! Forms with CSRF tokens.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use rocket::data::{Data, FromData};
 use rocket::error::ErrorKind as RocketError;
-use rocket::form::Contextual;
+use rocket::form::{Contextual, Strict};
 use rocket::fs::TempFile;
 use rocket::http::{ContentType, Header, Status};
 use rocket::local::asynchronous::Client;
-use rocket::request::{FromRequest, Outcome};
 use rocket::tokio::io::AsyncReadExt;
 use rocket::tokio::sync::Barrier;
 use rocket::{FromForm, Request, State, get, post, routes};
-use session_rocket::{CsrfError, CsrfForm, Error, ManualClock, Session};
+use session_rocket::{CsrfError, CsrfForm, CsrfHeader, Error, ManualClock, Session};
 use session_rocket_tests::browser::Browser;
 use session_rocket_tests::{logs, spy::Spy};
 
@@ -84,25 +82,41 @@ fn cycle_and_fail(session: Session<Visitor>) -> Status {
     Status::InternalServerError
 }
 
-/// Receives the token in a header, as a script sends it.
 #[post("/script", data = "<nickname>")]
-fn script(session: Session<Visitor>, token: HeaderToken<'_>, nickname: &str) -> Status {
-    if !session.verify_csrf_token(token.0) {
-        return Status::Forbidden;
-    }
+fn script(session: Session<Visitor>, _csrf: CsrfHeader<Visitor>, nickname: &str) {
     session.set_nickname(nickname);
-    Status::Ok
 }
 
-struct HeaderToken<'r>(&'r str);
+#[post("/reason", data = "<form>")]
+fn reason(form: Result<CsrfForm<Visitor>, CsrfError<'_>>) -> String {
+    form.map_or_else(|error| error.to_string(), |_| "valid".into())
+}
 
-#[rocket::async_trait]
-impl<'r> FromRequest<'r> for HeaderToken<'r> {
-    type Error = Infallible;
+#[post("/strict", data = "<form>")]
+fn strict(form: CsrfForm<Visitor, Strict<Naming>>) -> String {
+    form.into_inner().into_inner().nickname
+}
 
-    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Infallible> {
-        Outcome::Success(Self(request.headers().get_one("X-CSRF-Token").unwrap_or_default()))
-    }
+/// Logs out, and responds with a page that has a form.
+#[get("/flush/and-form")]
+fn flush_and_form(session: Session<Visitor>) -> String {
+    session.flush();
+    session.csrf_token().to_string()
+}
+
+/// Responds with a form, and then starts a session.
+#[get("/form/and-start")]
+fn form_and_start(session: Session<Visitor>) -> String {
+    let token = session.csrf_token().to_string();
+    session.set_nickname("nobody");
+    token
+}
+
+/// Deletes the identity, and responds with a page that has a form.
+#[get("/leave")]
+fn leave(session: Session<Visitor>) -> String {
+    session.delete_user_id();
+    session.csrf_token().to_string()
 }
 
 #[get("/flush")]
@@ -157,7 +171,12 @@ async fn site() -> (Client, Spy) {
         button,
         contextual,
         script,
-        upload
+        upload,
+        reason,
+        strict,
+        flush_and_form,
+        form_and_start,
+        leave
     ];
     let rocket = rocket::custom(figment)
         .manage(Barrier::new(2))
@@ -179,10 +198,10 @@ async fn a_form_with_a_token_of_the_session_is_accepted() {
     let mut browser = Browser::default();
     let token = browser.get(&client, "/form").await.body;
     assert_eq!(post(&client, &browser, &token).await, (Status::Ok, "rajat".into()));
-    // Later pages write nothing. Each has its own token, and all tokens are valid.
-    assert_eq!((spy.take_writes() > 0, spy.take_writes()), (true, 0));
+    // Pages with a form write nothing. Each has its own token, and all tokens are valid.
+    spy.take_writes();
     let again = browser.get(&client, "/form").await;
-    assert_eq!((spy.take_writes(), again.set_cookie()), (0, None));
+    assert_eq!((spy.take_writes(), again.header_values("set-cookie").len()), (0, 0));
     assert_ne!(again.body, token);
     for token in [token, again.body] {
         assert_eq!(post(&client, &browser, &token).await.0, Status::Ok);
@@ -231,15 +250,104 @@ async fn a_missing_or_wrong_token_or_that_of_another_session_is_403_and_writes_n
 async fn tokens_become_invalid_at_a_login_a_rotation_and_a_logout() {
     let (client, _) = site().await;
     let mut browser = Browser::default();
-    for change in ["/login/7", "/login/7", "/login/8", "/cycle", "/cycle/and-fail", "/flush"] {
+    browser.get(&client, "/start").await;
+    for change in ["/cycle", "/cycle/and-fail", "/login/7", "/login/7", "/login/8", "/leave", "/login/7", "/flush"] {
         let before = browser.get(&client, "/form").await.body;
         assert_eq!(post(&client, &browser, &before).await.0, Status::Ok);
         let after = browser.get(&client, change).await.body;
         assert_eq!(post(&client, &browser, &before).await.0, Status::Forbidden, "{change}");
-        if change.starts_with("/login") {
+        if change.starts_with("/l") {
             assert_eq!(post(&client, &browser, &after).await.0, Status::Ok, "{change}");
         }
     }
+}
+
+#[rocket::async_test]
+async fn a_form_starts_no_session() {
+    let (client, spy) = site().await;
+    let mut first = None;
+    for _ in 0..1000 {
+        let page = Browser::default().get(&client, "/form").await;
+        assert_eq!((page.status, page.set_cookie()), (Status::Ok, None));
+        let line = page.csrf_cookie().expect("a visitor without a session gets a secret").to_owned();
+        assert!(line.starts_with("sessionid-csrf=") && line.contains("; HttpOnly; SameSite=Lax; Path=/"), "{line}");
+        assert!(!line.contains("Max-Age") && !line.contains("Expires"), "{line}");
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+        assert_ne!(first.replace(line.clone()), Some(line));
+    }
+    assert_eq!((spy.take_loads(), spy.take_writes()), (0, 0));
+}
+
+#[rocket::async_test]
+async fn a_visitor_without_a_session_has_one_secret_for_all_tabs() {
+    let (client, spy) = site().await;
+    let mut browser = Browser::default();
+    let first = browser.get(&client, "/form").await.body;
+    let page = browser.get(&client, "/form").await;
+    assert_eq!(page.csrf_cookie(), None);
+    for token in [&first, &page.body] {
+        assert_eq!(reason_of(&client, &browser, token).await, "valid");
+    }
+    let mut other = Browser::default();
+    let foreign = other.get(&client, "/form").await.body;
+    assert_ne!(reason_of(&client, &browser, &foreign).await, "valid");
+    assert_eq!(spy.take_writes(), 0);
+}
+
+#[rocket::async_test]
+async fn a_session_that_starts_keeps_the_forms_of_the_visitor_valid_but_a_login_does_not() {
+    let (client, _) = site().await;
+    let mut browser = Browser::default();
+    let open = browser.get(&client, "/form").await.body;
+    browser.get(&client, "/start").await;
+    assert_eq!(reason_of(&client, &browser, &open).await, "valid");
+    let new = browser.get(&client, "/form").await;
+    assert_eq!(new.csrf_cookie(), None);
+    assert_eq!(reason_of(&client, &browser, &new.body).await, "valid");
+    browser.get(&client, "/login/7").await;
+    for old in [&open, &new.body] {
+        assert_ne!(reason_of(&client, &browser, old).await, "valid");
+    }
+    let mut browser = Browser::default();
+    let open = browser.get(&client, "/form").await.body;
+    browser.get(&client, "/login/7").await;
+    assert_ne!(reason_of(&client, &browser, &open).await, "valid");
+}
+
+#[rocket::async_test]
+async fn a_page_that_has_a_form_and_starts_or_ends_a_session_has_a_valid_token() {
+    let (client, _) = site().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&client, "/form/and-start").await;
+    assert!(page.set_cookie().is_some() && page.csrf_cookie().is_none());
+    assert_eq!(reason_of(&client, &browser, &page.body).await, "valid");
+    let page = browser.get(&client, "/flush/and-form").await;
+    assert!(page.set_cookie().is_some() && page.csrf_cookie().is_some());
+    assert_eq!(browser.cookie, None);
+    assert_eq!(reason_of(&client, &browser, &page.body).await, "valid");
+}
+
+#[rocket::async_test]
+async fn the_error_tells_a_missing_token_an_ended_session_and_a_wrong_token_apart() {
+    let (client, _) = site().await;
+    let mut browser = Browser::default();
+    browser.get(&client, "/login/7").await;
+    let token = browser.get(&client, "/form").await.body;
+    let missing = browser.post(&client, "/reason", ContentType::Form, String::new()).await.body;
+    assert!(missing.contains("missing: add a hidden field `csrf_token`"), "{missing}");
+    let wrong = reason_of(&client, &browser, &"A".repeat(43)).await;
+    assert!(wrong.contains("belongs to another session"), "{wrong}");
+    browser.get(&client, "/flush").await;
+    let ended = reason_of(&client, &browser, &token).await;
+    assert!(ended.contains("the session has ended since the page was loaded"), "{ended}");
+    // The log says it too, because Rocket logs the error of a failed guard.
+    post(&client, &browser, &token).await;
+    assert!(!logs::containing("the session has ended since the page was loaded").is_empty());
+}
+
+/// Posts a token, and returns "valid" or the error.
+async fn reason_of(client: &Client, browser: &Browser, token: &str) -> String {
+    browser.post(client, "/reason", ContentType::Form, format!("csrf_token={token}")).await.body
 }
 
 #[rocket::async_test]
@@ -302,12 +410,14 @@ async fn a_script_can_send_the_token_in_a_header() {
         (Some(foreign.as_str()), Status::Forbidden, 0),
         (Some(token.as_str()), Status::Ok, 1),
     ] {
-        let mut request = client.post("/script").header(ContentType::Plain).body("rajat");
-        request.add_header(Header::new("Cookie", browser.cookie.clone().unwrap()));
-        if let Some(sent) = sent {
-            request.add_header(Header::new("X-CSRF-Token", sent.to_owned()));
+        for name in ["X-CSRF-Token", "x-csrftoken"] {
+            let mut request = client.post("/script").header(ContentType::Plain).body("rajat");
+            request.add_header(Header::new("Cookie", browser.cookies().unwrap()));
+            if let Some(sent) = sent {
+                request.add_header(Header::new(name, sent.to_owned()));
+            }
+            assert_eq!((request.dispatch().await.status(), spy.take_writes()), (status, writes), "{name} {sent:?}");
         }
-        assert_eq!((request.dispatch().await.status(), spy.take_writes()), (status, writes), "{sent:?}");
     }
 }
 
@@ -364,12 +474,17 @@ async fn form_errors_are_only_reported_if_the_token_is_valid() {
     assert_eq!(without_token.status, Status::Forbidden);
     let contextual = browser.post(&client, "/contextual", ContentType::Form, wrong(&token)).await;
     assert_eq!(contextual.body, "1 errors");
+    for (more, status) in [("", Status::Ok), ("&unknown=1", Status::UnprocessableEntity)] {
+        let form = format!("nickname=rajat&times=1&csrf_token={token}{more}");
+        assert_eq!(browser.post(&client, "/strict", ContentType::Form, form).await.status, status);
+    }
 }
 
 #[rocket::async_test]
 async fn a_form_without_fields_needs_a_token_too() {
     let (client, _) = site().await;
     let mut browser = Browser::default();
+    browser.get(&client, "/start").await;
     let token = browser.get(&client, "/form").await.body;
     for (form, status) in [
         (String::new(), Status::Forbidden),
@@ -403,6 +518,7 @@ async fn the_token_of_a_multipart_form_is_checked_and_json_is_415() {
 async fn no_token_and_no_field_is_logged() {
     let (client, spy) = site().await;
     let mut browser = Browser::default();
+    browser.get(&client, "/start").await;
     let token = browser.get(&client, "/form").await.body;
     let secret = "nickname=hunter2&times=1000";
     for form in [secret.to_owned(), format!("{secret}&csrf_token={token}"), format!("csrf_token={token}")] {

@@ -148,12 +148,16 @@ async fn two_session_types_with_one_cookie_one_table_or_one_scope_abort_the_laun
     let same_cookie = site(routes![])
         .attach(Session::<Visitor>::fairing().store(spy()))
         .attach(Session::<Admin>::fairing().store(spy()));
+    let cookie_of_forms = site(routes![])
+        .attach(Session::<Visitor>::fairing().store(spy()))
+        .attach(Session::<Admin>::fairing().config(Config::new().cookie_name("sessionid-csrf")).store(spy()));
     let same_scope = site(routes![])
         .attach(Session::<Visitor>::fairing().store(spy()))
         .attach(Session::<elsewhere::Visitor>::fairing().config(Config::new().cookie_name("elsewhere")).store(spy()));
     for (rocket, message) in [
         (same_table, "`Visitor` and `Rival` both use the configuration table `session`"),
         (same_cookie, "`Visitor` and `Admin` both use the cookie `sessionid`: set another `cookie_name` in `admin`"),
+        (cookie_of_forms, "`Visitor` and `Admin` both use the cookie `sessionid-csrf`: set another `cookie_name`"),
         (same_scope, "`Visitor` and `Visitor` have the same scope `session-rocket-tests::Visitor`: give one of them"),
     ] {
         logs::capture();
@@ -182,9 +186,9 @@ async fn a_site_can_have_two_session_types() {
         line.split(['=', ';']).nth(1).unwrap().to_owned()
     };
     // The id of one type is unknown to the other type.
-    let swapped = Browser { cookie: Some(format!("sessionid={}; admin={}", value("admin"), value("sessionid"))) };
+    let swapped = Browser::with_cookie(format!("sessionid={}; admin={}", value("admin"), value("sessionid")));
     assert_eq!(swapped.send(&client, "/show").await.body, "0");
-    let right = Browser { cookie: Some(format!("sessionid={}; admin={}", value("sessionid"), value("admin"))) };
+    let right = Browser::with_cookie(format!("sessionid={}; admin={}", value("sessionid"), value("admin")));
     assert_eq!(right.send(&client, "/show").await.body, "1");
 }
 

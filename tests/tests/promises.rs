@@ -495,7 +495,7 @@ async fn any_bytes_in_a_cookie_give_an_empty_session() {
         if value == id {
             continue;
         }
-        let browser = Browser { cookie: Some(format!("sessionid={value}")) };
+        let browser = Browser::with_cookie(format!("sessionid={value}"));
         let path = if n % 16 == 0 { "/hello" } else { "/show" };
         let response = browser.send(&site.client, path).await;
         assert_eq!(response.status, Status::Ok, "{value:?}");
@@ -563,10 +563,10 @@ async fn if_there_are_several_cookies_of_one_name_the_valid_one_is_used() {
     for cookie in
         [format!("{planted}; {real}"), format!("{real}; {planted}"), format!("{planted}; x=y; {real}; sessionid=")]
     {
-        let browser = Browser { cookie: Some(cookie) };
+        let browser = Browser::with_cookie(cookie);
         assert_eq!(browser.send(&site.client, "/show").await.body, "|1|");
     }
-    let unknown = Browser { cookie: Some(planted.into()) };
+    let unknown = Browser::with_cookie(planted);
     let mut adopted = unknown.clone();
     adopted.get(&site.client, "/count").await;
     assert!(adopted.cookie != unknown.cookie, "an unknown id was adopted");
@@ -584,7 +584,7 @@ async fn refresh_always_renews_the_session_of_a_request_that_does_not_read_it() 
     let renewed = browser.get(&site.client, "/plain").await;
     assert!(renewed.set_cookie().is_some_and(|line| line.contains("Max-Age=14")), "{renewed:?}");
     assert_eq!((renewed.header("vary"), renewed.header("cache-control")), (Some("Cookie"), Some("no-store")));
-    let stale = Browser { cookie: Some(format!("sessionid={}", "A".repeat(43))) };
+    let stale = Browser::with_cookie(format!("sessionid={}", "A".repeat(43)));
     assert_eq!(stale.send(&site.client, "/plain").await.set_cookie(), None);
     assert_eq!(Browser::default().send(&site.client, "/plain").await.header("vary"), None);
 }

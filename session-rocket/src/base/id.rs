@@ -50,17 +50,6 @@ impl SessionId {
     pub fn expose(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
-
-    /// Derives a digest for `purpose`. Neither the id nor the digest for another purpose can be computed from it.
-    pub(crate) fn digest(&self, purpose: &str) -> [u8; 32] {
-        Sha256::new()
-            .chain_update(b"session-rocket ")
-            .chain_update(purpose)
-            .chain_update([0])
-            .chain_update(self.0)
-            .finalize()
-            .into()
-    }
 }
 
 /// Computes the store keys of one scope: SHA-256 over the scope and the id.
@@ -130,10 +119,20 @@ impl Key {
 
     /// Returns the public name of the session that has this key.
     pub fn handle(&self) -> SessionHandle {
-        let digest = Sha256::new().chain_update(b"session-rocket handle\0").chain_update(self.0).finalize();
         let mut handle = [0; HANDLE_BYTES];
-        handle.copy_from_slice(&digest[..HANDLE_BYTES]);
+        handle.copy_from_slice(&self.digest("handle")[..HANDLE_BYTES]);
         SessionHandle(handle)
+    }
+
+    /// Derives a digest for `purpose`. Neither the key nor the digest for another purpose can be computed from it.
+    pub(crate) fn digest(&self, purpose: &str) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(b"session-rocket ")
+            .chain_update(purpose)
+            .chain_update([0])
+            .chain_update(self.0)
+            .finalize()
+            .into()
     }
 
     /// Returns the key as 64 lower-case hexadecimal digits, for stores whose keys are strings. Do not log it.

@@ -66,7 +66,7 @@ impl Records {
         // Set by the first call that has to wait, so that a call that finishes at its first poll does not read the
         // clock.
         let mut deadline = None;
-        let (mut has_ended, mut ended_id, mut replaces) = (false, None, None);
+        let (mut has_ended, mut replaces) = (false, None);
         let mut ids = candidates(cookies, SessionId::parse);
         while let Some(id) = ids.next() {
             let key = self.keys.key(&id);
@@ -82,19 +82,12 @@ impl Records {
                         None => replaces = Some((key, record.version)),
                     }
                 }
-                Lookup::Tombstone(tombstone) => {
-                    has_ended |= self.is_recent(&tombstone);
-                    ended_id.get_or_insert(id);
-                }
-                Lookup::Absent => _ = ended_id.get_or_insert(id),
+                Lookup::Tombstone(tombstone) => has_ended |= self.is_recent(&tombstone),
+                Lookup::Absent => {}
             }
         }
         let carrier = if has_ended { Carrier::Ended } else { Carrier::New { replaces } };
-        let state = State::new(carrier, Values::empty(self.rules.schema), Vec::new());
-        Ok(match ended_id {
-            Some(id) => state.with_ended_id(&id),
-            None => state,
-        })
+        Ok(State::new(carrier, Values::empty(self.rules.schema), Vec::new()))
     }
 
     /// Whether a request with the old id may have been sent before the browser knew that the session ended.

@@ -8,13 +8,13 @@ use serde::{Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
 use crate::base::error::Result;
-use crate::base::id::{SessionId, random_bytes};
+use crate::base::id::{Key, random_bytes};
 
 const BYTES: usize = 16;
 /// The length of a token in bytes. A token is a random mask, followed by the exclusive or of the mask and the secret.
 const MASKED: usize = 2 * BYTES;
 
-/// The secret that a session stores and that its tokens are made from: 128 bits.
+/// The secret that tokens are made from: 128 bits. It belongs to a session, or to the browser of a visitor without one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CsrfSecret([u8; BYTES]);
 
@@ -23,27 +23,14 @@ impl CsrfSecret {
         random_bytes().map(Self)
     }
 
-    /// Derives the secret of a session that has an id but no secret yet.
-    ///
-    /// Two concurrent requests derive the same secret, so that the tokens in both pages are valid.
-    pub(crate) fn of(id: &SessionId) -> Self {
-        Self::derive(id, "csrf")
-    }
-
-    /// Derives the secret of a browser whose session has ended and that still holds its id.
-    ///
-    /// It differs from the secret of the ended session, so tokens that were made before the end are invalid.
-    pub(crate) fn of_ended(id: &SessionId) -> Self {
-        Self::derive(id, "csrf after the end")
-    }
-
-    fn derive(id: &SessionId, purpose: &str) -> Self {
+    /// Derives the secret of a session in a store from its key. The secret changes when the session gets a new id.
+    pub(crate) fn of(key: &Key) -> Self {
         let mut secret = [0; BYTES];
-        secret.copy_from_slice(&id.digest(purpose)[..BYTES]);
+        secret.copy_from_slice(&key.digest("csrf")[..BYTES]);
         Self(secret)
     }
 
-    /// Returns the stored form.
+    /// Returns the form in which a session or a cookie stores the secret.
     pub(crate) fn to_text(self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }

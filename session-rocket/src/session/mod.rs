@@ -18,12 +18,12 @@ use serde_json::{Map, Value as Json};
 
 #[cfg(doc)]
 use crate::base::error::ErrorKind;
-use crate::base::error::Result;
+use crate::base::error::{Chain, Result};
 use crate::base::event::EndReason;
 use crate::base::id::{SessionHandle, SessionId};
 use crate::data::csrf::{CsrfSecret, CsrfToken};
 use crate::data::values::Values;
-use crate::state::{Carrier, Live, State};
+use crate::state::{Carrier, CsrfCheck, Live, State};
 
 pub(crate) use self::core::{CookieUpdate, Core};
 pub use self::session_data::{SessionData, SessionFields, SessionIdentity};
@@ -174,8 +174,13 @@ impl<T: SessionData> Session<T> {
     /// [`CsrfForm`](crate::CsrfForm), which refuses forms from other sites.
     ///
     /// Every call returns a different token. All tokens are valid until the session ends or gets a new id, for example
-    /// at a login. The first call stores a secret in the session, so it starts a session for a visitor who has none. If
-    /// the operating system returns no random bytes, the token is empty and the response is 503.
+    /// at a login.
+    ///
+    /// A token starts no session. For a visitor without a session, the response sets a cookie with the secret that
+    /// belongs to the token: it has the name of the session cookie, followed by `-csrf`, and ends when the browser is
+    /// closed. A session that starts later takes over this secret, but a login does not. If the operating system returns
+    /// no random bytes, or the visitor needs the cookie and the response head is already sent, the token is empty and
+    /// the response, if it is not sent yet, is 503.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -190,6 +195,7 @@ impl<T: SessionData> Session<T> {
     pub fn csrf_token(&self) -> CsrfToken {
         let token = self.state().csrf().and_then(CsrfSecret::token);
         token.unwrap_or_else(|error| {
+            log::error!(target: "session_rocket", "cannot make a CSRF token: {}", Chain(&error));
             self.state().fail_response(error);
             CsrfToken::empty()
         })
@@ -197,10 +203,10 @@ impl<T: SessionData> Session<T> {
 
     /// Returns whether `token` is a valid CSRF token of this session.
     ///
-    /// Use it for requests that carry the token in a header. [`CsrfForm`](crate::CsrfForm) verifies the token of a
-    /// form. The comparison takes constant time, and the session is not changed.
+    /// [`CsrfForm`](crate::CsrfForm) and [`CsrfHeader`](crate::CsrfHeader) verify the token of a request. Use this method
+    /// for a token that a request carries elsewhere. The comparison takes constant time.
     pub fn verify_csrf_token(&self, token: &str) -> bool {
-        self.state().verifies_csrf(token)
+        self.state().check_csrf(token) == CsrfCheck::Valid
     }
 
     /// Returns the id of the session, or `None` if this request knows no id.

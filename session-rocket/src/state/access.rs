@@ -4,14 +4,12 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::error::Result;
 use crate::base::event::EndReason;
 use crate::base::expiry::Expiry;
 use crate::data::auth::AuthMac;
-use crate::data::csrf::CsrfSecret;
 use crate::data::field::{AnyField, Value};
 use crate::data::values::{Owner, Peek, Values};
-use crate::state::carrier::{Carrier, Lifecycle, Live};
+use crate::state::carrier::Lifecycle;
 use crate::state::change::{Change, Edit, Operation, Put, Replaying, is_replaying};
 use crate::state::inner::{Inner, Intent, State};
 
@@ -93,7 +91,7 @@ impl State {
 
     /// Makes a change that does not depend on the stored values. Does nothing during a replay.
     #[track_caller]
-    fn write<Old>(&self, make: impl FnOnce(&mut Inner) -> Old) {
+    pub(super) fn write<Old>(&self, make: impl FnOnce(&mut Inner) -> Old) {
         let at = Location::caller();
         if is_replaying() {
             return;
@@ -283,44 +281,6 @@ impl State {
             // Earlier tokens become invalid.
             inner.apply(Change::ForgetCsrf);
         });
-    }
-
-    /// Returns the CSRF secret of this session, and draws one if there is none.
-    #[track_caller]
-    pub(crate) fn csrf(&self) -> Result<CsrfSecret> {
-        if let Some(secret) = self.csrf_secret() {
-            return Ok(secret);
-        }
-        // An ended session cannot store a secret, so its secret is derived from the id, which the browser sends again
-        // with the form.
-        if let Inner { carrier: Carrier::Ended, ended_csrf: Some(secret), .. } = &*self.lock() {
-            return Ok(*secret);
-        }
-        // Drawn without the lock, because drawing may block. Another thread may store a secret in the meantime.
-        let random = CsrfSecret::random()?;
-        let secret = {
-            let inner = self.lock();
-            match &inner.carrier {
-                Carrier::Live(Live { id: Some(id), .. }) if inner.keeps_id() => CsrfSecret::of(id),
-                _ => random,
-            }
-        };
-        self.write(|inner| inner.apply(Change::Csrf(secret)));
-        Ok(self.csrf_secret().unwrap_or(secret))
-    }
-
-    /// Returns the stored CSRF secret of this session, if there is one.
-    fn csrf_secret(&self) -> Option<CsrfSecret> {
-        self.lock().values.csrf()
-    }
-
-    /// Whether `token` was made from a CSRF secret of this browser.
-    pub(crate) fn verifies_csrf(&self, token: &str) -> bool {
-        let (stored, ended) = {
-            let inner = self.lock();
-            (inner.values.csrf(), inner.ended_csrf)
-        };
-        stored.into_iter().chain(ended).any(|secret| secret.verifies(token))
     }
 
     #[track_caller]

@@ -31,6 +31,13 @@ pub(crate) enum Carrier {
     Withheld,
 }
 
+impl Carrier {
+    /// Whether there is a session that the browser can use again.
+    pub(crate) fn has_session(&self) -> bool {
+        matches!(self, Self::Live(_) | Self::Sealed(_))
+    }
+}
+
 /// The record of a session in the store.
 #[derive(Clone)]
 pub(crate) struct Live {

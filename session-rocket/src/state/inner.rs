@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::error::Error;
 use crate::base::event::EndReason;
-use crate::base::id::{Key, SessionId};
+use crate::base::id::Key;
 use crate::data::csrf::CsrfSecret;
 use crate::data::values::Values;
 use crate::state::carrier::{Carrier, CookieEffect, Lifecycle};
@@ -22,9 +22,10 @@ pub(super) struct Inner {
     pub loaded: Option<Key>,
     /// The keys of the other ids that the browser sent.
     pub others: Vec<Key>,
-    /// The CSRF secret of a browser that sent the id of a session that is not live. It is derived from the id, and not
-    /// stored.
-    pub ended_csrf: Option<CsrfSecret>,
+    /// The CSRF secret in a cookie of its own, for a browser without a session.
+    pub browser_csrf: Option<CsrfSecret>,
+    /// Whether this request drew `browser_csrf`, so that the response has to send it.
+    pub drew_browser_csrf: bool,
     /// The values as they are stored, as far as this request knows.
     pub base: Values,
     /// The values with the changes of this request.
@@ -84,7 +85,8 @@ impl State {
             carrier,
             loaded,
             others,
-            ended_csrf: None,
+            browser_csrf: None,
+            drew_browser_csrf: false,
             base: values.clone(),
             values,
             changes: Vec::new(),
@@ -101,10 +103,14 @@ impl State {
         })))
     }
 
-    /// Sets the id that the browser sent, whose session is not live.
-    pub(crate) fn with_ended_id(self, id: &SessionId) -> Self {
-        self.lock().ended_csrf = Some(CsrfSecret::of_ended(id));
-        self
+    /// Sets the CSRF secret that a browser without a session sent in its cookie.
+    pub(crate) fn set_browser_csrf(&self, secret: CsrfSecret) {
+        self.lock().browser_csrf = Some(secret);
+    }
+
+    /// Whether the request loaded no session.
+    pub(crate) fn has_no_session(&self) -> bool {
+        !self.lock().carrier.has_session()
     }
 
     /// Locks the state. Poisoning is ignored, because no panic leaves the state half changed.

@@ -5,9 +5,11 @@
 mod access;
 mod carrier;
 pub(crate) mod change;
+mod csrf;
 mod inner;
 mod pending;
 
 pub(crate) use self::carrier::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed};
 pub(crate) use self::change::replay;
+pub(crate) use self::csrf::CsrfCheck;
 pub use self::inner::State;

@@ -27,7 +27,7 @@ impl State {
         inner.changed_at = None;
         let flushed = intent.asked == Lifecycle::End;
         is_modified.then(|| {
-            Box::new(PendingCommit {
+            let mut pending = Box::new(PendingCommit {
                 carrier: inner.carrier.clone(),
                 base: inner.base.clone(),
                 values: inner.values.clone(),
@@ -39,7 +39,9 @@ impl State {
                 transacts: intent.transacts,
                 is_late: inner.head_sent,
                 others: if flushed { inner.others.clone() } else { Vec::new() },
-            })
+            });
+            pending.inherit_csrf(inner.browser_csrf);
+            pending
         })
     }
 

@@ -15,6 +15,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::expiry::Refresh;
 use crate::commit::Engine;
+use crate::data::csrf::CsrfSecret;
 use crate::session::{Core, Session, SessionData};
 use crate::store::Store;
 
@@ -22,6 +23,8 @@ use crate::store::Store;
 pub(super) struct Attached<T> {
     pub engine: Arc<Engine>,
     pub cookie: CookieSettings,
+    /// The cookie that carries the CSRF secret of a browser without a session.
+    pub csrf_cookie: CookieSettings,
     pub plain_http: PlainHttp,
     pub sweep: Option<Sweep>,
     pub data: PhantomData<fn() -> T>,
@@ -125,6 +128,11 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
     } else {
         engine.load(&mut cookies).await?
     };
+    if state.has_no_session()
+        && let Some(secret) = attached.csrf_cookie.values(request).find_map(CsrfSecret::from_text)
+    {
+        state.set_browser_csrf(secret);
+    }
     Ok(Session::new(Core::new(state, Arc::clone(engine))))
 }
 

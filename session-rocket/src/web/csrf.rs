@@ -1,4 +1,4 @@
-//! Forms with CSRF protection.
+//! Forms and requests of scripts, with a CSRF token.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,24 +8,31 @@ use rocket::data::{Data, FromData};
 use rocket::form::{self, DataField, Form, FromForm, Options, ValueField};
 use rocket::http::Status;
 use rocket::outcome::Outcome;
+use rocket::request::FromRequest;
 use rocket::{Ignite, Request, Rocket, Sentinel, data};
 
 use super::attached::{Cached, missing_fairing, status};
 use crate::base::error::Error;
 use crate::session::SessionData;
+use crate::state::CsrfCheck;
 
 /// The form field that carries the token.
 const FIELD: &str = "csrf_token";
+
+/// The request headers that carry the token. The second name is the one that front ends for Django send.
+const HEADERS: [&str; 2] = ["X-CSRF-Token", "X-CSRFToken"];
 
 /// A data guard for a form `F` that refuses forms from other sites.
 ///
 /// The form must have a hidden field `csrf_token` with a [`csrf_token`](crate::Session::csrf_token) of the visitor's
 /// session of type `S`. `F` does not declare this field. Use `CsrfForm<S>` for a form that has no other fields, such as
-/// a button.
+/// a button. A script that posts the form can send the token in a header, as for [`CsrfHeader`].
 ///
-/// `CsrfForm` replaces Rocket's [`Form`], for urlencoded and multipart forms. It checks the token first, and refuses
-/// the form with 403 if the token is missing, belongs to another session, or is older than the last login. Invalid
-/// values in other fields have the same result as with [`Form`].
+/// `CsrfForm` replaces Rocket's [`Form`], for urlencoded and multipart forms, and `F` can be everything that `Form`
+/// accepts: also [`Contextual`](form::Contextual), which collects the errors, and [`Strict`](form::Strict), which
+/// refuses unknown fields. It checks the token first, and refuses the form with 403 if the token is missing, belongs to
+/// another session, or is older than the last login. Invalid values in other fields have the same result as with
+/// [`Form`].
 ///
 /// Verifying the token does not change the session and sends no cookie. The token also protects a site if `same_site`
 /// is `"None"` or a browser does not support `SameSite` (OWASP, _Cross-Site Request Forgery Prevention_: synchronizer
@@ -110,7 +117,37 @@ impl<'v> FromForm<'v> for NoFields {
     }
 }
 
-/// The reason why a [`CsrfForm`] was refused.
+/// A request guard that refuses requests without a CSRF token in a header.
+///
+/// Use it for routes that scripts call with `fetch`, for example with JSON. The page gives the script a
+/// [`csrf_token`](crate::Session::csrf_token) of the visitor's session of type `S`, and the script sends it in the header
+/// `X-CSRF-Token`, or in `X-CSRFToken`, as front ends for Django do. The guard fails with 403 if the token is missing,
+/// belongs to another session, or is older than the last login.
+///
+/// ```
+/// use rocket::serde::json::Json;
+/// use session_rocket::{CsrfHeader, Session};
+///
+/// #[derive(Session)]
+/// struct Visitor {
+///     nickname: Option<String>,
+/// }
+///
+/// // `fetch("/nickname", { method: "PUT", headers: { "X-CSRF-Token": token }, body: JSON.stringify("Ada") })`
+/// #[rocket::put("/nickname", data = "<nickname>")]
+/// fn name(_csrf: CsrfHeader<Visitor>, session: Session<Visitor>, nickname: Json<String>) {
+///     session.set_nickname(nickname.into_inner());
+/// }
+/// ```
+pub struct CsrfHeader<S>(PhantomData<fn() -> S>);
+
+impl<S> fmt::Debug for CsrfHeader<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CsrfHeader")
+    }
+}
+
+/// The reason why a [`CsrfForm`] or a [`CsrfHeader`] was refused.
 ///
 /// A handler that takes `Result<CsrfForm<S, F>, CsrfError<'_>>` can respond to a refused form itself. Otherwise, Rocket
 /// calls the catcher of the status.
@@ -128,7 +165,7 @@ impl<'v> FromForm<'v> for NoFields {
 /// fn name(form: Result<CsrfForm<Visitor, Naming>, CsrfError<'_>>) -> (Status, &'static str) {
 ///     match form {
 ///         Ok(_) => (Status::Ok, "thank you"),
-///         Err(CsrfError::Token) => (Status::Forbidden, "this page is too old: load it again"),
+///         Err(CsrfError::NoSession | CsrfError::Token) => (Status::Forbidden, "this page is too old: load it again"),
 ///         Err(CsrfError::Form(_)) => (Status::UnprocessableEntity, "the nickname is missing"),
 ///         Err(_) => (Status::ServiceUnavailable, "try again later"),
 ///     }
@@ -136,7 +173,12 @@ impl<'v> FromForm<'v> for NoFields {
 /// ```
 #[non_exhaustive]
 pub enum CsrfError<'v> {
-    /// The token is missing, or it is not a token of this session. The status is 403.
+    /// The request has no token. The status is 403.
+    Missing,
+    /// The browser has no session any more, and the token is not one of a visitor without a session. The session has
+    /// ended since the page was loaded, or the browser sends no cookies. The status is 403.
+    NoSession,
+    /// The token is not a token of this session. The page may have been loaded before a login. The status is 403.
     Token,
     /// The session cannot be loaded. The status is 503, or 500 if the fairing is not attached.
     Session(Error),
@@ -147,8 +189,18 @@ pub enum CsrfError<'v> {
 impl fmt::Display for CsrfError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Token => f.write_str("the CSRF token is missing, or it is not a token of this session"),
-            Self::Session(_) => f.write_str("cannot load the session of a form"),
+            Self::Missing => f.write_str(
+                "the CSRF token is missing: add a hidden field `csrf_token` with `session.csrf_token()` to the form, or \
+                 send it in the header `X-CSRF-Token`",
+            ),
+            Self::NoSession => f.write_str(
+                "the CSRF token is invalid, because the session has ended since the page was loaded, or the browser \
+                 sends no cookies",
+            ),
+            Self::Token => f.write_str(
+                "the CSRF token is invalid: it belongs to another session, or the page was loaded before a login",
+            ),
+            Self::Session(_) => f.write_str("cannot load the session that a CSRF token belongs to"),
             Self::Form(errors) => {
                 let fields = errors.iter().filter_map(|error| error.name.as_ref()).map(ToString::to_string);
                 write!(f, "invalid form fields: {:?}", fields.collect::<Vec<_>>())
@@ -170,7 +222,7 @@ impl std::error::Error for CsrfError<'_> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Session(error) => Some(error),
-            Self::Token | Self::Form(_) => None,
+            Self::Missing | Self::NoSession | Self::Token | Self::Form(_) => None,
         }
     }
 }
@@ -197,12 +249,8 @@ impl<'r, S: FormSession, F: FromForm<'r>> FromData<'r> for CsrfForm<S, F> {
             Outcome::Error((status, errors)) => return Outcome::Error((status, CsrfError::Form(errors))),
             Outcome::Forward(forward) => return Outcome::Forward(forward),
         };
-        let session = match Cached::<S>::of(request).session(request).await {
-            Ok(session) => session,
-            Err(error) => return Outcome::Error((status(error), CsrfError::Session(error.clone()))),
-        };
-        if !posted.token.is_some_and(|token| session.verify_csrf_token(token)) {
-            return Outcome::Error((Status::Forbidden, CsrfError::Token));
+        if let Err(refused) = verify::<S>(request, posted.token).await {
+            return Outcome::Error(refused);
         }
         match posted.form {
             Ok(form) => Outcome::Success(Self { form, session: PhantomData }),
@@ -211,8 +259,46 @@ impl<'r, S: FormSession, F: FromForm<'r>> FromData<'r> for CsrfForm<S, F> {
     }
 }
 
+#[rocket::async_trait]
+impl<'r, S: SessionData> FromRequest<'r> for CsrfHeader<S> {
+    type Error = CsrfError<'r>;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, (Status, CsrfError<'r>), Status> {
+        match verify::<S>(request, None).await {
+            Ok(()) => Outcome::Success(Self(PhantomData)),
+            Err(refused) => Outcome::Error(refused),
+        }
+    }
+}
+
+/// Verifies the token of a form or, if the form has none, of a header.
+async fn verify<'r, S: SessionData>(
+    request: &Request<'_>,
+    posted: Option<&str>,
+) -> Result<(), (Status, CsrfError<'r>)> {
+    let session = match Cached::<S>::of(request).session(request).await {
+        Ok(session) => session,
+        Err(error) => return Err((status(error), CsrfError::Session(error.clone()))),
+    };
+    let header = || HEADERS.iter().find_map(|name| request.headers().get_one(name));
+    let error = match posted.or_else(header).map(|token| session.core().state.check_csrf(token)) {
+        Some(CsrfCheck::Valid) => return Ok(()),
+        Some(CsrfCheck::Invalid) => CsrfError::Token,
+        Some(CsrfCheck::NoSession) => CsrfError::NoSession,
+        None => CsrfError::Missing,
+    };
+    Err((Status::Forbidden, error))
+}
+
 /// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<S: SessionData, F> Sentinel for CsrfForm<S, F> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        missing_fairing::<S>(rocket)
+    }
+}
+
+/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
+impl<S: SessionData> Sentinel for CsrfHeader<S> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<S>(rocket)
     }

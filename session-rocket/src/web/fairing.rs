@@ -9,12 +9,13 @@ use rocket::{Build, Orbit, Request, Response, Rocket};
 
 use super::attached::{Attached, Cached, Sweep, status};
 use super::config::Config;
-use super::cookie;
+use super::cookie::{self, CookieSettings};
 use super::launch::{Launch, Source};
 use super::registry::Registry;
-use crate::base::clock::{Clock, SystemClock};
+use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::event::Event;
+use crate::data::csrf::CsrfSecret;
 use crate::session::{CookieUpdate, Session, SessionData};
 use crate::state::CommitScope;
 use crate::store::{self, Store};
@@ -213,8 +214,12 @@ async fn respond<T: SessionData>(
         }
     };
     let (update, saved) = session.core().respond(scope, renews).await;
+    let is_failed = saved.as_ref().is_err_and(|error| !error.kind().is_drop());
     add_result(session, saved, response);
     add_cookie(update, attached, request, response);
+    if !is_failed && let Some(secret) = session.core().state.csrf_to_send() {
+        add_csrf_cookie(secret, &attached.csrf_cookie, request, response);
+    }
 }
 
 /// Adds the headers for the result of the save, and replaces the response if the save failed.
@@ -255,6 +260,16 @@ fn log_drop<T: SessionData>(error: &Error) {
              respond with a page that loads the same URL again with `<meta http-equiv=\"refresh\">`, or use a separate \
              session type with `same_site = \"None\"`",
         );
+    }
+}
+
+/// Sets the cookie with the CSRF secret of a browser without a session, until the browser is closed.
+///
+/// Does nothing if the browser may have such a cookie that it did not send, because the new one would replace it.
+fn add_csrf_cookie(secret: CsrfSecret, cookie: &CookieSettings, request: &Request<'_>, response: &mut Response<'_>) {
+    if !cookie.is_withheld_from(request) {
+        let line = cookie.set_line(&secret.to_text(), None, Timestamp::from_millis(0));
+        cookie::set(response, line, Vec::new());
     }
 }
 

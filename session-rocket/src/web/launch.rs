@@ -57,7 +57,7 @@ impl Launch {
         let registry = rocket.state::<Registry>().ok_or_else(|| {
             Error::new(ErrorKind::Config, "internal error: Rocket does not manage the registry of session types")
         })?;
-        let mut entry = Entry::of::<T>(&settings.cookie.name);
+        let mut entry = Entry::of::<T>(&settings.cookie);
         registry.refuse_clashes(&entry)?;
         let rules = self.rules::<T>(&settings);
         let (engine, sweep) = match &settings.seal {
@@ -76,7 +76,14 @@ impl Launch {
         log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
         let plain_http = PlainHttp::at_launch(T::NAME, settings.cookie.secure, figment);
         registry.add(entry);
-        Ok(Attached { engine: Arc::new(engine), cookie: settings.cookie, plain_http, sweep, data: PhantomData })
+        Ok(Attached {
+            engine: Arc::new(engine),
+            csrf_cookie: settings.cookie.for_csrf(),
+            cookie: settings.cookie,
+            plain_http,
+            sweep,
+            data: PhantomData,
+        })
     }
 
     fn rules<T: SessionData>(&self, settings: &Settings) -> Rules {

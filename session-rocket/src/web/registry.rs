@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::cookie::CookieSettings;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::session::SessionData;
 use crate::store::{self, Store};
@@ -15,7 +16,8 @@ pub(super) struct Entry {
     type_name: &'static str,
     config: &'static str,
     scope: &'static str,
-    cookie_name: String,
+    /// The names of the session cookie and of the cookie for forms.
+    cookie_names: [String; 2],
     pub opened: Option<(store::Options, Arc<dyn Store>)>,
     pub swept: bool,
 }
@@ -49,14 +51,14 @@ impl Registry {
 
 impl Entry {
     /// Creates the entry of a type whose store is not open yet.
-    pub(super) fn of<T: SessionData>(cookie_name: &str) -> Self {
-        let cookie_name = cookie_name.to_owned();
-        Self { type_name: T::NAME, config: T::CONFIG, scope: T::SCOPE, cookie_name, opened: None, swept: false }
+    pub(super) fn of<T: SessionData>(cookie: &CookieSettings) -> Self {
+        let cookie_names = [cookie.name.clone(), cookie.for_csrf().name];
+        Self { type_name: T::NAME, config: T::CONFIG, scope: T::SCOPE, cookie_names, opened: None, swept: false }
     }
 
     /// Returns a message that says what this type has in common with a new one, and what to change.
     fn clash_with(&self, new: &Self) -> Option<String> {
-        let Self { type_name, config, scope, cookie_name, .. } = self;
+        let Self { type_name, config, scope, cookie_names, .. } = self;
         let both = format!("`{type_name}` and `{}`", new.type_name);
         if *config == new.config {
             Some(format!(
@@ -67,11 +69,10 @@ impl Entry {
             Some(format!(
                 "{both} have the same scope `{scope}`: give one of them a scope of its own with `#[session(scope = \"…\")]`"
             ))
-        } else if *cookie_name == new.cookie_name {
+        } else {
+            let cookie_name = cookie_names.iter().find(|name| new.cookie_names.contains(name))?;
             let table = new.config;
             Some(format!("{both} both use the cookie `{cookie_name}`: set another `cookie_name` in `{table}`"))
-        } else {
-            None
         }
     }
 }

@@ -99,9 +99,9 @@ pub struct Config {
     /// The idle timeout while nobody is logged in. Default: `None` (`"off"` in `Rocket.toml`), which means the same as
     /// `expiry`.
     ///
-    /// It applies to session types that have an identity, and must be between 1 second and 400 days. A short value also
-    /// invalidates forms that visitors have open, including the login form, because the session stores their CSRF
-    /// secret. Django has no such setting.
+    /// It applies to session types that have an identity, and must be between 1 second and 400 days. With a short value,
+    /// the forms that a visitor has open become invalid early, because their CSRF tokens end with the session. Django has
+    /// no such setting.
     #[serde(with = "word")]
     pub anonymous_expiry: Option<Duration>,
 

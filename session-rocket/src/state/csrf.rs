@@ -1,0 +1,105 @@
+//! The CSRF secrets of a request.
+//!
+//! A stored session has a secret that is derived from its key, or one that it stores. A sealed session stores its
+//! secret. A browser without a session has a secret in a cookie of its own, so that a form on a public page starts no
+//! session.
+
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::data::csrf::CsrfSecret;
+use crate::state::carrier::{Carrier, Lifecycle, PendingCommit};
+use crate::state::change::Change;
+use crate::state::inner::{Inner, State};
+
+/// Whether a CSRF token is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CsrfCheck {
+    Valid,
+    /// The token is not a token of the session.
+    Invalid,
+    /// The browser has no session, and the token is not a token of the browser.
+    NoSession,
+}
+
+impl State {
+    /// Returns the CSRF secret for a page, and draws one if there is none.
+    ///
+    /// # Errors
+    /// If the operating system returns no random bytes, or the response head is sent and the browser has no secret.
+    #[track_caller]
+    pub(crate) fn csrf(&self) -> Result<CsrfSecret> {
+        if let Some(secret) = self.lock().csrf() {
+            return Ok(secret);
+        }
+        // Drawn without the lock, because drawing may block. Another thread may set a secret in the meantime.
+        let random = CsrfSecret::random()?;
+        if self.lock().keeps_csrf_in_browser() {
+            return self.lock().draw_browser_csrf(random);
+        }
+        self.write(|inner| inner.apply(Change::Csrf(random)));
+        Ok(self.lock().csrf().unwrap_or(random))
+    }
+
+    /// Verifies a CSRF token.
+    pub(crate) fn check_csrf(&self, token: &str) -> CsrfCheck {
+        let inner = self.lock();
+        if inner.csrf().is_some_and(|secret| secret.verifies(token)) {
+            CsrfCheck::Valid
+        } else if inner.carrier.has_session() {
+            CsrfCheck::Invalid
+        } else {
+            CsrfCheck::NoSession
+        }
+    }
+
+    /// Returns the secret that the response has to send in a cookie, if this request drew one for a browser that still
+    /// has no session.
+    pub(crate) fn csrf_to_send(&self) -> Option<CsrfSecret> {
+        let inner = self.lock();
+        inner.browser_csrf.filter(|_| inner.drew_browser_csrf && !inner.carrier.has_session())
+    }
+}
+
+impl Inner {
+    /// Returns the CSRF secret of this request, if there is one.
+    fn csrf(&self) -> Option<CsrfSecret> {
+        if let Some(stored) = self.values.csrf() {
+            return Some(stored);
+        }
+        match &self.carrier {
+            Carrier::Live(live) if self.keeps_id() => Some(CsrfSecret::of(&live.key)),
+            _ if self.keeps_csrf_in_browser() => self.browser_csrf,
+            _ => None,
+        }
+    }
+
+    /// Whether the secret belongs into a cookie of its own: there is no session, or `flush` ends it, and nobody logs in.
+    fn keeps_csrf_in_browser(&self) -> bool {
+        let has_session = self.carrier.has_session() && self.intent.asked != Lifecycle::End;
+        !has_session && !self.intent.login
+    }
+
+    /// Sets the secret of the browser, unless there is one, and returns it.
+    fn draw_browser_csrf(&mut self, random: CsrfSecret) -> Result<CsrfSecret> {
+        if let Some(secret) = self.browser_csrf {
+            return Ok(secret);
+        }
+        if self.head_sent {
+            let context = "a CSRF token for a visitor without a session needs a cookie, but the response head is sent";
+            return Err(Error::new(ErrorKind::TooLate, context));
+        }
+        self.drew_browser_csrf = true;
+        Ok(*self.browser_csrf.insert(random))
+    }
+}
+
+impl PendingCommit {
+    /// Gives a new session the secret of the browser, so that the forms which the visitor has open stay valid.
+    ///
+    /// A login gets a new secret, because tokens that were made before it must be invalid.
+    pub(super) fn inherit_csrf(&mut self, browser_csrf: Option<CsrfSecret>) {
+        let is_new = !self.carrier.has_session() || self.flushed;
+        if is_new && !self.login && !self.values.is_blank() && self.values.csrf().is_none() {
+            self.values.set_csrf(browser_csrf);
+        }
+    }
+}
