@@ -12,6 +12,7 @@
 //! | [`login_and_logout`] | the identity, guards for users, a change of the password |
 //! | [`confirming_the_password`] | actions that need a recent login |
 //! | [`ending_sessions`] | devices of a user, logging out everywhere, limits, an audit log |
+//! | [`forged_requests`] | which defence stops forged requests, `CrossOriginProtection` |
 //! | [`forms`] | CSRF tokens, templates |
 //! | [`cookies`] | when the cookie is sent, HTTPS, proxies, other sites |
 //! | [`sealed_cookies`] | sessions without a store |
@@ -46,6 +47,7 @@ pages! {
     login_and_logout
     confirming_the_password
     ending_sessions
+    forged_requests
     forms
     cookies
     sealed_cookies

@@ -41,6 +41,7 @@
 //! | declare a session | the [derive](macro@Session) and its attributes |
 //! | read and change a session | [`Session`](struct@Session) and the accessors of its fields |
 //! | configure sessions | [`Config`], [`SessionFairing`] |
+//! | refuse requests that other sites forge | [`CrossOriginProtection`] |
 //! | accept forms, and requests of scripts | [`CsrfForm`], [`CsrfHeader`] |
 //! | log users in, and find their accounts | [`LoadUser`] |
 //! | test a site | [`testing`] |
@@ -116,6 +117,7 @@ pub use sqlx;
 pub use store::record::{Fate, Record, Tombstone, Version};
 pub use time;
 pub use web::config::Config;
+pub use web::cross_origin::CrossOriginProtection;
 pub use web::csrf::{CsrfError, CsrfForm, CsrfHeader, NoFields};
 pub use web::fairing::SessionFairing;
 pub use web::login::{LoggedIn, LoginError, RecentLogin};

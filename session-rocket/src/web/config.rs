@@ -12,5 +12,6 @@ mod tests;
 mod word;
 
 pub use self::definition::Config;
+pub(crate) use self::read::{Code, Table};
 pub(crate) use self::seal::SealSettings;
 pub(crate) use self::settings::{Settings, resolve};

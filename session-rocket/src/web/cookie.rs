@@ -246,17 +246,22 @@ fn is_private(directive: &str) -> bool {
 
 /// Adds `Vary: Cookie`, which tells caches that the response depends on the cookies.
 pub(crate) fn vary(response: &mut Response<'_>) {
-    let mut others = String::new();
+    vary_on(response, &["Cookie"]);
+}
+
+/// Adds the names of request headers to `Vary`, which tells caches that the response depends on these headers.
+pub(crate) fn vary_on(response: &mut Response<'_>, names: &[&str]) {
+    let mut merged = String::new();
+    let mut missing = names.to_vec();
     for token in tokens(response, "Vary") {
-        if token == "*" || token.eq_ignore_ascii_case("cookie") {
+        if token == "*" {
             return;
         }
-        others.extend([token, ", "]);
+        missing.retain(|name| !token.eq_ignore_ascii_case(name));
+        merged.extend([token, ", "]);
     }
-    if others.is_empty() {
-        response.set_raw_header("Vary", "Cookie");
-    } else {
-        response.set_raw_header("Vary", others + "Cookie");
+    if !missing.is_empty() {
+        response.set_raw_header("Vary", merged + &missing.join(", "));
     }
 }
 

@@ -3,6 +3,7 @@
 mod attached;
 pub(crate) mod config;
 pub(crate) mod cookie;
+pub(crate) mod cross_origin;
 pub(crate) mod csrf;
 pub(crate) mod fairing;
 pub(crate) mod guard;

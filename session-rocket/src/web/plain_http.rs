@@ -77,7 +77,7 @@ impl PlainHttp {
 }
 
 /// Whether a proxy says that the browser uses HTTPS.
-fn is_secure(request: &Request<'_>) -> bool {
+pub(super) fn is_secure(request: &Request<'_>) -> bool {
     let says = |name, https: &str| request.headers().get(name).any(|value| value.to_ascii_lowercase().contains(https));
     says("X-Forwarded-Proto", "https") || says("Forwarded", "proto=https")
 }

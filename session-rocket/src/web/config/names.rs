@@ -3,7 +3,7 @@
 use crate::base::hint::nearest;
 
 /// Names that other frameworks use, with the corresponding key. Django's names are listed without `SESSION_`.
-const OTHER_NAMES: [(&str, &str); 22] = [
+pub(super) const OTHER_NAMES: [(&str, &str); 22] = [
     ("ENGINE", "store"),
     ("FILE_PATH", "store"),
     ("COOKIE_NAME", "cookie_name"),
@@ -29,12 +29,12 @@ const OTHER_NAMES: [(&str, &str); 22] = [
     ("MAX_SESSIONS_PREVENTS_LOGIN", "when_full"),
 ];
 
-/// Returns the key that `name` probably means.
-pub(super) fn meant<'k>(name: &str, known: &'k [&'static str]) -> Option<&'k str> {
+/// Returns the key that `name` probably means: one of the `known` keys, or the key that corresponds to one of the `other`
+/// names.
+pub(super) fn meant<'k>(name: &str, known: &'k [&'static str], other: &'k [(&str, &str)]) -> Option<&'k str> {
     let name = name.to_lowercase();
     let name = name.strip_prefix("session").map_or(name.as_str(), |rest| rest.trim_start_matches(['_', '-']));
-    let others = OTHER_NAMES.iter().map(|(other, _)| *other);
-    let nearest = nearest(name, known.iter().copied().chain(others))?;
-    let other = OTHER_NAMES.iter().find(|(other, _)| *other == nearest);
-    Some(other.map_or(nearest, |(_, key)| *key))
+    let nearest = nearest(name, known.iter().copied().chain(other.iter().map(|(other, _)| *other)))?;
+    let corresponding = other.iter().find(|(other, _)| *other == nearest);
+    Some(corresponding.map_or(nearest, |(_, key)| *key))
 }

@@ -1,13 +1,17 @@
 //! Reads the configuration from a figment.
 
+use std::borrow::Cow;
+
 use rocket::figment::error::Kind;
 use rocket::figment::providers::Serialized;
 use rocket::figment::value::{Dict, Map, Value};
 use rocket::figment::{self, Figment, Metadata, Profile, Provider};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::check::{KEY_FORM, problems};
 use super::definition::Config;
-use super::names::meant;
+use super::names::{OTHER_NAMES, meant};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::commit::sealed::SecretKey;
 
@@ -39,58 +43,130 @@ impl Config {
 /// Reads and checks a configuration as [`Config::from_figment`] does, with `code` as defaults. `store` replaces the
 /// configured store.
 pub(super) fn read(figment: &Figment, table: &str, code: &Config, store: Option<&str>) -> Result<Config> {
-    let refusal = |problem: String| Err(Error::new(ErrorKind::Config, problem));
-    if let Ok(value) = figment.find_value(table)
-        && value.as_dict().is_none()
-    {
-        let source = figment.get_metadata(value.tag()).map(origin).unwrap_or_default();
-        return refusal(format!("`{table}`{source}: {}", not_a_table(table, &value)));
-    }
-    let merged = figment.focus(table).join(Code(code));
-    let mut config: Config = match merged.extract() {
-        Ok(config) => config,
-        Err(error) => return refusal(explain(error, table)),
-    };
+    let table = Table { name: table, example: "expiry=\"1 hour\",max_size=65536", other_names: &OTHER_NAMES };
+    let (mut config, merged): (Config, _) = table.read(figment, &Code { values: code, unmasked: unmasked(code) })?;
     if let Some(store) = store {
         store.clone_into(&mut config.store);
     }
     let debug = figment.profile() == rocket::Config::DEBUG_PROFILE;
     if let Err(problem) = complete(&mut config, figment, debug) {
         let source = figment.find_metadata("secret_key").map(origin).unwrap_or_default();
-        return refusal(format!("`secret_key`{source}: {problem}"));
+        return Err(Error::new(ErrorKind::Config, format!("`secret_key`{source}: {problem}")));
     }
-    let problems = problems(&config, debug).into_iter().map(|(key, fix)| {
-        let source = merged.find_metadata(key).map(origin).unwrap_or_default();
-        format!("`{table}.{key}`{source}: {fix}")
-    });
-    let problems: Vec<String> = problems.collect();
-    if !problems.is_empty() {
-        return refusal(problems.join("; "));
-    }
+    table.refuse(&merged, problems(&config, debug))?;
     // Rocket represents a missing key by zeros.
     config.secret_keys.retain(|text| SecretKey::from_text(text).is_some_and(|key| !key.is_zero()));
     Ok(config)
 }
 
-/// The figment provider of the configuration in code.
-struct Code<'a>(&'a Config);
+/// Returns the values that `Serialize` masks.
+fn unmasked(config: &Config) -> Dict {
+    let mut keys = Dict::from([("store".to_owned(), config.store.clone().into())]);
+    if let Some(cache) = &config.cache {
+        keys.insert("cache".into(), cache.clone().into());
+    }
+    if !config.secret_keys.is_empty() {
+        keys.insert("secret_keys".into(), config.secret_keys.clone().into());
+    }
+    keys
+}
 
-impl Provider for Code<'_> {
+/// A table of the configuration, such as `[default.session]`.
+pub(crate) struct Table<'t> {
+    pub name: &'t str,
+    /// Keys and values of the table, for the message about a value that is not a table.
+    pub example: &'static str,
+    /// The names that other frameworks use, each with the corresponding key.
+    pub other_names: &'static [(&'static str, &'static str)],
+}
+
+impl Table<'_> {
+    /// Reads the table. The figment overrides `code`. Also returns the figment of the table, with `code`.
+    ///
+    /// # Errors
+    /// If a file cannot be read, a key is unknown, or a value has the wrong type.
+    pub(crate) fn read<T: DeserializeOwned>(&self, figment: &Figment, code: impl Provider) -> Result<(T, Figment)> {
+        let table = self.name;
+        if let Ok(value) = figment.find_value(table)
+            && value.as_dict().is_none()
+        {
+            let source = figment.get_metadata(value.tag()).map(origin).unwrap_or_default();
+            let problem = format!("`{table}`{source}: {}", self.not_a_table(&value));
+            return Err(Error::new(ErrorKind::Config, problem));
+        }
+        let merged = figment.focus(table).join(code);
+        match merged.extract() {
+            Ok(values) => Ok((values, merged)),
+            Err(error) => Err(Error::new(ErrorKind::Config, self.explain(error))),
+        }
+    }
+
+    /// Returns an error if there are problems, which are keys with the fix.
+    pub(crate) fn refuse(&self, merged: &Figment, problems: Vec<(&str, Cow<'_, str>)>) -> Result<()> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let problems = problems.into_iter().map(|(key, fix)| {
+            let source = merged.find_metadata(key).map(origin).unwrap_or_default();
+            format!("`{}.{key}`{source}: {fix}", self.name)
+        });
+        Err(Error::new(ErrorKind::Config, problems.collect::<Vec<_>>().join("; ")))
+    }
+
+    /// Returns the message for a value that is not a table. A string is not shown, because it may be a malformed table
+    /// with secrets.
+    fn not_a_table(&self, value: &Value) -> String {
+        let found = value.as_str().map_or("another value", |_| "a string");
+        let Self { name, example, .. } = self;
+        let variable = name.to_uppercase();
+        format!(
+            "found {found}, expected a table: write `[default.{name}]`, or in a shell `ROCKET_{variable}='{{{example}}}'`, \
+             with strings in double quotes"
+        )
+    }
+
+    /// Returns the message for an error of figment: the key, its source and the fix.
+    fn explain(&self, error: figment::Error) -> String {
+        let table = self.name;
+        let lines = error.into_iter().map(|error| {
+            let source = error.metadata.as_ref().map(origin).unwrap_or_default();
+            let path = error.path.join(".");
+            match &error.kind {
+                Kind::UnknownField(name, known) => {
+                    let hint = meant(name, known, self.other_names).map_or_else(
+                        || format!("the keys are {}", known.join(", ")),
+                        |key| format!("did you mean `{key}`?"),
+                    );
+                    format!("`{table}.{name}`{source}: unknown key; {hint}")
+                }
+                // The file is unreadable. Only the first line is shown, because the next ones quote the file, which may
+                // contain a password.
+                kind if path.is_empty() => {
+                    let message = kind.to_string();
+                    format!("the configuration{source} cannot be read: {}", message.lines().next().unwrap_or_default())
+                }
+                kind => format!("`{table}.{path}`{source}: {}", without_type_names(kind.to_string())),
+            }
+        });
+        lines.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// The figment provider of the configuration in code.
+pub(crate) struct Code<'a, T> {
+    pub values: &'a T,
+    /// Replaces values that `Serialize` masks.
+    pub unmasked: Dict,
+}
+
+impl<T: Serialize> Provider for Code<'_, T> {
     fn metadata(&self) -> Metadata {
         Metadata::named("code")
     }
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        let mut data = Serialized::defaults(self.0).data()?;
-        let keys = data.entry(Profile::Default).or_default();
-        // `Serialize` masks these values, so they are inserted unmasked.
-        keys.insert("store".into(), self.0.store.clone().into());
-        if let Some(cache) = &self.0.cache {
-            keys.insert("cache".into(), cache.clone().into());
-        }
-        if !self.0.secret_keys.is_empty() {
-            keys.insert("secret_keys".into(), self.0.secret_keys.clone().into());
-        }
+        let mut data = Serialized::defaults(self.values).data()?;
+        data.entry(Profile::Default).or_default().extend(self.unmasked.clone());
         Ok(data)
     }
 }
@@ -127,42 +203,6 @@ fn rockets_key(value: &Value) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Returns the message for a value that is not a table. A string is not shown, because it may be a malformed table with
-/// secrets.
-fn not_a_table(table: &str, value: &Value) -> String {
-    let found = value.as_str().map_or("another value", |_| "a string");
-    let variable = table.to_uppercase();
-    format!(
-        "found {found}, expected a table: write `[default.{table}]`, or in a shell \
-         `ROCKET_{variable}='{{expiry=\"1 hour\",max_size=65536}}'`, with strings in double quotes"
-    )
-}
-
-/// Returns the message for an error of figment: the key, its source and the fix.
-fn explain(error: figment::Error, table: &str) -> String {
-    let lines = error.into_iter().map(|error| {
-        let source = error.metadata.as_ref().map(origin).unwrap_or_default();
-        let path = error.path.join(".");
-        match &error.kind {
-            Kind::UnknownField(name, known) => {
-                let hint = meant(name, known).map_or_else(
-                    || format!("the keys are {}", known.join(", ")),
-                    |key| format!("did you mean `{key}`?"),
-                );
-                format!("`{table}.{name}`{source}: unknown key; {hint}")
-            }
-            // The file is unreadable. Only the first line is shown, because the next ones quote the file, which may
-            // contain a password.
-            kind if path.is_empty() => {
-                let message = kind.to_string();
-                format!("the configuration{source} cannot be read: {}", message.lines().next().unwrap_or_default())
-            }
-            kind => format!("`{table}.{path}`{source}: {}", without_type_names(kind.to_string())),
-        }
-    });
-    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// Replaces names of Rust types in a message.

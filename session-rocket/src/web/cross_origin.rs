@@ -1,0 +1,210 @@
+//! The protection against requests that other sites forge.
+
+mod origin;
+mod rules;
+mod settings;
+
+use rocket::fairing::{self, Fairing, Info, Kind};
+use rocket::http::{Method, Status};
+use rocket::route::{self, Handler};
+use rocket::{Build, Data, Request, Response, Rocket, Route};
+
+use self::rules::{Rules, is_judged};
+use self::settings::Settings;
+use super::cookie;
+use crate::base::error::Chain;
+
+/// The fairing that refuses requests that other sites forge (CSRF, cross-site WebSocket hijacking).
+///
+/// It needs no session type and no token. The [guide](crate::guide::forged_requests) compares it with the other
+/// defences.
+///
+/// ```no_run
+/// use rocket::{get, launch, post, routes};
+/// use session_rocket::CrossOriginProtection;
+///
+/// #[get("/")]
+/// fn index() -> &'static str {
+///     "the number of orders"
+/// }
+///
+/// /// Reached only by requests of the site's own pages, of trusted origins, and of programs that are no browsers.
+/// #[post("/order")]
+/// fn order() -> &'static str {
+///     "ordered"
+/// }
+///
+/// #[launch]
+/// fn rocket() -> _ {
+///     rocket::build()
+///         .attach(CrossOriginProtection::new().trusted_origin("https://pay.example"))
+///         .mount("/", routes![index, order])
+/// }
+/// ```
+///
+/// # Rules
+/// The fairing judges each request whose method is not GET, HEAD or OPTIONS, each request with an `Upgrade` header, such
+/// as a WebSocket handshake, and each URL-encoded form, also if its field `_method` names a safe method.
+///
+/// | the request | result |
+/// |---|---|
+/// | several `Origin` or several `Sec-Fetch-Site` headers | refused |
+/// | `Origin` is one of the [trusted origins](Self::trusted_origin) | passes |
+/// | `Sec-Fetch-Site: same-origin` or `none` | passes |
+/// | `Sec-Fetch-Site` with another value, also `same-site` | refused |
+/// | no `Sec-Fetch-Site`, `Origin` is the [site's own](Self::origin) | passes |
+/// | no `Sec-Fetch-Site`, any other `Origin`, also `null` | refused |
+/// | neither header | passes, unless [`strict`](Self::strict) is on |
+///
+/// A page of a sibling host, such as `forum.shop.example` for `shop.example`, is another origin. If it may post to the
+/// site, make it a trusted origin.
+///
+/// # A refused request
+/// A refused request reaches no handler. The site's catcher for 403 responds, and a warning in the log names the
+/// method, the two headers and the setting that would accept the request. Catchers, the fairings attached later, and
+/// Rocket's log see the method TRACE instead of the request's own, because Rocket has no other way to keep a request
+/// from its handler. The URI stays the same.
+///
+/// Attach the fairing before fairings that change the method of a request, because it judges the method that it sees.
+/// Responses to judged requests get `Vary: Sec-Fetch-Site, Origin`.
+///
+/// # Configuration
+/// The table `[default.cross_origin]` in `Rocket.toml` and the environment variable `ROCKET_CROSS_ORIGIN` override the
+/// methods. The keys are `origin`, `trusted_origins`, `strict` and `report_only`. An unknown key or an invalid value
+/// aborts the launch with a message that shows the fix.
+///
+/// ```toml
+/// [default.cross_origin]
+/// trusted_origins = ["https://pay.example", "capacitor://localhost"]
+/// ```
+///
+/// # Browsers
+/// All major browsers have sent `Sec-Fetch-Site` since March 2023: Chrome since version 76, Edge since 79, Firefox
+/// since 90, Safari since 16.4. They send it only to HTTPS sites and to `localhost`. For all other sites, and for older browsers,
+/// the fairing compares `Origin` with `Host`. If a proxy changes `Host`, set [`origin`](Self::origin).
+///
+/// # Limits
+/// - GET, HEAD and OPTIONS must change nothing. The fairing lets them pass, because links of other sites must work.
+/// - Old browsers omit both headers in some requests, such as forms in Firefox before 70. Such a request passes unless
+///   [`strict`](Self::strict) is on. For these browsers, also use [`CsrfForm`](crate::CsrfForm).
+/// - It does not help if the attacker controls a page of the site's own origin, for example by cross-site scripting
+///   (XSS), or a page of a trusted origin.
+///
+/// # Sources
+/// [Fetch Metadata Request Headers](https://www.w3.org/TR/fetch-metadata/) (W3C), the [_Cross-Site Request Forgery
+/// Prevention Cheat Sheet_](https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html)
+/// (OWASP), and Go's [`http.CrossOriginProtection`](https://pkg.go.dev/net/http#CrossOriginProtection).
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct CrossOriginProtection {
+    settings: Settings,
+}
+
+impl CrossOriginProtection {
+    /// Creates the fairing to attach to Rocket, with the default settings.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the site's own origin, such as `"https://shop.example"`. Default: the host of the request.
+    ///
+    /// The own origin counts only for requests without `Sec-Fetch-Site`. Set it if a proxy changes the `Host` header. A
+    /// site with several origins makes the others [trusted origins](Self::trusted_origin).
+    ///
+    /// By default, the host and port in `Origin` must be those of the `Host` header. If Rocket serves HTTPS, or a proxy
+    /// sends `X-Forwarded-Proto: https` or `Forwarded: proto=https`, the scheme must be `https`.
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.settings.origin = Some(origin.into());
+        self
+    }
+
+    /// Adds an origin whose pages may send any request, such as `"https://pay.example"`. Default: none.
+    ///
+    /// An origin is a scheme, a host and an optional port, without wildcards. It can have any scheme, such as
+    /// `"capacitor://localhost"` for an app or `"chrome-extension://…"` for an extension. In `Rocket.toml`, the list
+    /// `trusted_origins` replaces the origins that are set in code.
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
+        self.settings.trusted_origins.push(origin.into());
+        self
+    }
+
+    /// Sets whether to refuse judged requests with neither `Origin` nor `Sec-Fetch-Site`. Default: `false`.
+    ///
+    /// Programs that are no browsers send such requests, as do old browsers.
+    pub fn strict(mut self, on: bool) -> Self {
+        self.settings.strict = on;
+        self
+    }
+
+    /// Sets whether to log each request that would be refused, and to let it pass. Default: `false`.
+    ///
+    /// Use it for a trial on an existing site.
+    pub fn report_only(mut self, on: bool) -> Self {
+        self.settings.report_only = on;
+        self
+    }
+}
+
+#[rocket::async_trait]
+impl Fairing for CrossOriginProtection {
+    fn info(&self) -> Info {
+        Info { name: "Cross-origin protection", kind: Kind::Ignite | Kind::Request | Kind::Response | Kind::Singleton }
+    }
+
+    async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
+        match self.settings.resolve(rocket.figment()) {
+            Ok(rules) => {
+                log::info!(target: "session_rocket", "cross-origin protection: {rules}");
+                Ok(rocket.manage(rules).mount("/", [Refuse::route()]))
+            }
+            Err(error) => {
+                log::error!(target: "session_rocket", "the cross-origin protection cannot be attached: {}", Chain(&error));
+                Err(rocket)
+            }
+        }
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
+        let Some(rules) = request.rocket().state::<Rules>().filter(|_| is_judged(request)) else { return };
+        let Err(refusal) = rules.judge(request) else { return };
+        rules.log(request, refusal);
+        if !rules.report_only {
+            request.local_cache(|| Refused(true));
+            request.set_method(Method::Trace);
+        }
+    }
+
+    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        if is_judged(request) {
+            cookie::vary_on(response, &["Sec-Fetch-Site", "Origin"]);
+        }
+    }
+}
+
+/// Whether a request is refused, in the request's local cache.
+struct Refused(bool);
+
+/// The handler of refused requests.
+#[derive(Clone)]
+struct Refuse;
+
+impl Refuse {
+    /// Returns the route that refused requests reach before any route of the site.
+    fn route() -> Route {
+        let mut route = Route::ranked(isize::MIN, Method::Trace, "/<path..>", Self);
+        route.name = Some("cross-origin protection".into());
+        route
+    }
+}
+
+#[rocket::async_trait]
+impl Handler for Refuse {
+    async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> route::Outcome<'r> {
+        // A TRACE request that is not refused belongs to the site's own routes.
+        if request.local_cache(|| Refused(false)).0 {
+            route::Outcome::Error(Status::Forbidden)
+        } else {
+            route::Outcome::forward(data, Status::NotFound)
+        }
+    }
+}

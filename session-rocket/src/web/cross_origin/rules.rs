@@ -1,0 +1,149 @@
+//! The rules: which requests are judged, and which of them are refused.
+
+use std::fmt;
+
+use rocket::Request;
+use rocket::http::Method;
+
+use super::origin::Origin;
+use crate::web::plain_http;
+
+/// The maximum number of characters of a header value in the log.
+const MAX_SHOWN: usize = 80;
+
+/// The effective settings.
+pub(super) struct Rules {
+    /// The site's own origin, or `None` to use the host of the request.
+    pub own: Option<Origin<String>>,
+    pub trusted: Vec<Origin<String>>,
+    pub strict: bool,
+    pub report_only: bool,
+    /// Whether Rocket serves HTTPS.
+    pub has_tls: bool,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The request has several headers of this name.
+    Repeated(&'static str),
+    /// `Sec-Fetch-Site` says that the request comes from another origin.
+    OtherOrigin,
+    /// There is no `Sec-Fetch-Site`, and `Origin` is not the site's own.
+    NotOwnOrigin,
+    /// The request comes from another origin, and `Origin` is missing, `null` or malformed.
+    Anonymous,
+    /// The request has neither header, and `strict` is on.
+    NoHeaders,
+}
+
+/// Whether the request can be forged to change something.
+///
+/// Rocket turns a posted form into a request with the method in the field `_method`, before fairings see the request.
+/// So a form with a safe method counts as posted.
+pub(super) fn is_judged(request: &Request<'_>) -> bool {
+    !matches!(request.method(), Method::Get | Method::Head | Method::Options)
+        || request.content_type().is_some_and(|kind| kind.is_form())
+        || request.headers().contains("Upgrade")
+}
+
+impl Rules {
+    /// Judges a request.
+    ///
+    /// # Errors
+    /// If the request comes from another origin, or can come from one.
+    pub(super) fn judge(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let origin = single(request, "Origin")?;
+        let site = single(request, "Sec-Fetch-Site")?;
+        let is_trusted = |origin| self.trusted.iter().any(|trusted| trusted.is(origin));
+        if !self.trusted.is_empty() && origin.and_then(Origin::parse).is_some_and(is_trusted) {
+            return Ok(());
+        }
+        match (site, origin) {
+            (Some("same-origin" | "none"), _) => Ok(()),
+            (None, None) if self.strict => Err(Refusal::NoHeaders),
+            (None, None) => Ok(()),
+            (_, origin) => match origin.and_then(Origin::parse) {
+                None => Err(Refusal::Anonymous),
+                Some(_) if site.is_some() => Err(Refusal::OtherOrigin),
+                Some(origin) if self.is_own(origin, request) => Ok(()),
+                Some(_) => Err(Refusal::NotOwnOrigin),
+            },
+        }
+    }
+
+    fn is_own(&self, origin: Origin<&str>, request: &Request<'_>) -> bool {
+        if let Some(own) = &self.own {
+            return own.is(origin);
+        }
+        let needs_https = self.has_tls || plain_http::is_secure(request);
+        request.host().is_some_and(|host| origin.is_at(host, needs_https))
+    }
+
+    /// Logs a refusal. The text contains neither the path nor the query of the request, which can have secrets.
+    pub(super) fn log(&self, request: &Request<'_>, refusal: Refusal) {
+        log::warn!(
+            target: "session_rocket",
+            "{} a {} request ({}, {}): {refusal}",
+            if self.report_only { "`cross_origin.report_only` lets pass" } else { "refused" },
+            request.method(),
+            Shown(request, "Origin"),
+            Shown(request, "Sec-Fetch-Site"),
+        );
+    }
+}
+
+/// Returns the value of a header that occurs at most once.
+fn single<'r>(request: &'r Request<'_>, name: &'static str) -> Result<Option<&'r str>, Refusal> {
+    let mut values = request.headers().get(name);
+    let first = values.next();
+    if values.next().is_some() { Err(Refusal::Repeated(name)) } else { Ok(first) }
+}
+
+/// The value of a header in the log, escaped and shortened, because an attacker can choose it.
+struct Shown<'r>(&'r Request<'r>, &'static str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(request, name) = self;
+        let Some(value) = request.headers().get_one(name) else { return write!(f, "no {name}") };
+        write!(f, "{name} \"")?;
+        value.chars().take(MAX_SHOWN).try_for_each(|c| write!(f, "{}", c.escape_default()))?;
+        f.write_str(if value.chars().nth(MAX_SHOWN).is_some() { "…\"" } else { "\"" })
+    }
+}
+
+/// The reason, and the setting that would let the request pass.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repeated(name) => write!(f, "it has several `{name}` headers, which no setting accepts"),
+            Self::OtherOrigin => f.write_str(
+                "it comes from another origin; if the site trusts this origin, add it to `cross_origin.trusted_origins`",
+            ),
+            Self::NotOwnOrigin => f.write_str(
+                "its origin is not the site's own origin; if it is, set `cross_origin.origin`; if the site trusts this \
+                 origin, add it to `cross_origin.trusted_origins`",
+            ),
+            Self::Anonymous => f.write_str("it comes from an unknown origin, which no setting accepts"),
+            Self::NoHeaders => f.write_str("it has neither header, which only `cross_origin.strict = false` accepts"),
+        }
+    }
+}
+
+/// The effective settings, for the launch log.
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.own {
+            Some(own) => write!(f, "own origin {own}")?,
+            None => f.write_str("own origin by `Host`")?,
+        }
+        for (index, trusted) in self.trusted.iter().enumerate() {
+            write!(f, "{} {trusted}", if index == 0 { ", trusts" } else { "," })?;
+        }
+        if self.strict {
+            f.write_str(", strict")?;
+        }
+        f.write_str(if self.report_only { ", report only" } else { "" })
+    }
+}
