@@ -64,8 +64,18 @@ impl Chromium {
     /// # Panics
     /// If Chromium is missing. The message says what to install.
     #[track_caller]
-    pub fn with_hosts(hosts: &[(&'static str, u16)]) -> Self {
-        Self::launch(&Preferences { hosts: hosts.to_vec(), ..Preferences::default() })
+    pub fn with_hosts(hosts: &[(&str, u16)]) -> Self {
+        Self::with_hosts_at(443, hosts)
+    }
+
+    /// Starts a browser that resolves port `at` of each host to another port of 127.0.0.1 and accepts every certificate.
+    ///
+    /// # Panics
+    /// If Chromium is missing. The message says what to install.
+    #[track_caller]
+    pub fn with_hosts_at(at: u16, hosts: &[(&str, u16)]) -> Self {
+        let hosts = hosts.iter().map(|(host, port)| (format!("{host}:{at}"), *port)).collect();
+        Self::launch(&Preferences { hosts, ..Preferences::default() })
     }
 
     #[track_caller]

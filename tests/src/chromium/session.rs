@@ -38,8 +38,8 @@ const FLAGS: [&str; 13] = [
 #[derive(Default)]
 pub(super) struct Preferences {
     pub refuse_cookies: bool,
-    /// Host names, each with the port of 127.0.0.1 that the browser uses instead of the host's port 443.
-    pub hosts: Vec<(&'static str, u16)>,
+    /// Host names with a port, each with the port of 127.0.0.1 that the browser uses instead.
+    pub hosts: Vec<(String, u16)>,
 }
 
 /// A browser's WebDriver session.
@@ -123,7 +123,7 @@ fn capabilities(program: &Path, profile: &Path, preferences: &Preferences) -> We
 }
 
 /// Builds rules that keep the browser from connecting to any other machine.
-fn resolver_rules(hosts: &[(&str, u16)]) -> String {
-    let hosts = hosts.iter().map(|(host, port)| format!("MAP {host}:443 127.0.0.1:{port}, "));
+fn resolver_rules(hosts: &[(String, u16)]) -> String {
+    let hosts = hosts.iter().map(|(host, port)| format!("MAP {host} 127.0.0.1:{port}, "));
     format!("--host-resolver-rules={}MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", hosts.collect::<String>())
 }

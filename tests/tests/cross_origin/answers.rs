@@ -1,0 +1,197 @@
+//! How refused requests are answered and logged, and invalid settings.
+
+use std::collections::BTreeSet;
+
+use rocket::error::ErrorKind;
+use rocket::figment::Figment;
+use rocket::figment::providers::{Format, Toml};
+use rocket::http::{Header, Method, Status};
+use rocket::local::blocking::{Client, LocalRequest};
+use rocket::{Build, Request, Rocket, catch, catchers, get, post, routes};
+use session_rocket::CrossOriginProtection;
+use session_rocket_tests::logs;
+
+#[get("/")]
+fn index() {}
+
+#[post("/<_..>")]
+fn change() {}
+
+#[rocket::route(TRACE, uri = "/traced")]
+fn traced() -> &'static str {
+    "traced"
+}
+
+#[catch(403)]
+fn forbidden(request: &Request<'_>) -> String {
+    format!("site: {} {}", request.method(), request.uri())
+}
+
+#[catch(403)]
+fn forbidden_in_api(request: &Request<'_>) -> String {
+    format!("api: {} {}", request.method(), request.uri())
+}
+
+fn quiet() -> Figment {
+    rocket::Config::figment().merge(("log_level", "off"))
+}
+
+fn site(protection: CrossOriginProtection) -> Rocket<Build> {
+    rocket::custom(quiet()).attach(protection).mount("/", routes![index, change, traced])
+}
+
+fn client(rocket: Rocket<Build>) -> Client {
+    Client::untracked(rocket).expect("the site launches")
+}
+
+fn forged<'c>(client: &'c Client, method: Method, path: &str) -> LocalRequest<'c> {
+    client.req(method, path.to_owned()).header(Header::new("Sec-Fetch-Site", "cross-site"))
+}
+
+#[test]
+fn the_catcher_of_the_path_responds_to_a_refused_request() {
+    let catchers = |rocket: Rocket<Build>| {
+        rocket.register("/", catchers![forbidden]).register("/api/v1", catchers![forbidden_in_api])
+    };
+    let client = client(catchers(site(CrossOriginProtection::new())));
+    for (path, expected) in [
+        ("/", "site: TRACE /"),
+        ("/orders/7/?page=2", "site: TRACE /orders/7/?page=2"),
+        ("/api", "site: TRACE /api"),
+        ("/api/v1", "api: TRACE /api/v1"),
+        ("/api/v1/orders?page=2", "api: TRACE /api/v1/orders?page=2"),
+        ("/a//b/", "site: TRACE /a//b/"),
+    ] {
+        let response = forged(&client, Method::Post, path).dispatch();
+        assert_eq!((response.status(), response.into_string()), (Status::Forbidden, Some(expected.into())), "{path}");
+    }
+}
+
+#[test]
+fn without_a_catcher_rocket_responds_with_403() {
+    let client = client(site(CrossOriginProtection::new()));
+    assert_eq!(forged(&client, Method::Post, "/").dispatch().status(), Status::Forbidden);
+    assert_eq!(client.post("/").dispatch().status(), Status::Ok);
+}
+
+/// The route of refused requests has the method TRACE.
+#[test]
+fn trace_requests_that_are_not_refused_reach_the_site() {
+    let client = client(site(CrossOriginProtection::new()));
+    for (path, status) in [("/traced", Status::Ok), ("/nowhere", Status::NotFound)] {
+        assert_eq!(client.req(Method::Trace, path).dispatch().status(), status, "{path}");
+        assert_eq!(forged(&client, Method::Trace, path).dispatch().status(), Status::Forbidden, "{path}");
+    }
+}
+
+#[test]
+fn the_last_of_two_fairings_counts() {
+    let protection = CrossOriginProtection::new().strict(true);
+    let client = client(site(protection).attach(CrossOriginProtection::new()));
+    assert_eq!(client.post("/").dispatch().status(), Status::Ok);
+    assert_eq!(forged(&client, Method::Post, "/").dispatch().status(), Status::Forbidden);
+}
+
+/// Posts with these headers, and returns the different log lines that contain `start` and `mark`, without the text before
+/// `start`. Other tests of this process log too.
+fn logged(client: &Client, headers: &[(&'static str, &str)], start: &str, mark: &str) -> BTreeSet<String> {
+    let mut request = client.post("/secret-path?secret-query");
+    for (name, value) in headers {
+        request.add_header(Header::new(*name, (*value).to_owned()));
+    }
+    request.dispatch();
+    let lines = logs::containing(start).into_iter().filter(|line| line.contains(mark));
+    lines.map(|line| line.strip_prefix("WARN session_rocket ").expect("it is a warning").to_owned()).collect()
+}
+
+#[test]
+fn a_refusal_is_logged_with_the_setting_that_would_accept_the_request() {
+    logs::capture();
+    let site = client(site(CrossOriginProtection::new().strict(true)));
+    let long = format!("https://long.test/\u{1b}[31m\u{202e}{}", "x".repeat(500));
+    let shown = format!("https://long.test/\\u{{1b}}[31m\\u{{202e}}{}…", "x".repeat(57));
+    let trust = "add it to `cross_origin.trusted_origins`";
+    for (mark, headers, expected) in [
+        (
+            "https://a.test",
+            &[("Origin", "https://a.test"), ("Sec-Fetch-Site", "same-site")][..],
+            format!(
+                "refused a POST request (Origin \"https://a.test\", Sec-Fetch-Site \"same-site\"): it comes from another \
+                 origin; if the site trusts this origin, {trust}"
+            ),
+        ),
+        (
+            "https://b.test",
+            &[("Origin", "https://b.test")],
+            format!(
+                "refused a POST request (Origin \"https://b.test\", no Sec-Fetch-Site): its origin is not the site's own \
+                 origin; if it is, set `cross_origin.origin`; if the site trusts this origin, {trust}"
+            ),
+        ),
+        (
+            "no Origin, Sec-Fetch-Site \"cross-site\"",
+            &[("Sec-Fetch-Site", "cross-site")],
+            "refused a POST request (no Origin, Sec-Fetch-Site \"cross-site\"): it comes from an unknown origin, which no \
+             setting accepts"
+                .into(),
+        ),
+        (
+            "https://long.test",
+            &[("Origin", long.as_str())],
+            format!(
+                "refused a POST request (Origin \"{shown}\", no Sec-Fetch-Site): it comes from an unknown origin, which no \
+                 setting accepts"
+            ),
+        ),
+        (
+            "https://c.test",
+            &[("Origin", "https://c.test"), ("Origin", "https://d.test")],
+            "refused a POST request (Origin \"https://c.test\", no Sec-Fetch-Site): it has several `Origin` headers, which \
+             no setting accepts"
+                .into(),
+        ),
+        (
+            "no Origin, no Sec-Fetch-Site",
+            &[],
+            "refused a POST request (no Origin, no Sec-Fetch-Site): it has neither header, which only `cross_origin.strict \
+             = false` accepts"
+                .into(),
+        ),
+    ] {
+        assert_eq!(logged(&site, headers, "refused a POST", mark), BTreeSet::from([expected]));
+    }
+    assert!(logs::containing("secret-").is_empty(), "the log has a path or a query");
+}
+
+#[test]
+fn report_only_logs_a_request_and_lets_it_pass() {
+    logs::capture();
+    let client = client(site(CrossOriginProtection::new().report_only(true)));
+    let headers = [("Origin", "https://reported.test"), ("Sec-Fetch-Site", "cross-site")];
+    let lines =
+        logged(&client, &headers, "`cross_origin.report_only` lets pass a POST request", "https://reported.test");
+    assert_eq!(lines.len(), 1);
+    assert_eq!(forged(&client, Method::Post, "/").dispatch().status(), Status::Ok);
+}
+
+#[test]
+fn an_invalid_setting_aborts_the_launch() {
+    logs::capture();
+    let figment = quiet().merge(Toml::string("[default.cross_origin]\ntrusted_origin = []").nested());
+    let error = Client::untracked(rocket::custom(figment).attach(CrossOriginProtection::new()));
+    // Rocket's error panics when it is dropped, unless its kind was read.
+    assert!(matches!(error.expect_err("the launch is aborted").kind(), ErrorKind::FailedFairings(_)));
+    let lines = logs::containing("the cross-origin protection cannot be attached");
+    let expected =
+        "`cross_origin.trusted_origin` (in TOML source string): unknown key; did you mean `trusted_origins`?";
+    assert!(lines.len() == 1 && lines[0].ends_with(expected), "{lines:?}");
+}
+
+#[test]
+fn the_launch_logs_the_effective_settings() {
+    logs::capture();
+    let figment = quiet().merge(("cross_origin.origin", "https://logged.test"));
+    client(rocket::custom(figment).attach(CrossOriginProtection::new()));
+    let lines = logs::containing("https://logged.test");
+    assert_eq!(lines, ["INFO session_rocket cross-origin protection: own origin https://logged.test"]);
+}
