@@ -15,7 +15,7 @@ mod users;
 use std::sync::Arc;
 
 use rocket::{Build, Rocket, launch};
-use session_rocket::{Clock, Config, Session, SystemClock};
+use session_rocket::{Clock, Config, CrossOriginProtection, Session, SystemClock};
 
 use audit::Audit;
 use user::Account;
@@ -33,6 +33,7 @@ fn site(clock: impl Clock) -> Rocket<Build> {
     let config = Config::new().store("memory:").max_sessions(3);
     let sessions = Session::<Account>::fairing().config(config).clock(clock).on_event(move |event| log.record(event));
     rocket::build()
+        .attach(CrossOriginProtection::new())
         .attach(session_rocket_examples::pages("account"))
         .attach(session_rocket_examples::no_caching())
         .attach(users::fairing())

@@ -13,7 +13,7 @@ use rocket::response::{Redirect, Responder};
 use rocket::{Build, Request, Rocket, catch, catchers, launch};
 use rocket_dyn_templates::{Template, context};
 use serde::Serialize;
-use session_rocket::Session;
+use session_rocket::{CrossOriginProtection, Session};
 
 use cart::Cart;
 use catalogue::Currency;
@@ -80,6 +80,7 @@ fn problem(status: Status, _: &Request<'_>) -> Template {
 #[launch]
 fn rocket() -> Rocket<Build> {
     rocket::build()
+        .attach(CrossOriginProtection::new())
         .attach(session_rocket_examples::pages("cart"))
         .attach(session_rocket_examples::no_caching())
         .attach(Session::<Shopper>::fairing())

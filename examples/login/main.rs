@@ -5,7 +5,7 @@ mod passwords;
 mod users;
 
 use rocket::{Build, Rocket, launch};
-use session_rocket::Session;
+use session_rocket::{CrossOriginProtection, Session};
 
 /// What the site remembers about a visitor.
 #[derive(Session)]
@@ -20,6 +20,7 @@ struct Account {
 #[launch]
 fn rocket() -> Rocket<Build> {
     rocket::build()
+        .attach(CrossOriginProtection::new())
         .attach(session_rocket_examples::pages("login"))
         .attach(session_rocket_examples::no_caching())
         .attach(users::fairing())

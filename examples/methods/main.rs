@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rocket::{get, launch, routes};
 use rocket_dyn_templates::{Template, context};
-use session_rocket::{Config, Session};
+use session_rocket::{Config, CrossOriginProtection, Session};
 
 /// What the site remembers about a visitor.
 #[derive(Session)]
@@ -49,6 +49,7 @@ fn rocket() -> _ {
     // A file shared with other examples would show their fields among the keys.
     let config = Config::new().store("sqlite://methods.db");
     rocket::build()
+        .attach(CrossOriginProtection::new())
         .attach(session_rocket_examples::pages("methods"))
         .attach(Session::<Visitor>::fairing().config(config))
         .mount("/", routes![index, set_session, get_session, delete_session])

@@ -2,7 +2,7 @@
 
 use rocket::response::{content::RawHtml, status::NotFound};
 use rocket::{get, launch, routes};
-use session_rocket::Session;
+use session_rocket::{CrossOriginProtection, Session};
 
 /// What the school site remembers about a visitor.
 #[derive(Session)]
@@ -68,6 +68,7 @@ const HEAD: &str = "<!doctype html><html lang='en'><title>School</title>
 #[launch]
 fn rocket() -> _ {
     rocket::build()
+        .attach(CrossOriginProtection::new())
         .attach(Session::<Student>::fairing())
         .mount("/", routes![index])
         .mount("/student", routes![setsession, getsession, hello])

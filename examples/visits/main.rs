@@ -5,7 +5,7 @@ use rocket::figment::providers::{Format, Toml};
 use rocket::response::content::RawHtml;
 use rocket::{get, launch, routes};
 use rocket_dyn_templates::{Template, context};
-use session_rocket::Session;
+use session_rocket::{CrossOriginProtection, Session};
 use session_rocket_examples::pages;
 
 /// What the site remembers about a visitor.
@@ -63,6 +63,7 @@ fn figment() -> Figment {
 #[launch]
 fn rocket() -> _ {
     rocket::custom(figment())
+        .attach(CrossOriginProtection::new())
         .attach(pages("visits"))
         .attach(Session::<Visitor>::fairing())
         .mount("/", routes![index, about, reset, start])

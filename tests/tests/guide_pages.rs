@@ -9,7 +9,7 @@ use rocket::figment::providers::{Format, Toml};
 use rocket::http::SameSite;
 use rocket::local::blocking::Client;
 use rocket::{get, routes};
-use session_rocket::{Config, Refresh, Session};
+use session_rocket::{Config, CrossOriginProtection, Refresh, Session};
 use session_rocket_tests::logs;
 
 const TROUBLESHOOTING: &str = include_str!("../../session-rocket/src/guide/troubleshooting.md");
@@ -128,4 +128,31 @@ fn the_log_line_about_a_missing_fairing_in_the_guide_is_real() {
     let [line] = &logs::containing("its fairing is not attached")[..] else { panic!("expected one log line") };
     let (_, text) = line.split_once("session_rocket ").expect("the line has a target");
     assert!(text_blocks(TROUBLESHOOTING).any(|block| block.trim() == text), "{text}");
+}
+
+/// Launches a site that reads this table `cross_origin`, and returns the launch log of the protection, or its error.
+fn launched_protection(toml: &str) -> String {
+    logs::capture();
+    let figment = rocket::Config::figment().merge(("log_level", "off")).merge(Toml::string(toml).nested());
+    if let Err(error) = Client::untracked(rocket::custom(figment).attach(CrossOriginProtection::new())) {
+        // Rocket's error panics when it is dropped, unless its kind was read.
+        assert!(matches!(error.kind(), ErrorKind::FailedFairings(_)));
+    }
+    logs::containing("cross-origin protection").pop().expect("the launch logs the settings or an error")
+}
+
+#[test]
+fn the_settings_against_forged_requests_in_the_guide_are_real() {
+    let page = include_str!("../../session-rocket/src/guide/forged_requests.md");
+    let settings: Vec<&str> = blocks(page, "```toml\n").collect();
+    assert!(!settings.is_empty());
+    for toml in settings {
+        let line = launched_protection(toml);
+        assert!(line.starts_with("INFO session_rocket cross-origin protection: own origin https://"), "{line}");
+    }
+    let line = launched_protection("[default.cross_origin]\nunknown = 0");
+    let (_, known) = line.split_once("the keys are ").expect("the message lists the keys");
+    let table = page.lines().skip_while(|line| !line.starts_with("| key |")).skip(2);
+    let documented = table.map_while(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(documented.collect::<Vec<_>>().join(", "), known);
 }

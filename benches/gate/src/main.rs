@@ -8,6 +8,7 @@ use std::env;
 use std::hint::black_box;
 use std::process::ExitCode;
 
+use rocket::http::Method;
 use rocket::tokio::runtime::Builder;
 use session_rocket::Session;
 
@@ -25,6 +26,8 @@ const ENCRYPTED: &str = "cookie+encrypted:";
 enum Operation {
     /// Sends a request for this path, with or without the visitor's cookie.
     Request { store: Option<&'static str>, path: &'static str, with_cookie: bool },
+    /// Sends a request for `/bare` of a site without sessions, with or without `CrossOriginProtection`.
+    Bare { method: Method, protected: bool },
     /// Calls a method of a loaded session.
     Call(fn(&Session<Visit>)),
     /// Loads a session of ten fields and uses it.
@@ -44,8 +47,12 @@ const fn request(store: &'static str, path: &'static str) -> Operation {
     Operation::Request { store: Some(store), path, with_cookie: true }
 }
 
-const OPERATIONS: [(&str, Operation); 19] = [
+const OPERATIONS: [(&str, Operation); 23] = [
     ("request without the library", Operation::Request { store: None, path: "/bare", with_cookie: true }),
+    ("GET, not protected", Operation::Bare { method: Method::Get, protected: false }),
+    ("GET, protected", Operation::Bare { method: Method::Get, protected: true }),
+    ("POST, not protected", Operation::Bare { method: Method::Post, protected: false }),
+    ("POST, protected", Operation::Bare { method: Method::Post, protected: true }),
     ("request that uses no session", request(MEMORY, "/bare")),
     ("request that is not found", request(MEMORY, "/nowhere")),
     ("read without a cookie", Operation::Request { store: Some(MEMORY), path: "/read", with_cookie: false }),
@@ -91,6 +98,12 @@ async fn run(operation: Operation, times: u32) {
             };
             for _ in 0..times {
                 site.get(path, with_cookie).await;
+            }
+        }
+        Operation::Bare { method, protected } => {
+            let site = if protected { Site::protected().await } else { Site::bare().await };
+            for _ in 0..times {
+                site.send_from_own_page(method).await;
             }
         }
         Operation::Call(call) => {

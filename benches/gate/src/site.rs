@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use rocket::http::{Cookie, Header};
+use rocket::http::{Cookie, Header, Method};
 use rocket::local::asynchronous::{Client, LocalRequest};
-use rocket::{Build, Rocket, Route, get, routes};
-use session_rocket::{Config, Session, SessionData};
+use rocket::{Build, Rocket, Route, get, post, routes};
+use session_rocket::{Config, CrossOriginProtection, Session, SessionData};
 
 const COOKIE: &str = "sessionid";
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -54,6 +54,11 @@ fn bare() -> &'static str {
     "0"
 }
 
+#[post("/bare")]
+fn bare_post() -> &'static str {
+    "0"
+}
+
 #[get("/read")]
 fn read(session: Session<Visit>) -> String {
     session.visits().to_string()
@@ -84,8 +89,18 @@ pub struct Site {
 impl Site {
     /// A site without the library. The browser has another cookie of the same length.
     pub async fn bare() -> Self {
+        Self::without_sessions(quiet()).await
+    }
+
+    /// A site without sessions that refuses forged requests.
+    pub async fn protected() -> Self {
+        Self::without_sessions(quiet().attach(CrossOriginProtection::new())).await
+    }
+
+    async fn without_sessions(rocket: Rocket<Build>) -> Self {
         let cookie = Cookie::new(COOKIE, "A".repeat(43));
-        let client = Client::untracked(quiet().mount("/", routes![bare])).await.expect("cannot launch the site");
+        let client =
+            Client::untracked(rocket.mount("/", routes![bare, bare_post])).await.expect("cannot launch the site");
         Self { client, cookie }
     }
 
@@ -112,6 +127,14 @@ impl Site {
 
     pub async fn get(&self, path: &str, with_cookie: bool) {
         let request = if with_cookie { self.request(path) } else { self.client.get(path) };
+        black_box(request.dispatch().await.into_string().await);
+    }
+
+    /// Sends a request for `/bare` with the headers that a browser adds for the site's own pages.
+    pub async fn send_from_own_page(&self, method: Method) {
+        let request = self.client.req(method, "/bare");
+        let request = request.header(Header::new("Origin", "https://shop.example"));
+        let request = request.header(Header::new("Sec-Fetch-Site", "same-origin"));
         black_box(request.dispatch().await.into_string().await);
     }
 

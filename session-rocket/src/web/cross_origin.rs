@@ -165,7 +165,10 @@ impl Fairing for CrossOriginProtection {
     }
 
     async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
-        let Some(rules) = request.rocket().state::<Rules>().filter(|_| is_judged(request)) else { return };
+        if !is_judged(request) {
+            return;
+        }
+        let Some(rules) = request.rocket().state::<Rules>() else { return };
         let Err(refusal) = rules.judge(request) else { return };
         rules.log(request, refusal);
         if !rules.report_only {
