@@ -28,7 +28,7 @@ use crate::base::error::Chain;
 ///     "the number of orders"
 /// }
 ///
-/// /// Reached only by requests of the site's own pages, of trusted origins, and of programs that are no browsers.
+/// /// Reached only by requests of the site's own pages, of trusted origins, and of programs other than browsers.
 /// #[post("/order")]
 /// fn order() -> &'static str {
 ///     "ordered"
@@ -62,8 +62,8 @@ use crate::base::error::Chain;
 /// # A refused request
 /// A refused request reaches no handler. The site's catcher for 403 responds, and a warning in the log names the
 /// method, the two headers and the setting that would accept the request. Catchers, the fairings attached later, and
-/// Rocket's log see the method TRACE instead of the request's own, because Rocket has no other way to keep a request
-/// from its handler. The URI stays the same.
+/// Rocket's log see the method TRACE instead of the request's own, because a Rocket fairing has no other way to keep a
+/// request from its handler. The URI stays the same.
 ///
 /// Attach the fairing before fairings that change the method of a request, because it judges the method that it sees.
 /// Responses to judged requests get `Vary: Sec-Fetch-Site, Origin`.
@@ -130,7 +130,7 @@ impl CrossOriginProtection {
 
     /// Sets whether to refuse judged requests with neither `Origin` nor `Sec-Fetch-Site`. Default: `false`.
     ///
-    /// Programs that are no browsers send such requests, as do old browsers.
+    /// Programs other than browsers send such requests, and so do old browsers.
     pub fn strict(mut self, on: bool) -> Self {
         self.settings.strict = on;
         self
