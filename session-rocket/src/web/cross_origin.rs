@@ -80,8 +80,8 @@ use crate::base::error::Chain;
 ///
 /// # Browsers
 /// All major browsers have sent `Sec-Fetch-Site` since March 2023: Chrome since version 76, Edge since 79, Firefox
-/// since 90, Safari since 16.4. They send it only to HTTPS sites and to `localhost`. For all other sites, and for older browsers,
-/// the fairing compares `Origin` with `Host`. If a proxy changes `Host`, set [`origin`](Self::origin).
+/// since 90, Safari since 16.4. They send it only to HTTPS sites and to `localhost`. For all other sites, and for older
+/// browsers, the fairing compares `Origin` with `Host`. If a proxy changes `Host`, set [`origin`](Self::origin).
 ///
 /// # Limits
 /// - GET, HEAD and OPTIONS must change nothing. The fairing lets them pass, because links of other sites must work.
