@@ -12,8 +12,7 @@
 //! | [`login_and_logout`] | the identity, guards for users, a change of the password |
 //! | [`confirming_the_password`] | actions that need a recent login |
 //! | [`ending_sessions`] | devices of a user, logging out everywhere, limits, an audit log |
-//! | [`forged_requests`] | which defence stops forged requests, `CrossOriginProtection` |
-//! | [`forms`] | CSRF tokens, templates |
+//! | [`forged_requests`] | forms and forged requests (CSRF): which defence when, tokens, templates |
 //! | [`cookies`] | when the cookie is sent, HTTPS, proxies, other sites |
 //! | [`sealed_cookies`] | sessions without a store |
 //! | [`changing_the_struct`] | old sessions and new releases |
@@ -48,7 +47,6 @@ pages! {
     confirming_the_password
     ending_sessions
     forged_requests
-    forms
     cookies
     sealed_cookies
     changing_the_struct
