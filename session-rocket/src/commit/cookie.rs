@@ -78,13 +78,16 @@ impl CookieEngine {
     /// If a change cannot be encoded, or the cookie would be too large. The browser then keeps its cookie.
     pub(crate) fn commit(&self, pending: Box<PendingCommit>) -> Result<Committed> {
         let flushed = pending.flushed;
-        match self.seal_changes(pending) {
+        let ends = pending.lifecycle == Lifecycle::End && matches!(pending.carrier, Carrier::Sealed(_));
+        let logged_out = ends && (flushed || !pending.login);
+        let committed = match self.seal_changes(pending) {
             // The session has ended, so the browser has to remove its cookie.
             Err(error) if flushed => {
                 Ok(Committed { failure: Some(error), ..absent(self.rules.schema, CookieEffect::Remove) })
             }
             committed => committed,
-        }
+        };
+        committed.map(|committed| Committed { logged_out, ..committed })
     }
 
     fn seal_changes(&self, pending: Box<PendingCommit>) -> Result<Committed> {

@@ -179,6 +179,7 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, pending: Box<PendingCommi
             if moved && committed.cookie == CookieEffect::Remove {
                 committed.cookie = CookieEffect::None;
             }
+            committed.logged_out = true;
             Ok(committed)
         }
         None if pending.login && !pending.transacts => create_for_login(calls, &pending).await,
@@ -201,7 +202,7 @@ async fn replace(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> 
         }
     }
     calls.records.report_start(&new, pending.login);
-    Ok(new.committed(CookieEffect::Set))
+    Ok(Committed { logged_out: !pending.login, ..new.committed(CookieEffect::Set) })
 }
 
 /// Replaces a session with a tombstone, even if other requests change it or give it a new id meanwhile.
@@ -255,6 +256,7 @@ pub(super) async fn end_others(calls: &Calls<'_>, committed: &mut Committed, oth
             Err(error) => {
                 committed.failure = Some(error);
                 committed.cookie = CookieEffect::None;
+                committed.logged_out = false;
             }
         }
     }

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(crate) struct Core {
     pub engine: Arc<Engine>,
     /// Held by the commit that runs. Only one commit of this session runs at a time.
     turn: Turn<()>,
+    /// Whether a commit of this request logged the user out.
+    logged_out: AtomicBool,
 }
 
 /// What a response does to the session cookie.
@@ -38,7 +41,12 @@ pub(crate) enum CookieUpdate {
 
 impl Core {
     pub(crate) fn new(state: State, engine: Arc<Engine>) -> Self {
-        Self { state, engine, turn: Turn::new(()) }
+        Self { state, engine, turn: Turn::new(()), logged_out: AtomicBool::new(false) }
+    }
+
+    /// Whether a commit of this request logged the user out, and the store confirmed it.
+    pub(crate) fn has_logged_out(&self) -> bool {
+        self.logged_out.load(Ordering::Relaxed)
     }
 
     /// Saves the changes. `completed` is the number of finished commits before the caller made its changes.
@@ -103,6 +111,7 @@ impl Core {
         match committed {
             Ok(mut committed) => {
                 let failure = committed.failure.take();
+                self.logged_out.fetch_or(committed.logged_out, Ordering::Relaxed);
                 self.state.finish_commit(committed);
                 if let Some(error) = failure {
                     self.state.fail(error);

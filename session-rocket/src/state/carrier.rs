@@ -132,10 +132,12 @@ pub(crate) struct Committed {
     pub cookie: CookieEffect,
     /// The reason why some changes were dropped or not saved, although the rest was committed.
     pub failure: Option<Error>,
+    /// Whether the commit ended a session by `flush` or by deleting the identity.
+    pub logged_out: bool,
 }
 
 impl Committed {
     pub(crate) fn new(carrier: Carrier, values: Values, cookie: CookieEffect) -> Self {
-        Self { carrier, values, cookie, failure: None }
+        Self { carrier, values, cookie, failure: None, logged_out: false }
     }
 }

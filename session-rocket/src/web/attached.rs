@@ -25,6 +25,8 @@ pub(super) struct Attached<T> {
     pub cookie: CookieSettings,
     /// The cookie that carries the CSRF secret of a browser without a session.
     pub csrf_cookie: CookieSettings,
+    /// Whether a logout clears what scripts of the site stored.
+    pub clear_site_data: bool,
     pub plain_http: PlainHttp,
     pub sweep: Option<Sweep>,
     pub data: PhantomData<fn() -> T>,

@@ -7,6 +7,7 @@ use httpdate::HttpDate;
 use rocket::http::{Cookie, Header, Method, SameSite, Status};
 use rocket::{Request, Response};
 
+use super::public_suffix::is_public_suffix;
 use crate::base::clock::Timestamp;
 use crate::base::expiry::MAX_AGE;
 
@@ -34,6 +35,7 @@ pub(crate) struct CookieSettings {
     pub secure: bool,
     pub http_only: bool,
     pub same_site: SameSite,
+    pub partitioned: bool,
 }
 
 impl CookieSettings {
@@ -48,7 +50,8 @@ impl CookieSettings {
 
     /// Returns the session cookie values of a request, in the order of its `Cookie` header.
     ///
-    /// Only the first value of a `__Host-` cookie counts, because a browser has at most one such cookie of a name.
+    /// Only the first value of a `__Host-` cookie counts, because a browser has at most one such cookie of a name. It can
+    /// have a second one if the cookie is partitioned: the one that it got before the setting `partitioned`.
     ///
     /// Rocket's cookie jar decodes `%` in names and trims any white space. So a cookie with a different name, set by a
     /// neighbouring host, could be taken for the session cookie. Therefore the jar is used only for requests of a local
@@ -62,7 +65,7 @@ impl CookieSettings {
             let rest = pair.trim_start_matches(BLANKS).strip_prefix(self.name.as_str())?;
             rest.trim_start_matches(BLANKS).strip_prefix('=').map(|value| value.trim_matches(BLANKS))
         });
-        let most = if self.is_host_only_by_name() { 1 } else { usize::MAX };
+        let most = if self.is_host_only_by_name() { 1 + usize::from(self.partitioned) } else { usize::MAX };
         jar.into_iter().chain(values).take(most)
     }
 
@@ -105,7 +108,7 @@ impl CookieSettings {
     ///
     /// `age` is counted from `now`. It is rounded up to whole seconds and limited to 400 days.
     pub(crate) fn set_line(&self, value: &str, age: Option<Duration>, now: Timestamp) -> String {
-        let mut line = self.without_lifetime(value, self.domain.as_deref());
+        let mut line = self.without_lifetime(value, self.domain.as_deref(), self.partitioned);
         if let Some(age) = age {
             // Rounded up, so that the cookie does not end before the session.
             let age = age.min(MAX_AGE);
@@ -121,38 +124,47 @@ impl CookieSettings {
     /// The attributes are those of [`set_line`](Self::set_line), because they identify the cookie, and because browsers refuse
     /// a `__Host-` cookie without `Secure`, even to remove it.
     pub(crate) fn removal_line(&self) -> String {
-        self.removal_line_for(self.domain.as_deref())
+        self.removal_line_for(self.domain.as_deref(), self.partitioned)
     }
 
-    /// Returns the `Set-Cookie` lines that remove cookies of the same name with another `Domain`: without one, or with
-    /// the request's host or one of its parent domains.
+    /// Returns the `Set-Cookie` lines that remove other cookies of the same name: those with another `Domain`, and one
+    /// that is not partitioned.
     ///
-    /// A browser can have such cookies because the configuration had another `cookie_domain`.
-    pub(crate) fn removal_lines_for_other_domains(&self, request: &Request<'_>) -> Vec<String> {
+    /// A browser can have such cookies because the configuration had another `cookie_domain`, or no `partitioned`.
+    pub(crate) fn removal_lines_for_others(&self, request: &Request<'_>) -> Vec<String> {
+        let mut lines = self.removal_lines_for_other_domains(request);
+        if self.partitioned {
+            lines.push(self.removal_line_for(self.domain.as_deref(), false));
+        }
+        lines
+    }
+
+    /// Returns the lines that remove cookies without `Domain`, or with the request's host or one of its parent domains.
+    fn removal_lines_for_other_domains(&self, request: &Request<'_>) -> Vec<String> {
         if self.is_host_only_by_name() {
             return Vec::new();
         }
         if self.domain.is_some() {
-            return vec![self.removal_line_for(None)];
+            return vec![self.removal_line_for(None, self.partitioned)];
         }
         let host = request.host().map(|host| host.domain().as_str()).filter(|host| is_domain(host));
         let parents = std::iter::successors(host, |name| name.split_once('.').map(|(_, parent)| parent));
         parents
-            .take_while(|name| name.contains('.'))
+            .take_while(|name| name.contains('.') && !is_public_suffix(name))
             .take(MAX_PARENTS)
-            .map(|name| self.removal_line_for(Some(name)))
+            .map(|name| self.removal_line_for(Some(name), self.partitioned))
             .collect()
     }
 
-    fn removal_line_for(&self, domain: Option<&str>) -> String {
-        let mut line = self.without_lifetime("", domain);
+    fn removal_line_for(&self, domain: Option<&str>, partitioned: bool) -> String {
+        let mut line = self.without_lifetime("", domain, partitioned);
         push_lifetime(&mut line, 0, UNIX_EPOCH);
         line
     }
 
     /// Returns the cookie and its attributes without its lifetime. Names and attributes need no escaping, because the
     /// configuration accepts only those that need none.
-    fn without_lifetime(&self, value: &str, domain: Option<&str>) -> String {
+    fn without_lifetime(&self, value: &str, domain: Option<&str>, partitioned: bool) -> String {
         let mut line = String::with_capacity(self.name.len() + value.len() + self.path.len() + 128);
         line.extend([&self.name, "=", value]);
         if self.http_only {
@@ -165,6 +177,9 @@ impl CookieSettings {
         });
         if self.secure {
             line.push_str("; Secure");
+        }
+        if partitioned {
+            line.push_str("; Partitioned");
         }
         line.extend(["; Path=", &self.path]);
         if let Some(domain) = domain {
@@ -208,7 +223,7 @@ impl fmt::Display for CookieSettings {
         }
         f.write_str(if self.secure { ", Secure" } else { ", not Secure" })?;
         f.write_str(if self.http_only { ", HttpOnly" } else { ", not HttpOnly" })?;
-        write!(f, ", SameSite={})", self.same_site)
+        write!(f, ", SameSite={}{})", self.same_site, if self.partitioned { ", Partitioned" } else { "" })
     }
 }
 
@@ -228,9 +243,26 @@ pub(crate) fn set(response: &mut Response<'_>, line: String, removals: Vec<Strin
     for line in std::iter::once(line).chain(removals) {
         response.adjoin_raw_header("Set-Cookie", line);
     }
+    prevent_storing(response);
+}
+
+/// Prevents caches from storing the response, or shared caches if the handler has set `private`.
+fn prevent_storing(response: &mut Response<'_>) {
     if !tokens(response, "Cache-Control").any(is_private) {
         response.set_raw_header("Cache-Control", "no-store");
     }
+}
+
+/// Tells the browser to delete what scripts of the site stored.
+///
+/// The header has no other types: `"cache"` blocks Chromium for seconds, and `"cookies"` also removes the cookies of other
+/// hosts of the site.
+pub(crate) fn clear_storage(response: &mut Response<'_>) {
+    const STORAGE: &str = "\"storage\"";
+    if !tokens(response, "Clear-Site-Data").any(|kind| kind == STORAGE || kind == "\"*\"") {
+        response.adjoin_raw_header("Clear-Site-Data", STORAGE);
+    }
+    prevent_storing(response);
 }
 
 /// Returns the name of the cookie that a line sets.

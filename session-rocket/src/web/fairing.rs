@@ -216,6 +216,9 @@ async fn respond<T: SessionData>(
     let (update, saved) = session.core().respond(scope, renews).await;
     let is_failed = saved.as_ref().is_err_and(|error| !error.kind().is_drop());
     add_result(session, saved, response);
+    if attached.clear_site_data && session.core().has_logged_out() {
+        cookie::clear_storage(response);
+    }
     add_cookie(update, attached, request, response);
     if !is_failed && let Some(secret) = session.core().state.csrf_to_send() {
         add_csrf_cookie(secret, &attached.csrf_cookie, request, response);
@@ -283,11 +286,11 @@ fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request
             if presented == 0 {
                 attached.plain_http.note(request);
             }
-            let others = if presented > 1 { settings.removal_lines_for_other_domains(request) } else { Vec::new() };
+            let others = if presented > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
             cookie::set(response, settings.set_line(&value, age, now), others);
         }
         CookieUpdate::Remove if settings.presented(request) > 0 => {
-            cookie::set(response, settings.removal_line(), settings.removal_lines_for_other_domains(request));
+            cookie::set(response, settings.removal_line(), settings.removal_lines_for_others(request));
         }
         CookieUpdate::Remove => {}
     }

@@ -80,6 +80,7 @@ impl Launch {
             engine: Arc::new(engine),
             csrf_cookie: settings.cookie.for_csrf(),
             cookie: settings.cookie,
+            clear_site_data: settings.clear_site_data,
             plain_http,
             sweep,
             data: PhantomData,

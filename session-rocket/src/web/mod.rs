@@ -10,6 +10,7 @@ pub(crate) mod guard;
 mod launch;
 pub(crate) mod login;
 mod plain_http;
+mod public_suffix;
 mod registry;
 mod sessions;
 pub mod testing;

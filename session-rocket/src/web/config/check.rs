@@ -10,6 +10,7 @@ use super::word::Text;
 use crate::base::expiry::{MAX_AGE, Refresh};
 use crate::commit::sealed::SecretKey;
 use crate::store::TOMBSTONE_LIFETIME;
+use crate::web::public_suffix::is_public_suffix;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -111,9 +112,21 @@ impl Problems {
             "must be a host name such as \"example.com\", without scheme and port; leave it out for a host-only cookie",
         );
         self.add_if(
+            config.cookie_domain.as_deref().is_some_and(is_public_suffix),
+            "cookie_domain",
+            "browsers drop a cookie for a public suffix, under which anybody can register a name: write the domain of the \
+             site, or leave it out for a host-only cookie",
+        );
+        self.add_if(
             config.same_site == SameSite::None && config.secure != Some(true),
             "same_site",
             "browsers refuse a `SameSite=None` cookie that is not secure: set `secure = true`, or write \"Lax\"",
+        );
+        self.add_if(
+            config.partitioned && (config.same_site != SameSite::None || config.secure != Some(true)),
+            "partitioned",
+            "has an effect only on a secure `SameSite=None` cookie: set `secure = true` and `same_site = \"None\"`, or \
+             remove `partitioned`",
         );
     }
 

@@ -65,7 +65,8 @@ pub struct Config {
 
     /// The domain to which the browser sends the cookie, including its subdomains. Default: none (a host-only cookie).
     ///
-    /// Django: `SESSION_COOKIE_DOMAIN`.
+    /// A [public suffix](https://publicsuffix.org), such as `co.uk` or `github.io`, aborts the launch, because browsers
+    /// drop such cookies. Django: `SESSION_COOKIE_DOMAIN`.
     pub cookie_domain: Option<String>,
 
     /// Whether the browser sends the cookie only over HTTPS. Default: `None` (`"auto"` in `Rocket.toml`).
@@ -89,6 +90,22 @@ pub struct Config {
     /// minutes, and Safari sends it with every request. Use `Lax`.
     #[serde(with = "word")]
     pub same_site: SameSite,
+
+    /// Whether the browser keeps a separate cookie for each site that embeds this site in a frame (CHIPS). Default:
+    /// `false`.
+    ///
+    /// Use it for a site that works in frames of other sites, because browsers block other cookies there. It requires
+    /// `secure` and `same_site = "None"`. If you change it on a live site, change `cookie_name` too, because a browser
+    /// that has cookies of both kinds sends both. Django has no such setting.
+    pub partitioned: bool,
+
+    /// Whether a response that logs a user out makes the browser delete what scripts of the site stored. Default:
+    /// `false`.
+    ///
+    /// If [`flush`](crate::Session::flush) or the deletion of the identity ended a session, the response has the header
+    /// `Clear-Site-Data: "storage"`. The browser then deletes the local storage, the databases and the service workers of
+    /// the site's host, but no cookies and no cache. Django has no such setting.
+    pub clear_site_data: bool,
 
     /// The idle timeout: how long a session lives after its last save. Default: 14 days.
     ///
@@ -253,6 +270,8 @@ impl Default for Config {
             secure: None,
             http_only: true,
             same_site: SameSite::Lax,
+            partitioned: false,
+            clear_site_data: false,
             expiry: Duration::from_hours(14 * 24),
             anonymous_expiry: None,
             expire_at_browser_close: false,
@@ -300,6 +319,8 @@ setters! {
     secure(on: bool) = Some(on);
     http_only(on: bool) = on;
     same_site(same_site: SameSite) = same_site;
+    partitioned(on: bool) = on;
+    clear_site_data(on: bool) = on;
     expiry(duration: Duration) = duration;
     anonymous_expiry(duration: Duration) = Some(duration);
     expire_at_browser_close(on: bool) = on;

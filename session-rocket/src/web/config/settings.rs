@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub max_size: usize,
     pub limit: Option<SessionLimit>,
     pub poll_interval: Duration,
+    /// Whether a logout clears what scripts of the site stored.
+    pub clear_site_data: bool,
 }
 
 /// Reads the configuration of `table`. Rocket's `figment` overrides `code`. `by_url` says whether the setting `store`
@@ -72,7 +74,9 @@ impl Settings {
                 secure: config.secure.unwrap_or(true),
                 http_only: config.http_only,
                 same_site: config.same_site,
+                partitioned: config.partitioned,
             },
+            clear_site_data: config.clear_site_data,
         })
     }
 }
@@ -93,6 +97,9 @@ impl fmt::Display for Settings {
         if let Some(SessionLimit { max, when_full }) = self.limit {
             let when_full = word::of(&when_full).unwrap_or_default();
             write!(f, "; at most {max} for each user, when full {when_full}")?;
+        }
+        if self.clear_site_data {
+            f.write_str("; a logout clears the storage")?;
         }
         match self.policy.refresh {
             Refresh::OnSave => f.write_str("; renewed on save")?,

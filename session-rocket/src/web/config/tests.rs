@@ -18,7 +18,7 @@ use crate::commit::sealed::{Kind, SecretKey};
 use crate::store::{Migrate, mask_url};
 
 /// Every key of the configuration.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 29] = [
     "store",
     "cookie_name",
     "cookie_path",
@@ -26,6 +26,8 @@ const KEYS: [&str; 27] = [
     "secure",
     "http_only",
     "same_site",
+    "partitioned",
+    "clear_site_data",
     "expiry",
     "anonymous_expiry",
     "expire_at_browser_close",
@@ -294,10 +296,33 @@ fn cookies_that_browsers_refuse() {
         }
         settings(&format!("secure = true\ncookie_name = \"__Secure-x\"\n{with}"), &Config::new(), true);
     }
-    refused(
-        "secure = true\nhttp_only = false\ncookie_name = \"__Host-Http-x\"",
-        &["`session.cookie_name`", "http_only"],
+    for name in ["__Http-x", "__Host-Http-x", "__hOST-hTTP-x"] {
+        let toml = format!("secure = true\ncookie_name = \"{name}\"");
+        refused(&format!("{toml}\nhttp_only = false"), &["`session.cookie_name`", "http_only"]);
+        settings(&toml, &Config::new(), true);
+    }
+}
+
+#[test]
+fn a_partitioned_cookie_is_secure_and_for_other_sites() {
+    for with in ["", "secure = true", "secure = true\nsame_site = \"Strict\""] {
+        refused(&format!("partitioned = true\n{with}"), &["`session.partitioned`", "remove `partitioned`"]);
+    }
+    let found = settings("partitioned = true\nsecure = true\nsame_site = \"None\"", &Config::new(), true);
+    assert_eq!(
+        found.cookie.to_string(),
+        "cookie `__Host-sessionid` (Path=/, Secure, HttpOnly, SameSite=None, Partitioned)"
     );
+}
+
+#[test]
+fn a_cookie_for_a_public_suffix_is_refused() {
+    for domain in ["com", "co.uk", "CO.UK", ".github.io", "any.ck"] {
+        refused(&format!("cookie_domain = \"{domain}\""), &["`session.cookie_domain`", "public suffix"]);
+    }
+    for domain in ["shop.co.uk", "ada.github.io", "localhost", "intranet", "shop.internal"] {
+        settings(&format!("cookie_domain = \"{domain}\""), &Config::new(), true);
+    }
 }
 
 #[test]

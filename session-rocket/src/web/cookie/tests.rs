@@ -13,6 +13,7 @@ fn settings() -> CookieSettings {
         secure: false,
         http_only: true,
         same_site: SameSite::Lax,
+        partitioned: false,
     }
 }
 
@@ -180,7 +181,7 @@ fn other_forms_are_those_that_another_cookie_domain_left() {
         let request = client.get("/").header(Header::new("Host", host));
         let mut request = request;
         request.inner_mut().set_host(rocket::http::uri::Host::from(rocket::http::uri::Authority::parse(host).unwrap()));
-        settings.removal_lines_for_other_domains(request.inner())
+        settings.removal_lines_for_others(request.inner())
     };
     let domains = |settings: &CookieSettings, host| -> Vec<String> {
         lines(settings, host)
@@ -190,12 +191,59 @@ fn other_forms_are_those_that_another_cookie_domain_left() {
     };
     assert_eq!(domains(&settings(), "www.shop.test:8000"), ["www.shop.test", "shop.test"]);
     assert_eq!(domains(&settings(), "my-shop.test"), ["my-shop.test"]);
+    assert_eq!(domains(&settings(), "www.shop.co.uk"), ["www.shop.co.uk", "shop.co.uk"]);
+    assert_eq!(domains(&settings(), "ada.github.io"), ["ada.github.io"]);
     assert_eq!(domains(&settings(), "localhost"), [""; 0]);
     assert_eq!(domains(&settings(), "127.0.0.1:8000"), [""; 0]);
     let wide = CookieSettings { domain: Some("shop.test".into()), ..settings() };
     assert_eq!(domains(&wide, "www.shop.test"), [""]);
     let host = CookieSettings { name: "__Host-sessionid".into(), secure: true, ..settings() };
     assert_eq!(domains(&host, "www.shop.test"), [""; 0]);
+}
+
+#[test]
+fn a_partitioned_cookie_and_its_removal_say_so() {
+    let settings = CookieSettings {
+        name: "__Host-Http-x".into(),
+        secure: true,
+        same_site: SameSite::None,
+        partitioned: true,
+        ..settings()
+    };
+    let attributes = "; HttpOnly; SameSite=None; Secure; Partitioned; Path=/";
+    assert!(settings.set_line("v", None, now()).ends_with(attributes));
+    assert!(settings.removal_line().contains(&format!("{attributes}; Max-Age=0")));
+    assert_eq!(settings.frame(), settings.set_line("", Some(MAX_AGE), now()).len());
+    let client = client();
+    let lines = settings.removal_lines_for_others(client.get("/").inner());
+    assert!(lines.len() == 1 && !lines[0].contains("Partitioned"), "{lines:?}");
+}
+
+#[test]
+fn a_partitioned_cookie_of_a_host_only_name_can_have_an_older_one_that_is_not() {
+    let name = "__Host-sessionid";
+    let settings = CookieSettings { name: name.into(), secure: true, partitioned: true, ..settings() };
+    let ids = [id().expose(), id().expose(), id().expose()];
+    let header = ids.each_ref().map(|id| format!("{name}={id}")).join("; ");
+    with_cookies(&[header], |request| assert_eq!(exposed(&candidates(&settings, request)), ids[..2]));
+}
+
+#[test]
+fn a_logout_clears_the_storage_besides_what_the_handler_clears() {
+    for (before, after) in [
+        (&[][..], &["\"storage\""][..]),
+        (&["\"cookies\""], &["\"cookies\"", "\"storage\""]),
+        (&["\"cache\", \"storage\""], &["\"cache\", \"storage\""]),
+        (&["\"*\""], &["\"*\""]),
+    ] {
+        let mut response = Response::new();
+        for value in before {
+            response.adjoin_raw_header("Clear-Site-Data", *value);
+        }
+        clear_storage(&mut response);
+        assert_eq!(all(&response, "Clear-Site-Data"), after);
+        assert_eq!(all(&response, "Cache-Control"), ["no-store"]);
+    }
 }
 
 #[test]
@@ -249,6 +297,7 @@ fn a_removal_has_the_attributes_of_the_cookie_it_removes() {
         secure: true,
         http_only: false,
         same_site: SameSite::Strict,
+        partitioned: false,
     };
     let attributes = "SameSite=Strict; Secure; Path=/shop; Domain=example.com";
     assert_eq!(

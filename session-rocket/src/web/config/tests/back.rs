@@ -12,7 +12,9 @@ const EVERY_KEY: &str = r#"
     cookie_domain = "example.com"
     secure = true
     http_only = false
-    same_site = "Strict"
+    same_site = "None"
+    partitioned = true
+    clear_site_data = true
     expiry = "1 hour 30 seconds"
     anonymous_expiry = "1 day"
     expire_at_browser_close = true
@@ -71,7 +73,9 @@ fn every_key_is_shown_and_no_secret() {
             "cookie_domain": "example.com",
             "secure": true,
             "http_only": false,
-            "same_site": "Strict",
+            "same_site": "None",
+            "partitioned": true,
+            "clear_site_data": true,
             "expiry": "1h 30s",
             "anonymous_expiry": "1 day",
             "expire_at_browser_close": true,

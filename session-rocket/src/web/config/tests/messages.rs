@@ -137,9 +137,29 @@ fn cookies() {
     for path in ["shop", "/a;b", "/ä"] {
         in_debug(&mut shown, &[&format!("cookie_path = \"{path}\"")]);
     }
-    for domain in [".", ".example.com", "https://example.com", "example.com:80", "a..b", "exämple.com"] {
+    for domain in [
+        ".",
+        ".example.com",
+        "https://example.com",
+        "example.com:80",
+        "a..b",
+        "exämple.com",
+        "co.uk",
+        ".github.io",
+        "localhost",
+    ] {
         in_debug(&mut shown, &[&format!("cookie_domain = \"{domain}\"")]);
     }
+    let partitioned = "partitioned = true";
+    in_debug(
+        &mut shown,
+        &[
+            partitioned,
+            &format!("{secure}{partitioned}"),
+            &format!("{partitioned}\nsame_site = \"None\""),
+            &format!("{secure}{partitioned}\nsame_site = \"None\""),
+        ],
+    );
     insta::assert_snapshot!(shown);
 }
 
