@@ -14,6 +14,7 @@
 //! | [`ending_sessions`] | devices of a user, logging out everywhere, limits, an audit log |
 //! | [`forged_requests`] | forms and forged requests (CSRF): which defence when, tokens, templates |
 //! | [`cookies`] | when the cookie is sent, HTTPS, proxies, other sites |
+//! | [`apps`] | bearer tokens for apps and API clients, OpenAPI |
 //! | [`sealed_cookies`] | sessions without a store |
 //! | [`changing_the_struct`] | old sessions and new releases |
 //! | [`testing`] | a store, users and a clock for tests |
@@ -48,6 +49,7 @@ pages! {
     ending_sessions
     forged_requests
     cookies
+    apps
     sealed_cookies
     changing_the_struct
     testing

@@ -122,6 +122,7 @@ pub use web::csrf::{CsrfError, CsrfForm, CsrfHeader, NoFields};
 pub use web::fairing::SessionFairing;
 pub use web::login::{LoggedIn, LoginError, RecentLogin};
 pub use web::testing;
+pub use web::transport::Transport;
 pub use web::user::{CurrentUser, LoadError, LoadUser};
 
 #[cfg(test)]

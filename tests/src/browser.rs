@@ -1,7 +1,12 @@
-//! A browser that keeps the cookies of one session type, on top of Rocket's local client.
+//! A browser that keeps the cookies of one session type, or an app that keeps one bearer token, on top of Rocket's local
+//! client.
 
 use rocket::http::{ContentType, Header, Method, Status};
-use rocket::local::asynchronous::{Client, LocalResponse};
+use rocket::local::asynchronous::{Client, LocalRequest, LocalResponse};
+use session_rocket::{Config, Transport};
+
+/// The response header that has new ids, for [`bearer_header`](field@session_rocket::Config::bearer_header).
+pub const ID_HEADER: &str = "X-Session-Id";
 
 /// A response of the site.
 #[derive(Debug)]
@@ -48,7 +53,19 @@ impl Response {
         self.header_values("set-cookie").into_iter().find(|line| is_csrf_cookie(line))
     }
 
-    async fn read(response: LocalResponse<'_>) -> Self {
+    /// Returns the new id in [`ID_HEADER`], or the first `Set-Cookie` header, as [`set_cookie`](Self::set_cookie) does.
+    ///
+    /// # Panics
+    /// If the response has both.
+    pub fn new_id(&self) -> Option<&str> {
+        match (self.header(ID_HEADER), self.set_cookie()) {
+            (Some(_), Some(_)) => panic!("a response with a cookie and an id in a header: {self:?}"),
+            (id, cookie) => id.or(cookie),
+        }
+    }
+
+    /// Reads a response of a local client.
+    pub async fn read(response: LocalResponse<'_>) -> Self {
         let status = response.status();
         let headers = response.headers().iter().map(|h| (h.name().to_string(), h.value().to_owned())).collect();
         let body = response.into_string().await.unwrap_or_default();
@@ -65,22 +82,34 @@ fn pair(line: &str) -> &str {
     line.split(';').next().expect("`split` returns at least one part")
 }
 
-/// A browser that keeps the cookies of one session type.
+/// A browser that keeps the cookies of one session type, or an app that keeps one bearer token.
 #[derive(Debug, Clone, Default)]
 pub struct Browser {
-    /// The session cookie as `name=value`.
+    /// The session cookie as `name=value`. An app sends the value as its bearer token.
     pub cookie: Option<String>,
     /// The cookie with the CSRF secret of a browser without a session.
     pub csrf: Option<String>,
+    /// [`Transport::Bearer`] for an app. An app never forgets its token.
+    pub transport: Transport,
 }
 
 impl Browser {
-    /// Creates a browser that sends this session cookie, or several cookies.
-    pub fn with_cookie(cookie: impl Into<String>) -> Self {
-        Self { cookie: Some(cookie.into()), csrf: None }
+    /// Returns a browser or an app without a session.
+    pub fn new(transport: Transport) -> Self {
+        Self { transport, ..Self::default() }
     }
 
-    /// Sends a GET request and stores the cookie of the response.
+    /// Returns a browser that sends this session cookie, or several cookies.
+    pub fn with(cookie: impl Into<String>) -> Self {
+        Self { cookie: Some(cookie.into()), ..Self::default() }
+    }
+
+    /// Whether the browser has no cookie. An app keeps its token after a logout.
+    pub fn has_no_cookie(&self) -> bool {
+        self.transport == Transport::Bearer || self.cookie.is_none()
+    }
+
+    /// Sends a GET request and stores the cookie or token of the response.
     pub async fn get(&mut self, client: &Client, path: &str) -> Response {
         let response = self.send(client, path).await;
         self.store_cookie(&response);
@@ -94,11 +123,7 @@ impl Browser {
 
     /// Sends a request and ignores the cookie of the response.
     pub async fn request(&self, client: &Client, method: Method, path: &str) -> Response {
-        let mut request = client.req(method, path.to_owned());
-        if let Some(cookies) = self.cookies() {
-            request.add_header(Header::new("Cookie", cookies));
-        }
-        Response::read(request.dispatch().await).await
+        self.dispatch(client.req(method, path.to_owned())).await
     }
 
     /// Returns the value of the `Cookie` header.
@@ -109,19 +134,29 @@ impl Browser {
 
     /// Posts a form of the content type and ignores the cookie of the response.
     pub async fn post(&self, client: &Client, path: &str, kind: ContentType, form: String) -> Response {
-        let mut request = client.post(path.to_owned()).header(kind).body(form);
-        if let Some(cookies) = self.cookies() {
-            request.add_header(Header::new("Cookie", cookies));
-        }
-        Response::read(request.dispatch().await).await
+        self.dispatch(client.post(path.to_owned()).header(kind).body(form)).await
     }
 
-    /// Stores or removes the cookies, as the `Set-Cookie` headers of the response say.
+    async fn dispatch(&self, mut request: LocalRequest<'_>) -> Response {
+        let id = self.cookie.as_ref().and_then(|cookie| Some(cookie.split_once('=')?.1));
+        match (self.transport, id, self.cookies()) {
+            (Transport::Bearer, Some(id), _) => request.add_header(Header::new("Authorization", format!("Bearer {id}"))),
+            (_, _, Some(cookies)) => request.add_header(Header::new("Cookie", cookies)),
+            _ => {}
+        }
+        let response = Response::read(request.dispatch().await).await;
+        assert!(self.transport != Transport::Bearer || response.set_cookie().is_none(), "an app got a cookie");
+        response
+    }
+
+    /// Stores or removes the cookies, as the `Set-Cookie` headers of the response say, or stores the token of an app.
     ///
     /// # Panics
     /// If the header is malformed, or if several headers set a cookie.
     pub fn store_cookie(&mut self, response: &Response) {
-        if let Some(line) = response.set_cookie() {
+        if let Some(id) = response.header(ID_HEADER) {
+            self.cookie = Some(format!("sessionid={id}"));
+        } else if let Some(line) = response.set_cookie() {
             let is_removal = line.contains("Max-Age=0;") || line.ends_with("Max-Age=0");
             self.cookie = (!is_removal).then(|| pair(line).to_owned());
         }
@@ -129,4 +164,30 @@ impl Browser {
             self.csrf = Some(pair(line).to_owned());
         }
     }
+}
+
+/// Returns a configuration with this transport. New bearer tokens are in [`ID_HEADER`].
+pub fn over(transport: Transport, config: Config) -> Config {
+    match transport {
+        Transport::Cookie => config,
+        _ => config.transport(transport).bearer_header(ID_HEADER),
+    }
+}
+
+/// Defines two tests for each function that takes a [`Transport`]: one for a browser with a cookie, and one for an app with
+/// a bearer token.
+#[macro_export]
+macro_rules! over_both_transports {
+    ($($test:ident)*) => {
+        $crate::over_both_transports! { @in cookie Cookie $($test)* }
+        $crate::over_both_transports! { @in bearer Bearer $($test)* }
+    };
+    (@in $module:ident $transport:ident $($test:ident)*) => {
+        mod $module {
+            $(#[rocket::async_test]
+            async fn $test() {
+                super::$test(session_rocket::Transport::$transport).await;
+            })*
+        }
+    };
 }

@@ -448,7 +448,7 @@ async fn a_retried_logout_ends_the_sessions_that_the_first_attempt_did_not_end()
         let (mut one, mut two) = (Browser::default(), Browser::default());
         site.get(&mut one, "/login/ada").await;
         site.get(&mut two, "/login/ada").await;
-        let both = Browser::with_cookie(format!("{}; {}", one.cookie.clone().unwrap(), two.cookie.clone().unwrap()));
+        let both = Browser::with(format!("{}; {}", one.cookie.clone().unwrap(), two.cookie.clone().unwrap()));
         let mut faults = vec![("load", Fault::None)];
         faults.extend(plan);
         site.store.plan(&faults);
@@ -517,7 +517,7 @@ async fn a_logout_that_ends_only_one_of_two_sessions_keeps_the_cookie() {
     let (mut one, mut two) = (Browser::default(), Browser::default());
     site.get(&mut one, "/login/ada").await;
     site.get(&mut two, "/login/ada").await;
-    let both = Browser::with_cookie(format!("{}; {}", one.cookie.clone().unwrap(), two.cookie.clone().unwrap()));
+    let both = Browser::with(format!("{}; {}", one.cookie.clone().unwrap(), two.cookie.clone().unwrap()));
     site.store.plan(&[("load", Fault::None), ("retire", Fault::None), ("retire", Fault::Fail), ("load", Fault::Fail)]);
     let response = both.send(&site.client, "/logout").await;
     assert_eq!(response.status.code, 503);

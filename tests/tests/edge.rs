@@ -186,9 +186,9 @@ async fn a_site_can_have_two_session_types() {
         line.split(['=', ';']).nth(1).unwrap().to_owned()
     };
     // The id of one type is unknown to the other type.
-    let swapped = Browser::with_cookie(format!("sessionid={}; admin={}", value("admin"), value("sessionid")));
+    let swapped = Browser::with(format!("sessionid={}; admin={}", value("admin"), value("sessionid")));
     assert_eq!(swapped.send(&client, "/show").await.body, "0");
-    let right = Browser::with_cookie(format!("sessionid={}; admin={}", value("sessionid"), value("admin")));
+    let right = Browser::with(format!("sessionid={}; admin={}", value("sessionid"), value("admin")));
     assert_eq!(right.send(&client, "/show").await.body, "1");
 }
 

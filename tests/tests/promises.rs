@@ -6,9 +6,10 @@ use rocket::http::{Method, Status};
 use rocket::local::asynchronous::Client;
 use rocket::response::Redirect;
 use rocket::{Build, Request, Rocket, State, catch, catchers, get, routes};
-use session_rocket::{Config, Error, ManualClock, Refresh, Session};
-use session_rocket_tests::browser::Browser;
+use session_rocket::{Config, Error, ManualClock, Refresh, Session, Transport};
+use session_rocket_tests::browser::{Browser, over};
 use session_rocket_tests::gate::Gate;
+use session_rocket_tests::over_both_transports;
 use session_rocket_tests::spy::Spy;
 
 #[derive(Session)]
@@ -183,6 +184,7 @@ async fn not_found(request: &Request<'_>) -> String {
 
 struct Site {
     client: Client,
+    transport: Transport,
     store: Spy,
     clock: Arc<ManualClock>,
     gate: Arc<Gate>,
@@ -211,23 +213,23 @@ fn all_routes(rocket: Rocket<Build>) -> Rocket<Build> {
 }
 
 impl Site {
-    async fn new() -> Self {
-        Self::with(Config::default(), |rocket| rocket).await
+    async fn new(transport: Transport) -> Self {
+        Self::with(over(transport, Config::default()), |rocket| rocket).await
     }
 
     async fn with(config: Config, more: impl FnOnce(Rocket<Build>) -> Rocket<Build>) -> Self {
-        let clock = Arc::new(ManualClock::default());
+        let (transport, clock) = (config.transport, Arc::new(ManualClock::default()));
         let store = Spy::new(clock.clone());
         let gate = Arc::new(Gate::default());
         let fairing = Session::<Visitor>::fairing().config(config).store(store.clone()).clock(clock.clone());
         let figment = rocket::Config::figment().merge(("log_level", "off"));
         let rocket = all_routes(rocket::custom(figment)).attach(fairing).manage(gate.clone());
         let client = Client::untracked(more(rocket)).await.expect("the site launches");
-        Self { client, store, clock, gate }
+        Self { client, transport, store, clock, gate }
     }
 
     async fn visitor(&self) -> Browser {
-        let mut browser = Browser::default();
+        let mut browser = Browser::new(self.transport);
         browser.get(&self.client, "/count").await;
         self.store.take_loads();
         self.store.take_writes();
@@ -235,11 +237,27 @@ impl Site {
     }
 }
 
+over_both_transports! {
+    a_slow_write_during_a_login_does_not_change_the_users_session
+    a_slow_write_during_a_logout_does_not_bring_the_session_back
+    two_concurrent_logins_of_one_visitor_both_succeed
+    requests_with_the_cookie_from_before_a_login_change_nothing
+    a_login_of_another_user_drops_the_data_and_a_logout_removes_the_cookie
+    a_response_below_500_saves_the_session_and_a_5xx_discards_its_changes
+    flush_and_cycle_id_take_effect_whatever_the_status
+    redirects_head_requests_forwards_and_catchers_save_the_session
+    a_panic_is_500_and_a_value_that_cannot_be_encoded_is_422_and_neither_saves_anything
+    a_failed_save_is_503_without_a_cookie
+    a_store_that_cannot_be_read_is_503_and_never_an_empty_session
+    a_visitor_without_a_session_costs_no_store_call_and_no_cookie
+    all_guards_of_a_request_share_one_session_and_one_snapshot
+    any_bytes_in_a_cookie_or_token_give_an_empty_session
+}
+
 /// Promises 1 and 2. The changes of the slow request are dropped, the old id is invalid, and the browser keeps the
 /// cookie of the login.
-#[rocket::async_test]
-async fn a_slow_write_during_a_login_does_not_change_the_users_session() {
-    let site = Site::new().await;
+async fn a_slow_write_during_a_login_does_not_change_the_users_session(transport: Transport) {
+    let site = Site::new(transport).await;
     let old = site.visitor().await;
     let mut browser = old.clone();
     let (late, ()) = rocket::tokio::join!(old.send(&site.client, "/slow/name/late"), async {
@@ -247,33 +265,31 @@ async fn a_slow_write_during_a_login_does_not_change_the_users_session() {
         browser.get(&site.client, "/login/ada").await;
         site.gate.open(1);
     });
-    assert_eq!((late.status, late.set_cookie()), (Status::Ok, None));
+    assert_eq!((late.status, late.new_id()), (Status::Ok, None));
     browser.store_cookie(&late);
     assert!(browser.cookie != old.cookie);
     assert_eq!(browser.get(&site.client, "/show").await.body, "|1|ada");
     assert_eq!(old.send(&site.client, "/show").await.body, "|0|");
 }
 
-#[rocket::async_test]
-async fn a_slow_write_during_a_logout_does_not_bring_the_session_back() {
-    let site = Site::new().await;
+async fn a_slow_write_during_a_logout_does_not_bring_the_session_back(transport: Transport) {
+    let site = Site::new(transport).await;
     let old = site.visitor().await;
     let mut browser = old.clone();
     let rows = site.store.creates();
     let (late, ()) = rocket::tokio::join!(old.send(&site.client, "/slow/name/late"), async {
         site.gate.wait_for_arrival().await;
-        assert!(browser.get(&site.client, "/logout").await.set_cookie().is_some());
+        assert!(transport == Transport::Bearer || browser.get(&site.client, "/logout").await.set_cookie().is_some());
         site.gate.open(1);
     });
-    assert_eq!((late.status, late.set_cookie()), (Status::Ok, None));
-    assert_eq!(browser.cookie, None);
+    assert_eq!((late.status, late.new_id()), (Status::Ok, None));
+    assert!(browser.has_no_cookie());
     assert_eq!(old.send(&site.client, "/show").await.body, "|0|");
     assert_eq!(site.store.creates(), rows);
 }
 
-#[rocket::async_test]
-async fn two_concurrent_logins_of_one_visitor_both_succeed() {
-    let site = Site::new().await;
+async fn two_concurrent_logins_of_one_visitor_both_succeed(transport: Transport) {
+    let site = Site::new(transport).await;
     let browser = site.visitor().await;
     let (first, second, ()) = rocket::tokio::join!(
         browser.send(&site.client, "/slow/login/ada"),
@@ -292,24 +308,22 @@ async fn two_concurrent_logins_of_one_visitor_both_succeed() {
     }
 }
 
-#[rocket::async_test]
-async fn requests_with_the_cookie_from_before_a_login_change_nothing() {
-    let site = Site::new().await;
+async fn requests_with_the_cookie_from_before_a_login_change_nothing(transport: Transport) {
+    let site = Site::new(transport).await;
     let old = site.visitor().await;
     let mut browser = old.clone();
     browser.get(&site.client, "/login/ada").await;
     let rows = site.store.creates();
     for path in ["/count", "/name/late", "/logout", "/cycle", "/status/500/flush"] {
         let response = old.send(&site.client, path).await;
-        assert_eq!(response.set_cookie(), None, "{path}");
+        assert_eq!(response.new_id(), None, "{path}");
     }
     assert_eq!(site.store.creates(), rows);
     assert_eq!(browser.get(&site.client, "/show").await.body, "|1|ada");
 }
 
-#[rocket::async_test]
-async fn a_login_of_another_user_drops_the_data_and_a_logout_removes_the_cookie() {
-    let site = Site::new().await;
+async fn a_login_of_another_user_drops_the_data_and_a_logout_removes_the_cookie(transport: Transport) {
+    let site = Site::new(transport).await;
     let mut browser = site.visitor().await;
     browser.get(&site.client, "/name/cart").await;
     browser.get(&site.client, "/login/ada").await;
@@ -319,14 +333,15 @@ async fn a_login_of_another_user_drops_the_data_and_a_logout_removes_the_cookie(
     assert_eq!(browser.get(&site.client, "/show").await.body, "|0|bob");
     assert_eq!(ada.send(&site.client, "/show").await.body, "|0|");
     let logout = browser.get(&site.client, "/logout").await;
-    let line = logout.set_cookie().unwrap().to_owned();
-    assert!(line.contains("Max-Age=0") && line.contains("Expires=Thu, 01 Jan 1970"), "{line}");
+    if transport == Transport::Cookie {
+        let line = logout.set_cookie().unwrap();
+        assert!(line.contains("Max-Age=0") && line.contains("Expires=Thu, 01 Jan 1970"), "{line}");
+    }
     assert_eq!(browser.get(&site.client, "/show").await.body, "|0|");
 }
 
-#[rocket::async_test]
-async fn a_response_below_500_saves_the_session_and_a_5xx_discards_its_changes() {
-    let site = Site::new().await;
+async fn a_response_below_500_saves_the_session_and_a_5xx_discards_its_changes(transport: Transport) {
+    let site = Site::new(transport).await;
     for code in [200, 204, 400, 404, 418, 499] {
         let mut browser = site.visitor().await;
         let response = browser.get(&site.client, &format!("/status/{code}/none")).await;
@@ -338,15 +353,14 @@ async fn a_response_below_500_saves_the_session_and_a_5xx_discards_its_changes()
         let mut browser = site.visitor().await;
         for action in ["none", "login"] {
             let response = browser.get(&site.client, &format!("/status/{code}/{action}")).await;
-            assert_eq!((response.status.code, response.set_cookie()), (code, None));
+            assert_eq!((response.status.code, response.new_id()), (code, None));
         }
         assert_eq!(browser.get(&site.client, "/show").await.body, "|1|");
     }
 }
 
-#[rocket::async_test]
-async fn flush_and_cycle_id_take_effect_whatever_the_status() {
-    let site = Site::new().await;
+async fn flush_and_cycle_id_take_effect_whatever_the_status(transport: Transport) {
+    let site = Site::new(transport).await;
     let mut browser = site.visitor().await;
     let old = browser.clone();
     browser.get(&site.client, "/status/500/cycle").await;
@@ -355,13 +369,13 @@ async fn flush_and_cycle_id_take_effect_whatever_the_status() {
     assert_eq!(old.send(&site.client, "/show").await.body, "|0|");
     let cycled = browser.clone();
     browser.get(&site.client, "/status/500/flush").await;
-    assert_eq!(browser.cookie, None);
+    assert!(browser.has_no_cookie());
     assert_eq!(cycled.send(&site.client, "/show").await.body, "|0|");
 }
 
-#[rocket::async_test]
-async fn redirects_head_requests_forwards_and_catchers_save_the_session() {
-    let site = Site::with(Config::default(), |rocket| rocket.register("/", catchers![not_found])).await;
+async fn redirects_head_requests_forwards_and_catchers_save_the_session(transport: Transport) {
+    let site =
+        Site::with(over(transport, Config::default()), |rocket| rocket.register("/", catchers![not_found])).await;
     let mut browser = site.visitor().await;
     assert_eq!(browser.get(&site.client, "/redirect").await.status, Status::SeeOther);
     assert_eq!(browser.get(&site.client, "/show").await.body, "|7|");
@@ -373,9 +387,8 @@ async fn redirects_head_requests_forwards_and_catchers_save_the_session() {
     assert_eq!(browser.get(&site.client, "/show").await.body, "forwarded|10|");
 }
 
-#[rocket::async_test]
-async fn a_panic_is_500_and_a_value_that_cannot_be_encoded_is_422_and_neither_saves_anything() {
-    let site = Site::new().await;
+async fn a_panic_is_500_and_a_value_that_cannot_be_encoded_is_422_and_neither_saves_anything(transport: Transport) {
+    let site = Site::new(transport).await;
     let mut browser = site.visitor().await;
     for (path, status) in [
         ("/panic", Status::InternalServerError),
@@ -384,21 +397,20 @@ async fn a_panic_is_500_and_a_value_that_cannot_be_encoded_is_422_and_neither_sa
         ("/nan", Status::UnprocessableEntity),
     ] {
         let response = browser.get(&site.client, path).await;
-        assert_eq!((response.status, response.set_cookie()), (status, None), "{path}");
+        assert_eq!((response.status, response.new_id()), (status, None), "{path}");
         assert_eq!(response.header("retry-after"), None);
     }
     assert_eq!(browser.get(&site.client, "/show").await.body, "|1|");
 }
 
 /// Promise 3.
-#[rocket::async_test]
-async fn a_failed_save_is_503_without_a_cookie() {
-    let site = Site::new().await;
+async fn a_failed_save_is_503_without_a_cookie(transport: Transport) {
+    let site = Site::new(transport).await;
     let mut browser = site.visitor().await;
     site.store.fail_writes(true);
     for (cookie, path) in [
         (&browser, "/count"),
-        (&Browser::default(), "/count"),
+        (&Browser::new(transport), "/count"),
         (&browser, "/cycle"),
         (&browser, "/logout"),
         (&browser, "/redirect"),
@@ -407,7 +419,7 @@ async fn a_failed_save_is_503_without_a_cookie() {
         let response = cookie.send(&site.client, path).await;
         assert_eq!((response.status, response.body.as_str()), (Status::ServiceUnavailable, ""), "{path}");
         assert_eq!(
-            (response.set_cookie(), response.header("location"), response.header("content-type")),
+            (response.new_id(), response.header("location"), response.header("content-type")),
             (None, None, None)
         );
         assert_eq!((response.header("retry-after"), response.header("cache-control")), (Some("5"), Some("no-store")));
@@ -421,24 +433,23 @@ async fn a_failed_save_is_503_without_a_cookie() {
     assert_eq!((handled.status, handled.body.as_str()), (Status::Ok, "Uncertain"));
     let passed = browser.get(&site.client, "/returns-the-error").await;
     assert_eq!((passed.status, passed.header("retry-after")), (Status::ServiceUnavailable, Some("5")));
-    assert_eq!((passed.header("cache-control"), passed.set_cookie()), (Some("no-store"), None));
+    assert_eq!((passed.header("cache-control"), passed.new_id()), (Some("no-store"), None));
     site.store.fail_writes(false);
     assert_eq!(browser.get(&site.client, "/show").await.body, "|1|");
     // A session that is too large fails again at each retry, so there is no `Retry-After`.
     let passed = browser.get(&site.client, "/too-large").await;
     assert_eq!((passed.status, passed.header("retry-after")), (Status::UnprocessableEntity, None));
-    assert_eq!((passed.header("cache-control"), passed.set_cookie()), (Some("no-store"), None));
+    assert_eq!((passed.header("cache-control"), passed.new_id()), (Some("no-store"), None));
     assert_eq!(browser.get(&site.client, "/returns-the-error").await.body, "saved");
 }
 
-#[rocket::async_test]
-async fn a_store_that_cannot_be_read_is_503_and_never_an_empty_session() {
-    let site = Site::new().await;
+async fn a_store_that_cannot_be_read_is_503_and_never_an_empty_session(transport: Transport) {
+    let site = Site::new(transport).await;
     let mut browser = site.visitor().await;
     site.store.fail_loads(true);
     for path in ["/show", "/hello", "/count"] {
         let response = browser.send(&site.client, path).await;
-        assert_eq!((response.status, response.set_cookie()), (Status::ServiceUnavailable, None), "{path}");
+        assert_eq!((response.status, response.new_id()), (Status::ServiceUnavailable, None), "{path}");
         assert_eq!(response.header("retry-after"), Some("5"));
     }
     assert_eq!(browser.get(&site.client, "/result").await.body, "Unavailable");
@@ -449,13 +460,12 @@ async fn a_store_that_cannot_be_read_is_503_and_never_an_empty_session() {
 }
 
 /// Promise 4.
-#[rocket::async_test]
-async fn a_visitor_without_a_session_costs_no_store_call_and_no_cookie() {
-    let site = Site::new().await;
-    let mut stranger = Browser::default();
+async fn a_visitor_without_a_session_costs_no_store_call_and_no_cookie(transport: Transport) {
+    let site = Site::new(transport).await;
+    let mut stranger = Browser::new(transport);
     for (path, varies) in [("/plain", false), ("/show", true), ("/hello", true), ("/logout", true), ("/cycle", true)] {
         let response = stranger.get(&site.client, path).await;
-        assert_eq!((response.set_cookie(), response.header("cache-control")), (None, None), "{path}");
+        assert_eq!((response.new_id(), response.header("cache-control")), (None, None), "{path}");
         assert_eq!(response.header("vary").is_some(), varies, "{path}");
     }
     assert_eq!((site.store.take_loads(), site.store.take_writes()), (0, 0));
@@ -464,13 +474,13 @@ async fn a_visitor_without_a_session_costs_no_store_call_and_no_cookie() {
     browser.get(&site.client, "/plain").await;
     assert_eq!((site.store.take_loads(), site.store.take_writes()), (0, 0));
     let read = browser.get(&site.client, "/show").await;
-    assert_eq!((read.set_cookie(), read.header("vary")), (None, Some("Cookie")));
+    let varies_on = if transport == Transport::Cookie { "Cookie" } else { "Authorization" };
+    assert_eq!((read.new_id(), read.header("vary")), (None, Some(varies_on)));
     assert_eq!((site.store.take_loads(), site.store.take_writes()), (1, 0));
 }
 
-#[rocket::async_test]
-async fn all_guards_of_a_request_share_one_session_and_one_snapshot() {
-    let site = Site::new().await;
+async fn all_guards_of_a_request_share_one_session_and_one_snapshot(transport: Transport) {
+    let site = Site::new(transport).await;
     let mut browser = site.visitor().await;
     assert_eq!(browser.get(&site.client, "/two-guards").await.body, "one None");
     assert_eq!(site.store.take_loads(), 1);
@@ -478,9 +488,8 @@ async fn all_guards_of_a_request_share_one_session_and_one_snapshot() {
 }
 
 /// Promises 4 and 8.
-#[rocket::async_test]
-async fn any_bytes_in_a_cookie_give_an_empty_session() {
-    let site = Site::new().await;
+async fn any_bytes_in_a_cookie_or_token_give_an_empty_session(transport: Transport) {
+    let site = Site::new(transport).await;
     let real = site.visitor().await.cookie.unwrap();
     let id = real.split_once('=').unwrap().1.to_owned();
     let rows = site.store.creates();
@@ -495,12 +504,12 @@ async fn any_bytes_in_a_cookie_give_an_empty_session() {
         if value == id {
             continue;
         }
-        let browser = Browser::with_cookie(format!("sessionid={value}"));
+        let browser = Browser { cookie: Some(format!("sessionid={value}")), ..Browser::new(transport) };
         let path = if n % 16 == 0 { "/hello" } else { "/show" };
         let response = browser.send(&site.client, path).await;
         assert_eq!(response.status, Status::Ok, "{value:?}");
         assert!(["|0|", "nobody 0"].contains(&response.body.as_str()));
-        assert_eq!(response.set_cookie(), None);
+        assert_eq!(response.new_id(), None);
         let loads = site.store.take_loads();
         assert!(
             loads == 0 || well_formed || is_well_formed(&value),
@@ -557,16 +566,16 @@ impl Random {
 
 #[rocket::async_test]
 async fn if_there_are_several_cookies_of_one_name_the_valid_one_is_used() {
-    let site = Site::new().await;
+    let site = Site::new(Transport::Cookie).await;
     let real = site.visitor().await.cookie.unwrap();
     let planted = "sessionid=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     for cookie in
         [format!("{planted}; {real}"), format!("{real}; {planted}"), format!("{planted}; x=y; {real}; sessionid=")]
     {
-        let browser = Browser::with_cookie(cookie);
+        let browser = Browser::with(cookie);
         assert_eq!(browser.send(&site.client, "/show").await.body, "|1|");
     }
-    let unknown = Browser::with_cookie(planted);
+    let unknown = Browser::with(planted);
     let mut adopted = unknown.clone();
     adopted.get(&site.client, "/count").await;
     assert!(adopted.cookie != unknown.cookie, "an unknown id was adopted");
@@ -584,7 +593,7 @@ async fn refresh_always_renews_the_session_of_a_request_that_does_not_read_it() 
     let renewed = browser.get(&site.client, "/plain").await;
     assert!(renewed.set_cookie().is_some_and(|line| line.contains("Max-Age=14")), "{renewed:?}");
     assert_eq!((renewed.header("vary"), renewed.header("cache-control")), (Some("Cookie"), Some("no-store")));
-    let stale = Browser::with_cookie(format!("sessionid={}", "A".repeat(43)));
+    let stale = Browser::with(format!("sessionid={}", "A".repeat(43)));
     assert_eq!(stale.send(&site.client, "/plain").await.set_cookie(), None);
     assert_eq!(Browser::default().send(&site.client, "/plain").await.header("vary"), None);
 }

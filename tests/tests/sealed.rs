@@ -306,14 +306,14 @@ async fn a_cookie_is_invalid_for_another_session_type_or_kind_of_store() {
         let mut browser = Browser::default();
         site.get(&mut browser, "/name/8").await;
         let value = browser.cookie.unwrap().strip_prefix("sessionid=").unwrap().to_owned();
-        let admin = Browser::with_cookie(format!("admin={value}"));
+        let admin = Browser::with(format!("admin={value}"));
         assert_eq!(admin.send(&site.client, "/admin").await.body, "no admin");
         cookies.push((store, value));
     }
     for store in ["cookie+signed:", "cookie+encrypted:", "memory:"] {
         let site = Site::new(config(store)).await;
         for (sealed, value) in &cookies {
-            let browser = Browser::with_cookie(format!("sessionid={value}"));
+            let browser = Browser::with(format!("sessionid={value}"));
             let is_accepted = browser.send(&site.client, "/show").await.body != "nobody 0 None";
             assert_eq!(is_accepted, *sealed == store, "{sealed} at {store}");
         }
@@ -348,7 +348,7 @@ async fn an_invalid_cookie_gives_an_empty_session_and_never_an_error() {
             "AQ",
             "Ag",
         ] {
-            let response = Browser::with_cookie(format!("sessionid={bad}")).send(&site.client, "/show").await;
+            let response = Browser::with(format!("sessionid={bad}")).send(&site.client, "/show").await;
             assert_eq!((response.status, response.body.as_str()), (Status::Ok, "nobody 0 None"), "{bad}");
             assert_eq!(response.set_cookie(), None, "a read removed the cookie");
         }
@@ -367,7 +367,7 @@ async fn if_there_are_several_cookies_the_first_valid_one_is_used() {
         let newer = browser.cookie.unwrap();
         let cases = [(format!("{older}; {newer}"), 1), (format!("sessionid=junk; {newer}; {older}"), 2)];
         for (both, count) in cases {
-            let response = Browser::with_cookie(both).send(&site.client, "/show").await;
+            let response = Browser::with(both).send(&site.client, "/show").await;
             assert_eq!(response.body, format!("nobody {count} None"));
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 ///
 /// | status | kinds |
 /// |---|---|
+/// | 400 Bad Request | [`AmbiguousCredentials`](Self::AmbiguousCredentials) |
 /// | 422 Unprocessable Entity | [`Encode`](Self::Encode), [`TooLarge`](Self::TooLarge) |
 /// | 409 Conflict | [`Ended`](Self::Ended), [`Withheld`](Self::Withheld), [`TooManySessions`](Self::TooManySessions) |
 /// | 503 Service Unavailable | [`Unavailable`](Self::Unavailable), [`Timeout`](Self::Timeout), [`Uncertain`](Self::Uncertain), [`Random`](Self::Random) |
@@ -37,6 +38,11 @@ pub enum ErrorKind {
     /// would replace the visitor's own. The library does not call the store for such a request, so `flush` ends no
     /// session.
     Withheld,
+    /// The request has several credentials, and the library does not choose one: a bearer token and a session cookie, or
+    /// several headers `Authorization`.
+    ///
+    /// This error occurs only if [`transport`](field@crate::Config::transport) allows bearer tokens.
+    AmbiguousCredentials,
     /// The user already has [`max_sessions`](field@crate::Config::max_sessions) sessions, and
     /// [`when_full`](field@crate::Config::when_full) is [`RefuseLogin`](crate::WhenFull::RefuseLogin). The login is not
     /// saved.

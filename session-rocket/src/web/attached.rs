@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::cookie::CookieSettings;
 use super::plain_http::PlainHttp;
+use super::transport::{self, Carried, Transport};
 use crate::base::clock::Clock;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::expiry::Refresh;
@@ -25,6 +26,9 @@ pub(super) struct Attached<T> {
     pub cookie: CookieSettings,
     /// The cookie that carries the CSRF secret of a browser without a session.
     pub csrf_cookie: CookieSettings,
+    pub transport: Transport,
+    /// The response header that carries new ids to clients that send bearer tokens.
+    pub bearer_header: Option<String>,
     /// Whether a logout clears what scripts of the site stored.
     pub clear_site_data: bool,
     pub plain_http: PlainHttp,
@@ -49,7 +53,34 @@ impl<T> Attached<T> {
     pub(super) fn renews_unread(&self, request: &Request<'_>, status: Status) -> bool {
         self.engine.rules().policy.refresh == Refresh::Always
             && status.code < 500
-            && self.engine.accepts(self.cookie.values(request))
+            && match self.transport_of(request) {
+                Ok(Carried::Cookie) => self.engine.accepts(self.cookie.values(request)),
+                Ok(Carried::Bearer(token)) => self.engine.accepts(token.into_iter()),
+                Err(_) => false,
+            }
+    }
+
+    /// Whether the request carries its id in a bearer token. A page of another site cannot make a browser add the token.
+    pub(super) fn is_bearer(&self, request: &Request<'_>) -> bool {
+        matches!(self.transport_of(request), Ok(Carried::Bearer(_)))
+    }
+
+    /// Returns how a request carries the id of its session.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AmbiguousCredentials`] if the request has several headers `Authorization`, or a bearer token and a
+    /// session cookie that both count.
+    pub(super) fn transport_of<'r>(&self, request: &'r Request<'_>) -> Result<Carried<'r>> {
+        if self.transport == Transport::Cookie {
+            return Ok(Carried::Cookie);
+        }
+        match transport::token(request)? {
+            Some(_) if self.transport == Transport::CookieOrBearer && self.cookie.presented(request) > 0 => {
+                Err(transport::token_and_cookie())
+            }
+            None if self.transport == Transport::CookieOrBearer => Ok(Carried::Cookie),
+            token => Ok(Carried::Bearer(token)),
+        }
     }
 }
 
@@ -100,6 +131,13 @@ impl<T: SessionData> Cached<T> {
         }
     }
 
+    /// Whether a request carries the id of its session in a header, which a page of another site cannot set. If the
+    /// credentials are ambiguous, returns false.
+    pub(super) fn is_bearer(request: &Request<'_>) -> bool {
+        let attached = request.rocket().state::<Attached<T>>();
+        attached.is_some_and(|attached| matches!(attached.transport_of(request), Ok(Carried::Bearer(_))))
+    }
+
     /// Returns the session if a guard has loaded it.
     pub(super) fn loaded(&self) -> Option<&Result<Session<T>>> {
         self.session.get()
@@ -110,7 +148,10 @@ impl<T: SessionData> Cached<T> {
         self.session
             .get_or_init(|| async {
                 let session = load::<T>(request).await.inspect_err(|error| {
-                    log::error!(target: "session_rocket", "cannot load a session of type `{}`: {}", T::NAME, Chain(error));
+                    let is_ambiguous = error.kind() == ErrorKind::AmbiguousCredentials;
+                    let level = if is_ambiguous { log::Level::Warn } else { log::Level::Error };
+                    let (name, error) = (T::NAME, Chain(error));
+                    log::log!(target: "session_rocket", level, "cannot load a session of type `{name}`: {error}");
                 })?;
                 if self.responded.load(Ordering::SeqCst) {
                     session.core().state.send_head();
@@ -124,17 +165,23 @@ impl<T: SessionData> Cached<T> {
 async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
     let attached = request.rocket().state::<Attached<T>>().ok_or_else(no_fairing::<T>)?;
     let engine = &attached.engine;
-    let mut cookies = attached.cookie.values(request).peekable();
-    let state = if cookies.peek().is_none() && attached.cookie.is_withheld_from(request) {
-        engine.withheld()
-    } else {
-        engine.load(&mut cookies).await?
+    let state = match attached.transport_of(request)? {
+        Carried::Bearer(token) => engine.load(&mut token.into_iter()).await?,
+        Carried::Cookie => {
+            let mut cookies = attached.cookie.values(request).peekable();
+            let state = if cookies.peek().is_none() && attached.cookie.is_withheld_from(request) {
+                engine.withheld()
+            } else {
+                engine.load(&mut cookies).await?
+            };
+            if state.has_no_session()
+                && let Some(secret) = attached.csrf_cookie.values(request).find_map(CsrfSecret::from_text)
+            {
+                state.set_browser_csrf(secret);
+            }
+            state
+        }
     };
-    if state.has_no_session()
-        && let Some(secret) = attached.csrf_cookie.values(request).find_map(CsrfSecret::from_text)
-    {
-        state.set_browser_csrf(secret);
-    }
     Ok(Session::new(Core::new(state, Arc::clone(engine))))
 }
 
@@ -152,6 +199,7 @@ pub(super) fn status(error: &Error) -> Status {
         // The input of a visitor can cause these errors, for example a value that is nested too deeply or too large.
         ErrorKind::Encode | ErrorKind::TooLarge => Status::UnprocessableEntity,
         ErrorKind::TooManySessions => Status::Conflict,
+        ErrorKind::AmbiguousCredentials => Status::BadRequest,
         kind if kind.is_drop() => Status::Conflict,
         kind if kind.is_transient() => Status::ServiceUnavailable,
         _ => Status::InternalServerError,

@@ -276,13 +276,8 @@ fn is_private(directive: &str) -> bool {
     name.eq_ignore_ascii_case("private") || name.eq_ignore_ascii_case("no-store")
 }
 
-/// Adds `Vary: Cookie`, which tells caches that the response depends on the cookies.
-pub(crate) fn vary(response: &mut Response<'_>) {
-    vary_on(response, &["Cookie"]);
-}
-
 /// Adds the names of request headers to `Vary`, which tells caches that the response depends on these headers.
-pub(crate) fn vary_on(response: &mut Response<'_>, names: &[&str]) {
+pub(crate) fn vary(response: &mut Response<'_>, names: &[&str]) {
     let mut merged = String::new();
     let mut missing = names.to_vec();
     for token in tokens(response, "Vary") {

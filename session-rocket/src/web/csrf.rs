@@ -11,7 +11,7 @@ use rocket::outcome::Outcome;
 use rocket::request::FromRequest;
 use rocket::{Ignite, Request, Rocket, Sentinel, data};
 
-use super::attached::{Cached, missing_fairing, status};
+use super::attached::{Attached, Cached, missing_fairing, status};
 use crate::base::error::Error;
 use crate::session::SessionData;
 use crate::state::CsrfCheck;
@@ -34,7 +34,8 @@ const HEADERS: [&str; 2] = ["X-CSRF-Token", "X-CSRFToken"];
 /// another session, or is older than the last login. Invalid values in other fields have the same result as with
 /// [`Form`].
 ///
-/// Verifying the token does not change the session and sends no cookie. The token also protects a site if `same_site`
+/// Verifying the token does not change the session and sends no cookie. A request whose session id is a bearer token
+/// needs no CSRF token, because a browser does not add the bearer token by itself. The CSRF token also protects a site if `same_site`
 /// is `"None"` or a browser does not support `SameSite` (OWASP, _Cross-Site Request Forgery Prevention_: synchronizer
 /// token).
 ///
@@ -271,7 +272,7 @@ impl<'r, S: SessionData> FromRequest<'r> for CsrfHeader<S> {
     }
 }
 
-/// Verifies the token of a form or, if the form has none, of a header.
+/// Verifies the token of a form or, if the form has none, of a header. A request with a bearer token needs no CSRF token.
 async fn verify<'r, S: SessionData>(
     request: &Request<'_>,
     posted: Option<&str>,
@@ -280,6 +281,9 @@ async fn verify<'r, S: SessionData>(
         Ok(session) => session,
         Err(error) => return Err((status(error), CsrfError::Session(error.clone()))),
     };
+    if request.rocket().state::<Attached<S>>().is_some_and(|attached| attached.is_bearer(request)) {
+        return Ok(());
+    }
     let header = || HEADERS.iter().find_map(|name| request.headers().get_one(name));
     let error = match posted.or_else(header).map(|token| session.core().state.check_csrf(token)) {
         Some(CsrfCheck::Valid) => return Ok(()),

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocket::fairing::{self, Fairing, Info, Kind};
+use rocket::http::Status;
 use rocket::{Build, Orbit, Request, Response, Rocket};
 
 use super::attached::{Attached, Cached, Sweep, status};
 use super::config::Config;
-use super::cookie::{self, CookieSettings};
+use super::cookie;
 use super::launch::{Launch, Source};
 use super::registry::Registry;
+use super::transport::{self, Carried, Transport};
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::event::Event;
@@ -182,10 +184,12 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
         }
         cached.responded.store(true, Ordering::SeqCst);
         let renews = attached.renews() && !cookie::is_subresource(request) && !cookie::is_cacheable(response);
-        if cached.loaded().is_none() && !(renews && attached.renews_unread(request, response.status())) {
-            return;
+        if cached.loaded().is_some() || renews && attached.renews_unread(request, response.status()) {
+            respond(cached, attached, request, response, renews).await;
         }
-        respond(cached, attached, request, response, renews).await;
+        if response.status() == Status::Unauthorized && Cached::<T>::is_bearer(request) {
+            transport::challenge(response);
+        }
     }
 }
 
@@ -206,7 +210,7 @@ async fn respond<T: SessionData>(
     let session = match session {
         Ok(session) => session,
         Err(error) => {
-            cookie::vary(response);
+            cookie::vary(response, attached.transport.headers());
             if response.status() == status(error) {
                 cookie::mark_failed(response);
             }
@@ -215,25 +219,30 @@ async fn respond<T: SessionData>(
     };
     let (update, saved) = session.core().respond(scope, renews).await;
     let is_failed = saved.as_ref().is_err_and(|error| !error.kind().is_drop());
-    add_result(session, saved, response);
+    add_result(session, saved, attached.transport, response);
     if attached.clear_site_data && session.core().has_logged_out() {
         cookie::clear_storage(response);
     }
-    add_cookie(update, attached, request, response);
+    add_id(update, attached, request, response);
     if !is_failed && let Some(secret) = session.core().state.csrf_to_send() {
-        add_csrf_cookie(secret, &attached.csrf_cookie, request, response);
+        add_csrf_cookie(secret, attached, request, response);
     }
 }
 
 /// Adds the headers for the result of the save, and replaces the response if the save failed.
-fn add_result<T: SessionData>(session: &Session<T>, saved: Result<()>, response: &mut Response<'_>) {
+fn add_result<T: SessionData>(
+    session: &Session<T>,
+    saved: Result<()>,
+    transport: Transport,
+    response: &mut Response<'_>,
+) {
     match saved {
         Err(error) if error.kind().is_drop() => {
-            cookie::vary(response);
+            cookie::vary(response, transport.headers());
             log_drop::<T>(&error);
         }
         Ok(()) => {
-            cookie::vary(response);
+            cookie::vary(response, transport.headers());
             let failed = session.core().state.last_failure();
             // The handler returned the error of its own `save`.
             if failed.is_some_and(|error| response.status() == status(&error)) {
@@ -269,10 +278,33 @@ fn log_drop<T: SessionData>(error: &Error) {
 /// Sets the cookie with the CSRF secret of a browser without a session, until the browser is closed.
 ///
 /// Does nothing if the browser may have such a cookie that it did not send, because the new one would replace it.
-fn add_csrf_cookie(secret: CsrfSecret, cookie: &CookieSettings, request: &Request<'_>, response: &mut Response<'_>) {
-    if !cookie.is_withheld_from(request) {
+fn add_csrf_cookie<T>(
+    secret: CsrfSecret,
+    attached: &Attached<T>,
+    request: &Request<'_>,
+    response: &mut Response<'_>,
+) {
+    let cookie = &attached.csrf_cookie;
+    if !attached.is_bearer(request) && !cookie.is_withheld_from(request) {
         let line = cookie.set_line(&secret.to_text(), None, Timestamp::from_millis(0));
         cookie::set(response, line, Vec::new());
+    }
+}
+
+/// Gives the client its new id: in the session cookie, or in a header if the client sends bearer tokens.
+fn add_id<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
+    if matches!(update, CookieUpdate::None) {
+        return;
+    }
+    match (attached.transport_of(request), update) {
+        (Ok(Carried::Bearer(token)), CookieUpdate::Set { value, .. }) => {
+            // A renewal does not change the id.
+            if token != Some(value.as_str()) {
+                transport::send_id(response, attached.bearer_header.as_deref(), value);
+            }
+        }
+        (Ok(Carried::Cookie), update) => add_cookie(update, attached, request, response),
+        (Ok(Carried::Bearer(_)) | Err(_), _) => {}
     }
 }
 

@@ -10,6 +10,7 @@ use super::config::{Config, SealSettings, Settings, resolve};
 use super::cookie::{self, CookieSettings};
 use super::plain_http::PlainHttp;
 use super::registry::{Entry, Registry};
+use super::transport::Transport;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::event::OnEvent;
@@ -57,7 +58,7 @@ impl Launch {
         let registry = rocket.state::<Registry>().ok_or_else(|| {
             Error::new(ErrorKind::Config, "internal error: Rocket does not manage the registry of session types")
         })?;
-        let mut entry = Entry::of::<T>(&settings.cookie);
+        let mut entry = Entry::of::<T>(&settings);
         registry.refuse_clashes(&entry)?;
         let rules = self.rules::<T>(&settings);
         let (engine, sweep) = match &settings.seal {
@@ -74,12 +75,15 @@ impl Launch {
             }
         };
         log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
-        let plain_http = PlainHttp::at_launch(T::NAME, settings.cookie.secure, figment);
+        let has_secure_cookie = settings.cookie.secure && settings.transport != Transport::Bearer;
+        let plain_http = PlainHttp::at_launch(T::NAME, has_secure_cookie, figment);
         registry.add(entry);
         Ok(Attached {
             engine: Arc::new(engine),
             csrf_cookie: settings.cookie.for_csrf(),
             cookie: settings.cookie,
+            transport: settings.transport,
+            bearer_header: settings.bearer_header,
             clear_site_data: settings.clear_site_data,
             plain_http,
             sweep,

@@ -14,4 +14,5 @@ mod public_suffix;
 mod registry;
 mod sessions;
 pub mod testing;
+pub(crate) mod transport;
 pub(crate) mod user;

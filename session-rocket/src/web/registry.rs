@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::cookie::CookieSettings;
+use super::config::Settings;
+use super::transport::Transport;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::session::SessionData;
 use crate::store::{self, Store};
@@ -16,8 +17,9 @@ pub(super) struct Entry {
     type_name: &'static str,
     config: &'static str,
     scope: &'static str,
-    /// The names of the session cookie and of the cookie for forms.
-    cookie_names: [String; 2],
+    /// The names of the session cookie and of the cookie for forms. Empty if the type uses no cookies.
+    cookie_names: Vec<String>,
+    bearer_header: Option<String>,
     pub opened: Option<(store::Options, Arc<dyn Store>)>,
     pub swept: bool,
 }
@@ -51,14 +53,24 @@ impl Registry {
 
 impl Entry {
     /// Creates the entry of a type whose store is not open yet.
-    pub(super) fn of<T: SessionData>(cookie: &CookieSettings) -> Self {
-        let cookie_names = [cookie.name.clone(), cookie.for_csrf().name];
-        Self { type_name: T::NAME, config: T::CONFIG, scope: T::SCOPE, cookie_names, opened: None, swept: false }
+    pub(super) fn of<T: SessionData>(settings: &Settings) -> Self {
+        let cookie = &settings.cookie;
+        let uses_cookies = settings.transport != Transport::Bearer;
+        Self {
+            type_name: T::NAME,
+            config: T::CONFIG,
+            scope: T::SCOPE,
+            cookie_names: if uses_cookies { vec![cookie.name.clone(), cookie.for_csrf().name] } else { Vec::new() },
+            bearer_header: settings.bearer_header.as_ref().map(|name| name.to_ascii_lowercase()),
+            opened: None,
+            swept: false,
+        }
     }
 
     /// Returns a message that says what this type has in common with a new one, and what to change.
     fn clash_with(&self, new: &Self) -> Option<String> {
-        let Self { type_name, config, scope, cookie_names, .. } = self;
+        let Self { type_name, config, scope, cookie_names, bearer_header, .. } = self;
+        let table = new.config;
         let both = format!("`{type_name}` and `{}`", new.type_name);
         if *config == new.config {
             Some(format!(
@@ -69,10 +81,11 @@ impl Entry {
             Some(format!(
                 "{both} have the same scope `{scope}`: give one of them a scope of its own with `#[session(scope = \"…\")]`"
             ))
+        } else if let Some(name) = cookie_names.iter().find(|name| new.cookie_names.contains(name)) {
+            Some(format!("{both} both use the cookie `{name}`: set another `cookie_name` in `{table}`"))
         } else {
-            let cookie_name = cookie_names.iter().find(|name| new.cookie_names.contains(name))?;
-            let table = new.config;
-            Some(format!("{both} both use the cookie `{cookie_name}`: set another `cookie_name` in `{table}`"))
+            let header = bearer_header.as_ref().filter(|_| *bearer_header == new.bearer_header)?;
+            Some(format!("{both} both use the header `{header}`: set another `bearer_header` in `{table}`"))
         }
     }
 }

@@ -8,6 +8,7 @@ use rocket::{Build, Request, Rocket};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::attached::{Attached, Cached, Isolated};
+use super::transport::Transport;
 use super::user::LoadUser;
 use crate::base::error::Result;
 use crate::session::{Session, SessionData};
@@ -54,6 +55,11 @@ pub fn isolated(rocket: Rocket<Build>) -> Rocket<Build> {
 ///
 /// Each method sends the request `TRACE /`, and the session's fairing reads or changes the session during the response.
 /// Sites have no route for `TRACE`, so no handler runs. Other fairings and a catcher for 404 do run.
+///
+/// The request has no header `Authorization`. So each method panics if the session type has the setting
+/// `transport = "bearer"`. In a test of such a site, log in through a route, and send the id that the route returns. With
+/// `"cookie or bearer"`, the value of the cookie that [`set_session`](Self::set_session) and [`log_in`](Self::log_in)
+/// return is also a valid bearer token.
 pub trait ClientExt {
     /// Changes the client's session with `op`, and saves it.
     ///
@@ -61,7 +67,8 @@ pub trait ClientExt {
     /// tracks cookies stores it. For any other client, add it to the requests: `client.get("/").cookie(cookie)`.
     ///
     /// # Panics
-    /// If the session cannot be loaded or saved, or its fairing is not attached.
+    /// If the session cannot be loaded or saved, its fairing is not attached, or its id is never in a cookie
+    /// (`transport = "bearer"`).
     fn set_session<T: SessionData>(&self, op: impl FnOnce(&Session<T>) + Send + 'static) -> Option<Cookie<'static>>;
 
     /// Logs a user in, as [`LoadUser::log_in`] does, and returns the session cookie as [`set_session`](Self::set_session)
@@ -76,7 +83,8 @@ pub trait ClientExt {
     /// The client must track cookies, because otherwise its requests have no session.
     ///
     /// # Panics
-    /// If the session cannot be loaded, or its fairing is not attached.
+    /// If the session cannot be loaded, its fairing is not attached, or its id is never in a cookie
+    /// (`transport = "bearer"`).
     fn session<T: SessionData>(&self) -> T;
 }
 
@@ -147,7 +155,19 @@ impl AsyncClientExt for asynchronous::Client {
 
 type Received<R> = oneshot::Receiver<Result<R>>;
 
+/// Fails the test if the session type ignores cookies, because a request of these helpers has no other credentials.
+#[track_caller]
+fn assert_cookies<T: SessionData>(attached: Option<&Attached<T>>) {
+    assert!(
+        attached.is_none_or(|attached| attached.transport != Transport::Bearer),
+        "session type `{}` has `transport = \"bearer\"`, and a request of this method has no bearer token: log in through a \
+         route of the site, and send the id that the route returns",
+        T::NAME,
+    );
+}
+
 /// Lets the fairing change and save the session of `request`.
+#[track_caller]
 fn change<T: SessionData>(request: &Request<'_>, op: impl FnOnce(&Session<T>) + Send + 'static) -> Received<()> {
     run(request, |session: Session<T>| async move {
         op(&session);
@@ -156,15 +176,18 @@ fn change<T: SessionData>(request: &Request<'_>, op: impl FnOnce(&Session<T>) + 
 }
 
 /// Lets the fairing read the session of `request`.
+#[track_caller]
 fn read<T: SessionData>(request: &Request<'_>) -> Received<T> {
     run(request, |session: Session<T>| async move { Ok(session.get()) })
 }
 
 /// Lets the fairing run `work` before it saves the session of `request`, in the runtime of the client.
+#[track_caller]
 fn run<T: SessionData, R: Send + 'static, F: Future<Output = Result<R>> + Send>(
     request: &Request<'_>,
     work: impl FnOnce(Session<T>) -> F + Send + 'static,
 ) -> Received<R> {
+    assert_cookies::<T>(request.rocket().state());
     let (sender, receiver) = oneshot::channel();
     Cached::<T>::of(request).run_in_response(|session| {
         Box::pin(async move {

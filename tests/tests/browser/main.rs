@@ -8,6 +8,7 @@ mod domains;
 mod ended;
 mod late;
 mod names;
+mod partitioned;
 mod races;
 mod site;
 mod withheld;

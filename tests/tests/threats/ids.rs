@@ -229,7 +229,7 @@ async fn b_13_an_unknown_id_is_never_adopted() {
     let site = Site::new(Config::new()).await;
     let chosen = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     for path in ["/count", "/login/7"] {
-        let mut browser = Browser::with_cookie(format!("sessionid={chosen}"));
+        let mut browser = Browser::with(format!("sessionid={chosen}"));
         site.get(&mut browser, path).await;
         assert_ne!(value(&browser), chosen, "{path}");
         assert_eq!(site.show(format!("sessionid={chosen}")).await, STRANGER);

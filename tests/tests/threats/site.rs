@@ -152,7 +152,7 @@ impl Site {
     }
 
     pub async fn send(&self, cookie: impl Into<String>, path: &str) -> Response {
-        Browser::with_cookie(cookie).send(&self.client, path).await
+        Browser::with(cookie).send(&self.client, path).await
     }
 
     /// Posts the name "eve" with this token.

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex};
 use rocket::http::Status;
 use rocket::request::Request;
 use rocket::{State, catch, catchers, get, routes};
-use session_rocket::{Config, CurrentUser, EndReason, EventKind, LoadError, LoadUser, ManualClock, Session};
-use session_rocket_tests::browser::Browser;
+use session_rocket::{Config, CurrentUser, EndReason, EventKind, LoadError, LoadUser, ManualClock, Session, Transport};
+use session_rocket_tests::browser::{Browser, over};
 use session_rocket_tests::gate::Gate;
 use session_rocket_tests::logs;
+use session_rocket_tests::over_both_transports;
 use session_rocket_tests::spy::Spy;
 
 use super::events::Recorder;
-use super::site::{Account, SEALED, Site, rocket};
+use super::site::{Account, Site, memory, memory_and_sealed, rocket};
 
 /// The accounts of the site: each name with the hash of its password.
 #[derive(Default)]
@@ -128,16 +129,18 @@ async fn teapot(request: &Request<'_>) -> String {
 
 struct UserSite {
     site: Site,
+    is_in_memory: bool,
     accounts: Arc<Accounts>,
     recorder: Recorder,
 }
 
 impl UserSite {
-    async fn new(store: &str) -> Self {
+    async fn new(config: Config) -> Self {
+        let (is_in_memory, transport) = (config.is_in_memory(), config.transport);
         let clock = Arc::new(ManualClock::default());
         let (accounts, recorder) = (Arc::new(Accounts::default()), Recorder::default());
-        let mut fairing = Session::<Account>::fairing().clock(clock.clone()).config(Config::new().store(store));
-        if store == "memory:" {
+        let mut fairing = Session::<Account>::fairing().clock(clock.clone()).config(config);
+        if is_in_memory {
             fairing = fairing.store(Spy::new(clock.clone())).on_event(recorder.receiver());
         }
         accounts.set(7, "Ada", "hash 1");
@@ -147,7 +150,7 @@ impl UserSite {
             .register("/", catchers![teapot])
             .manage(accounts.clone())
             .manage(Gate::default());
-        Self { site: Site::launch(rocket, fairing, clock).await, accounts, recorder }
+        Self { site: Site::launch(rocket, fairing, clock).await.over(transport), is_in_memory, accounts, recorder }
     }
 
     async fn text(&self, browser: &mut Browser, path: &str) -> String {
@@ -159,33 +162,41 @@ impl UserSite {
     }
 }
 
-const STORES: [&str; 2] = ["memory:", SEALED];
+over_both_transports! {
+    the_account_of_the_user_is_loaded_once_per_request
+    an_account_that_is_gone_ends_its_session
+    a_changed_auth_hash_ends_every_session_that_logged_in_before
+    logging_in_gives_the_session_a_new_id_and_keeps_its_data
+    a_login_remembers_the_auth_hash_although_another_request_overtakes_it
+    a_request_that_switches_the_user_loads_the_account_of_the_new_user
+    a_catcher_does_not_see_the_account_that_the_handler_logged_out
+    an_account_that_cannot_be_loaded_is_503_and_keeps_the_session
+    a_store_that_fails_is_503_and_loads_no_account
+}
 
-#[rocket::async_test]
-async fn the_account_of_the_user_is_loaded_once_per_request() {
-    for store in STORES {
-        let site = UserSite::new(store).await;
+async fn the_account_of_the_user_is_loaded_once_per_request(transport: Transport) {
+    for config in memory_and_sealed(transport) {
+        let site = UserSite::new(config).await;
         let mut browser = site.browser("/log-in/7").await;
         assert_eq!(site.accounts.take_loads(), 0);
         assert_eq!(site.text(&mut browser, "/three-guards").await, "Ada Ada Ada");
         assert_eq!(site.accounts.take_loads(), 1);
         assert_eq!(site.text(&mut browser, "/me").await, "7 Ada");
         assert_eq!(site.accounts.take_loads(), 1);
-        assert_eq!(site.text(&mut Browser::default(), "/me").await, "nobody, None");
+        assert_eq!(site.text(&mut site.site.stranger(), "/me").await, "nobody, None");
         assert_eq!(site.accounts.take_loads(), 0, "an account was loaded for a visitor");
     }
 }
 
-#[rocket::async_test]
-async fn an_account_that_is_gone_ends_its_session() {
-    for store in STORES {
-        let site = UserSite::new(store).await;
+async fn an_account_that_is_gone_ends_its_session(transport: Transport) {
+    for config in memory_and_sealed(transport) {
+        let site = UserSite::new(config).await;
         let mut browser = site.browser("/log-in/7").await;
         let copy = browser.clone();
         site.accounts.remove(7);
         assert_eq!(site.text(&mut browser, "/me").await, "nobody, None");
-        assert_eq!(browser.cookie, None);
-        if store == "memory:" {
+        assert!(browser.has_no_cookie());
+        if site.is_in_memory {
             assert_eq!(site.site.text(&mut copy.clone(), "/show").await, "nobody||0");
             assert_eq!(site.recorder.last(), (EventKind::Ended { reason: EndReason::UserGone }, Some("7".to_owned())));
         }
@@ -195,27 +206,25 @@ async fn an_account_that_is_gone_ends_its_session() {
     }
 }
 
-#[rocket::async_test]
-async fn a_changed_auth_hash_ends_every_session_that_logged_in_before() {
-    for store in STORES {
-        let site = UserSite::new(store).await;
+async fn a_changed_auth_hash_ends_every_session_that_logged_in_before(transport: Transport) {
+    for config in memory_and_sealed(transport) {
+        let site = UserSite::new(config).await;
         let (mut phone, mut laptop) = (site.browser("/log-in/7").await, site.browser("/log-in/7").await);
         site.accounts.set(7, "Ada", "hash 2");
         site.text(&mut phone, "/log-in/7").await;
         assert_eq!(site.text(&mut phone, "/me").await, "7 Ada", "the session that logged in again has ended");
         assert_eq!(site.text(&mut laptop, "/me").await, "nobody, None");
-        assert_eq!(laptop.cookie, None);
+        assert!(laptop.has_no_cookie());
         assert_eq!(site.text(&mut phone, "/me").await, "7 Ada");
-        if store == "memory:" {
+        if site.is_in_memory {
             assert!(site.recorder.ends().contains(&(EndReason::AuthHashChanged, Some("7".to_owned()))));
         }
     }
 }
 
-#[rocket::async_test]
-async fn logging_in_gives_the_session_a_new_id_and_keeps_its_data() {
-    for store in STORES {
-        let site = UserSite::new(store).await;
+async fn logging_in_gives_the_session_a_new_id_and_keeps_its_data(transport: Transport) {
+    for config in memory_and_sealed(transport) {
+        let site = UserSite::new(config).await;
         let mut browser = site.browser("/device/phone").await;
         for path in ["/log-in/7", "/log-in/7"] {
             let before = browser.cookie.clone();
@@ -230,10 +239,9 @@ async fn logging_in_gives_the_session_a_new_id_and_keeps_its_data() {
     }
 }
 
-#[rocket::async_test]
-async fn a_login_remembers_the_auth_hash_although_another_request_overtakes_it() {
+async fn a_login_remembers_the_auth_hash_although_another_request_overtakes_it(transport: Transport) {
     for path in ["/rotate", "/device/laptop", "/logout", "/log-in/7", "/log-in/8"] {
-        let site = UserSite::new("memory:").await;
+        let site = UserSite::new(over(transport, memory())).await;
         let gate = site.site.client.rocket().state::<Gate>().expect("the site manages its gate");
         let mut browser = site.browser("/device/phone").await;
         let mut other = browser.clone();
@@ -248,33 +256,30 @@ async fn a_login_remembers_the_auth_hash_although_another_request_overtakes_it()
     }
 }
 
-#[rocket::async_test]
-async fn a_request_that_switches_the_user_loads_the_account_of_the_new_user() {
-    for store in STORES {
-        let site = UserSite::new(store).await;
+async fn a_request_that_switches_the_user_loads_the_account_of_the_new_user(transport: Transport) {
+    for config in memory_and_sealed(transport) {
+        let site = UserSite::new(config).await;
         let mut browser = site.browser("/log-in/7").await;
         assert_eq!(site.site.get(&mut browser, "/switch/8").await.body, "user Bob");
         assert_eq!(site.text(&mut browser, "/me").await, "8 Bob");
     }
 }
 
-#[rocket::async_test]
-async fn a_catcher_does_not_see_the_account_that_the_handler_logged_out() {
-    for store in STORES {
-        let site = UserSite::new(store).await;
+async fn a_catcher_does_not_see_the_account_that_the_handler_logged_out(transport: Transport) {
+    for config in memory_and_sealed(transport) {
+        let site = UserSite::new(config).await;
         let mut browser = site.browser("/log-in/7").await;
         assert_eq!(site.site.get(&mut browser, "/log-out-and-fail").await.body, "nobody");
-        assert_eq!(browser.cookie, None);
+        assert!(browser.has_no_cookie());
     }
 }
 
-#[rocket::async_test]
-async fn an_account_that_cannot_be_loaded_is_503_and_keeps_the_session() {
-    for store in STORES {
-        let site = UserSite::new(store).await;
+async fn an_account_that_cannot_be_loaded_is_503_and_keeps_the_session(transport: Transport) {
+    for config in memory_and_sealed(transport) {
+        let site = UserSite::new(config).await;
         let mut browser = site.browser(&format!("/login/{BROKEN}")).await;
         let response = site.site.get(&mut browser, "/me").await;
-        assert_eq!((response.status, response.set_cookie()), (Status::ServiceUnavailable, None));
+        assert_eq!((response.status, response.new_id()), (Status::ServiceUnavailable, None));
         assert!(site.text(&mut browser, "/show").await.starts_with("13|"));
         assert!(!logs::containing("cannot load the account of").is_empty());
         assert!(!logs::containing("the table of accounts is gone").is_empty());
@@ -283,8 +288,8 @@ async fn an_account_that_cannot_be_loaded_is_503_and_keeps_the_session() {
 
 #[rocket::async_test]
 async fn a_login_that_stored_no_auth_hash_is_ended_and_warned_about_once() {
-    for store in STORES {
-        let site = UserSite::new(store).await;
+    for config in memory_and_sealed(Transport::Cookie) {
+        let site = UserSite::new(config).await;
         for _ in 0..2 {
             let mut browser = site.browser("/login/7").await;
             assert_eq!(site.text(&mut browser, "/me").await, "nobody, None");
@@ -297,18 +302,18 @@ async fn a_login_that_stored_no_auth_hash_is_ended_and_warned_about_once() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 }
 
-#[rocket::async_test]
-async fn a_store_that_fails_is_503_and_loads_no_account() {
+async fn a_store_that_fails_is_503_and_loads_no_account(transport: Transport) {
     let clock = Arc::new(ManualClock::default());
     let (accounts, store) = (Arc::new(Accounts::default()), Spy::new(clock.clone()));
     accounts.set(7, "Ada", "hash 1");
-    let fairing = Session::<Account>::fairing().clock(clock.clone()).store(store.clone());
+    let config = over(transport, memory());
+    let fairing = Session::<Account>::fairing().config(config).clock(clock.clone()).store(store.clone());
     let rocket = rocket().mount("/", routes![log_in, me]).manage(accounts.clone());
-    let site = Site::launch(rocket, fairing, clock).await;
+    let site = Site::launch(rocket, fairing, clock).await.over(transport);
     let browser = site.browser("/log-in/7").await;
     store.fail_loads(true);
     let response = browser.send(&site.client, "/me").await;
-    assert_eq!((response.status, response.set_cookie()), (Status::ServiceUnavailable, None));
+    assert_eq!((response.status, response.new_id()), (Status::ServiceUnavailable, None));
     assert_eq!(accounts.take_loads(), 0);
     store.fail_loads(false);
     assert_eq!(browser.send(&site.client, "/me").await.body, "7 Ada");

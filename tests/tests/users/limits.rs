@@ -3,13 +3,26 @@
 use std::time::Duration;
 
 use rocket::http::Status;
-use session_rocket::{Config, WhenFull};
-use session_rocket_tests::browser::Browser;
+use session_rocket::{Config, Transport, WhenFull};
+use session_rocket_tests::browser::{Browser, over};
+use session_rocket_tests::over_both_transports;
 
 use super::site::{Site, memory};
 
-fn at_most(max: u32, when_full: WhenFull) -> Config {
-    memory().max_sessions(max).when_full(when_full)
+over_both_transports! {
+    a_login_over_the_limit_ends_the_session_whose_login_is_longest_ago
+    a_limit_of_one_leaves_only_the_latest_login
+    a_lowered_limit_ends_all_surplus_sessions_at_the_next_login
+    a_user_who_logs_in_again_on_a_device_keeps_all_sessions
+    a_login_over_the_limit_is_refused_until_a_session_ends
+    an_expired_session_does_not_count
+    a_refused_login_leaves_the_visitors_session_unchanged
+    a_refused_switch_of_the_user_leaves_the_old_user_logged_in
+    a_login_that_cannot_count_the_sessions_fails_and_leaves_no_session
+}
+
+fn at_most(transport: Transport, max: u32, when_full: WhenFull) -> Config {
+    over(transport, memory()).max_sessions(max).when_full(when_full)
 }
 
 impl Site {
@@ -27,13 +40,12 @@ impl Site {
     /// Asserts that this login is refused without a cookie.
     async fn assert_refused(&self, browser: &mut Browser, path: &str) {
         let response = self.get(browser, path).await;
-        assert_eq!((response.status, response.set_cookie()), (Status::Conflict, None));
+        assert_eq!((response.status, response.new_id()), (Status::Conflict, None));
     }
 }
 
-#[rocket::async_test]
-async fn a_login_over_the_limit_ends_the_session_whose_login_is_longest_ago() {
-    let site = Site::new(at_most(2, WhenFull::EndOldest)).await;
+async fn a_login_over_the_limit_ends_the_session_whose_login_is_longest_ago(transport: Transport) {
+    let site = Site::new(at_most(transport, 2, WhenFull::EndOldest)).await;
     let mut stranger = site.user(8, "other").await;
     let mut browsers = site.users(7, &["a", "b"]).await;
     // Neither a save nor a new id makes a login newer.
@@ -47,33 +59,31 @@ async fn a_login_over_the_limit_ends_the_session_whose_login_is_longest_ago() {
     assert_eq!(site.text(&mut stranger, "/show").await, "8|other|0");
 }
 
-#[rocket::async_test]
-async fn a_limit_of_one_leaves_only_the_latest_login() {
-    let site = Site::new(at_most(1, WhenFull::EndOldest)).await;
+async fn a_limit_of_one_leaves_only_the_latest_login(transport: Transport) {
+    let site = Site::new(at_most(transport, 1, WhenFull::EndOldest)).await;
     let devices: Vec<String> = (0..10).map(|n| n.to_string()).collect();
     site.users(7, &devices.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert_eq!(site.devices(7).await, ["9"]);
 }
 
-#[rocket::async_test]
-async fn a_lowered_limit_ends_all_surplus_sessions_at_the_next_login() {
-    let (site, store) = Site::spied(memory()).await;
+async fn a_lowered_limit_ends_all_surplus_sessions_at_the_next_login(transport: Transport) {
+    let (site, store) = Site::spied(over(transport, memory())).await;
     site.users(7, &["a", "b", "c", "d"]).await;
-    let config = at_most(2, WhenFull::EndOldest);
+    let config = at_most(transport, 2, WhenFull::EndOldest);
     let clock = site.clock.clone();
     let limited = Site::with(|_| {
         session_rocket::Session::<super::site::Account>::fairing().config(config).store(store).clock(clock)
     })
-    .await;
+    .await
+    .over(transport);
     assert_eq!(limited.devices(7).await.len(), 4);
     limited.user(7, "e").await;
     assert_eq!(limited.devices(7).await, ["e", "d"]);
 }
 
-#[rocket::async_test]
-async fn a_user_who_logs_in_again_on_a_device_keeps_all_sessions() {
+async fn a_user_who_logs_in_again_on_a_device_keeps_all_sessions(transport: Transport) {
     for when_full in [WhenFull::EndOldest, WhenFull::RefuseLogin] {
-        let site = Site::new(at_most(2, when_full)).await;
+        let site = Site::new(at_most(transport, 2, when_full)).await;
         let mut browsers = site.users(7, &["a", "b"]).await;
         for path in ["/login/7", "/login/7"] {
             site.text(&mut browsers[0], path).await;
@@ -84,31 +94,28 @@ async fn a_user_who_logs_in_again_on_a_device_keeps_all_sessions() {
     }
 }
 
-#[rocket::async_test]
-async fn a_login_over_the_limit_is_refused_until_a_session_ends() {
-    let site = Site::new(at_most(2, WhenFull::RefuseLogin)).await;
+async fn a_login_over_the_limit_is_refused_until_a_session_ends(transport: Transport) {
+    let site = Site::new(at_most(transport, 2, WhenFull::RefuseLogin)).await;
     let mut browsers = site.users(7, &["a", "b"]).await;
-    let mut third = Browser::default();
+    let mut third = site.stranger();
     site.assert_refused(&mut third, "/login/7").await;
     assert_eq!(site.devices(7).await, ["b", "a"]);
-    site.text(&mut Browser::default(), "/login/8").await;
+    site.text(&mut site.stranger(), "/login/8").await;
     site.text(&mut browsers[0], "/logout").await;
     site.text(&mut third, "/login/7").await;
     site.assert_refused(&mut browsers[0], "/login/7").await;
 }
 
-#[rocket::async_test]
-async fn an_expired_session_does_not_count() {
-    let site = Site::new(at_most(2, WhenFull::RefuseLogin)).await;
+async fn an_expired_session_does_not_count(transport: Transport) {
+    let site = Site::new(at_most(transport, 2, WhenFull::RefuseLogin)).await;
     site.users(7, &["a", "b"]).await;
     site.clock.advance(Duration::from_secs(15 * 86_400));
     site.users(7, &["c", "d"]).await;
-    site.assert_refused(&mut Browser::default(), "/login/7").await;
+    site.assert_refused(&mut site.stranger(), "/login/7").await;
 }
 
-#[rocket::async_test]
-async fn a_refused_login_leaves_the_visitors_session_unchanged() {
-    let site = Site::new(at_most(1, WhenFull::RefuseLogin)).await;
+async fn a_refused_login_leaves_the_visitors_session_unchanged(transport: Transport) {
+    let site = Site::new(at_most(transport, 1, WhenFull::RefuseLogin)).await;
     site.users(7, &["a"]).await;
     let mut visitor = site.browser("/device/phone").await;
     let before = visitor.cookie.clone();
@@ -120,9 +127,8 @@ async fn a_refused_login_leaves_the_visitors_session_unchanged() {
     assert_eq!(site.devices(7).await, ["a"]);
 }
 
-#[rocket::async_test]
-async fn a_refused_switch_of_the_user_leaves_the_old_user_logged_in() {
-    let site = Site::new(at_most(1, WhenFull::RefuseLogin)).await;
+async fn a_refused_switch_of_the_user_leaves_the_old_user_logged_in(transport: Transport) {
+    let site = Site::new(at_most(transport, 1, WhenFull::RefuseLogin)).await;
     site.users(7, &["a"]).await;
     let mut other = site.user(8, "b").await;
     let before = other.cookie.clone();
@@ -132,13 +138,12 @@ async fn a_refused_switch_of_the_user_leaves_the_old_user_logged_in() {
     assert_eq!((site.devices(7).await, site.devices(8).await), (vec!["a".to_owned()], vec!["b".to_owned()]));
 }
 
-#[rocket::async_test]
-async fn a_login_that_cannot_count_the_sessions_fails_and_leaves_no_session() {
-    let (site, store) = Site::spied(at_most(2, WhenFull::EndOldest)).await;
+async fn a_login_that_cannot_count_the_sessions_fails_and_leaves_no_session(transport: Transport) {
+    let (site, store) = Site::spied(at_most(transport, 2, WhenFull::EndOldest)).await;
     site.users(7, &["a", "b"]).await;
     store.fail_loads(true);
-    let response = site.get(&mut Browser::default(), "/login/7").await;
-    assert_eq!((response.status, response.set_cookie()), (Status::ServiceUnavailable, None));
+    let response = site.get(&mut site.stranger(), "/login/7").await;
+    assert_eq!((response.status, response.new_id()), (Status::ServiceUnavailable, None));
     store.fail_loads(false);
     assert_eq!(site.devices(7).await, ["b", "a"]);
 }

@@ -3,18 +3,26 @@
 use std::time::Duration;
 
 use rocket::http::Status;
-use session_rocket::Config;
-use session_rocket_tests::browser::Browser;
+use session_rocket::Transport;
+use session_rocket_tests::browser::over;
+use session_rocket_tests::over_both_transports;
 
-use super::site::{SEALED, Site, memory};
+use super::site::{Site, memory, memory_and_sealed};
 
-fn sealed() -> Config {
-    Config::new().store(SEALED)
+over_both_transports! {
+    a_route_for_users_forwards_visitors_to_the_route_of_the_next_rank
+    a_visitor_of_a_route_for_users_gets_401
+    a_route_for_users_reads_and_changes_their_session
+    a_store_that_fails_is_503_for_users_and_visitors
+    a_login_is_recent_until_its_seconds_have_passed_exactly
+    a_route_for_recent_logins_gives_visitors_401
+    setting_the_same_identity_again_makes_the_login_recent_and_keeps_the_data
+    saving_or_rotating_a_session_does_not_make_its_login_recent
+    a_catcher_does_not_see_the_user_that_the_handler_logged_out
 }
 
-#[rocket::async_test]
-async fn a_route_for_users_forwards_visitors_to_the_route_of_the_next_rank() {
-    for config in [memory(), sealed()] {
+async fn a_route_for_users_forwards_visitors_to_the_route_of_the_next_rank(transport: Transport) {
+    for config in memory_and_sealed(transport) {
         let site = Site::new(config).await;
         let mut browser = site.browser("/device/phone").await;
         assert_eq!(site.text(&mut browser, "/home").await, "log in first");
@@ -25,22 +33,20 @@ async fn a_route_for_users_forwards_visitors_to_the_route_of_the_next_rank() {
     }
 }
 
-#[rocket::async_test]
-async fn a_visitor_of_a_route_for_users_gets_401() {
-    for config in [memory(), sealed()] {
+async fn a_visitor_of_a_route_for_users_gets_401(transport: Transport) {
+    for config in memory_and_sealed(transport) {
         let site = Site::new(config).await;
-        let mut stranger = Browser::default();
+        let mut stranger = site.stranger();
         let response = site.get(&mut stranger, "/private").await;
-        assert_eq!((response.status, response.set_cookie()), (Status::Unauthorized, None));
+        assert_eq!((response.status, response.new_id()), (Status::Unauthorized, None));
         let mut visitor = site.browser("/device/phone").await;
         assert_eq!(site.get(&mut visitor, "/private").await.status, Status::Unauthorized);
         assert_eq!(site.text(&mut visitor, "/show").await, "nobody|phone|0");
     }
 }
 
-#[rocket::async_test]
-async fn a_route_for_users_reads_and_changes_their_session() {
-    for config in [memory(), sealed()] {
+async fn a_route_for_users_reads_and_changes_their_session(transport: Transport) {
+    for config in memory_and_sealed(transport) {
         let site = Site::new(config).await;
         let mut browser = site.user(7, "phone").await;
         let since = site.clock_millis();
@@ -50,23 +56,21 @@ async fn a_route_for_users_reads_and_changes_their_session() {
     }
 }
 
-#[rocket::async_test]
-async fn a_store_that_fails_is_503_for_users_and_visitors() {
-    let (site, store) = Site::spied(memory()).await;
+async fn a_store_that_fails_is_503_for_users_and_visitors(transport: Transport) {
+    let (site, store) = Site::spied(over(transport, memory())).await;
     let browsers = [site.user(7, "phone").await, site.browser("/device/phone").await];
     store.fail_loads(true);
     for browser in browsers {
         for path in ["/home", "/private", "/recent"] {
             let response = browser.send(&site.client, path).await;
-            assert_eq!((response.status, response.set_cookie()), (Status::ServiceUnavailable, None), "{path}");
+            assert_eq!((response.status, response.new_id()), (Status::ServiceUnavailable, None), "{path}");
         }
         assert_eq!(browser.send(&site.client, "/why").await.body, "Unavailable");
     }
 }
 
-#[rocket::async_test]
-async fn a_login_is_recent_until_its_seconds_have_passed_exactly() {
-    for config in [memory(), sealed()] {
+async fn a_login_is_recent_until_its_seconds_have_passed_exactly(transport: Transport) {
+    for config in memory_and_sealed(transport) {
         let site = Site::new(config).await;
         let browser = site.user(7, "phone").await;
         site.clock.advance(Duration::from_secs(300));
@@ -80,20 +84,18 @@ async fn a_login_is_recent_until_its_seconds_have_passed_exactly() {
     }
 }
 
-#[rocket::async_test]
-async fn a_route_for_recent_logins_gives_visitors_401() {
-    for config in [memory(), sealed()] {
+async fn a_route_for_recent_logins_gives_visitors_401(transport: Transport) {
+    for config in memory_and_sealed(transport) {
         let site = Site::new(config).await;
-        for browser in [Browser::default(), site.browser("/device/phone").await] {
+        for browser in [site.stranger(), site.browser("/device/phone").await] {
             assert_eq!(browser.send(&site.client, "/recent").await.status, Status::Unauthorized);
             assert_eq!(browser.send(&site.client, "/why").await.body, "nobody is logged in");
         }
     }
 }
 
-#[rocket::async_test]
-async fn setting_the_same_identity_again_makes_the_login_recent_and_keeps_the_data() {
-    for config in [memory(), sealed()] {
+async fn setting_the_same_identity_again_makes_the_login_recent_and_keeps_the_data(transport: Transport) {
+    for config in memory_and_sealed(transport) {
         let site = Site::new(config).await;
         let mut browser = site.user(7, "phone").await;
         let old = browser.clone();
@@ -104,16 +106,15 @@ async fn setting_the_same_identity_again_makes_the_login_recent_and_keeps_the_da
         assert_eq!(site.text(&mut browser, "/recent").await, "user 7");
         assert_eq!(site.text(&mut browser, "/show").await, "7|phone|0");
     }
-    let site = Site::new(memory()).await;
+    let site = Site::new(over(transport, memory())).await;
     let mut browser = site.user(7, "phone").await;
     let old = browser.clone();
     site.text(&mut browser, "/login/7").await;
     assert_eq!(old.send(&site.client, "/private").await.status, Status::Unauthorized, "the old id is still valid");
 }
 
-#[rocket::async_test]
-async fn saving_or_rotating_a_session_does_not_make_its_login_recent() {
-    let site = Site::new(memory()).await;
+async fn saving_or_rotating_a_session_does_not_make_its_login_recent(transport: Transport) {
+    let site = Site::new(over(transport, memory())).await;
     let mut browser = site.user(7, "phone").await;
     site.clock.advance(Duration::from_secs(301));
     for path in ["/count", "/rotate"] {
@@ -122,15 +123,14 @@ async fn saving_or_rotating_a_session_does_not_make_its_login_recent() {
     }
 }
 
-#[rocket::async_test]
-async fn a_catcher_does_not_see_the_user_that_the_handler_logged_out() {
-    for config in [memory(), sealed()] {
+async fn a_catcher_does_not_see_the_user_that_the_handler_logged_out(transport: Transport) {
+    for config in memory_and_sealed(transport) {
         let site = Site::new(config).await;
         let mut browser = site.user(7, "phone").await;
         let response = site.get(&mut browser, "/missing").await;
         assert_eq!((response.status, response.body.as_str()), (Status::NotFound, "not found, user 7"));
         let response = site.get(&mut browser, "/logout-and-forward").await;
         assert_eq!((response.status, response.body.as_str()), (Status::NotFound, "not found, nobody"));
-        assert_eq!(browser.cookie, None);
+        assert!(browser.has_no_cookie());
     }
 }

@@ -11,10 +11,10 @@ use session_rocket::store::memory::MemoryStore;
 use session_rocket::store::{self, Create, Lookup, Options, Retire, Store, Touch, Update};
 use session_rocket::{
     Clock, Config, Error, ErrorKind, Key, ManualClock, Record, Result, Session, SessionHandle, Sessions, Timestamp,
-    Tombstone, Version,
+    Tombstone, Transport, Version,
 };
 use session_rocket_tests::backends::Backend;
-use session_rocket_tests::browser::Browser;
+use session_rocket_tests::browser::over;
 use session_rocket_tests::logs;
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::Memcached;
@@ -41,24 +41,26 @@ struct StoreSite {
 }
 
 impl StoreSite {
-    async fn new(backend: &Backend) -> Self {
+    async fn new(backend: &Backend, transport: Transport) -> Self {
         let clock = Arc::new(ManualClock::default());
         let mut options = Options::new(&*backend.url).timeout(TIME_LIMIT).clock(clock.clone());
         if !backend.cache.is_empty() {
             options = options.cache(&*backend.cache);
         }
         let store = store::open(&options).await.expect("the store opens");
-        let config = Config::new().timeout(TIME_LIMIT);
+        let config = over(transport, Config::new().timeout(TIME_LIMIT));
         let fairing = Session::<Account>::fairing().config(config.clone()).store(store.clone()).clock(clock.clone());
-        let other_type = Session::<Other>::fairing().config(config.cookie_name("other")).store(store.clone());
+        let other_type = Session::<Other>::fairing()
+            .config(Config::new().timeout(TIME_LIMIT).cookie_name("other"))
+            .store(store.clone());
         let rocket = rocket().attach(other_type.clock(clock.clone())).mount("/", rocket::routes![other]);
-        Self { site: Site::launch(rocket, fairing, clock).await, store }
+        Self { site: Site::launch(rocket, fairing, clock).await.over(transport), store }
     }
 }
 
-async fn check_store(name: &str) {
+async fn check_store(name: &str, transport: Transport) {
     let Some(backend) = Backend::start(name) else { return };
-    let site = StoreSite::new(&backend).await;
+    let site = StoreSite::new(&backend, transport).await;
     the_list_has_the_live_sessions_of_a_user_latest_login_first(&site.site).await;
     the_list_leaves_out_other_users_and_other_scopes(&site.site).await;
     a_damaged_session_is_not_listed(&site).await;
@@ -70,23 +72,25 @@ async fn check_store(name: &str) {
 }
 
 macro_rules! stores {
-    ($($name:literal $test:ident)*) => {
+    ($($name:literal $transport:ident $test:ident)*) => {
         $(#[rocket::async_test]
         async fn $test() {
-            check_store($name).await;
+            check_store($name, Transport::$transport).await;
         })*
     };
 }
 
 stores! {
-    "memory" the_sessions_of_a_user_are_listed_ended_and_changed_in_memory
-    "sqlite" the_sessions_of_a_user_are_listed_ended_and_changed_in_sqlite
-    "postgres" the_sessions_of_a_user_are_listed_ended_and_changed_in_postgres
-    "mysql" the_sessions_of_a_user_are_listed_ended_and_changed_in_mysql
-    "redis" the_sessions_of_a_user_are_listed_ended_and_changed_in_redis
-    "redis-cluster" the_sessions_of_a_user_are_listed_ended_and_changed_in_a_redis_cluster
-    "file" the_sessions_of_a_user_are_listed_ended_and_changed_in_files
-    "cached" the_sessions_of_a_user_are_listed_ended_and_changed_behind_a_cache
+    "memory" Cookie the_sessions_of_a_user_are_listed_ended_and_changed_in_memory
+    "sqlite" Cookie the_sessions_of_a_user_are_listed_ended_and_changed_in_sqlite
+    "memory" Bearer the_sessions_of_apps_are_listed_ended_and_changed_in_memory
+    "sqlite" Bearer the_sessions_of_apps_are_listed_ended_and_changed_in_sqlite
+    "postgres" Cookie the_sessions_of_a_user_are_listed_ended_and_changed_in_postgres
+    "mysql" Cookie the_sessions_of_a_user_are_listed_ended_and_changed_in_mysql
+    "redis" Cookie the_sessions_of_a_user_are_listed_ended_and_changed_in_redis
+    "redis-cluster" Cookie the_sessions_of_a_user_are_listed_ended_and_changed_in_a_redis_cluster
+    "file" Cookie the_sessions_of_a_user_are_listed_ended_and_changed_in_files
+    "cached" Cookie the_sessions_of_a_user_are_listed_ended_and_changed_behind_a_cache
 }
 
 async fn the_list_has_the_live_sessions_of_a_user_latest_login_first(site: &Site) {
@@ -205,7 +209,7 @@ async fn a_login_can_end_all_other_sessions_in_the_same_request(site: &Site) {
     site.user(USER, "another").await;
     assert_eq!(site.text(&mut new, "/login-and-end-others/60").await, "1");
     assert_eq!(site.devices(USER).await, ["new"]);
-    let mut first = Browser::default();
+    let mut first = site.stranger();
     assert_eq!(site.text(&mut first, "/login-and-end-others/60").await, "1");
     assert_eq!(site.text(&mut first, "/show").await, "60||0");
 }

@@ -8,9 +8,9 @@ use rocket::local::asynchronous::Client;
 use rocket::{Build, Request, Rocket, Route, catch, catchers, get, routes};
 use session_rocket::{
     Clock, Config, Error, LoggedIn, LoginError, ManualClock, RecentLogin, Session, SessionFairing, SessionHandle,
-    Sessions,
+    Sessions, Transport,
 };
-use session_rocket_tests::browser::{Browser, Response};
+use session_rocket_tests::browser::{Browser, Response, over};
 use session_rocket_tests::logs;
 use session_rocket_tests::spy::Spy;
 
@@ -22,6 +22,14 @@ pub const SEALED: &str = "cookie+encrypted:";
 /// The configuration of a site with its own memory store.
 pub fn memory() -> Config {
     Config::new().store("memory:")
+}
+
+/// The configurations of sites with sessions in memory and, if the transport is a cookie, in sealed cookies.
+pub fn memory_and_sealed(transport: Transport) -> Vec<Config> {
+    match transport {
+        Transport::Cookie => vec![memory(), Config::new().store(SEALED)],
+        _ => vec![over(transport, memory())],
+    }
 }
 
 #[derive(Session)]
@@ -163,20 +171,34 @@ pub fn rocket() -> Rocket<Build> {
 pub struct Site {
     pub client: Client,
     pub clock: Arc<ManualClock>,
+    /// How the browsers of this site send their ids.
+    pub transport: Transport,
 }
 
 impl Site {
     /// Launches a site with this configuration of its sessions.
     pub async fn new(config: Config) -> Self {
-        Self::with(|clock| Session::<Account>::fairing().config(config).clock(clock)).await
+        let transport = config.transport;
+        Self::with(|clock| Session::<Account>::fairing().config(config).clock(clock)).await.over(transport)
+    }
+
+    /// Lets the browsers of this site send their ids in this way, which the configuration of the site must allow.
+    pub fn over(self, transport: Transport) -> Self {
+        Self { transport, ..self }
+    }
+
+    /// Returns a browser without a session.
+    pub fn stranger(&self) -> Browser {
+        Browser::new(self.transport)
     }
 
     /// Launches a site whose store counts its calls and can be made to fail.
     pub async fn spied(config: Config) -> (Self, Spy) {
         let clock = Arc::new(ManualClock::default());
         let store = Spy::new(clock.clone());
+        let transport = config.transport;
         let fairing = Session::<Account>::fairing().config(config).store(store.clone()).clock(clock.clone());
-        (Self::launch(rocket(), fairing, clock).await, store)
+        (Self::launch(rocket(), fairing, clock).await.over(transport), store)
     }
 
     pub async fn with(fairing: impl FnOnce(Arc<ManualClock>) -> SessionFairing<Account>) -> Self {
@@ -186,7 +208,7 @@ impl Site {
 
     pub async fn launch(rocket: Rocket<Build>, fairing: SessionFairing<Account>, clock: Arc<ManualClock>) -> Self {
         let client = Client::untracked(rocket.attach(fairing)).await.expect("the site launches");
-        Self { client, clock }
+        Self { client, clock, transport: Transport::Cookie }
     }
 
     /// Sends a request and stores its cookie.
@@ -203,7 +225,7 @@ impl Site {
 
     /// Returns a browser that has sent this request.
     pub async fn browser(&self, path: &str) -> Browser {
-        let mut browser = Browser::default();
+        let mut browser = self.stranger();
         self.text(&mut browser, path).await;
         browser
     }

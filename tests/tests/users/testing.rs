@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use rocket::http::Header;
 use rocket::local::{asynchronous, blocking};
 use rocket::{Build, Rocket};
 use session_rocket::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use session_rocket::sqlx::{self, SqlitePool};
 use session_rocket::testing::{AsyncClientExt, ClientExt, isolated};
-use session_rocket::{Config, ManualClock, Session, SessionFairing};
+use session_rocket::{Config, ManualClock, Session, SessionFairing, Transport};
 use session_rocket_tests::logs;
 use session_rocket_tests::spy::Spy;
 
@@ -140,5 +141,22 @@ fn a_session_that_cannot_be_saved_panics() {
     store.fail_writes(true);
     let fairing = Session::<Account>::fairing().store(store);
     let client = blocking::Client::untracked(rocket().attach(fairing)).expect("the site launches");
+    client.set_session::<Account>(|session| session.set_user_id(7));
+}
+
+#[test]
+fn a_bearer_token_is_the_value_of_the_cookie_that_the_helper_returns() {
+    let fairing = Session::<Account>::fairing().config(Config::new().transport(Transport::CookieOrBearer));
+    let client = blocking::Client::untracked(isolated(rocket().attach(fairing))).expect("the site launches");
+    let cookie = client.set_session::<Account>(|session| session.set_user_id(7)).expect("the session is new");
+    let token = Header::new("Authorization", format!("Bearer {}", cookie.value()));
+    assert_eq!(client.get("/home").header(token).dispatch().into_string().as_deref(), Some("user 7"));
+}
+
+#[test]
+#[should_panic(expected = "session type `Account` has `transport = \"bearer\"`")]
+fn the_helpers_panic_if_a_session_is_never_in_a_cookie() {
+    let fairing = Session::<Account>::fairing().config(Config::new().transport(Transport::Bearer));
+    let client = blocking::Client::untracked(isolated(rocket().attach(fairing))).expect("the site launches");
     client.set_session::<Account>(|session| session.set_user_id(7));
 }

@@ -5,6 +5,7 @@ fn the_status_of_an_error_depends_on_its_kind() {
     for (kind, code) in [
         (ErrorKind::Encode, 422),
         (ErrorKind::TooLarge, 422),
+        (ErrorKind::AmbiguousCredentials, 400),
         (ErrorKind::Ended, 409),
         (ErrorKind::Withheld, 409),
         (ErrorKind::Unavailable, 503),

@@ -11,6 +11,7 @@ use crate::base::expiry::{MAX_AGE, Refresh};
 use crate::commit::sealed::SecretKey;
 use crate::store::TOMBSTONE_LIFETIME;
 use crate::web::public_suffix::is_public_suffix;
+use crate::web::transport::{Transport, is_free_header};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -26,6 +27,7 @@ pub(super) fn problems(config: &Config, debug: bool) -> Vec<(&'static str, Cow<'
     problems.check_limits(config);
     problems.check_cookie(config);
     problems.check_cookie_name(config);
+    problems.check_transport(config);
     problems.check_sealing(config, debug);
     problems.0
 }
@@ -158,6 +160,24 @@ impl Problems {
             "cookie_name",
             "browsers refuse a cookie with this prefix that scripts can read: set `http_only = true`, or choose another \
              name",
+        );
+    }
+
+    fn check_transport(&mut self, config: &Config) {
+        self.add_if(
+            config.is_sealed() && config.transport != Transport::Cookie,
+            "transport",
+            "a sealed cookie has no id to send as a bearer token: write \"cookie\", or set another `store`",
+        );
+        self.add_if(
+            config.bearer_header.is_some() && config.transport == Transport::Cookie,
+            "bearer_header",
+            "has no effect without bearer tokens: remove it, or set `transport = \"cookie or bearer\"`",
+        );
+        self.add_if(
+            config.bearer_header.as_deref().is_some_and(|name| !is_free_header(name)),
+            "bearer_header",
+            "must be a header name that HTTP does not use for something else, such as \"X-Session-Id\"",
         );
     }
 

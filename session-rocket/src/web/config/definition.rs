@@ -12,6 +12,7 @@ use crate::base::limit::WhenFull;
 use crate::data::codec::Format;
 use crate::store::scheme::{Scheme, is_in_memory};
 use crate::store::{Migrate, Options};
+use crate::web::transport::Transport;
 
 /// The configuration of one session type.
 ///
@@ -106,6 +107,20 @@ pub struct Config {
     /// `Clear-Site-Data: "storage"`. The browser then deletes the local storage, the databases and the service workers of
     /// the site's host, but no cookies and no cache. Django has no such setting.
     pub clear_site_data: bool,
+
+    /// How requests carry the id of their session. Default: [`Transport::Cookie`].
+    ///
+    /// In `Rocket.toml`: `"cookie"`, `"bearer"` or `"cookie or bearer"`. Sealed cookies require `"cookie"`. The
+    /// [guide](crate::guide::apps) describes bearer tokens. Django has no such setting.
+    #[serde(with = "word")]
+    pub transport: Transport,
+
+    /// The response header that gives a new id to a client that sends bearer tokens. Default: none.
+    ///
+    /// Without it, a route returns the id: [`Session::id`](crate::Session::id). It requires a `transport` with bearer
+    /// tokens, and must be a header that HTTP does not use for something else, such as `X-Session-Id`. Django has no
+    /// such setting.
+    pub bearer_header: Option<String>,
 
     /// The idle timeout: how long a session lives after its last save. Default: 14 days.
     ///
@@ -272,6 +287,8 @@ impl Default for Config {
             same_site: SameSite::Lax,
             partitioned: false,
             clear_site_data: false,
+            transport: Transport::Cookie,
+            bearer_header: None,
             expiry: Duration::from_hours(14 * 24),
             anonymous_expiry: None,
             expire_at_browser_close: false,
@@ -321,6 +338,8 @@ setters! {
     same_site(same_site: SameSite) = same_site;
     partitioned(on: bool) = on;
     clear_site_data(on: bool) = on;
+    transport(transport: Transport) = transport;
+    bearer_header(name: impl Into<String>) = Some(name.into());
     expiry(duration: Duration) = duration;
     anonymous_expiry(duration: Duration) = Some(duration);
     expire_at_browser_close(on: bool) = on;

@@ -17,6 +17,7 @@ use crate::data::codec::Format;
 use crate::store::scheme::Scheme;
 use crate::store::{self, mask_url};
 use crate::web::cookie::CookieSettings;
+use crate::web::transport::Transport;
 
 /// The effective settings of one session type.
 #[derive(Clone)]
@@ -35,6 +36,9 @@ pub(crate) struct Settings {
     pub poll_interval: Duration,
     /// Whether a logout clears what scripts of the site stored.
     pub clear_site_data: bool,
+    pub transport: Transport,
+    /// The response header that carries new ids to clients that send bearer tokens.
+    pub bearer_header: Option<String>,
 }
 
 /// Reads the configuration of `table`. Rocket's `figment` overrides `code`. `by_url` says whether the setting `store`
@@ -77,6 +81,8 @@ impl Settings {
                 partitioned: config.partitioned,
             },
             clear_site_data: config.clear_site_data,
+            transport: config.transport,
+            bearer_header: config.bearer_header,
         })
     }
 }
@@ -84,7 +90,15 @@ impl Settings {
 /// The effective settings in one line, for the launch log, without passwords and keys.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, expires {} after the last save", self.cookie, Text(self.policy.lifetime))?;
+        match self.transport {
+            Transport::Cookie => write!(f, "{}", self.cookie)?,
+            Transport::Bearer => f.write_str("bearer token")?,
+            Transport::CookieOrBearer => write!(f, "{}, or bearer token", self.cookie)?,
+        }
+        if let Some(header) = &self.bearer_header {
+            write!(f, " (new ids in `{header}`)")?;
+        }
+        write!(f, ", expires {} after the last save", Text(self.policy.lifetime))?;
         if self.policy.anonymous_lifetime != self.policy.lifetime {
             write!(f, " ({} while nobody is logged in)", Text(self.policy.anonymous_lifetime))?;
         }

@@ -18,7 +18,7 @@ use crate::commit::sealed::{Kind, SecretKey};
 use crate::store::{Migrate, mask_url};
 
 /// Every key of the configuration.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 31] = [
     "store",
     "cookie_name",
     "cookie_path",
@@ -28,6 +28,8 @@ const KEYS: [&str; 29] = [
     "same_site",
     "partitioned",
     "clear_site_data",
+    "transport",
+    "bearer_header",
     "expiry",
     "anonymous_expiry",
     "expire_at_browser_close",
@@ -313,6 +315,24 @@ fn a_partitioned_cookie_is_secure_and_for_other_sites() {
         found.cookie.to_string(),
         "cookie `__Host-sessionid` (Path=/, Secure, HttpOnly, SameSite=None, Partitioned)"
     );
+}
+
+#[test]
+fn bearer_tokens_need_a_store_and_a_free_header() {
+    for store in ["cookie+signed:", "cookie+encrypted:"] {
+        for transport in ["bearer", "cookie or bearer"] {
+            let toml = format!("store = \"{store}\"\ntransport = \"{transport}\"");
+            refused(&toml, &["`session.transport`", "set another `store`"]);
+        }
+    }
+    refused("bearer_header = \"X-Session-Id\"", &["`session.bearer_header`", "has no effect"]);
+    for header in ["", "a b", "Set-Cookie", "authorization", "Content-Type"] {
+        refused(&format!("transport = \"bearer\"\nbearer_header = \"{header}\""), &["`session.bearer_header`"]);
+    }
+    let shown = |toml: &str| settings(toml, &Config::new(), true).to_string();
+    let both = shown("transport = \"Cookie or Bearer\"\nbearer_header = \"X-Session-Id\"");
+    assert!(both.starts_with("cookie `sessionid` (Path=/, not Secure, HttpOnly, SameSite=Lax), or bearer token (new ids in `X-Session-Id`), expires"), "{both}");
+    assert!(shown("transport = \"bearer\"").starts_with("bearer token, expires"));
 }
 
 #[test]

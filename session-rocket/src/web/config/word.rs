@@ -13,6 +13,7 @@ use crate::base::expiry::Refresh;
 use crate::base::limit::WhenFull;
 use crate::data::codec::Format;
 use crate::store::Migrate;
+use crate::web::transport::Transport;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -76,6 +77,15 @@ impl Word for SameSite {
                                     a weaker form of \"Lax\": write \"Lax\"";
     const WORDS: &'static [(&'static str, Self)] =
         &[("Strict", SameSite::Strict), ("Lax", SameSite::Lax), ("None", SameSite::None)];
+}
+
+impl Word for Transport {
+    const EXPECTED: &'static str = "\"cookie\", \"bearer\" or \"cookie or bearer\"";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("cookie", Transport::Cookie),
+        ("bearer", Transport::Bearer),
+        ("cookie or bearer", Transport::CookieOrBearer),
+    ];
 }
 
 impl Word for Duration {

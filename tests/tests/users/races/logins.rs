@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rocket::tokio::sync::Semaphore;
 use rocket::tokio::task::JoinSet;
+use session_rocket::Transport;
 use session_rocket_tests::backends::Backend;
 
 use super::{Process, scale, start};
@@ -140,8 +141,13 @@ impl User {
     }
 }
 
-pub(super) async fn there_are_never_more_sessions_than_the_limit(name: &str, backend: &Backend, when_full: &str) {
-    let sites = start(backend, &format!("{{max_sessions={LIMIT},when_full=\"{when_full}\"}}"));
+pub(super) async fn there_are_never_more_sessions_than_the_limit(
+    name: &str,
+    backend: &Backend,
+    transport: Transport,
+    when_full: &str,
+) {
+    let sites = start(backend, transport, &format!("max_sessions={LIMIT},when_full=\"{when_full}\","));
     let refuses = when_full == "refuse login";
     let logins = 50 * scale();
     let users = (logins / 10).min(50);

@@ -14,9 +14,11 @@ use std::env;
 use std::process::Command;
 use std::sync::Arc;
 
-use reqwest::header::{COOKIE, HeaderValue, SET_COOKIE};
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderValue, SET_COOKIE};
 use rocket::tokio::time::timeout;
+use session_rocket::Transport;
 use session_rocket_tests::backends::Backend;
+use session_rocket_tests::browser::ID_HEADER;
 use session_rocket_tests::site_process::SiteProcess;
 
 use super::site::TIME_LIMIT;
@@ -30,23 +32,31 @@ fn scale() -> usize {
 struct Process {
     server: SiteProcess,
     client: reqwest::Client,
+    transport: Transport,
 }
 
 /// The response of a site.
 #[derive(Debug)]
 struct Response {
     status: u16,
+    /// The new cookie as `name=value`, or the new bearer token.
     cookie: Option<String>,
     text: String,
 }
 
 impl Process {
     async fn get(&self, path: &str, cookie: &str) -> Response {
-        let request = self.client.get(self.server.url(path)).header(COOKIE, cookie);
+        let request = self.client.get(self.server.url(path));
+        let request = match self.transport {
+            Transport::Cookie => request.header(COOKIE, cookie),
+            _ => request.header(AUTHORIZATION, format!("Bearer {cookie}")),
+        };
         let response = request.send().await.expect("the site responds");
         let status = response.status().as_u16();
         let pair = |value: &HeaderValue| Some(value.to_str().ok()?.split(';').next()?.to_owned());
-        let cookie = response.headers().get(SET_COOKIE).and_then(pair);
+        let headers = response.headers();
+        assert!(self.transport == Transport::Cookie || !headers.contains_key(SET_COOKIE), "an app got a cookie");
+        let cookie = headers.get(SET_COOKIE).or_else(|| headers.get(ID_HEADER)).and_then(pair);
         let text = response.text().await.expect("the body is text");
         Response { status, cookie, text }
     }
@@ -66,28 +76,32 @@ impl Process {
     }
 }
 
-/// Starts the processes of a site: two, or one if the store is the memory of the process.
-fn start(backend: &Backend, settings: &str) -> Vec<Arc<Process>> {
-    let variables = [("SITE_STORE", &*backend.url), ("SITE_CACHE", &backend.cache), ("ROCKET_SESSION", settings)];
+/// Starts the processes of a site: two, or one if the store is the memory of the process. A comma follows each setting.
+fn start(backend: &Backend, transport: Transport, settings: &str) -> Vec<Arc<Process>> {
+    let settings = match transport {
+        Transport::Cookie => format!("{{{settings}}}"),
+        _ => format!("{{{settings}transport=\"bearer\",bearer_header=\"{ID_HEADER}\"}}"),
+    };
+    let variables = [("SITE_STORE", &*backend.url), ("SITE_CACHE", &backend.cache), ("ROCKET_SESSION", &settings)];
     let processes = if backend.url == "memory:" { 1 } else { 2 };
     let start = |_| {
         let program = Command::new(env!("CARGO_BIN_EXE_site"));
         let server = SiteProcess::start_with(program, backend.directory.path(), &variables);
-        Arc::new(Process { server, client: reqwest::Client::new() })
+        Arc::new(Process { server, client: reqwest::Client::new(), transport })
     };
     (0..processes).map(start).collect()
 }
 
-async fn race(name: &str) {
+async fn race(name: &str, transport: Transport) {
     let Some(backend) = Backend::start(name) else { return };
-    an_end_in_one_process_ends_the_wait_in_the_other(&backend).await;
-    revocations::no_request_that_started_after_a_revocation_is_served(name, &backend).await;
-    logins::there_are_never_more_sessions_than_the_limit(name, &backend, "end oldest").await;
-    logins::there_are_never_more_sessions_than_the_limit(name, &backend, "refuse login").await;
+    an_end_in_one_process_ends_the_wait_in_the_other(&backend, transport).await;
+    revocations::no_request_that_started_after_a_revocation_is_served(name, &backend, transport).await;
+    logins::there_are_never_more_sessions_than_the_limit(name, &backend, transport, "end oldest").await;
+    logins::there_are_never_more_sessions_than_the_limit(name, &backend, transport, "refuse login").await;
 }
 
-async fn an_end_in_one_process_ends_the_wait_in_the_other(backend: &Backend) {
-    let sites = start(backend, "{poll_interval=\"200 ms\"}");
+async fn an_end_in_one_process_ends_the_wait_in_the_other(backend: &Backend, transport: Transport) {
+    let sites = start(backend, transport, "poll_interval=\"200 ms\",");
     let (first, last) = (&sites[0], sites.last().expect("there is a process"));
     let cookie = first.login("waiting").await;
     let (ended, ()) = rocket::tokio::join!(timeout(TIME_LIMIT, first.text("/wait-for-end", &cookie)), async {
@@ -97,21 +111,23 @@ async fn an_end_in_one_process_ends_the_wait_in_the_other(backend: &Backend) {
 }
 
 macro_rules! races {
-    ($($name:literal $test:ident)*) => {
+    ($($name:literal $transport:ident $test:ident)*) => {
         $(#[rocket::tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
-            race($name).await;
+            race($name, Transport::$transport).await;
         })*
     };
 }
 
 races! {
-    "memory" revocations_and_limits_are_exact_in_memory
-    "sqlite" revocations_and_limits_are_exact_for_two_processes_on_sqlite
-    "postgres" revocations_and_limits_are_exact_for_two_processes_on_postgres
-    "mysql" revocations_and_limits_are_exact_for_two_processes_on_mysql
-    "redis" revocations_and_limits_are_exact_for_two_processes_on_redis
-    "redis-cluster" revocations_and_limits_are_exact_for_two_processes_on_a_redis_cluster
-    "file" revocations_and_limits_are_exact_for_two_processes_on_files
-    "cached" revocations_and_limits_are_exact_for_two_processes_behind_a_cache
+    "memory" Cookie revocations_and_limits_are_exact_in_memory
+    "sqlite" Cookie revocations_and_limits_are_exact_for_two_processes_on_sqlite
+    "memory" Bearer revocations_and_limits_of_apps_are_exact_in_memory
+    "sqlite" Bearer revocations_and_limits_of_apps_are_exact_for_two_processes_on_sqlite
+    "postgres" Cookie revocations_and_limits_are_exact_for_two_processes_on_postgres
+    "mysql" Cookie revocations_and_limits_are_exact_for_two_processes_on_mysql
+    "redis" Cookie revocations_and_limits_are_exact_for_two_processes_on_redis
+    "redis-cluster" Cookie revocations_and_limits_are_exact_for_two_processes_on_a_redis_cluster
+    "file" Cookie revocations_and_limits_are_exact_for_two_processes_on_files
+    "cached" Cookie revocations_and_limits_are_exact_for_two_processes_behind_a_cache
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rocket::tokio::task::{JoinSet, yield_now};
+use session_rocket::Transport;
 use session_rocket_tests::backends::Backend;
 
 use super::{Process, scale, start};
@@ -160,8 +161,12 @@ async fn run_round(sites: &[Arc<Process>], number: usize) -> (usize, usize) {
     (round.requests.load(Ordering::SeqCst), round.late.load(Ordering::SeqCst))
 }
 
-pub(super) async fn no_request_that_started_after_a_revocation_is_served(name: &str, backend: &Backend) {
-    let sites = start(backend, "{}");
+pub(super) async fn no_request_that_started_after_a_revocation_is_served(
+    name: &str,
+    backend: &Backend,
+    transport: Transport,
+) {
+    let sites = start(backend, transport, "");
     let started = Instant::now();
     let (mut rounds, mut requests, mut late) = (0, 0, 0);
     while requests < 500 * scale() {

@@ -15,6 +15,8 @@ const EVERY_KEY: &str = r#"
     same_site = "None"
     partitioned = true
     clear_site_data = true
+    transport = "cookie or bearer"
+    bearer_header = "X-Session-Id"
     expiry = "1 hour 30 seconds"
     anonymous_expiry = "1 day"
     expire_at_browser_close = true
@@ -76,6 +78,8 @@ fn every_key_is_shown_and_no_secret() {
             "same_site": "None",
             "partitioned": true,
             "clear_site_data": true,
+            "transport": "cookie or bearer",
+            "bearer_header": "X-Session-Id",
             "expiry": "1h 30s",
             "anonymous_expiry": "1 day",
             "expire_at_browser_close": true,

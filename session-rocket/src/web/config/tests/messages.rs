@@ -164,6 +164,24 @@ fn cookies() {
 }
 
 #[test]
+fn bearer_tokens() {
+    let mut shown = String::new();
+    let bearer = "transport = \"bearer\"";
+    in_debug(
+        &mut shown,
+        &[
+            bearer,
+            "transport = \"header\"",
+            "bearer_header = \"X-Session-Id\"",
+            &format!("{bearer}\nbearer_header = \"X-Session-Id\""),
+            &format!("{bearer}\nbearer_header = \"Set-Cookie\""),
+            &format!("{bearer}\nstore = \"cookie+signed:\"\nsecret_keys = [\"{KEY}\"]"),
+        ],
+    );
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
 fn sealed_cookies() {
     let mut shown = String::new();
     let store = "store = \"cookie+signed:\"";

@@ -1,0 +1,133 @@
+//! How a request carries the id of its session: in the session cookie, or in the header `Authorization`.
+
+use rocket::{Request, Response};
+
+use crate::base::error::{Error, ErrorKind, Result};
+
+/// How requests carry the id of their session.
+///
+/// The [guide](crate::guide::apps) shows a site for browsers and apps.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// In the session cookie. In `Rocket.toml`: `"cookie"`.
+    #[default]
+    Cookie,
+    /// In the header `Authorization: Bearer …` (RFC 6750). Cookies are ignored, and no response sets one. In
+    /// `Rocket.toml`: `"bearer"`.
+    Bearer,
+    /// In the header if the request has `Authorization: Bearer …`, and otherwise in the session cookie. In
+    /// `Rocket.toml`: `"cookie or bearer"`.
+    CookieOrBearer,
+}
+
+impl Transport {
+    /// Returns the request headers that decide which session a request has.
+    pub(super) fn headers(self) -> &'static [&'static str] {
+        match self {
+            Self::Cookie => &["Cookie"],
+            Self::Bearer => &["Authorization"],
+            Self::CookieOrBearer => &["Cookie", "Authorization"],
+        }
+    }
+}
+
+/// How one request carries the id of its session.
+pub(super) enum Carried<'r> {
+    Cookie,
+    /// The token of the header `Authorization`, if the request has one with the scheme `Bearer`.
+    Bearer(Option<&'r str>),
+}
+
+/// Returns the token of a request whose header `Authorization` has the scheme `Bearer`. The token can be empty.
+///
+/// # Errors
+/// [`ErrorKind::AmbiguousCredentials`] if the request has several headers `Authorization`.
+pub(super) fn token<'r>(request: &'r Request<'_>) -> Result<Option<&'r str>> {
+    const BLANKS: [char; 2] = [' ', '\t'];
+    let mut headers = request.headers().get("Authorization");
+    let Some(header) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(ambiguous("the request has several headers `Authorization`: send one"));
+    }
+    let header = header.trim_matches(BLANKS);
+    let (scheme, token) = header.split_once(BLANKS).unwrap_or((header, ""));
+    Ok(scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_matches(BLANKS)))
+}
+
+/// Returns the error of a request with a bearer token and a session cookie.
+pub(super) fn token_and_cookie() -> Error {
+    ambiguous("the request has a bearer token and a session cookie: send one of them")
+}
+
+fn ambiguous(context: &str) -> Error {
+    Error::new(ErrorKind::AmbiguousCredentials, context)
+}
+
+/// Prevents every cache from storing a response that gives a client a new id, and adds the id in this header.
+pub(super) fn send_id(response: &mut Response<'_>, header: Option<&str>, id: String) {
+    if let Some(header) = header {
+        response.set_raw_header(header.to_owned(), id);
+    }
+    response.set_raw_header("Cache-Control", "no-store");
+}
+
+/// Adds the challenge that a response with the status 401 must have (RFC 6750, section 3), unless it has one.
+pub(super) fn challenge(response: &mut Response<'_>) {
+    if !response.headers().contains("WWW-Authenticate") {
+        response.set_raw_header("WWW-Authenticate", "Bearer");
+    }
+}
+
+/// Whether a response header of this name can carry an id: the name is well-formed, and HTTP does not use it for
+/// something else.
+pub(super) fn is_free_header(name: &str) -> bool {
+    const STARTS: [&str; 6] = ["access-control-", "content-", "cross-origin-", "proxy-", "sec-", "x-accel-"];
+    const NAMES: [&str; 36] = [
+        "accept-ranges",
+        "age",
+        "allow",
+        "alt-svc",
+        "authorization",
+        "cache-control",
+        "clear-site-data",
+        "connection",
+        "cookie",
+        "date",
+        "etag",
+        "expires",
+        "host",
+        "keep-alive",
+        "last-modified",
+        "link",
+        "location",
+        "permissions-policy",
+        "pragma",
+        "referrer-policy",
+        "refresh",
+        "retry-after",
+        "server",
+        "set-cookie",
+        "strict-transport-security",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "vary",
+        "via",
+        "www-authenticate",
+        "x-content-type-options",
+        "x-dns-prefetch-control",
+        "x-frame-options",
+        "x-sendfile",
+    ];
+    let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let name = name.to_ascii_lowercase();
+    (1..=64).contains(&name.len())
+        && name.bytes().all(is_letter)
+        && !STARTS.iter().any(|start| name.starts_with(start))
+        && !NAMES.contains(&name.as_str())
+}
+
+#[cfg(test)]
+mod tests;
