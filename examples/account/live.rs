@@ -1,4 +1,4 @@
-//! What scripts read: an event stream that ends at the logout, and a JSON API.
+//! An event stream that ends at the logout, and the errors that scripts read.
 
 use rocket::http::Status;
 use rocket::response::content::RawJson;
@@ -10,7 +10,7 @@ use session_rocket::CurrentUser;
 use crate::users::User;
 
 pub fn routes() -> Vec<Route> {
-    routes![events, me]
+    routes![events]
 }
 
 pub fn catchers() -> Vec<Catcher> {
@@ -29,12 +29,6 @@ fn events(user: CurrentUser<User>, shutdown: Shutdown) -> EventStream![] {
             yield Event::data("").event("ended");
         }
     }
-}
-
-#[get("/api/me")]
-fn me(user: CurrentUser<User>) -> RawJson<String> {
-    let session = user.session();
-    RawJson(json!({ "id": user.id, "name": user.name, "device": session.device() }).to_string())
 }
 
 /// Scripts get a status instead of a redirect to the login page.

@@ -1,5 +1,6 @@
 //! The account example: a user with several devices, a fresh password for important changes, and a log of what happened.
 
+mod api;
 mod audit;
 mod device;
 mod devices;
@@ -15,7 +16,7 @@ mod users;
 use std::sync::Arc;
 
 use rocket::{Build, Rocket, launch};
-use session_rocket::{Clock, Config, CrossOriginProtection, Session, SystemClock};
+use session_rocket::{Clock, Config, CrossOriginProtection, Session, SystemClock, Transport};
 
 use audit::Audit;
 use user::Account;
@@ -31,6 +32,7 @@ fn site(clock: impl Clock) -> Rocket<Build> {
     let log = audit.clone();
     // The users are in memory too.
     let config = Config::new().store("memory:").max_sessions(3);
+    let config = config.transport(Transport::CookieOrBearer).bearer_header("X-Session-Id");
     let sessions = Session::<Account>::fairing().config(config).clock(clock).on_event(move |event| log.record(event));
     rocket::build()
         .attach(CrossOriginProtection::new())
@@ -44,6 +46,7 @@ fn site(clock: impl Clock) -> Rocket<Build> {
         .mount("/", devices::routes())
         .mount("/", password::routes())
         .mount("/", live::routes())
+        .mount("/", api::routes())
         .mount("/", audit::routes())
         .register("/", pages::catchers())
         .register("/api", live::catchers())

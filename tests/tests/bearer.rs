@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rocket::http::{Header, Status};
 use rocket::local::asynchronous::Client;
-use rocket::serde::json::{Json, Value, json};
+use rocket::response::content::RawJson;
 use rocket::{Build, Rocket, get, routes};
+use serde_json::{Value, json};
 use session_rocket::{Config, Error, LoggedIn, ManualClock, Refresh, Session, Transport};
 use session_rocket_tests::browser::{Browser, ID_HEADER, Response, over};
 use session_rocket_tests::logs;
@@ -40,10 +41,10 @@ fn login(session: Session<Account>, user: u64) {
 }
 
 #[get("/token/<user>")]
-async fn token(session: Session<Account>, user: u64) -> Result<Json<Value>, Error> {
+async fn token(session: Session<Account>, user: u64) -> Result<RawJson<String>, Error> {
     session.set_user_id(user);
     session.save().await?;
-    Ok(Json(json!({ "token": session.id().map(|id| id.expose()) })))
+    Ok(RawJson(json!({ "token": session.id().map(|id| id.expose()) }).to_string()))
 }
 
 #[get("/logout")]
@@ -264,7 +265,7 @@ async fn a_route_can_return_the_id_itself() {
     let response = site.get("/token/7", &[("Authorization", "Bearer none")]).await;
     assert_eq!((response.header(ID_HEADER), response.set_cookie()), (None, None));
     assert_eq!(response.header("cache-control"), Some("no-store"), "the body has an id");
-    let body: Value = rocket::serde::json::from_str(&response.body).expect("the body is JSON");
+    let body: Value = serde_json::from_str(&response.body).expect("the body is JSON");
     let token = format!("Bearer {}", body["token"].as_str().expect("the body has a token"));
     assert_eq!(site.get("/me", &[("Authorization", &token)]).await.body, "7");
 }

@@ -212,7 +212,7 @@ impl<T: SessionData> Session<T> {
     /// Returns the id of the session, or `None` if this request knows no id.
     ///
     /// There is no id before the first save. After [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a login, there
-    /// is no id until the next save. The id is also unknown after another request gave the session a new id. Sealed
+    /// is no id until the next save. An [app](crate::guide::apps) sends the id as its bearer token. The id is also unknown after another request gave the session a new id. Sealed
     /// cookies have no id.
     pub fn id(&self) -> Option<SessionId> {
         self.live().and_then(|live| live.id)

@@ -1,0 +1,68 @@
+//! The JSON API for apps, which send a bearer token.
+
+use rocket::http::Status;
+use rocket::response::content::RawJson;
+use rocket::{Either, Route, State, get, post, routes};
+use serde::Deserialize;
+use serde_json::json;
+use session_rocket::{CurrentUser, LoadUser, Session, Sessions};
+
+use crate::device::Device;
+use crate::pages::Result;
+use crate::user::Account;
+use crate::users::{User, Users};
+
+pub fn routes() -> Vec<Route> {
+    routes![login, me, devices, logout]
+}
+
+#[derive(Deserialize)]
+struct Credentials<'a> {
+    username: &'a str,
+    password: String,
+}
+
+/// The token is in the header `X-Session-Id`, which only apps get. So no script of a page can read a browser's id.
+///
+/// `format` refuses the forms that pages of other sites can post.
+#[post("/api/login", format = "json", data = "<body>")]
+async fn login(
+    session: Session<Account>,
+    users: &State<Users>,
+    device: Device,
+    body: &str,
+) -> Result<Either<RawJson<String>, Status>> {
+    let Ok(Credentials { username, password }) = serde_json::from_str(body) else {
+        return Ok(Either::Right(Status::UnprocessableEntity));
+    };
+    let Some(user) = users.authenticate(username.trim(), password).await? else {
+        return Ok(Either::Right(Status::Unauthorized));
+    };
+    user.log_in(&session);
+    session.set_device(device.0);
+    Ok(Either::Left(RawJson(json!({ "name": user.name }).to_string())))
+}
+
+#[get("/api/me")]
+fn me(user: CurrentUser<User>) -> RawJson<String> {
+    let session = user.session();
+    RawJson(json!({ "id": user.id, "name": user.name, "device": session.device() }).to_string())
+}
+
+#[get("/api/devices")]
+async fn devices(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result<RawJson<String>> {
+    let current = user.session().handle();
+    let devices = sessions.list(&user.id).await?.into_iter().map(|listing| {
+        json!({ "handle": listing.handle, "name": listing.data.device, "current": Some(listing.handle) == current })
+    });
+    Ok(RawJson(json!(devices.collect::<Vec<_>>()).to_string()))
+}
+
+#[post("/api/logout", format = "json")]
+fn logout(session: Session<Account>) -> Status {
+    session.flush();
+    Status::NoContent
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Uses the account example as an app does, with a bearer token. First register a user in the browser, then run:
+#
+#     sh examples/account/api.sh http://localhost:8000 NAME PASSWORD
+set -eu
+site=$1
+login="{\"username\":\"$2\",\"password\":\"$3\"}"
+json='Content-Type: application/json'
+
+# An app without a token sends another word, so that the site responds with a header instead of a cookie.
+token=$(curl -fsS -o /dev/null -w '%header{x-session-id}' -H 'Authorization: Bearer none' -H "$json" -d "$login" "$site/api/login")
+curl -fsS -w '\n' -H "Authorization: Bearer $token" "$site/api/me"
+curl -fsS -w '\n' -H "Authorization: Bearer $token" "$site/api/devices"
+curl -fsS -X POST -H "Authorization: Bearer $token" -H "$json" "$site/api/logout"
+curl -sS -o /dev/null -w 'after the logout: %{http_code}\n' -H "Authorization: Bearer $token" "$site/api/me"
