@@ -140,7 +140,9 @@ impl Browser {
     async fn dispatch(&self, mut request: LocalRequest<'_>) -> Response {
         let id = self.cookie.as_ref().and_then(|cookie| Some(cookie.split_once('=')?.1));
         match (self.transport, id, self.cookies()) {
-            (Transport::Bearer, Some(id), _) => request.add_header(Header::new("Authorization", format!("Bearer {id}"))),
+            (Transport::Bearer, Some(id), _) => {
+                request.add_header(Header::new("Authorization", format!("Bearer {id}")))
+            }
             (_, _, Some(cookies)) => request.add_header(Header::new("Cookie", cookies)),
             _ => {}
         }

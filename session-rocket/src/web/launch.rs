@@ -78,17 +78,7 @@ impl Launch {
         let has_secure_cookie = settings.cookie.secure && settings.transport != Transport::Bearer;
         let plain_http = PlainHttp::at_launch(T::NAME, has_secure_cookie, figment);
         registry.add(entry);
-        Ok(Attached {
-            engine: Arc::new(engine),
-            csrf_cookie: settings.cookie.for_csrf(),
-            cookie: settings.cookie,
-            transport: settings.transport,
-            bearer_header: settings.bearer_header,
-            clear_site_data: settings.clear_site_data,
-            plain_http,
-            sweep,
-            data: PhantomData,
-        })
+        Ok(attached(settings, engine, plain_http, sweep))
     }
 
     fn rules<T: SessionData>(&self, settings: &Settings) -> Rules {
@@ -131,6 +121,21 @@ impl Launch {
             clock: self.clock.clone(),
         });
         Ok((store, sweep))
+    }
+}
+
+/// Collects what the fairing leaves in Rocket's state.
+fn attached<T>(settings: Settings, engine: Engine, plain_http: PlainHttp, sweep: Option<Sweep>) -> Attached<T> {
+    Attached {
+        engine: Arc::new(engine),
+        csrf_cookie: settings.cookie.for_csrf(),
+        cookie: settings.cookie,
+        transport: settings.transport,
+        bearer_header: settings.bearer_header,
+        clear_site_data: settings.clear_site_data,
+        plain_http,
+        sweep,
+        data: PhantomData,
     }
 }
 

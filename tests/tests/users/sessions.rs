@@ -49,10 +49,12 @@ impl StoreSite {
         }
         let store = store::open(&options).await.expect("the store opens");
         let config = over(transport, Config::new().timeout(TIME_LIMIT));
-        let fairing = Session::<Account>::fairing().config(config.clone()).store(store.clone()).clock(clock.clone());
-        let other_type = Session::<Other>::fairing()
-            .config(Config::new().timeout(TIME_LIMIT).cookie_name("other"))
-            .store(store.clone());
+        let other_config = match transport {
+            Transport::Cookie => config.clone().cookie_name("other"),
+            _ => config.clone().bearer_header("X-Other-Id"),
+        };
+        let fairing = Session::<Account>::fairing().config(config).store(store.clone()).clock(clock.clone());
+        let other_type = Session::<Other>::fairing().config(other_config).store(store.clone());
         let rocket = rocket().attach(other_type.clock(clock.clone())).mount("/", rocket::routes![other]);
         Self { site: Site::launch(rocket, fairing, clock).await.over(transport), store }
     }

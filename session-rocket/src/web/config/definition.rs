@@ -385,26 +385,6 @@ impl Config {
     }
 }
 
-/// The options of the configured store, for [`store::open`](crate::store::open). Sealed cookies have no store; see
-/// [`Config::is_sealed`].
-impl From<&Config> for Options {
-    fn from(config: &Config) -> Self {
-        let config = config.clone();
-        Self {
-            url: config.store,
-            table: config.table,
-            migrate: config.migrate,
-            timeout: config.timeout,
-            max_connections: config.max_connections,
-            capacity: config.capacity,
-            cache: config.cache,
-            cache_ttl: config.cache_ttl,
-            key_prefix: config.key_prefix,
-            ..Self::default()
-        }
-    }
-}
-
 /// The configuration as JSON, because `Serialize` masks every secret.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -87,6 +87,26 @@ impl Settings {
     }
 }
 
+/// The options of the configured store, for [`store::open`]. Sealed cookies have no store; see
+/// [`Config::is_sealed`].
+impl From<&Config> for store::Options {
+    fn from(config: &Config) -> Self {
+        let config = config.clone();
+        Self {
+            url: config.store,
+            table: config.table,
+            migrate: config.migrate,
+            timeout: config.timeout,
+            max_connections: config.max_connections,
+            capacity: config.capacity,
+            cache: config.cache,
+            cache_ttl: config.cache_ttl,
+            key_prefix: config.key_prefix,
+            ..Self::default()
+        }
+    }
+}
+
 /// The effective settings in one line, for the launch log, without passwords and keys.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
