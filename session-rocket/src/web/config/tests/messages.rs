@@ -150,6 +150,13 @@ fn cookies() {
     ] {
         in_debug(&mut shown, &[&format!("cookie_domain = \"{domain}\"")]);
     }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn partitioned_cookies() {
+    let mut shown = String::new();
+    let secure = "secure = true\n";
     let partitioned = "partitioned = true";
     in_debug(
         &mut shown,
