@@ -278,12 +278,7 @@ fn log_drop<T: SessionData>(error: &Error) {
 /// Sets the cookie with the CSRF secret of a browser without a session, until the browser is closed.
 ///
 /// Does nothing if the browser may have such a cookie that it did not send, because the new one would replace it.
-fn add_csrf_cookie<T>(
-    secret: CsrfSecret,
-    attached: &Attached<T>,
-    request: &Request<'_>,
-    response: &mut Response<'_>,
-) {
+fn add_csrf_cookie<T>(secret: CsrfSecret, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
     let cookie = &attached.csrf_cookie;
     if !attached.is_bearer(request) && !cookie.is_withheld_from(request) {
         let line = cookie.set_line(&secret.to_text(), None, Timestamp::from_millis(0));
