@@ -3,14 +3,20 @@
 //! The environment variables `SITE_STORE`, `SITE_CACHE` and `SITE_TIMEOUT` (in milliseconds) configure it, and so does
 //! `ROCKET_SESSION={…}`, as for any site. When the site is ready, it prints its port.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rocket::fairing::AdHoc;
+use rocket::futures::{SinkExt, StreamExt};
+use rocket::tokio::select;
 use rocket::tokio::sync::Notify;
 use rocket::{State, get, launch, routes};
+use rocket_ws::frame::{CloseCode, CloseFrame};
+use rocket_ws::stream::DuplexStream;
+use rocket_ws::{Channel, WebSocket};
 use session_rocket::store::{self, Create, Lookup, Retire, Store, Touch, Update};
 use session_rocket::{Config, Error, Key, Record, Session, SessionHandle, Sessions, Timestamp, Tombstone, Version};
 
@@ -94,6 +100,27 @@ fn handle(session: Session<Hot>) -> String {
 async fn wait_for_end(session: Session<Hot>) -> &'static str {
     session.ended().await;
     "ended"
+}
+
+/// A WebSocket that sends each message back until the session ends.
+#[get("/socket")]
+fn socket(session: Session<Hot>, socket: WebSocket) -> Channel<'static> {
+    socket.channel(move |socket| Box::pin(echo_until_end(session, socket)))
+}
+
+async fn echo_until_end(session: Session<Hot>, mut socket: DuplexStream) -> rocket_ws::result::Result<()> {
+    let mut ended = pin!(session.ended());
+    loop {
+        select! {
+            () = &mut ended => break,
+            message = socket.next() => match message {
+                Some(message) => socket.send(message?).await?,
+                None => return Ok(()),
+            },
+        }
+    }
+    let frame = CloseFrame { code: CloseCode::Policy, reason: "the session has ended".into() };
+    socket.close(Some(frame)).await
 }
 
 #[get("/sessions/<user>")]
@@ -209,5 +236,5 @@ async fn rocket() -> _ {
         .manage(Gate::default())
         .mount("/", routes![count, get_count, field, fields, first, login, logout, whoami, conflicts])
         .mount("/", routes![slow_field, waiting, open_gate])
-        .mount("/", routes![touch, rotate, handle, wait_for_end, live_sessions, end_one, end_all, end_others])
+        .mount("/", routes![touch, rotate, handle, wait_for_end, socket, live_sessions, end_one, end_all, end_others])
 }

@@ -1,4 +1,5 @@
 //! Races between requests, revocations and logins in two processes, on every store that lists the sessions of a user.
+//! Before the races, a logout in one process ends the streams and WebSockets in the other.
 //!
 //! `SESSION_ROCKET_RACES` multiplies the number of requests and logins, which is small by default. With 200, there are
 //! 100,000 requests and 10,000 logins on each store:
@@ -9,12 +10,13 @@
 
 mod logins;
 mod revocations;
+mod sockets;
 
 use std::env;
 use std::process::Command;
 use std::sync::Arc;
 
-use reqwest::header::{AUTHORIZATION, COOKIE, HeaderValue, SET_COOKIE};
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, SET_COOKIE};
 use rocket::tokio::time::timeout;
 use session_rocket::Transport;
 use session_rocket_tests::backends::Backend;
@@ -45,13 +47,17 @@ struct Response {
 }
 
 impl Process {
+    /// Returns the header that carries a cookie or a bearer token.
+    fn credential(&self, cookie: &str) -> (HeaderName, String) {
+        match self.transport {
+            Transport::Cookie => (COOKIE, cookie.to_owned()),
+            _ => (AUTHORIZATION, format!("Bearer {cookie}")),
+        }
+    }
+
     async fn get(&self, path: &str, cookie: &str) -> Response {
-        let request = self.client.get(self.server.url(path));
-        let request = match self.transport {
-            Transport::Cookie => request.header(COOKIE, cookie),
-            _ => request.header(AUTHORIZATION, format!("Bearer {cookie}")),
-        };
-        let response = request.send().await.expect("the site responds");
+        let (header, value) = self.credential(cookie);
+        let response = self.client.get(self.server.url(path)).header(header, value).send().await.expect("the site responds");
         let status = response.status().as_u16();
         let pair = |value: &HeaderValue| Some(value.to_str().ok()?.split(';').next()?.to_owned());
         let headers = response.headers();
@@ -95,6 +101,7 @@ fn start(backend: &Backend, transport: Transport, settings: &str) -> Vec<Arc<Pro
 async fn race(name: &str, transport: Transport) {
     let Some(backend) = Backend::start(name) else { return };
     an_end_in_one_process_ends_the_wait_in_the_other(&backend, transport).await;
+    sockets::a_logout_in_one_process_closes_the_websockets_in_the_other(name, &backend, transport).await;
     revocations::no_request_that_started_after_a_revocation_is_served(name, &backend, transport).await;
     logins::there_are_never_more_sessions_than_the_limit(name, &backend, transport, "end oldest").await;
     logins::there_are_never_more_sessions_than_the_limit(name, &backend, transport, "refuse login").await;
