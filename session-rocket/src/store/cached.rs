@@ -1,10 +1,12 @@
 //! A cache in front of a database. Any store can be either.
 //!
 //! The database decides. Every change is written to the database first, and to the cache before the caller gets its reply.
+//! Only an end also changes the cache before the database.
 //!
 //! # Promises
 //! - As long as every process reaches the cache, a load that begins after a write was confirmed never returns an older
-//!   record, or a record that the write ended.
+//!   record, or a record that the write ended. A load that begins after a `list` without a session never returns that
+//!   session, even if the write that ended it is not confirmed yet.
 //! - If the cache is down, hangs, loses entries or refuses calls, calls take longer, but none fails or returns an outdated
 //!   record. After a failed call to the cache, the process reads only from the database for one `ttl`. A launch that cannot
 //!   open the cache counts as a failed call; every later call tries to open the cache until one succeeds.
@@ -23,7 +25,8 @@
 //!   does not change the cache. Only live records become entries.
 //! - **Update.** Changes the database, then replaces the entry of the old version with the new one by compare-and-swap. If
 //!   the cache key does not hold the old entry, the update invalidates the cache key: it deletes the entry or lease.
-//! - **Touch, retire, delete.** Change the database, then invalidate the cache key.
+//! - **Touch, delete.** Change the database, then invalidate the cache key.
+//! - **Retire.** Sets a _barrier_, which keeps the cache key empty. Then changes the database, and invalidates the cache key.
 //! - **Create.** Changes only the database, because the cache never stores that a record is missing.
 //!
 //! # Why it is correct
@@ -36,12 +39,14 @@
 //!
 //! The expiry of an entry is at most one `ttl` after a time at which the record was current. This gives the third promise.
 //!
-//! Two cases need more. In both, a caller gets no clear reply to its write, and loads the record to find out whether the
-//! write happened.
-//! - **A write to the database fails.** The write may still happen after another reader has stored the older record as an
-//!   entry. So the failed write sets a _barrier_ for `ttl` plus `timeout`, under a key of its own, and then invalidates the
-//!   cache key. A reader looks for a barrier after it has taken its lease: either the reader sees the barrier, or it loses
-//!   its lease. A reader that sees the barrier stores no entry, so all loads read the database.
+//! A barrier has a key of its own, and exists for `ttl` plus `timeout`. A write that sets a barrier then invalidates the cache
+//! key. A reader looks for a barrier after it has taken its lease: either the reader sees the barrier, or it loses its lease.
+//! A reader that sees the barrier stores no entry, so all loads read the database. Three cases need more than the invalidation
+//! after the write:
+//! - **A session ends.** A login lists the sessions in the database, and may find room under `max_sessions` as soon as the
+//!   database has ended one. An entry would serve the ended session until the invalidation. So `retire` sets a barrier first.
+//! - **A write to the database fails.** Its caller loads the record to find out whether the write happened. The write may
+//!   still happen after another reader has stored the older record as an entry. So the failed write sets a barrier.
 //! - **The caller of a write goes away.** The write continues without the caller. Until the write ends, a load in this
 //!   process reads the database, and invalidates the cache key before it returns, so that no entry hides the result.
 //!
@@ -205,8 +210,16 @@ impl Store for CachedStore {
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        let at = *key;
-        self.change(key, |database| async move { database.retire(&at, expected, tombstone).await }).await
+        let (shared, key) = (self.0.clone(), *key);
+        let work = async move {
+            shared.cache.set_barrier(&key).await;
+            let reply = shared.write(&key, shared.database.retire(&key, expected, tombstone)).await;
+            if reply.is_ok() {
+                shared.cache.invalidate(&key).await;
+            }
+            reply
+        };
+        self.0.detached.complete(&self.0.cache, key, work).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

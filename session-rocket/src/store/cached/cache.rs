@@ -119,7 +119,8 @@ impl Cache {
         }
     }
 
-    /// Keeps a cache key empty while a failed write may still happen, and while its caller may check whether it happened.
+    /// Keeps a cache key empty during the write that ends a session. Also keeps it empty while a failed write may still happen,
+    /// and while the caller of that write may check whether it happened.
     pub(super) async fn set_barrier(&self, key: &Key) {
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {

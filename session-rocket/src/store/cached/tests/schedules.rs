@@ -65,6 +65,15 @@ impl Actor {
         self.load().await;
     }
 
+    /// Lists the sessions of the user, as a login does.
+    async fn lists(&self) {
+        let listed = self.process.store.list("s", "ada").await.unwrap();
+        if listed.is_empty() {
+            self.world.record_seen(Position::Over);
+        }
+        self.load().await;
+    }
+
     /// Deletes the record, and creates a new one with a later version.
     async fn replaces(&self) {
         const AHEAD: u64 = 100;
@@ -143,6 +152,12 @@ fn no_load_returns_the_expiry_before_a_touch() {
 #[test]
 fn no_load_returns_a_session_that_has_ended() {
     act!(0 retires, 1 updates, 2 reads, 1 touches, 2 evicts);
+}
+
+/// Otherwise a login would not count a session that other processes still serve from the cache.
+#[test]
+fn no_load_returns_a_session_that_is_missing_in_an_earlier_list() {
+    act!(0 retires, 1 lists, 2 reads, 1 reads);
 }
 
 #[test]
