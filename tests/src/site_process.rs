@@ -1,5 +1,8 @@
 //! Sites that run in their own processes.
+//!
+//! They log nothing. With `ROCKET_LOG_LEVEL=critical` in the environment of the tests, they print warnings and errors.
 
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -30,7 +33,7 @@ impl SiteProcess {
             .env("ROCKET_ADDRESS", "127.0.0.1")
             .env("ROCKET_PORT", "0")
             .env("ROCKET_WORKERS", "2")
-            .env("ROCKET_LOG_LEVEL", "off")
+            .env("ROCKET_LOG_LEVEL", env::var("ROCKET_LOG_LEVEL").unwrap_or_else(|_| "off".to_owned()))
             .stdout(Stdio::piped())
             .spawn()
             .expect("the site starts");
@@ -38,7 +41,7 @@ impl SiteProcess {
         let mut lines = out.lines().map_while(Result::ok);
         let port = lines.find_map(|line| line.strip_prefix("port ")?.parse().ok()).expect("the site prints its port");
         // The rest of the output must be read, or the site blocks once the pipe is full.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || lines.for_each(|line| println!("{line}")));
         Self { process, port }
     }
 
