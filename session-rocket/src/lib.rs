@@ -44,6 +44,7 @@
 //! | refuse requests that other sites forge | [`CrossOriginProtection`] |
 //! | accept forms, and requests of scripts | [`CsrfForm`], [`CsrfHeader`] |
 //! | log users in, and find their accounts | [`LoadUser`] |
+//! | serve apps and API clients | [`Transport`] |
 //! | test a site | [`testing`] |
 //! | handle errors | [`Error`], [`ErrorKind`] |
 //! | write a store | [`store`], which has the contract and its test suite |

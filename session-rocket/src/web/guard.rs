@@ -26,7 +26,8 @@ impl<'r> Responder<'r, 'static> for Error {
     }
 }
 
-/// The live session. The guard fails with 503 if the store cannot be read, and with 500 if the fairing is not attached.
+/// The live session. The guard fails with 503 if the store cannot be read, with 500 if the fairing is not attached, and with
+/// 400 if the request has a bearer token and a session cookie.
 #[rocket::async_trait]
 impl<'r, T: SessionData> FromRequest<'r> for Session<T> {
     type Error = Error;
