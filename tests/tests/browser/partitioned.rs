@@ -2,6 +2,7 @@
 
 use rocket::http::SameSite;
 use rocket::response::content::RawHtml;
+use rocket::shield::{Frame, Shield};
 use rocket::{get, routes};
 use session_rocket::{Config, Session};
 use session_rocket_tests::chromium::Chromium;
@@ -38,7 +39,9 @@ fn a_partitioned_cookie_works_in_a_frame_of_another_site_and_is_separate_there()
     let certificate = Certificate::new();
     let config = Config::new().same_site(SameSite::None).partitioned(true);
     let sessions = Session::<Visitor>::fairing().config(config);
-    let shop = serve_tls(site(sessions).mount("/", routes![framed]), &certificate);
+    // By default, Rocket lets no page of another site show this one in a frame.
+    let shield = Shield::default().disable::<Frame>();
+    let shop = serve_tls(site(sessions).mount("/", routes![framed]).attach(shield), &certificate);
     let other = serve_tls(rocket::build().mount("/", routes![bank]), &certificate);
     let browser = Chromium::with_hosts(&[("shop.test", shop.port()), ("bank.test", other.port())]);
     browser.open(SHOP);
