@@ -123,7 +123,9 @@ impl Browser {
 
     /// Sends a request and ignores the cookie of the response.
     pub async fn request(&self, client: &Client, method: Method, path: &str) -> Response {
-        self.dispatch(client.req(method, path.to_owned())).await
+        let mut request = client.req(method, path.to_owned());
+        self.add_id(&mut request);
+        self.checked(Response::read(request.dispatch().await).await)
     }
 
     /// Returns the value of the `Cookie` header.
@@ -134,19 +136,24 @@ impl Browser {
 
     /// Posts a form of the content type and ignores the cookie of the response.
     pub async fn post(&self, client: &Client, path: &str, kind: ContentType, form: String) -> Response {
-        self.dispatch(client.post(path.to_owned()).header(kind).body(form)).await
+        let mut request = client.post(path.to_owned()).header(kind).body(form);
+        self.add_id(&mut request);
+        self.checked(Response::read(request.dispatch().await).await)
     }
 
-    async fn dispatch(&self, mut request: LocalRequest<'_>) -> Response {
+    fn add_id(&self, request: &mut LocalRequest<'_>) {
         let id = self.cookie.as_ref().and_then(|cookie| Some(cookie.split_once('=')?.1));
         match (self.transport, id, self.cookies()) {
             (Transport::Bearer, Some(id), _) => {
-                request.add_header(Header::new("Authorization", format!("Bearer {id}")))
+                request.add_header(Header::new("Authorization", format!("Bearer {id}")));
             }
             (_, _, Some(cookies)) => request.add_header(Header::new("Cookie", cookies)),
             _ => {}
         }
-        let response = Response::read(request.dispatch().await).await;
+    }
+
+    /// Asserts that an app gets no cookie.
+    fn checked(&self, response: Response) -> Response {
         assert!(self.transport != Transport::Bearer || response.set_cookie().is_none(), "an app got a cookie");
         response
     }

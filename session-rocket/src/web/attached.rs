@@ -16,6 +16,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::expiry::Refresh;
 use crate::commit::Engine;
+use crate::commit::candidates::CookieValues;
 use crate::data::csrf::CsrfSecret;
 use crate::session::{Core, Session, SessionData};
 use crate::store::Store;
@@ -165,23 +166,27 @@ impl<T: SessionData> Cached<T> {
 async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
     let attached = request.rocket().state::<Attached<T>>().ok_or_else(no_fairing::<T>)?;
     let engine = &attached.engine;
-    let state = match attached.transport_of(request)? {
-        Carried::Bearer(token) => engine.load(&mut token.into_iter()).await?,
-        Carried::Cookie => {
-            let mut cookies = attached.cookie.values(request).peekable();
-            let state = if cookies.peek().is_none() && attached.cookie.is_withheld_from(request) {
-                engine.withheld()
-            } else {
-                engine.load(&mut cookies).await?
-            };
-            if state.has_no_session()
-                && let Some(secret) = attached.csrf_cookie.values(request).find_map(CsrfSecret::from_text)
-            {
-                state.set_browser_csrf(secret);
-            }
-            state
+    let credential = attached.credential_of(request)?;
+    let (mut token, mut cookies);
+    // One call loads the session, because otherwise the future would have room for two.
+    let (ids, is_withheld): (&mut CookieValues<'_, '_>, bool) = match credential {
+        Credential::Bearer(bearer) => {
+            token = bearer.into_iter();
+            (&mut token, false)
+        }
+        Credential::Cookie => {
+            cookies = attached.cookie.values(request).peekable();
+            let is_withheld = cookies.peek().is_none() && attached.cookie.is_withheld_from(request);
+            (&mut cookies, is_withheld)
         }
     };
+    let state = if is_withheld { engine.withheld() } else { engine.load(ids).await? };
+    if state.is_without_session()
+        && matches!(credential, Credential::Cookie)
+        && let Some(secret) = attached.csrf_cookie.values(request).find_map(CsrfSecret::from_text)
+    {
+        state.set_browser_csrf(secret);
+    }
     Ok(Session::new(Core::new(state, Arc::clone(engine))))
 }
 

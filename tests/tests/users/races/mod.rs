@@ -57,7 +57,8 @@ impl Process {
 
     async fn get(&self, path: &str, cookie: &str) -> Response {
         let (header, value) = self.credential(cookie);
-        let response = self.client.get(self.server.url(path)).header(header, value).send().await.expect("the site responds");
+        let response =
+            self.client.get(self.server.url(path)).header(header, value).send().await.expect("the site responds");
         let status = response.status().as_u16();
         let pair = |value: &HeaderValue| Some(value.to_str().ok()?.split(';').next()?.to_owned());
         let headers = response.headers();
