@@ -32,7 +32,7 @@ fn site(clock: impl Clock) -> Rocket<Build> {
     let log = audit.clone();
     // The users are in memory too.
     let config = Config::new().store("memory:").max_sessions(3);
-    let config = config.transport(Transport::CookieOrBearer).bearer_header("X-Session-Id");
+    let config = config.transport(Transport::CookieOrBearer).new_id_header("X-Session-Id");
     let sessions = Session::<Account>::fairing().config(config).clock(clock).on_event(move |event| log.record(event));
     rocket::build()
         .attach(CrossOriginProtection::new())

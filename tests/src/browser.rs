@@ -5,7 +5,7 @@ use rocket::http::{ContentType, Header, Method, Status};
 use rocket::local::asynchronous::{Client, LocalRequest, LocalResponse};
 use session_rocket::{Config, Transport};
 
-/// The response header that has new ids, for [`bearer_header`](field@session_rocket::Config::bearer_header).
+/// The response header that has new ids, for [`new_id_header`](field@session_rocket::Config::new_id_header).
 pub const ID_HEADER: &str = "X-Session-Id";
 
 /// A response of the site.
@@ -80,6 +80,12 @@ fn is_csrf_cookie(line: &str) -> bool {
 /// Returns the `name=value` of a `Set-Cookie` line.
 fn pair(line: &str) -> &str {
     line.split(';').next().expect("`split` returns at least one part")
+}
+
+/// Returns the `name=value` of a `Set-Cookie` line, or `None` if the line removes the cookie.
+fn stored(line: &str) -> Option<String> {
+    let is_removal = line.contains("Max-Age=0;") || line.ends_with("Max-Age=0");
+    (!is_removal).then(|| pair(line).to_owned())
 }
 
 /// A browser that keeps the cookies of one session type, or an app that keeps one bearer token.
@@ -166,11 +172,10 @@ impl Browser {
         if let Some(id) = response.header(ID_HEADER) {
             self.cookie = Some(format!("sessionid={id}"));
         } else if let Some(line) = response.set_cookie() {
-            let is_removal = line.contains("Max-Age=0;") || line.ends_with("Max-Age=0");
-            self.cookie = (!is_removal).then(|| pair(line).to_owned());
+            self.cookie = stored(line);
         }
         if let Some(line) = response.csrf_cookie() {
-            self.csrf = Some(pair(line).to_owned());
+            self.csrf = stored(line);
         }
     }
 }
@@ -179,7 +184,7 @@ impl Browser {
 pub fn over(transport: Transport, config: Config) -> Config {
     match transport {
         Transport::Cookie => config,
-        _ => config.transport(transport).bearer_header(ID_HEADER),
+        _ => config.transport(transport).new_id_header(ID_HEADER),
     }
 }
 

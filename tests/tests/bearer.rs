@@ -222,7 +222,7 @@ async fn no_operation_of_an_app_sets_a_cookie() {
         "/public",
     ];
     for config in [bearer(), both(), Config::new().transport(Transport::Bearer)] {
-        let has_header = config.bearer_header.is_some();
+        let has_header = config.new_id_header.is_some();
         let site = Site::new(config.clear_site_data(true).refresh(Refresh::Always)).await;
         let mut token = "none".to_owned();
         for (step, path) in paths.iter().cycle().take(3 * paths.len()).enumerate() {
@@ -358,8 +358,8 @@ async fn two_types_of_bearer_sessions_need_two_headers() {
     };
     let error = Client::untracked(site(bearer())).await.expect_err("the launch is aborted");
     assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)));
-    let message = "`Account` and `Admin` both use the header `x-session-id`: set another `bearer_header` in `admin`";
+    let message = "`Account` and `Admin` both use the header `x-session-id`: set another `new_id_header` in `admin`";
     assert_eq!(logs::containing(message).len(), 1);
     // Neither type uses its cookie, so both can have the same default name.
-    Client::untracked(site(bearer().bearer_header("X-Admin-Id"))).await.expect("the site launches");
+    Client::untracked(site(bearer().new_id_header("X-Admin-Id"))).await.expect("the site launches");
 }

@@ -312,6 +312,8 @@ async fn a_session_that_starts_keeps_the_forms_of_the_visitor_valid_but_a_login_
     let open = browser.get(&client, "/form").await.body;
     browser.get(&client, "/login/7").await;
     assert_ne!(reason_of(&client, &browser, &open).await, "valid");
+    browser.get(&client, "/flush").await;
+    assert_ne!(reason_of(&client, &browser, &open).await, "valid", "the logout made an earlier token valid again");
 }
 
 #[rocket::async_test]

@@ -193,7 +193,7 @@ impl<T: SessionData> Session<T> {
     /// ```
     #[track_caller]
     pub fn csrf_token(&self) -> CsrfToken {
-        let token = self.state().csrf().and_then(CsrfSecret::token);
+        let token = self.state().ensure_csrf_secret().and_then(CsrfSecret::token);
         token.unwrap_or_else(|error| {
             log::error!(target: "session_rocket", "cannot make a CSRF token: {}", Chain(&error));
             self.state().fail_response(error);

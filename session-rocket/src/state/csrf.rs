@@ -15,7 +15,7 @@ use crate::state::inner::{Inner, State};
 pub(crate) enum CsrfCheck {
     Valid,
     /// The token is not a token of the session.
-    Invalid,
+    Wrong,
     /// The browser has no session, and the token is not a token of the browser.
     NoSession,
 }
@@ -26,8 +26,8 @@ impl State {
     /// # Errors
     /// If the operating system returns no random bytes, or the response head is sent and the browser has no secret.
     #[track_caller]
-    pub(crate) fn csrf(&self) -> Result<CsrfSecret> {
-        if let Some(secret) = self.lock().csrf() {
+    pub(crate) fn ensure_csrf_secret(&self) -> Result<CsrfSecret> {
+        if let Some(secret) = self.lock().csrf_secret() {
             return Ok(secret);
         }
         // Drawn without the lock, because drawing may block. Another thread may set a secret in the meantime.
@@ -36,16 +36,16 @@ impl State {
             return self.lock().draw_browser_csrf(random);
         }
         self.write(|inner| inner.apply(Change::Csrf(random)));
-        Ok(self.lock().csrf().unwrap_or(random))
+        Ok(self.lock().csrf_secret().unwrap_or(random))
     }
 
     /// Verifies a CSRF token.
     pub(crate) fn check_csrf(&self, token: &str) -> CsrfCheck {
         let inner = self.lock();
-        if inner.csrf().is_some_and(|secret| secret.verifies(token)) {
+        if inner.csrf_secret().is_some_and(|secret| secret.verifies(token)) {
             CsrfCheck::Valid
         } else if inner.carrier.has_session() {
-            CsrfCheck::Invalid
+            CsrfCheck::Wrong
         } else {
             CsrfCheck::NoSession
         }
@@ -61,7 +61,7 @@ impl State {
 
 impl Inner {
     /// Returns the CSRF secret of this request, if there is one.
-    fn csrf(&self) -> Option<CsrfSecret> {
+    fn csrf_secret(&self) -> Option<CsrfSecret> {
         if let Some(stored) = self.values.csrf() {
             return Some(stored);
         }
@@ -72,7 +72,7 @@ impl Inner {
         }
     }
 
-    /// Whether the secret belongs into a cookie of its own: there is no session, or `flush` ends it, and nobody logs in.
+    /// Whether the secret is kept in a cookie of its own: the browser has no session after this request, and nobody logs in.
     fn keeps_csrf_in_browser(&self) -> bool {
         let has_session = self.carrier.has_session() && self.intent.asked != Lifecycle::End;
         !has_session && !self.intent.login

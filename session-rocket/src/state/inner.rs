@@ -109,7 +109,7 @@ impl State {
     }
 
     /// Whether the request loaded no session.
-    pub(crate) fn has_no_session(&self) -> bool {
+    pub(crate) fn is_without_session(&self) -> bool {
         !self.lock().carrier.has_session()
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::cookie::CookieSettings;
 use super::plain_http::PlainHttp;
-use super::transport::{self, Carried, Transport};
+use super::transport::{self, Credential, Transport};
 use crate::base::clock::Clock;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::expiry::Refresh;
@@ -29,7 +29,7 @@ pub(super) struct Attached<T> {
     pub csrf_cookie: CookieSettings,
     pub transport: Transport,
     /// The response header that carries new ids to clients that send bearer tokens.
-    pub bearer_header: Option<String>,
+    pub new_id_header: Option<String>,
     /// Whether a logout clears what scripts of the site stored.
     pub clear_site_data: bool,
     pub plain_http: PlainHttp,
@@ -54,16 +54,16 @@ impl<T> Attached<T> {
     pub(super) fn renews_unread(&self, request: &Request<'_>, status: Status) -> bool {
         self.engine.rules().policy.refresh == Refresh::Always
             && status.code < 500
-            && match self.transport_of(request) {
-                Ok(Carried::Cookie) => self.engine.accepts(self.cookie.values(request)),
-                Ok(Carried::Bearer(token)) => self.engine.accepts(token.into_iter()),
+            && match self.credential_of(request) {
+                Ok(Credential::Cookie) => self.engine.accepts(self.cookie.values(request)),
+                Ok(Credential::Bearer(token)) => self.engine.accepts(token.into_iter()),
                 Err(_) => false,
             }
     }
 
     /// Whether the request carries its id in a bearer token. A page of another site cannot make a browser add the token.
     pub(super) fn is_bearer(&self, request: &Request<'_>) -> bool {
-        matches!(self.transport_of(request), Ok(Carried::Bearer(_)))
+        matches!(self.credential_of(request), Ok(Credential::Bearer(_)))
     }
 
     /// Returns how a request carries the id of its session.
@@ -71,16 +71,16 @@ impl<T> Attached<T> {
     /// # Errors
     /// [`ErrorKind::AmbiguousCredentials`] if the request has several headers `Authorization`, or a bearer token and a
     /// session cookie that both count.
-    pub(super) fn transport_of<'r>(&self, request: &'r Request<'_>) -> Result<Carried<'r>> {
+    pub(super) fn credential_of<'r>(&self, request: &'r Request<'_>) -> Result<Credential<'r>> {
         if self.transport == Transport::Cookie {
-            return Ok(Carried::Cookie);
+            return Ok(Credential::Cookie);
         }
         match transport::token(request)? {
             Some(_) if self.transport == Transport::CookieOrBearer && self.cookie.presented(request) > 0 => {
-                Err(transport::token_and_cookie())
+                Err(transport::two_credentials())
             }
-            None if self.transport == Transport::CookieOrBearer => Ok(Carried::Cookie),
-            token => Ok(Carried::Bearer(token)),
+            None if self.transport == Transport::CookieOrBearer => Ok(Credential::Cookie),
+            token => Ok(Credential::Bearer(token)),
         }
     }
 }
@@ -130,13 +130,6 @@ impl<T: SessionData> Cached<T> {
         if let Some(step) = step {
             step(self.session(request).await.clone()).await;
         }
-    }
-
-    /// Whether a request carries the id of its session in a header, which a page of another site cannot set. If the
-    /// credentials are ambiguous, returns false.
-    pub(super) fn is_bearer(request: &Request<'_>) -> bool {
-        let attached = request.rocket().state::<Attached<T>>();
-        attached.is_some_and(|attached| matches!(attached.transport_of(request), Ok(Carried::Bearer(_))))
     }
 
     /// Returns the session if a guard has loaded it.

@@ -166,7 +166,7 @@ impl<S> fmt::Debug for CsrfHeader<S> {
 /// fn name(form: Result<CsrfForm<Visitor, Naming>, CsrfError<'_>>) -> (Status, &'static str) {
 ///     match form {
 ///         Ok(_) => (Status::Ok, "thank you"),
-///         Err(CsrfError::NoSession | CsrfError::Token) => (Status::Forbidden, "this page is too old: load it again"),
+///         Err(CsrfError::NoSession | CsrfError::WrongToken) => (Status::Forbidden, "this page is too old: load it again"),
 ///         Err(CsrfError::Form(_)) => (Status::UnprocessableEntity, "the nickname is missing"),
 ///         Err(_) => (Status::ServiceUnavailable, "try again later"),
 ///     }
@@ -180,7 +180,7 @@ pub enum CsrfError<'v> {
     /// ended since the page was loaded, or the browser sends no cookies. The status is 403.
     NoSession,
     /// The token is not a token of this session. The page may have been loaded before a login. The status is 403.
-    Token,
+    WrongToken,
     /// The session cannot be loaded. The status is 503, or 500 if the fairing is not attached.
     Session(Error),
     /// A field of the form is missing or invalid. The status is the one that [`Form`] would fail with.
@@ -198,7 +198,7 @@ impl fmt::Display for CsrfError<'_> {
                 "the CSRF token is invalid, because the session has ended since the page was loaded, or the browser \
                  sends no cookies",
             ),
-            Self::Token => f.write_str(
+            Self::WrongToken => f.write_str(
                 "the CSRF token is invalid: it belongs to another session, or the page was loaded before a login",
             ),
             Self::Session(_) => f.write_str("cannot load the session that a CSRF token belongs to"),
@@ -223,7 +223,7 @@ impl std::error::Error for CsrfError<'_> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Session(error) => Some(error),
-            Self::Missing | Self::NoSession | Self::Token | Self::Form(_) => None,
+            Self::Missing | Self::NoSession | Self::WrongToken | Self::Form(_) => None,
         }
     }
 }
@@ -287,7 +287,7 @@ async fn verify<'r, S: SessionData>(
     let header = || HEADERS.iter().find_map(|name| request.headers().get_one(name));
     let error = match posted.or_else(header).map(|token| session.core().state.check_csrf(token)) {
         Some(CsrfCheck::Valid) => return Ok(()),
-        Some(CsrfCheck::Invalid) => CsrfError::Token,
+        Some(CsrfCheck::Wrong) => CsrfError::WrongToken,
         Some(CsrfCheck::NoSession) => CsrfError::NoSession,
         None => CsrfError::Missing,
     };

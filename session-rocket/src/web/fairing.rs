@@ -13,7 +13,7 @@ use super::config::Config;
 use super::cookie;
 use super::launch::{Launch, Source};
 use super::registry::Registry;
-use super::transport::{self, Carried, Transport};
+use super::transport::{self, Credential};
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::event::Event;
@@ -187,7 +187,7 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
         if cached.loaded().is_some() || renews && attached.renews_unread(request, response.status()) {
             respond(cached, attached, request, response, renews).await;
         }
-        if response.status() == Status::Unauthorized && Cached::<T>::is_bearer(request) {
+        if response.status() == Status::Unauthorized && attached.is_bearer(request) {
             transport::challenge(response);
         }
     }
@@ -201,6 +201,7 @@ async fn respond<T: SessionData>(
     response: &mut Response<'_>,
     renews: bool,
 ) {
+    cookie::vary(response, attached.transport.headers());
     let scope = if response.status().code < 500 { CommitScope::Everything } else { CommitScope::LifecycleOnly };
     // Loading here is rare, so it is boxed. Otherwise the future of every response would be as large as that of a load.
     let session = match cached.loaded() {
@@ -210,7 +211,6 @@ async fn respond<T: SessionData>(
     let session = match session {
         Ok(session) => session,
         Err(error) => {
-            cookie::vary(response, attached.transport.headers());
             if response.status() == status(error) {
                 cookie::mark_failed(response);
             }
@@ -219,7 +219,7 @@ async fn respond<T: SessionData>(
     };
     let (update, saved) = session.core().respond(scope, renews).await;
     let is_failed = saved.as_ref().is_err_and(|error| !error.kind().is_drop());
-    add_result(session, saved, attached.transport, response);
+    add_result(session, saved, response);
     if attached.clear_site_data && session.core().has_logged_out() {
         cookie::clear_storage(response);
     }
@@ -230,19 +230,10 @@ async fn respond<T: SessionData>(
 }
 
 /// Adds the headers for the result of the save, and replaces the response if the save failed.
-fn add_result<T: SessionData>(
-    session: &Session<T>,
-    saved: Result<()>,
-    transport: Transport,
-    response: &mut Response<'_>,
-) {
+fn add_result<T: SessionData>(session: &Session<T>, saved: Result<()>, response: &mut Response<'_>) {
     match saved {
-        Err(error) if error.kind().is_drop() => {
-            cookie::vary(response, transport.headers());
-            log_drop::<T>(&error);
-        }
+        Err(error) if error.kind().is_drop() => log_drop::<T>(&error),
         Ok(()) => {
-            cookie::vary(response, transport.headers());
             let failed = session.core().state.last_failure();
             // The handler returned the error of its own `save`.
             if failed.is_some_and(|error| response.status() == status(&error)) {
@@ -291,15 +282,15 @@ fn add_id<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request<'_>
     if matches!(update, CookieUpdate::None) {
         return;
     }
-    match (attached.transport_of(request), update) {
-        (Ok(Carried::Bearer(token)), CookieUpdate::Set { value, .. }) => {
+    match (attached.credential_of(request), update) {
+        (Ok(Credential::Bearer(token)), CookieUpdate::Set { value, .. }) => {
             // A renewal does not change the id.
             if token != Some(value.as_str()) {
-                transport::send_id(response, attached.bearer_header.as_deref(), value);
+                transport::send_id(response, attached.new_id_header.as_deref(), value);
             }
         }
-        (Ok(Carried::Cookie), update) => add_cookie(update, attached, request, response),
-        (Ok(Carried::Bearer(_)) | Err(_), _) => {}
+        (Ok(Credential::Cookie), update) => add_cookie(update, attached, request, response),
+        (Ok(Credential::Bearer(_)) | Err(_), _) => {}
     }
 }
 
@@ -313,7 +304,11 @@ fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request
             if presented == 0 {
                 attached.plain_http.note(request);
             }
-            let others = if presented > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
+            let mut others = if presented > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
+            // The session has a secret of its own now. After a logout, tokens from before the login must stay invalid.
+            if attached.csrf_cookie.presented(request) > 0 {
+                others.push(attached.csrf_cookie.removal_line());
+            }
             cookie::set(response, settings.set_line(&value, age, now), others);
         }
         CookieUpdate::Remove if settings.presented(request) > 0 => {

@@ -131,7 +131,7 @@ fn attached<T>(settings: Settings, engine: Engine, plain_http: PlainHttp, sweep:
         csrf_cookie: settings.cookie.for_csrf(),
         cookie: settings.cookie,
         transport: settings.transport,
-        bearer_header: settings.bearer_header,
+        new_id_header: settings.new_id_header,
         clear_site_data: settings.clear_site_data,
         plain_http,
         sweep,

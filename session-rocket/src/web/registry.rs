@@ -19,7 +19,7 @@ pub(super) struct Entry {
     scope: &'static str,
     /// The names of the session cookie and of the cookie for forms. Empty if the type uses no cookies.
     cookie_names: Vec<String>,
-    bearer_header: Option<String>,
+    new_id_header: Option<String>,
     pub opened: Option<(store::Options, Arc<dyn Store>)>,
     pub swept: bool,
 }
@@ -61,7 +61,7 @@ impl Entry {
             config: T::CONFIG,
             scope: T::SCOPE,
             cookie_names: if uses_cookies { vec![cookie.name.clone(), cookie.for_csrf().name] } else { Vec::new() },
-            bearer_header: settings.bearer_header.as_ref().map(|name| name.to_ascii_lowercase()),
+            new_id_header: settings.new_id_header.as_ref().map(|name| name.to_ascii_lowercase()),
             opened: None,
             swept: false,
         }
@@ -69,7 +69,7 @@ impl Entry {
 
     /// Returns a message that says what this type has in common with a new one, and what to change.
     fn clash_with(&self, new: &Self) -> Option<String> {
-        let Self { type_name, config, scope, cookie_names, bearer_header, .. } = self;
+        let Self { type_name, config, scope, cookie_names, new_id_header, .. } = self;
         let table = new.config;
         let both = format!("`{type_name}` and `{}`", new.type_name);
         if *config == new.config {
@@ -84,8 +84,8 @@ impl Entry {
         } else if let Some(name) = cookie_names.iter().find(|name| new.cookie_names.contains(name)) {
             Some(format!("{both} both use the cookie `{name}`: set another `cookie_name` in `{table}`"))
         } else {
-            let header = bearer_header.as_ref().filter(|_| *bearer_header == new.bearer_header)?;
-            Some(format!("{both} both use the header `{header}`: set another `bearer_header` in `{table}`"))
+            let header = new_id_header.as_ref().filter(|_| *new_id_header == new.new_id_header)?;
+            Some(format!("{both} both use the header `{header}`: set another `new_id_header` in `{table}`"))
         }
     }
 }

@@ -33,7 +33,8 @@ impl Transport {
 }
 
 /// How one request carries the id of its session.
-pub(super) enum Carried<'r> {
+#[derive(Clone, Copy)]
+pub(super) enum Credential<'r> {
     Cookie,
     /// The token of the header `Authorization`, if the request has one with the scheme `Bearer`.
     Bearer(Option<&'r str>),
@@ -56,7 +57,7 @@ pub(super) fn token<'r>(request: &'r Request<'_>) -> Result<Option<&'r str>> {
 }
 
 /// Returns the error of a request with a bearer token and a session cookie.
-pub(super) fn token_and_cookie() -> Error {
+pub(super) fn two_credentials() -> Error {
     ambiguous("the request has a bearer token and a session cookie: send one of them")
 }
 

@@ -51,7 +51,7 @@ impl StoreSite {
         let config = over(transport, Config::new().timeout(TIME_LIMIT));
         let other_config = match transport {
             Transport::Cookie => config.clone().cookie_name("other"),
-            _ => config.clone().bearer_header("X-Other-Id"),
+            _ => config.clone().new_id_header("X-Other-Id"),
         };
         let fairing = Session::<Account>::fairing().config(config).store(store.clone()).clock(clock.clone());
         let other_type = Session::<Other>::fairing().config(other_config).store(store.clone());

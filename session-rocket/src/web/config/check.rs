@@ -170,13 +170,13 @@ impl Problems {
             "a sealed cookie has no id to send as a bearer token: write \"cookie\", or set another `store`",
         );
         self.add_if(
-            config.bearer_header.is_some() && config.transport == Transport::Cookie,
-            "bearer_header",
+            config.new_id_header.is_some() && config.transport == Transport::Cookie,
+            "new_id_header",
             "has no effect without bearer tokens: remove it, or set `transport = \"cookie or bearer\"`",
         );
         self.add_if(
-            config.bearer_header.as_deref().is_some_and(|name| !is_free_header(name)),
-            "bearer_header",
+            config.new_id_header.as_deref().is_some_and(|name| !is_free_header(name)),
+            "new_id_header",
             "must be a header name that HTTP does not use for something else, such as \"X-Session-Id\"",
         );
     }

@@ -120,7 +120,7 @@ pub struct Config {
     /// Without it, a route returns the id: [`Session::id`](crate::Session::id). It requires a `transport` with bearer
     /// tokens, and must be a header that HTTP does not use for something else, such as `X-Session-Id`. Django has no
     /// such setting.
-    pub bearer_header: Option<String>,
+    pub new_id_header: Option<String>,
 
     /// The idle timeout: how long a session lives after its last save. Default: 14 days.
     ///
@@ -288,7 +288,7 @@ impl Default for Config {
             partitioned: false,
             clear_site_data: false,
             transport: Transport::Cookie,
-            bearer_header: None,
+            new_id_header: None,
             expiry: Duration::from_hours(14 * 24),
             anonymous_expiry: None,
             expire_at_browser_close: false,
@@ -339,7 +339,7 @@ setters! {
     partitioned(on: bool) = on;
     clear_site_data(on: bool) = on;
     transport(transport: Transport) = transport;
-    bearer_header(name: impl Into<String>) = Some(name.into());
+    new_id_header(name: impl Into<String>) = Some(name.into());
     expiry(duration: Duration) = duration;
     anonymous_expiry(duration: Duration) = Some(duration);
     expire_at_browser_close(on: bool) = on;

@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     pub clear_site_data: bool,
     pub transport: Transport,
     /// The response header that carries new ids to clients that send bearer tokens.
-    pub bearer_header: Option<String>,
+    pub new_id_header: Option<String>,
 }
 
 /// Reads the configuration of `table`. Rocket's `figment` overrides `code`. `by_url` says whether the setting `store`
@@ -82,7 +82,7 @@ impl Settings {
             },
             clear_site_data: config.clear_site_data,
             transport: config.transport,
-            bearer_header: config.bearer_header,
+            new_id_header: config.new_id_header,
         })
     }
 }
@@ -115,7 +115,7 @@ impl fmt::Display for Settings {
             Transport::Bearer => f.write_str("bearer token")?,
             Transport::CookieOrBearer => write!(f, "{}, or bearer token", self.cookie)?,
         }
-        if let Some(header) = &self.bearer_header {
+        if let Some(header) = &self.new_id_header {
             write!(f, " (new ids in `{header}`)")?;
         }
         write!(f, ", expires {} after the last save", Text(self.policy.lifetime))?;

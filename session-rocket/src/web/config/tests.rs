@@ -29,7 +29,7 @@ const KEYS: [&str; 31] = [
     "partitioned",
     "clear_site_data",
     "transport",
-    "bearer_header",
+    "new_id_header",
     "expiry",
     "anonymous_expiry",
     "expire_at_browser_close",
@@ -325,12 +325,12 @@ fn bearer_tokens_need_a_store_and_a_free_header() {
             refused(&toml, &["`session.transport`", "set another `store`"]);
         }
     }
-    refused("bearer_header = \"X-Session-Id\"", &["`session.bearer_header`", "has no effect"]);
+    refused("new_id_header = \"X-Session-Id\"", &["`session.new_id_header`", "has no effect"]);
     for header in ["", "a b", "Set-Cookie", "authorization", "Content-Type"] {
-        refused(&format!("transport = \"bearer\"\nbearer_header = \"{header}\""), &["`session.bearer_header`"]);
+        refused(&format!("transport = \"bearer\"\nnew_id_header = \"{header}\""), &["`session.new_id_header`"]);
     }
     let shown = |toml: &str| settings(toml, &Config::new(), true).to_string();
-    let both = shown("transport = \"Cookie or Bearer\"\nbearer_header = \"X-Session-Id\"");
+    let both = shown("transport = \"Cookie or Bearer\"\nnew_id_header = \"X-Session-Id\"");
     assert!(both.starts_with("cookie `sessionid` (Path=/, not Secure, HttpOnly, SameSite=Lax), or bearer token (new ids in `X-Session-Id`), expires"), "{both}");
     assert!(shown("transport = \"bearer\"").starts_with("bearer token, expires"));
 }

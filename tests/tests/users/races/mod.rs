@@ -87,7 +87,7 @@ impl Process {
 fn start(backend: &Backend, transport: Transport, settings: &str) -> Vec<Arc<Process>> {
     let settings = match transport {
         Transport::Cookie => format!("{{{settings}}}"),
-        _ => format!("{{{settings}transport=\"bearer\",bearer_header=\"{ID_HEADER}\"}}"),
+        _ => format!("{{{settings}transport=\"bearer\",new_id_header=\"{ID_HEADER}\"}}"),
     };
     let variables = [("SITE_STORE", &*backend.url), ("SITE_CACHE", &backend.cache), ("ROCKET_SESSION", &settings)];
     let processes = if backend.url == "memory:" { 1 } else { 2 };

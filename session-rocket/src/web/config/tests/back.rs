@@ -16,7 +16,7 @@ const EVERY_KEY: &str = r#"
     partitioned = true
     clear_site_data = true
     transport = "cookie or bearer"
-    bearer_header = "X-Session-Id"
+    new_id_header = "X-Session-Id"
     expiry = "1 hour 30 seconds"
     anonymous_expiry = "1 day"
     expire_at_browser_close = true
@@ -79,7 +79,7 @@ fn every_key_is_shown_and_no_secret() {
             "partitioned": true,
             "clear_site_data": true,
             "transport": "cookie or bearer",
-            "bearer_header": "X-Session-Id",
+            "new_id_header": "X-Session-Id",
             "expiry": "1h 30s",
             "anonymous_expiry": "1 day",
             "expire_at_browser_close": true,

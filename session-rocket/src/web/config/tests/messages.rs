@@ -179,9 +179,9 @@ fn bearer_tokens() {
         &[
             bearer,
             "transport = \"header\"",
-            "bearer_header = \"X-Session-Id\"",
-            &format!("{bearer}\nbearer_header = \"X-Session-Id\""),
-            &format!("{bearer}\nbearer_header = \"Set-Cookie\""),
+            "new_id_header = \"X-Session-Id\"",
+            &format!("{bearer}\nnew_id_header = \"X-Session-Id\""),
+            &format!("{bearer}\nnew_id_header = \"Set-Cookie\""),
             &format!("{bearer}\nstore = \"cookie+signed:\"\nsecret_keys = [\"{KEY}\"]"),
         ],
     );
