@@ -170,7 +170,9 @@ fn a_refusal_is_logged_with_the_setting_that_would_accept_the_request() {
     ] {
         assert_eq!(logged(&site, headers, "refused a POST", mark), BTreeSet::from([expected]));
     }
-    assert!(logs::containing("secret-").is_empty(), "the log has a path or a query");
+    // Rocket's own log has the path and the query.
+    let leaks = |line: &String| line.contains(" session_rocket ");
+    assert!(!logs::containing("secret-").iter().any(leaks), "the library's log has a path or a query");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Requests without `Sec-Fetch-Site`, whose `Origin` is compared with the site's own origin.
 
+use rocket::http::uri::Host;
+use rocket::http::{Header, Status};
+use rocket::local::blocking::Client;
 use rocket::{Build, Rocket, post, routes};
 use session_rocket::CrossOriginProtection;
 use session_rocket_tests::served::Served;
@@ -75,5 +78,18 @@ fn the_setting_replaces_the_host_header() {
         ("http://pay.test:8443", false),
     ] {
         assert_eq!(passes(&site, &[("Host", "backend.test"), ("Origin", origin)]), expected, "{origin}");
+    }
+}
+
+/// The local client never opens the files of the certificate.
+#[test]
+fn a_site_that_serves_https_refuses_its_plain_http_origin() {
+    let tls = [("tls.certs", "certificate.pem"), ("tls.key", "key.pem"), ("log_level", "off")];
+    let figment = tls.into_iter().fold(rocket::Config::figment(), |figment, setting| figment.merge(setting));
+    let client = Client::untracked(site(CrossOriginProtection::new()).configure(figment)).expect("the site launches");
+    for (origin, status) in [("https://shop.test", Status::Ok), ("http://shop.test", Status::Forbidden)] {
+        let mut request = client.post("/").header(Header::new("Origin", origin));
+        request.inner_mut().set_host(Host::parse("shop.test").expect("the host is valid"));
+        assert_eq!(request.dispatch().status(), status, "{origin}");
     }
 }
