@@ -29,61 +29,63 @@ fn a_file_overrides_code_and_code_overrides_the_defaults() {
     );
 }
 
-#[test]
-fn each_message_says_which_key_is_wrong_and_what_to_write() {
-    // `@` is replaced by the source.
-    for (setting, expected) in [
-        ("trusted_origin = []", "`cross_origin.trusted_origin`@: unknown key; did you mean `trusted_origins`?"),
-        (
-            "allowed = true",
-            "`cross_origin.allowed`@: unknown key; the keys are origin, trusted_origins, strict, report_only",
-        ),
-        ("strict = \"yes\"", "`cross_origin.strict`@: invalid type: found string \"yes\", expected a boolean"),
-        (
-            "trusted_origins = \"https://pay.example\"",
-            "`cross_origin.trusted_origins`@: invalid type: found string \"https://pay.example\", expected a sequence",
-        ),
-        ("origin = 7", "`cross_origin.origin`@: invalid type: found signed int `7`, expected a string"),
-        (
-            "origin = \"shop.example:8000\"",
-            "`cross_origin.origin`@: invalid origin \"shop.example:8000\": expected a scheme: write \
+/// Invalid settings with their messages, in which `@` stands for the source.
+const MESSAGES: [(&str, &str); 13] = [
+    ("trusted_origin = []", "`cross_origin.trusted_origin`@: unknown key; did you mean `trusted_origins`?"),
+    (
+        "allowed = true",
+        "`cross_origin.allowed`@: unknown key; the keys are origin, trusted_origins, strict, report_only",
+    ),
+    ("strict = \"yes\"", "`cross_origin.strict`@: invalid type: found string \"yes\", expected a boolean"),
+    (
+        "trusted_origins = \"https://pay.example\"",
+        "`cross_origin.trusted_origins`@: invalid type: found string \"https://pay.example\", expected a sequence",
+    ),
+    ("origin = 7", "`cross_origin.origin`@: invalid type: found signed int `7`, expected a string"),
+    (
+        "origin = \"shop.example:8000\"",
+        "`cross_origin.origin`@: invalid origin \"shop.example:8000\": expected a scheme: write \
              \"https://shop.example:8000\"",
-        ),
-        (
-            "trusted_origins = [\"https://pay.example/\", \"https://pay.example/checkout?a=b\"]",
-            "`cross_origin.trusted_origins`@: invalid origin \"https://pay.example/\": expected no path: write \
+    ),
+    (
+        "trusted_origins = [\"https://pay.example/\", \"https://pay.example/checkout?a=b\"]",
+        "`cross_origin.trusted_origins`@: invalid origin \"https://pay.example/\": expected no path: write \
              \"https://pay.example\"; `cross_origin.trusted_origins`@: invalid origin \
              \"https://pay.example/checkout?a=***\": expected no path: write \"https://pay.example\"",
-        ),
-        (
-            "trusted_origins = [\"https://*.example\"]",
-            "`cross_origin.trusted_origins`@: invalid origin \"https://*.example\": wildcards are not supported: list each \
+    ),
+    (
+        "trusted_origins = [\"https://*.example\"]",
+        "`cross_origin.trusted_origins`@: invalid origin \"https://*.example\": wildcards are not supported: list each \
              origin",
-        ),
-        (
-            "trusted_origins = [\"*\"]",
-            "`cross_origin.trusted_origins`@: invalid origin \"*\": wildcards are not supported: list each origin",
-        ),
-        (
-            "trusted_origins = [\"null\"]",
-            "`cross_origin.trusted_origins`@: invalid origin \"null\": pages of every site can have the origin `null`, so it \
+    ),
+    (
+        "trusted_origins = [\"*\"]",
+        "`cross_origin.trusted_origins`@: invalid origin \"*\": wildcards are not supported: list each origin",
+    ),
+    (
+        "trusted_origins = [\"null\"]",
+        "`cross_origin.trusted_origins`@: invalid origin \"null\": pages of every site can have the origin `null`, so it \
              cannot be trusted: remove it",
-        ),
-        (
-            "origin = \"https://b\u{fc}cher.example\"",
-            "`cross_origin.origin`@: invalid origin \"https://b\u{fc}cher.example\": write the host in ASCII, as browsers send \
+    ),
+    (
+        "origin = \"https://b\u{fc}cher.example\"",
+        "`cross_origin.origin`@: invalid origin \"https://b\u{fc}cher.example\": write the host in ASCII, as browsers send \
              it (`xn--…`)",
-        ),
-        (
-            "origin = \"https://user:secret@shop.example\"",
-            "`cross_origin.origin`@: invalid origin \"https://user:***@shop.example\": expected a scheme, a host and an \
+    ),
+    (
+        "origin = \"https://user:secret@shop.example\"",
+        "`cross_origin.origin`@: invalid origin \"https://user:***@shop.example\": expected a scheme, a host and an \
              optional port, such as \"https://shop.example\"",
-        ),
-        (
-            "origin = \"capacitor://localhost\"",
-            "`cross_origin.origin`@: the site's own origin begins with `http://` or `https://`",
-        ),
-    ] {
+    ),
+    (
+        "origin = \"capacitor://localhost\"",
+        "`cross_origin.origin`@: the site's own origin begins with `http://` or `https://`",
+    ),
+];
+
+#[test]
+fn each_message_says_which_key_is_wrong_and_what_to_write() {
+    for (setting, expected) in MESSAGES {
         let message = resolved(&format!("[default.cross_origin]\n{setting}"), &Settings::default());
         assert_eq!(message, expected.replace("`@:", "` (in TOML source string):"));
     }
