@@ -138,11 +138,9 @@ fn launched_protection(toml: &str) -> String {
         // Rocket's error panics when it is dropped, unless its kind was read.
         assert!(matches!(error.kind(), ErrorKind::FailedFairings(_)));
     }
-    let lines = logs::containing("cross-origin protection").into_iter();
-    lines
-        .filter(|line| line.contains(" session_rocket "))
-        .next_back()
-        .expect("the launch logs the settings or an error")
+    let lines = logs::containing("cross-origin protection");
+    let line = lines.into_iter().rfind(|line| line.contains(" session_rocket "));
+    line.expect("the launch logs the settings or an error")
 }
 
 #[test]

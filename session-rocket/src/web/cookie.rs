@@ -276,20 +276,20 @@ fn is_private(directive: &str) -> bool {
     name.eq_ignore_ascii_case("private") || name.eq_ignore_ascii_case("no-store")
 }
 
-/// Adds the names of request headers to `Vary`, which tells caches that the response depends on these headers.
-pub(crate) fn vary(response: &mut Response<'_>, names: &[&str]) {
-    let mut merged = String::new();
-    let mut missing = names.to_vec();
-    for token in tokens(response, "Vary") {
-        if token == "*" {
-            return;
+/// Adds names of request headers, separated by `, `, to `Vary`, which tells caches that the response depends on them.
+pub(crate) fn vary(response: &mut Response<'_>, names: &'static str) {
+    if !response.headers().iter().any(|header| header.name == "Vary") {
+        response.set_raw_header("Vary", names);
+        return;
+    }
+    let mut merged: Vec<&str> = tokens(response, "Vary").collect();
+    for name in names.split(", ") {
+        if !merged.iter().any(|token| *token == "*" || token.eq_ignore_ascii_case(name)) {
+            merged.push(name);
         }
-        missing.retain(|name| !token.eq_ignore_ascii_case(name));
-        merged.extend([token, ", "]);
     }
-    if !missing.is_empty() {
-        response.set_raw_header("Vary", merged + &missing.join(", "));
-    }
+    let merged = merged.join(", ");
+    response.set_raw_header("Vary", merged);
 }
 
 /// Returns the elements of a list header.

@@ -179,7 +179,7 @@ impl Fairing for CrossOriginProtection {
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         if is_judged(request) {
-            cookie::vary(response, &["Sec-Fetch-Site", "Origin"]);
+            cookie::vary(response, "Sec-Fetch-Site, Origin");
         }
     }
 }

@@ -22,12 +22,12 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Returns the request headers that decide which session a request has.
-    pub(super) fn headers(self) -> &'static [&'static str] {
+    /// Returns the names of the request headers that decide which session a request has.
+    pub(super) fn headers(self) -> &'static str {
         match self {
-            Self::Cookie => &["Cookie"],
-            Self::Bearer => &["Authorization"],
-            Self::CookieOrBearer => &["Cookie", "Authorization"],
+            Self::Cookie => "Cookie",
+            Self::Bearer => "Authorization",
+            Self::CookieOrBearer => "Cookie, Authorization",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The rules: which requests are judged, and which of them are refused.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rocket::Request;
@@ -44,7 +45,7 @@ pub(super) enum Refusal {
 pub(super) fn is_judged(request: &Request<'_>) -> bool {
     !matches!(request.method(), Method::Get | Method::Head | Method::Options)
         || request.content_type().is_some_and(|kind| kind.is_form())
-        || request.headers().contains("Upgrade")
+        || request.headers().iter().any(|header| header.name == "Upgrade")
 }
 
 impl Rules {
@@ -53,8 +54,8 @@ impl Rules {
     /// # Errors
     /// If the request comes from another origin, or can come from one.
     pub(super) fn judge(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        let origin = single(request, "Origin")?;
-        let site = single(request, "Sec-Fetch-Site")?;
+        let Source { origin, site } = Source::of(request)?;
+        let (origin, site) = (origin.as_deref(), site.as_deref());
         let is_trusted = |origin| self.trusted.iter().any(|trusted| trusted.is(origin));
         if !self.trusted.is_empty() && origin.and_then(Origin::parse).is_some_and(is_trusted) {
             return Ok(());
@@ -93,11 +94,33 @@ impl Rules {
     }
 }
 
-/// Returns the value of a header that occurs at most once.
-fn single<'r>(request: &'r Request<'_>, name: &'static str) -> Result<Option<&'r str>, Refusal> {
-    let mut values = request.headers().get(name);
-    let first = values.next();
-    if values.next().is_some() { Err(Refusal::Repeated(name)) } else { Ok(first) }
+/// The headers that say where a request comes from.
+#[derive(Default)]
+struct Source<'r> {
+    origin: Option<Cow<'r, str>>,
+    site: Option<Cow<'r, str>>,
+}
+
+impl<'r> Source<'r> {
+    /// Reads the headers.
+    ///
+    /// Compares the names of all headers, because Rocket's lookup takes more instructions: it hashes a name byte by byte.
+    fn of(request: &'r Request<'_>) -> Result<Self, Refusal> {
+        let mut source = Self::default();
+        for header in request.headers().iter() {
+            let (name, value) = if header.name == "Origin" {
+                ("Origin", &mut source.origin)
+            } else if header.name == "Sec-Fetch-Site" {
+                ("Sec-Fetch-Site", &mut source.site)
+            } else {
+                continue;
+            };
+            if value.replace(header.value).is_some() {
+                return Err(Refusal::Repeated(name));
+            }
+        }
+        Ok(source)
+    }
 }
 
 /// The value of a header in the log, escaped and shortened, because an attacker can choose it.
