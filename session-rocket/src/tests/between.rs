@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::fixture::{COUNT, DAY, NAME, USER, Visitor, clock, engine, engine_with, load, open, policy, respond};
 use super::slow::{Slow, spawn_save};
@@ -13,9 +14,9 @@ use crate::commit::sealed::{Content, Kind, Sealer, SecretKey};
 use crate::commit::{CookieBounds, CookieEngine, Engine};
 use crate::data::codec;
 use crate::data::csrf::CsrfSecret;
-use crate::session::{CookieUpdate, Session};
+use crate::session::{CookieUpdate, Core, Session};
 use crate::state::change::Change;
-use crate::state::{Carrier, CommitScope};
+use crate::state::{Carrier, CommitScope, Live, State};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Version};
 use crate::store::{Lookup, Store, Update};
@@ -70,6 +71,19 @@ async fn a_failed_commit_fails_every_save_whose_changes_it_contained() {
     assert!(first.is_err() && second.is_err());
     // Both saves returned the error, so the handler decides about the response.
     assert!(respond(&session, CommitScope::Everything).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_response_succeeds_if_the_handler_received_the_error_of_each_save() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let session = open(&engine, None).await;
+    slow.fail.store(true, Ordering::SeqCst);
+    for count in 1..3 {
+        COUNT.set(session.state(), count);
+        session.save().await.unwrap_err();
+    }
+    respond(&session, CommitScope::Everything).await.unwrap();
 }
 
 #[tokio::test]
@@ -219,7 +233,7 @@ async fn a_flush_takes_effect_even_if_later_changes_cannot_be_saved() {
         };
         let load = async || {
             let state = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
-            Session::<Visitor>::new(crate::session::Core::new(state, engine.clone()))
+            Session::<Visitor>::new(Core::new(state, engine.clone()))
         };
         let session = load().await;
         session.flush();
@@ -372,6 +386,148 @@ async fn a_change_during_a_refresh_is_applied_once() {
     session.save().await.unwrap();
     respond(&session, CommitScope::Everything).await.expect("nothing has failed");
     assert_eq!(COUNT.get(open(&engine, Some(&id)).await.state()), 1);
+}
+
+#[tokio::test]
+async fn a_change_during_a_save_keeps_the_saved_values() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "saved".into());
+    slow.hold.store(true, Ordering::SeqCst);
+    let save = spawn_save(&session);
+    slow.is_held().await;
+    COUNT.set(session.state(), 1);
+    slow.release.add_permits(1);
+    save.await.unwrap().unwrap();
+    assert_eq!((NAME.get(session.state()).as_deref(), COUNT.get(session.state())), (Some("saved"), 1));
+    session.save().await.unwrap();
+    let next = open(&engine, session.id().as_ref()).await;
+    assert_eq!((NAME.get(next.state()).as_deref(), COUNT.get(next.state())), (Some("saved"), 1));
+}
+
+#[tokio::test]
+async fn a_logout_during_a_save_ends_the_saved_session() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "saved".into());
+    slow.hold.store(true, Ordering::SeqCst);
+    let save = spawn_save(&session);
+    slow.is_held().await;
+    session.flush();
+    slow.release.add_permits(1);
+    save.await.unwrap().unwrap();
+    assert!(session.is_empty());
+    let Carrier::Live(saved) = session.state().carrier() else { panic!("the session is not saved") };
+    session.save().await.unwrap();
+    assert!(session.is_new());
+    assert!(matches!(open(&engine, saved.id.as_ref()).await.state().carrier(), Carrier::Ended));
+}
+
+#[tokio::test]
+async fn a_logout_after_another_request_rotated_the_id_leaves_the_newer_cookie_to_the_browser() {
+    for is_used_again in [false, true] {
+        let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+        let session = open(&engine, None).await;
+        COUNT.set(session.state(), 5);
+        session.save().await.unwrap();
+        let logout = open(&engine, session.id().as_ref()).await;
+        let other = open(&engine, session.id().as_ref()).await;
+        other.cycle_id();
+        other.save().await.unwrap();
+        logout.flush();
+        if is_used_again {
+            NAME.set(logout.state(), "after".into());
+        }
+        let update = respond(&logout, CommitScope::Everything).await.unwrap();
+        assert!(matches!(open(&engine, other.id().as_ref()).await.state().carrier(), Carrier::Ended));
+        match update {
+            CookieUpdate::Set { .. } => assert!(is_used_again),
+            CookieUpdate::None => assert!(!is_used_again),
+            CookieUpdate::Remove => panic!("the response removes the cookie of the other response"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_save_that_follows_a_rotation_by_another_request_sends_no_cookie() {
+    let (now, lifetime) = (clock(), Duration::from_secs(100));
+    let policy = Policy { lifetime, anonymous_lifetime: lifetime, ..policy() };
+    let engine = engine_with(Arc::new(MemoryStore::new(100, now.clone())), now.clone(), policy, (DAY, 1000));
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 5);
+    session.save().await.unwrap();
+    let late = open(&engine, session.id().as_ref()).await;
+    let other = open(&engine, session.id().as_ref()).await;
+    other.cycle_id();
+    other.save().await.unwrap();
+    // By now, a save renews the cookie.
+    now.advance(lifetime / 5);
+    COUNT.set(late.state(), 6);
+    assert!(matches!(respond(&late, CommitScope::Everything).await, Ok(CookieUpdate::None)));
+    assert_eq!(COUNT.get(open(&engine, other.id().as_ref()).await.state()), 6);
+}
+
+#[tokio::test]
+async fn a_request_keeps_its_id_if_it_saves_together_with_a_change_of_all_sessions_of_a_user() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let session = open(&engine, None).await;
+    COUNT.set(session.state(), 5);
+    session.save().await.unwrap();
+    let request = open(&engine, session.id().as_ref()).await;
+    // `Sessions::update` does not know the id of a session.
+    let Carrier::Live(live) = session.state().carrier() else { panic!("the session is not stored") };
+    let listed = State::new(Carrier::Live(Live { id: None, ..live }), session.state().snapshot().1, Vec::new());
+    let listed = Session::<Visitor>::new(Core::new(listed, engine.clone()));
+    NAME.set(listed.state(), "changed".into());
+    slow.hold.store(true, Ordering::SeqCst);
+    let update = spawn_save(&listed);
+    slow.is_held().await;
+    COUNT.set(request.state(), 6);
+    let save = spawn_save(&request);
+    tokio::task::yield_now().await;
+    slow.release.add_permits(1);
+    update.await.unwrap().unwrap();
+    save.await.unwrap().unwrap();
+    assert_eq!((request.id(), NAME.get(request.state()).as_deref()), (session.id(), Some("changed")));
+}
+
+#[tokio::test]
+async fn a_login_counts_as_an_authentication_before_it_is_saved() {
+    let clock = clock();
+    let engine = engine(Arc::new(MemoryStore::new(100, clock.clone())), clock.clone());
+    let session = open(&engine, None).await;
+    USER.set(session.state(), 7);
+    session.save().await.unwrap();
+    let logged_in = session.authenticated_at();
+    clock.advance(DAY);
+    let session = open(&engine, session.id().as_ref()).await;
+    assert_eq!(session.authenticated_at(), logged_in);
+    USER.set(session.state(), 7);
+    assert_eq!(session.authenticated_at(), logged_in.plus(DAY));
+}
+
+#[tokio::test]
+async fn a_change_by_another_thread_is_kept_if_changes_are_replayed_at_the_same_time() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "saved".into());
+    slow.hold.store(true, Ordering::SeqCst);
+    let save = spawn_save(&session);
+    slow.is_held().await;
+    let (runs, state) = (Arc::new(AtomicU32::new(0)), session.state().clone());
+    COUNT.update(session.state(), move |count| {
+        *count += 1;
+        if runs.fetch_add(1, Ordering::SeqCst) == 1 {
+            std::thread::scope(|scope| _ = scope.spawn(|| NAME.set(&state, "changed".into())));
+        }
+    });
+    slow.release.add_permits(1);
+    save.await.unwrap().unwrap();
+    assert_eq!((NAME.get(session.state()).as_deref(), COUNT.get(session.state())), (Some("changed"), 1));
 }
 
 #[tokio::test]

@@ -43,6 +43,23 @@ async fn an_equal_value_renews_a_sealed_session_that_ends_with_the_browser() {
 }
 
 #[tokio::test]
+async fn an_equal_value_sends_a_sealed_cookie_once_a_period() {
+    let time = clock();
+    let engine = sealed(time.clone(), policy());
+    let first = open(&engine, None).await;
+    COUNT.set(first.state(), 5);
+    let Ok(CookieUpdate::Set { value, .. }) = respond(&first, CommitScope::Everything).await else { panic!() };
+    for (later, sends) in [(DAY / 24, false), (DAY * 2, true)] {
+        time.advance(later);
+        let state = engine.load(&mut std::iter::once(value.as_str())).await.unwrap();
+        let session = Session::<Visitor>::new(Core::new(state, engine.clone()));
+        COUNT.set(session.state(), 5);
+        let update = respond(&session, CommitScope::Everything).await.unwrap();
+        assert_eq!(matches!(update, CookieUpdate::Set { .. }), sends, "{later:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_value_taken_in_a_logout_is_taken_once() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let session = open(&engine, None).await;

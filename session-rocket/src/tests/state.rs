@@ -1,6 +1,7 @@
 //! What a request sees of its own changes, before a commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -9,7 +10,7 @@ use crate::EndReason;
 use crate::data::codec::Format;
 use crate::data::values::Values;
 use crate::session::{SessionData, SessionFields};
-use crate::state::{Carrier, CommitScope, Lifecycle, State};
+use crate::state::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, State};
 
 fn loaded(payload: &'static str) -> State {
     let values = Values::load(Visitor::schema(), &Bytes::from_static(payload.as_bytes()), None).unwrap();
@@ -75,6 +76,29 @@ fn accessors_can_be_called_inside_closures() {
 }
 
 #[test]
+fn an_update_runs_again_if_a_save_finished_meanwhile() {
+    for (has_unsaved, sets_again) in [(false, false), (false, true), (true, false), (true, true)] {
+        let state = loaded("j{}");
+        if has_unsaved {
+            NAME.set(&state, "unsaved".into());
+        }
+        let (saved, inner, finished) = (loaded(r#"j{"count":5}"#), state.clone(), AtomicBool::new(false));
+        state.edit(move |edit| {
+            let count = COUNT.read(&mut edit.view);
+            if !finished.swap(true, Ordering::SeqCst) {
+                let carrier = Carrier::New { replaces: None };
+                inner.finish_commit(Committed::new(carrier, saved.snapshot().1, CookieEffect::None));
+                if sets_again {
+                    NAME.set(&inner, "set again".into());
+                }
+            }
+            COUNT.write(edit, count + 1);
+        });
+        assert_eq!(COUNT.get(&state), 6, "{has_unsaved} {sets_again}");
+    }
+}
+
+#[test]
 fn concurrent_updates_of_one_field_by_several_threads_are_all_counted() {
     let state = loaded("j{}");
     std::thread::scope(|scope| {
@@ -103,10 +127,13 @@ fn an_alias_is_read_and_kept_until_the_field_is_written() {
     TAGS.update(&state, |tags| tags.push("b".into()));
     assert_eq!(stored(&state), r#"j{"tags":["a","b"],"x":1}"#);
 
-    let both = loaded(r#"j{"labels":["old"],"tags":["new"]}"#);
-    assert_eq!(TAGS.get(&both), ["new"]);
-    TAGS.delete(&both);
-    assert_eq!((TAGS.has(&both), stored(&both).as_str()), (false, "j{}"));
+    for payload in [r#"j{"labels":["old"],"tags":["new"]}"#, r#"j{"tags":["new"],"labels":["old"]}"#] {
+        let both = loaded(payload);
+        assert_eq!(TAGS.get(&both), ["new"]);
+        assert_eq!(stored(&both), r#"j{"tags":["new"],"labels":["old"]}"#);
+        TAGS.delete(&both);
+        assert_eq!((TAGS.has(&both), stored(&both).as_str()), (false, "j{}"));
+    }
 }
 
 #[test]
@@ -182,10 +209,11 @@ fn a_5xx_keeps_flush_and_cycle_and_drops_other_changes() {
         (Lifecycle::Cycle, false, 1),
         "the rotation also replaces the CSRF token"
     );
-    state.flush(EndReason::Logout);
+    state.flush(EndReason::UserGone);
     COUNT.set(&state, 9);
     let pending = state.take(CommitScope::LifecycleOnly).unwrap();
     assert_eq!((pending.lifecycle, pending.flushed, pending.values.is_blank()), (Lifecycle::End, true, true));
+    assert_eq!(pending.reason, EndReason::UserGone);
 }
 
 #[test]
