@@ -15,7 +15,7 @@ fn of(expiry: Expiry) -> Lifetime {
 #[test]
 fn integers_zero_and_none_convert_as_in_django() {
     assert_eq!(Expiry::from(Duration::ZERO), Expiry::BrowserClose);
-    assert_eq!(Expiry::from(None), Expiry::Default);
+    assert_eq!([Expiry::from(None), Expiry::from(Some(DAY))], [Expiry::Default, Expiry::After(DAY)]);
     assert_eq!(Expiry::from(time::Duration::DAY), Expiry::After(DAY));
     assert_eq!(Expiry::from(time::Duration::ZERO), Expiry::BrowserClose);
     assert_eq!(Expiry::from(-time::Duration::NANOSECOND), Expiry::At(OffsetDateTime::UNIX_EPOCH));
@@ -103,11 +103,13 @@ fn limits_that_were_lowered_apply_at_load() {
     assert_eq!(load(unchanged, of(Expiry::Default)), stored.2);
     let shorter = Policy { lifetime: DAY / 2, ..unchanged };
     assert_eq!(load(shorter, of(Expiry::Default)), START.plus(DAY * 3 / 2));
+    assert_eq!(load(Policy { lifetime: DAY * 7, ..unchanged }, of(Expiry::Default)), START.plus(DAY * 8));
     assert_eq!(
         load(shorter, of(Expiry::After(DAY * 14))),
         stored.2,
         "the setting does not limit a session that has its own expiry"
     );
+    assert_eq!(load(shorter, of(Expiry::At(stored.2.to_date()))), stored.2);
     let limited = Policy { max_lifetime: Some(DAY), ..unchanged };
     assert_eq!(load(limited, of(Expiry::Default)), START.plus(DAY));
     let own = Lifetime { max: Some(DAY * 30), ..Lifetime::default() };

@@ -13,3 +13,9 @@ fn the_nearest_word_is_suggested_and_a_distant_one_is_not() {
         assert_eq!(suggested(distant), None, "{distant}");
     }
 }
+
+#[test]
+fn a_word_with_few_different_letters_is_suggested_before_a_part_of_the_word() {
+    assert_eq!(nearest("connection", ["connect", "max_connections"]), Some("max_connections"));
+    assert_eq!(nearest("connection", ["connect", "cookie_name"]), Some("connect"));
+}

@@ -145,3 +145,25 @@ fn an_encoding_error_does_not_show_the_value() {
     let error = Raw::encode(&secret).err().unwrap().to_string();
     assert!(!error.contains("hunter2"), "{error}");
 }
+
+/// A type whose `Serialize` implementation fails.
+struct Refuses;
+
+impl Serialize for Refuses {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("hunter2"))
+    }
+}
+
+#[test]
+fn the_error_says_whether_the_type_or_json_refused_the_value() {
+    assert_eq!(Raw::encode(&Refuses).err(), Some(Unencodable::Refused));
+    let map = std::collections::HashMap::from([(vec!["key"], 1)]);
+    assert_eq!(Raw::encode(&map).err(), Some(Unencodable::NotJson));
+}
+
+#[test]
+fn the_bound_of_the_size_covers_a_name_that_json_escapes() {
+    let (name, value) = ("\u{1}".repeat(100), json("1"));
+    assert!(join(std::iter::once((&*name, &value)), Format::Json).len() <= size_at_most(&name, &value));
+}

@@ -331,6 +331,24 @@ fn an_unusual_name_is_written_as_it_is_read() {
 }
 
 #[test]
+fn a_response_is_cacheable_unless_a_directive_forbids_it() {
+    for (header, cacheable) in [
+        (None, false),
+        (Some("max-age=60"), true),
+        (Some("public, max-age=60"), true),
+        (Some("max-age=60, Private"), false),
+        (Some("No-Store"), false),
+        (Some("no-cache"), false),
+    ] {
+        let mut response = Response::new();
+        if let Some(header) = header {
+            response.set_raw_header("Cache-Control", header);
+        }
+        assert_eq!(is_cacheable(&response), cacheable, "{header:?}");
+    }
+}
+
+#[test]
 fn a_response_that_sets_the_cookie_is_not_stored() {
     for (before, after) in [
         (None, "no-store"),
