@@ -263,8 +263,7 @@ impl State {
     #[track_caller]
     pub(crate) fn flush(&self, reason: EndReason) {
         self.write(|inner| {
-            let transacts = inner.intent.transacts;
-            inner.intent = Intent { asked: Lifecycle::End, reason, transacts, ..Intent::default() };
+            inner.intent = Intent { asked: Lifecycle::End, reason, ..Intent::default() };
             inner.empty()
         });
     }
