@@ -50,8 +50,7 @@ impl Timestamp {
 
 impl From<OffsetDateTime> for Timestamp {
     fn from(date: OffsetDateTime) -> Self {
-        let millis = date.unix_timestamp_nanos() / 1_000_000;
-        Self(i64::try_from(millis).unwrap_or(if millis < 0 { i64::MIN } else { i64::MAX }))
+        Self(date.unix_timestamp() * 1000 + i64::from(date.millisecond()))
     }
 }
 
@@ -182,3 +181,6 @@ impl Clock for ManualClock {
         SystemClock.sleep(duration)
     }
 }
+
+#[cfg(test)]
+mod tests;
