@@ -5,17 +5,14 @@ use std::fmt;
 use bytes::Bytes;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserializer, Serialize};
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::data::faithful::Unencodable;
 
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencodable> {
-    // The error is not passed on, because a message from the application may contain the value.
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| match error.classify() {
-        Category::Data => Unencodable::Refused,
-        _ => Unencodable::NotJson,
-    })
+    // The check before has found every other error. The error of `serde_json` is not passed on, because its message may
+    // contain the value.
+    serde_json::to_vec(value).map(Bytes::from).map_err(|_| Unencodable::NotJson)
 }
 
 /// The number of levels that are compared part by part: as many as `serde_json` decodes. Deeper parts are compared as
