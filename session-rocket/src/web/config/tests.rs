@@ -252,6 +252,7 @@ fn lifetimes_that_cannot_be() {
     settings("expiry = \"400 days\"\nmax_lifetime = \"400 days\"", &Config::new(), true);
     let code = Config::new().max_lifetime(HOUR);
     assert!(refusal("expiry = \"2 h\"", &code).contains("1h is below `expiry`, which is 2h"));
+    refused("expiry = \"36 h\"\nmax_lifetime = \"1 day\"", &["1 day is below `expiry`, which is 1day 12h"]);
 }
 
 #[test]
@@ -262,6 +263,37 @@ fn limits_that_cannot_be() {
     for share in [0.0, 1.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(refusal("", &Config::new().refresh(Refresh::Share(share))).contains("`session.refresh`"));
     }
+}
+
+#[test]
+fn a_value_at_its_limit_is_accepted_and_one_beyond_it_is_refused() {
+    let label = "a".repeat(63);
+    let domain = [&*label, &label, &label, &"a".repeat(61)].join(".");
+    let word = |length: usize| "a".repeat(length);
+    for (key, accepted, refused_value) in [
+        ("expiry", "1 s".to_owned(), "999 ms".to_owned()),
+        ("expiry", "400 days".to_owned(), "400 days 1 s".to_owned()),
+        ("max_lifetime", "14 days".to_owned(), "13 days".to_owned()),
+        ("max_lifetime", "400 days".to_owned(), "400 days 1 s".to_owned()),
+        ("poll_interval", "100 ms".to_owned(), "99 ms".to_owned()),
+        ("poll_interval", "30 s".to_owned(), "31 s".to_owned()),
+        ("cache_ttl", "1 s".to_owned(), "999 ms".to_owned()),
+        ("cache_ttl", "1 hour".to_owned(), "61 minutes".to_owned()),
+        ("timeout", "1 hour".to_owned(), "61 minutes".to_owned()),
+        ("sweep_interval", "400 days".to_owned(), "401 days".to_owned()),
+        ("key_prefix", word(100), word(101)),
+        ("key_prefix", "~!".to_owned(), "a b".to_owned()),
+        ("cookie_name", word(256), word(257)),
+        ("cookie_path", format!("/{}", word(1023)), format!("/{}", word(1024))),
+        ("cookie_path", "/ ~".to_owned(), "/\\u007f".to_owned()),
+        ("cookie_domain", domain.clone(), domain + "a"),
+        ("cookie_domain", "a-1.b_2".to_owned(), "a!".to_owned()),
+    ] {
+        settings(&format!("{key} = \"{accepted}\""), &Config::new(), true);
+        refused(&format!("{key} = \"{refused_value}\""), &[&format!("`session.{key}`")]);
+    }
+    let shortest = settings("expiry = \"1 s\"\nmax_lifetime = \"1 s\"", &Config::new(), true).policy;
+    assert_eq!(shortest.max_lifetime, Some(Duration::from_secs(1)));
 }
 
 #[test]
