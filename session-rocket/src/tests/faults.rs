@@ -304,6 +304,27 @@ async fn a_rotation_that_cannot_retire_the_old_record_does_not_change_it() {
 }
 
 #[tokio::test]
+async fn a_rotation_whose_reply_was_lost_does_not_revive_a_session_that_a_logout_ended_meanwhile() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(&id).await;
+    session.cycle_id();
+    site.fail(&[Fault::Pass, Fault::Hang], &[]);
+    let log_out = async {
+        while !site.faulty.writes.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let elsewhere = engine_with(site.faulty.store.clone(), site.clock.clone(), policy(), (DAY, 1000));
+        let session = open(&elsewhere, Some(&id)).await;
+        session.flush();
+        session.save().await.unwrap();
+    };
+    let (saved, ()) = tokio::join!(session.save(), log_out);
+    assert_eq!(saved.unwrap_err().kind(), ErrorKind::Ended);
+    assert_eq!(session.id(), None);
+}
+
+#[tokio::test]
 async fn a_rotation_or_login_that_failed_never_ends_the_session_later() {
     // The new record is created. The retire fails, and is executed after the response with 503.
     for (faults, logs_in, switches) in [
@@ -333,6 +354,41 @@ async fn a_rotation_or_login_that_failed_never_ends_the_session_later() {
         let found = site.open(&current).await;
         assert!(!found.is_new(), "{faults:?} {logs_in} {switches}: {saved:?}");
     }
+}
+
+#[tokio::test]
+async fn after_a_failed_rotation_a_background_task_prevents_that_the_rotation_ends_the_session_later() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(&id).await;
+    session.cycle_id();
+    // The store confirms nothing until the save has failed.
+    site.fail(&[&[Fault::Pass, Fault::Late][..], &[Fault::Refuse; 1000]].concat(), &[]);
+    session.save().await.unwrap_err();
+    let stored = async || site.faulty.store.load(&id.key("session")).await.unwrap();
+    let before = stored().await;
+    site.fail(&[], &[]);
+    let fenced_off = async {
+        while stored().await == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), fenced_off).await.expect("the task gives the record a new version");
+    site.faulty.arrive().await;
+    assert!(!site.open(&id).await.is_new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_does_not_wait_long_for_the_removal_of_a_record_that_it_no_longer_needs() {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(&id).await;
+    session.cycle_id();
+    let started = tokio::time::Instant::now();
+    // The retire fails, and the removal of the new record hangs. The second attempt succeeds.
+    site.fail(&[Fault::Pass, Fault::Refuse, Fault::Pass, Fault::Hang], &[]);
+    session.save().await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -49,3 +49,20 @@ async fn a_retire_that_leaves_no_time_for_its_fence_is_not_sent() {
     assert_eq!(retired.err().unwrap().kind(), ErrorKind::Timeout);
     assert!(matches!(records.store().load(&key).await, Ok(Lookup::Found(_))));
 }
+
+#[tokio::test]
+async fn a_group_has_as_much_time_as_its_last_member() {
+    let store = Arc::new(MemoryStore::new(1, clock()));
+    let records = Records::new(rules(clock(), policy(), 1000), store, Events::default(), DAY);
+    let (key, values) = (Key::from_bytes([1; 32]), Values::empty(Visitor::schema()));
+    let (record, live) = records.record(key, None, &values, None).unwrap();
+    records.store().create(&key, &record).await.unwrap();
+    let state = State::new(Carrier::Live(live.clone()), values.clone(), Vec::new());
+    COUNT.set(&state, 1);
+    let pending = state.take(CommitScope::Everything).unwrap();
+    let (member, mut reply) = Member::new(pending, Instant::now() + DAY);
+    // The first attempt fails with a conflict, and the leader has no time for the second.
+    let outdated = Stored { live: Live { version: Version::from_bits(1), ..live }, values };
+    save(&Calls { deadline: Instant::now(), ..Calls::new(&records) }, outdated, vec![member]).await;
+    assert!(matches!(reply.try_recv(), Ok(Ok(Saved::Committed(_)))));
+}

@@ -5,6 +5,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde::Deserialize;
 
 use super::*;
+use crate::base::hex;
 
 fn key(byte: u8) -> SecretKey {
     SecretKey::new(vec![byte; 32]).unwrap()
@@ -36,6 +37,13 @@ struct Vector {
     expires_at: i64,
     payload: String,
     cookie: String,
+}
+
+#[test]
+fn a_payload_is_compressed_even_if_that_saves_little() {
+    let seal = |payload: String| sealer(Kind::Signed, &[1]).seal(&content(payload)).unwrap();
+    let [word, other] = [(); 2].map(|()| hex::encode(&random_bytes::<200>().unwrap()));
+    assert!(seal(word.repeat(2)).len() < seal(word + &other).len());
 }
 
 #[test]
