@@ -19,6 +19,7 @@ fn debug_shows_neither_id_nor_key() {
     let key = id.key("session");
     let shown = format!("{id:?} {key:?}");
     assert!(!shown.contains(&id.expose()) && !shown.contains(&key.to_hex()));
+    assert!(shown.starts_with("SessionId(…) Key("), "{shown}");
     let handle = key.handle().to_string();
     assert_eq!((handle.len(), handle == id.key("session").handle().to_string()), (22, true));
     assert!(!key.to_hex().contains(&handle) && !id.expose().contains(&handle));
@@ -56,6 +57,8 @@ fn a_handle_parses_from_its_text_and_nothing_else_does() {
     let text = handle.to_string();
     assert_eq!(text.parse(), Ok(handle));
     assert_eq!(serde_json::to_string(&handle).unwrap(), format!("\"{text}\""));
+    assert_eq!(format!("{handle:?}"), format!("SessionHandle({text})"));
+    assert!(InvalidHandle.to_string().contains("22 characters"));
     // The last character encodes two bits and four zero bits, and 'B' sets one of the zero bits.
     for bad in ["", &text[1..], &format!("{text}A"), &format!("{text}=="), &format!("{}B", &text[..21]), "é"] {
         assert_eq!(bad.parse::<SessionHandle>(), Err(InvalidHandle), "{bad:?}");
