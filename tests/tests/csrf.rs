@@ -11,7 +11,7 @@ use rocket::local::asynchronous::Client;
 use rocket::tokio::io::AsyncReadExt;
 use rocket::tokio::sync::Barrier;
 use rocket::{FromForm, Request, State, get, post, routes};
-use session_rocket::{CsrfError, CsrfForm, CsrfHeader, Error, ManualClock, Session};
+use session_rocket::{CsrfError, CsrfForm, CsrfHeader, Error, ErrorKind, ManualClock, Session};
 use session_rocket_tests::browser::Browser;
 use session_rocket_tests::{logs, spy::Spy};
 
@@ -223,6 +223,22 @@ async fn a_form_with_a_token_can_upload_a_file_but_a_file_is_no_token() {
     assert_eq!((uploaded.status, uploaded.body.as_str()), (Status::Ok, "a cat"));
     let refused = browser.post(&client, "/upload", kind, form(file("csrf_token", &token))).await;
     assert_eq!(refused.status, Status::Forbidden);
+}
+
+#[rocket::async_test]
+async fn a_form_that_breaks_off_is_refused() {
+    let (client, _) = site().await;
+    let mut browser = Browser::default();
+    let token = browser.get(&client, "/form").await.body;
+    let part = |name: &str, content: &str| {
+        format!("--line\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}")
+    };
+    let fields = format!("{}\r\n{}", part("csrf_token", &token), part("nickname", "rajat"));
+    let kind: ContentType = "multipart/form-data; boundary=line".parse().expect("a content type");
+    for (end, status) in [("\r\n--line--\r\n", Status::Ok), ("", Status::PayloadTooLarge)] {
+        let form = format!("{fields}\r\n{}{end}", part("times", "2"));
+        assert_eq!(browser.post(&client, "/name", kind.clone(), form).await.status, status, "{end:?}");
+    }
 }
 
 #[rocket::async_test]
@@ -446,7 +462,7 @@ async fn a_form_without_the_fairing_aborts_the_launch_or_is_500_if_rocket_cannot
         let figment = rocket::Config::figment().merge(("log_level", "off"));
         Client::untracked(rocket::custom(figment).mount("/", routes))
     };
-    let error = launch(routes![button]).await.expect_err("the launch is aborted");
+    let error = launch(routes![contextual]).await.expect_err("the launch is aborted");
     assert!(matches!(error.kind(), RocketError::SentinelAborts(_)));
     let client = launch(routes![hidden_form]).await.unwrap();
     let response = Browser::default().post(&client, "/", ContentType::Form, "csrf_token=x".into()).await;
@@ -514,6 +530,13 @@ async fn the_token_of_a_multipart_form_is_checked_and_json_is_415() {
     }
     let json = browser.post(&client, "/name", ContentType::JSON, format!("{{\"csrf_token\":\"{token}\"}}")).await;
     assert_eq!(json.status, Status::UnsupportedMediaType);
+}
+
+#[test]
+fn the_source_of_a_csrf_error_is_the_error_of_the_session() {
+    let error = CsrfError::Session(Error::new(ErrorKind::Unavailable, "the store is down"));
+    assert_eq!(std::error::Error::source(&error).map(ToString::to_string).as_deref(), Some("the store is down"));
+    assert!(std::error::Error::source(&CsrfError::Token).is_none());
 }
 
 #[rocket::async_test]

@@ -199,3 +199,14 @@ fn debug_of_an_event_hides_the_user() {
     let shown = format!("{:?}", recorder.take());
     assert!(shown.contains("LoggedIn") && !shown.contains("424242"), "{shown}");
 }
+
+#[test]
+fn kinds_and_reasons_have_names_for_logs_and_metrics() {
+    let ended = EventKind::Ended { reason: EndReason::Logout };
+    let names = [EventKind::Started, EventKind::LoggedIn { from: None }, ended].map(|kind| kind.to_string());
+    assert_eq!(names, ["started", "logged in", "ended"]);
+    let reasons =
+        [EndReason::Logout, EndReason::Revoked, EndReason::Replaced, EndReason::UserGone, EndReason::AuthHashChanged];
+    let names = reasons.map(|reason| reason.to_string());
+    assert_eq!(names, ["logout", "revoked", "replaced", "user gone", "auth hash changed"]);
+}

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use rocket::http::Status;
-use session_rocket::Transport;
+use session_rocket::{Error, ErrorKind, LoggedIn, LoginError, RecentLogin, Session, Sessions, Transport};
 use session_rocket_tests::browser::over;
 use session_rocket_tests::over_both_transports;
 
-use super::site::{Site, memory, memory_and_sealed};
+use super::site::{Account, Site, memory, memory_and_sealed, rocket};
 
 over_both_transports! {
     a_route_for_users_forwards_visitors_to_the_route_of_the_next_rank
@@ -133,4 +133,30 @@ async fn a_catcher_does_not_see_the_user_that_the_handler_logged_out(transport: 
         assert_eq!((response.status, response.body.as_str()), (Status::NotFound, "not found, nobody"));
         assert!(browser.has_no_cookie());
     }
+}
+
+#[rocket::get("/debug")]
+async fn debug(user: LoggedIn<Account>, recent: RecentLogin<Account, 300>, sessions: Sessions<Account>) -> String {
+    let listed = sessions.list(&7).await.expect("the store lists sessions");
+    format!("{user:?} {recent:?} {sessions:?} {listed:?}")
+}
+
+#[rocket::async_test]
+async fn debug_of_the_guards_hides_the_values_of_the_session() {
+    let fairing = Session::<Account>::fairing().config(memory());
+    let site = Site::launch(rocket().mount("/", rocket::routes![debug]), fairing, Default::default()).await;
+    let mut browser = site.user(7, "phone").await;
+    let shown = site.text(&mut browser, "/debug").await;
+    for name in ["LoggedIn(", "RecentLogin(", "Sessions {", "Listing {"] {
+        assert!(shown.contains(name), "{name} {shown}");
+    }
+    assert!(!shown.contains("phone"), "{shown}");
+}
+
+#[test]
+fn a_login_error_has_the_error_of_the_session_as_its_source() {
+    let error = LoginError::Session(Error::new(ErrorKind::Unavailable, "the store is down"));
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!((error.to_string().as_str(), source.as_deref()), ("cannot load the session", Some("the store is down")));
+    assert!(std::error::Error::source(&LoginError::NotLoggedIn).is_none());
 }

@@ -381,3 +381,13 @@ async fn the_sessions_of_a_rocket_without_the_fairing_are_an_error() {
     let error = Sessions::<Account>::of(&rocket::build()).expect_err("the fairing is not attached");
     assert_eq!(error.kind(), ErrorKind::NoFairing);
 }
+
+#[test]
+fn a_handle_is_a_parameter_of_uri() {
+    #[rocket::get("/end/<_handle>")]
+    #[expect(dead_code, reason = "only its URI is used")]
+    fn end(_handle: SessionHandle) {}
+
+    let handle = "AAAAAAAAAAAAAAAAAAAAAA".parse::<SessionHandle>().expect("a handle");
+    assert_eq!(rocket::uri!(end(handle)).to_string(), format!("/end/{handle}"));
+}
