@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::fixture::{DAY, USER, Visitor, clock, open, policy, rules};
+use super::fixture::{DAY, NAME, USER, Visitor, clock, engine, open, policy, rules};
 use crate::WhenFull;
-use crate::base::clock::{ManualClock, Timestamp};
+use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::event::{EndReason, Event};
 use crate::base::id::{Key, SessionId};
@@ -38,6 +38,8 @@ struct Broken {
     creates: Mutex<VecDeque<Fault>>,
     retires: Mutex<VecDeque<Fault>>,
     deletes: Mutex<VecDeque<Fault>>,
+    /// The sessions of another process that the next lists contain.
+    others: Mutex<VecDeque<Option<(Key, Record)>>>,
 }
 
 async fn call<A>(faults: &Mutex<VecDeque<Fault>>, call: impl Future<Output = Result<A>>) -> Result<A> {
@@ -82,7 +84,9 @@ impl Store for Broken {
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
-        self.store.list(scope, identity).await
+        let mut listed = self.store.list(scope, identity).await?;
+        listed.extend(self.others.lock().unwrap().pop_front().flatten());
+        Ok(listed)
     }
 
     fn has_identity_index(&self) -> bool {
@@ -106,6 +110,7 @@ impl Site {
             creates: Mutex::default(),
             retires: Mutex::default(),
             deletes: Mutex::default(),
+            others: Mutex::default(),
         });
         let limit = Some(SessionLimit { max, when_full: WhenFull::RefuseLogin });
         let rules = Rules { limit, ..rules(clock(), policy(), 1000) };
@@ -155,6 +160,46 @@ async fn a_login_that_may_have_been_stored_does_not_count_for_the_limit() {
     assert_eq!(site.log_in().await.unwrap_err().kind(), ErrorKind::Uncertain);
     site.has_sessions(0).await;
     site.log_in().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_login_waits_until_a_later_login_withdraws() {
+    let site = Site::new(1);
+    site.log_in().await.unwrap();
+    let (key, mut later) = site.store.store.list("session", "7").await.unwrap().remove(0);
+    site.store.delete(&key).await.unwrap();
+    later.created_at = later.created_at.plus(Duration::from_secs(1));
+    // The login lists the sessions once before it is stored, and twice afterwards.
+    *site.store.others.lock().unwrap() = [None, Some((key, later)), None].into();
+    site.log_in().await.unwrap();
+    assert!(site.store.others.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_listing_shows_when_the_user_first_logged_in_on_the_session_and_when_last() {
+    let (clock, second) = (clock(), Duration::from_secs(1));
+    let engine = engine(Arc::new(MemoryStore::new(10, clock.clone())), clock.clone());
+    let session = open(&engine, None).await;
+    NAME.set(session.state(), "a visitor".into());
+    session.save().await.unwrap();
+    let visited = clock.now();
+    for _ in 0..2 {
+        clock.advance(second);
+        USER.set(session.state(), 7);
+        session.save().await.unwrap();
+    }
+    let listed = Sessions::<Visitor>::new(engine).list(&7).await.unwrap().remove(0);
+    assert_eq!((listed.created_at, listed.authenticated_at), (visited.plus(second), visited.plus(second * 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_the_end_of_a_session_completes_after_a_logout_by_the_same_request() {
+    let site = Site::new(1);
+    let id = site.log_in().await.unwrap();
+    let session = open(&site.engine, Some(&id)).await;
+    session.flush();
+    session.save().await.unwrap();
+    tokio::time::timeout(DAY, session.ended()).await.expect("the session has ended");
 }
 
 #[tokio::test]

@@ -90,6 +90,7 @@ fn a_value_that_its_own_type_does_not_decode_is_refused() {
 #[test]
 fn a_change_of_format_changes_no_value() {
     let deepest = "[".repeat(120) + &"]".repeat(120);
+    let floats = format!("[{}0.5]", "0.5,".repeat(100));
     for text in [
         r#"{"a":null,"b":[true,false,{}],"a":[[],[0]],"1":"twice"}"#,
         r#"["","\ud83d\ude80 \"\n","🚀\n","\ud800","a\/b"]"#,
@@ -98,6 +99,7 @@ fn a_change_of_format_changes_no_value() {
         "[340282366920938463463374607431768211455,-170141183460469231731687303715884105728]",
         "[0.0,-0.0,0.1,1e0,1E2,1e999,1.50,0.30000000000000004,5e-324,1.7976931348623157e308,3.4028235e38]",
         &deepest,
+        &floats,
     ] {
         let payload = join(std::iter::once(("field", &json(text))), Format::MessagePack);
         let read = split(&payload).unwrap();
