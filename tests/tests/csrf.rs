@@ -536,7 +536,7 @@ async fn the_token_of_a_multipart_form_is_checked_and_json_is_415() {
 fn the_source_of_a_csrf_error_is_the_error_of_the_session() {
     let error = CsrfError::Session(Error::new(ErrorKind::Unavailable, "the store is down"));
     assert_eq!(std::error::Error::source(&error).map(ToString::to_string).as_deref(), Some("the store is down"));
-    assert!(std::error::Error::source(&CsrfError::Token).is_none());
+    assert!(std::error::Error::source(&CsrfError::WrongToken).is_none());
 }
 
 #[rocket::async_test]
