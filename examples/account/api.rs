@@ -22,7 +22,8 @@ struct Credentials<'a> {
     password: String,
 }
 
-/// The token is in the header `X-Session-Id`, which only apps get. So no script of a page can read a browser's id.
+/// The token is in the header `X-Session-Id`, which is sent only to requests with a bearer token. So no script of a page
+/// can read a browser's id.
 ///
 /// `format` refuses the forms that pages of other sites can post.
 #[post("/api/login", format = "json", data = "<body>")]

@@ -7,7 +7,7 @@ site=$1
 login="{\"username\":\"$2\",\"password\":\"$3\"}"
 json='Content-Type: application/json'
 
-# An app without a token sends another word, so that the site responds with a header instead of a cookie.
+# `Bearer none` tells the site that the client is an app, so the id is returned in a header, not in a cookie.
 token=$(curl -fsS -o /dev/null -w '%header{x-session-id}' -H 'Authorization: Bearer none' -H "$json" -d "$login" "$site/api/login")
 curl -fsS -w '\n' -H "Authorization: Bearer $token" "$site/api/me"
 curl -fsS -w '\n' -H "Authorization: Bearer $token" "$site/api/devices"
