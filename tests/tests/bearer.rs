@@ -151,7 +151,7 @@ async fn a_token_and_a_session_cookie_are_refused() {
     }
     assert_eq!((site.store.take_loads(), site.store.take_writes()), (0, 2), "only the logins called the store");
     assert!(logs::containing("a bearer token and a session cookie: send one of them")[0].starts_with("WARN"));
-    assert!(!logs::containing("several headers `Authorization`").is_empty());
+    assert!(!logs::containing("several `Authorization` headers").is_empty());
     assert_eq!(logs::containing(&token[7..]), [""; 0]);
     // Other cookies and other schemes belong to somebody else.
     assert_eq!(site.get("/who", &[("Authorization", &token), ("Cookie", "theme=dark")]).await.body, "Some(7) ");
@@ -300,7 +300,7 @@ async fn a_401_to_an_app_has_a_challenge() {
 }
 
 #[rocket::async_test]
-async fn a_challenge_of_the_site_is_kept() {
+async fn a_www_authenticate_header_of_the_site_is_kept() {
     #[derive(rocket::Responder)]
     #[response(status = 401)]
     struct Challenge(&'static str, Header<'static>);

@@ -170,7 +170,7 @@ async fn a_cookie_domain_that_is_a_public_suffix_aborts_the_launch() {
     let error = error.expect_err("the launch is aborted");
     assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)));
     assert_eq!(
-        logs::containing("`session.cookie_domain` (in code): browsers drop a cookie for a public suffix").len(),
+        logs::containing("`session.cookie_domain` (in code): browsers drop cookies for a public suffix").len(),
         1
     );
 }

@@ -152,9 +152,9 @@ fn a_cookie_that_the_browser_withheld_is_not_replaced() {
     assert_eq!(set_cookie_headers(&get(&client, "/note", &link)).len(), 1);
 }
 
-/// The browser sends the cookie of a form's secret with a link even if the session cookie is `Strict`.
+/// Browsers send the cookie with the CSRF secret with a link, even if the session cookie is `Strict`.
 #[test]
-fn a_form_on_a_page_of_a_strict_site_that_a_link_opened_gets_a_secret_unless_the_browser_may_have_withheld_one() {
+fn a_strict_site_sends_a_csrf_secret_for_a_followed_link_but_not_into_a_frame() {
     let client = site(Config::new().same_site(SameSite::Strict));
     let from = |mode, destination| {
         [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", mode), ("Sec-Fetch-Dest", destination)]

@@ -39,7 +39,7 @@ pub enum ErrorKind {
     /// session.
     Withheld,
     /// The request has several credentials, and the library does not choose one: a bearer token and a session cookie, or
-    /// several headers `Authorization`.
+    /// several `Authorization` headers.
     ///
     /// This error occurs only if [`transport`](field@crate::Config::transport) allows bearer tokens.
     AmbiguousCredentials,

@@ -14,7 +14,7 @@ const BYTES: usize = 16;
 /// The length of a token in bytes. A token is a random mask, followed by the exclusive or of the mask and the secret.
 const MASKED: usize = 2 * BYTES;
 
-/// The secret that tokens are made from: 128 bits. It belongs to a session, or to the browser of a visitor without one.
+/// The secret that tokens are made from: 128 bits. It belongs to a session, or to a browser that has no session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CsrfSecret([u8; BYTES]);
 

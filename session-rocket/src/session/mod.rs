@@ -178,9 +178,12 @@ impl<T: SessionData> Session<T> {
     ///
     /// A token starts no session. For a visitor without a session, the response sets a cookie with the secret that
     /// belongs to the token: it has the name of the session cookie, followed by `-csrf`, and ends when the browser is
-    /// closed. A session that starts later takes over this secret, but a login does not. If the operating system returns
-    /// no random bytes, or the visitor needs the cookie and the response head is already sent, the token is empty and
-    /// the response, if it is not sent yet, is 503.
+    /// closed. A session that starts later takes over this secret, but a login does not. If a browser without this
+    /// cookie loads several pages at the same time, each page draws its own secret, and the browser keeps the last one.
+    /// The forms of the other pages then get 403.
+    ///
+    /// If the operating system returns no random bytes, the token is empty and the response is 503. The token is also
+    /// empty if the visitor needs the cookie but the response head is already sent.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -212,8 +215,8 @@ impl<T: SessionData> Session<T> {
     /// Returns the id of the session, or `None` if this request knows no id.
     ///
     /// There is no id before the first save. After [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a login, there
-    /// is no id until the next save. An [app](crate::guide::apps) sends the id as its bearer token. The id is also unknown after another request gave the session a new id. Sealed
-    /// cookies have no id.
+    /// is no id until the next save. The id is also unknown after another request gave the session a new id. Sealed
+    /// cookies have no id. An [app](crate::guide::apps) sends the id as its bearer token.
     pub fn id(&self) -> Option<SessionId> {
         self.live().and_then(|live| live.id)
     }

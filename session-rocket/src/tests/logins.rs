@@ -10,7 +10,6 @@ use super::fixture::{
 use super::slow::{Slow, spawn_save};
 use crate::base::error::ErrorKind;
 use crate::base::expiry::Policy;
-
 use crate::data::csrf::CsrfSecret;
 use crate::session::{CookieUpdate, Core, Session, SessionData};
 use crate::state::{Carrier, CommitScope};

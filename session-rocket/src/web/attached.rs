@@ -69,8 +69,8 @@ impl<T> Attached<T> {
     /// Returns how a request carries the id of its session.
     ///
     /// # Errors
-    /// [`ErrorKind::AmbiguousCredentials`] if the request has several headers `Authorization`, or a bearer token and a
-    /// session cookie that both count.
+    /// [`ErrorKind::AmbiguousCredentials`] if the request has several `Authorization` headers, or both a bearer token
+    /// and a session cookie.
     pub(super) fn credential_of<'r>(&self, request: &'r Request<'_>) -> Result<Credential<'r>> {
         if self.transport == Transport::Cookie {
             return Ok(Credential::Cookie);

@@ -41,8 +41,8 @@ pub(crate) struct CookieSettings {
 impl CookieSettings {
     /// Returns the settings of the cookie for the CSRF secret of a browser without a session.
     ///
-    /// A browser sends it with a link from another site even if the session cookie is `Strict`. So a page that is opened by
-    /// a link does not replace the cookie, which would make forms in other tabs invalid.
+    /// Browsers send this cookie with a link from another site even if the session cookie is `Strict`. So a page that is
+    /// opened by a link does not replace the cookie, which would make forms in other tabs invalid.
     pub(crate) fn for_csrf(&self) -> Self {
         let same_site = if self.same_site == SameSite::None { SameSite::None } else { SameSite::Lax };
         Self { name: format!("{}-csrf", self.name), http_only: true, same_site, ..self.clone() }

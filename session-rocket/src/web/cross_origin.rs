@@ -44,7 +44,8 @@ use crate::base::error::Chain;
 ///
 /// # Rules
 /// The fairing judges each request whose method is not GET, HEAD or OPTIONS, each request with an `Upgrade` header, such
-/// as a WebSocket handshake, and each URL-encoded form, also if its field `_method` names a safe method.
+/// as a WebSocket handshake, and each URL-encoded form, even if its `_method` field names a safe method. The rules
+/// are the same for all paths. The first matching row applies:
 ///
 /// | the request | result |
 /// |---|---|
@@ -65,8 +66,8 @@ use crate::base::error::Chain;
 /// Rocket's log see the method TRACE instead of the request's own, because a Rocket fairing has no other way to keep a
 /// request from its handler. The URI stays the same.
 ///
-/// Attach the fairing before fairings that change the method of a request, because it judges the method that it sees.
-/// Responses to judged requests get `Vary: Sec-Fetch-Site, Origin`.
+/// Attach the fairing first. A fairing that changes the method of requests must leave TRACE alone, because otherwise the
+/// refused request reaches a handler. Responses to judged requests get `Vary: Sec-Fetch-Site, Origin`.
 ///
 /// # Configuration
 /// The table `[default.cross_origin]` in `Rocket.toml` and the environment variable `ROCKET_CROSS_ORIGIN` override the
@@ -85,9 +86,9 @@ use crate::base::error::Chain;
 ///
 /// # Limits
 /// - GET, HEAD and OPTIONS must change nothing. The fairing lets them pass, because links of other sites must work.
-/// - Old browsers omit both headers in some requests, such as forms in Firefox before 70. Such a request passes unless
-///   [`strict`](Self::strict) is on. For these browsers, also use [`CsrfForm`](crate::CsrfForm).
-/// - It does not help if the attacker controls a page of the site's own origin, for example by cross-site scripting
+/// - Browsers from before 2020 send neither header in some requests, such as forms in Firefox before 70. These requests
+///   pass unless [`strict`](Self::strict) is on. For these browsers, also use [`CsrfForm`](crate::CsrfForm).
+/// - The fairing does not help if the attacker controls a page of the site's own origin, for example by cross-site scripting
 ///   (XSS), or a page of a trusted origin.
 ///
 /// # Sources
@@ -108,8 +109,8 @@ impl CrossOriginProtection {
 
     /// Sets the site's own origin, such as `"https://shop.example"`. Default: the host of the request.
     ///
-    /// The own origin counts only for requests without `Sec-Fetch-Site`. Set it if a proxy changes the `Host` header. A
-    /// site with several origins makes the others [trusted origins](Self::trusted_origin).
+    /// The fairing uses this setting only for requests without `Sec-Fetch-Site`. Set it if a proxy changes the `Host`
+    /// header. A site with several origins makes the others [trusted origins](Self::trusted_origin).
     ///
     /// By default, the host and port in `Origin` must be those of the `Host` header. If Rocket serves HTTPS, or a proxy
     /// sends `X-Forwarded-Proto: https` or `Forwarded: proto=https`, the scheme must be `https`.
@@ -130,7 +131,9 @@ impl CrossOriginProtection {
 
     /// Sets whether to refuse judged requests with neither `Origin` nor `Sec-Fetch-Site`. Default: `false`.
     ///
-    /// Programs other than browsers send such requests, and so do old browsers.
+    /// Programs other than browsers send such requests, and so do old browsers. No path is exempt: to accept a webhook,
+    /// which another server posts, let that server or your reverse proxy set `Sec-Fetch-Site: same-origin` in its
+    /// requests. Otherwise leave `strict` off.
     pub fn strict(mut self, on: bool) -> Self {
         self.settings.strict = on;
         self

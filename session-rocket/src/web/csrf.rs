@@ -28,14 +28,14 @@ const HEADERS: [&str; 2] = ["X-CSRF-Token", "X-CSRFToken"];
 /// session of type `S`. `F` does not declare this field. Use `CsrfForm<S>` for a form that has no other fields, such as
 /// a button. A script that posts the form can send the token in a header, as for [`CsrfHeader`].
 ///
-/// `CsrfForm` replaces Rocket's [`Form`], for urlencoded and multipart forms, and `F` can be everything that `Form`
-/// accepts: also [`Contextual`](form::Contextual), which collects the errors, and [`Strict`](form::Strict), which
-/// refuses unknown fields. It checks the token first, and refuses the form with 403 if the token is missing, belongs to
+/// `CsrfForm` replaces Rocket's [`Form`], for urlencoded and multipart forms. `F` can be any type that `Form` accepts,
+/// including [`Contextual`](form::Contextual), which collects the errors, and [`Strict`](form::Strict), which refuses
+/// unknown fields. `CsrfForm` checks the token first, and refuses the form with 403 if the token is missing, belongs to
 /// another session, or is older than the last login. Invalid values in other fields have the same result as with
 /// [`Form`].
 ///
-/// Verifying the token does not change the session and sends no cookie. A request whose session id is a bearer token
-/// needs no CSRF token, because a browser does not add the bearer token by itself. The CSRF token also protects a site if `same_site`
+/// Verifying the token does not change the session and sends no cookie. A request with a bearer token needs no CSRF
+/// token, because a browser does not add the bearer token by itself. The CSRF token also protects a site if `same_site`
 /// is `"None"` or a browser does not support `SameSite` (OWASP, _Cross-Site Request Forgery Prevention_: synchronizer
 /// token).
 ///
@@ -123,7 +123,8 @@ impl<'v> FromForm<'v> for NoFields {
 /// Use it for routes that scripts call with `fetch`, for example with JSON. The page gives the script a
 /// [`csrf_token`](crate::Session::csrf_token) of the visitor's session of type `S`, and the script sends it in the header
 /// `X-CSRF-Token`, or in `X-CSRFToken`, as front ends for Django do. The guard fails with 403 if the token is missing,
-/// belongs to another session, or is older than the last login.
+/// belongs to another session, or is older than the last login. A request with a bearer token needs no CSRF token,
+/// because a browser does not add the bearer token by itself.
 ///
 /// ```
 /// use rocket::serde::json::Json;
@@ -157,18 +158,18 @@ impl<S> fmt::Debug for CsrfHeader<S> {
 ///
 /// ```
 /// # use rocket::{FromForm, http::Status, post};
-/// # use session_rocket::{CsrfError, CsrfForm, Session};
+/// # use session_rocket::{CsrfError, CsrfForm, Error, Session};
 /// # #[derive(Session)]
 /// # struct Visitor {}
 /// # #[derive(FromForm)]
 /// # struct Naming { nickname: String }
 /// #[post("/", data = "<form>")]
-/// fn name(form: Result<CsrfForm<Visitor, Naming>, CsrfError<'_>>) -> (Status, &'static str) {
+/// fn name(form: Result<CsrfForm<Visitor, Naming>, CsrfError<'_>>) -> Result<(Status, &'static str), Error> {
 ///     match form {
-///         Ok(_) => (Status::Ok, "thank you"),
-///         Err(CsrfError::NoSession | CsrfError::WrongToken) => (Status::Forbidden, "this page is too old: load it again"),
-///         Err(CsrfError::Form(_)) => (Status::UnprocessableEntity, "the nickname is missing"),
-///         Err(_) => (Status::ServiceUnavailable, "try again later"),
+///         Ok(_) => Ok((Status::Ok, "thank you")),
+///         Err(CsrfError::Form(_)) => Ok((Status::UnprocessableEntity, "the nickname is missing")),
+///         Err(CsrfError::Session(error)) => Err(error),
+///         Err(_) => Ok((Status::Forbidden, "this page is too old: load it again")),
 ///     }
 /// }
 /// ```
@@ -176,12 +177,12 @@ impl<S> fmt::Debug for CsrfHeader<S> {
 pub enum CsrfError<'v> {
     /// The request has no token. The status is 403.
     Missing,
-    /// The browser has no session any more, and the token is not one of a visitor without a session. The session has
-    /// ended since the page was loaded, or the browser sends no cookies. The status is 403.
+    /// The session has ended since the page was loaded, or the browser sends no cookies. The status is 403.
     NoSession,
     /// The token is not a token of this session. The page may have been loaded before a login. The status is 403.
     WrongToken,
-    /// The session cannot be loaded. The status is 503, or 500 if the fairing is not attached.
+    /// The session cannot be loaded. The status depends on the kind of the error: 400, 500 or 503, as
+    /// [`ErrorKind`](crate::ErrorKind) lists them.
     Session(Error),
     /// A field of the form is missing or invalid. The status is the one that [`Form`] would fail with.
     Form(form::Errors<'v>),
@@ -201,7 +202,7 @@ impl fmt::Display for CsrfError<'_> {
             Self::WrongToken => f.write_str(
                 "the CSRF token is invalid: it belongs to another session, or the page was loaded before a login",
             ),
-            Self::Session(_) => f.write_str("cannot load the session that a CSRF token belongs to"),
+            Self::Session(_) => f.write_str("cannot load the session to verify the CSRF token"),
             Self::Form(errors) => {
                 let fields = errors.iter().filter_map(|error| error.name.as_ref()).map(ToString::to_string);
                 write!(f, "invalid form fields: {:?}", fields.collect::<Vec<_>>())

@@ -158,7 +158,8 @@ pub enum LoginError {
     NotLoggedIn,
     /// The user authenticated too long ago. The status is 403.
     TooLongAgo,
-    /// The session cannot be loaded. The status is 503, or 500 if the fairing is not attached.
+    /// The session cannot be loaded. The status depends on the kind of the error: 400, 500 or 503, as
+    /// [`ErrorKind`](crate::ErrorKind) lists them.
     Session(Error),
 }
 

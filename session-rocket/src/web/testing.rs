@@ -54,9 +54,11 @@ pub fn isolated(rocket: Rocket<Build>) -> Rocket<Build> {
 /// Reads and changes the session of a blocking local client.
 ///
 /// Each method sends the request `TRACE /`, and the session's fairing reads or changes the session during the response.
-/// Sites have no route for `TRACE`, so no handler runs. Other fairings and a catcher for 404 do run.
+/// No handler of the site runs, unless the site has a route for `TRACE /`. Other fairings and the catcher for 404 do
+/// run. With [`CrossOriginProtection`](crate::CrossOriginProtection) and `strict`, each request is refused with 403 and
+/// a warning in the log, but the method still reads or changes the session.
 ///
-/// The request has no header `Authorization`. So each method panics if the session type has the setting
+/// The request has no `Authorization` header. So each method panics if the session type has the setting
 /// `transport = "bearer"`. In a test of such a site, log in through a route, and send the id that the route returns. With
 /// `"cookie or bearer"`, the value of the cookie that [`set_session`](Self::set_session) and [`log_in`](Self::log_in)
 /// return is also a valid bearer token.

@@ -43,13 +43,13 @@ pub(super) enum Credential<'r> {
 /// Returns the token of a request whose header `Authorization` has the scheme `Bearer`. The token can be empty.
 ///
 /// # Errors
-/// [`ErrorKind::AmbiguousCredentials`] if the request has several headers `Authorization`.
+/// [`ErrorKind::AmbiguousCredentials`] if the request has several `Authorization` headers.
 pub(super) fn token<'r>(request: &'r Request<'_>) -> Result<Option<&'r str>> {
     const BLANKS: [char; 2] = [' ', '\t'];
     let mut headers = request.headers().get("Authorization");
     let Some(header) = headers.next() else { return Ok(None) };
     if headers.next().is_some() {
-        return Err(ambiguous("the request has several headers `Authorization`: send one"));
+        return Err(ambiguous("the request has several `Authorization` headers: send one"));
     }
     let header = header.trim_matches(BLANKS);
     let (scheme, token) = header.split_once(BLANKS).unwrap_or((header, ""));
@@ -80,18 +80,17 @@ pub(super) fn challenge(response: &mut Response<'_>) {
     }
 }
 
-/// The beginnings of header names that HTTP uses.
+/// The prefixes of header names that HTTP defines.
 const RESERVED_STARTS: [&str; 6] = ["access-control-", "content-", "cross-origin-", "proxy-", "sec-", "x-accel-"];
 
-/// The other header names that HTTP uses.
+/// The other header names that HTTP defines.
 const RESERVED: &str = "accept-ranges age allow alt-svc authorization cache-control clear-site-data connection cookie date \
                         etag expires host keep-alive last-modified link location permissions-policy pragma \
                         referrer-policy refresh retry-after server set-cookie strict-transport-security te trailer \
                         transfer-encoding upgrade vary via www-authenticate x-content-type-options \
                         x-dns-prefetch-control x-frame-options x-sendfile";
 
-/// Whether a response header of this name can carry an id: the name is well-formed, and HTTP does not use it for
-/// something else.
+/// Whether a response header of this name can carry an id: the name is valid, and HTTP does not define it.
 pub(super) fn is_free_header(name: &str) -> bool {
     let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let name = name.to_ascii_lowercase();

@@ -114,43 +114,66 @@ fn logged(client: &Client, headers: &[(&'static str, &str)], start: &str, mark: 
     lines.map(|line| line.strip_prefix("WARN session_rocket ").expect("it is a warning").to_owned()).collect()
 }
 
-/// Headers, a part of the log line that no other test logs, and the log line after the method.
-const REFUSALS: [(&[(&str, &str)], &str, &str); 5] = [
-    (
-        &[("Origin", "https://a.test"), ("Sec-Fetch-Site", "same-site")],
-        "https://a.test",
-        "(Origin \"https://a.test\", Sec-Fetch-Site \"same-site\"): it comes from another origin; if the site trusts this \
-         origin, add it to `cross_origin.trusted_origins`",
-    ),
-    (
-        &[("Origin", "https://b.test")],
-        "https://b.test",
-        "(Origin \"https://b.test\", no Sec-Fetch-Site): its origin is not the site's own origin; if it is, set \
-         `cross_origin.origin`; if the site trusts this origin, add it to `cross_origin.trusted_origins`",
-    ),
-    (
-        &[("Sec-Fetch-Site", "cross-site")],
-        "no Origin, Sec-Fetch-Site \"cross-site\"",
-        "(no Origin, Sec-Fetch-Site \"cross-site\"): it comes from an unknown origin, which no setting accepts",
-    ),
-    (
-        &[("Origin", "https://c.test"), ("Origin", "https://d.test")],
-        "https://c.test",
-        "(Origin \"https://c.test\", no Sec-Fetch-Site): it has several `Origin` headers, which no setting accepts",
-    ),
-    (
-        &[],
-        "no Origin, no Sec-Fetch-Site",
-        "(no Origin, no Sec-Fetch-Site): it has neither header, which only `cross_origin.strict = false` accepts",
-    ),
+/// A refused request, and its line in the log.
+struct Logged {
+    headers: &'static [(&'static str, &'static str)],
+    /// A part of the line that no other test logs.
+    mark: &'static str,
+    /// The line after the method.
+    line: &'static str,
+}
+
+const REFUSALS: [Logged; 7] = [
+    Logged {
+        headers: &[("Origin", "https://a.test"), ("Sec-Fetch-Site", "same-site")],
+        mark: "https://a.test",
+        line: "(Origin \"https://a.test\", Sec-Fetch-Site \"same-site\"): the request comes from another origin; if the site \
+               trusts this origin, add it to `cross_origin.trusted_origins`",
+    },
+    Logged {
+        headers: &[("Origin", "https://b.test")],
+        mark: "https://b.test",
+        line: "(Origin \"https://b.test\", no Sec-Fetch-Site): the origin does not match the site's own origin; if it is the \
+               site's own, set `cross_origin.origin`; if the site trusts this origin, add it to \
+               `cross_origin.trusted_origins`",
+    },
+    Logged {
+        headers: &[("Sec-Fetch-Site", "cross-site")],
+        mark: "no Origin, Sec-Fetch-Site \"cross-site\"",
+        line: "(no Origin, Sec-Fetch-Site \"cross-site\"): the request comes from an unknown origin; no setting accepts that",
+    },
+    Logged {
+        headers: &[("Origin", "https://e.test"), ("Sec-Fetch-Site", "garbage")],
+        mark: "Sec-Fetch-Site \"garbage\"",
+        line: "(Origin \"https://e.test\", Sec-Fetch-Site \"garbage\"): the value of `Sec-Fetch-Site` is unknown; no setting \
+               accepts that",
+    },
+    Logged {
+        headers: &[("Origin", "null")],
+        mark: "Origin \"null\", no Sec-Fetch-Site",
+        line: "(Origin \"null\", no Sec-Fetch-Site): the browser hides the origin; if this is the site's own page, serve HTTPS \
+               or change its `Referrer-Policy`",
+    },
+    Logged {
+        headers: &[("Origin", "https://c.test"), ("Origin", "https://d.test")],
+        mark: "https://c.test",
+        line: "(Origin \"https://c.test\", no Sec-Fetch-Site): the request has several `Origin` headers; no setting accepts \
+               that",
+    },
+    Logged {
+        headers: &[],
+        mark: "no Origin, no Sec-Fetch-Site",
+        line: "(no Origin, no Sec-Fetch-Site): the request has neither header; to accept such requests, set \
+               `cross_origin.strict = false`",
+    },
 ];
 
 #[test]
 fn a_refusal_is_logged_with_the_setting_that_would_accept_the_request() {
     logs::capture();
     let site = client(site(CrossOriginProtection::new().strict(true)));
-    for (headers, mark, expected) in REFUSALS {
-        let expected = BTreeSet::from([format!("refused a POST request {expected}")]);
+    for Logged { headers, mark, line } in REFUSALS {
+        let expected = BTreeSet::from([format!("refused a POST request {line}")]);
         assert_eq!(logged(&site, headers, "refused a POST", mark), expected);
     }
     // Rocket's own log has the path and the query.
@@ -174,8 +197,8 @@ fn report_only_logs_a_request_and_lets_it_pass() {
     logs::capture();
     let client = client(site(CrossOriginProtection::new().report_only(true)));
     let headers = [("Origin", "https://reported.test"), ("Sec-Fetch-Site", "cross-site")];
-    let lines =
-        logged(&client, &headers, "`cross_origin.report_only` lets pass a POST request", "https://reported.test");
+    let start = "would refuse a POST request, but `cross_origin.report_only` is on";
+    let lines = logged(&client, &headers, start, "https://reported.test");
     assert_eq!(lines.len(), 1);
     assert_eq!(forged(&client, Method::Post, "/").dispatch().status(), Status::Ok);
 }

@@ -116,8 +116,7 @@ impl Problems {
         self.add_if(
             config.cookie_domain.as_deref().is_some_and(is_public_suffix),
             "cookie_domain",
-            "browsers drop a cookie for a public suffix, under which anybody can register a name: write the domain of the \
-             site, or leave it out for a host-only cookie",
+            "browsers drop cookies for a public suffix such as `co.uk`: write the site's own domain",
         );
         self.add_if(
             config.same_site == SameSite::None && config.secure != Some(true),
@@ -177,7 +176,7 @@ impl Problems {
         self.add_if(
             config.new_id_header.as_deref().is_some_and(|name| !is_free_header(name)),
             "new_id_header",
-            "must be a header name that HTTP does not use for something else, such as \"X-Session-Id\"",
+            "must be a valid header name that HTTP does not define, such as \"X-Session-Id\"",
         );
     }
 

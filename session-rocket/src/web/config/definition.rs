@@ -100,8 +100,7 @@ pub struct Config {
     /// that has cookies of both kinds sends both. Django has no such setting.
     pub partitioned: bool,
 
-    /// Whether a response that logs a user out makes the browser delete what scripts of the site stored. Default:
-    /// `false`.
+    /// Whether a logout response tells the browser to delete the data that the site's scripts stored. Default: `false`.
     ///
     /// If [`flush`](crate::Session::flush) or the deletion of the identity ended a session, the response has the header
     /// `Clear-Site-Data: "storage"`. The browser then deletes the local storage, the databases and the service workers of
@@ -118,8 +117,7 @@ pub struct Config {
     /// The response header that gives a new id to a client that sends bearer tokens. Default: none.
     ///
     /// Without it, a route returns the id: [`Session::id`](crate::Session::id). It requires a `transport` with bearer
-    /// tokens, and must be a header that HTTP does not use for something else, such as `X-Session-Id`. Django has no
-    /// such setting.
+    /// tokens, and must be a header that HTTP does not define, such as `X-Session-Id`. Django has no such setting.
     pub new_id_header: Option<String>,
 
     /// The idle timeout: how long a session lives after its last save. Default: 14 days.

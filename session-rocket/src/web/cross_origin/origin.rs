@@ -48,12 +48,12 @@ impl Origin<String> {
         Ok(Self { scheme: scheme.to_ascii_lowercase(), host: host.to_ascii_lowercase(), port })
     }
 
-    /// Whether a browser can show the site's own pages from this origin.
+    /// Whether the scheme is `http` or `https`.
     pub(super) fn is_web(&self) -> bool {
         is_http(&self.scheme) || self.scheme == "https"
     }
 
-    /// Whether the other origin is the same.
+    /// Whether both origins are equal.
     pub(super) fn is(&self, other: Origin<&str>) -> bool {
         self.scheme.eq_ignore_ascii_case(other.scheme)
             && self.host.eq_ignore_ascii_case(other.host)

@@ -28,20 +28,24 @@ pub(super) struct Rules {
 pub(super) enum Refusal {
     /// The request has several headers of this name.
     Repeated(&'static str),
-    /// `Sec-Fetch-Site` says that the request comes from another origin.
+    /// `Sec-Fetch-Site` says that the request comes from another origin, which `Origin` names.
     OtherOrigin,
-    /// There is no `Sec-Fetch-Site`, and `Origin` is not the site's own.
+    /// `Sec-Fetch-Site` has a value that the library does not know.
+    UnknownSite,
+    /// `Sec-Fetch-Site` is missing, and `Origin` is not the site's own.
     NotOwnOrigin,
-    /// The request comes from another origin, and `Origin` is missing, `null` or malformed.
-    Anonymous,
+    /// `Sec-Fetch-Site` is missing, and `Origin` is `null`.
+    HiddenOrigin,
+    /// `Origin` is malformed, or the request comes from another origin that `Origin` does not name.
+    UnknownOrigin,
     /// The request has neither header, and `strict` is on.
     NoHeaders,
 }
 
-/// Whether the request can be forged to change something.
+/// Whether the fairing checks this request.
 ///
 /// Rocket turns a posted form into a request with the method in the field `_method`, before fairings see the request.
-/// So a form with a safe method counts as posted.
+/// So every form is judged as if its method were POST.
 pub(super) fn is_judged(request: &Request<'_>) -> bool {
     !matches!(request.method(), Method::Get | Method::Head | Method::Options)
         || request.content_type().is_some_and(|kind| kind.is_form())
@@ -52,7 +56,7 @@ impl Rules {
     /// Judges a request.
     ///
     /// # Errors
-    /// If the request comes from another origin, or can come from one.
+    /// If the rules refuse the request.
     pub(super) fn judge(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let Source { origin, site } = Source::of(request)?;
         let (origin, site) = (origin.as_deref(), site.as_deref());
@@ -62,11 +66,16 @@ impl Rules {
         }
         match (site, origin) {
             (Some("same-origin" | "none"), _) => Ok(()),
+            (Some("same-site" | "cross-site"), origin) => match origin.and_then(Origin::parse) {
+                None => Err(Refusal::UnknownOrigin),
+                Some(_) => Err(Refusal::OtherOrigin),
+            },
+            (Some(_), _) => Err(Refusal::UnknownSite),
             (None, None) if self.strict => Err(Refusal::NoHeaders),
             (None, None) => Ok(()),
-            (_, origin) => match origin.and_then(Origin::parse) {
-                None => Err(Refusal::Anonymous),
-                Some(_) if site.is_some() => Err(Refusal::OtherOrigin),
+            (None, Some("null")) => Err(Refusal::HiddenOrigin),
+            (None, Some(origin)) => match Origin::parse(origin) {
+                None => Err(Refusal::UnknownOrigin),
                 Some(origin) if self.is_own(origin, request) => Ok(()),
                 Some(_) => Err(Refusal::NotOwnOrigin),
             },
@@ -85,9 +94,10 @@ impl Rules {
     pub(super) fn log(&self, request: &Request<'_>, refusal: Refusal) {
         log::warn!(
             target: "session_rocket",
-            "{} a {} request ({}, {}): {refusal}",
-            if self.report_only { "`cross_origin.report_only` lets pass" } else { "refused" },
+            "{} a {} request{} ({}, {}): {refusal}",
+            if self.report_only { "would refuse" } else { "refused" },
             request.method(),
+            if self.report_only { ", but `cross_origin.report_only` is on" } else { "" },
             Shown(request, "Origin"),
             Shown(request, "Sec-Fetch-Site"),
         );
@@ -136,20 +146,27 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The reason, and the setting that would let the request pass.
+/// The reason, and what to do to accept the request.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Repeated(name) => write!(f, "it has several `{name}` headers, which no setting accepts"),
+            Self::Repeated(name) => write!(f, "the request has several `{name}` headers; no setting accepts that"),
             Self::OtherOrigin => f.write_str(
-                "it comes from another origin; if the site trusts this origin, add it to `cross_origin.trusted_origins`",
+                "the request comes from another origin; if the site trusts this origin, add it to \
+                 `cross_origin.trusted_origins`",
             ),
+            Self::UnknownSite => f.write_str("the value of `Sec-Fetch-Site` is unknown; no setting accepts that"),
             Self::NotOwnOrigin => f.write_str(
-                "its origin is not the site's own origin; if it is, set `cross_origin.origin`; if the site trusts this \
-                 origin, add it to `cross_origin.trusted_origins`",
+                "the origin does not match the site's own origin; if it is the site's own, set `cross_origin.origin`; if the \
+                 site trusts this origin, add it to `cross_origin.trusted_origins`",
             ),
-            Self::Anonymous => f.write_str("it comes from an unknown origin, which no setting accepts"),
-            Self::NoHeaders => f.write_str("it has neither header, which only `cross_origin.strict = false` accepts"),
+            Self::HiddenOrigin => f.write_str(
+                "the browser hides the origin; if this is the site's own page, serve HTTPS or change its `Referrer-Policy`",
+            ),
+            Self::UnknownOrigin => f.write_str("the request comes from an unknown origin; no setting accepts that"),
+            Self::NoHeaders => f.write_str(
+                "the request has neither header; to accept such requests, set `cross_origin.strict = false`",
+            ),
         }
     }
 }
@@ -159,7 +176,7 @@ impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.own {
             Some(own) => write!(f, "own origin {own}")?,
-            None => f.write_str("own origin by `Host`")?,
+            None => f.write_str("own origin from the `Host` header")?,
         }
         for (index, trusted) in self.trusted.iter().enumerate() {
             write!(f, "{} {trusted}", if index == 0 { ", trusts" } else { "," })?;

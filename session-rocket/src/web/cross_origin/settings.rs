@@ -38,7 +38,7 @@ impl Settings {
         let own = settings.origin.as_deref().and_then(|text| parse("origin", text));
         let trusted = settings.trusted_origins.iter().filter_map(|text| parse("trusted_origins", text)).collect();
         if own.as_ref().is_some_and(|own| !own.is_web()) {
-            problems.push(("origin", "the site's own origin begins with `http://` or `https://`".into()));
+            problems.push(("origin", "must begin with `http://` or `https://`".into()));
         }
         TABLE.refuse(&merged, problems)?;
         let has_tls = rocket::Config::try_from(figment).is_ok_and(|config| config.tls_enabled());

@@ -3,7 +3,7 @@ use rocket::local::blocking::Client;
 
 use super::*;
 
-/// The result of [`token`] for a request with these headers `Authorization`.
+/// The result of [`token`] for a request with these `Authorization` headers.
 fn token_of(headers: &[&'static str]) -> std::result::Result<Option<String>, ErrorKind> {
     let client = Client::untracked(rocket::custom(rocket::Config::figment().merge(("log_level", "off")))).unwrap();
     let mut request = client.get("/");

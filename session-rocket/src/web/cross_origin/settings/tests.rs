@@ -16,7 +16,7 @@ fn a_file_overrides_code_and_code_overrides_the_defaults() {
     let trusted_origins = vec!["https://Pay.example:443".to_owned()];
     let code =
         Settings { origin: Some("https://shop.example".into()), trusted_origins, strict: true, report_only: true };
-    assert_eq!(resolved("", &Settings::default()), "own origin by `Host`");
+    assert_eq!(resolved("", &Settings::default()), "own origin from the `Host` header");
     assert_eq!(resolved("", &code), "own origin https://shop.example, trusts https://pay.example, strict, report only");
     let table = "[default.cross_origin]\n\
         origin = \"http://localhost:8000\"\n\
@@ -79,7 +79,7 @@ const MESSAGES: [(&str, &str); 13] = [
     ),
     (
         "origin = \"capacitor://localhost\"",
-        "`cross_origin.origin`@: the site's own origin begins with `http://` or `https://`",
+        "`cross_origin.origin`@: must begin with `http://` or `https://`",
     ),
 ];
 
