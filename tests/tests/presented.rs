@@ -152,7 +152,7 @@ fn a_cookie_that_the_browser_withheld_is_not_replaced() {
     assert_eq!(set_cookie_headers(&get(&client, "/note", &link)).len(), 1);
 }
 
-/// Browsers send the cookie with the CSRF secret with a link, even if the session cookie is `Strict`.
+/// Browsers send the CSRF cookie with a link even if the session cookie is `Strict`.
 #[test]
 fn a_strict_site_sends_a_csrf_secret_for_a_followed_link_but_not_into_a_frame() {
     let client = site(Config::new().same_site(SameSite::Strict));
