@@ -384,9 +384,11 @@ async fn the_sessions_of_a_rocket_without_the_fairing_are_an_error() {
 
 #[test]
 fn a_handle_is_a_parameter_of_uri() {
-    #[rocket::get("/end/<_handle>")]
+    #[rocket::get("/end/<handle>")]
     #[expect(dead_code, reason = "only its URI is used")]
-    fn end(_handle: SessionHandle) {}
+    fn end(handle: SessionHandle) -> String {
+        handle.to_string()
+    }
 
     let handle = "AAAAAAAAAAAAAAAAAAAAAA".parse::<SessionHandle>().expect("a handle");
     assert_eq!(rocket::uri!(end(handle)).to_string(), format!("/end/{handle}"));

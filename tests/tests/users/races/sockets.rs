@@ -25,7 +25,7 @@ async fn open(site: &Process, cookie: &str) -> Socket {
     let url = site.server.url("/socket").replacen("http", "ws", 1);
     let mut request = url.into_client_request().expect("the URL is valid");
     let (header, value) = site.credential(cookie);
-    request.headers_mut().insert(header.as_str(), value.parse().expect("a credential is a header value"));
+    request.headers_mut().insert(header, value.parse().expect("a credential is a header value"));
     connect_async(request).await.expect("the site opens a WebSocket").0
 }
 

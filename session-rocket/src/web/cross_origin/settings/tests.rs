@@ -77,10 +77,7 @@ const MESSAGES: [(&str, &str); 13] = [
         "`cross_origin.origin`@: invalid origin \"https://user:***@shop.example\": expected a scheme, a host and an \
              optional port, such as \"https://shop.example\"",
     ),
-    (
-        "origin = \"capacitor://localhost\"",
-        "`cross_origin.origin`@: must begin with `http://` or `https://`",
-    ),
+    ("origin = \"capacitor://localhost\"", "`cross_origin.origin`@: must begin with `http://` or `https://`"),
 ];
 
 #[test]
