@@ -112,6 +112,28 @@ fn form_and_start(session: Session<Visitor>) -> String {
     token
 }
 
+/// Starts a session whose visitor gains privileges without an identity, and responds with a form.
+#[get("/start/and-cycle")]
+fn start_and_cycle(session: Session<Visitor>) -> String {
+    session.set_nickname("admin");
+    session.cycle_id();
+    session.csrf_token().to_string()
+}
+
+/// Ends the session, starts another one, and responds with a form.
+#[get("/flush/and-start")]
+fn flush_and_start(session: Session<Visitor>) -> String {
+    session.flush();
+    session.set_nickname("admin");
+    session.csrf_token().to_string()
+}
+
+/// Removes the data of the session, which keeps its id.
+#[get("/clear")]
+fn clear(session: Session<Visitor>) {
+    session.clear();
+}
+
 /// Deletes the identity, and responds with a page that has a form.
 #[get("/leave")]
 fn leave(session: Session<Visitor>) -> String {
@@ -176,6 +198,9 @@ async fn site() -> (Client, Spy) {
         strict,
         flush_and_form,
         form_and_start,
+        start_and_cycle,
+        flush_and_start,
+        clear,
         leave
     ];
     let rocket = rocket::custom(figment)
@@ -343,6 +368,42 @@ async fn a_page_that_has_a_form_and_starts_or_ends_a_session_has_a_valid_token()
     assert!(page.set_cookie().is_some() && page.csrf_cookie().is_some());
     assert_eq!(browser.cookie, None);
     assert_eq!(reason_of(&client, &browser, &page.body).await, "valid");
+}
+
+#[rocket::async_test]
+async fn a_session_that_starts_with_cycle_id_or_flush_does_not_take_over_the_secret_of_the_visitor() {
+    let (client, _) = site().await;
+    for start in ["/start/and-cycle", "/flush/and-start"] {
+        let mut browser = Browser::default();
+        let before = browser.get(&client, "/form").await.body;
+        let page = browser.get(&client, start).await;
+        assert!(page.set_cookie().is_some());
+        assert_ne!(reason_of(&client, &browser, &before).await, "valid", "{start}");
+        assert_eq!(reason_of(&client, &browser, &page.body).await, "valid", "{start}");
+    }
+}
+
+#[rocket::async_test]
+async fn a_token_from_before_a_login_is_invalid_after_the_logout_too() {
+    let (client, _) = site().await;
+    let mut browser = Browser::default();
+    let before = browser.get(&client, "/form").await.body;
+    browser.get(&client, "/login/7").await;
+    browser.get(&client, "/flush").await;
+    assert_ne!(reason_of(&client, &browser, &before).await, "valid");
+}
+
+#[rocket::async_test]
+async fn clear_keeps_the_tokens_of_a_session_that_keeps_its_id() {
+    let (client, _) = site().await;
+    let mut browser = Browser::default();
+    let first = browser.get(&client, "/form").await.body;
+    browser.get(&client, "/start").await;
+    let second = browser.get(&client, "/form").await.body;
+    browser.get(&client, "/clear").await;
+    for token in [&first, &second] {
+        assert_eq!(reason_of(&client, &browser, token).await, "valid");
+    }
 }
 
 #[rocket::async_test]
