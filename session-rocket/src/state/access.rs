@@ -264,6 +264,8 @@ impl State {
     pub(crate) fn flush(&self, reason: EndReason) {
         self.write(|inner| {
             inner.intent = Intent { asked: Lifecycle::End, reason, ..Intent::default() };
+            // The next session must not take over the secret.
+            inner.browser_csrf = None;
             inner.empty()
         });
     }
@@ -277,7 +279,8 @@ impl State {
     pub(crate) fn cycle_id(&self) {
         self.write(|inner| {
             inner.intent.asked = inner.intent.asked.max(Lifecycle::Cycle);
-            // Earlier tokens become invalid.
+            // Earlier tokens become invalid, also those of a visitor whose first session starts now.
+            inner.browser_csrf = None;
             inner.apply(Change::ForgetCsrf);
         });
     }
