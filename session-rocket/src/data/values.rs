@@ -247,7 +247,7 @@ impl Values {
         }
     }
 
-    /// Removes everything except the identity and what belongs to its login.
+    /// Removes everything except the identity, what belongs to its login, and the CSRF secret.
     ///
     /// If somebody is logged in, `Session::clear` ends the session instead. This function runs only in a replay. So an
     /// identity here is of a user who logged in with another request meanwhile, and must not be logged out.
@@ -255,7 +255,8 @@ impl Values {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
         let (loaded_identity, login) = (self.loaded_identity.take(), self.own.login.take());
-        *self = Self { loaded_identity, own: Own { login, ..Own::default() }, ..Self::empty(self.schema) };
+        let own = Own { login, csrf: self.own.csrf, ..Own::default() };
+        *self = Self { loaded_identity, own, ..Self::empty(self.schema) };
         if let Some((index, slot)) = identity_slot {
             *self.slot(index) = slot;
         }

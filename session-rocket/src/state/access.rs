@@ -255,7 +255,9 @@ impl State {
                 return inner.empty();
             }
             inner.changes.push(Change::Clear);
-            let empty = Values::empty(inner.values.schema());
+            let mut empty = Values::empty(inner.values.schema());
+            // The session keeps its id, so its tokens stay valid.
+            empty.set_csrf(inner.values.csrf());
             (std::mem::replace(&mut inner.values, empty), Vec::new())
         });
     }
