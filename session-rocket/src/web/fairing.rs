@@ -304,12 +304,12 @@ fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request
             if presented == 0 {
                 attached.plain_http.note(request);
             }
-            let mut others = if presented > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
-            // The session has a secret of its own now. After a logout, tokens from before the login must stay invalid.
-            if attached.csrf_cookie.presented(request) > 0 {
-                others.push(attached.csrf_cookie.removal_line());
-            }
+            let others = if presented > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
             cookie::set(response, settings.set_line(&value, age, now), others);
+            // The session has a secret of its own. If the cookie stayed, its tokens would be valid again after a logout.
+            if attached.csrf_cookie.presented(request) > 0 {
+                cookie::set(response, attached.csrf_cookie.removal_line(), Vec::new());
+            }
         }
         CookieUpdate::Remove if settings.presented(request) > 0 => {
             cookie::set(response, settings.removal_line(), settings.removal_lines_for_others(request));
