@@ -35,17 +35,18 @@ impl Response {
         values.first().copied()
     }
 
-    /// Returns the first `Set-Cookie` header, which sets or removes the session cookie. The headers after it may remove
-    /// cookies of the same name with another `Domain`.
+    /// Returns the `Set-Cookie` header that sets the session cookie, or else the first one, which removes it. The others
+    /// may remove cookies of the same name with another `Domain`.
     ///
     /// # Panics
-    /// If one of the headers after the first sets a cookie.
+    /// If several headers set a cookie.
     pub fn set_cookie(&self) -> Option<&str> {
         let mut headers = self.header_values("set-cookie");
         headers.retain(|line| !is_csrf_cookie(line));
-        let is_removal = |header: &&str| header.contains("Max-Age=0;");
-        assert!(headers.iter().skip(1).all(is_removal), "several cookies are set: {headers:?}");
-        headers.first().copied()
+        let mut set = headers.iter().filter(|header| !header.contains("Max-Age=0;"));
+        let line = set.next().or(headers.first()).copied();
+        assert_eq!(set.next(), None, "several cookies are set: {headers:?}");
+        line
     }
 
     /// Returns the `Set-Cookie` header of the CSRF secret of a browser without a session.

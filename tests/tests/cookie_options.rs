@@ -150,6 +150,21 @@ async fn a_partitioned_cookie_is_set_and_removed_as_partitioned() {
     assert!(lines[1].contains("; Secure; Path=/; Max-Age=0") && !lines[1].contains("Partitioned"), "{lines:?}");
 }
 
+/// Browsers without CHIPS ignore the attribute, and apply the headers in their order.
+#[rocket::async_test]
+async fn a_browser_that_ignores_partitioned_keeps_the_new_cookie_if_it_had_several() {
+    for domain in [None, Some("shop.test")] {
+        let config = Config::new().secure(true).same_site(SameSite::None).partitioned(true).cookie_name("sid");
+        let config = domain.map_or(config.clone(), |domain| config.cookie_domain(domain));
+        let (client, _) = site(config).await;
+        let login = Browser::with("sid=planted; sid=older").send(&client, "/login/7").await;
+        let lines = login.header_values("set-cookie");
+        let has_domain = |line: &&&str| line.contains("; Domain=") == domain.is_some();
+        let last = lines.iter().filter(has_domain).next_back().expect("the cookie is set");
+        assert!(!last.contains("Max-Age=0;"), "{lines:?}");
+    }
+}
+
 #[rocket::async_test]
 async fn a_host_http_cookie_is_set_read_and_removed_as_a_host_cookie() {
     let (client, _) = site(Config::new().secure(true).cookie_name("__Host-Http-sessionid")).await;

@@ -229,9 +229,9 @@ impl fmt::Display for CookieSettings {
 
 /// Sets a cookie in a response, and prevents caches from storing the response.
 ///
-/// `line` replaces `Set-Cookie` lines with the same name. The lines of `removals` follow.
-pub(crate) fn set(response: &mut Response<'_>, line: String, removals: Vec<String>) {
-    let name = name_of(&line);
+/// The lines have one name, and replace other `Set-Cookie` lines with this name. Browsers apply them in their order.
+pub(crate) fn set(response: &mut Response<'_>, lines: &[String]) {
+    let name = lines.first().map_or("", |line| name_of(line));
     if response.headers().get("Set-Cookie").any(|other| name_of(other) == name) {
         let others = response.headers().get("Set-Cookie").filter(|other| name_of(other) != name);
         let others: Vec<String> = others.map(ToOwned::to_owned).collect();
@@ -240,8 +240,8 @@ pub(crate) fn set(response: &mut Response<'_>, line: String, removals: Vec<Strin
             response.adjoin_raw_header("Set-Cookie", other);
         }
     }
-    for line in std::iter::once(line).chain(removals) {
-        response.adjoin_raw_header("Set-Cookie", line);
+    for line in lines {
+        response.adjoin_raw_header("Set-Cookie", line.clone());
     }
     prevent_storing(response);
 }
