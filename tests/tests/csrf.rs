@@ -8,10 +8,11 @@ use rocket::form::{Contextual, Strict};
 use rocket::fs::TempFile;
 use rocket::http::{ContentType, Header, Status};
 use rocket::local::asynchronous::Client;
+use rocket::response::stream::TextStream;
 use rocket::tokio::io::AsyncReadExt;
 use rocket::tokio::sync::Barrier;
 use rocket::{FromForm, Request, State, get, post, routes};
-use session_rocket::{CsrfError, CsrfForm, CsrfHeader, Error, ErrorKind, ManualClock, Session};
+use session_rocket::{Config, CsrfError, CsrfForm, CsrfHeader, Error, ErrorKind, ManualClock, Session};
 use session_rocket_tests::browser::Browser;
 use session_rocket_tests::{logs, spy::Spy};
 
@@ -144,6 +145,12 @@ fn leave(session: Session<Visitor>) -> String {
 #[get("/flush")]
 fn flush(session: Session<Visitor>) {
     session.flush();
+}
+
+/// Creates a token after the response head is sent.
+#[get("/form/late")]
+fn form_late(session: Session<Visitor>) -> TextStream![String] {
+    TextStream! { yield session.csrf_token().to_string(); }
 }
 
 #[post("/name", data = "<form>")]
@@ -404,6 +411,24 @@ async fn clear_keeps_the_tokens_of_a_session_that_keeps_its_id() {
     for token in [&first, &second] {
         assert_eq!(reason_of(&client, &browser, token).await, "valid");
     }
+}
+
+/// A sealed session without a secret needs a new cookie, which a stream cannot send.
+#[rocket::async_test]
+async fn a_token_that_needs_a_new_cookie_is_empty_after_the_head() {
+    logs::capture();
+    let config = Config::new().store("cookie+encrypted:");
+    let rocket = rocket::custom(rocket::Config::figment().merge(("log_level", "off")))
+        .attach(Session::<Visitor>::fairing().config(config))
+        .mount("/", routes![form, form_late, reason, start]);
+    let client = Client::untracked(rocket).await.unwrap();
+    let mut browser = Browser::default();
+    browser.get(&client, "/start").await;
+    assert_eq!(browser.get(&client, "/form/late").await.body, "");
+    let token = browser.get(&client, "/form").await.body;
+    assert_eq!(reason_of(&client, &browser, &token).await, "valid");
+    let late = browser.get(&client, "/form/late").await.body;
+    assert_eq!(reason_of(&client, &browser, &late).await, "valid");
 }
 
 #[rocket::async_test]

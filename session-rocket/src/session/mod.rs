@@ -183,7 +183,7 @@ impl<T: SessionData> Session<T> {
     /// The forms of the other pages then get 403.
     ///
     /// If the operating system returns no random bytes, the token is empty and the response is 503. The token is also
-    /// empty if the visitor needs the cookie but the response head is already sent.
+    /// empty if a new secret needs a cookie but the response head is already sent.
     ///
     /// ```
     /// # use session_rocket::Session;

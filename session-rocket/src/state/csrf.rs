@@ -24,16 +24,20 @@ impl State {
     /// Returns the CSRF secret for a page, and draws one if there is none.
     ///
     /// # Errors
-    /// If the operating system returns no random bytes, or the response head is sent and the browser has no secret.
+    /// If the operating system returns no random bytes, or a new secret needs a cookie and the response head is sent.
     #[track_caller]
     pub(crate) fn ensure_csrf_secret(&self) -> Result<CsrfSecret> {
         if let Some(secret) = self.lock().csrf_secret() {
             return Ok(secret);
         }
+        if self.head_sent() {
+            let context = "a new CSRF secret needs a cookie, but the response head is sent";
+            return Err(Error::new(ErrorKind::TooLate, context));
+        }
         // Drawn without the lock, because drawing may block. Another thread may set a secret in the meantime.
         let random = CsrfSecret::random()?;
         if self.lock().keeps_csrf_in_browser() {
-            return self.lock().draw_browser_csrf(random);
+            return Ok(self.lock().draw_browser_csrf(random));
         }
         self.write(|inner| inner.apply(Change::Csrf(random)));
         Ok(self.lock().csrf_secret().unwrap_or(random))
@@ -79,16 +83,12 @@ impl Inner {
     }
 
     /// Sets the secret of the browser, unless there is one, and returns it.
-    fn draw_browser_csrf(&mut self, random: CsrfSecret) -> Result<CsrfSecret> {
+    fn draw_browser_csrf(&mut self, random: CsrfSecret) -> CsrfSecret {
         if let Some(secret) = self.browser_csrf {
-            return Ok(secret);
-        }
-        if self.head_sent {
-            let context = "a CSRF token for a visitor without a session needs a cookie, but the response head is sent";
-            return Err(Error::new(ErrorKind::TooLate, context));
+            return secret;
         }
         self.drew_browser_csrf = true;
-        Ok(*self.browser_csrf.insert(random))
+        *self.browser_csrf.insert(random)
     }
 }
 
