@@ -66,8 +66,9 @@ use crate::base::error::Chain;
 /// Rocket's log see the method TRACE instead of the request's own, because a Rocket fairing has no other way to keep a
 /// request from its handler. The URI stays the same.
 ///
-/// Attach the fairing first. A fairing that changes the method of requests must leave TRACE alone, because otherwise the
-/// refused request reaches a handler. Responses to judged requests get `Vary: Sec-Fetch-Site, Origin`.
+/// Attach the fairing after fairings that change the method of a request. It judges the method that it sees, and a fairing
+/// that replaces TRACE by another method lets a refused request reach its handler. Responses to judged requests get
+/// `Vary: Sec-Fetch-Site, Origin`.
 ///
 /// # Configuration
 /// The table `[default.cross_origin]` in `Rocket.toml` and the environment variable `ROCKET_CROSS_ORIGIN` override the

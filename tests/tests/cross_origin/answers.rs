@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rocket::error::ErrorKind;
+use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
 use rocket::http::{Header, Method, Status};
@@ -37,6 +38,28 @@ fn forbidden(request: &Request<'_>) -> String {
 #[catch(403)]
 fn forbidden_in_api(request: &Request<'_>) -> String {
     format!("api: {} {}", request.method(), request.uri())
+}
+
+/// A fairing that gives each request the method in its query, even a GET.
+fn method_override() -> AdHoc {
+    AdHoc::on_request("method override", |request, _| {
+        Box::pin(async move {
+            if let Some(Ok(method)) = request.query_value::<&str>("_method").map(|name| name.unwrap_or("").parse()) {
+                request.set_method(method);
+            }
+        })
+    })
+}
+
+#[test]
+fn a_fairing_attached_after_one_that_changes_the_method_refuses_each_forged_request() {
+    logs::capture();
+    let rocket = rocket::custom(quiet()).attach(method_override()).attach(CrossOriginProtection::new());
+    let client = client(rocket.mount("/", routes![change]));
+    for method in [Method::Get, Method::Post, Method::Put] {
+        let response = forged(&client, method, "/order?_method=POST").dispatch();
+        assert_eq!(response.status(), Status::Forbidden, "{method}");
+    }
 }
 
 fn quiet() -> Figment {
