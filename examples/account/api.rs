@@ -1,19 +1,19 @@
-//! The JSON API for apps, which send a bearer token.
+//! The JSON API: for apps, which send a bearer token, and for the script of the page `/app`, which sends the cookie.
 
 use rocket::http::Status;
 use rocket::response::content::RawJson;
-use rocket::{Either, Route, State, get, post, routes};
+use rocket::{Either, Route, State, delete, get, post, routes};
 use serde::Deserialize;
 use serde_json::json;
-use session_rocket::{CurrentUser, LoadUser, Session, Sessions};
+use session_rocket::{CsrfHeader, CurrentUser, LoadUser, Session, SessionHandle, Sessions};
 
 use crate::device::Device;
-use crate::pages::Result;
+use crate::pages::{Result, minute};
 use crate::user::Account;
 use crate::users::{User, Users};
 
 pub fn routes() -> Vec<Route> {
-    routes![login, me, devices, logout]
+    routes![login, me, devices, log_out_device, logout]
 }
 
 #[derive(Deserialize)]
@@ -54,9 +54,23 @@ fn me(user: CurrentUser<User>) -> RawJson<String> {
 async fn devices(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result<RawJson<String>> {
     let current = user.session().handle();
     let devices = sessions.list(&user.id).await?.into_iter().map(|listing| {
-        json!({ "handle": listing.handle, "name": listing.data.device, "current": Some(listing.handle) == current })
+        let is_current = Some(listing.handle) == current;
+        let login = minute(listing.created_at);
+        json!({ "handle": listing.handle, "name": listing.data.device, "login": login, "current": is_current })
     });
     Ok(RawJson(json!(devices.collect::<Vec<_>>()).to_string()))
+}
+
+/// A script needs the CSRF token of its page, because browsers add the cookie to each request. An app needs none.
+#[delete("/api/devices/<handle>")]
+async fn log_out_device(
+    user: CurrentUser<User>,
+    _csrf: CsrfHeader<Account>,
+    sessions: Sessions<Account>,
+    handle: SessionHandle,
+) -> Result<Status> {
+    let ended = sessions.revoke(&user.id, &handle).await?;
+    Ok(if ended == 1 { Status::NoContent } else { Status::NotFound })
 }
 
 #[post("/api/logout", format = "json")]

@@ -69,6 +69,26 @@ fn a_device_that_another_one_logs_out_says_so_and_shows_the_login_page() {
 }
 
 #[test]
+fn the_single_page_app_logs_out_another_device_without_a_new_page() {
+    let site = Served::start(super::rocket());
+    let (laptop, phone) = (Chromium::start(), Chromium::start());
+    register(&site, &laptop);
+    log_in(&site, &phone);
+    laptop.click("Devices");
+    laptop.click("single-page app");
+    laptop.wait_for("Log out this device");
+    let rows = || laptop.script("return document.querySelectorAll('#devices li').length");
+    assert_eq!((rows(), laptop.text().matches("This device").count()), (2.into(), 1));
+    screenshots(&laptop, "app");
+    laptop.script("window.isSamePage = true; document.querySelector('#devices button').click()");
+    laptop.wait_for("Chrome on Linux is logged out.");
+    assert_eq!((rows(), laptop.script("return window.isSamePage")), (1.into(), true.into()));
+    screenshots(&laptop, "app-after");
+    phone.wait_for("You were logged out.");
+    assert_logged_out(&site, &phone);
+}
+
+#[test]
 fn a_logout_in_one_tab_reaches_the_other_tab() {
     let site = Served::start(super::rocket());
     let browser = Chromium::start();

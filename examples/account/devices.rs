@@ -3,14 +3,14 @@
 use rocket::response::Redirect;
 use rocket::{Route, get, post, routes};
 use rocket_dyn_templates::{Template, context};
-use session_rocket::{CsrfForm, CurrentUser, SessionHandle, Sessions};
+use session_rocket::{CurrentUser, SessionHandle, Sessions};
 
 use crate::pages::{Result, minute, user_page};
 use crate::user::Account;
 use crate::users::User;
 
 pub fn routes() -> Vec<Route> {
-    routes![devices, log_out_device, log_out_others]
+    routes![devices, app, log_out_device, log_out_others]
 }
 
 #[get("/devices")]
@@ -24,12 +24,17 @@ async fn devices(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result
     user_page(&user, "devices", context! { devices: devices.collect::<Vec<_>>() }).await
 }
 
-#[post("/devices/<handle>/logout", data = "<_form>")]
+/// The page of the script that calls `/api/devices`. The CSRF token is for that script.
+#[get("/app")]
+async fn app(user: CurrentUser<User>) -> Result<Template> {
+    user_page(&user, "app", context! { csrf_token: user.session().csrf_token() }).await
+}
+
+#[post("/devices/<handle>/logout")]
 async fn log_out_device(
     user: CurrentUser<User>,
     sessions: Sessions<Account>,
     handle: SessionHandle,
-    _form: CsrfForm<Account>,
 ) -> Result<Redirect> {
     let ended = sessions.revoke(&user.id, &handle).await?;
     let notice = if ended == 1 { "The device is logged out." } else { "The device was not logged in any more." };
@@ -37,12 +42,8 @@ async fn log_out_device(
     Ok(Redirect::to("/devices/"))
 }
 
-#[post("/devices/logout-others", data = "<_form>")]
-async fn log_out_others(
-    user: CurrentUser<User>,
-    sessions: Sessions<Account>,
-    _form: CsrfForm<Account>,
-) -> Result<Redirect> {
+#[post("/devices/logout-others")]
+async fn log_out_others(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result<Redirect> {
     let ended = sessions.revoke_others(user.session()).await?;
     user.session().set_notice(format!("Other devices logged out: {ended}."));
     Ok(Redirect::to("/devices/"))

@@ -1,10 +1,10 @@
 //! Registration, login and logout.
 
-use rocket::form::FromForm;
+use rocket::form::{Form, FromForm};
 use rocket::response::Redirect;
 use rocket::{Route, State, get, post, routes};
 use rocket_dyn_templates::context;
-use session_rocket::{CsrfForm, LoggedIn, Session};
+use session_rocket::{LoggedIn, Session};
 
 use crate::device::Device;
 use crate::pages::{PASSWORD_TOO_SHORT, Reply, Result, is_too_short, page};
@@ -32,7 +32,7 @@ async fn register(
     session: Session<Account>,
     users: &State<Users>,
     device: Device,
-    form: CsrfForm<Account, Credentials>,
+    form: Form<Credentials>,
 ) -> Result<Reply> {
     let Credentials { username, password, remember } = form.into_inner();
     let name = username.trim();
@@ -62,7 +62,7 @@ async fn login(
     session: Session<Account>,
     users: &State<Users>,
     device: Device,
-    form: CsrfForm<Account, Credentials>,
+    form: Form<Credentials>,
 ) -> Result<Reply> {
     let Credentials { username, password, remember } = form.into_inner();
     if let Some(user) = users.authenticate(username.trim(), password).await? {
@@ -73,8 +73,8 @@ async fn login(
     Ok(Reply::InvalidCredentials(page))
 }
 
-#[post("/logout", data = "<_form>")]
-fn logout(session: Session<Account>, _form: CsrfForm<Account>) -> Redirect {
+#[post("/logout")]
+fn logout(session: Session<Account>) -> Redirect {
     session.flush();
     // The message starts a new session.
     session.set_notice("You are logged out.");

@@ -1,12 +1,12 @@
 //! What the pages share: the layout, the message that is shown once, the theme, and errors.
 
-use rocket::form::{FromForm, FromFormField};
+use rocket::form::{Form, FromForm, FromFormField};
 use rocket::http::Status;
 use rocket::response::{Redirect, Responder};
 use rocket::{Catcher, Request, Route, catch, catchers, get, post, routes};
 use rocket_dyn_templates::{Template, context};
 use serde::{Deserialize, Serialize};
-use session_rocket::{CsrfForm, CurrentUser, Error, Session, Timestamp};
+use session_rocket::{CurrentUser, Error, Session, Timestamp};
 
 use crate::passwords::PasswordError;
 use crate::user::{Account, take_notice};
@@ -91,7 +91,6 @@ pub async fn page(
         theme: session.theme(),
         username: user.map(|user| &user.name),
         notice: take_notice(session).await?,
-        csrf_token: session.csrf_token(),
         page,
     };
     Ok(Template::render(template, context))
@@ -129,7 +128,7 @@ async fn welcome(session: Session<Account>) -> Result<Template> {
 }
 
 #[post("/theme", data = "<form>")]
-fn set_theme(user: CurrentUser<User>, form: CsrfForm<Account, ThemeForm>) -> Redirect {
+fn set_theme(user: CurrentUser<User>, form: Form<ThemeForm>) -> Redirect {
     user.session().set_theme(form.theme);
     user.session().set_notice("Saved.");
     Redirect::to("/")
@@ -141,10 +140,9 @@ fn redirect_to_login() -> Redirect {
     Redirect::to("/login/")
 }
 
-/// The page for all other errors. A 403 is a form without a valid token, usually one that was open while the visitor
-/// logged in or out in another tab.
+/// The page for all other errors.
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Template {
     let reason = status.reason_lossy();
-    Template::render("problem", context! { code: status.code, reason, forged: status == Status::Forbidden })
+    Template::render("problem", context! { code: status.code, reason })
 }

@@ -1,9 +1,9 @@
 //! The change of the password, which asks for the current password unless the user entered it in the last five minutes.
 
-use rocket::form::FromForm;
+use rocket::form::{Form, FromForm};
 use rocket::{Route, State, get, post, routes};
 use rocket_dyn_templates::context;
-use session_rocket::{CsrfForm, CurrentUser, LoadUser, LoginError, RecentLogin, Sessions};
+use session_rocket::{CurrentUser, LoadUser, LoginError, RecentLogin, Sessions};
 
 use crate::pages::{PASSWORD_TOO_SHORT, Reply, Result, is_too_short, user_page};
 use crate::user::Account;
@@ -27,7 +27,7 @@ async fn confirm_page(user: CurrentUser<User>) -> Result<Reply> {
 }
 
 #[post("/confirm", data = "<form>")]
-async fn confirm(user: CurrentUser<User>, users: &State<Users>, form: CsrfForm<Account, Password>) -> Result<Reply> {
+async fn confirm(user: CurrentUser<User>, users: &State<Users>, form: Form<Password>) -> Result<Reply> {
     if users.authenticate(&user.name, form.into_inner().password).await?.is_none() {
         let page = user_page(&user, "confirm", context! { error: "This is not your password." }).await?;
         return Ok(Reply::InvalidCredentials(page));
@@ -48,7 +48,7 @@ async fn change_password(
     recent: Recent,
     users: &State<Users>,
     sessions: Sessions<Account>,
-    form: CsrfForm<Account, Password>,
+    form: Form<Password>,
 ) -> Result<Reply> {
     let Ok(_) = recent else { return Ok(Reply::redirect("/confirm/")) };
     let Password { password } = form.into_inner();

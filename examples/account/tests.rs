@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rocket::futures::future::join;
-use rocket::http::{ContentType, Cookie, Status};
+use rocket::http::{ContentType, Cookie, Header, Status};
 use rocket::local::asynchronous;
 use rocket::local::blocking::{Client, LocalRequest, LocalResponse};
 use rocket::{Build, Rocket};
@@ -102,10 +102,11 @@ impl Browser<'_> {
         self.send(self.client.post(path.to_owned()).header(ContentType::Form).body(form))
     }
 
-    /// Posts a form with a token of the page `from`.
-    fn submit(&self, from: &str, path: &str, form: &str) -> Reply {
-        let token = token(&self.page(from));
-        self.post(path, &format!("{form}&csrf_token={token}"))
+    /// Posts a form as a page of another site makes the browser do.
+    fn post_from_another_site(&self, path: &str, form: &str) -> Reply {
+        let request = self.client.post(path.to_owned()).header(ContentType::Form).body(form);
+        let request = request.header(Header::new("Sec-Fetch-Site", "cross-site"));
+        self.send(request.header(Header::new("Origin", "https://evil.example")))
     }
 }
 
@@ -113,12 +114,6 @@ fn read(response: LocalResponse<'_>) -> Reply {
     assert_eq!(response.headers().get_one("Cache-Control"), Some("no-store"));
     let location = response.headers().get_one("Location").unwrap_or_default().to_owned();
     (response.status(), location, response.into_string().unwrap_or_default())
-}
-
-/// The CSRF token of a page's first form.
-fn token(page: &str) -> String {
-    let (_, rest) = page.split_once("name=\"csrf_token\" value=\"").expect("a form");
-    rest.split('"').next().unwrap().to_owned()
 }
 
 /// The path that logs out the first device that is not the browser's own.
@@ -141,13 +136,13 @@ fn a_registration_logs_in_and_its_message_is_shown_once() {
         assert!(page.contains("href=\"/register/\"") && !page.contains("EventSource"), "{page}");
     }
     let form = "username=grace&password=a+long+password";
-    assert_eq!(browser.submit("/register/", "/register/", form), redirect_to("/"));
+    assert_eq!(browser.post("/register/", form), redirect_to("/"));
     assert!(browser.page("/").contains("role=\"status\">Hello, grace!<"));
     assert!(!browser.page("/").contains("Hello, grace!"));
-    assert_eq!(browser.submit("/devices/", "/logout/", ""), redirect_to("/login/"));
+    assert_eq!(browser.post("/logout/", ""), redirect_to("/login/"));
     assert!(browser.page("/login/").contains("You are logged out."));
     assert_eq!(browser.get("/devices/"), redirect_to("/login/"));
-    assert_eq!(browser.submit("/login/", "/login/", form), redirect_to("/"));
+    assert_eq!(browser.post("/login/", form), redirect_to("/"));
     assert_eq!(browser.get("/login/"), redirect_to("/"));
 }
 
@@ -159,7 +154,7 @@ fn a_registration_with_a_taken_name_or_a_short_password_is_refused() {
         ("username=+&password=a+long+password", "with 1 to 40 characters"),
         ("username=bob&password=short", "at least 8 characters."),
     ] {
-        let (status, _, page) = site.browser().submit("/register/", "/register/", form);
+        let (status, _, page) = site.browser().post("/register/", form);
         assert_eq!(status, Status::UnprocessableEntity);
         assert!(page.contains(error), "{page}");
     }
@@ -171,7 +166,7 @@ fn remember_me_sets_the_lifetime_of_the_session() {
     for (remember, cookie_days, days) in [("", None, 14), ("&remember=on", Some(30), 30)] {
         let browser = site.browser();
         let form = format!("username=user{days}&password=a+long+password{remember}");
-        browser.submit("/register/", "/register/", &form);
+        browser.post("/register/", &form);
         let cookie = browser.cookie.borrow().clone().unwrap();
         assert_eq!(cookie.max_age().map(rocket::time::Duration::whole_days), cookie_days);
         // This page takes the message out of the session. The save renews the session.
@@ -194,14 +189,14 @@ fn the_devices_page_logs_out_one_device_or_all_others() {
     assert!(places.is_sorted(), "the latest login comes first");
 
     let path = other_device(&laptop);
-    assert_eq!(laptop.submit("/devices/", &path, ""), redirect_to("/devices/"));
+    assert_eq!(laptop.post(&path, ""), redirect_to("/devices/"));
     assert!(laptop.page("/devices/").contains("The device is logged out."));
     assert_eq!(tablet.get("/devices/"), redirect_to("/login/"));
     assert_eq!(phone.get("/devices/").0, Status::Ok);
-    laptop.submit("/devices/", &path, "");
+    laptop.post(&path, "");
     assert!(laptop.page("/devices/").contains("The device was not logged in any more."));
 
-    assert_eq!(laptop.submit("/devices/", "/devices/logout-others/", ""), redirect_to("/devices/"));
+    assert_eq!(laptop.post("/devices/logout-others/", ""), redirect_to("/devices/"));
     assert!(laptop.page("/devices/").contains("Other devices logged out: 1."));
     assert_eq!(phone.get("/devices/"), redirect_to("/login/"));
 }
@@ -210,7 +205,7 @@ fn the_devices_page_logs_out_one_device_or_all_others() {
 fn a_device_that_logs_out_itself_on_the_devices_page_gets_the_login_page() {
     let site = Site::start();
     let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));
-    assert_eq!(laptop.submit("/devices/", &other_device(&phone), ""), redirect_to("/devices/"));
+    assert_eq!(laptop.post(&other_device(&phone), ""), redirect_to("/devices/"));
     assert_eq!(laptop.get("/devices/"), redirect_to("/login/"));
     assert_eq!(phone.get("/devices/").0, Status::Ok);
 }
@@ -219,10 +214,8 @@ fn a_device_that_logs_out_itself_on_the_devices_page_gets_the_login_page() {
 fn each_page_of_a_user_has_a_logout_button() {
     let site = Site::start();
     let browser = site.log_in("Laptop");
-    for path in ["/", "/devices/", "/activity/", "/confirm/", "/password/"] {
-        let page = browser.page(path);
-        let (_, form) = page.split_once("<form method=\"post\" action=\"/logout/\"").expect(path);
-        assert!(form.contains("name=\"csrf_token\""), "{path}");
+    for path in ["/", "/devices/", "/app/", "/activity/", "/confirm/", "/password/"] {
+        assert!(browser.page(path).contains("<form method=\"post\" action=\"/logout/\""), "{path}");
     }
 }
 
@@ -231,7 +224,7 @@ fn nobody_can_log_out_the_devices_of_another_user() {
     let site = Site::start();
     let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));
     let eve = site.log_in_user(&add_user(site.client.rocket(), "eve"), "Tablet");
-    eve.submit("/devices/", &other_device(&laptop), "");
+    eve.post(&other_device(&laptop), "");
     assert!(eve.page("/devices/").contains("The device was not logged in any more."));
     assert_eq!(phone.get("/devices/").0, Status::Ok);
 }
@@ -251,10 +244,8 @@ fn a_change_of_the_password_keeps_the_data_of_this_session() {
     let ada = add_user(client.rocket(), "ada");
     client.set_session::<Account>(login(&ada, "Laptop"));
     client.set_session::<Account>(|session| session.set_theme(Theme::Dark));
-    let token = token(&client.get("/password/").dispatch().into_string().unwrap());
-    let form = format!("password=a+new+password&csrf_token={token}");
-    let response = client.post("/password/").header(ContentType::Form).body(form).dispatch();
-    assert_eq!(read(response), redirect_to("/"));
+    let request = client.post("/password/").header(ContentType::Form).body("password=a+new+password");
+    assert_eq!(read(request.dispatch()), redirect_to("/"));
     let account = client.session::<Account>();
     assert_eq!((account.user_id, account.theme, &*account.device), (Some(ada.id), Theme::Dark, "Laptop"));
     assert!(account.notice.unwrap().starts_with("Your password is changed."));
@@ -264,13 +255,13 @@ fn a_change_of_the_password_keeps_the_data_of_this_session() {
 fn a_change_of_the_password_ends_the_other_sessions() {
     let site = Site::start();
     let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));
-    assert_eq!(laptop.submit("/password/", "/password/", "password=a+new+password"), redirect_to("/"));
+    assert_eq!(laptop.post("/password/", "password=a+new+password"), redirect_to("/"));
     for path in ["/password/", "/devices/"] {
         assert_eq!(phone.get(path), redirect_to("/login/"));
     }
     assert_eq!(laptop.get("/devices/").0, Status::Ok);
     assert!(laptop.page("/activity/").contains("Logged out by another device"));
-    let (status, _, page) = laptop.submit("/password/", "/password/", "password=short");
+    let (status, _, page) = laptop.post("/password/", "password=short");
     assert_eq!(status, Status::UnprocessableEntity);
     assert!(page.contains("at least 8 characters."));
 }
@@ -292,19 +283,18 @@ fn a_password_that_a_tool_changes_ends_the_sessions_at_their_next_request() {
 fn five_minutes_after_the_login_a_change_of_the_password_asks_for_the_password() {
     let site = Site::start();
     let browser = site.browser();
-    browser.submit("/register/", "/register/", "username=grace&password=a+long+password");
+    browser.post("/register/", "username=grace&password=a+long+password");
     site.clock.advance(Duration::from_mins(5));
-    let open = token(&browser.page("/password/"));
+    browser.page("/password/");
     site.clock.advance(Duration::from_secs(1));
     assert_eq!(browser.get("/password/"), redirect_to("/confirm/"));
-    let form = format!("password=a+new+password&csrf_token={open}");
-    assert_eq!(browser.post("/password/", &form), redirect_to("/confirm/"), "an open form does not help");
-    let (status, _, page) = browser.submit("/confirm/", "/confirm/", "password=wrong");
+    assert_eq!(browser.post("/password/", "password=a+new+password"), redirect_to("/confirm/"));
+    let (status, _, page) = browser.post("/confirm/", "password=wrong");
     assert_eq!(status, Status::Unauthorized);
     assert!(page.contains("This is not your password."));
     assert_eq!(browser.get("/password/"), redirect_to("/confirm/"));
-    assert_eq!(browser.submit("/confirm/", "/confirm/", "password=a+long+password"), redirect_to("/password/"));
-    assert_eq!(browser.submit("/password/", "/password/", "password=a+new+password"), redirect_to("/"));
+    assert_eq!(browser.post("/confirm/", "password=a+long+password"), redirect_to("/password/"));
+    assert_eq!(browser.post("/password/", "password=a+new+password"), redirect_to("/"));
     let page = browser.page("/activity/");
     assert_eq!((page.matches("Entered the password again").count(), page.matches(">Logged in<").count()), (2, 1));
 }
@@ -313,10 +303,10 @@ fn five_minutes_after_the_login_a_change_of_the_password_asks_for_the_password()
 fn a_confirmation_of_the_password_is_not_a_fourth_device() {
     let site = Site::start();
     let first = site.browser();
-    first.submit("/register/", "/register/", "username=grace&password=a+long+password");
+    first.post("/register/", "username=grace&password=a+long+password");
     let grace = site.client.rocket().state::<Users>().unwrap().find(site.ada.id + 1).unwrap();
     let (second, third) = (site.log_in_user(&grace, "Second"), site.log_in_user(&grace, "Third"));
-    first.submit("/confirm/", "/confirm/", "password=a+long+password");
+    first.post("/confirm/", "password=a+long+password");
     for browser in [first, second, third] {
         assert_eq!(browser.get("/devices/").0, Status::Ok);
     }
@@ -326,12 +316,12 @@ fn a_confirmation_of_the_password_is_not_a_fourth_device() {
 fn the_log_and_the_counters_have_every_event() {
     let site = Site::start();
     let (phone, laptop) = (site.log_in("Phone"), site.log_in("Laptop"));
-    laptop.submit("/devices/", &other_device(&laptop), "");
+    laptop.post(&other_device(&laptop), "");
     phone.get("/");
     let page = laptop.page("/activity/");
     assert_eq!(page.matches(">Logged in<").count(), 2);
     assert_eq!((page.matches("Logged out by another device").count(), page.matches("This session").count()), (1, 1));
-    laptop.submit("/devices/", "/logout/", "");
+    laptop.post("/logout/", "");
     let metrics = site.browser().page("/metrics");
     for (event, number) in [("logged_in", 2), ("ended_revoked", 1), ("ended_logout", 1), ("started", 1)] {
         let line = format!("session_events_total{{event=\"{event}\"}} {number}\n");
@@ -364,21 +354,23 @@ async fn the_event_stream_ends_when_the_session_is_revoked() {
 }
 
 #[test]
-fn forms_without_a_token_of_this_session_are_rejected() {
+fn requests_of_other_sites_are_refused_and_change_nothing() {
     let site = Site::start();
     let (browser, other) = (site.log_in("Phone"), site.log_in("Laptop"));
-    let foreign = token(&other.page("/devices/"));
     let device = other_device(&browser);
     let paths = ["/register/", "/login/", "/logout/", "/theme/", "/confirm/", "/password/", "/devices/logout-others/"];
+    let form = "username=eve&password=a+long+password&theme=Dark";
     for path in paths.into_iter().chain([&*device]) {
-        for token in ["", "&csrf_token=", &format!("&csrf_token={foreign}")] {
-            let form = format!("username=eve&password=a+long+password&theme=Dark{token}");
-            let (status, _, page) = browser.post(path, &form);
-            assert_eq!(status, Status::Forbidden, "{path}");
-            assert!(page.contains("This form has expired"), "{page}");
-        }
+        let (status, _, page) = browser.post_from_another_site(path, form);
+        assert_eq!(status, Status::Forbidden, "{path}");
+        assert!(page.contains("<h1>Forbidden</h1>"), "{page}");
     }
-    assert_eq!((browser.get("/devices/").0, other.get("/devices/").0), (Status::Ok, Status::Ok));
+    assert!(browser.page("/").contains("<h1>ada</h1>") && other.page("/").contains("<h1>ada</h1>"));
+    let users = site.client.rocket().state::<Users>().unwrap();
+    assert_eq!(
+        (users.find(site.ada.id).unwrap().password_hash, users.find(2).is_none()),
+        (site.ada.password_hash, true)
+    );
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The checkout: three forms. The session keeps their answers until the order is placed.
 
-use rocket::form::{Contextual, FromForm};
+use rocket::form::{Contextual, Form, FromForm};
 use rocket::{Route, get, post, routes};
 use rocket_dyn_templates::{Template, context};
-use session_rocket::{CsrfForm, Session};
+use session_rocket::Session;
 
 use crate::cart::Cart;
 use crate::fields::{self, FormState, line};
@@ -68,7 +68,7 @@ fn address_page(session: Session<Shopper>) -> Reply {
 }
 
 #[post("/address", data = "<form>")]
-fn address(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, AddressForm>>) -> Reply {
+fn address(session: Session<Shopper>, form: Form<Contextual<'_, AddressForm>>) -> Reply {
     if let Some(redirect) = redirect_from(&session, Step::Address) {
         return redirect;
     }
@@ -91,7 +91,7 @@ fn delivery_page(session: Session<Shopper>) -> Reply {
 }
 
 #[post("/delivery", data = "<form>")]
-fn delivery(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, DeliveryForm>>) -> Reply {
+fn delivery(session: Session<Shopper>, form: Form<Contextual<'_, DeliveryForm>>) -> Reply {
     if let Some(redirect) = redirect_from(&session, Step::Delivery) {
         return redirect;
     }
@@ -122,7 +122,7 @@ fn confirm_page(session: Session<Shopper>) -> Reply {
 }
 
 #[post("/confirm", data = "<form>")]
-fn confirm(session: Session<Shopper>, form: CsrfForm<Shopper, Confirmation>) -> Reply {
+fn confirm(session: Session<Shopper>, form: Form<Confirmation>) -> Reply {
     match place_order(&session, form.total) {
         Outcome::Placed => Reply::redirect("/order/"),
         Outcome::TotalChanged => {

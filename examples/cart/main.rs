@@ -63,18 +63,16 @@ fn page(session: &Session<Shopper>, template: &'static str, page: impl Serialize
         customer: session.customer(),
         count: session.with_cart(Cart::count),
         notice: session.delete_notice(),
-        csrf_token: session.csrf_token(),
         page,
     };
     Template::render(template, context)
 }
 
-/// The page for all errors. A 403 is a form without a valid token, usually one that was open while the visitor logged in or
-/// out in another tab.
+/// The page for all errors.
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Template {
     let reason = status.reason_lossy();
-    Template::render("problem", context! { code: status.code, reason, forged: status == Status::Forbidden })
+    Template::render("problem", context! { code: status.code, reason })
 }
 
 #[launch]

@@ -1,10 +1,10 @@
 //! The catalogue, the cart and the last order.
 
-use rocket::form::{Contextual, FromForm};
+use rocket::form::{Contextual, Form, FromForm};
 use rocket::response::Redirect;
 use rocket::{Route, get, post, routes};
 use rocket_dyn_templates::{Template, context};
-use session_rocket::{CsrfForm, Session};
+use session_rocket::Session;
 
 use crate::cart::MAX_QUANTITY;
 use crate::catalogue::{ARTICLES, Article};
@@ -55,7 +55,7 @@ fn cart_page(session: &Session<Shopper>, invalid: InvalidQuantity<'_>) -> Templa
 }
 
 #[post("/cart/add", data = "<form>")]
-fn add(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, QuantityForm>>) -> Reply {
+fn add(session: Session<Shopper>, form: Form<Contextual<'_, QuantityForm>>) -> Reply {
     let Some(QuantityForm { article, quantity }) = form.value else {
         return Reply::Invalid(catalogue_page(&session, invalid_quantity(&form)));
     };
@@ -69,7 +69,7 @@ fn add(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, Quantit
 }
 
 #[post("/cart/change", data = "<form>")]
-fn change(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, QuantityForm>>) -> Reply {
+fn change(session: Session<Shopper>, form: Form<Contextual<'_, QuantityForm>>) -> Reply {
     let Some(QuantityForm { article, quantity }) = form.value else {
         return Reply::Invalid(cart_page(&session, invalid_quantity(&form)));
     };
@@ -78,7 +78,7 @@ fn change(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, Quan
 }
 
 #[post("/cart/remove", data = "<form>")]
-fn remove(session: Session<Shopper>, form: CsrfForm<Shopper, RemovalForm>) -> Redirect {
+fn remove(session: Session<Shopper>, form: Form<RemovalForm>) -> Redirect {
     let article = form.article;
     session.update_cart(move |cart| cart.remove(article));
     Redirect::to("/cart/")

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use rocket::futures::future::join_all;
-use rocket::http::{ContentType, Cookie, Status};
+use rocket::http::{ContentType, Cookie, Header, Status};
 use rocket::local::asynchronous::{Client, LocalResponse};
 
 const ADDRESS: &str = "name=Ada&street=Main+Street+1&postcode=12345&city=Springfield";
@@ -16,12 +16,6 @@ async fn read(response: LocalResponse<'_>) -> Reply {
     assert_eq!(response.headers().get_one("Cache-Control"), Some("no-store"));
     let location = response.headers().get_one("Location").unwrap_or_default().to_owned();
     (response.status(), location, response.into_string().await.unwrap_or_default())
-}
-
-/// The CSRF token of a page's form.
-fn token(page: &str) -> String {
-    let (_, rest) = page.split_once("name=\"csrf_token\" value=\"").expect("a form");
-    rest.split('"').next().unwrap().to_owned()
 }
 
 fn redirect_to(path: &str) -> Reply {
@@ -46,19 +40,20 @@ impl Browser {
         read(self.0.get(path.to_owned()).dispatch().await).await
     }
 
-    async fn post(&self, path: &str, form: String) -> Reply {
+    async fn post(&self, path: &str, form: &str) -> Reply {
         read(self.0.post(path.to_owned()).header(ContentType::Form).body(form).dispatch().await).await
     }
 
-    /// Posts a form with a valid token.
-    async fn submit(&self, path: &str, form: &str) -> Reply {
-        let token = token(&self.get("/preferences/").await.2);
-        self.post(path, format!("{form}&csrf_token={token}")).await
+    /// Posts a form as a page of another site makes the browser do.
+    async fn post_from_another_site(&self, path: &str, form: &str) -> Reply {
+        let request = self.0.post(path.to_owned()).header(ContentType::Form).body(form);
+        let request = request.header(Header::new("Sec-Fetch-Site", "cross-site"));
+        read(request.header(Header::new("Origin", "https://evil.example")).dispatch().await).await
     }
 
     async fn add(&self, article: &str, quantity: u32) {
         let form = format!("article={article}&quantity={quantity}");
-        assert_eq!(self.submit("/cart/add/", &form).await, redirect_to("/"));
+        assert_eq!(self.post("/cart/add/", &form).await, redirect_to("/"));
     }
 
     /// Gets a page with an earlier cookie.
@@ -83,9 +78,9 @@ async fn an_anonymous_visitor_fills_a_cart_and_changes_it() {
     browser.add("ink", 1).await;
     browser.add("pencil", 1).await;
     assert_shows(&browser.get("/cart/").await, &["25.35 €", "1.20 €", "26.55 €", "value=\"3\""]);
-    assert_eq!(browser.submit("/cart/change/", "article=ink&quantity=1").await, redirect_to("/cart/"));
+    assert_eq!(browser.post("/cart/change/", "article=ink&quantity=1").await, redirect_to("/cart/"));
     assert_shows(&browser.get("/cart/").await, &["9.65 €", "Cart (2)"]);
-    assert_eq!(browser.submit("/cart/remove/", "article=ink").await, redirect_to("/cart/"));
+    assert_eq!(browser.post("/cart/remove/", "article=ink").await, redirect_to("/cart/"));
     let page = browser.get("/cart/").await;
     assert_shows(&page, &["1.20 €", "Cart (1)"]);
     assert!(!page.2.contains("Bottle of ink"));
@@ -98,18 +93,18 @@ async fn a_quantity_out_of_range_is_rejected() {
     let browser = Browser::new(dir.path()).await;
     for invalid in ["0", "100", "-1", "", "many", "99999999999999999999", "%3Cscript%3E"] {
         for path in ["/cart/add/", "/cart/change/"] {
-            let (status, _, page) = browser.submit(path, &format!("article=ink&quantity={invalid}")).await;
+            let (status, _, page) = browser.post(path, &format!("article=ink&quantity={invalid}")).await;
             assert_eq!(status, Status::UnprocessableEntity);
             assert!(!page.contains("<script>"), "{page}");
             assert_eq!(page.contains("Please enter a number from 1 to 99."), path == "/cart/add/", "{page}");
         }
     }
-    let (status, _, _) = browser.submit("/cart/add/", "article=yacht&quantity=1").await;
+    let (status, _, _) = browser.post("/cart/add/", "article=yacht&quantity=1").await;
     assert_eq!(status, Status::UnprocessableEntity);
     browser.add("ink", 99).await;
     browser.add("ink", 99).await;
     assert_shows(&browser.get("/").await, &["99 × Bottle of ink, blue, the maximum.", "Cart (99)"]);
-    let (_, _, page) = browser.submit("/cart/change/", "article=ink&quantity=1000").await;
+    let (_, _, page) = browser.post("/cart/change/", "article=ink&quantity=1000").await;
     assert!(page.contains("value=\"1000\"") && page.contains("Please enter a number from 1 to 99."), "{page}");
 }
 
@@ -117,9 +112,10 @@ async fn a_quantity_out_of_range_is_rejected() {
 async fn concurrent_additions_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
-    let token = token(&browser.get("/").await.2);
-    let form = |article| format!("article={article}&quantity=1&csrf_token={token}");
-    let tabs = (0..40).map(|n| browser.post("/cart/add/", form(if n % 2 == 0 { "ink" } else { "paper" })));
+    // The first addition starts the session that the tabs share.
+    browser.add("ink", 1).await;
+    let forms = ["article=ink&quantity=1", "article=paper&quantity=1"];
+    let tabs = (1..40).map(|n| browser.post("/cart/add/", forms[n % 2]));
     for reply in join_all(tabs).await {
         assert_eq!(reply, redirect_to("/"));
     }
@@ -134,7 +130,7 @@ async fn a_login_keeps_the_cart_and_a_logout_ends_every_earlier_cookie() {
     browser.add("desk-lamp", 1).await;
     let anonymous = browser.cookie().unwrap();
     assert_shows(&browser.get("/login").await, &["<label for=\"name\">Name</label>"]);
-    assert_eq!(browser.submit("/login/", "name=+Ada+").await, redirect_to("/"));
+    assert_eq!(browser.post("/login/", "name=+Ada+").await, redirect_to("/"));
     let known = browser.cookie().unwrap();
     assert_ne!(anonymous.value(), known.value());
     let other = Browser::new(dir.path()).await;
@@ -143,7 +139,7 @@ async fn a_login_keeps_the_cart_and_a_logout_ends_every_earlier_cookie() {
     // A link does not log out.
     assert_eq!(browser.get("/logout/").await, redirect_to("/"));
     assert_shows(&browser.get("/").await, &["<span>Ada</span>"]);
-    assert_eq!(browser.submit("/logout/", "").await, redirect_to("/"));
+    assert_eq!(browser.post("/logout/", "").await, redirect_to("/"));
     assert_eq!(browser.cookie(), None);
     for old in [anonymous, known] {
         let page = browser.get_with("/", old).await;
@@ -156,11 +152,11 @@ async fn a_login_keeps_the_cart_and_a_logout_ends_every_earlier_cookie() {
 async fn a_login_of_another_customer_empties_the_cart() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
-    browser.submit("/login/", "name=Ada").await;
+    browser.post("/login/", "name=Ada").await;
     browser.add("ink", 1).await;
-    browser.submit("/login/", "name=Ada").await;
+    browser.post("/login/", "name=Ada").await;
     assert_shows(&browser.get("/").await, &["Cart (1)"]);
-    browser.submit("/login/", "name=Bob").await;
+    browser.post("/login/", "name=Bob").await;
     assert_shows(&browser.get("/").await, &["Hello, Bob!", "Cart (0)"]);
 }
 
@@ -169,13 +165,13 @@ async fn preferences_are_stored_and_applied() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
     assert_shows(&browser.get("/").await, &["data-theme=\"auto\""]);
-    assert_eq!(browser.submit("/preferences/", "theme=dark&currency=usd").await, redirect_to("/preferences/"));
+    assert_eq!(browser.post("/preferences/", "theme=dark&currency=usd").await, redirect_to("/preferences/"));
     assert_shows(
         &browser.get("/preferences/").await,
         &["Saved.", "value=\"dark\" required checked", "value=\"usd\" required checked"],
     );
     assert_shows(&browser.get("/").await, &["data-theme=\"dark\"", "$42.00"]);
-    assert_eq!(browser.submit("/preferences/", "theme=pink&currency=usd").await.0, Status::UnprocessableEntity);
+    assert_eq!(browser.post("/preferences/", "theme=pink&currency=usd").await.0, Status::UnprocessableEntity);
     assert_shows(&browser.get("/").await, &["data-theme=\"dark\""]);
 }
 
@@ -191,28 +187,28 @@ async fn no_step_of_the_checkout_can_be_skipped() {
     for path in ["/checkout/", "/checkout/delivery/", "/checkout/confirm/"] {
         assert_eq!(browser.get(path).await, redirect_to("/checkout/address/"));
     }
-    assert_eq!(browser.submit("/checkout/delivery/", "delivery=express").await, redirect_to("/checkout/address/"));
-    assert_eq!(browser.submit("/checkout/confirm/", "total=600").await, redirect_to("/checkout/"));
+    assert_eq!(browser.post("/checkout/delivery/", "delivery=express").await, redirect_to("/checkout/address/"));
+    assert_eq!(browser.post("/checkout/confirm/", "total=600").await, redirect_to("/checkout/"));
     assert_shows(&browser.get("/checkout/address").await, &["Step 1 of 3", "<label for=\"street\">"]);
-    assert_eq!(browser.submit("/checkout/address/", ADDRESS).await, redirect_to("/checkout/delivery/"));
+    assert_eq!(browser.post("/checkout/address/", ADDRESS).await, redirect_to("/checkout/delivery/"));
     for path in ["/checkout/", "/checkout/confirm/"] {
         assert_eq!(browser.get(path).await, redirect_to("/checkout/delivery/"));
     }
     assert_shows(&browser.get("/checkout/delivery/").await, &["Step 2 of 3", "Express, tomorrow: 9.90 €"]);
-    assert_eq!(browser.submit("/checkout/delivery/", "delivery=express").await, redirect_to("/checkout/confirm/"));
+    assert_eq!(browser.post("/checkout/delivery/", "delivery=express").await, redirect_to("/checkout/confirm/"));
     // Going back shows the entered values and loses nothing.
     assert_shows(&browser.get("/checkout/address/").await, &["value=\"Main Street 1\"", "value=\"12345\""]);
     assert_shows(&browser.get("/checkout/delivery/").await, &["value=\"express\" required checked"]);
     assert_eq!(browser.get("/checkout/").await, redirect_to("/checkout/confirm/"));
     let page = browser.get("/checkout/confirm/").await;
     assert_shows(&page, &["5 × Pencil, HB", "6.00 €", "15.90 €", "Main Street 1", "name=\"total\" value=\"1590\""]);
-    assert_eq!(browser.submit("/checkout/confirm/", "total=1590").await, redirect_to("/order/"));
+    assert_eq!(browser.post("/checkout/confirm/", "total=1590").await, redirect_to("/order/"));
     assert_shows(
         &browser.get("/order").await,
         &["Thank you for your order", "no. 1", "15.90 €", "Springfield", "Cart (0)"],
     );
     // The answers are deleted, and a second press of the button does nothing.
-    assert_eq!(browser.submit("/checkout/confirm/", "total=1590").await, redirect_to("/order/"));
+    assert_eq!(browser.post("/checkout/confirm/", "total=1590").await, redirect_to("/order/"));
     assert_shows(&browser.get("/order/").await, &["no. 1"]);
     browser.add("ink", 1).await;
     assert_eq!(browser.get("/checkout/").await, redirect_to("/checkout/address/"));
@@ -225,7 +221,7 @@ async fn an_invalid_address_has_an_error_per_field_and_is_escaped() {
     let browser = Browser::new(dir.path()).await;
     browser.add("ink", 1).await;
     let form = "name=<script>alert(1)</script>&street=+&postcode=?!&city=\"><b>x";
-    let (status, _, page) = browser.submit("/checkout/address/", form).await;
+    let (status, _, page) = browser.post("/checkout/address/", form).await;
     assert_eq!(status, Status::UnprocessableEntity);
     for part in [
         "id=\"street-error\">Please fill this in.",
@@ -235,18 +231,18 @@ async fn an_invalid_address_has_an_error_per_field_and_is_escaped() {
         assert!(page.contains(part), "{part} is not in {page}");
     }
     assert!(!page.contains("<script>") && !page.contains("<b>x") && !page.contains("name-error"), "{page}");
-    let (status, _, page) = browser.submit("/checkout/address/", "city=x").await;
+    let (status, _, page) = browser.post("/checkout/address/", "city=x").await;
     assert_eq!(status, Status::UnprocessableEntity);
     assert_eq!(page.matches("class=\"error\"").count(), 3, "{page}");
     let form = "name=<script>&street=<script>&postcode=1&city=<script>";
-    assert_eq!(browser.submit("/checkout/address/", form).await, redirect_to("/checkout/delivery/"));
+    assert_eq!(browser.post("/checkout/address/", form).await, redirect_to("/checkout/delivery/"));
     for (form, error) in [("", "This field is missing."), ("delivery=drone", "Please choose an option.")] {
-        let (status, _, page) = browser.submit("/checkout/delivery/", form).await;
+        let (status, _, page) = browser.post("/checkout/delivery/", form).await;
         assert_eq!(status, Status::UnprocessableEntity);
         assert!(page.contains(&format!("class=\"error\">{error}")), "{page}");
     }
-    browser.submit("/checkout/delivery/", "delivery=pickup").await;
-    browser.submit("/login/", "name=<script>").await;
+    browser.post("/checkout/delivery/", "delivery=pickup").await;
+    browser.post("/login/", "name=<script>").await;
     for path in ["/", "/checkout/address/", "/checkout/confirm/"] {
         let (_, _, page) = browser.get(path).await;
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script>"), "{page}");
@@ -258,37 +254,33 @@ async fn an_order_has_the_confirmed_total_and_is_placed_once() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::new(dir.path()).await;
     browser.add("ink", 1).await;
-    browser.submit("/checkout/address/", ADDRESS).await;
-    browser.submit("/checkout/delivery/", "delivery=pickup").await;
+    browser.post("/checkout/address/", ADDRESS).await;
+    browser.post("/checkout/delivery/", "delivery=pickup").await;
     browser.add("ink", 1).await;
-    assert_eq!(browser.submit("/checkout/confirm/", "total=845").await, redirect_to("/checkout/confirm/"));
+    assert_eq!(browser.post("/checkout/confirm/", "total=845").await, redirect_to("/checkout/confirm/"));
     let page = browser.get("/checkout/confirm/").await;
     assert_shows(&page, &["Your cart has changed.", "value=\"1690\""]);
-    let form = format!("total=1690&csrf_token={}", token(&page.2));
-    for reply in join_all((0..10).map(|_| browser.post("/checkout/confirm/", form.clone()))).await {
+    for reply in join_all((0..10).map(|_| browser.post("/checkout/confirm/", "total=1690"))).await {
         assert_eq!(reply, redirect_to("/order/"));
     }
     assert_shows(&browser.get("/order/").await, &["no. 1.", "2 × Bottle of ink, blue", "16.90 €", "Cart (0)"]);
 }
 
 #[rocket::async_test]
-async fn forms_without_a_token_of_this_session_are_rejected() {
+async fn requests_of_other_sites_are_refused_and_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let (browser, other) = (Browser::new(dir.path()).await, Browser::new(dir.path()).await);
-    let foreign = token(&other.get("/").await.2);
+    let browser = Browser::new(dir.path()).await;
     browser.add("ink", 1).await;
     let paths = ["cart/add", "cart/change", "cart/remove", "login", "logout", "preferences"];
     let steps = ["checkout/address", "checkout/delivery", "checkout/confirm"];
+    let form = "article=ink&quantity=5&name=Eve&theme=dark&currency=usd";
     for path in paths.into_iter().chain(steps) {
-        for token in ["", "&csrf_token=", &format!("&csrf_token={foreign}")] {
-            let form = format!("article=ink&quantity=5&name=Eve&theme=dark&currency=usd{token}");
-            let (status, _, page) = browser.post(&format!("/{path}/"), form).await;
-            assert_eq!(status, Status::Forbidden, "{path}");
-            assert!(page.contains("This form has expired"), "{page}");
-        }
+        let (status, _, page) = browser.post_from_another_site(&format!("/{path}/"), form).await;
+        assert_eq!(status, Status::Forbidden, "{path}");
+        assert!(page.contains("<h1>Forbidden</h1>"), "{page}");
     }
     let page = browser.get("/cart/").await;
-    assert_shows(&page, &["Cart (1)", "data-theme=\"auto\"", "8.45 €"]);
+    assert_shows(&page, &["Cart (1)", "data-theme=\"auto\"", "8.45 €", "href=\"/login/\""]);
 }
 
 #[rocket::async_test]

@@ -1,11 +1,11 @@
 //! Login, logout and preferences.
 
-use rocket::form::{Contextual, FromForm, FromFormField};
+use rocket::form::{Contextual, Form, FromForm, FromFormField};
 use rocket::response::Redirect;
 use rocket::{Route, get, post, routes};
 use rocket_dyn_templates::{Template, context};
 use serde::{Deserialize, Serialize};
-use session_rocket::{CsrfForm, Session};
+use session_rocket::Session;
 
 use crate::catalogue::Currency;
 use crate::fields::{FormState, line};
@@ -45,7 +45,7 @@ fn login_page(session: Session<Shopper>) -> Template {
 
 /// Takes any name, as a demonstration. The `login` example asks for a password.
 #[post("/login", data = "<form>")]
-fn login(session: Session<Shopper>, form: CsrfForm<Shopper, Contextual<'_, LoginForm>>) -> Reply {
+fn login(session: Session<Shopper>, form: Form<Contextual<'_, LoginForm>>) -> Reply {
     let Contextual { value, context } = form.into_inner();
     let Some(LoginForm { name }) = value else {
         return Reply::Invalid(page(&session, "login", FormState::posted(&context)));
@@ -63,8 +63,8 @@ fn logout_page() -> Redirect {
 }
 
 /// Ends the session and deletes its data, because others may use this computer.
-#[post("/logout", data = "<_form>")]
-fn logout(session: Session<Shopper>, _form: CsrfForm<Shopper>) -> Redirect {
+#[post("/logout")]
+fn logout(session: Session<Shopper>) -> Redirect {
     session.flush();
     Redirect::to("/")
 }
@@ -75,7 +75,7 @@ fn preferences_page(session: Session<Shopper>) -> Template {
 }
 
 #[post("/preferences", data = "<form>")]
-fn preferences(session: Session<Shopper>, form: CsrfForm<Shopper, PreferencesForm>) -> Redirect {
+fn preferences(session: Session<Shopper>, form: Form<PreferencesForm>) -> Redirect {
     session.set_theme(form.theme);
     session.set_currency(form.currency);
     session.set_notice("Saved.");

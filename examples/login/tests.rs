@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use rocket::http::{ContentType, Cookie, Status};
+use rocket::http::{ContentType, Cookie, Header, Status};
 use rocket::local::blocking::{Client, LocalResponse};
 
 const VALID: &str = "username=rajat&password=rajat-learns-rocket";
@@ -35,7 +35,7 @@ fn post(browser: &Client, path: &str, form: String) -> (Status, String, String) 
     read(browser.post(path.to_owned()).header(ContentType::Form).body(form).dispatch())
 }
 
-/// The CSRF token of a page's form.
+/// The CSRF token of the login form.
 fn token(page: &str) -> String {
     let (_, rest) = page.split_once("name=\"csrf_token\" value=\"").expect("a form");
     rest.split('"').next().unwrap().to_owned()
@@ -75,7 +75,7 @@ fn a_login_leads_to_the_dashboard_and_a_logout_to_the_login_page() {
     assert!(page.contains("<h1>Welcome to the Dashboard</h1>") && page.contains("<strong>rajat</strong>"), "{page}");
     assert!(page.contains("action=\"/logout/\"") && page.contains(">Logout</button>"), "{page}");
     assert_eq!(get(&browser, "/login/"), redirect_to("/dashboard/"));
-    assert_eq!(post(&browser, "/logout/", format!("csrf_token={}", token(&page))), redirect_to("/login/"));
+    assert_eq!(post(&browser, "/logout/", String::new()), redirect_to("/login/"));
     assert_eq!(get(&browser, "/dashboard/"), redirect_to("/login/"));
     assert_eq!(get(&browser, "/nowhere").0, Status::NotFound);
 }
@@ -90,22 +90,22 @@ fn a_get_does_not_log_out() {
 }
 
 #[test]
-fn a_login_changes_the_id_and_earlier_ids_become_invalid() {
+fn each_login_gives_a_new_id_and_earlier_ids_become_invalid() {
     let dir = tempfile::tempdir().unwrap();
     let browser = browser(dir.path());
     get(&browser, "/login/");
-    let before = cookie(&browser).unwrap();
-    log_in(&browser, VALID);
-    let during = cookie(&browser).unwrap();
-    assert_ne!(before.value(), during.value());
-    let other = self::browser(dir.path());
-    assert_eq!(get_with(&other, &before), redirect_to("/login/"));
-    assert_eq!(get_with(&other, &during).0, Status::Ok);
-    let (_, _, page) = get(&browser, "/dashboard/");
-    post(&browser, "/logout/", format!("csrf_token={}", token(&page)));
-    assert_eq!(cookie(&browser), None);
-    for old in [before, during] {
-        assert_eq!(get_with(&browser, &old), redirect_to("/login/"));
+    assert_eq!(cookie(&browser), None, "the login form starts no session");
+    let ids = [(); 2].map(|()| {
+        log_in(&browser, VALID);
+        let id = cookie(&browser).unwrap();
+        assert_eq!(get_with(&self::browser(dir.path()), &id).0, Status::Ok);
+        post(&browser, "/logout/", String::new());
+        assert_eq!(cookie(&browser), None);
+        id
+    });
+    assert_ne!(ids[0].value(), ids[1].value());
+    for id in ids {
+        assert_eq!(get_with(&browser, &id), redirect_to("/login/"));
     }
 }
 
@@ -126,21 +126,38 @@ fn failed_logins_do_not_reveal_which_users_exist() {
 }
 
 #[test]
-fn forms_without_a_token_of_this_session_are_rejected() {
+fn a_login_form_without_a_token_of_this_browser_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (browser, other) = (browser(dir.path()), browser(dir.path()));
     let foreign = token(&get(&other, "/login/").2);
     let stale = token(&get(&browser, "/login/").2);
-    let tokens = [String::new(), "&csrf_token=".into(), format!("&csrf_token={foreign}")];
-    for token in &tokens {
+    let assert_refused = |token: &str| {
         let (status, _, page) = post(&browser, "/login/", format!("{VALID}{token}"));
         assert_eq!(status, Status::Forbidden);
         assert!(page.contains("This form has expired"), "{page}");
+    };
+    for token in ["", "&csrf_token=", &format!("&csrf_token={foreign}")] {
+        assert_refused(token);
     }
+    assert_eq!(get(&browser, "/dashboard/"), redirect_to("/login/"));
     log_in(&browser, VALID);
-    for token in tokens.into_iter().chain([format!("&csrf_token={stale}")]) {
-        assert_eq!(post(&browser, "/logout/", token).0, Status::Forbidden);
-    }
+    assert_refused(&format!("&csrf_token={stale}"));
+}
+
+#[test]
+fn requests_of_other_sites_are_refused_and_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let browser = browser(dir.path());
+    let post_from_another_site = |path: &str, form: String| {
+        let request = browser.post(path.to_owned()).header(ContentType::Form).body(form);
+        let request = request.header(Header::new("Sec-Fetch-Site", "cross-site"));
+        read(request.header(Header::new("Origin", "https://evil.example")).dispatch()).0
+    };
+    let token = token(&get(&browser, "/login/").2);
+    assert_eq!(post_from_another_site("/login/", format!("{VALID}&csrf_token={token}")), Status::Forbidden);
+    assert_eq!(get(&browser, "/dashboard/"), redirect_to("/login/"));
+    log_in(&browser, VALID);
+    assert_eq!(post_from_another_site("/logout/", String::new()), Status::Forbidden);
     assert_eq!(get(&browser, "/dashboard/").0, Status::Ok);
 }
 
