@@ -101,8 +101,10 @@ fn the_back_button_shows_no_data_after_a_logout() {
     let cookie = browser.cookie("sessionid").unwrap();
     assert!(cookie.http_only && cookie.same_site.as_deref() == Some("Lax") && cookie.path == "/", "{cookie:?}");
     add(&browser, "paper");
+    browser.open(site.url("/cart/"));
     browser.click("Logout");
     browser.back();
+    browser.wait_for("Your cart is empty.");
     assert!(!browser.text().contains("Grace") && !browser.text().contains("Cart (1)"), "{}", browser.text());
     browser.screenshot("cart-back-after-logout");
 }

@@ -40,8 +40,8 @@ fn after_a_logout_the_back_button_shows_no_dashboard() {
     browser.screenshot("login-dashboard");
     browser.click("Logout");
     assert_eq!(browser.url(), site.url("/login/"));
-    // The browser did not cache the dashboard.
     browser.back();
+    browser.wait_for("Remember me");
     assert!(!browser.text().contains("Welcome to the Dashboard"), "{}", browser.text());
     browser.screenshot("login-back-after-logout");
     browser.open(site.url("/dashboard/"));
