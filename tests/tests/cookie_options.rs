@@ -160,7 +160,7 @@ async fn a_browser_that_ignores_partitioned_keeps_the_new_cookie_if_it_had_sever
         let login = Browser::with("sid=planted; sid=older").send(&client, "/login/7").await;
         let lines = login.header_values("set-cookie");
         let has_domain = |line: &&&str| line.contains("; Domain=") == domain.is_some();
-        let last = lines.iter().filter(has_domain).next_back().expect("the cookie is set");
+        let last = lines.iter().rfind(has_domain).expect("the cookie is set");
         assert!(!last.contains("Max-Age=0;"), "{lines:?}");
     }
 }

@@ -256,7 +256,7 @@ impl Values {
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
         let (loaded_identity, login) = (self.loaded_identity.take(), self.own.login.take());
         let own = Own { login, csrf: self.own.csrf, ..Own::default() };
-        *self = Self { loaded_identity, own, ..Self::empty(self.schema) };
+        *self = Self { own, loaded_identity, ..Self::empty(self.schema) };
         if let Some((index, slot)) = identity_slot {
             *self.slot(index) = slot;
         }

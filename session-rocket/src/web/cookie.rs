@@ -230,7 +230,7 @@ impl fmt::Display for CookieSettings {
 /// Sets a cookie in a response, and prevents caches from storing the response.
 ///
 /// The lines have one name, and replace other `Set-Cookie` lines with this name. Browsers apply them in their order.
-pub(crate) fn set(response: &mut Response<'_>, lines: &[String]) {
+pub(crate) fn set(response: &mut Response<'_>, lines: Vec<String>) {
     let name = lines.first().map_or("", |line| name_of(line));
     if response.headers().get("Set-Cookie").any(|other| name_of(other) == name) {
         let others = response.headers().get("Set-Cookie").filter(|other| name_of(other) != name);
@@ -241,7 +241,7 @@ pub(crate) fn set(response: &mut Response<'_>, lines: &[String]) {
         }
     }
     for line in lines {
-        response.adjoin_raw_header("Set-Cookie", line.clone());
+        response.adjoin_raw_header("Set-Cookie", line);
     }
     prevent_storing(response);
 }

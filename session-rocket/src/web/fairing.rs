@@ -273,7 +273,7 @@ fn add_csrf_cookie<T>(secret: CsrfSecret, attached: &Attached<T>, request: &Requ
     let cookie = &attached.csrf_cookie;
     if !attached.is_bearer(request) && !cookie.is_withheld_from(request) {
         let line = cookie.set_line(&secret.to_text(), None, Timestamp::from_millis(0));
-        cookie::set(response, &[line]);
+        cookie::set(response, vec![line]);
     }
 }
 
@@ -307,16 +307,16 @@ fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request
             let mut lines = if presented > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
             // The last line, because a browser that ignores `Partitioned` applies a removal to the new cookie as well.
             lines.push(settings.set_line(&value, age, now));
-            cookie::set(response, &lines);
+            cookie::set(response, lines);
             // The session has a secret of its own. If the cookie stayed, its tokens would be valid again after a logout.
             if attached.csrf_cookie.presented(request) > 0 {
-                cookie::set(response, &[attached.csrf_cookie.removal_line()]);
+                cookie::set(response, vec![attached.csrf_cookie.removal_line()]);
             }
         }
         CookieUpdate::Remove if settings.presented(request) > 0 => {
             let mut lines = vec![settings.removal_line()];
             lines.extend(settings.removal_lines_for_others(request));
-            cookie::set(response, &lines);
+            cookie::set(response, lines);
         }
         CookieUpdate::Remove => {}
     }

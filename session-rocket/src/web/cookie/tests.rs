@@ -314,9 +314,9 @@ fn one_set_cookie_per_name() {
     response.adjoin_raw_header("Set-Cookie", "theme=dark; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid=old; Path=/");
     response.adjoin_raw_header("Set-Cookie", "sessionid2=other");
-    set(&mut response, &[settings().set_line(&id().expose(), None, now())]);
+    set(&mut response, vec![settings().set_line(&id().expose(), None, now())]);
     let last = settings().removal_line();
-    set(&mut response, &[last.clone()]);
+    set(&mut response, vec![last.clone()]);
     assert_eq!(all(&response, "Set-Cookie"), ["theme=dark; Path=/", "sessionid2=other", &last]);
 }
 
@@ -325,7 +325,7 @@ fn an_unusual_name_is_written_as_it_is_read() {
     let settings = CookieSettings { name: "a|b^c`d~".into(), ..settings() };
     let id = id();
     let mut response = Response::new();
-    set(&mut response, &[settings.set_line(&id.expose(), None, now())]);
+    set(&mut response, vec![settings.set_line(&id.expose(), None, now())]);
     let header = all(&response, "Set-Cookie")[0].split(';').next().unwrap().to_owned();
     with_cookies(&[header], |request| assert_eq!(exposed(&candidates(&settings, request)), [id.expose()]));
 }
@@ -361,7 +361,7 @@ fn a_response_that_sets_the_cookie_is_not_stored() {
         if let Some(before) = before {
             response.set_raw_header("Cache-Control", before);
         }
-        set(&mut response, &[settings().removal_line()]);
+        set(&mut response, vec![settings().removal_line()]);
         assert_eq!(all(&response, "Cache-Control"), [after]);
     }
 }
@@ -460,8 +460,8 @@ fn a_marked_response_keeps_its_body() {
 #[test]
 fn a_response_with_nothing_but_an_earlier_session_cookie_gets_the_new_one_alone() {
     let mut response = Response::new();
-    set(&mut response, &[settings().set_line("first", None, now())]);
+    set(&mut response, vec![settings().set_line("first", None, now())]);
     let line = settings().set_line("second", None, now());
-    set(&mut response, &[line.clone()]);
+    set(&mut response, vec![line.clone()]);
     assert_eq!(all(&response, "Set-Cookie"), [line]);
 }
