@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rocket::http::{Header, Status};
+use rocket::http::{ContentType, Header, Status};
 use rocket::local::asynchronous::Client;
 use rocket::response::content::RawJson;
-use rocket::{Build, Rocket, get, routes};
+use rocket::{Build, Rocket, get, post, put, routes};
 use serde_json::{Value, json};
-use session_rocket::{Config, Error, LoggedIn, ManualClock, Refresh, Session, Transport};
+use session_rocket::{Config, CsrfForm, CsrfHeader, Error, LoggedIn, ManualClock, Refresh, Session, Transport};
 use session_rocket_tests::browser::{Browser, ID_HEADER, Response, over};
 use session_rocket_tests::logs;
 use session_rocket_tests::spy::Spy;
@@ -74,6 +74,17 @@ fn too_large(session: Session<Account>) {
     session.set_note("x".repeat(300_000));
 }
 
+#[get("/form")]
+fn form(session: Session<Account>) -> String {
+    session.csrf_token().to_string()
+}
+
+#[post("/form", data = "<_form>")]
+fn submit(_form: CsrfForm<Account>) {}
+
+#[put("/script")]
+fn script(_csrf: CsrfHeader<Account>) {}
+
 #[get("/public")]
 fn public() {}
 
@@ -92,7 +103,9 @@ fn rocket() -> Rocket<Build> {
     // Called before Rocket is built, because otherwise Rocket installs its own logger.
     logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
-    let routes = routes![who, me, note, login, token, logout, forget, rotate, fail, too_large, public, locked];
+    let routes = routes![
+        who, me, note, login, token, logout, forget, rotate, fail, too_large, form, submit, script, public, locked
+    ];
     rocket::custom(figment).mount("/", routes)
 }
 
@@ -204,6 +217,7 @@ async fn a_token_that_is_no_live_id_is_an_empty_session_and_is_never_adopted() {
 #[rocket::async_test]
 async fn no_operation_of_an_app_sets_a_cookie() {
     let paths = [
+        "/form",
         "/note/a",
         "/login/7",
         "/note/b",
@@ -235,7 +249,36 @@ async fn no_operation_of_an_app_sets_a_cookie() {
             if let Some(id) = id {
                 assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
                 token = id.to_owned();
+            } else if let Ok(body) = serde_json::from_str::<Value>(&response.body)
+                && let Some(id) = body["token"].as_str()
+            {
+                token = id.to_owned();
             }
+        }
+        assert_ne!(token, "none");
+    }
+}
+
+/// A page of another site cannot make a browser add a bearer token, but it can make the browser add a cookie.
+#[rocket::async_test]
+async fn a_request_needs_a_csrf_token_unless_it_has_a_bearer_token() {
+    let site = Site::new(both()).await;
+    let bearer = format!("Bearer {}", site.log_in(7).await);
+    let cookie = site.get("/login/7", &[]).await.set_cookie().expect("a browser gets a cookie").to_owned();
+    let cookie = cookie.split(';').next().expect("the cookie has a value");
+    for (headers, status) in [
+        (vec![("Authorization", &*bearer)], Status::Ok),
+        (vec![("Authorization", "Bearer none")], Status::Ok),
+        (vec![("Cookie", cookie)], Status::Forbidden),
+        (vec![("Cookie", cookie), ("Authorization", "Basic YTpi")], Status::Forbidden),
+        (vec![("Cookie", cookie), ("Authorization", &*bearer)], Status::BadRequest),
+        (vec![], Status::Forbidden),
+    ] {
+        for request in [site.client.post("/form").header(ContentType::Form), site.client.put("/script")] {
+            let request = headers
+                .iter()
+                .fold(request, |request, (name, value)| request.header(Header::new(*name, (*value).to_owned())));
+            assert_eq!(request.dispatch().await.status(), status, "{headers:?}");
         }
     }
 }

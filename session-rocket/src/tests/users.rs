@@ -163,6 +163,30 @@ async fn a_login_that_may_have_been_stored_does_not_count_for_the_limit() {
 }
 
 #[tokio::test]
+async fn a_damaged_session_does_not_count_for_the_limit() {
+    let site = Site::new(1);
+    site.log_in().await.unwrap();
+    let (key, mut record) = site.store.store.list("session", "7").await.unwrap().remove(0);
+    let version = record.version;
+    record.payload = "j[1,2".into();
+    assert_eq!(site.store.store.update(&key, version, &record).await.unwrap(), Update::Updated);
+    site.log_in().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_logout_and_login_on_a_session_that_another_request_ended_starts_a_new_session() {
+    let site = Site::new(1);
+    let id = site.log_in().await.unwrap();
+    let session = open(&site.engine, Some(&id)).await;
+    assert_eq!(site.sessions().revoke_all(&7).await.unwrap(), 1);
+    session.flush();
+    USER.set(session.state(), 7);
+    session.save().await.unwrap();
+    assert!(session.id().is_some_and(|new| new != id));
+    site.has_sessions(1).await;
+}
+
+#[tokio::test]
 async fn a_login_waits_until_a_later_login_withdraws() {
     let site = Site::new(1);
     site.log_in().await.unwrap();
