@@ -213,33 +213,35 @@ async fn a_token_that_is_no_live_id_is_an_empty_session_and_is_never_adopted() {
     }
 }
 
+/// The requests of an app, in a row.
+const PATHS: [&str; 17] = [
+    "/form",
+    "/note/a",
+    "/login/7",
+    "/note/b",
+    "/rotate",
+    "/login/7",
+    "/login/8",
+    "/forget",
+    "/login/8",
+    "/fail/9",
+    "/too-large",
+    "/me",
+    "/logout",
+    "/note/c",
+    "/token/7",
+    "/locked",
+    "/public",
+];
+
 /// A response gives a new id to an app in a header, if the site names one, and never in a cookie.
 #[rocket::async_test]
 async fn no_operation_of_an_app_sets_a_cookie() {
-    let paths = [
-        "/form",
-        "/note/a",
-        "/login/7",
-        "/note/b",
-        "/rotate",
-        "/login/7",
-        "/login/8",
-        "/forget",
-        "/login/8",
-        "/fail/9",
-        "/too-large",
-        "/me",
-        "/logout",
-        "/note/c",
-        "/token/7",
-        "/locked",
-        "/public",
-    ];
     for config in [bearer(), both(), Config::new().transport(Transport::Bearer)] {
         let has_header = config.new_id_header.is_some();
         let site = Site::new(config.clear_site_data(true).refresh(Refresh::Always)).await;
         let mut token = "none".to_owned();
-        for (step, path) in paths.iter().cycle().take(3 * paths.len()).enumerate() {
+        for (step, path) in PATHS.iter().cycle().take(3 * PATHS.len()).enumerate() {
             site.clock.advance(Duration::from_secs(86_400 * 2));
             site.store.fail_writes(step % 11 == 10);
             let response = site.get(path, &[("Authorization", &format!("Bearer {token}"))]).await;

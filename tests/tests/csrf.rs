@@ -314,7 +314,7 @@ async fn tokens_become_invalid_at_a_login_a_rotation_and_a_logout() {
 async fn a_form_starts_no_session() {
     let (client, spy) = site().await;
     let mut first = None;
-    for _ in 0..1000 {
+    for _ in 0..10_000 {
         let page = Browser::default().get(&client, "/form").await;
         assert_eq!((page.status, page.set_cookie()), (Status::Ok, None));
         let line = page.csrf_cookie().expect("a visitor without a session gets a secret").to_owned();
