@@ -11,7 +11,7 @@ use rocket::{Build, Data, Request, Response, Rocket, Route};
 
 use self::rules::{Rules, is_judged};
 use self::settings::Settings;
-use super::cookie;
+use super::headers;
 use crate::base::error::Chain;
 
 /// The fairing that refuses requests that other sites forge (CSRF, cross-site WebSocket hijacking).
@@ -183,7 +183,7 @@ impl Fairing for CrossOriginProtection {
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         if is_judged(request) {
-            cookie::vary(response, "Sec-Fetch-Site, Origin");
+            headers::vary(response, "Sec-Fetch-Site, Origin");
         }
     }
 }

@@ -11,6 +11,7 @@ use rocket::{Build, Orbit, Request, Response, Rocket};
 use super::attached::{Attached, Cached, Sweep, status};
 use super::config::Config;
 use super::cookie;
+use super::headers;
 use super::launch::{Launch, Source};
 use super::registry::Registry;
 use super::transport::{self, Credential};
@@ -183,7 +184,7 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
             Box::pin(cached.run_test_step(request)).await;
         }
         cached.responded.store(true, Ordering::SeqCst);
-        let renews = attached.renews() && !cookie::is_subresource(request) && !cookie::is_cacheable(response);
+        let renews = attached.renews() && !headers::is_subresource(request) && !headers::is_cacheable(response);
         if cached.loaded().is_some() || renews && attached.renews_unread(request, response.status()) {
             respond(cached, attached, request, response, renews).await;
         }
@@ -201,7 +202,7 @@ async fn respond<T: SessionData>(
     response: &mut Response<'_>,
     renews: bool,
 ) {
-    cookie::vary(response, attached.transport.headers());
+    headers::vary(response, attached.transport.headers());
     let scope = if response.status().code < 500 { CommitScope::Everything } else { CommitScope::LifecycleOnly };
     // Loading here is rare, so it is boxed. Otherwise the future of every response would be as large as that of a load.
     let session = match cached.loaded() {
@@ -212,7 +213,7 @@ async fn respond<T: SessionData>(
         Ok(session) => session,
         Err(error) => {
             if response.status() == status(error) {
-                cookie::mark_failed(response);
+                headers::mark_failed(response);
             }
             return;
         }
@@ -221,7 +222,7 @@ async fn respond<T: SessionData>(
     let is_failed = saved.as_ref().is_err_and(|error| !error.kind().is_drop());
     add_result(session, saved, response);
     if attached.clear_site_data && session.core().has_logged_out() {
-        cookie::clear_storage(response);
+        headers::clear_storage(response);
     }
     add_id(update, attached, request, response);
     if !is_failed && let Some(secret) = session.core().state.csrf_to_send() {
@@ -237,12 +238,12 @@ fn add_result<T: SessionData>(session: &Session<T>, saved: Result<()>, response:
             let failed = session.core().state.last_failure();
             // The handler returned the error of its own `save`.
             if failed.is_some_and(|error| response.status() == status(&error)) {
-                cookie::mark_failed(response);
+                headers::mark_failed(response);
             }
         }
         Err(error) => {
             log::error!(target: "session_rocket", "cannot save a session of type `{}`: {}", T::NAME, Chain(&error));
-            cookie::fail(response, status(&error));
+            headers::fail(response, status(&error));
         }
     }
 }

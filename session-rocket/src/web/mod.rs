@@ -7,6 +7,7 @@ pub(crate) mod cross_origin;
 pub(crate) mod csrf;
 pub(crate) mod fairing;
 pub(crate) mod guard;
+mod headers;
 mod launch;
 pub(crate) mod login;
 mod plain_http;
