@@ -1,4 +1,4 @@
-//! Finds and installs the programs that the tests and the gate start: a browser, database servers, Valgrind.
+//! Finds and installs the programs that the tests and the gate start: a browser, curl, database servers, Valgrind.
 
 // Symbolic links to files of `tests`, which find these programs in the same way.
 mod browser;
@@ -39,6 +39,10 @@ fn check(backends: &Backends) -> Result<(), (Vec<&'static str>, String)> {
             packages.extend(browser::PACKAGES);
             missing.push(problem);
         }
+    }
+    if output(Command::new("curl").arg("--version")).is_none() {
+        packages.push("curl");
+        missing.push("the test of `examples/account/api.sh` needs `curl`: install the package `curl`".to_owned());
     }
     for (program, package) in servers::PROGRAMS.iter().filter(|(program, _)| backends.need(program)) {
         if let Err(problem) = servers::find(program) {

@@ -24,13 +24,10 @@ fn site() -> rocket::Rocket<rocket::Build> {
 
 #[test]
 fn the_script_logs_an_app_in_and_out() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        return;
-    }
     let site = Served::start(site());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/account/api.sh");
-    let output = Command::new("sh").args([script, &site.url(""), "ada", PASSWORD]).output().unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
+    let output = Command::new("sh").args([script, &site.url(""), "ada", PASSWORD]).output().expect("`sh` can be run");
+    let printed = String::from_utf8(output.stdout).expect("the output is text");
     let lines: Vec<&str> = printed.lines().collect();
     let [me, devices, after] = lines[..] else { panic!("{printed} {:?}", String::from_utf8(output.stderr)) };
     assert_eq!(serde_json::from_str::<Value>(me).unwrap(), json!({ "id": 1, "name": "ada", "device": "curl" }));

@@ -14,9 +14,9 @@ use crate::state::inner::{Inner, State};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CsrfCheck {
     Valid,
-    /// The token is not a token of the session.
+    /// The token does not belong to the session.
     Wrong,
-    /// The browser has no session, and the token is not a token of the browser.
+    /// The browser has no session, and the token does not belong to its CSRF cookie.
     NoSession,
 }
 
