@@ -144,15 +144,21 @@ fn unchanged_values_are_written_back_byte_for_byte() {
 }
 
 #[test]
-fn replace_sets_only_the_fields_that_differ() {
-    let state = loaded(r#"j{"count":1,"tags":["a"]}"#);
-    let before = Visitor { name: None, count: 1, greeting: "hello".into(), tags: vec!["a".into()], user: None };
-    state.replace(|edit| before.clone().replace(edit));
-    assert!(!state.is_modified());
-    state.replace(|edit| Visitor { count: 2, ..before }.replace(edit));
-    let pending = state.take(CommitScope::Everything).unwrap();
-    assert_eq!(pending.changes.len(), 1);
-    assert_eq!(stored(&state), r#"j{"count":2,"tags":["a"]}"#);
+fn replace_sets_and_deletes_only_the_fields_that_differ() {
+    for (payload, user, replaced) in [
+        (r#"j{"name":"a","count":1,"tags":["a"]}"#, None, r#"j{"count":2,"tags":["a"]}"#),
+        (r#"j{"name":"a","count":1,"tags":["a"],"user":1}"#, Some(1), r#"j{"count":2,"tags":["a"],"user":1}"#),
+    ] {
+        let state = loaded(payload);
+        let name = Some("a".to_owned());
+        let before = Visitor { name, count: 1, greeting: "hello".into(), tags: vec!["a".into()], user };
+        state.replace(|edit| before.clone().replace(edit));
+        assert!(!state.is_modified());
+        state.replace(|edit| Visitor { name: None, count: 2, ..before }.replace(edit));
+        let pending = state.take(CommitScope::Everything).unwrap();
+        assert_eq!(pending.changes.len(), 2);
+        assert_eq!(stored(&state), replaced);
+    }
 }
 
 #[test]
