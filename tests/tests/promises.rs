@@ -407,11 +407,14 @@ async fn a_panic_is_500_and_a_value_that_cannot_be_encoded_is_422_and_neither_sa
 /// Promise 3.
 async fn a_failed_save_is_503_without_a_cookie(transport: Transport) {
     let site = Site::new(transport).await;
+    let expired = site.visitor().await;
+    site.clock.advance(std::time::Duration::from_secs(1_209_600));
     let mut browser = site.visitor().await;
     site.store.fail_writes(true);
     for (cookie, path) in [
         (&browser, "/count"),
         (&Browser::new(transport), "/count"),
+        (&expired, "/count"),
         (&browser, "/cycle"),
         (&browser, "/logout"),
         (&browser, "/redirect"),
