@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use rocket::http::Status;
 use rocket::request::Request;
 use rocket::{State, catch, catchers, get, routes};
+use session_rocket::testing::AsyncClientExt;
 use session_rocket::{Config, CurrentUser, EndReason, EventKind, LoadError, LoadUser, ManualClock, Session, Transport};
 use session_rocket_tests::browser::{Browser, over};
 use session_rocket_tests::gate::Gate;
@@ -317,4 +318,13 @@ async fn a_store_that_fails_is_503_and_loads_no_account(transport: Transport) {
     assert_eq!(accounts.take_loads(), 0);
     store.fail_loads(false);
     assert_eq!(browser.send(&site.client, "/me").await.body, "7 Ada");
+}
+
+#[rocket::async_test]
+async fn a_test_logs_a_user_in_with_an_asynchronous_client() {
+    let site = UserSite::new(memory()).await;
+    let user = find(&site.accounts, 7).expect("the account exists");
+    let cookie = site.site.client.log_in(&user).await.expect("a login sets the cookie");
+    let mut browser = Browser::with(format!("{}={}", cookie.name(), cookie.value()));
+    assert_eq!(site.text(&mut browser, "/me").await, "7 Ada");
 }
