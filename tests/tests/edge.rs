@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rocket::error::ErrorKind as RocketError;
 use rocket::fairing::AdHoc;
@@ -425,6 +426,25 @@ async fn an_old_and_a_new_release_serve_one_session_in_turn_and_lose_nothing() {
     assert_eq!(browser.get(&new, "/new/light").await.body, "Some(\"bob\") None Some(\"dark\") 4");
     assert_eq!(browser.get(&old, "/old/eve").await.body, "Some(\"bob\") 3 5");
     assert_eq!(warnings(), 1, "logged once, not per request");
+}
+
+#[rocket::async_test]
+async fn an_expiry_that_max_lifetime_limits_is_logged_once() {
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[get("/month")]
+    fn month(session: Session<Visitor>) {
+        session.update_count(|count| *count += 1);
+        session.set_expiry(30 * DAY);
+    }
+
+    let config = Config::new().max_lifetime(20 * DAY);
+    let client = launch(site(routes![month]).attach(Session::<Visitor>::fairing().config(config).store(spy()))).await;
+    let mut browser = Browser::default();
+    for _ in 0..3 {
+        browser.get(&client, "/month").await;
+        assert_eq!(logs::containing("a longer lifetime than `max_lifetime` allows").len(), 1);
+    }
 }
 
 #[rocket::async_test]
