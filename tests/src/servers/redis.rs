@@ -1,5 +1,7 @@
 //! A Redis server, and a Redis cluster of six nodes.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -19,6 +21,18 @@ fn server(directory: &Path, port: u16, more: &[&str]) -> Command {
     command
 }
 
+/// Whether the server has loaded its file. Until then, it replies `-LOADING` to commands.
+fn has_loaded(port: u16) -> bool {
+    let reply = || {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(TIME_LIMIT))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut start = [0; 5];
+        stream.read_exact(&mut start).map(|()| start)
+    };
+    reply().is_ok_and(|start: [u8; 5]| start != *b"-LOAD")
+}
+
 /// A Redis server without replicas. It writes every change to the disk within a second.
 pub struct Redis {
     private: ServerProcess,
@@ -32,7 +46,11 @@ impl Redis {
     /// If the server does not start.
     pub fn start() -> Self {
         Self {
-            private: ServerProcess::start(temporary_directory(), |directory, port| server(directory, port, &[])),
+            private: ServerProcess::start_when_ready(
+                temporary_directory(),
+                |directory, port| server(directory, port, &[]),
+                has_loaded,
+            ),
             password: None,
         }
     }
@@ -44,8 +62,11 @@ impl Redis {
     /// If the server does not start.
     pub fn durable() -> Self {
         let more = ["--appendfsync", "always"];
-        let private =
-            ServerProcess::start(temporary_directory(), move |directory, port| server(directory, port, &more));
+        let private = ServerProcess::start_when_ready(
+            temporary_directory(),
+            move |directory, port| server(directory, port, &more),
+            has_loaded,
+        );
         Self { private, password: None }
     }
 
@@ -55,8 +76,11 @@ impl Redis {
     /// If the server does not start.
     pub fn with_password(password: &'static str) -> Self {
         let more = ["--requirepass", password];
-        let private =
-            ServerProcess::start(temporary_directory(), move |directory, port| server(directory, port, &more));
+        let private = ServerProcess::start_when_ready(
+            temporary_directory(),
+            move |directory, port| server(directory, port, &more),
+            has_loaded,
+        );
         Self { private, password: Some(password) }
     }
 
