@@ -64,11 +64,11 @@ use crate::base::error::Chain;
 /// A refused request reaches no handler. The site's catcher for 403 responds, and a warning in the log names the
 /// method, the two headers and the setting that would accept the request. Catchers, the fairings attached later, and
 /// Rocket's log see the method TRACE instead of the request's own, because a Rocket fairing has no other way to keep a
-/// request from its handler. The URI stays the same.
+/// request from its handler. The URI stays the same. The response gets `Cache-Control: no-store` and `Vary: Sec-Fetch-Site,
+/// Origin`, so that no cache serves it to another visitor.
 ///
 /// Attach the fairing after fairings that change the method of a request. It judges the method that it sees, and a fairing
-/// that replaces TRACE by another method lets a refused request reach its handler. Responses to judged requests get
-/// `Vary: Sec-Fetch-Site, Origin`.
+/// that replaces TRACE by another method lets a refused request reach its handler.
 ///
 /// # Configuration
 /// The table `[default.cross_origin]` in `Rocket.toml` and the environment variable `ROCKET_CROSS_ORIGIN` override the
@@ -182,7 +182,9 @@ impl Fairing for CrossOriginProtection {
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        if is_judged(request) {
+        if is_refused(request) {
+            response.set_raw_header("Cache-Control", "no-store");
+            // A cache that stores the refusal all the same must not serve it to the site's own pages.
             headers::vary(response, "Sec-Fetch-Site, Origin");
         }
     }
@@ -190,6 +192,11 @@ impl Fairing for CrossOriginProtection {
 
 /// Whether a request is refused, in the request's local cache.
 struct Refused(bool);
+
+/// Whether the fairing refused the request. A site can have TRACE routes of its own.
+fn is_refused(request: &Request<'_>) -> bool {
+    request.method() == Method::Trace && request.local_cache(|| Refused(false)).0
+}
 
 /// The handler of refused requests.
 #[derive(Clone)]
@@ -207,8 +214,7 @@ impl Refuse {
 #[rocket::async_trait]
 impl Handler for Refuse {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> route::Outcome<'r> {
-        // A TRACE request that is not refused belongs to the site's own routes.
-        if request.local_cache(|| Refused(false)).0 {
+        if is_refused(request) {
             route::Outcome::Error(Status::Forbidden)
         } else {
             route::Outcome::forward(data, Status::NotFound)

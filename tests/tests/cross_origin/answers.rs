@@ -1,15 +1,16 @@
 //! How refused requests are answered and logged, and invalid settings.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rocket::error::ErrorKind;
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
-use rocket::http::{Header, Method, Status};
+use rocket::http::{ContentType, Header, Method, Status};
 use rocket::local::blocking::{Client, LocalRequest};
 use rocket::route::{Handler, Outcome};
-use rocket::{Build, Data, Request, Rocket, Route, catch, catchers, get, post, routes};
+use rocket::{Build, Data, Request, Responder, Rocket, Route, catch, catchers, get, post, routes};
 use session_rocket::CrossOriginProtection;
 use session_rocket_tests::logs;
 
@@ -97,6 +98,42 @@ fn the_catcher_of_the_path_responds_to_a_refused_request() {
     ] {
         let response = forged(&client, Method::Post, path).dispatch();
         assert_eq!((response.status(), response.into_string()), (Status::Forbidden, Some(expected.into())), "{path}");
+    }
+}
+
+#[derive(Responder)]
+struct Cacheable((), Header<'static>);
+
+#[catch(403)]
+fn cacheable(request: &Request<'_>) -> Cacheable {
+    let value: &str = request.query_value("cache").and_then(Result::ok).unwrap_or("public");
+    Cacheable((), Header::new("Cache-Control", format!("{value}, max-age=600")))
+}
+
+/// No cache may serve the refusal of a forged request to the site's own pages.
+#[test]
+fn a_refusal_is_not_stored_whatever_the_catcher_says() {
+    let client = client(site(CrossOriginProtection::new()).register("/", catchers![cacheable]));
+    for path in ["/", "/?cache=private", "/?cache=private%3D%22x-user%22"] {
+        let refused = forged(&client, Method::Get, path).header(ContentType::Form).dispatch();
+        let header = |name| refused.headers().get(name).collect::<Vec<_>>();
+        assert_eq!(refused.status(), Status::Forbidden, "{path}");
+        assert_eq!(header("Cache-Control"), ["no-store"], "{path}");
+        assert_eq!(header("Vary"), ["Sec-Fetch-Site, Origin"], "{path}");
+    }
+}
+
+#[test]
+fn two_sites_with_one_fairing_have_their_own_settings() {
+    let fairing = Arc::new(CrossOriginProtection::new());
+    let site = |setting| {
+        let figment = quiet().merge((setting, true));
+        client(rocket::custom(figment).attach(fairing.clone()).mount("/", routes![index, change]))
+    };
+    let (trial, live) = (site("cross_origin.report_only"), site("cross_origin.strict"));
+    for (client, status) in [(trial, Status::Ok), (live, Status::Forbidden)] {
+        assert_eq!(forged(&client, Method::Post, "/").dispatch().status(), status);
+        assert_eq!(client.post("/").dispatch().status(), status);
     }
 }
 

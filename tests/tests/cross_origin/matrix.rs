@@ -114,7 +114,7 @@ fn check(strict: bool, report_only: bool) -> usize {
                         let passes =
                             report_only || !is_judged || *verdict == "pass" || (*verdict == "strict" && !strict);
                         let request = Case { method, body, upgrade, site, origin };
-                        request.check(&mut connection, &counter, is_judged, passes);
+                        request.check(&mut connection, &counter, passes);
                         refused += usize::from(!passes);
                     }
                 }
@@ -134,7 +134,7 @@ struct Case<'c> {
 }
 
 impl Case<'_> {
-    fn check(&self, connection: &mut Connection, counter: &Counter, is_judged: bool, passes: bool) {
+    fn check(&self, connection: &mut Connection, counter: &Counter, passes: bool) {
         let (content_type, body) = content(self.body);
         let mut headers = vec![("Host", HOST)];
         headers.extend(site_headers(self.site).into_iter().map(|site| ("Sec-Fetch-Site", site)));
@@ -147,16 +147,16 @@ impl Case<'_> {
         let response = connection.send(self.method, "/a/path?and=query", &headers, body);
         let calls = counter.calls() - before;
         assert_eq!((response.status, calls), if passes { (200, 1) } else { (403, 0) }, "{self:?}");
-        assert_eq!(response.header("vary"), is_judged.then_some("Sec-Fetch-Site, Origin"), "{self:?}");
+        assert_eq!(response.header("cache-control"), (!passes).then_some("no-store"), "{self:?}");
+        assert_eq!(response.header("vary"), (!passes).then_some("Sec-Fetch-Site, Origin"), "{self:?}");
         if passes {
-            assert_eq!(response.body, self.seen_method(), "{self:?}");
+            assert_eq!(response.body, if self.method == "HEAD" { "" } else { self.seen_method() }, "{self:?}");
         }
     }
 
-    /// The method that the handler sees. It is the body of the response, which is empty for HEAD.
+    /// The method that the handler sees, and responds with.
     fn seen_method(&self) -> &str {
         match (self.method, self.body) {
-            ("HEAD", _) => "",
             ("POST", "put") => "PUT",
             ("POST", "delete") => "DELETE",
             ("POST", "get") => "GET",
