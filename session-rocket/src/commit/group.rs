@@ -131,10 +131,6 @@ impl Group {
 }
 
 /// The result of a commit in a group.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large variant is the common one, and a box would cost an allocation"
-)]
 enum Saved {
     Committed(Committed),
     /// The replay changed the user of the session, so the commit must also change the id.

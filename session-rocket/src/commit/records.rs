@@ -175,7 +175,7 @@ impl Records {
             updated_at: now,
             expires_at,
             identity: self.rules.identity(values)?,
-            scope: self.rules.scope.to_owned(),
+            scope: self.rules.scope.into(),
         };
         Ok((record, Live { id, key, version, created_at, expires_at, is_cut: false }))
     }

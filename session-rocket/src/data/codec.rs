@@ -8,6 +8,8 @@ mod json;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -102,8 +104,11 @@ pub(crate) enum PayloadError {
     Corrupt,
 }
 
-/// Splits a payload into its fields, in order.
-pub(crate) fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, PayloadError> {
+/// Splits a payload into its fields, and calls `field` with each of them in order.
+///
+/// # Errors
+/// If the payload is damaged or its format is unknown. `field` may already have been called.
+pub(crate) fn split(payload: &Bytes, mut field: impl FnMut(Cow<'_, str>, Raw)) -> Result<(), PayloadError> {
     let json = match payload.first() {
         Some(&JSON) => Some(payload.slice_ref(payload[1..].trim_ascii_start())),
         #[cfg(feature = "messagepack")]
@@ -112,7 +117,7 @@ pub(crate) fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, PayloadError>
         Some(b'a'..=b'z') => return Err(PayloadError::UnknownFormat),
         Some(_) | None => None,
     };
-    json.and_then(|json| Raw(json).entries()).ok_or(PayloadError::Corrupt)
+    json.and_then(|json| json::for_each(&json, |name, value| field(name, Raw(value)))).ok_or(PayloadError::Corrupt)
 }
 
 /// Builds a payload from fields.

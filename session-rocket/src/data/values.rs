@@ -6,7 +6,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use serde_json::Value as Json;
@@ -45,14 +46,24 @@ pub(crate) struct Values {
     schema: &'static Schema,
     /// Clones share the slots until one of them is changed.
     slots: Arc<[Slot]>,
+    /// Behind a pointer, because copies of the values must be cheap.
+    rest: Option<Arc<Rest>>,
+}
+
+/// The data of a session besides its declared fields.
+#[derive(Clone, Default)]
+struct Rest {
     /// Stored keys that no field of this build declares.
-    rest: Vec<(String, Raw)>,
+    undeclared: Vec<(String, Raw)>,
     own: Own,
     /// The stored value of the `extra` field before this request set it.
     extra_before: Option<Raw>,
     /// The identity of the loaded record. A save keeps it if this build cannot decode the identity field.
     loaded_identity: Option<String>,
 }
+
+/// The rest of a session that has only declared fields.
+static NO_REST: LazyLock<Rest> = LazyLock::new(Rest::default);
 
 /// The user that a session belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,14 +77,7 @@ pub(crate) enum Owner {
 impl Values {
     /// Returns the values of a session without data.
     pub(crate) fn empty(schema: &'static Schema) -> Self {
-        Self {
-            schema,
-            slots: schema.fields().iter().map(|_| Slot::Absent).collect(),
-            rest: Vec::new(),
-            own: Own::default(),
-            extra_before: None,
-            loaded_identity: None,
-        }
+        Self { schema, slots: schema.fields().iter().map(|_| Slot::Absent).collect(), rest: None }
     }
 
     /// Splits a payload into its fields, without decoding a field.
@@ -82,19 +86,36 @@ impl Values {
         payload: &Bytes,
         identity: Option<String>,
     ) -> Result<Self, PayloadError> {
-        let mut values = Self { loaded_identity: identity, ..Self::empty(schema) };
-        let mut hint = 0;
-        for (name, raw) in codec::split(payload)? {
-            match schema.find(&name, hint) {
-                Some((index, under)) => {
-                    values.store_field(index, under, raw);
-                    hint = index + 1;
-                }
-                None => values.store_other(name, raw),
-            }
+        let mut values = Self::empty(schema);
+        if identity.is_some() {
+            values.rest_mut().loaded_identity = identity;
         }
+        let mut hint = 0;
+        codec::split(payload, |name, raw| match schema.find(&name, hint) {
+            Some((index, under)) => {
+                values.store_field(index, under, raw);
+                hint = index + 1;
+            }
+            None => values.store_other(name, raw),
+        })?;
         values.collect_extra();
         Ok(values)
+    }
+
+    fn rest(&self) -> &Rest {
+        self.rest.as_deref().unwrap_or(&NO_REST)
+    }
+
+    /// Returns the rest to change, and copies it if a clone shares it.
+    fn rest_mut(&mut self) -> &mut Rest {
+        Arc::make_mut(self.rest.get_or_insert_default())
+    }
+
+    /// Removes the undeclared keys that `keep` does not accept.
+    fn retain_undeclared(&mut self, keep: impl Fn(&str) -> bool) {
+        if self.rest().undeclared.iter().any(|(name, _)| !keep(name)) {
+            self.rest_mut().undeclared.retain(|(name, _)| keep(name));
+        }
     }
 
     /// Returns a slot to change, and copies the slots if a clone shares them.
@@ -111,28 +132,32 @@ impl Values {
             _ => None,
         };
         match present {
-            Some((other, _)) if other == stored && under != stored => return self.rest.push((under.to_owned(), raw)),
-            Some((other, older)) if other != under => self.rest.push((other.to_owned(), older)),
+            Some((other, _)) if other == stored && under != stored => {
+                return self.rest_mut().undeclared.push((under.to_owned(), raw));
+            }
+            Some((other, older)) if other != under => self.rest_mut().undeclared.push((other.to_owned(), older)),
             _ => {}
         }
         *self.slot(index) = Slot::Stored { raw, under, seen: OnceLock::new() };
     }
 
-    fn store_other(&mut self, name: String, raw: Raw) {
-        if !self.own.take(&name, &raw) {
-            self.rest.push((name, raw));
+    fn store_other(&mut self, name: Cow<'_, str>, raw: Raw) {
+        let rest = self.rest_mut();
+        if !rest.own.take(&name, &raw) {
+            rest.undeclared.push((name.into_owned(), raw));
         }
     }
 
     /// Moves the undeclared keys into the `extra` field, if the session type has one.
     fn collect_extra(&mut self) {
-        let Some(extra) = self.schema.extra() else { return };
+        let Some(extra) = self.schema.extra().filter(|_| !self.rest().undeclared.is_empty()) else { return };
         let schema = self.schema;
         // The field does not show a value that `serde_json::Value` cannot represent. A save keeps such a value
         // unchanged.
         let is_seen = |(name, raw): &(String, Raw)| schema.is_extra(name) && raw.decode::<Json>().is_some();
-        let (seen, unseen): (Vec<_>, Vec<_>) = std::mem::take(&mut self.rest).into_iter().partition(is_seen);
-        self.rest = unseen;
+        let undeclared = &mut self.rest_mut().undeclared;
+        let (seen, unseen): (Vec<_>, Vec<_>) = std::mem::take(undeclared).into_iter().partition(is_seen);
+        *undeclared = unseen;
         if !seen.is_empty() {
             *self.slot(extra) = Slot::Stored { raw: Raw::of_entries(&seen), under: "", seen: OnceLock::new() };
         }
@@ -189,15 +214,17 @@ impl Values {
             Slot::Set(value) => Some(value),
             Slot::Stored { raw, seen, .. } => {
                 if spec.extra {
-                    self.extra_before = Some(raw);
+                    self.rest_mut().extra_before = Some(raw);
                 }
                 seen.into_inner().flatten()
             }
         };
         if spec.extra && !self.is_stored(field) {
-            self.extra_before = None;
+            if self.rest().extra_before.is_some() {
+                self.rest_mut().extra_before = None;
+            }
             let schema = self.schema;
-            self.rest.retain(|(name, _)| !schema.is_extra(name));
+            self.retain_undeclared(|name| !schema.is_extra(name));
         }
         replaced
     }
@@ -210,19 +237,19 @@ impl Values {
     /// Removes values that are stored under an alias, because such a value would come back after the field is deleted.
     fn forget_aliases(&mut self, spec: &Spec) {
         if !spec.aliases.is_empty() {
-            self.rest.retain(|(name, _)| !spec.aliases.contains(&name.as_str()));
+            self.retain_undeclared(|name| !spec.aliases.contains(&name));
         }
     }
 
     /// Whether there is nothing to store, not even data of the library itself.
     pub(crate) fn is_blank(&self) -> bool {
-        self.is_empty() && self.own == Own::default() && self.rest.is_empty()
+        self.is_empty() && self.rest().own == Own::default() && self.rest().undeclared.is_empty()
     }
 
     /// Whether no field and no undeclared key is stored.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.iter().all(|slot| matches!(slot, Slot::Absent))
-            && self.rest.iter().all(|(name, _)| is_reserved(name))
+            && self.rest().undeclared.iter().all(|(name, _)| is_reserved(name))
     }
 
     /// Returns the user that the session belongs to. Runs user code.
@@ -231,14 +258,14 @@ impl Values {
         match self.read(field).and_then(|value| field.identity(&value)) {
             Some(user) => Owner::User(user),
             None if !self.is_stored(field) => Owner::Nobody,
-            None => Owner::Unknown(self.loaded_identity.clone()),
+            None => Owner::Unknown(self.rest().loaded_identity.clone()),
         }
     }
 
     /// Returns the identity to store. Runs user code.
     pub(crate) fn identity(&self) -> Option<String> {
         if self.schema.identity().is_none() {
-            return self.loaded_identity.clone();
+            return self.rest().loaded_identity.clone();
         }
         match self.owner() {
             Owner::User(user) => Some(user),
@@ -254,9 +281,10 @@ impl Values {
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
-        let (loaded_identity, login) = (self.loaded_identity.take(), self.own.login.take());
-        let own = Own { login, csrf: self.own.csrf, ..Own::default() };
-        *self = Self { own, loaded_identity, ..Self::empty(self.schema) };
+        let Rest { own: Own { csrf, login, .. }, loaded_identity, .. } = self.rest();
+        let own = Own { csrf: *csrf, login: *login, ..Own::default() };
+        let rest = Rest { own, loaded_identity: loaded_identity.clone(), ..Rest::default() };
+        *self = Self { rest: Some(Arc::new(rest)), ..Self::empty(self.schema) };
         if let Some((index, slot)) = identity_slot {
             *self.slot(index) = slot;
         }
@@ -276,8 +304,10 @@ impl Values {
                 let mut raw = encoded.map_err(|reason| self.schema.unencodable(*field, reason))?;
                 if field.spec().extra {
                     let entries = self.schema.extra_entries(*field, &raw)?;
-                    self.rest.retain(|(unseen, _)| entries.iter().all(|(name, _)| name != unseen));
-                    raw = Raw::of_entries(&keep_unchanged(entries, self.extra_before.as_ref()));
+                    // Not `rest_mut`, because the slots are borrowed.
+                    let rest = Arc::make_mut(self.rest.get_or_insert_default());
+                    rest.undeclared.retain(|(unseen, _)| entries.iter().all(|(name, _)| name != unseen));
+                    raw = Raw::of_entries(&keep_unchanged(entries, rest.extra_before.as_ref()));
                 }
                 let seen = OnceLock::from(Some(value.clone()));
                 *slot = Slot::Stored { raw, under: field.spec().stored, seen };
@@ -288,12 +318,12 @@ impl Values {
 
     /// Returns the payload. All values must be encoded.
     pub(crate) fn payload(&self, format: Format) -> Bytes {
-        let (own, extra) = (self.own.fields(), self.extra_entries());
+        let (own, extra) = (self.rest().own.fields(), self.extra_entries());
         let declared = self.slots.iter().zip(self.schema.fields()).filter_map(|(slot, field)| match slot {
             Slot::Stored { raw, under, .. } if !field.spec().extra => Some((*under, raw)),
             _ => None,
         });
-        let others = self.rest.iter().chain(&extra).map(|(name, raw)| (name.as_str(), raw));
+        let others = self.rest().undeclared.iter().chain(&extra).map(|(name, raw)| (name.as_str(), raw));
         codec::join(declared.chain(others).chain(own.iter().map(|(name, raw)| (*name, raw))), format)
     }
 
@@ -311,7 +341,7 @@ impl Values {
             Slot::Stored { raw, under, .. } => codec::size_at_most(under, raw),
             Slot::Absent | Slot::Set(_) => 0,
         });
-        let rest = self.rest.iter().map(|(name, raw)| codec::size_at_most(name, raw));
+        let rest = self.rest().undeclared.iter().map(|(name, raw)| codec::size_at_most(name, raw));
         slots.chain(rest).sum::<usize>() + FRAME + own::AT_MOST
     }
 
@@ -322,7 +352,10 @@ impl Values {
             (Slot::Stored { raw: a, under: x, .. }, Slot::Stored { raw: b, under: y, .. }) => a == b && x == y,
             _ => false,
         };
-        self.own == other.own && self.slots.iter().zip(other.slots.iter()).all(same_slot) && self.rest == other.rest
+        let (one, two) = (self.rest(), other.rest());
+        one.own == two.own
+            && self.slots.iter().zip(other.slots.iter()).all(same_slot)
+            && one.undeclared == two.undeclared
     }
 
     /// Whether `field` is stored exactly as in `other`.
@@ -341,7 +374,8 @@ impl Values {
     /// Returns the settings of this session that decide when it expires.
     pub(crate) fn lifetime(&self) -> Lifetime {
         let is_anonymous = self.schema.identity().is_some_and(|field| !self.is_stored(field));
-        Lifetime { expiry: self.own.expiry, max: self.own.max_lifetime, is_anonymous }
+        let own = &self.rest().own;
+        Lifetime { expiry: own.expiry, max: own.max_lifetime, is_anonymous }
     }
 }
 

@@ -31,7 +31,7 @@ type Replaced = (Option<Value>, Option<Box<(Values, Vec<Change>)>>);
 impl State {
     /// Returns the stored value of a field, and records the read.
     pub(crate) fn read(&self, field: &dyn AnyField) -> Option<Value> {
-        self.lock().read[field.spec().index] = true;
+        self.lock().read.insert(field.spec().index);
         self.current(field)
     }
 
@@ -142,7 +142,7 @@ impl State {
             return self.change_field(field, value, compute, |_, new| Change::of_put(field, new));
         }
         self.write(|inner| {
-            let after_read = inner.read[spec.index];
+            let after_read = inner.read.contains(spec.index);
             let replaced = inner.values.put(field, Some(value.clone()));
             inner.changes.push(Change::Set { field, value, after_read });
             replaced

@@ -32,8 +32,8 @@ pub(super) struct Inner {
     pub values: Values,
     pub changes: Vec<Change>,
     pub intent: Intent,
-    /// Which fields this request read, by index.
-    pub read: Vec<bool>,
+    /// The fields that this request read.
+    pub read: FieldSet,
     /// The place in the program that made the first unsaved change.
     pub changed_at: Option<&'static Location<'static>>,
     /// The number of changes of `values`.
@@ -47,6 +47,26 @@ pub(super) struct Inner {
     /// The last failure before `failure` that was not returned to a caller.
     pub earlier_unseen: Option<Failure>,
     pub head_sent: bool,
+}
+
+/// A set of fields, by index. Without an allocation, because each request has one.
+///
+/// The fields after the 127th share a bit.
+#[derive(Clone, Copy, Default)]
+pub(super) struct FieldSet(u128);
+
+impl FieldSet {
+    pub(super) fn insert(&mut self, index: usize) {
+        self.0 |= Self::bit(index);
+    }
+
+    pub(super) fn contains(self, index: usize) -> bool {
+        self.0 & Self::bit(index) != 0
+    }
+
+    fn bit(index: usize) -> u128 {
+        1 << index.min(127)
+    }
 }
 
 /// What the next commit does besides saving the changes.
@@ -79,7 +99,6 @@ pub(super) struct Failure {
 
 impl State {
     pub(crate) fn new(carrier: Carrier, values: Values, others: Vec<Key>) -> Self {
-        let fields = values.schema().fields().len();
         let loaded = if let Carrier::Live(live) = &carrier { Some(live.key) } else { None };
         Self(Arc::new(Mutex::new(Inner {
             carrier,
@@ -91,7 +110,7 @@ impl State {
             values,
             changes: Vec::new(),
             intent: Intent::default(),
-            read: vec![false; fields],
+            read: FieldSet::default(),
             changed_at: None,
             revision: 0,
             emptied: 0,
@@ -155,7 +174,7 @@ impl Inner {
     /// Removes all values and changes. Returns them, so that the caller drops them after it releases the lock.
     pub(super) fn empty(&mut self) -> (Values, Vec<Change>) {
         self.emptied += 1;
-        self.read.fill(false);
+        self.read = FieldSet::default();
         let empty = Values::empty(self.values.schema());
         (std::mem::replace(&mut self.values, empty), std::mem::take(&mut self.changes))
     }

@@ -94,7 +94,7 @@ fn read(mut bytes: Bytes) -> Option<Lookup> {
         LIVE => {
             let version = Version::from_bits(rest.try_get_u64().ok()?);
             let (created_at, updated_at) = (read_time(&mut rest)?, read_time(&mut rest)?);
-            let (scope, identity) = (read_string(&mut rest)??, read_string(&mut rest)?);
+            let (scope, identity) = (read_string(&mut rest)??.into(), read_string(&mut rest)?);
             bytes.advance(bytes.len() - rest.len());
             Some(Lookup::Found(Record { payload: bytes, version, created_at, updated_at, expires_at, identity, scope }))
         }

@@ -1,5 +1,6 @@
 //! What a store keeps: records and tombstones.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ pub struct Record {
     /// The user that the session belongs to, at most 255 bytes.
     pub identity: Option<String>,
     /// The session type that the session belongs to. `identity` is indexed within a scope.
-    pub scope: String,
+    pub scope: Cow<'static, str>,
 }
 
 impl Record {
@@ -89,13 +90,13 @@ impl Record {
             updated_at: epoch,
             expires_at,
             identity: None,
-            scope: String::new(),
+            scope: Cow::Borrowed(""),
         }
     }
 
     /// Sets the session type that the session belongs to.
     #[must_use]
-    pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
+    pub fn with_scope(mut self, scope: impl Into<Cow<'static, str>>) -> Self {
         self.scope = scope.into();
         self
     }

@@ -207,7 +207,7 @@ async fn revoke_all_does_not_end_a_session_that_now_has_another_user() {
     let keys = [key(), key(), key()];
     let record_of = |scope: &str, identity: Option<&str>| {
         let mut record = record(&clock, DAY);
-        scope.clone_into(&mut record.scope);
+        record.scope = scope.to_owned().into();
         record.identity = identity.map(str::to_owned);
         record
     };

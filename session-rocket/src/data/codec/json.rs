@@ -1,10 +1,11 @@
 //! Writes JSON, compares JSON, and splits it into parts without copying.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::data::faithful::Unencodable;
@@ -61,13 +62,20 @@ pub(super) fn put_object<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = (&
 
 /// Returns the entries of an object in order, or `None` if `json` is not an object.
 pub(super) fn entries(json: &Bytes) -> Option<Vec<(String, Bytes)>> {
+    let mut entries = Vec::new();
+    for_each(json, |name, json| entries.push((name.into_owned(), json)))?;
+    Some(entries)
+}
+
+/// Calls `entry` with the entries of an object in order. Returns `None` if `json` is not an object; `entry` may already have
+/// been called.
+pub(super) fn for_each(json: &Bytes, entry: impl FnMut(Cow<'_, str>, Bytes)) -> Option<()> {
     if json.first() != Some(&b'{') {
         return None;
     }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let entries = deserializer.deserialize_map(Entries { json }).ok()?;
-    deserializer.end().ok()?;
-    Some(entries)
+    deserializer.deserialize_map(Entries { json, entry }).ok()?;
+    deserializer.end().ok()
 }
 
 /// Returns the items of an array, or `None` if `json` is not an array.
@@ -79,22 +87,26 @@ pub(super) fn items(json: &Bytes) -> Option<Vec<Bytes>> {
     Some(items.into_iter().map(|item| json.slice_ref(item.get().as_bytes())).collect())
 }
 
-struct Entries<'a> {
+struct Entries<'a, F> {
     json: &'a Bytes,
+    entry: F,
 }
 
-impl<'de> Visitor<'de> for Entries<'de> {
-    type Value = Vec<(String, Bytes)>;
+/// The name of an entry. A name without escapes is borrowed.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de, F: FnMut(Cow<'_, str>, Bytes)> Visitor<'de> for Entries<'de, F> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-            entries.push((name, self.json.slice_ref(value.get().as_bytes())));
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((Name(name), value)) = map.next_entry::<Name<'_>, &RawValue>()? {
+            (self.entry)(name, self.json.slice_ref(value.get().as_bytes()));
         }
-        Ok(entries)
+        Ok(())
     }
 }

@@ -1,5 +1,12 @@
 use super::*;
 
+/// Splits a payload into its fields.
+fn split(payload: &Bytes) -> Result<Vec<(String, Raw)>, PayloadError> {
+    let mut fields = Vec::new();
+    super::split(payload, |name, raw| fields.push((name.into_owned(), raw)))?;
+    Ok(fields)
+}
+
 fn json(text: &str) -> Raw {
     Raw(Bytes::copy_from_slice(text.as_bytes()))
 }

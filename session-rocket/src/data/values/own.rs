@@ -1,6 +1,5 @@
 //! The data that the library itself stores in a session, under names that are reserved for it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
@@ -26,12 +25,11 @@ pub(super) struct Own {
     pub max_lifetime: Option<Duration>,
     pub test_cookie: bool,
     pub csrf: Option<CsrfSecret>,
-    /// Behind a pointer, because most sessions have no such data, and copies of the values must be cheap.
-    pub login: Option<Arc<Login>>,
+    pub login: Option<Login>,
 }
 
 /// The data that the library stores about a login.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Copy, Default, PartialEq)]
 pub(super) struct Login {
     pub auth: Option<AuthMac>,
     /// When the user logged in. `None` until the user authenticates again, because the record's `created_at` is the
@@ -75,7 +73,7 @@ impl Own {
     }
 
     pub(super) fn login_mut(&mut self) -> &mut Login {
-        Arc::make_mut(self.login.get_or_insert_default())
+        self.login.get_or_insert_default()
     }
 
     /// Returns the fields in encoded form.

@@ -19,7 +19,7 @@ impl Values {
                 Slot::Set(_) => keys.push(field.spec().stored.to_owned()),
             }
         }
-        keys.extend(self.rest.iter().map(|(name, _)| name).filter(|name| !is_reserved(name)).cloned());
+        keys.extend(self.rest().undeclared.iter().map(|(name, _)| name).filter(|name| !is_reserved(name)).cloned());
         keys
     }
 
@@ -44,7 +44,9 @@ impl Values {
                 json => _ = items.insert(field.spec().stored.to_owned(), json),
             }
         }
-        for (name, raw) in self.rest.iter().filter(|(name, _)| !is_reserved(name) && !self.schema.declares(name)) {
+        for (name, raw) in
+            self.rest().undeclared.iter().filter(|(name, _)| !is_reserved(name) && !self.schema.declares(name))
+        {
             if let Some(json) = raw.decode() {
                 items.insert(name.clone(), json);
             }

@@ -12,53 +12,55 @@ use crate::data::csrf::CsrfSecret;
 impl Values {
     pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
         self.forget_unread(EXPIRY);
-        self.own.expiry = expiry;
+        self.rest_mut().own.expiry = expiry;
     }
 
     pub(crate) fn set_max_lifetime(&mut self, limit: Option<Duration>) {
         self.forget_unread(MAX_LIFETIME);
-        self.own.max_lifetime = limit;
+        self.rest_mut().own.max_lifetime = limit;
     }
 
     pub(crate) fn test_cookie(&self) -> bool {
-        self.own.test_cookie
+        self.rest().own.test_cookie
     }
 
     pub(crate) fn set_test_cookie(&mut self, set: bool) {
-        self.own.test_cookie = set;
+        self.rest_mut().own.test_cookie = set;
     }
 
     pub(crate) fn csrf(&self) -> Option<CsrfSecret> {
-        self.own.csrf
+        self.rest().own.csrf
     }
 
     pub(crate) fn set_csrf(&mut self, secret: Option<CsrfSecret>) {
         self.forget_unread(CSRF);
-        self.own.csrf = secret;
+        if secret != self.csrf() {
+            self.rest_mut().own.csrf = secret;
+        }
     }
 
     pub(crate) fn auth(&self) -> Option<AuthMac> {
-        self.own.login.as_ref()?.auth
+        self.rest().own.login.as_ref()?.auth
     }
 
     pub(crate) fn set_auth(&mut self, auth: Option<AuthMac>) {
         self.forget_unread(AUTH);
-        if auth.is_some() || self.own.login.is_some() {
-            self.own.login_mut().auth = auth;
+        if auth.is_some() || self.rest().own.login.is_some() {
+            self.rest_mut().own.login_mut().auth = auth;
         }
     }
 
     pub(crate) fn began_at(&self) -> Option<Timestamp> {
-        self.own.login.as_ref()?.began_at
+        self.rest().own.login.as_ref()?.began_at
     }
 
     pub(crate) fn set_began_at(&mut self, began_at: Timestamp) {
         self.forget_unread(BEGAN);
-        self.own.login_mut().began_at = Some(began_at);
+        self.rest_mut().own.login_mut().began_at = Some(began_at);
     }
 
     /// Removes a field of the library that another release wrote and that this release cannot read.
     fn forget_unread(&mut self, name: &str) {
-        self.rest.retain(|(other, _)| other != name);
+        self.retain_undeclared(|other| other != name);
     }
 }

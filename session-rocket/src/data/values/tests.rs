@@ -74,7 +74,7 @@ impl Parts {
             let raw = Raw::encode(&json).expect("JSON encodes");
             match values.schema.find(&name, 0) {
                 Some((index, under)) => values.store_field(index, under, raw),
-                None => values.store_other(name, raw),
+                None => values.store_other(name.into(), raw),
             }
         }
         values.set_expiry(self.expiry);
@@ -185,7 +185,7 @@ fn fuzz_damaged_payloads() {
         let (index, under) = values.schema.find(name, 0).unwrap();
         values.store_field(index, under, Raw::encode(&value).unwrap());
     }
-    values.store_other("more".to_owned(), Raw::encode(&json!({"x": -1})).unwrap());
+    values.store_other("more".into(), Raw::encode(&json!({"x": -1})).unwrap());
     values.set_expiry(Expiry::BrowserClose);
     let payloads: Vec<Bytes> = FORMATS.iter().map(|format| values.payload(*format)).collect();
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[3; 32]);

@@ -29,7 +29,7 @@ pub(super) async fn strings(subject: Subject) {
         subject.round_trip(subject.record("identity").with_identity(identity)).await;
     }
     for scope in ["s", "a b:c/d", "Größe", &"ü".repeat(100)] {
-        subject.round_trip(subject.record("scope").with_scope(scope)).await;
+        subject.round_trip(subject.record("scope").with_scope(scope.to_owned())).await;
     }
 }
 

@@ -65,7 +65,7 @@ impl Dialect for Postgres {
     fn bind(arguments: &mut PgArguments, value: &Value) -> Result<(), BoxDynError> {
         match value {
             Value::Int(_) | Value::Now(_) => arguments.add(value.as_int()),
-            Value::Scope(scope) => arguments.add(scope.as_str()),
+            Value::Scope(scope) => arguments.add(&**scope),
             // An identity is bound as bytes, because PostgreSQL's strings cannot contain a NUL.
             Value::Key(_) | Value::Payload(_) | Value::Identity(_) => arguments.add(value.as_bytes()),
         }

@@ -142,7 +142,7 @@ impl Dialect for Sqlite {
         match value {
             Value::Int(_) | Value::Now(_) => arguments.add(value.as_int()),
             Value::Key(_) | Value::Payload(_) => arguments.add(value.as_bytes()),
-            Value::Scope(scope) => arguments.add(scope.as_str()),
+            Value::Scope(scope) => arguments.add(&**scope),
             Value::Identity(identity) => arguments.add(identity.as_deref()),
         }
     }

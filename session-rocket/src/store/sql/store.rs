@@ -161,7 +161,7 @@ impl<DB: Dialect> Store for SqlStore<DB> {
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
-        let values = [Value::Scope(scope.to_owned()), Value::Identity(Some(identity.to_owned())), self.now()];
+        let values = [Value::Scope(scope.to_owned().into()), Value::Identity(Some(identity.to_owned())), self.now()];
         let rows = self.client.read(&self.client.statements.list, &values, |row| Ok(DB::entry(row).ok())).await?;
         warn_of_skipped(rows.iter().filter(|row| row.is_none()).count());
         let record = |(key, lookup)| if let Lookup::Found(record) = lookup { Some((key, record)) } else { None };

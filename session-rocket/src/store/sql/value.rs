@@ -1,5 +1,6 @@
 //! The values that statements bind, and the calls that have them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ pub enum Value {
     Now(Arc<dyn Clock>),
     Key(Option<Key>),
     Payload(Bytes),
-    Scope(String),
+    Scope(Cow<'static, str>),
     /// An identity, which may contain any character.
     Identity(Option<String>),
 }
