@@ -27,6 +27,12 @@ const READERS: u32 = 4;
 /// after its caller has gone away. The store retries instead.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// The page size of a new file, in bytes. A save writes whole pages, and most sessions are far smaller than SQLite's default of
+/// 4,096 bytes.
+///
+/// Pages of 1,024 bytes were slower with a million sessions, and with large sessions.
+const PAGE_SIZE: u32 = 2048;
+
 /// Selects the absolute path of the database's file, which is empty for a database in memory.
 const SELECT_FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'main'";
 
@@ -57,7 +63,11 @@ impl SqliteStore {
         let path = std::path::absolute(connect.get_filename()).map_err(|e| {
             Error::with_source(ErrorKind::Config, "the URL contains no file name: write `sqlite://sessions.db`", e)
         })?;
-        let mut connect = connect.filename(&path).journal_mode(SqliteJournalMode::Wal).synchronous(url.synchronous);
+        let mut connect = connect
+            .filename(&path)
+            .page_size(PAGE_SIZE)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(url.synchronous);
         // Without a migration, a new file would have no table. A missing file probably means that the path is wrong.
         let create_if_missing = options.migrate == Migrate::Auto && options.create_if_missing;
         if !create_if_missing || !url.has_mode {

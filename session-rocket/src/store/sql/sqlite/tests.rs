@@ -18,6 +18,24 @@ async fn every_commit_reaches_the_disk_unless_the_url_says_otherwise() {
 }
 
 #[tokio::test]
+async fn a_new_file_has_small_pages_and_an_existing_file_keeps_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, existing, expected) in [("new.db", None, PAGE_SIZE), ("old.db", Some(4096), 4096)] {
+        let path = directory.path().join(name);
+        if let Some(size) = existing {
+            let connect = SqliteConnectOptions::new().filename(&path).create_if_missing(true).page_size(size);
+            let mut connection = SqliteConnection::connect_with(&connect).await.unwrap();
+            Sqlite::run_script(&mut connection, "CREATE TABLE visits (id INTEGER)".to_owned()).await.unwrap();
+            connection.close().await.unwrap();
+        }
+        let store = SqliteStore::open(&Options::new(format!("sqlite://{}", path.display()))).await.unwrap();
+        let mut writer = store.client.writer.borrow().await.unwrap();
+        let size: u32 = sqlx::query_scalar("PRAGMA page_size").fetch_one(writer.get()).await.unwrap();
+        assert_eq!(size, expected, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_outlives_the_calls_that_are_cut_off_and_serves_the_next_one() {
     let options = Options::new("sqlite::memory:");
     let connections = own_connections(SqliteConnectOptions::from_str("sqlite::memory:").unwrap(), 1, &options);
