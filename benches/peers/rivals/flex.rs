@@ -1,5 +1,8 @@
 //! The site on `rocket_flex_session`: `flex PORT STORE`.
 
+#[path = "../allocator.rs"]
+mod allocator;
+
 use std::env;
 use std::num::ParseIntError;
 use std::str::FromStr;

@@ -1,5 +1,8 @@
 //! The site on `tower-sessions` and axum: `tower PORT STORE`.
 
+#[path = "../allocator.rs"]
+mod allocator;
+
 use std::env;
 use std::net::Ipv4Addr;
 use std::str::FromStr;

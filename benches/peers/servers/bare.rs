@@ -1,5 +1,8 @@
 //! Rocket without sessions, to measure what Rocket itself costs: `bare PORT`.
 
+#[path = "../allocator.rs"]
+mod allocator;
+
 use rocket::{Config, get, launch, routes};
 
 #[get("/plain")]

@@ -1,5 +1,8 @@
 //! The site on this library: `session-rocket PORT STORE`. STORE is a URL as in `Rocket.toml`.
 
+#[path = "../allocator.rs"]
+mod allocator;
+
 use std::env;
 
 use rocket::{get, launch, routes};

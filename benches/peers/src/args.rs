@@ -2,7 +2,7 @@
 
 use crate::growth;
 use crate::peers::{self, SESSIONS};
-use crate::sites::Server;
+use crate::sites::{Allocator, Server};
 use crate::stores::Store;
 
 pub const USAGE: &str = "\
@@ -13,7 +13,8 @@ usage: cargo xtask bench --peers | --growth | --page  [options]
   --page               measure nothing, only write docs/performance.md
 
   --only sqlite,redis  measure only stores whose names begin with these
-  --servers bare,…     measure only these servers: bare, hand-written, session-rocket, flex, tower
+  --servers bare,…     measure only these servers: bare, hand-written, session-rocket, flex, tower, actix
+  --allocator system   the allocator of all servers: mimalloc (default) or system; results with both are kept
   --rounds 3           the number of measurements
   --seconds 5          the duration of each measurement, after one second of warm-up
   --sessions 2000      the number of sessions (--peers); 1 shows which library loses updates
@@ -31,6 +32,7 @@ pub enum Task {
 pub struct Args {
     pub task: Task,
     pub servers: Vec<Server>,
+    pub allocator: Allocator,
     pub rounds: u32,
     pub seconds: f64,
     /// Whether to write the page.
@@ -70,6 +72,7 @@ impl Args {
         Self {
             task,
             servers,
+            allocator: Allocator::Mimalloc,
             rounds: 3,
             seconds: 5.0,
             writes_page: true,
@@ -82,10 +85,14 @@ impl Args {
 
     fn set(&mut self, flag: &str, value: &str) -> Result<(), String> {
         let invalid = || format!("invalid value `{value}` of `{flag}`");
-        self.writes_page &= matches!(flag, "--rounds" | "--seconds");
+        self.writes_page &= matches!(flag, "--allocator" | "--rounds" | "--seconds");
         match flag {
             "--only" => self.stores = select(value, &Store::ALL, Store::name)?,
             "--servers" => self.servers = select(value, &Server::ALL, Server::name)?,
+            "--allocator" => {
+                let named = Allocator::ALL.into_iter().find(|allocator| allocator.name() == value);
+                self.allocator = named.ok_or_else(invalid)?;
+            }
             "--rounds" => self.rounds = value.parse().map_err(|_| invalid())?,
             "--seconds" => self.seconds = value.parse().map_err(|_| invalid())?,
             "--sessions" => self.sessions = value.parse().map_err(|_| invalid())?,

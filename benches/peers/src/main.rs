@@ -32,16 +32,16 @@ fn main() -> ExitCode {
     };
     let mut results = Results::read();
     if args.task != Task::Page {
-        sites::build(&args.servers);
+        sites::build(&args.servers, args.allocator);
     }
     match args.task {
         Task::Peers => {
             let figures = peers::run(&args.peers());
-            results.peers = Some(Run::new(&given, args.seconds, args.rounds, figures));
+            results.peers.insert(args.allocator, Run::new(&given, args.seconds, args.rounds, figures));
         }
         Task::Growth => {
             let figures = growth::run(&args.growth());
-            results.growth = Some(Run::new(&given, args.seconds, args.rounds, figures));
+            results.growth.insert(args.allocator, Run::new(&given, args.seconds, args.rounds, figures));
         }
         Task::Page => {}
     }

@@ -6,7 +6,7 @@ mod peers;
 use crate::chart::thousands;
 use crate::figures::Median;
 use crate::results::{self, Results, Run};
-use crate::sites::Server;
+use crate::sites::{Allocator, Server};
 
 const HEAD: &str = "\
 # Performance
@@ -30,11 +30,12 @@ const NOTES: &str = include_str!("../notes.md");
 /// If a file cannot be written.
 pub fn write(results: &Results) {
     let mut page = HEAD.to_owned() + NOTES;
-    if let Some(run) = &results.peers {
-        page += &peers::section(run);
+    if let Some((allocator, run)) = results.peers.first_key_value() {
+        page += &peers::section(*allocator, run);
+        page += &peers::allocators(&results.peers);
     }
-    if let Some(run) = &results.growth {
-        page += &growth::section(run);
+    if let Some((allocator, run)) = results.growth.first_key_value() {
+        page += &growth::section(*allocator, run);
     }
     results::write_doc(&results::docs().join("performance.md"), &(page.trim_end().to_owned() + "\n"));
 }
@@ -43,13 +44,14 @@ fn write_chart(name: &str, svg: &str) {
     results::write_doc(&results::docs().join("performance").join(name), svg);
 }
 
-/// The command, date, machine and versions of a run.
-fn run_details<T>(run: &Run<T>) -> String {
+/// The command, date, allocator, machine and versions of a run.
+fn run_details<T>(allocator: Allocator, run: &Run<T>) -> String {
     let Run { command, date, machine, versions, seconds, rounds, .. } = run;
     format!(
         "`{command}`, {date}.\n\
-         Rounds: {rounds}. Seconds per measurement: {seconds}, after a warm-up of 1.\n\n\
-         - Machine: {machine}\n- Versions: {versions}\n\n"
+         Rounds: {rounds}. Seconds per measurement: {seconds}, after a warm-up of 1. Allocator of all servers: {}.\n\n\
+         - Machine: {machine}\n- Versions: {versions}\n\n",
+        allocator.name()
     )
 }
 
@@ -89,5 +91,6 @@ fn color(server: Server) -> &'static str {
         Server::SessionRocket => "#0969da",
         Server::Flex => "#8250df",
         Server::Tower => "#1a7f37",
+        Server::Actix => "#cf222e",
     }
 }

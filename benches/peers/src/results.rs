@@ -1,5 +1,6 @@
-//! The results of the last runs, stored next to the page, so that each half of the page can be updated alone.
+//! The results of the last runs, stored next to the page, so that each part of the page can be updated alone.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,12 +14,16 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::growth::Growth;
 use crate::peers::Measurement;
+use crate::sites::Allocator;
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct Results {
-    pub peers: Option<Run<Vec<Measurement>>>,
-    pub growth: Option<Run<Growth>>,
+    pub peers: Runs<Vec<Measurement>>,
+    pub growth: Runs<Growth>,
 }
+
+/// The last run with each allocator. The page shows the first of them.
+pub type Runs<T> = BTreeMap<Allocator, Run<T>>;
 
 /// A run of this program.
 #[derive(Serialize, Deserialize)]
@@ -107,8 +112,11 @@ fn machine() -> String {
 fn versions() -> String {
     let mut all = vec![version_of("rustc"), version_of("postgres"), version_of("redis-server"), sqlite()];
     for (lock, names) in [
-        ("Cargo.lock", &["rocket", "sqlx", "redis"][..]),
-        ("rivals/Cargo.lock", &["rocket_flex_session", "axum", "tower-sessions", "sqlx", "fred"]),
+        ("Cargo.lock", &["mimalloc", "rocket", "sqlx", "redis"][..]),
+        (
+            "rivals/Cargo.lock",
+            &["rocket_flex_session", "axum", "tower-sessions", "sqlx", "fred", "actix-web", "actix-session", "redis"],
+        ),
     ] {
         let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(lock)).unwrap_or_default();
         all.extend(names.iter().filter_map(|name| {

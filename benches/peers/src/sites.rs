@@ -23,10 +23,12 @@ pub enum Server {
     SessionRocket,
     Flex,
     Tower,
+    Actix,
 }
 
 impl Server {
-    pub const ALL: [Self; 5] = [Self::Bare, Self::HandWritten, Self::SessionRocket, Self::Flex, Self::Tower];
+    pub const ALL: [Self; 6] =
+        [Self::Bare, Self::HandWritten, Self::SessionRocket, Self::Flex, Self::Tower, Self::Actix];
 
     /// The name of the program, and the name in arguments.
     pub fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Server {
             Self::SessionRocket => "session-rocket",
             Self::Flex => "flex",
             Self::Tower => "tower",
+            Self::Actix => "actix",
         }
     }
 
@@ -47,6 +50,7 @@ impl Server {
             Self::SessionRocket => "session-rocket",
             Self::Flex => "rocket_flex_session",
             Self::Tower => "tower-sessions (axum)",
+            Self::Actix => "actix-session (Actix Web)",
         }
     }
 
@@ -57,6 +61,7 @@ impl Server {
             Self::HandWritten => !matches!(store, Store::Memory | Store::Signed | Store::Encrypted),
             Self::Flex => store != Store::Signed,
             Self::Tower => !matches!(store, Store::Signed | Store::Encrypted),
+            Self::Actix => store == Store::Redis,
         }
     }
 
@@ -66,7 +71,27 @@ impl Server {
     }
 
     fn is_rival(self) -> bool {
-        matches!(self, Self::Flex | Self::Tower)
+        matches!(self, Self::Flex | Self::Tower | Self::Actix)
+    }
+}
+
+/// The allocator of every server of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Allocator {
+    Mimalloc,
+    System,
+}
+
+impl Allocator {
+    pub const ALL: [Self; 2] = [Self::Mimalloc, Self::System];
+
+    /// The name in arguments and in results.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mimalloc => "mimalloc",
+            Self::System => "system",
+        }
     }
 }
 
@@ -74,11 +99,14 @@ impl Server {
 ///
 /// # Panics
 /// If a build fails.
-pub fn build(servers: &[Server]) {
+pub fn build(servers: &[Server], allocator: Allocator) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (ours, rivals) = (here.join("Cargo.toml"), here.join("rivals/Cargo.toml"));
     for (manifest, are_rivals, target) in [(ours, false, target()), (rivals, true, target().join("rivals"))] {
-        let wanted: Vec<Server> = servers.iter().copied().filter(|server| server.is_rival() == are_rivals).collect();
+        // Requests to `bare` have the cookies of session-rocket.
+        let is_wanted = |server: &Server| servers.contains(server) || *server == Server::SessionRocket;
+        let is_here = |server: &Server| server.is_rival() == are_rivals && is_wanted(server);
+        let wanted: Vec<Server> = Server::ALL.into_iter().filter(is_here).collect();
         if wanted.is_empty() {
             continue;
         }
@@ -91,6 +119,7 @@ pub fn build(servers: &[Server]) {
             }
         }
         wanted.iter().for_each(|server| _ = cargo.args(["--bin", server.name()]));
+        cargo.args((allocator == Allocator::Mimalloc).then_some("--features=mimalloc"));
         assert!(cargo.status().expect("cargo runs").success(), "the servers cannot be built");
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! `hand-written PORT STORE`: STORE is `sqlite:PATH?synchronous=full`, `postgres://…` or `redis://…`.
 
+#[path = "../../allocator.rs"]
+mod allocator;
 mod postgres;
 mod redis;
 mod sqlite;

@@ -5,7 +5,7 @@ use crate::chart::{self, Series, thousands};
 use crate::figures::{Figures, Median};
 use crate::growth::{Growth, Measurement};
 use crate::results::Run;
-use crate::sites::Server;
+use crate::sites::{Allocator, Server};
 use crate::stores::Store;
 
 const SERVERS: [Server; 2] = [Server::HandWritten, Server::SessionRocket];
@@ -47,9 +47,9 @@ const AXES: [Axis; 3] = [
     },
 ];
 
-pub fn section(measured: &Run<Growth>) -> String {
+pub fn section(allocator: Allocator, measured: &Run<Growth>) -> String {
     let measurements = &measured.figures.measurements;
-    let mut text = format!("## Growth\n\n{}", run_details(measured));
+    let mut text = format!("## Growth\n\n{}", run_details(allocator, measured));
     if let Some(reference) = reference(measurements) {
         for axis in &AXES {
             text += &axis.section(measurements, &reference);

@@ -4,16 +4,16 @@ use super::{color, median_rate, number, rate, run_details, table, write_chart};
 use crate::chart::{self, Bar};
 use crate::figures::{Figures, Median};
 use crate::peers::{Measurement, SESSIONS};
-use crate::results::Run;
-use crate::sites::Server;
+use crate::results::{Run, Runs};
+use crate::sites::{Allocator, Server};
 use crate::stores::Store;
 
 const ROUTES: [(&str, &str); 2] = [("get", "Reading"), ("count", "Writing")];
 
-pub fn section(measured: &Run<Vec<Measurement>>) -> String {
+pub fn section(allocator: Allocator, measured: &Run<Vec<Measurement>>) -> String {
     let figures = &Table(&measured.figures);
     let connections = measured.figures.iter().map(|one| one.connections).max().unwrap_or_default();
-    let mut text = format!("## Comparison\n\n{}", run_details(measured));
+    let mut text = format!("## Comparison\n\n{}", run_details(allocator, measured));
     text += &format!(
         "{SESSIONS} sessions with one number each, {connections} connections, each request for a random session. Reading is\n\
          `/get`, which returns the number; writing is `/count`, which adds one and saves. Every response is checked. Each\n\
@@ -38,6 +38,35 @@ pub fn section(measured: &Run<Vec<Measurement>>) -> String {
     }
     text += &figures.one_at_a_time();
     text
+}
+
+/// The section that compares the rates with both allocators.
+pub fn allocators(runs: &Runs<Vec<Measurement>>) -> String {
+    let [Some(mimalloc), Some(system)] = Allocator::ALL.map(|allocator| runs.get(&allocator)) else {
+        return String::new();
+    };
+    let [before, after] = [mimalloc, system].map(|run| Table(&run.figures));
+    let rows = before.stores().map(|store| {
+        let cells = Server::ALL.map(|server| {
+            let ratios = ROUTES.map(|(route, _)| {
+                let [before, after] = [&before, &after].map(|run| run.median(store, server, route, |f| f.rate));
+                Some(after?.value / before?.value)
+            });
+            let [Some(get), Some(count)] = ratios else { return "–".to_owned() };
+            format!("{get:.2}, {count:.2}")
+        });
+        [store.title().to_owned()].into_iter().chain(cells).collect()
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    let head: Vec<&str> = [""].into_iter().chain(Server::ALL.map(Server::title)).collect();
+    format!(
+        "### The system's allocator\n\n\
+         Requests per second with the system's allocator, as a ratio to those with mimalloc, for `/get` and `/count`.\n\
+         `{}`, {}.\n\n{}",
+        system.command,
+        system.date,
+        table(&head, &rows)
+    )
 }
 
 /// All measurements of a run.
