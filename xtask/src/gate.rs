@@ -1,6 +1,6 @@
-//! Counts the instructions of the library's operations and compares them with a baseline in `benches/gate`.
+//! Counts the instructions and allocations of the library's operations and compares them with a baseline in `benches/gate`.
 //!
-//! Unlike times, instruction counts hardly differ between runs.
+//! Unlike times, these counts hardly differ between runs.
 
 use std::collections::BTreeMap;
 use std::env::{self, consts::ARCH};
@@ -15,58 +15,105 @@ use crate::{Result, cargo, output, packages, root};
 const FEW: u32 = 100;
 const MANY: u32 = 400;
 
-/// In percent: a larger increase is a failure, and a larger decrease is worth a new baseline.
-const TOLERANCE: f64 = 3.0;
-/// In percent: the tolerance if the baseline is of another compiler or C library.
-const TOLERANCE_OTHER_TOOLCHAIN: f64 = 10.0;
+/// The changes of a count that matter: those larger than both figures.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    percent: f64,
+    /// In instructions or allocations.
+    absolute: u64,
+}
 
-/// In instructions: smaller changes are ignored, because even the path of the checkout affects inlining.
-const NOISE: u64 = 100;
+/// Even the path of the checkout affects inlining.
+const INSTRUCTIONS: Tolerance = Tolerance { percent: 3.0, absolute: 99 };
+/// Applies if the baseline is of another compiler or C library.
+const INSTRUCTIONS_OTHER_TOOLCHAIN: Tolerance = Tolerance { percent: 10.0, ..INSTRUCTIONS };
+const ALLOCATIONS: Tolerance = Tolerance { percent: 1.5, absolute: 1 };
+/// The counts depend on the order in which SQLite's threads run.
+const ALLOCATIONS_WITH_THREADS: Tolerance = Tolerance { percent: 5.0, absolute: 3 };
 
 /// Counts all operations and compares them with the baseline. With `update`, writes the counts as the new baseline.
 pub fn gate(update: bool) -> Result {
-    packages::ensure_valgrind()?;
-    cargo("build --release --package session-rocket-gate", &[])?;
-    let program = program()?;
-    let names = output(&mut Command::new(&program)).ok_or("session-rocket-gate did not list its operations")?;
-    let counts: Vec<(&str, u64)> =
-        names.lines().map(|name| count(&program, name).map(|count| (name, count))).collect::<Result<_>>()?;
+    packages::ensure_for_gate()?;
     let baseline = Baseline::read();
-    let tolerance = baseline.tolerance();
-    println!("{:32} {:>12} {:>12} {:>8}", "operation", "instructions", "baseline", "percent");
-    let mut worse = Vec::new();
-    let mut better = false;
-    for (name, count) in &counts {
-        let Some(before) = baseline.counts.get(*name) else {
-            println!("{name:32} {count:>12} {:>12} {:>8}", "-", "new");
-            continue;
-        };
-        let percent = percent(*before, *count);
-        println!("{name:32} {count:>12} {before:>12} {percent:>+8.1}");
-        if before.abs_diff(*count) < NOISE {
-            continue;
-        }
-        if percent > tolerance {
-            worse.push(*name);
-        }
-        better |= percent < -tolerance;
-    }
+    let (instructions, allocations) = (instructions()?, allocations()?);
+    let mut comparison = Comparison::default();
+    println!("{:44} {:>12} {:>12} {:>8}", "operation", "count", "baseline", "percent");
+    comparison.add(&baseline, &instructions, baseline.tolerance());
+    let (with_threads, exact): (Vec<_>, Vec<_>) =
+        allocations.into_iter().partition(|(name, _)| name.contains("SQLite"));
+    comparison.add(&baseline, &exact, ALLOCATIONS);
+    comparison.add(&baseline, &with_threads, ALLOCATIONS_WITH_THREADS);
     if update {
-        return write(&counts);
+        return write(&[instructions, exact, with_threads].concat());
     }
+    let Comparison { worse, is_better } = comparison;
     if !worse.is_empty() {
         return Err(format!(
-            "over {tolerance} % more instructions than the baseline: {}; to accept this, run `cargo xtask bench --gate --keep`",
+            "higher counts than the baseline: {}; to accept this, run `cargo xtask bench --gate --keep`",
             worse.join(", ")
         ));
     }
-    if better {
-        println!("over {tolerance} % fewer instructions: update the baseline with `cargo xtask bench --gate --keep`");
+    if is_better {
+        println!("lower counts than the baseline: update it with `cargo xtask bench --gate --keep`");
     }
     Ok(())
 }
 
+/// A name, and the count of one operation.
+type Count = (String, u64);
+
+/// Counts the instructions of each operation.
+fn instructions() -> Result<Vec<Count>> {
+    cargo("build --release --package session-rocket-gate", &[])?;
+    let program = program("session-rocket-gate")?;
+    let names = output(&mut Command::new(&program)).ok_or("session-rocket-gate did not list its operations")?;
+    names.lines().map(|name| Ok((name.to_owned(), count(&program, name)?))).collect()
+}
+
+/// Counts the allocations of requests on each kind of store. A count of their instructions would include other threads.
+fn allocations() -> Result<Vec<Count>> {
+    cargo("build --release --package session-rocket-gate --features allocations", &[])?;
+    let program = program("session-rocket-allocations")?;
+    let counts = output(&mut Command::new(program))
+        .ok_or("`target/release/session-rocket-allocations` failed: run it to see why")?;
+    // Rocket logs to the same stream, without tabs.
+    let lines = counts.lines().filter_map(|line| line.split_once('\t'));
+    let counts = lines.map(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
+    counts.collect::<Option<_>>().ok_or_else(|| "session-rocket-allocations printed a malformed count".to_owned())
+}
+
+/// The counts that differ from the baseline.
+#[derive(Default)]
+struct Comparison {
+    worse: Vec<String>,
+    is_better: bool,
+}
+
+impl Comparison {
+    /// Prints and compares counts.
+    fn add(&mut self, baseline: &Baseline, counts: &[Count], tolerance: Tolerance) {
+        for (name, count) in counts {
+            let Some(before) = baseline.counts.get(name) else {
+                println!("{name:44} {count:>12} {:>12} {:>8}", "-", "new");
+                continue;
+            };
+            let percent = percent(*before, *count);
+            println!("{name:44} {count:>12} {before:>12} {percent:>+8.1}");
+            if before.abs_diff(*count) <= tolerance.absolute {
+                continue;
+            }
+            if percent > tolerance.percent {
+                self.worse.push(format!("{name} ({percent:+.1} %)"));
+            }
+            self.is_better |= percent < -tolerance.percent;
+        }
+    }
+}
+
 fn percent(before: u64, now: u64) -> f64 {
+    if before == now {
+        return 0.0;
+    }
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let [before, now] = [before, now].map(|count| count as f64);
     (now / before - 1.0) * 100.0
@@ -96,20 +143,20 @@ impl Baseline {
         baseline
     }
 
-    fn tolerance(&self) -> f64 {
+    fn tolerance(&self) -> Tolerance {
         let toolchain = toolchain();
         if self.toolchain == toolchain {
-            return TOLERANCE;
+            return INSTRUCTIONS;
         }
         if !self.counts.is_empty() {
             println!("==> the baseline is of {}, this machine has {toolchain}", self.toolchain);
         }
-        TOLERANCE_OTHER_TOOLCHAIN
+        INSTRUCTIONS_OTHER_TOOLCHAIN
     }
 }
 
-fn write(counts: &[(&str, u64)]) -> Result {
-    let lines = counts.iter().map(|(name, count)| format!("{name:32} {count:>8}\n"));
+fn write(counts: &[Count]) -> Result {
+    let lines = counts.iter().map(|(name, count)| format!("{name:44} {count:>8}\n"));
     let text = format!("# {}\n{}", toolchain(), lines.collect::<String>());
     fs::write(file(), text).map_err(|error| format!("cannot write {}: {error}", file().display()))?;
     println!("==> wrote the baseline {}", file().display());
@@ -126,11 +173,11 @@ fn toolchain() -> String {
     format!("{}, {}", version("rustc", "--version").trim(), version("getconf", "GNU_LIBC_VERSION").trim())
 }
 
-/// The path of `session-rocket-gate`. This program is `debug/xtask` in the same target directory.
-fn program() -> Result<PathBuf> {
+/// The path of a program of `session-rocket-gate`. This program is `debug/xtask` in the same target directory.
+fn program(name: &str) -> Result<PathBuf> {
     let here = env::current_exe().map_err(|error| format!("cannot find the target directory: {error}"))?;
     let target = here.ancestors().nth(2).ok_or("cannot find the target directory")?;
-    Ok(target.join("release/session-rocket-gate"))
+    Ok(target.join("release").join(name))
 }
 
 /// Counts the instructions of an operation.

@@ -18,16 +18,19 @@ pub fn ensure(backends: &Backends) -> Result {
     check(backends).map_err(|(_, missing)| missing)
 }
 
-/// Installs Valgrind if it is missing.
-pub fn ensure_valgrind() -> Result {
-    let is_installed = || output(Command::new("valgrind").arg("--version")).is_some();
-    if is_installed() {
+/// Installs the programs that the gate needs, if they are missing.
+pub fn ensure_for_gate() -> Result {
+    // The programs are named as their packages.
+    let is_missing = |program: &&str| output(Command::new(program).arg("--version")).is_none();
+    let missing = || ["redis-server", "valgrind"].into_iter().filter(is_missing).collect::<Vec<_>>();
+    let packages = missing();
+    if packages.is_empty() {
         return Ok(());
     }
-    let missing = "Valgrind is missing, which counts the instructions: install the package `valgrind`";
-    let prefix = install_prefix().ok_or(missing)?;
-    update_and_install(prefix, &["valgrind"]).map_err(|error| format!("{error}\n{missing}"))?;
-    if is_installed() { Ok(()) } else { Err(missing.to_owned()) }
+    let message = format!("the gate counts instructions and allocations: install the packages {}", packages.join(", "));
+    let prefix = install_prefix().ok_or(&message)?;
+    update_and_install(prefix, &packages).map_err(|error| format!("{error}\n{message}"))?;
+    if missing().is_empty() { Ok(()) } else { Err(message) }
 }
 
 /// Checks that all programs are installed. The error has the missing packages and a message.
