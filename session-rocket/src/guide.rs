@@ -19,6 +19,7 @@
 //! | [`changing_the_struct`] | old sessions and new releases |
 //! | [`testing`] | a store, users and a clock for tests |
 //! | [`production`] | what to check before the site goes live, settings for NIST and OWASP |
+//! | [`making_it_fast`] | the allocator, SQLite, connections, a cache, what a request costs |
 //! | [`troubleshooting`] | errors by their text |
 //! | [`generated_code`] | what the derive generates |
 //! | [`from_django`] | settings, methods and differences |
@@ -54,6 +55,7 @@ pages! {
     changing_the_struct
     testing
     production
+    making_it_fast
     troubleshooting
     generated_code
     from_django
