@@ -429,7 +429,7 @@ async fn an_old_and_a_new_release_serve_one_session_in_turn_and_lose_nothing() {
 }
 
 #[rocket::async_test]
-async fn an_expiry_that_max_lifetime_limits_is_logged_once() {
+async fn an_expiry_beyond_max_lifetime_is_logged_once() {
     const DAY: Duration = Duration::from_secs(86_400);
 
     #[get("/month")]

@@ -1,6 +1,7 @@
 //! Tests each promise of `docs/promises.md` with requests through Rocket.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rocket::http::{Method, Status};
 use rocket::local::asynchronous::Client;
@@ -11,6 +12,9 @@ use session_rocket_tests::browser::{Browser, over};
 use session_rocket_tests::gate::Gate;
 use session_rocket_tests::over_both_transports;
 use session_rocket_tests::spy::Spy;
+
+/// The default of `expiry`.
+const EXPIRY: Duration = Duration::from_hours(14 * 24);
 
 #[derive(Session)]
 struct Visitor {
@@ -408,7 +412,7 @@ async fn a_panic_is_500_and_a_value_that_cannot_be_encoded_is_422_and_neither_sa
 async fn a_failed_save_is_503_without_a_cookie(transport: Transport) {
     let site = Site::new(transport).await;
     let expired = site.visitor().await;
-    site.clock.advance(std::time::Duration::from_secs(1_209_600));
+    site.clock.advance(EXPIRY);
     let mut browser = site.visitor().await;
     site.store.fail_writes(true);
     for (cookie, path) in [
@@ -591,9 +595,9 @@ async fn refresh_always_renews_the_session_of_a_request_that_does_not_read_it() 
     let site = Site::with(Config::new().refresh(Refresh::Always), |rocket| rocket).await;
     let mut browser = site.visitor().await;
     assert_eq!(browser.get(&site.client, "/plain").await.set_cookie(), None, "the session was just renewed");
-    site.clock.advance(std::time::Duration::from_secs(3600));
+    site.clock.advance(Duration::from_secs(3600));
     assert_eq!(browser.get(&site.client, "/plain").await.set_cookie(), None, "the browser's cookie lives long enough");
-    site.clock.advance(std::time::Duration::from_secs(1_209_600 - 1));
+    site.clock.advance(EXPIRY.saturating_sub(Duration::from_secs(1)));
     let renewed = browser.get(&site.client, "/plain").await;
     assert!(renewed.set_cookie().is_some_and(|line| line.contains("Max-Age=14")), "{renewed:?}");
     assert_eq!((renewed.header("vary"), renewed.header("cache-control")), (Some("Cookie"), Some("no-store")));
