@@ -17,7 +17,6 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::cmd;
 
 use super::bounded::bounded;
 use super::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update};
@@ -25,10 +24,12 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::id::{Key, random_bytes};
 use crate::store::record::{Fate, Record, Tombstone, Version};
+use node::command;
 use script::Attempt;
 use server::Server;
 
 mod cluster;
+mod connection;
 mod count;
 mod fault;
 mod identity;
@@ -74,7 +75,7 @@ impl RedisStore {
         self.delete(&key).await?;
         let index = self.0.index(scope, &identity);
         self.0.run(&self.0.scripts.remove_from_index, &index, &(key.as_bytes(), 0)).await?;
-        self.0.call(&index, cmd("DEL").arg(&index)).await?;
+        self.0.call(&index, command(("DEL", &index))).await?;
         Ok(())
     }
 
@@ -134,7 +135,7 @@ impl Store for RedisStore {
 
     /// Redis removes expired sessions by itself. This method only checks that the server replies.
     async fn delete_expired(&self, _limit: u32) -> Result<u64> {
-        self.within(async { Ok(self.0.call(&self.0.prefix, &cmd("PING")).await?) }).await.map(|_| 0)
+        self.within(async { Ok(self.0.call(&self.0.prefix, command("PING")).await?) }).await.map(|_| 0)
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {

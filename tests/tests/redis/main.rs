@@ -1,5 +1,6 @@
 //! Tests of the Redis store that go beyond the contract: the index of identities, connections, errors at launch.
 
+mod groups;
 mod index;
 mod outage;
 

@@ -16,7 +16,7 @@ use redis::{
 };
 
 use super::fault::CallError;
-use super::node::Node;
+use super::node::{Node, command};
 
 const SLOTS: u16 = 16384;
 /// The longest pause between two attempts.
@@ -67,10 +67,10 @@ impl Cluster {
         loop {
             let began = Instant::now();
             let (node, reply) = match importing.take() {
-                Some(node) => (node.clone(), node.call_asking(command).await),
+                Some(node) => (node.clone(), node.call_asking(command.clone()).await),
                 None => {
                     let node = self.owner(slot).await?;
-                    (node.clone(), node.call(command).await)
+                    (node.clone(), node.call(command.clone()).await)
                 }
             };
             match reply {
@@ -155,7 +155,7 @@ impl Cluster {
         }
         let info = self.template.clone().set_addr(location);
         // The time limit for connecting is short, so that enough time is left to find the successor of a node that hangs.
-        let node = Arc::new(Node::new(info, self.timeout / 4, self.timeout)?);
+        let node = Arc::new(Node::new(info, Some(self.timeout / 4), self.timeout)?);
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
     }
@@ -221,7 +221,7 @@ fn host_of(node: &Node) -> String {
 }
 
 async fn ask_for_slots(node: Arc<Node>) -> Result<Vec<Range>, CallError> {
-    let reply = node.call(redis::cmd("CLUSTER").arg("SLOTS")).await?;
+    let reply = node.call(command(("CLUSTER", "SLOTS"))).await?;
     let rows: Vec<Vec<Value>> = from_redis_value(reply).map_err(|error| CallError::Refused(error.into()))?;
     let host = host_of(&node);
     let ranges: Vec<Range> = rows.into_iter().filter_map(|row| range(row, &host)).collect();

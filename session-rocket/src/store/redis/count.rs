@@ -1,11 +1,13 @@
 //! Counts the sessions of a server in batches, so that the server can run other commands between the batches.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::future::try_join_all;
-use redis::{Value, cmd, from_redis_value};
+use redis::{Value, from_redis_value};
 
 use super::fault::unexpected_reply;
-use super::node::Node;
+use super::node::{Node, command};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::id::Key;
@@ -15,16 +17,15 @@ use crate::store::{Stats, envelope};
 const BATCH: u32 = 500;
 
 /// Adds the sessions of a server under `prefix` to `stats`.
-pub(super) async fn count(node: &Node, prefix: &str, now: Timestamp, stats: &mut Stats) -> Result<()> {
+pub(super) async fn count(node: &Arc<Node>, prefix: &str, now: Timestamp, stats: &mut Stats) -> Result<()> {
     let pattern = format!("{}*", escape_pattern(prefix));
     let mut cursor = "0".to_owned();
     loop {
-        let mut scan = cmd("SCAN");
-        scan.arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(BATCH);
-        let reply = node.call(&scan).await?;
+        let scan = command(("SCAN", &cursor, "MATCH", &pattern, "COUNT", BATCH));
+        let reply = node.call(scan).await?;
         let (next, names): (String, Vec<String>) = from_redis_value(reply).map_err(|_| unexpected_reply())?;
         let sessions = names.iter().filter(|name| is_session(name, prefix));
-        let reading = sessions.map(|name| async move { node.call(cmd("GET").arg(name)).await });
+        let reading = sessions.map(|name| async move { node.call(command(("GET", name))).await });
         for entry in try_join_all(reading).await? {
             // A key that has expired since the `SCAN` has no value.
             if let Value::BulkString(entry) = entry {

@@ -13,7 +13,7 @@ pub(super) const PART_OF_CLUSTER: &str = "this Redis server is part of a cluster
                                           `redis:`, or `rediss+cluster:` instead of `rediss:`";
 
 /// Why a command has no reply.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum CallError {
     /// No connection could be made, so the command was not sent.
     NotSent(RedisError),

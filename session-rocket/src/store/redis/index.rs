@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
-use redis::{FromRedisValue, cmd};
+use redis::FromRedisValue;
 use sha2::{Digest, Sha256};
 
 use super::fault::unexpected_reply;
+use super::node::command;
 use super::server::{CLOCK_SKEW, MAX_RETENTION, Server};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
@@ -75,13 +76,13 @@ impl Server {
         let now = self.now();
         let retention = retention(now.until(expires_at));
         let (second, hour) = score_times(now, retention);
-        let arguments = (second, hour, retention.as_millis().to_string(), key.as_bytes());
+        let arguments = (second, hour, retention.as_millis(), key.as_bytes());
         self.run(&self.scripts.add_to_index, &self.index(scope, identity), &arguments).await?;
         Ok(())
     }
 
     pub(super) async fn index_entries(&self, index: &str) -> Result<Vec<IndexEntry>> {
-        let reply = self.call(index, cmd("ZRANGE").arg(index).arg(0).arg(-1).arg("WITHSCORES")).await?;
+        let reply = self.call(index, command(("ZRANGE", index, 0, -1, "WITHSCORES"))).await?;
         let entries = Vec::<(Vec<u8>, f64)>::from_redis_value(reply).map_err(|_| unexpected_reply())?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores are whole numbers")]
         let entry =
@@ -104,7 +105,7 @@ impl Server {
     /// Removes the entry of a session that has ended. If this fails, a reader of the index removes the entry.
     pub(super) async fn remove_from_index(&self, scope: &str, identity: &str, key: &Key) -> Result<()> {
         let index = self.index(scope, identity);
-        self.call(&index, cmd("ZREM").arg(&index).arg(key.as_bytes())).await?;
+        self.call(&index, command(("ZREM", &index, key.as_bytes()))).await?;
         Ok(())
     }
 }

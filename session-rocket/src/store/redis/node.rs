@@ -1,168 +1,146 @@
-//! The connection to one server. All calls share it, and it is replaced when it becomes unusable.
+//! One server, and the groups in which commands are sent to it.
+//!
+//! The first command of a group starts a task. The task lets every task that is ready run, and then sends the commands that
+//! these tasks have added. So the busier the site, the larger the groups, and no timer collects commands. A group does not wait
+//! for the replies to earlier groups. Each command gets its own reply, and an error of one command fails no other command.
 
+use std::mem;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult, Value};
+use futures::future::{Either, join_all, select};
+use redis::{Cmd, ConnectionInfo, ErrorKind as Kind, Pipeline, RedisError, RedisResult, ToRedisArgs, Value, cmd};
+use tokio::sync::oneshot::{Sender, channel};
 
-use super::fault::{CallError, has_code};
+use super::connection::SharedConnection;
+use super::fault::CallError;
 
-/// The time after a failed attempt to connect in which no call tries again.
-const BACKOFF: Duration = Duration::from_millis(50);
+/// The largest number of commands in a group. The first reply of a group is delivered after the last one has arrived.
+const MAX_GROUP: usize = 32;
 
 /// One server.
 ///
-/// The driver matches replies to calls by their order, and discards the reply to a dropped call, so a call may be dropped at
-/// any time. The driver has no time limit for a reply; [`PendingCall`] detects a server that no longer replies.
+/// A call may be dropped at any time. Its command may still be run.
 pub(super) struct Node {
-    client: Client,
-    connect_timeout: Duration,
-    /// A connection is replaced if it receives no reply for this long.
-    max_silence: Duration,
-    connection: Mutex<Option<Connection>>,
-    /// The time and error of the last failed attempt to connect. A call holds the lock during its attempt.
-    failure: tokio::sync::Mutex<Option<(Instant, RedisError)>>,
+    connection: SharedConnection,
+    /// The commands that the next group sends. If there are any, a [`Leader`] will send them.
+    waiting: Mutex<Vec<Waiting>>,
 }
 
-#[derive(Clone)]
-struct Connection {
-    driver: MultiplexedConnection,
-    health: Health,
+struct Waiting {
+    command: Cmd,
+    /// Dropped without a reply if the group was not sent, or if it is unknown whether it was run.
+    reply: Sender<Result<Value, CallError>>,
 }
 
-#[derive(Clone, Default)]
-struct Health(Arc<Mutex<HealthState>>);
-
-#[derive(Default)]
-struct HealthState {
-    /// Whether new calls must use another connection. Calls that have been sent on this one may still get their replies.
-    is_closed: bool,
-    /// The time of the first call after the last reply.
-    silent_since: Option<Instant>,
+/// Sends the next group. If the leader is dropped before it starts, the waiting commands fail.
+struct Leader {
+    node: Arc<Node>,
+    has_started: bool,
 }
 
-impl Health {
-    fn state(&self) -> MutexGuard<'_, HealthState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Builds a command from its name and its arguments.
+pub(super) fn command(name_and_arguments: impl ToRedisArgs) -> Cmd {
+    // The command of a typical save fits into this buffer.
+    let mut command = Cmd::with_capacity(8, 512);
+    command.arg(name_and_arguments);
+    command
 }
 
 impl Node {
-    pub(super) fn new(info: ConnectionInfo, connect_timeout: Duration, timeout: Duration) -> RedisResult<Self> {
-        Ok(Self {
-            client: Client::open(info)?,
-            connect_timeout,
-            max_silence: timeout / 2,
-            connection: Mutex::default(),
-            failure: tokio::sync::Mutex::default(),
-        })
+    pub(super) fn new(info: ConnectionInfo, connect_timeout: Option<Duration>, timeout: Duration) -> RedisResult<Self> {
+        let connection = SharedConnection::new(info, connect_timeout, timeout / 2)?;
+        Ok(Self { connection, waiting: Mutex::default() })
     }
 
     /// How the driver connects to this server.
     pub(super) fn info(&self) -> &ConnectionInfo {
-        self.client.get_connection_info()
+        self.connection.info()
     }
 
     /// Sends a command, once.
-    pub(super) async fn call(&self, command: &Cmd) -> Result<Value, CallError> {
-        let (mut driver, pending) = self.begin().await?;
-        pending.finish(driver.send_packed_command(command).await)
+    pub(super) async fn call(self: &Arc<Self>, command: Cmd) -> Result<Value, CallError> {
+        let _check = self.connection.check_on_drop();
+        let (reply, receiver) = channel();
+        self.add(Waiting { command, reply });
+        receiver.await.unwrap_or_else(|_| Err(interrupted()))
     }
 
     /// Sends a command for a slot that this server is importing.
-    pub(super) async fn call_asking(&self, command: &Cmd) -> Result<Value, CallError> {
-        let (mut driver, pending) = self.begin().await?;
+    pub(super) async fn call_asking(&self, command: Cmd) -> Result<Value, CallError> {
+        let _check = self.connection.check_on_drop();
         // Both commands are one message, because `ASKING` applies to the next command on the connection, and other calls use
         // the connection too.
-        let mut both = redis::pipe();
-        both.cmd("ASKING").add_command(command.clone());
-        let replies = driver.send_packed_commands(&both, 0, 2).await;
-        pending.finish(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
+        let mut both = Pipeline::with_capacity(2);
+        both.add_command(cmd("ASKING")).add_command(command);
+        self.connection.send(&both).await?.pop().unwrap_or_else(|| Err(interrupted()))
     }
 
-    async fn begin(&self) -> Result<(MultiplexedConnection, PendingCall), CallError> {
-        let Connection { driver, health } = self.connection().await.map_err(CallError::NotSent)?;
-        health.state().silent_since.get_or_insert_with(Instant::now);
-        Ok((driver, PendingCall { health, max_silence: self.max_silence }))
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection, unless it is closed.
-    fn open_connection(&self) -> Option<Connection> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        connection.as_ref().filter(|connection| !connection.health.state().is_closed).cloned()
+    /// Adds a command to the next group, and starts a leader for the first one.
+    fn add(self: &Arc<Self>, command: Waiting) {
+        let is_first = {
+            let mut waiting = self.waiting();
+            waiting.push(command);
+            waiting.len() == 1
+        };
+        if is_first {
+            tokio::spawn(Leader { node: self.clone(), has_started: false }.serve());
+        }
     }
 
-    async fn connection(&self) -> RedisResult<Connection> {
-        if let Some(connection) = self.open_connection() {
-            return Ok(connection);
+    /// Sends a group, and waits for its replies as long as a caller waits.
+    async fn send(self: Arc<Self>, group: Vec<Waiting>) {
+        let mut commands = Pipeline::with_capacity(group.len());
+        let mut callers = Vec::with_capacity(group.len());
+        for Waiting { command, reply } in group {
+            commands.add_command(command);
+            callers.push(reply);
         }
-        let mut failure = self.failure.lock().await;
-        if let Some(connection) = self.open_connection() {
-            return Ok(connection);
+        let all_gone = join_all(callers.iter_mut().map(Sender::closed));
+        let Either::Right((replies, _)) = select(all_gone, pin!(self.connection.send(&commands))).await else { return };
+        let mut replies = replies.map(Vec::into_iter);
+        for caller in callers {
+            let reply = match &mut replies {
+                Ok(replies) => replies.next().unwrap_or_else(|| Err(interrupted())),
+                Err(error) => Err(error.clone()),
+            };
+            // This fails if the caller has gone away.
+            let _ = caller.send(reply);
         }
-        if let Some((when, error)) = &*failure
-            && when.elapsed() < BACKOFF
-        {
-            return Err(error.clone());
-        }
-        let connection = self.connect().await.inspect_err(|error| *failure = Some((Instant::now(), error.clone())))?;
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
-        Ok(connection)
-    }
-
-    async fn connect(&self) -> RedisResult<Connection> {
-        let health = Health::default();
-        // No time limit for replies, because the store limits the time of a call.
-        let mut config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(None);
-        if self.info().redis_settings().protocol().supports_resp3() {
-            let health = health.clone();
-            config = config.set_push_sender(move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    health.state().is_closed = true;
-                }
-                Ok::<(), ()>(())
-            });
-        }
-        let driver = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Connection { driver, health })
     }
 }
 
-/// A call that waits for its reply.
-///
-/// A call is dropped by the timeout of the store or by its caller. If the connection has then received nothing for
-/// `max_silence`, the call closes the connection, because the server may be down. The next call opens a new connection.
-struct PendingCall {
-    health: Health,
-    max_silence: Duration,
-}
-
-impl PendingCall {
-    fn finish(self, reply: RedisResult<Value>) -> Result<Value, CallError> {
-        let mut state = self.health.state();
-        // A reply has arrived, so dropping this call must not close the connection.
-        state.silent_since = None;
-        let value = reply.map_err(|error| {
-            state.is_closed = true;
-            CallError::Lost(error)
-        })?;
-        value.extract_error().map_err(|error| {
-            // The primary has become a replica. A new connection to its host name may lead to the new primary.
-            if has_code(&error, "READONLY") {
-                state.is_closed = true;
-            }
-            CallError::Refused(error)
-        })
+impl Leader {
+    async fn serve(mut self) {
+        tokio::task::yield_now().await;
+        self.has_started = true;
+        let mut group = mem::take(&mut *self.node.waiting());
+        group.retain(|waiting| !waiting.reply.is_closed());
+        while group.len() > MAX_GROUP {
+            let rest = group.split_off(MAX_GROUP);
+            tokio::spawn(self.node.clone().send(mem::replace(&mut group, rest)));
+        }
+        if !group.is_empty() {
+            self.node.clone().send(group).await;
+        }
     }
 }
 
-impl Drop for PendingCall {
+impl Drop for Leader {
     fn drop(&mut self) {
-        let mut state = self.health.state();
-        if state.silent_since.is_some_and(|since| since.elapsed() >= self.max_silence) {
-            state.is_closed = true;
+        if !self.has_started {
+            let waiting = mem::take(&mut *self.node.waiting());
+            drop(waiting);
         }
     }
+}
+
+/// The error of a command whose group ended without a reply, because the runtime is shutting down.
+fn interrupted() -> CallError {
+    CallError::Lost(RedisError::from((Kind::Io, "the call stopped before it finished")))
 }

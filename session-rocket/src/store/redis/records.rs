@@ -1,9 +1,10 @@
 //! The calls for one session. Each is one command or script, which the server runs atomically.
 
 use bytes::Bytes;
-use redis::{Value, cmd};
+use redis::Value;
 
 use super::fault::unexpected_reply;
+use super::node::command;
 use super::script::{Attempt, Script};
 use super::server::{CLOCK_SKEW, MAX_RETENTION, Server};
 use crate::base::clock::Timestamp;
@@ -23,7 +24,7 @@ impl Server {
     /// Returns the bytes at `key`, which [`decode`](Self::decode) reads.
     pub(super) async fn load_bytes(&self, key: &Key) -> Result<Option<Bytes>> {
         let name = self.name(key);
-        match self.call(&name, cmd("GET").arg(&name)).await? {
+        match self.call(&name, command(("GET", &name))).await? {
             Value::Nil => Ok(None),
             Value::BulkString(entry) => Ok(Some(Bytes::from(entry))),
             _ => Err(unexpected_reply()),
@@ -69,12 +70,12 @@ impl Server {
 
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
         let name = self.name(key);
-        self.call(&name, cmd("DEL").arg(&name)).await?;
+        self.call(&name, command(("DEL", &name))).await?;
         Ok(())
     }
 
     fn name(&self, key: &Key) -> String {
-        format!("{}{}", self.prefix, key.to_hex())
+        [self.prefix.as_str(), &key.to_hex()].concat()
     }
 
     async fn replace(
@@ -101,7 +102,7 @@ impl Server {
         let now = self.now();
         // Redis removes the key later than it expires, because the clocks of two machines differ.
         let retention = now.until(expires_at).saturating_add(CLOCK_SKEW).min(MAX_RETENTION);
-        let arguments = (&now.as_millis().to_be_bytes(), value, retention.as_millis().to_string(), conditions);
+        let arguments = (&now.as_millis().to_be_bytes(), value, retention.as_millis(), conditions);
         Attempt::read(self.run(script, &self.name(key), &arguments).await?, now)
     }
 }

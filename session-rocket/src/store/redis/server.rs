@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, ErrorKind as Kind, ServerErrorKind, ToRedisArgs, Value, cmd, from_redis_value};
+use redis::{Cmd, ErrorKind as Kind, ServerErrorKind, ToRedisArgs, Value, from_redis_value};
 
 use super::cluster::Cluster;
 use super::fault::{CallError, PART_OF_CLUSTER};
-use super::node::Node;
+use super::node::{Node, command};
 use super::script::{Script, Scripts};
 use super::url;
 use crate::base::clock::{Clock, Timestamp};
@@ -48,7 +48,7 @@ impl Server {
             Nodes::Cluster(Box::new(Cluster::new(&target.nodes, timeout).ok_or_else(invalid)?))
         } else {
             let node = target.nodes.into_iter().next().ok_or_else(invalid)?;
-            Nodes::Single(Arc::new(Node::new(node, timeout, timeout).map_err(|_| invalid())?))
+            Nodes::Single(Arc::new(Node::new(node, None, timeout).map_err(|_| invalid())?))
         };
         let (prefix, clock) = (options.key_prefix.clone(), options.clock.clone());
         Ok(Self { nodes, scripts: Scripts::new(), prefix, clock, timeout })
@@ -63,10 +63,11 @@ impl Server {
     }
 
     /// Runs a command on the key `name`.
-    pub(super) async fn call(&self, name: &str, command: &Cmd) -> Result<Value, CallError> {
+    pub(super) async fn call(&self, name: &str, command: Cmd) -> Result<Value, CallError> {
         match &self.nodes {
             Nodes::Single(node) => node.call(command).await,
-            Nodes::Cluster(cluster) => cluster.call(name.as_bytes(), command).await,
+            // Boxed, because this future is large and one server does not need it.
+            Nodes::Cluster(cluster) => Box::pin(cluster.call(name.as_bytes(), &command)).await,
         }
     }
 
@@ -77,10 +78,10 @@ impl Server {
         name: &str,
         arguments: &(impl ToRedisArgs + Sync),
     ) -> Result<Value, CallError> {
-        let command = |verb, script: &str| cmd(verb).arg(script).arg(1).arg(name).arg(arguments).to_owned();
-        match self.call(name, &command("EVALSHA", &script.hash)).await {
+        let by_hash = command(("EVALSHA", &script.hash, 1, name, arguments));
+        match self.call(name, by_hash).await {
             Err(CallError::Refused(error)) if error.kind() == Kind::Server(ServerErrorKind::NoScript) => {
-                self.call(name, &command("EVAL", script.code)).await
+                self.call(name, command(("EVAL", script.code, 1, name, arguments))).await
             }
             reply => reply,
         }
@@ -98,9 +99,9 @@ impl Server {
     /// because evicting a session logs a user out.
     pub(super) async fn check_nodes(&self) -> Result<()> {
         for node in self.primaries().await? {
-            node.call(&cmd("PING")).await?;
+            node.call(command("PING")).await?;
             // The user may lack the right to call `INFO`.
-            let Ok(reply) = node.call(&cmd("INFO")).await else { continue };
+            let Ok(reply) = node.call(command("INFO")).await else { continue };
             let info: String = from_redis_value(reply).unwrap_or_default();
             let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             if value("cluster_enabled") == Some("1") && !self.is_cluster() {

@@ -1,0 +1,165 @@
+//! The connection to one server. All calls share it, and it is replaced when it becomes unusable.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value,
+};
+
+use super::fault::{CallError, has_code};
+
+/// The time after a failed attempt to connect in which no call tries again.
+const BACKOFF: Duration = Duration::from_millis(50);
+
+/// The connection to one server.
+///
+/// The driver matches replies to commands by their order, and discards the replies to a dropped message, so a message may be
+/// dropped at any time. The driver has no time limit for a reply; [`SilenceCheck`] detects a server that no longer replies.
+pub(super) struct SharedConnection {
+    client: Client,
+    /// The time limit of an attempt to connect. An attempt also ends when the calls that need the connection are dropped.
+    connect_timeout: Option<Duration>,
+    /// A connection is replaced if it receives no reply for this long.
+    max_silence: Duration,
+    connection: Mutex<Option<Connection>>,
+    /// The time and error of the last failed attempt to connect. A call holds the lock during its attempt.
+    failure: tokio::sync::Mutex<Option<(Instant, RedisError)>>,
+}
+
+#[derive(Clone)]
+struct Connection {
+    driver: MultiplexedConnection,
+    health: Health,
+}
+
+#[derive(Clone, Default)]
+struct Health(Arc<Mutex<HealthState>>);
+
+#[derive(Default)]
+struct HealthState {
+    /// Whether new calls must use another connection. Calls that have been sent on this one may still get their replies.
+    is_closed: bool,
+    /// The time of the first call after the last reply.
+    silent_since: Option<Instant>,
+}
+
+impl Health {
+    fn state(&self) -> MutexGuard<'_, HealthState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HealthState {
+    /// Returns the value of a reply, or its error.
+    fn read(&mut self, reply: Value) -> Result<Value, CallError> {
+        reply.extract_error().map_err(|error| {
+            // The primary has become a replica. A new connection to its host name may lead to the new primary.
+            if has_code(&error, "READONLY") {
+                self.is_closed = true;
+            }
+            CallError::Refused(error)
+        })
+    }
+}
+
+impl SharedConnection {
+    pub(super) fn new(
+        info: ConnectionInfo,
+        connect_timeout: Option<Duration>,
+        max_silence: Duration,
+    ) -> RedisResult<Self> {
+        Ok(Self {
+            client: Client::open(info)?,
+            connect_timeout,
+            max_silence,
+            connection: Mutex::default(),
+            failure: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// How the driver connects to this server.
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        self.client.get_connection_info()
+    }
+
+    /// Sends commands in one message, once. Returns a reply for each command.
+    pub(super) async fn send(&self, commands: &Pipeline) -> Result<Vec<Result<Value, CallError>>, CallError> {
+        let Connection { mut driver, health } = self.connection().await.map_err(CallError::NotSent)?;
+        health.state().silent_since.get_or_insert_with(Instant::now);
+        let replies = driver.send_packed_commands(commands, 0, commands.len()).await;
+        let mut state = health.state();
+        // A reply has arrived, so the connection is not silent.
+        state.silent_since = None;
+        let replies = replies.map_err(|error| {
+            state.is_closed = true;
+            CallError::Lost(error)
+        })?;
+        Ok(replies.into_iter().map(|value| state.read(value)).collect())
+    }
+
+    /// Returns a guard that a call holds while it waits for its reply.
+    pub(super) fn check_on_drop(&self) -> SilenceCheck<'_> {
+        SilenceCheck(self)
+    }
+
+    /// The connection, unless it is closed.
+    fn open_connection(&self) -> Option<Connection> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.as_ref().filter(|connection| !connection.health.state().is_closed).cloned()
+    }
+
+    async fn connection(&self) -> RedisResult<Connection> {
+        if let Some(connection) = self.open_connection() {
+            return Ok(connection);
+        }
+        let mut failure = self.failure.lock().await;
+        if let Some(connection) = self.open_connection() {
+            return Ok(connection);
+        }
+        if let Some((when, error)) = &*failure
+            && when.elapsed() < BACKOFF
+        {
+            return Err(error.clone());
+        }
+        let connection = self.connect().await.inspect_err(|error| *failure = Some((Instant::now(), error.clone())))?;
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
+        Ok(connection)
+    }
+
+    async fn connect(&self) -> RedisResult<Connection> {
+        let health = Health::default();
+        // No time limit for replies, because the store limits the time of a call.
+        let mut config =
+            AsyncConnectionConfig::new().set_connection_timeout(self.connect_timeout).set_response_timeout(None);
+        if self.info().redis_settings().protocol().supports_resp3() {
+            let health = health.clone();
+            config = config.set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    health.state().is_closed = true;
+                }
+                Ok::<(), ()>(())
+            });
+        }
+        let driver = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(Connection { driver, health })
+    }
+}
+
+/// Closes a silent connection when a call ends.
+///
+/// A call is dropped by the timeout of the store or by its caller. If the connection has then received nothing for
+/// `max_silence`, the call closes the connection, because the server may be down. The next call opens a new connection.
+pub(super) struct SilenceCheck<'a>(&'a SharedConnection);
+
+impl Drop for SilenceCheck<'_> {
+    fn drop(&mut self) {
+        let connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Connection { health, .. }) = &*connection else { return };
+        let mut state = health.state();
+        if state.silent_since.is_some_and(|since| since.elapsed() >= self.0.max_silence) {
+            state.is_closed = true;
+        }
+    }
+}

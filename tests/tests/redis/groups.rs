@@ -1,0 +1,171 @@
+//! Calls that arrive together are sent together, and each gets its own reply.
+
+use super::*;
+
+/// A store behind a proxy, with sessions under some keys.
+async fn store_with_sessions(server: &Redis, timeout: Duration) -> (Proxy, Arc<RedisStore>, Vec<(Key, Record)>) {
+    let clock = Arc::new(ManualClock::default());
+    let proxy = Proxy::to(server.port()).await;
+    let store = store_with(timeout, format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
+    let mut sessions = Vec::new();
+    for _ in 0..100 {
+        let (key, record) = (key(), record(&clock, DAY));
+        store.create(&key, &record).await.unwrap();
+        sessions.push((key, record));
+    }
+    (proxy, store, sessions)
+}
+
+/// Polls a call once.
+async fn start(call: &mut (impl Future + Unpin)) {
+    assert!(futures::poll!(call).is_pending(), "the server cannot have replied yet");
+}
+
+fn number_of_saves(server: &Redis) -> u64 {
+    let stats = server.ask(&["INFO", "commandstats"]);
+    let rest = stats.split("cmdstat_evalsha:calls=").nth(1).expect("Redis has run scripts");
+    rest.split(',').next().and_then(|calls| calls.parse().ok()).expect("the value is a number")
+}
+
+// With one thread, no task runs between the calls.
+#[tokio::test]
+async fn calls_that_arrive_together_are_one_message_with_one_reply_for_each() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let (proxy, store, sessions) = store_with_sessions(&server, LONG_TIMEOUT).await;
+    let before = proxy.reply_bytes();
+    store.load(&sessions[0].0).await.unwrap();
+    let size = proxy.reply_bytes() - before;
+    // Only the first reply passes. It belongs to a group, whose other replies are held.
+    proxy.hold_replies_after(size);
+    let finished = AtomicU64::new(0);
+    let loads = sessions[..3].iter().map(async |(key, record)| {
+        assert_eq!(store.load(key).await.unwrap(), Lookup::Found(record.clone()));
+        finished.fetch_add(1, Ordering::Relaxed);
+    });
+    let release = async {
+        proxy.wait_for_held_reply().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(finished.load(Ordering::Relaxed), 0, "the calls were sent one by one");
+        proxy.release_replies();
+    };
+    tokio::join!(join_all(loads), release);
+    // More calls than a group may have.
+    for (loaded, (_, record)) in join_all(sessions.iter().map(|(key, _)| store.load(key))).await.iter().zip(&sessions) {
+        assert_eq!(*loaded.as_ref().unwrap(), Lookup::Found(record.clone()));
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_fails_fails_no_other_call_of_its_group() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let (_proxy, store, sessions) = store_with_sessions(&server, LONG_TIMEOUT).await;
+    let name = |number: usize| format!("session:{}", sessions[number].0.to_hex());
+    server.ask(&["SET", &name(1), "malformed"]);
+    server.ask(&["DEL", &name(2)]);
+    server.ask(&["RPUSH", &name(2), "a list"]);
+    server.ask(&["SCRIPT", "FLUSH"]);
+    let absent = key();
+    let (key, record) = &sessions[0];
+    let (_, next) = &sessions[9];
+    let (found, malformed, list, none, saved, refused) = tokio::join!(
+        store.load(key),
+        store.load(&sessions[1].0),
+        store.load(&sessions[2].0),
+        store.load(&absent),
+        store.update(&sessions[3].0, sessions[3].1.version, next),
+        store.update(&sessions[2].0, sessions[2].1.version, next),
+    );
+    assert_eq!(found.unwrap(), Lookup::Found(record.clone()));
+    assert_eq!(malformed.unwrap_err().kind(), ErrorKind::Unavailable);
+    let error = list.unwrap_err();
+    assert!(format!("{error:?}").contains("WRONGTYPE"), "{error:?}");
+    assert_eq!(none.unwrap(), Lookup::Absent);
+    assert_eq!(saved.unwrap(), Update::Updated);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_cancels_no_other_call_of_its_group() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let (_proxy, store, sessions) = store_with_sessions(&server, LONG_TIMEOUT).await;
+    for gone in 0..3 {
+        let mut calls: Vec<_> = sessions[..3].iter().map(|(key, _)| store.load(key)).collect();
+        for call in &mut calls {
+            start(call).await;
+        }
+        drop(calls.remove(gone));
+        assert!(join_all(calls).await.iter().all(|loaded| matches!(loaded, Ok(Lookup::Found(_)))));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_save_does_not_wait_for_the_replies_to_loads() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let (proxy, store, sessions) = store_with_sessions(&server, LONG_TIMEOUT).await;
+    proxy.hold_replies_after(0);
+    let loads = join_all(sessions[..3].iter().map(|(key, _)| store.load(key)));
+    let (key, record) = &sessions[0];
+    let (_, next) = &sessions[9];
+    let save = async {
+        proxy.wait_for_held_reply().await;
+        let before = number_of_saves(&server);
+        let release = async {
+            wait_until("the save is run", async || number_of_saves(&server) > before).await;
+            proxy.release_replies();
+        };
+        tokio::join!(store.update(key, record.version, next), release).0
+    };
+    let (loaded, saved) = tokio::join!(loads, save);
+    assert!(loaded.iter().all(Result::is_ok), "{loaded:?}");
+    assert_eq!(saved.unwrap(), Update::Updated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_does_not_wait_for_a_group_that_hangs() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let (proxy, store, sessions) = store_with_sessions(&server, TIMEOUT).await;
+    proxy.silence_connections();
+    let hanging = join_all(sessions[..3].iter().map(|(key, _)| store.load(key)));
+    let later = async {
+        // A call that is dropped after this time closes the silent connection.
+        assert!(tokio::time::timeout(TIMEOUT * 3 / 5, store.load(&sessions[0].0)).await.is_err());
+        let started = Instant::now();
+        assert_eq!(store.load(&sessions[0].0).await.unwrap(), Lookup::Found(sessions[0].1.clone()));
+        started.elapsed()
+    };
+    let (hung, gap) = tokio::join!(hanging, later);
+    assert!(hung.iter().all(|loaded| loaded.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout)));
+    assert!(gap < TIMEOUT / 5, "{gap:?}");
+}
+
+#[test]
+fn a_runtime_that_shuts_down_before_it_sends_its_group_blocks_no_later_call() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (lasting, dying) = (runtime(), runtime());
+    let (_proxy, store, sessions) = lasting.block_on(store_with_sessions(&server, TIMEOUT));
+    let (key, record) = &sessions[0];
+    let mut call = store.load(key);
+    dying.block_on(start(&mut call));
+    drop(dying);
+    assert_eq!(lasting.block_on(call).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(lasting.block_on(store.load(key)).unwrap(), Lookup::Found(record.clone()));
+}
