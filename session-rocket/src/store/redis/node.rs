@@ -9,15 +9,18 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{Either, join_all, select};
 use redis::{Cmd, ConnectionInfo, ErrorKind as Kind, Pipeline, RedisError, RedisResult, ToRedisArgs, Value, cmd};
 use tokio::sync::oneshot::{Sender, channel};
+use tokio::time::timeout;
 
 use super::connection::SharedConnection;
 use super::fault::CallError;
 
 /// The largest number of commands in a group. The first reply of a group is delivered after the last one has arrived.
 const MAX_GROUP: usize = 32;
+
+/// How often a group that waits for its replies checks whether a caller still waits.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One server.
 ///
@@ -93,7 +96,7 @@ impl Node {
         }
     }
 
-    /// Sends a group, and waits for its replies as long as a caller waits.
+    /// Sends a group, and waits for its replies until all callers have gone away.
     async fn send(self: Arc<Self>, group: Vec<Waiting>) {
         let mut commands = Pipeline::with_capacity(group.len());
         let mut callers = Vec::with_capacity(group.len());
@@ -101,8 +104,14 @@ impl Node {
             commands.add_command(command);
             callers.push(reply);
         }
-        let all_gone = join_all(callers.iter_mut().map(Sender::closed));
-        let Either::Right((replies, _)) = select(all_gone, pin!(self.connection.send(&commands))).await else { return };
+        let mut sending = pin!(self.connection.send(&commands));
+        let replies = loop {
+            match timeout(CHECK_INTERVAL, &mut sending).await {
+                Ok(replies) => break replies,
+                Err(_) if callers.iter().all(Sender::is_closed) => return,
+                Err(_) => {}
+            }
+        };
         let mut replies = replies.map(Vec::into_iter);
         for caller in callers {
             let reply = match &mut replies {
