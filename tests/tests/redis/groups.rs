@@ -1,4 +1,4 @@
-//! Calls that arrive together are sent together, and each gets its own reply.
+//! Calls that arrive while another call runs are sent together, and each gets its own reply.
 
 use super::*;
 
@@ -38,17 +38,17 @@ async fn calls_that_arrive_together_are_one_message_with_one_reply_for_each() {
     let before = proxy.reply_bytes();
     store.load(&sessions[0].0).await.unwrap();
     let size = proxy.reply_bytes() - before;
-    // Only the first reply passes. It belongs to a group, whose other replies are held.
-    proxy.hold_replies_after(size);
+    // The first call is sent alone. The second reply belongs to a group, whose other replies are held.
+    proxy.hold_replies_after(2 * size);
     let finished = AtomicU64::new(0);
-    let loads = sessions[..3].iter().map(async |(key, record)| {
+    let loads = sessions[..4].iter().map(async |(key, record)| {
         assert_eq!(store.load(key).await.unwrap(), Lookup::Found(record.clone()));
         finished.fetch_add(1, Ordering::Relaxed);
     });
     let release = async {
         proxy.wait_for_held_reply().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(finished.load(Ordering::Relaxed), 0, "the calls were sent one by one");
+        assert_eq!(finished.load(Ordering::Relaxed), 1, "the calls were sent one by one");
         proxy.release_replies();
     };
     tokio::join!(join_all(loads), release);
@@ -73,7 +73,9 @@ async fn a_call_that_fails_fails_no_other_call_of_its_group() {
     let absent = key();
     let (key, record) = &sessions[0];
     let (_, next) = &sessions[9];
-    let (found, malformed, list, none, saved, refused) = tokio::join!(
+    // The first call is sent alone.
+    let (_, found, malformed, list, none, saved, refused) = tokio::join!(
+        store.load(&absent),
         store.load(key),
         store.load(&sessions[1].0),
         store.load(&sessions[2].0),
@@ -97,8 +99,8 @@ async fn a_caller_that_goes_away_cancels_no_other_call_of_its_group() {
     }
     let server = Redis::start();
     let (_proxy, store, sessions) = store_with_sessions(&server, LONG_TIMEOUT).await;
-    for gone in 0..3 {
-        let mut calls: Vec<_> = sessions[..3].iter().map(|(key, _)| store.load(key)).collect();
+    for gone in 0..4 {
+        let mut calls: Vec<_> = sessions[..4].iter().map(|(key, _)| store.load(key)).collect();
         for call in &mut calls {
             start(call).await;
         }
@@ -163,9 +165,14 @@ fn a_runtime_that_shuts_down_before_it_sends_its_group_blocks_no_later_call() {
     let (lasting, dying) = (runtime(), runtime());
     let (_proxy, store, sessions) = lasting.block_on(store_with_sessions(&server, TIMEOUT));
     let (key, record) = &sessions[0];
-    let mut call = store.load(key);
-    dying.block_on(start(&mut call));
+    // The first call is sent alone, and needs no task.
+    let (mut alone, mut call) = (store.load(key), store.load(key));
+    dying.block_on(async {
+        start(&mut alone).await;
+        start(&mut call).await;
+    });
     drop(dying);
+    drop(alone);
     assert_eq!(lasting.block_on(call).unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(lasting.block_on(store.load(key)).unwrap(), Lookup::Found(record.clone()));
 }

@@ -1,11 +1,13 @@
 //! One server, and the groups in which commands are sent to it.
 //!
-//! The first command of a group starts a task. The task lets every task that is ready run, and then sends the commands that
-//! these tasks have added. So the busier the site, the larger the groups, and no timer collects commands. A group does not wait
-//! for the replies to earlier groups. Each command gets its own reply, and an error of one command fails no other command.
+//! If no command is running, a command is sent immediately. Otherwise the first command of a group starts a task. The task lets
+//! every task that is ready run, and then sends the commands that these tasks have added. So the busier the site, the larger
+//! the groups, and no timer collects commands. A group does not wait for the replies to earlier groups. Each command gets its own
+//! reply, and an error of one command fails no other command.
 
 use std::mem;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// A call may be dropped at any time. Its command may still be run.
 pub(super) struct Node {
     connection: SharedConnection,
+    /// The number of calls that have no reply yet.
+    running: AtomicUsize,
     /// The commands that the next group sends. If there are any, a [`Leader`] will send them.
     waiting: Mutex<Vec<Waiting>>,
 }
@@ -43,6 +47,24 @@ struct Leader {
     has_started: bool,
 }
 
+/// A call without a reply. Dropping it ends the call.
+struct Running<'n> {
+    node: &'n Node,
+    is_alone: bool,
+}
+
+impl<'n> Running<'n> {
+    fn begin(node: &'n Node) -> Self {
+        Self { node, is_alone: node.running.fetch_add(1, Ordering::Relaxed) == 0 }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.node.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Builds a command from its name and its arguments.
 pub(super) fn command(name_and_arguments: impl ToRedisArgs) -> Cmd {
     // The command of a typical save fits into this buffer.
@@ -54,7 +76,7 @@ pub(super) fn command(name_and_arguments: impl ToRedisArgs) -> Cmd {
 impl Node {
     pub(super) fn new(info: ConnectionInfo, connect_timeout: Option<Duration>, timeout: Duration) -> RedisResult<Self> {
         let connection = SharedConnection::new(info, connect_timeout, timeout / 2)?;
-        Ok(Self { connection, waiting: Mutex::default() })
+        Ok(Self { connection, running: AtomicUsize::new(0), waiting: Mutex::default() })
     }
 
     /// How the driver connects to this server.
@@ -65,6 +87,13 @@ impl Node {
     /// Sends a command, once.
     pub(super) async fn call(self: &Arc<Self>, command: Cmd) -> Result<Value, CallError> {
         let _check = self.connection.check_on_drop();
+        let running = Running::begin(self);
+        if running.is_alone {
+            // A group would save nothing, and its task would delay the command.
+            let mut alone = Pipeline::with_capacity(1);
+            alone.add_command(command);
+            return self.connection.send(&alone).await?.pop().unwrap_or_else(|| Err(interrupted()));
+        }
         let (reply, receiver) = channel();
         self.add(Waiting { command, reply });
         receiver.await.unwrap_or_else(|_| Err(interrupted()))
