@@ -65,17 +65,20 @@ type Count = (String, u64);
 /// Counts the instructions of each operation.
 fn instructions() -> Result<Vec<Count>> {
     cargo("build --release --package session-rocket-gate", &[])?;
-    let program = program("session-rocket-gate")?;
+    let program = program("release/session-rocket-gate")?;
     let names = output(&mut Command::new(&program)).ok_or("session-rocket-gate did not list its operations")?;
     names.lines().map(|name| Ok((name.to_owned(), count(&program, name)?))).collect()
 }
 
 /// Counts the allocations of requests on each kind of store. A count of their instructions would include other threads.
+///
+/// The program is built as the tests are, because that takes seconds after the tests, and a release build of the databases'
+/// drivers takes minutes.
 fn allocations() -> Result<Vec<Count>> {
-    cargo("build --release --package session-rocket-gate --features allocations", &[])?;
-    let program = program("session-rocket-allocations")?;
+    cargo("build --workspace --all-features --bin session-rocket-allocations", &[])?;
+    let program = program("debug/session-rocket-allocations")?;
     let counts = output(&mut Command::new(program))
-        .ok_or("`target/release/session-rocket-allocations` failed: run it to see why")?;
+        .ok_or("`target/debug/session-rocket-allocations` failed: run it to see why")?;
     // Rocket logs to the same stream, without tabs.
     let lines = counts.lines().filter_map(|line| line.split_once('\t'));
     let counts = lines.map(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
@@ -173,11 +176,11 @@ fn toolchain() -> String {
     format!("{}, {}", version("rustc", "--version").trim(), version("getconf", "GNU_LIBC_VERSION").trim())
 }
 
-/// The path of a program of `session-rocket-gate`. This program is `debug/xtask` in the same target directory.
-fn program(name: &str) -> Result<PathBuf> {
+/// Returns the path of a program in the target directory. This program is `debug/xtask` in the same directory.
+fn program(path: &str) -> Result<PathBuf> {
     let here = env::current_exe().map_err(|error| format!("cannot find the target directory: {error}"))?;
     let target = here.ancestors().nth(2).ok_or("cannot find the target directory")?;
-    Ok(target.join("release").join(name))
+    Ok(target.join(path))
 }
 
 /// Counts the instructions of an operation.
