@@ -72,7 +72,7 @@ pub(super) fn fail(response: &mut Response<'_>, status: Status) {
         .filter(|header| !is_about_content(header.name.as_str()))
         .map(|header| Header::new(header.name.as_str().to_owned(), header.value.into_owned()))
         .collect();
-    // A new response is needed, because there is no other way to remove an upgrade handler.
+    // Rocket cannot remove an upgrade handler from a response, so the headers move to a new response.
     *response = Response::new();
     for header in remaining {
         response.adjoin_header(header);

@@ -92,7 +92,7 @@ impl Node {
             // A group would save nothing, and its task would delay the command.
             let mut alone = Pipeline::with_capacity(1);
             alone.add_command(command);
-            return self.connection.send(&alone).await?.pop().unwrap_or_else(|| Err(interrupted()));
+            return self.last_reply(&alone).await;
         }
         let (reply, receiver) = channel();
         self.add(Waiting { command, reply });
@@ -106,7 +106,12 @@ impl Node {
         // the connection too.
         let mut both = Pipeline::with_capacity(2);
         both.add_command(cmd("ASKING")).add_command(command);
-        self.connection.send(&both).await?.pop().unwrap_or_else(|| Err(interrupted()))
+        self.last_reply(&both).await
+    }
+
+    /// Sends commands in one message, and returns the reply to the last one.
+    async fn last_reply(&self, commands: &Pipeline) -> Result<Value, CallError> {
+        self.connection.send(commands).await?.pop().unwrap_or_else(|| Err(interrupted()))
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
