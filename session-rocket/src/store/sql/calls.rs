@@ -18,6 +18,7 @@ impl<DB: Dialect> CallKind for Loads<DB> {
     type Reply = Lookup;
 
     const ALLOWS_SAME_KEY: bool = true;
+    const ALLOWS_ANY_SIZE: bool = DB::SYNTAX.has_arrays;
 
     async fn run_alone(&self, call: &Call) -> Result<Lookup> {
         let entries = self.0.read(&self.0.statements.load.alone, &call.values, DB::entry).await?;
@@ -59,6 +60,7 @@ impl<DB: Dialect> CallKind for Changes<DB> {
     type Reply = bool;
 
     const ALLOWS_SAME_KEY: bool = false;
+    const ALLOWS_ANY_SIZE: bool = DB::SYNTAX.has_arrays;
 
     async fn run_alone(&self, call: &Call) -> Result<bool> {
         let statement = (self.statement)(&self.client.statements);

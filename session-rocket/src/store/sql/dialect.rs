@@ -111,6 +111,8 @@ pub struct Syntax {
     pub has_numbers: bool,
     /// Whether an insert can ignore an existing key (`ON CONFLICT`), and a change can return keys (`RETURNING`).
     pub has_returning: bool,
+    /// Whether the parameters of a group are arrays, so that its SQL does not depend on its size.
+    pub has_arrays: bool,
     /// The type of integers, in a cast.
     pub integer: &'static str,
     /// Selects the first `?2` rows whose `sweep_at` is at most `?1`. `sweep` and `postpone` contain it as `{due}`.
@@ -121,7 +123,8 @@ pub struct Syntax {
     pub postpone: &'static str,
     /// Loads the live rows of the keys of a group.
     pub load_rows: &'static str,
-    /// Changes the rows of a group. `{rows}` has one row of values for each call; its first column is the key.
+    /// Changes the rows of a group. `{rows}` is the table `v`, which has one row of values for each call; its first column is
+    /// the key.
     pub change_rows: &'static str,
 }
 
@@ -131,6 +134,7 @@ pub(super) const COMMON_SYNTAX: Syntax = Syntax {
     has_schemas: false,
     has_numbers: false,
     has_returning: true,
+    has_arrays: false,
     integer: "BIGINT",
     due: "key IN (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2)",
     sweep: "DELETE FROM {table} WHERE {due} AND expires_at <= ?1",

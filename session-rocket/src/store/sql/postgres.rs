@@ -45,6 +45,7 @@ impl Dialect for Postgres {
     const SYNTAX: Syntax = Syntax {
         has_schemas: true,
         has_numbers: true,
+        has_arrays: true,
         // PostgreSQL computes an array once. It may compute a subquery of `IN` many times.
         due: "key = ANY (ARRAY \
               (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED))",
@@ -52,10 +53,9 @@ impl Dialect for Postgres {
         load_rows: "SELECT live.* FROM (SELECT DISTINCT unnest($1)) AS wanted (wanted_key) CROSS JOIN LATERAL \
                     (SELECT {columns}, moved_to FROM {table} WHERE key = wanted_key AND expires_at > $2 OFFSET 0) AS live",
         // Skips rows that another statement has locked, because the whole group would wait for them.
-        change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when} AND ctid = ANY (ARRAY \
-                      (SELECT row_id FROM unnest($1) AS wanted (wanted_key) CROSS JOIN LATERAL \
-                      (SELECT ctid AS row_id FROM {table} WHERE key = wanted_key FOR UPDATE SKIP LOCKED) AS unlocked)\
-                      ){returning}",
+        change_rows: "UPDATE {table} SET {set} FROM (SELECT v.*, row_id FROM {rows} CROSS JOIN LATERAL \
+                      (SELECT ctid AS row_id FROM {table} WHERE key = v.column1 FOR NO KEY UPDATE SKIP LOCKED) AS unlocked \
+                      OFFSET 0) AS v WHERE {when} AND ctid = row_id{returning}",
         ..COMMON_SYNTAX
     };
     const MIGRATIONS: &'static [Migration] =

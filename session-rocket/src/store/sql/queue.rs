@@ -18,8 +18,9 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// The largest weight of a group of several calls, in bytes.
 const MAX_GROUP_BYTES: usize = 1024 * 1024;
 
-/// The sizes of groups. There are few, because each connection keeps a prepared statement for each size that it has sent.
-pub(super) const SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, MAX_GROUP];
+/// The sizes of groups if the SQL depends on the size. There are few, because each connection keeps a prepared statement for
+/// each size that it has sent.
+pub(super) const SIZES: [usize; 13] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, MAX_GROUP];
 
 /// The largest number of calls in a group.
 const MAX_GROUP: usize = 256;
@@ -35,6 +36,9 @@ pub(super) trait CallKind: Send + Sync + 'static {
 
     /// Whether a group may contain two calls for one key.
     const ALLOWS_SAME_KEY: bool;
+
+    /// Whether a group may have any size. Otherwise, its size is one of [`SIZES`].
+    const ALLOWS_ANY_SIZE: bool;
 
     /// Runs one call.
     fn run_alone(&self, call: &Call) -> impl Future<Output = Result<Self::Reply>> + Send;
@@ -178,7 +182,7 @@ fn group_size<T: CallKind>(waiting: &VecDeque<Waiting<T>>) -> usize {
         }
         most += 1;
     }
-    SIZES.into_iter().rev().find(|size| *size <= most).unwrap_or(0)
+    if T::ALLOWS_ANY_SIZE { most } else { SIZES.into_iter().rev().find(|size| *size <= most).unwrap_or(0) }
 }
 
 impl<T: CallKind> Leader<T> {

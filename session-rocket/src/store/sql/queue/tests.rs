@@ -18,6 +18,7 @@ impl CallKind for Arc<Recorder> {
     type Reply = Option<u32>;
 
     const ALLOWS_SAME_KEY: bool = false;
+    const ALLOWS_ANY_SIZE: bool = false;
 
     async fn run_alone(&self, _: &Call) -> Result<Option<u32>> {
         Ok(None)
@@ -143,7 +144,21 @@ async fn groups_are_bounded_in_number_and_weight() {
         assert!(task.await.unwrap().unwrap().is_some());
     }
     let sizes: Vec<usize> = recorder.groups.lock().unwrap().iter().map(Vec::len).collect();
-    assert_eq!(sizes, [256, 32, 8, 4, 1, 1, 1]);
+    assert_eq!(sizes, [256, 32, 12, 1, 1, 1]);
+}
+
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+#[test]
+fn a_group_may_have_any_size_if_its_parameters_are_arrays() {
+    use super::super::calls::Changes;
+    use super::super::dialect::Dialect;
+
+    fn size_of_the_next_group<DB: Dialect>() -> usize {
+        let calls = (0..7).map(|byte| Waiting { call: Call::new(&key(byte), []), reply: channel().0 });
+        group_size::<Changes<DB>>(&calls.collect())
+    }
+    assert_eq!(size_of_the_next_group::<sqlx::Sqlite>(), 6);
+    assert_eq!(size_of_the_next_group::<sqlx::Postgres>(), 7);
 }
 
 #[tokio::test]
