@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
@@ -88,17 +88,18 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep(&self, duration: Duration) -> Sleep;
 }
 
-/// Waits for `call`, and drops it and returns `None` if it takes longer than `limit`.
+/// Waits for `call`, and returns `None` if it takes longer than `limit`.
+///
+/// Callers pin the future, because an `async fn` would store a future that it gets by value twice.
 pub(crate) async fn within<A>(
     clock: &dyn Clock,
     limit: impl FnOnce() -> Duration,
-    call: impl Future<Output = A>,
+    mut call: impl Future<Output = A> + Unpin,
 ) -> Option<A> {
-    let mut call = pin!(call);
     let mut limit = Some(limit);
     let mut sleep = None;
     std::future::poll_fn(|context| {
-        if let Poll::Ready(output) = call.as_mut().poll(context) {
+        if let Poll::Ready(output) = Pin::new(&mut call).poll(context) {
             return Poll::Ready(Some(output));
         }
         // Most calls to the memory store finish at the first poll, so a timer is created only if a call has to wait.

@@ -3,6 +3,7 @@
 //! It does not write to the store, and it does not depend on a back-end.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -202,6 +203,6 @@ impl Records {
                 format!("cannot {what} a session: the store did not reply within `timeout`"),
             ))
         };
-        within(&*self.rules.clock, limit, call).await.unwrap_or_else(timed_out)
+        within(&*self.rules.clock, limit, pin!(call)).await.unwrap_or_else(timed_out)
     }
 }

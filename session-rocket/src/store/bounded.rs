@@ -10,12 +10,12 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// Runs `call` for at most `limit`. `server` is the name of the called server in the error.
 ///
 /// # Errors
-/// The error of `call`. If `call` takes longer than `limit`, it is dropped, and the error is [`ErrorKind::Timeout`].
+/// The error of `call`. If `call` takes longer than `limit`, the error is [`ErrorKind::Timeout`].
 pub(crate) async fn bounded<A>(
     clock: &dyn Clock,
     limit: Duration,
     server: &str,
-    call: impl Future<Output = Result<A>>,
+    call: impl Future<Output = Result<A>> + Unpin,
 ) -> Result<A> {
     within(clock, || limit, call).await.unwrap_or_else(|| {
         let context = format!("{server} did not reply within {}", format_duration(limit));

@@ -55,6 +55,7 @@
 //! barrier. Then the limit of one `ttl` applies to that session. A `memory:` cache is correct only if no other process changes
 //! the sessions, because each process has its own.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,7 +148,7 @@ impl CachedStore {
 impl Shared {
     /// Runs a call that writes to the database. After an error, sets a barrier, because the write may still happen.
     async fn write<A>(&self, key: &Key, call: impl Future<Output = Result<A>>) -> Result<A> {
-        let reply = bounded(&*self.clock, self.timeout, "the database", call).await;
+        let reply = bounded(&*self.clock, self.timeout, "the database", pin!(call)).await;
         if reply.is_err() {
             self.cache.set_barrier(key).await;
         }

@@ -14,6 +14,7 @@
 //! configuration (`appendonly yes`). If a server fails, its last changes may be lost.
 
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -53,7 +54,7 @@ impl RedisStore {
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the server cannot be reached.
     pub async fn open(options: &Options) -> Result<Self> {
         let store = Self(Server::new(options)?);
-        store.within(store.check()).await.map_err(fault::at_launch)?;
+        store.within(pin!(store.check())).await.map_err(fault::at_launch)?;
         Ok(store)
     }
 
@@ -79,7 +80,7 @@ impl RedisStore {
         Ok(())
     }
 
-    async fn within<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    async fn within<T>(&self, call: impl Future<Output = Result<T>> + Send + Unpin) -> Result<T> {
         bounded(&*self.0.clock, self.0.timeout, "Redis", call).await
     }
 }
@@ -87,18 +88,18 @@ impl RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
-        self.within(self.0.load(key)).await
+        self.within(pin!(self.0.load(key))).await
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        Ok(match self.within(self.0.write(key, None, record)).await? {
+        Ok(match self.within(pin!(self.0.write(key, None, record))).await? {
             Attempt::Done(_) => Create::Created,
             Attempt::Declined(_) => Create::Taken,
         })
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        Ok(match self.within(self.0.write(key, Some(expected), record)).await? {
+        Ok(match self.within(pin!(self.0.write(key, Some(expected), record))).await? {
             Attempt::Done(_) => Update::Updated,
             Attempt::Declined(Lookup::Found(fresh)) => Update::Conflict(fresh),
             Attempt::Declined(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Update::Moved(to),
@@ -107,7 +108,7 @@ impl Store for RedisStore {
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
-        Ok(match self.within(self.0.touch(key, expected, expires_at)).await? {
+        Ok(match self.within(pin!(self.0.touch(key, expected, expires_at))).await? {
             Attempt::Done(_) => Touch::Touched,
             Attempt::Declined(Lookup::Found(_)) => Touch::Conflict,
             Attempt::Declined(Lookup::Tombstone(_) | Lookup::Absent) => Touch::Gone,
@@ -115,12 +116,12 @@ impl Store for RedisStore {
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        Ok(match self.within(self.0.retire(key, expected, tombstone)).await? {
+        Ok(match self.within(pin!(self.0.retire(key, expected, tombstone))).await? {
             Attempt::Done(owner) => {
                 // A session that moved stays in the index, because its tombstone leads to the new key.
                 if let (Some((scope, identity)), Fate::Ended) = (owner, tombstone.fate) {
                     // If this fails, the session has ended nevertheless, and readers of the index skip it.
-                    let _ = self.within(self.0.remove_from_index(&scope, &identity, key)).await;
+                    let _ = self.within(pin!(self.0.remove_from_index(&scope, &identity, key))).await;
                 }
                 Retire::Retired
             }
@@ -130,16 +131,16 @@ impl Store for RedisStore {
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.within(self.0.delete(key)).await
+        self.within(pin!(self.0.delete(key))).await
     }
 
     /// Redis removes expired sessions by itself. This method only checks that the server replies.
     async fn delete_expired(&self, _limit: u32) -> Result<u64> {
-        self.within(async { Ok(self.0.call(&self.0.prefix, command("PING")).await?) }).await.map(|_| 0)
+        self.within(pin!(async { Ok(self.0.call(&self.0.prefix, command("PING")).await?) })).await.map(|_| 0)
     }
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
-        self.within(self.0.list(scope, identity)).await
+        self.within(pin!(self.0.list(scope, identity))).await
     }
 
     fn has_identity_index(&self) -> bool {
@@ -148,8 +149,15 @@ impl Store for RedisStore {
 
     async fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::default();
-        for node in self.0.primaries().await? {
-            count::count(&node, &self.0.prefix, self.0.now(), &mut stats).await?;
+        for node in self.within(pin!(async { Ok(self.0.primaries().await?) })).await? {
+            let mut cursor = "0".to_owned();
+            loop {
+                let batch = count::count_batch(&node, &self.0.prefix, self.0.now(), cursor, &mut stats);
+                cursor = self.within(pin!(batch)).await?;
+                if cursor == "0" {
+                    break;
+                }
+            }
         }
         Ok(stats)
     }

@@ -21,15 +21,9 @@ async fn start(call: &mut (impl Future + Unpin)) {
     assert!(futures::poll!(call).is_pending(), "the server cannot have replied yet");
 }
 
-fn number_of_saves(server: &Redis) -> u64 {
-    let stats = server.ask(&["INFO", "commandstats"]);
-    let rest = stats.split("cmdstat_evalsha:calls=").nth(1).expect("Redis has run scripts");
-    rest.split(',').next().and_then(|calls| calls.parse().ok()).expect("the value is a number")
-}
-
 // With one thread, no task runs between the calls.
 #[tokio::test]
-async fn calls_that_arrive_together_are_one_message_with_one_reply_for_each() {
+async fn calls_that_arrive_together_are_sent_in_one_message_and_each_gets_its_own_reply() {
     if !is_wanted("redis") {
         return;
     }
@@ -122,9 +116,9 @@ async fn a_save_does_not_wait_for_the_replies_to_loads() {
     let (_, next) = &sessions[9];
     let save = async {
         proxy.wait_for_held_reply().await;
-        let before = number_of_saves(&server);
+        let before = number_of_scripts(&server);
         let release = async {
-            wait_until("the save is run", async || number_of_saves(&server) > before).await;
+            wait_until("the save is run", async || number_of_scripts(&server) > before).await;
             proxy.release_replies();
         };
         tokio::join!(store.update(key, record.version, next), release).0
@@ -155,24 +149,96 @@ async fn a_call_does_not_wait_for_a_group_that_hangs() {
     assert!(gap < TIMEOUT / 5, "{gap:?}");
 }
 
-#[test]
-fn a_runtime_that_shuts_down_before_it_sends_its_group_blocks_no_later_call() {
+#[tokio::test]
+async fn a_connection_that_is_lost_fails_all_calls_of_the_group_and_sends_none_twice() {
     if !is_wanted("redis") {
         return;
     }
     let server = Redis::start();
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (lasting, dying) = (runtime(), runtime());
-    let (_proxy, store, sessions) = lasting.block_on(store_with_sessions(&server, TIMEOUT));
-    let (key, record) = &sessions[0];
-    // The first call is sent alone, and needs no task.
-    let (mut alone, mut call) = (store.load(key), store.load(key));
-    dying.block_on(async {
-        start(&mut alone).await;
-        start(&mut call).await;
+    let (proxy, store, sessions) = store_with_sessions(&server, LONG_TIMEOUT).await;
+    let before = proxy.reply_bytes();
+    store.load(&sessions[0].0).await.unwrap();
+    let size = proxy.reply_bytes() - before;
+    let scripts = number_of_scripts(&server);
+    // The first call is sent alone. The group loses its connection after the reply to its first call.
+    proxy.cut_after(2 * size);
+    let (_, next) = &sessions[9];
+    let update = |number: usize| store.update(&sessions[number].0, sessions[number].1.version, next);
+    let (alone, loaded, first, second) =
+        tokio::join!(store.load(&sessions[0].0), store.load(&sessions[1].0), update(2), update(3));
+    assert_eq!(alone.unwrap(), Lookup::Found(sessions[0].1.clone()));
+    assert_eq!(loaded.unwrap_err().kind(), ErrorKind::Unavailable);
+    for saved in [first, second] {
+        assert_eq!(saved.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    assert_eq!(number_of_scripts(&server), scripts + 2);
+}
+
+/// A runtime that is not driven stands for a worker thread that a request handler blocks.
+#[test]
+fn a_runtime_that_does_not_send_its_group_delays_no_call_of_another_runtime() {
+    if !is_wanted("redis") {
+        return;
+    }
+    for shuts_down in [false, true] {
+        let server = Redis::start();
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (running, stopped) = (runtime(), runtime());
+        let (_proxy, store, sessions) = running.block_on(store_with_sessions(&server, TIMEOUT));
+        let (key, record) = &sessions[0];
+        // The first call is sent alone, and needs no task.
+        let (mut alone, mut call) = (store.load(key), store.load(key));
+        running.block_on(start(&mut alone));
+        stopped.block_on(start(&mut call));
+        if shuts_down {
+            drop(call);
+            drop(stopped);
+        }
+        // A call that arrives 10 ms later sends the group.
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            store.load(key).await
+        };
+        let (early, late) = running.block_on(async { tokio::join!(store.load(key), late) });
+        for loaded in [early, late] {
+            assert_eq!(loaded.unwrap(), Lookup::Found(record.clone()), "{shuts_down}");
+        }
+    }
+}
+
+#[test]
+fn a_request_handler_that_blocks_its_thread_delays_no_call_of_another_thread() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let store = runtime.block_on(store_with(TIMEOUT, server.url(), &clock));
+    let block = || {
+        let (release, released) = mpsc::channel::<()>();
+        let (is_blocked, blocked) = mpsc::channel();
+        let handler = async move {
+            is_blocked.send(()).unwrap();
+            // Also ends if the test fails and drops `release`.
+            let _ = released.recv();
+        };
+        (handler, blocked, release)
+    };
+    // The second thread is blocked at first, so that it takes no tasks from the first one.
+    let (handler, blocked, release_second) = block();
+    runtime.spawn(handler);
+    blocked.recv().unwrap();
+    let (handler, blocked, _release_first) = block();
+    let (first, second) = (store.clone(), store.clone());
+    runtime.spawn(async move {
+        tokio::spawn(handler);
+        // The first call is sent alone. The second call starts the task that sends its group. This task runs once, before the
+        // handler, and yields.
+        let (one, other) = (key(), key());
+        tokio::join!(first.load(&one), second.load(&other)).0.unwrap();
     });
-    drop(dying);
-    drop(alone);
-    assert_eq!(lasting.block_on(call).unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(lasting.block_on(store.load(key)).unwrap(), Lookup::Found(record.clone()));
+    blocked.recv().unwrap();
+    release_second.send(()).unwrap();
+    assert_eq!(runtime.block_on(store.load(&key())).unwrap(), Lookup::Absent);
 }

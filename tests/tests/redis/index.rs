@@ -229,8 +229,8 @@ async fn revoke_all_does_not_end_a_session_that_now_has_another_user() {
 
 /// Rotates the id of a session until the session is ended or `is_over` is true. Returns whether the session is ended.
 ///
-/// Pauses after 60 ids until `is_over` is true, because `revoke_all` follows a session through at most 100 ids, and on a busy
-/// machine the session can get ids faster than that.
+/// Pauses after 60 ids until `is_over` is true: `revoke_all` follows a session through at most 100 ids, and on a busy machine
+/// the session could get more before `revoke_all` reaches it.
 async fn rotate_until_ended(store: &RedisStore, clock: &ManualClock, is_over: &AtomicBool) -> bool {
     let (mut key, mut current) = (key(), record(clock, DAY).with_identity("ada"));
     store.create(&key, &current).await.unwrap();

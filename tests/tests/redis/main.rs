@@ -6,8 +6,8 @@ mod outage;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, poll_fn};
@@ -26,6 +26,13 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the store may take to work again after the server does.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
+
+/// The number of scripts that a server has run.
+fn number_of_scripts(server: &Redis) -> u64 {
+    let stats = server.ask(&["INFO", "commandstats"]);
+    let rest = stats.split("cmdstat_evalsha:calls=").nth(1).expect("Redis has run scripts");
+    rest.split(',').next().and_then(|calls| calls.parse().ok()).expect("the value is a number")
+}
 
 /// Returns a number that was not used before.
 fn unique_number() -> u64 {

@@ -124,6 +124,19 @@ async fn a_silent_connection_is_replaced_even_if_all_calls_are_dropped_early() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_count_of_a_server_that_does_not_reply_ends_after_the_timeout() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let proxy = Proxy::to(server.port()).await;
+    let store = store_with(TIMEOUT, format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
+    proxy.hold_replies_after(0);
+    let counted = tokio::time::timeout(LONG_TIMEOUT, store.stats()).await.expect("the store limits its calls");
+    assert_eq!(counted.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_is_cut_at_any_byte_is_an_error_and_no_call_is_sent_twice() {
     if !is_wanted("redis") {
         return;
@@ -133,17 +146,12 @@ async fn a_reply_that_is_cut_at_any_byte_is_an_error_and_no_call_is_sent_twice()
     let store = store_at(format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
     let (other, other_record) = (key(), record(&clock, DAY));
     store.create(&other, &other_record).await.unwrap();
-    let script_calls = || {
-        let stats = server.ask(&["INFO", "commandstats"]);
-        let rest = stats.split("cmdstat_evalsha:calls=").nth(1).expect("Redis has run scripts");
-        rest.split(',').next().and_then(|calls| calls.parse::<u64>().ok()).expect("the value is a number")
-    };
     // The reply of a successful script is `_\r\n`.
     for bytes in 0..3 {
-        let (key, record, before) = (key(), record(&clock, DAY), script_calls());
+        let (key, record, before) = (key(), record(&clock, DAY), number_of_scripts(&server));
         proxy.cut_after(bytes);
         assert_eq!(store.create(&key, &record).await.unwrap_err().kind(), ErrorKind::Unavailable, "{bytes}");
-        assert_eq!(script_calls(), before + 1, "the call was sent again");
+        assert_eq!(number_of_scripts(&server), before + 1, "the call was sent again");
         assert_eq!(store.load(&key).await.unwrap(), Lookup::Found(record));
         let tombstone = Tombstone::ended(clock.now().plus(HOUR));
         assert_eq!(store.retire(&key, None, tombstone).await.unwrap(), Retire::Retired);

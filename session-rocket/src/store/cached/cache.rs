@@ -1,5 +1,6 @@
 //! Reads and writes leases, entries and barriers, and decides when the cache can be trusted.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -202,7 +203,7 @@ impl Cache {
 
     /// Runs a call to the cache. After an error, the cache is not trusted for one `ttl`.
     async fn call<A>(&self, limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A, ErrorKind> {
-        let reply = bounded(&*self.clock, limit, "the cache", call).await;
+        let reply = bounded(&*self.clock, limit, "the cache", pin!(call)).await;
         match &reply {
             Ok(_) => self.record_success(),
             Err(error) => self.record_failure(error),

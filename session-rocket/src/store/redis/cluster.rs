@@ -155,7 +155,7 @@ impl Cluster {
         }
         let info = self.template.clone().set_addr(location);
         // The time limit for connecting is short, so that enough time is left to find the successor of a node that hangs.
-        let node = Arc::new(Node::new(info, Some(self.timeout / 4), self.timeout)?);
+        let node = Arc::new(Node::new(info, self.timeout / 4, self.timeout)?);
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
     }

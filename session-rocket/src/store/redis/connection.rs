@@ -19,8 +19,8 @@ const BACKOFF: Duration = Duration::from_millis(50);
 /// dropped at any time. The driver has no time limit for a reply; [`SilenceCheck`] detects a server that no longer replies.
 pub(super) struct SharedConnection {
     client: Client,
-    /// The time limit of an attempt to connect. An attempt also ends when the calls that need the connection are dropped.
-    connect_timeout: Option<Duration>,
+    /// The time limit of an attempt to connect. The attempt also ends if the call or group that makes it is dropped.
+    connect_timeout: Duration,
     /// A connection is replaced if it receives no reply for this long.
     max_silence: Duration,
     connection: Mutex<Option<Connection>>,
@@ -65,11 +65,7 @@ impl HealthState {
 }
 
 impl SharedConnection {
-    pub(super) fn new(
-        info: ConnectionInfo,
-        connect_timeout: Option<Duration>,
-        max_silence: Duration,
-    ) -> RedisResult<Self> {
+    pub(super) fn new(info: ConnectionInfo, connect_timeout: Duration, max_silence: Duration) -> RedisResult<Self> {
         Ok(Self {
             client: Client::open(info)?,
             connect_timeout,
@@ -123,7 +119,9 @@ impl SharedConnection {
         {
             return Err(error.clone());
         }
-        let connection = self.connect().await.inspect_err(|error| *failure = Some((Instant::now(), error.clone())))?;
+        // Boxed, because this future is large and few calls need it.
+        let connection =
+            Box::pin(self.connect()).await.inspect_err(|error| *failure = Some((Instant::now(), error.clone())))?;
         *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
         Ok(connection)
     }
@@ -132,7 +130,7 @@ impl SharedConnection {
         let health = Health::default();
         // No time limit for replies, because the store limits the time of a call.
         let mut config =
-            AsyncConnectionConfig::new().set_connection_timeout(self.connect_timeout).set_response_timeout(None);
+            AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(None);
         if self.info().redis_settings().protocol().supports_resp3() {
             let health = health.clone();
             config = config.set_push_sender(move |push: PushInfo| {

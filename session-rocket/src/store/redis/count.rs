@@ -16,27 +16,26 @@ use crate::store::{Stats, envelope};
 /// The number of keys in a batch.
 const BATCH: u32 = 500;
 
-/// Adds the sessions of a server under `prefix` to `stats`.
-pub(super) async fn count(node: &Arc<Node>, prefix: &str, now: Timestamp, stats: &mut Stats) -> Result<()> {
-    let pattern = format!("{}*", escape_pattern(prefix));
-    let mut cursor = "0".to_owned();
-    loop {
-        let scan = command(("SCAN", &cursor, "MATCH", &pattern, "COUNT", BATCH));
-        let reply = node.call(scan).await?;
-        let (next, names): (String, Vec<String>) = from_redis_value(reply).map_err(|_| unexpected_reply())?;
-        let sessions = names.iter().filter(|name| is_session(name, prefix));
-        let reading = sessions.map(|name| async move { node.call(command(("GET", name))).await });
-        for entry in try_join_all(reading).await? {
-            // A key that has expired since the `SCAN` has no value.
-            if let Value::BulkString(entry) = entry {
-                stats.add(&envelope::decode(Bytes::from(entry))?, now);
-            }
-        }
-        cursor = next;
-        if cursor == "0" {
-            return Ok(());
+/// Adds the sessions of the batch at `cursor` to `stats`. Returns the cursor of the next batch, which is "0" after the last one.
+pub(super) async fn count_batch(
+    node: &Arc<Node>,
+    prefix: &str,
+    now: Timestamp,
+    cursor: String,
+    stats: &mut Stats,
+) -> Result<String> {
+    let scan = command(("SCAN", cursor, "MATCH", format!("{}*", escape_pattern(prefix)), "COUNT", BATCH));
+    let (next, names): (String, Vec<String>) =
+        from_redis_value(node.call(scan).await?).map_err(|_| unexpected_reply())?;
+    let sessions = names.iter().filter(|name| is_session(name, prefix));
+    let reading = sessions.map(|name| async move { node.call(command(("GET", name))).await });
+    for entry in try_join_all(reading).await? {
+        // A key that has expired since the `SCAN` has no value.
+        if let Value::BulkString(entry) = entry {
+            stats.add(&envelope::decode(Bytes::from(entry))?, now);
         }
     }
+    Ok(next)
 }
 
 /// Whether `name` is the key of a session. It may also be an index, or belong to a site whose prefix begins with `prefix`.

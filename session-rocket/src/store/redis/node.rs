@@ -1,15 +1,15 @@
 //! One server, and the groups in which commands are sent to it.
 //!
-//! If no command is running, a command is sent immediately. Otherwise the first command of a group starts a task. The task lets
-//! every task that is ready run, and then sends the commands that these tasks have added. So the busier the site, the larger
-//! the groups, and no timer collects commands. A group does not wait for the replies to earlier groups. Each command gets its own
-//! reply, and an error of one command fails no other command.
+//! If no call is running, a command is sent immediately. Otherwise, the first waiting command starts a task. The task yields
+//! once, so that other ready tasks can add commands, and then sends all waiting commands in messages of at most
+//! [`MAX_GROUP`]. A group does not wait for the replies to earlier groups. Each command gets its own reply or error. If the
+//! connection is lost, every call of the group fails.
 
 use std::mem;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, ConnectionInfo, ErrorKind as Kind, Pipeline, RedisError, RedisResult, ToRedisArgs, Value, cmd};
 use tokio::sync::oneshot::{Sender, channel};
@@ -18,10 +18,15 @@ use tokio::time::timeout;
 use super::connection::SharedConnection;
 use super::fault::CallError;
 
-/// The largest number of commands in a group. The first reply of a group is delivered after the last one has arrived.
+/// The maximum number of commands in a group. The driver delivers the replies of a group together, so a larger group delays its
+/// first reply.
 const MAX_GROUP: usize = 32;
 
-/// How often a group that waits for its replies checks whether a caller still waits.
+/// The time after which a caller sends the waiting commands instead of the task that should send them. The task does not run
+/// while a request handler blocks its worker thread, or if its runtime has stopped.
+const MAX_DELAY: Duration = Duration::from_millis(10);
+
+/// The interval at which a group checks whether any of its callers still waits.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One server.
@@ -31,35 +36,35 @@ pub(super) struct Node {
     connection: SharedConnection,
     /// The number of calls that have no reply yet.
     running: AtomicUsize,
-    /// The commands that the next group sends. If there are any, a [`Leader`] will send them.
-    waiting: Mutex<Vec<Waiting>>,
+    next: Mutex<NextGroup>,
+}
+
+/// The waiting commands, which the next group sends.
+struct NextGroup {
+    commands: Vec<Waiting>,
+    /// When the first command was added.
+    since: Instant,
 }
 
 struct Waiting {
     command: Cmd,
-    /// Dropped without a reply if the group was not sent, or if it is unknown whether it was run.
+    /// Dropped if the task of the group stops, for example because its runtime shuts down.
     reply: Sender<Result<Value, CallError>>,
 }
 
-/// Sends the next group. If the leader is dropped before it starts, the waiting commands fail.
-struct Leader {
-    node: Arc<Node>,
-    has_started: bool,
-}
-
-/// A call without a reply. Dropping it ends the call.
-struct Running<'n> {
+/// Counts a call as running until it is dropped.
+struct RunningCall<'n> {
     node: &'n Node,
     is_alone: bool,
 }
 
-impl<'n> Running<'n> {
+impl<'n> RunningCall<'n> {
     fn begin(node: &'n Node) -> Self {
         Self { node, is_alone: node.running.fetch_add(1, Ordering::Relaxed) == 0 }
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningCall<'_> {
     fn drop(&mut self) {
         self.node.running.fetch_sub(1, Ordering::Relaxed);
     }
@@ -74,9 +79,10 @@ pub(super) fn command(name_and_arguments: impl ToRedisArgs) -> Cmd {
 }
 
 impl Node {
-    pub(super) fn new(info: ConnectionInfo, connect_timeout: Option<Duration>, timeout: Duration) -> RedisResult<Self> {
+    pub(super) fn new(info: ConnectionInfo, connect_timeout: Duration, timeout: Duration) -> RedisResult<Self> {
         let connection = SharedConnection::new(info, connect_timeout, timeout / 2)?;
-        Ok(Self { connection, running: AtomicUsize::new(0), waiting: Mutex::default() })
+        let next = NextGroup { commands: Vec::new(), since: Instant::now() };
+        Ok(Self { connection, running: AtomicUsize::new(0), next: Mutex::new(next) })
     }
 
     /// How the driver connects to this server.
@@ -87,15 +93,22 @@ impl Node {
     /// Sends a command, once.
     pub(super) async fn call(self: &Arc<Self>, command: Cmd) -> Result<Value, CallError> {
         let _check = self.connection.check_on_drop();
-        let running = Running::begin(self);
+        let running = RunningCall::begin(self);
         if running.is_alone {
             // A group would save nothing, and its task would delay the command.
             let mut alone = Pipeline::with_capacity(1);
             alone.add_command(command);
-            return self.last_reply(&alone).await;
+            // Boxed, because this future is large and calls in a group do not need it.
+            return Box::pin(self.last_reply(&alone)).await;
         }
-        let (reply, receiver) = channel();
-        self.add(Waiting { command, reply });
+        let (reply, mut receiver) = channel();
+        let is_first = self.add(Waiting { command, reply });
+        if is_first && let Ok(received) = timeout(MAX_DELAY, &mut receiver).await {
+            return received.unwrap_or_else(|_| Err(interrupted()));
+        }
+        if is_first {
+            tokio::spawn(self.clone().send_waiting());
+        }
         receiver.await.unwrap_or_else(|_| Err(interrupted()))
     }
 
@@ -114,19 +127,44 @@ impl Node {
         self.connection.send(commands).await?.pop().unwrap_or_else(|| Err(interrupted()))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn next(&self) -> MutexGuard<'_, NextGroup> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a command to the next group, and starts a leader for the first one.
-    fn add(self: &Arc<Self>, command: Waiting) {
-        let is_first = {
-            let mut waiting = self.waiting();
-            waiting.push(command);
-            waiting.len() == 1
+    /// Adds a command to the next group. The first command starts a task that sends the group. Returns whether the command is
+    /// the first.
+    fn add(self: &Arc<Self>, command: Waiting) -> bool {
+        let (is_first, is_late) = {
+            let mut next = self.next();
+            let is_first = next.commands.is_empty();
+            if is_first {
+                next.since = Instant::now();
+            }
+            next.commands.push(command);
+            (is_first, next.since.elapsed() >= MAX_DELAY)
         };
-        if is_first {
-            tokio::spawn(Leader { node: self.clone(), has_started: false }.serve());
+        let node = self.clone();
+        if is_late {
+            tokio::spawn(node.send_waiting());
+        } else if is_first {
+            tokio::spawn(async {
+                tokio::task::yield_now().await;
+                node.send_waiting().await;
+            });
+        }
+        is_first
+    }
+
+    /// Sends the waiting commands, in one or more groups.
+    async fn send_waiting(self: Arc<Self>) {
+        let mut group = mem::take(&mut self.next().commands);
+        group.retain(|waiting| !waiting.reply.is_closed());
+        while group.len() > MAX_GROUP {
+            let rest = group.split_off(MAX_GROUP);
+            tokio::spawn(self.clone().send(mem::replace(&mut group, rest)));
+        }
+        if !group.is_empty() {
+            self.send(group).await;
         }
     }
 
@@ -158,32 +196,7 @@ impl Node {
     }
 }
 
-impl Leader {
-    async fn serve(mut self) {
-        tokio::task::yield_now().await;
-        self.has_started = true;
-        let mut group = mem::take(&mut *self.node.waiting());
-        group.retain(|waiting| !waiting.reply.is_closed());
-        while group.len() > MAX_GROUP {
-            let rest = group.split_off(MAX_GROUP);
-            tokio::spawn(self.node.clone().send(mem::replace(&mut group, rest)));
-        }
-        if !group.is_empty() {
-            self.node.clone().send(group).await;
-        }
-    }
-}
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        if !self.has_started {
-            let waiting = mem::take(&mut *self.node.waiting());
-            drop(waiting);
-        }
-    }
-}
-
-/// The error of a command whose group ended without a reply, because the runtime is shutting down.
+/// The error of a call whose group stopped, for example because its runtime shut down.
 fn interrupted() -> CallError {
     CallError::Lost(RedisError::from((Kind::Io, "the call stopped before it finished")))
 }

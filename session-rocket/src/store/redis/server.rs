@@ -48,7 +48,7 @@ impl Server {
             Nodes::Cluster(Box::new(Cluster::new(&target.nodes, timeout).ok_or_else(invalid)?))
         } else {
             let node = target.nodes.into_iter().next().ok_or_else(invalid)?;
-            Nodes::Single(Arc::new(Node::new(node, None, timeout).map_err(|_| invalid())?))
+            Nodes::Single(Arc::new(Node::new(node, timeout, timeout).map_err(|_| invalid())?))
         };
         let (prefix, clock) = (options.key_prefix.clone(), options.clock.clone());
         Ok(Self { nodes, scripts: Scripts::new(), prefix, clock, timeout })
@@ -81,7 +81,8 @@ impl Server {
         let by_hash = command(("EVALSHA", &script.hash, 1, name, arguments));
         match self.call(name, by_hash).await {
             Err(CallError::Refused(error)) if error.kind() == Kind::Server(ServerErrorKind::NoScript) => {
-                self.call(name, command(("EVAL", script.code, 1, name, arguments))).await
+                // Boxed, because few calls need it.
+                Box::pin(self.call(name, command(("EVAL", script.code, 1, name, arguments)))).await
             }
             reply => reply,
         }

@@ -84,10 +84,11 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         if self.inserts.call(&insert).await? {
             return Ok(Create::Created);
         }
-        // The key may have an expired row that the sweep has not removed yet.
+        // The key may have an expired row that the sweep has not removed yet. Large futures that few calls need are boxed, here and
+        // in `update`.
         let statements = &self.client.statements;
-        self.client.write(&statements.delete_expired, &[Value::Key(Some(*key)), self.now()]).await?;
-        let inserted = self.client.write(&statements.insert.alone, &insert.values).await?;
+        Box::pin(self.client.write(&statements.delete_expired, &[Value::Key(Some(*key)), self.now()])).await?;
+        let inserted = Box::pin(self.client.write(&statements.insert.alone, &insert.values)).await?;
         Ok(if inserted == 1 { Create::Created } else { Create::Taken })
     }
 
@@ -99,7 +100,7 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         let mut lookup = self.load(key).await?;
         if matches!(&lookup, Lookup::Found(fresh) if fresh.version == expected) {
             // The save changes an indexed column: the session expires sooner, or belongs to another user.
-            if self.client.write(&self.client.statements.overwrite, &save.values).await? == 1 {
+            if Box::pin(self.client.write(&self.client.statements.overwrite, &save.values)).await? == 1 {
                 return Ok(Update::Updated);
             }
             lookup = self.load(key).await?;
