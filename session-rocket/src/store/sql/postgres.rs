@@ -52,7 +52,10 @@ impl Dialect for Postgres {
         // `LATERAL` and `OFFSET 0` force one index search for each key. Otherwise the planner may read the whole table.
         load_rows: "SELECT live.* FROM (SELECT DISTINCT unnest($1)) AS wanted (wanted_key) CROSS JOIN LATERAL \
                     (SELECT {columns}, moved_to FROM {table} WHERE key = wanted_key AND expires_at > $2 OFFSET 0) AS live",
-        // Skips rows that another statement has locked, because the whole group would wait for them.
+        // The inner query finds each row once and locks it. It skips rows that another statement has locked, because the whole
+        // group would wait for them. `OFFSET 0` keeps the planner from merging it into the update, which then finds the row by
+        // its `ctid`. If another transaction has just changed a row, the update does not see the new `ctid`, so the call runs
+        // again, alone.
         change_rows: "UPDATE {table} SET {set} FROM (SELECT v.*, row_id FROM {rows} CROSS JOIN LATERAL \
                       (SELECT ctid AS row_id FROM {table} WHERE key = v.column1 FOR NO KEY UPDATE SKIP LOCKED) AS unlocked \
                       OFFSET 0) AS v WHERE {when} AND ctid = row_id{returning}",

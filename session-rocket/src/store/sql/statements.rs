@@ -96,9 +96,9 @@ impl GroupStatement {
 
     /// Returns the SQL for a group of this size.
     pub(super) fn of<DB: Dialect>(&self, calls: &[&Call]) -> &SqlStr {
-        let size = SIZES.partition_point(|size| *size < calls.len()).min(SIZES.len() - 1);
-        debug_assert!(DB::SYNTAX.has_arrays || SIZES[size] == calls.len(), "`SIZES` has the size of the group");
-        self.sizes[size].get_or_init(|| {
+        let is_size = |size: &usize| DB::SYNTAX.has_arrays || *size == calls.len();
+        let index = SIZES.iter().position(is_size).expect("a group has one of the sizes in `SIZES`");
+        self.sizes[index].get_or_init(|| {
             let rows = DB::values_table(calls.first().map_or(&[], |call| &call.values), calls.len());
             let listed = format!("{{key}} IN ({}) AND expires_at > ?", vec!["?"; calls.len()].join(", "));
             let listed = expand_placeholders::<DB>(&listed);
