@@ -1,7 +1,10 @@
 //! Changes by another request, thread or release between a load and a save.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use super::fixture::{COUNT, DAY, NAME, USER, Visitor, clock, engine, engine_with, load, open, policy, respond};
@@ -49,6 +52,29 @@ async fn the_values_of_the_last_save_are_not_mistaken_for_the_stored_values() {
     first.await.unwrap().unwrap();
     last.await.unwrap().unwrap();
     assert_eq!(NAME.get(open(&here, Some(&id)).await.state()).as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn a_save_continues_if_its_caller_drops_it_while_it_waits_for_another_save() {
+    let slow = Slow::new(Arc::new(MemoryStore::new(100, clock())));
+    let engine = engine(slow.clone(), clock());
+    let session = open(&engine, None).await;
+    slow.hold.store(true, Ordering::SeqCst);
+    NAME.set(session.state(), "one".into());
+    let first = spawn_save(&session);
+    slow.is_held().await;
+    COUNT.set(session.state(), 1);
+    {
+        let mut dropped = pin!(session.save());
+        assert!(poll_fn(|context| Poll::Ready(dropped.as_mut().poll(context).is_pending())).await);
+    }
+    slow.release.add_permits(1);
+    first.await.unwrap().unwrap();
+    let id = session.id().unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(COUNT.get(open(&engine, Some(&id)).await.state()), 1);
 }
 
 #[tokio::test]
