@@ -20,14 +20,14 @@ pub fn ensure(backends: &Backends) -> Result {
 
 /// Installs the programs that the gate needs, if they are missing.
 pub fn ensure_for_gate() -> Result {
-    // The programs are named as their packages.
+    // Each package has the name of its program.
     let is_missing = |program: &&str| output(Command::new(program).arg("--version")).is_none();
     let missing = || ["redis-server", "valgrind"].into_iter().filter(is_missing).collect::<Vec<_>>();
     let packages = missing();
     if packages.is_empty() {
         return Ok(());
     }
-    let message = format!("the gate counts instructions and allocations: install the packages {}", packages.join(", "));
+    let message = format!("cannot count instructions and allocations: install the packages {}", packages.join(", "));
     let prefix = install_prefix().ok_or(&message)?;
     update_and_install(prefix, &packages).map_err(|error| format!("{error}\n{message}"))?;
     if missing().is_empty() { Ok(()) } else { Err(message) }

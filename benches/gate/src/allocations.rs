@@ -46,8 +46,8 @@ impl AllocationTracker for Counter {
 }
 
 fn main() {
-    // The main thread runs all of Rocket. All other threads, which are SQLite's, are the root group.
-    let mut token = AllocationGroupToken::register().expect("fewer groups than numbers");
+    // The main thread runs all of Rocket. All other threads, which are SQLite's, are in the root group.
+    let mut token = AllocationGroupToken::register().expect("cannot register a group of allocations");
     let _group = token.enter();
     AllocationRegistry::set_global_tracker(Counter).expect("no other tracker");
     AllocationRegistry::enable_tracking();

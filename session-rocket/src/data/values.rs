@@ -46,7 +46,7 @@ pub(crate) struct Values {
     schema: &'static Schema,
     /// Clones share the slots until one of them is changed.
     slots: Arc<[Slot]>,
-    /// Behind a pointer, because copies of the values must be cheap.
+    /// `None` if the session has only declared fields. Shared between clones, so that copies are cheap.
     rest: Option<Arc<Rest>>,
 }
 
@@ -106,7 +106,7 @@ impl Values {
         self.rest.as_deref().unwrap_or(&NO_REST)
     }
 
-    /// Returns the rest to change, and copies it if a clone shares it.
+    /// Returns the rest for a change. Copies it first if a clone shares it.
     fn rest_mut(&mut self) -> &mut Rest {
         Arc::make_mut(self.rest.get_or_insert_default())
     }
@@ -341,8 +341,8 @@ impl Values {
             Slot::Stored { raw, under, .. } => codec::size_at_most(under, raw),
             Slot::Absent | Slot::Set(_) => 0,
         });
-        let rest = self.rest().undeclared.iter().map(|(name, raw)| codec::size_at_most(name, raw));
-        slots.chain(rest).sum::<usize>() + FRAME + own::AT_MOST
+        let undeclared = self.rest().undeclared.iter().map(|(name, raw)| codec::size_at_most(name, raw));
+        slots.chain(undeclared).sum::<usize>() + FRAME + own::AT_MOST
     }
 
     /// Whether the encoded values are stored exactly as those of `other`.

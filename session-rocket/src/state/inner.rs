@@ -49,9 +49,10 @@ pub(super) struct Inner {
     pub head_sent: bool,
 }
 
-/// A set of fields, by index. Without an allocation, because each request has one.
+/// A set of field indices. It needs no allocation, because each request creates one.
 ///
-/// The fields after the 127th share a bit.
+/// The indices from 127 share a bit, so for them [`contains`](Self::contains) may be wrongly true. Then only the warning about an
+/// overwritten field may be wrong.
 #[derive(Clone, Copy, Default)]
 pub(super) struct FieldSet(u128);
 
