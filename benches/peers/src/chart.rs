@@ -6,11 +6,11 @@ const WIDTH: f64 = 760.0;
 const FONT: &str = "font-family=\"sans-serif\" fill=\"#1f2328\"";
 const GREY: &str = "#d0d7de";
 
-/// One bar of a bar chart.
-pub struct Bar {
+/// One row of a bar chart, with a bar in each column.
+pub struct Bars {
     pub label: &'static str,
     pub color: &'static str,
-    pub value: f64,
+    pub values: [Option<f64>; 2],
 }
 
 /// One line of a line chart.
@@ -22,29 +22,34 @@ pub struct Series {
     pub values: Vec<f64>,
 }
 
-/// Draws groups of horizontal bars. Each group has its own heading and scale.
-pub fn bars(title: &str, groups: &[(&str, Vec<Bar>)]) -> String {
-    const LEFT: f64 = 190.0;
-    const RIGHT: f64 = 80.0;
-    const STEP: f64 = 22.0;
-    let (mut y, mut body) = (56.0, String::new());
-    for (heading, bars) in groups {
-        let max = bars.iter().map(|bar| bar.value).fold(1.0, f64::max);
-        text(&mut body, 12.0, y, "start", 13, true, &heading.replace('`', ""));
-        for bar in bars {
-            y += STEP;
-            let width = bar.value / max * (WIDTH - LEFT - RIGHT);
-            text(&mut body, LEFT - 8.0, y, "end", 12, false, bar.label);
-            let (top, color) = (y - 12.0, bar.color);
-            push_element(
-                &mut body,
-                &format!("<rect x=\"{LEFT}\" y=\"{top}\" width=\"{width:.1}\" height=\"15\" fill=\"{color}\"/>"),
-            );
-            text(&mut body, LEFT + width + 6.0, y, "start", 12, false, &thousands(bar.value));
-        }
-        y += STEP + 14.0;
+/// Draws groups of horizontal bars in two columns. In each group and column, the longest bar has the same length.
+pub fn bars(title: &str, columns: [&str; 2], groups: &[(&str, Vec<Bars>)]) -> String {
+    const LEFT: [f64; 2] = [160.0, 470.0];
+    const LENGTH: f64 = 230.0;
+    const STEP: f64 = 17.0;
+    let (mut y, mut body) = (50.0, String::new());
+    for (left, column) in LEFT.into_iter().zip(columns) {
+        text(&mut body, left, y, "start", 13, true, column);
     }
-    page(title, y - 14.0, &body)
+    for (heading, rows) in groups {
+        y += STEP + 7.0;
+        text(&mut body, 12.0, y, "start", 13, true, &heading.replace('`', ""));
+        for row in rows {
+            y += STEP;
+            text(&mut body, LEFT[0] - 8.0, y, "end", 12, false, row.label);
+            for (column, left) in LEFT.into_iter().enumerate() {
+                let Some(value) = row.values[column] else { continue };
+                let max = rows.iter().filter_map(|row| row.values[column]).fold(1.0, f64::max);
+                let (top, width, color) = (y - 10.0, value / max * LENGTH, row.color);
+                push_element(
+                    &mut body,
+                    &format!("<rect x=\"{left}\" y=\"{top}\" width=\"{width:.1}\" height=\"12\" fill=\"{color}\"/>"),
+                );
+                text(&mut body, left + width + 5.0, y, "start", 11, false, &thousands(value));
+            }
+        }
+    }
+    page(title, y + 12.0, &body)
 }
 
 /// Draws lines over labels of the x axis. The y axis starts at zero.

@@ -21,7 +21,10 @@ limit, so those ratios are too close to 1.
 
 ";
 
-/// The hand-written text above the figures.
+/// The hand-written answer, above the chart.
+const ANSWER: &str = include_str!("../answer.md");
+
+/// The hand-written explanation, below the chart.
 const NOTES: &str = include_str!("../notes.md");
 
 /// Writes the page and its charts.
@@ -29,8 +32,11 @@ const NOTES: &str = include_str!("../notes.md");
 /// # Panics
 /// If a file cannot be written.
 pub fn write(results: &Results) {
-    let mut page = HEAD.to_owned() + NOTES;
-    if let Some((allocator, run)) = results.peers.first_key_value() {
+    let mut page = HEAD.to_owned() + ANSWER;
+    let peers = results.peers.first_key_value();
+    page += &peers.map_or(String::new(), |(_, run)| peers::at_a_glance(run));
+    page += NOTES;
+    if let Some((allocator, run)) = peers {
         page += &peers::section(*allocator, run);
         page += &peers::allocators(&results.peers);
     }

@@ -103,7 +103,7 @@ pub fn build(servers: &[Server], allocator: Allocator) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (ours, rivals) = (here.join("Cargo.toml"), here.join("rivals/Cargo.toml"));
     for (manifest, are_rivals, target) in [(ours, false, target()), (rivals, true, target().join("rivals"))] {
-        // Requests to `bare` have the cookies of session-rocket.
+        // session-rocket is always built, because requests to `bare` have its cookies.
         let is_wanted = |server: &Server| servers.contains(server) || *server == Server::SessionRocket;
         let is_here = |server: &Server| server.is_rival() == are_rivals && is_wanted(server);
         let wanted: Vec<Server> = Server::ALL.into_iter().filter(is_here).collect();

@@ -1,7 +1,7 @@
 //! The section that compares the servers.
 
 use super::{color, median_rate, number, rate, run_details, table, write_chart};
-use crate::chart::{self, Bar};
+use crate::chart::{self, Bars};
 use crate::figures::{Figures, Median};
 use crate::peers::{Measurement, SESSIONS};
 use crate::results::{Run, Runs};
@@ -9,6 +9,42 @@ use crate::sites::{Allocator, Server};
 use crate::stores::Store;
 
 const ROUTES: [(&str, &str); 2] = [("get", "Reading"), ("count", "Writing")];
+
+/// The libraries of others.
+const OTHERS: [Server; 3] = [Server::Flex, Server::Tower, Server::Actix];
+
+/// The chart of all rates, and the ratios of this library's rates to others.
+pub fn at_a_glance(measured: &Run<Vec<Measurement>>) -> String {
+    let figures = &Table(&measured.figures);
+    write_chart("requests.svg", &figures.chart());
+    let rows = figures.stores().map(|store| {
+        let ratios = ROUTES.map(|(route, _)| {
+            let ratio = |other| number(figures.ratio(store, [Server::SessionRocket, other], [route; 2], false), 2);
+            let rate = |server| figures.median(store, server, route, |figures| figures.rate).map(|median| median.value);
+            let measured = OTHERS.into_iter().filter(|other| rate(*other).is_some());
+            let fastest = measured.max_by(|a, b| rate(*a).unwrap_or(0.0).total_cmp(&rate(*b).unwrap_or(0.0)));
+            let of_fastest = fastest.map_or("–".to_owned(), |other| format!("{} ({})", ratio(other), other.title()));
+            [ratio(Server::Bare), ratio(Server::HandWritten), of_fastest]
+        });
+        [store.title().to_owned()].into_iter().chain(ratios.into_iter().flatten()).collect()
+    });
+    let head = [
+        "",
+        "reads: of bare",
+        "of hand-written",
+        "of the fastest other library",
+        "writes: of bare",
+        "of hand-written",
+        "of the fastest other library",
+    ];
+    let rows: Vec<Vec<String>> = rows.collect();
+    format!(
+        "![Requests per second by library and store](performance/requests.svg)\n\n\
+         The requests per second of session-rocket, as a ratio. \"Bare\" is Rocket without sessions; \"hand-written\" is sqlx or\n\
+         redis-rs in the handlers.\n\n{}",
+        table(&head, &rows)
+    )
+}
 
 pub fn section(allocator: Allocator, measured: &Run<Vec<Measurement>>) -> String {
     let figures = &Table(&measured.figures);
@@ -25,11 +61,6 @@ pub fn section(allocator: Allocator, measured: &Run<Vec<Measurement>>) -> String
          - Lost: the share of confirmed increments that are missing. It grows with the number of concurrent requests for one\n  \
          session, which is small here.\n\n"
     );
-    for (route, heading) in ROUTES {
-        let name = format!("{route}.svg");
-        write_chart(&name, &figures.chart(route, &format!("{heading} (/{route}): requests per second")));
-        text += &format!("![{heading}: requests per second by library and store](performance/{name})\n\n");
-    }
     for store in figures.stores() {
         text += &format!("### {}\n\n", store.title());
         for (route, heading) in ROUTES {
@@ -45,14 +76,15 @@ pub fn allocators(runs: &Runs<Vec<Measurement>>) -> String {
     let [Some(mimalloc), Some(system)] = Allocator::ALL.map(|allocator| runs.get(&allocator)) else {
         return String::new();
     };
-    let [before, after] = [mimalloc, system].map(|run| Table(&run.figures));
-    let rows = before.stores().map(|store| {
+    let rows = Table(&mimalloc.figures).stores().map(|store| {
         let cells = Server::ALL.map(|server| {
-            let ratios = ROUTES.map(|(route, _)| {
-                let [before, after] = [&before, &after].map(|run| run.median(store, server, route, |f| f.rate));
-                Some(after?.value / before?.value)
-            });
-            let [Some(get), Some(count)] = ratios else { return "–".to_owned() };
+            let ratio = |(route, _)| {
+                let rate = |run: &Run<Vec<Measurement>>| {
+                    Some(Table(&run.figures).median(store, server, route, |figures| figures.rate)?.value)
+                };
+                Some(rate(system)? / rate(mimalloc)?)
+            };
+            let [Some(get), Some(count)] = ROUTES.map(ratio) else { return "–".to_owned() };
             format!("{get:.2}, {count:.2}")
         });
         [store.title().to_owned()].into_iter().chain(cells).collect()
@@ -176,14 +208,16 @@ impl Table<'_> {
         )
     }
 
-    fn chart(&self, route: &str, title: &str) -> String {
+    fn chart(&self) -> String {
         let groups = self.stores().map(|store| {
             let bars = Server::ALL.into_iter().filter_map(|server| {
-                let value = self.median(store, server, route, |figures| figures.rate)?.value;
-                Some(Bar { label: server.title(), color: color(server), value })
+                let values =
+                    ROUTES.map(|(route, _)| Some(self.median(store, server, route, |figures| figures.rate)?.value));
+                values.iter().any(Option::is_some).then(|| Bars { label: server.title(), color: color(server), values })
             });
             (store.title(), bars.collect())
         });
-        chart::bars(title, &groups.collect::<Vec<_>>())
+        let columns = ROUTES.map(|(route, heading)| format!("{heading} (/{route})"));
+        chart::bars("Requests per second", columns.each_ref().map(String::as_str), &groups.collect::<Vec<_>>())
     }
 }
