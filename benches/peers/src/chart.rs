@@ -24,8 +24,8 @@ pub struct Series {
 
 /// Draws groups of horizontal bars in two columns. In each group and column, the longest bar has the same length.
 pub fn bars(title: &str, columns: [&str; 2], groups: &[(&str, Vec<Bars>)]) -> String {
-    const LEFT: [f64; 2] = [160.0, 470.0];
-    const LENGTH: f64 = 230.0;
+    const LEFT: [f64; 2] = [172.0, 480.0];
+    const LENGTH: f64 = 222.0;
     const STEP: f64 = 17.0;
     let (mut y, mut body) = (50.0, String::new());
     for (left, column) in LEFT.into_iter().zip(columns) {
@@ -59,9 +59,8 @@ pub fn lines(title: &str, x_labels: &[String], series: &[Series]) -> String {
     const TOP: f64 = 60.0;
     const HEIGHT: f64 = 260.0;
     let max = series.iter().flat_map(|series| &series.values).copied().fold(1.0, f64::max);
-    let step = round_step(max / 4.0);
+    let (step, width) = (round_step(max / 4.0), WIDTH - LEFT - RIGHT);
     let top = (max / step).ceil() * step;
-    let width = WIDTH - LEFT - RIGHT;
     let x = |index: usize| LEFT + width * index as f64 / (x_labels.len().max(2) - 1) as f64;
     let y = |value: f64| TOP + HEIGHT * (1.0 - value / top);
     let mut body = String::new();

@@ -23,7 +23,7 @@ pub fn at_a_glance(measured: &Run<Vec<Measurement>>) -> String {
             let rate = |server| figures.median(store, server, route, |figures| figures.rate).map(|median| median.value);
             let measured = OTHERS.into_iter().filter(|other| rate(*other).is_some());
             let fastest = measured.max_by(|a, b| rate(*a).unwrap_or(0.0).total_cmp(&rate(*b).unwrap_or(0.0)));
-            let of_fastest = fastest.map_or("–".to_owned(), |other| format!("{} ({})", ratio(other), other.title()));
+            let of_fastest = fastest.map_or("–".to_owned(), |other| format!("{}: {}", other.title(), ratio(other)));
             [ratio(Server::Bare), ratio(Server::HandWritten), of_fastest]
         });
         [store.title().to_owned()].into_iter().chain(ratios.into_iter().flatten()).collect()
@@ -76,13 +76,13 @@ pub fn allocators(runs: &Runs<Vec<Measurement>>) -> String {
     let [Some(mimalloc), Some(system)] = Allocator::ALL.map(|allocator| runs.get(&allocator)) else {
         return String::new();
     };
-    let rows = Table(&mimalloc.figures).stores().map(|store| {
+    let source = format!("`{}`, {}", system.command, system.date);
+    let [mimalloc, system] = [mimalloc, system].map(|run| Table(&run.figures));
+    let rows = mimalloc.stores().map(|store| {
         let cells = Server::ALL.map(|server| {
             let ratio = |(route, _)| {
-                let rate = |run: &Run<Vec<Measurement>>| {
-                    Some(Table(&run.figures).median(store, server, route, |figures| figures.rate)?.value)
-                };
-                Some(rate(system)? / rate(mimalloc)?)
+                let [mimalloc, system] = [&mimalloc, &system].map(|run| run.median(store, server, route, |f| f.rate));
+                Some(system?.value / mimalloc?.value)
             };
             let [Some(get), Some(count)] = ROUTES.map(ratio) else { return "–".to_owned() };
             format!("{get:.2}, {count:.2}")
@@ -94,9 +94,7 @@ pub fn allocators(runs: &Runs<Vec<Measurement>>) -> String {
     format!(
         "### The system's allocator\n\n\
          Requests per second with the system's allocator, as a ratio to those with mimalloc, for `/get` and `/count`.\n\
-         `{}`, {}.\n\n{}",
-        system.command,
-        system.date,
+         {source}.\n\n{}",
         table(&head, &rows)
     )
 }
