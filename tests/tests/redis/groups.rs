@@ -16,6 +16,13 @@ async fn store_with_sessions(server: &Redis, timeout: Duration) -> (Proxy, Arc<R
     (proxy, store, sessions)
 }
 
+/// The size of the reply to a load.
+async fn reply_size(proxy: &Proxy, store: &RedisStore, key: &Key) -> usize {
+    let before = proxy.reply_bytes();
+    store.load(key).await.unwrap();
+    proxy.reply_bytes() - before
+}
+
 /// Polls a call once.
 async fn start(call: &mut (impl Future + Unpin)) {
     assert!(futures::poll!(call).is_pending(), "the server cannot have replied yet");
@@ -29,9 +36,7 @@ async fn calls_that_arrive_together_are_sent_in_one_message_and_each_gets_its_ow
     }
     let server = Redis::start();
     let (proxy, store, sessions) = store_with_sessions(&server, LONG_TIMEOUT).await;
-    let before = proxy.reply_bytes();
-    store.load(&sessions[0].0).await.unwrap();
-    let size = proxy.reply_bytes() - before;
+    let size = reply_size(&proxy, &store, &sessions[0].0).await;
     // The first call is sent alone. The second reply belongs to a group, whose other replies are held.
     proxy.hold_replies_after(2 * size);
     let finished = AtomicU64::new(0);
@@ -156,9 +161,7 @@ async fn a_connection_that_is_lost_fails_all_calls_of_the_group_and_sends_none_t
     }
     let server = Redis::start();
     let (proxy, store, sessions) = store_with_sessions(&server, LONG_TIMEOUT).await;
-    let before = proxy.reply_bytes();
-    store.load(&sessions[0].0).await.unwrap();
-    let size = proxy.reply_bytes() - before;
+    let size = reply_size(&proxy, &store, &sessions[0].0).await;
     let scripts = number_of_scripts(&server);
     // The first call is sent alone. The group loses its connection after the reply to its first call.
     proxy.cut_after(2 * size);
@@ -176,7 +179,7 @@ async fn a_connection_that_is_lost_fails_all_calls_of_the_group_and_sends_none_t
 
 /// A runtime that is not driven stands for a worker thread that a request handler blocks.
 #[test]
-fn a_runtime_that_does_not_send_its_group_delays_no_call_of_another_runtime() {
+fn a_later_call_sends_the_group_of_a_runtime_that_does_not_send_it() {
     if !is_wanted("redis") {
         return;
     }
@@ -184,7 +187,7 @@ fn a_runtime_that_does_not_send_its_group_delays_no_call_of_another_runtime() {
         let server = Redis::start();
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (running, stopped) = (runtime(), runtime());
-        let (_proxy, store, sessions) = running.block_on(store_with_sessions(&server, TIMEOUT));
+        let (_proxy, store, sessions) = running.block_on(store_with_sessions(&server, LONG_TIMEOUT));
         let (key, record) = &sessions[0];
         // The first call is sent alone, and needs no task.
         let (mut alone, mut call) = (store.load(key), store.load(key));
@@ -194,7 +197,7 @@ fn a_runtime_that_does_not_send_its_group_delays_no_call_of_another_runtime() {
             drop(call);
             drop(stopped);
         }
-        // A call that arrives 10 ms later sends the group.
+        // A call sends the group if the group has waited for 10 ms. The pause is longer, so a slow machine changes nothing.
         let late = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
             store.load(key).await
@@ -214,7 +217,7 @@ fn a_request_handler_that_blocks_its_thread_delays_no_call_of_another_thread() {
     let server = Redis::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let clock = Arc::new(ManualClock::default());
-    let store = runtime.block_on(store_with(TIMEOUT, server.url(), &clock));
+    let store = runtime.block_on(store_with(LONG_TIMEOUT, server.url(), &clock));
     let block = || {
         let (release, released) = mpsc::channel::<()>();
         let (is_blocked, blocked) = mpsc::channel();
