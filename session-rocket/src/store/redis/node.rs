@@ -1,19 +1,21 @@
 //! One server, and the groups in which commands are sent to it.
 //!
-//! If no call is running, a command is sent immediately. Otherwise, the first waiting command starts a task. The task yields
-//! once, so that other ready tasks can add commands, and then sends all waiting commands in messages of at most
-//! [`MAX_GROUP`]. A group does not wait for the replies to earlier groups. Each command gets its own reply or error. If the
-//! connection is lost, every call of the group fails.
+//! If no call is running, a command is sent immediately. Otherwise, the first waiting command starts a task. The task lets
+//! other ready tasks run once, so that they can add commands, and then sends all waiting commands in messages of at most
+//! [`MAX_GROUP`] commands. A group does not wait for the replies to earlier groups. Each command gets its own reply or error.
+//! If the connection is lost, every call of the group fails.
 
+use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
 use redis::{Cmd, ConnectionInfo, ErrorKind as Kind, Pipeline, RedisError, RedisResult, ToRedisArgs, Value, cmd};
 use tokio::sync::oneshot::{Sender, channel};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connection::SharedConnection;
 use super::fault::CallError;
@@ -22,8 +24,8 @@ use super::fault::CallError;
 /// first reply.
 const MAX_GROUP: usize = 32;
 
-/// The time after which a caller sends the waiting commands instead of the task that should send them. The task does not run
-/// while a request handler blocks its worker thread, or if its runtime has stopped.
+/// If commands have waited for this time, the next caller sends them, because their task may never run: its runtime may have
+/// stopped.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
 /// The interval at which a group checks whether any of its callers still waits.
@@ -101,14 +103,8 @@ impl Node {
             // Boxed, because this future is large and calls in a group do not need it.
             return Box::pin(self.last_reply(&alone)).await;
         }
-        let (reply, mut receiver) = channel();
-        let is_first = self.add(Waiting { command, reply });
-        if is_first && let Ok(received) = timeout(MAX_DELAY, &mut receiver).await {
-            return received.unwrap_or_else(|_| Err(interrupted()));
-        }
-        if is_first {
-            tokio::spawn(self.clone().send_waiting());
-        }
+        let (reply, receiver) = channel();
+        self.add(Waiting { command, reply });
         receiver.await.unwrap_or_else(|_| Err(interrupted()))
     }
 
@@ -131,16 +127,15 @@ impl Node {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a command to the next group. The first command starts a task that sends the group. Returns whether the command is
-    /// the first.
-    fn add(self: &Arc<Self>, command: Waiting) -> bool {
+    /// Adds a command to the next group, and starts a task that sends the group if no task will do this soon.
+    fn add(self: &Arc<Self>, waiting: Waiting) {
         let (is_first, is_late) = {
             let mut next = self.next();
             let is_first = next.commands.is_empty();
             if is_first {
                 next.since = Instant::now();
             }
-            next.commands.push(command);
+            next.commands.push(waiting);
             (is_first, next.since.elapsed() >= MAX_DELAY)
         };
         let node = self.clone();
@@ -148,11 +143,10 @@ impl Node {
             tokio::spawn(node.send_waiting());
         } else if is_first {
             tokio::spawn(async {
-                tokio::task::yield_now().await;
+                let_ready_tasks_run().await;
                 node.send_waiting().await;
             });
         }
-        is_first
     }
 
     /// Sends the waiting commands, in one or more groups.
@@ -168,7 +162,7 @@ impl Node {
         }
     }
 
-    /// Sends a group, and waits for its replies until all callers have gone away.
+    /// Sends a group and waits for its replies. Stops early if all callers have gone away.
     async fn send(self: Arc<Self>, group: Vec<Waiting>) {
         let mut commands = Pipeline::with_capacity(group.len());
         let mut callers = Vec::with_capacity(group.len());
@@ -194,6 +188,20 @@ impl Node {
             let _ = caller.send(reply);
         }
     }
+}
+
+/// Lets the tasks run that are ready now. In contrast to [`tokio::task::yield_now`], another worker thread can continue the
+/// task meanwhile, for example if a request handler blocks this thread.
+async fn let_ready_tasks_run() {
+    let mut is_second_poll = false;
+    poll_fn(|context| {
+        if mem::replace(&mut is_second_poll, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The error of a call whose group stopped, for example because its runtime shut down.
