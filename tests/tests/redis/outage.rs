@@ -104,6 +104,28 @@ async fn a_silent_connection_is_replaced() {
     }
 }
 
+#[tokio::test]
+async fn a_connection_that_becomes_silent_between_two_replies_is_replaced() {
+    if !is_wanted("redis") {
+        return;
+    }
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let proxy = Proxy::to(server.port()).await;
+    let store = impatient_store_at(format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
+    let (key, first) = (key(), record(&clock, DAY));
+    store.create(&key, &first).await.unwrap();
+    let (connections, bytes) = (proxy.connections(), proxy.reply_bytes());
+    store.load(&key).await.unwrap();
+    proxy.hold_replies_after(proxy.reply_bytes() - bytes);
+    // The calls are two messages, because the first call is sent alone.
+    let (replied, held) = tokio::join!(store.load(&key), store.load(&key));
+    assert_eq!(replied.unwrap(), Lookup::Found(first.clone()));
+    assert_eq!(held.unwrap_err().kind(), ErrorKind::Timeout);
+    proxy.release_replies();
+    assert_eq!(store.load(&key).await.unwrap(), Lookup::Found(first));
+    assert_eq!(proxy.connections(), connections + 1);
+}
+
 /// The callers drop their calls long before the store's timeout, as those of a cache do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_connection_is_replaced_even_if_all_calls_are_dropped_early() {

@@ -10,7 +10,7 @@ use redis::{
 
 use super::fault::{CallError, has_code};
 
-/// The time after a failed attempt to connect in which no call tries again.
+/// After a failed attempt to connect, no call tries again for this time.
 const BACKOFF: Duration = Duration::from_millis(50);
 
 /// The connection to one server.
@@ -41,8 +41,28 @@ struct Health(Arc<Mutex<HealthState>>);
 struct HealthState {
     /// Whether new calls must use another connection. Calls that have been sent on this one may still get their replies.
     is_closed: bool,
-    /// The time of the first call after the last reply.
+    /// The number of messages whose sender still waits for the replies.
+    waiting: usize,
+    /// Since when the connection has received no reply although messages wait. `None` if it has no reply to receive.
     silent_since: Option<Instant>,
+}
+
+/// Counts a message as waiting until it is dropped.
+struct WaitingMessage<'h>(&'h Health);
+
+impl<'h> WaitingMessage<'h> {
+    fn begin(health: &'h Health) -> Self {
+        let mut state = health.state();
+        state.waiting += 1;
+        state.silent_since.get_or_insert_with(Instant::now);
+        Self(health)
+    }
+}
+
+impl Drop for WaitingMessage<'_> {
+    fn drop(&mut self) {
+        self.0.state().waiting -= 1;
+    }
 }
 
 impl Health {
@@ -83,11 +103,10 @@ impl SharedConnection {
     /// Sends commands in one message, once. Returns a reply for each command.
     pub(super) async fn send(&self, commands: &Pipeline) -> Result<Vec<Result<Value, CallError>>, CallError> {
         let Connection { mut driver, health } = self.connection().await.map_err(CallError::NotSent)?;
-        health.state().silent_since.get_or_insert_with(Instant::now);
+        let _waiting = WaitingMessage::begin(&health);
         let replies = driver.send_packed_commands(commands, 0, commands.len()).await;
         let mut state = health.state();
-        // A reply has arrived, so the connection is not silent.
-        state.silent_since = None;
+        state.silent_since = (state.waiting > 1).then(Instant::now);
         let replies = replies.map_err(|error| {
             state.is_closed = true;
             CallError::Lost(error)
@@ -147,8 +166,8 @@ impl SharedConnection {
 
 /// Closes a silent connection when a call ends.
 ///
-/// A call is dropped by the timeout of the store or by its caller. If the connection has then received nothing for
-/// `max_silence`, the call closes the connection, because the server may be down. The next call opens a new connection.
+/// The timeout of the store or the caller may drop a call. If the connection has received no reply for `max_silence` when a
+/// call ends, the call closes the connection, because the server may be down. The next call opens a new connection.
 pub(super) struct SilenceCheck<'a>(&'a SharedConnection);
 
 impl Drop for SilenceCheck<'_> {
