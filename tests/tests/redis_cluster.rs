@@ -90,6 +90,8 @@ async fn the_store_follows_a_slot_during_and_after_its_move() {
     expected.expires_at = later;
     assert_eq!(store.load(&key).await.unwrap(), Lookup::Found(expected.clone()));
     assert_eq!(store.list("session", "ada").await.unwrap(), [(key, expected)]);
+    // The slots of the two nodes are no longer adjacent.
+    assert_eq!(store.stats().await.unwrap().live, 1);
     let tombstone = Tombstone::ended(later);
     assert_eq!(store.retire(&key, None, tombstone).await.unwrap(), Retire::Retired);
 }

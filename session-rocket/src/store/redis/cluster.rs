@@ -96,6 +96,8 @@ impl Cluster {
     pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, CallError> {
         self.refresh_slots(Instant::now()).await?;
         let mut primaries: Vec<Arc<Node>> = self.map().owners.iter().flatten().cloned().collect();
+        // The slots of one node need not be adjacent.
+        primaries.sort_unstable_by_key(Arc::as_ptr);
         primaries.dedup_by(|one, other| Arc::ptr_eq(one, other));
         Ok(primaries)
     }
