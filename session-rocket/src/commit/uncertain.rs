@@ -253,15 +253,21 @@ impl<'r> Calls<'r> {
 
     /// Removes a record whose id no browser has, in a background task. No response waits for the task.
     ///
-    /// The record would stay in the list of its user until it expires, and count for `max_sessions`.
+    /// The record would stay in the list of its user until it expires, and count for `max_sessions`. The task removes it a
+    /// second time after `timeout`, because a call that creates it may run until then, for example in a group.
     pub(super) fn discard_in_background(&self, key: Key) {
         let records = self.records.clone();
         tokio::spawn(async move {
+            let mut is_removed = false;
             for attempt in 1.. {
                 let delete = records.store().delete(&key);
                 match records.call(|| records.timeout, "remove", delete).await {
-                    Ok(()) => return,
-                    Err(error) if attempt == BACKGROUND_ATTEMPTS => return warn_of_leftover(&error),
+                    Ok(()) if is_removed => return,
+                    Ok(()) => {
+                        is_removed = true;
+                        records.rules.clock.sleep(records.timeout).await;
+                    }
+                    Err(error) if attempt >= BACKGROUND_ATTEMPTS => return warn_of_leftover(&error),
                     Err(_) => records.rules.clock.sleep(BACKGROUND_PAUSE).await,
                 }
             }

@@ -34,7 +34,7 @@ enum Fault {
     Refuse,
     /// The call is not executed, and there is no reply.
     Hang,
-    /// The reply is an error, and the call is executed after the next call.
+    /// The reply is an error, and the call is executed after the next update or delete.
     Late,
 }
 
@@ -49,6 +49,7 @@ struct Faulty {
 
 /// A write that is executed after its caller received an error.
 enum Late {
+    Create(Key, Record),
     Update(Key, Version, Record),
     Retire(Key, Option<Version>, Tombstone),
 }
@@ -76,6 +77,7 @@ impl Faulty {
     async fn arrive(&self) {
         let late = self.late.lock().unwrap().take();
         match late {
+            Some(Late::Create(key, record)) => _ = self.store.create(&key, &record).await.unwrap(),
             Some(Late::Update(key, expected, record)) => _ = self.store.update(&key, expected, &record).await.unwrap(),
             Some(Late::Retire(key, expected, tombstone)) => {
                 self.store.retire(&key, expected, tombstone).await.unwrap();
@@ -92,7 +94,12 @@ impl Store for Faulty {
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        self.call(&self.writes, self.store.create(key, record)).await
+        let is_late = self.writes.lock().unwrap().front() == Some(&Fault::Late);
+        let answer = self.call(&self.writes, self.store.create(key, record)).await;
+        if is_late {
+            *self.late.lock().unwrap() = Some(Late::Create(*key, record.clone()));
+        }
+        answer
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
@@ -121,7 +128,11 @@ impl Store for Faulty {
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.call(&self.writes, self.store.delete(key)).await
+        let answer = self.call(&self.writes, self.store.delete(key)).await;
+        if matches!(&*self.late.lock().unwrap(), Some(Late::Create(..))) {
+            self.arrive().await;
+        }
+        answer
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
@@ -376,6 +387,23 @@ async fn after_a_failed_rotation_a_background_task_prevents_that_the_rotation_en
     tokio::time::timeout(Duration::from_secs(60), fenced_off).await.expect("the task gives the record a new version");
     site.faulty.arrive().await;
     assert!(!site.open(&id).await.is_new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failed_login_no_session_remains_even_if_the_store_creates_it_later() {
+    let site = Site::new();
+    let session = open(&site.engine, None).await;
+    USER.set(session.state(), 1);
+    // The store creates the record after a background task has removed it for the first time.
+    site.fail(&[Fault::Late], &[Fault::Refuse]);
+    session.save().await.unwrap_err();
+    let live_becomes = async |count| {
+        while site.faulty.store.stats().await.unwrap().live != count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    live_becomes(1).await;
+    tokio::time::timeout(DAY, live_becomes(0)).await.expect("the task removes the record a second time");
 }
 
 #[tokio::test(start_paused = true)]
