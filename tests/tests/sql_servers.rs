@@ -12,6 +12,7 @@ use session_rocket::{Clock, ErrorKind, Key, ManualClock, Record, Version};
 use session_rocket_tests::proxy::Proxy;
 use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::{MySql, Postgres};
+use tokio::task::JoinSet;
 
 /// How long an operation may take on a busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -114,6 +115,7 @@ async fn the_postgresql_store_handles_migrations_names_locks_and_broken_connecti
     a_shared_pool_keeps_the_applications_settings(&pool).await;
     connections_to_a_read_only_server_are_replaced(&server).await;
     an_update_of_a_locked_row_times_out_in_postgresql(&server, &pool).await;
+    loads_continue_while_a_table_lock_blocks_all_writes(&server, &pool).await;
     a_broken_connection_fails_only_the_load_that_was_sent_alone(&server, &pool).await;
     let store = open(&options(server.url()).timeout(TIMEOUT)).await.expect("the store opens");
     drop(pool);
@@ -201,6 +203,25 @@ async fn a_locked_row_delays_only_its_own_updates(store: &Arc<dyn Store>, locked
             "an update beside that of a locked row took {took:?} with a timeout of {timeout:?}"
         );
     }
+}
+
+/// A statement such as `CREATE INDEX` blocks all writes to the table, but no loads.
+async fn loads_continue_while_a_table_lock_blocks_all_writes(server: &Postgres, pool: &PgPool) {
+    let store = open(&options(server.url())).await.expect("the store opens");
+    let (key, first) = (Key::from_bytes([10; 32]), record(1));
+    store.create(&key, &first).await.expect("the record is created");
+    let mut other = pool.begin().await.expect("the transaction starts");
+    sqlx::query("LOCK TABLE rocket_session IN SHARE MODE").execute(&mut *other).await.expect("the table is locked");
+    let mut updates = JoinSet::new();
+    for _ in 0..50 {
+        let (writer, expected) = (store.clone(), first.version);
+        updates.spawn(async move { writer.update(&key, expected, &record(2)).await });
+        // After 50 ms, the waiting updates get one more connection.
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        let loaded = tokio::time::timeout(TIME_LIMIT / 4, store.load(&key)).await.expect("a load has a connection");
+        assert_eq!(loaded.expect("the load succeeds"), Lookup::Found(first.clone()));
+    }
+    other.rollback().await.expect("the lock is released");
 }
 
 /// After a failover, connections to the old primary are read-only. The test simulates this with a setting of the user.

@@ -76,7 +76,7 @@ impl<DB: Dialect> CallKind for Changes<DB> {
         }
         let (sql, lock) = (group.of::<DB>(calls), lock.as_ref().map(|lock| lock.of::<DB>(calls)));
         let change = || async {
-            let mut connection = client.writer.borrow().await?;
+            let mut connection = client.writer.borrow_to_write().await?;
             let changed = DB::change_many(connection.get(), sql, lock, calls).await;
             connection.record_result(changed)
         };

@@ -59,7 +59,7 @@ impl<DB: Dialect> Client<DB> {
             return Err(Error::new(ErrorKind::TooLarge, context));
         }
         let execute = || async {
-            let mut connection = self.writer.borrow().await?;
+            let mut connection = self.writer.borrow_to_write().await?;
             let done = match statement.bound::<DB>(values) {
                 Ok(bound) => DB::execute(connection.get(), bound).await,
                 Err(error) => Err(error),

@@ -15,6 +15,9 @@ use tokio::time::timeout;
 use super::dialect::{ConnectOptions, Dialect, Fault};
 use super::idle::{OwnConnection, put_back, put_back_uncertain};
 
+/// The number of connections that calls that write cannot use. If a lock on the table blocks all writes, reads continue.
+const ONLY_TO_READ: usize = 2;
+
 /// The connections of a store to one database.
 pub(super) enum Connections<DB: Dialect> {
     Own(OwnConnections<DB>),
@@ -25,6 +28,7 @@ pub(super) struct OwnConnections<DB: Dialect> {
     connect: Box<dyn Fn() -> ConnectOptions<DB> + Send + Sync>,
     limit: Duration,
     permits: Arc<Semaphore>,
+    write_permits: Arc<Semaphore>,
     /// The last one is the next to be used.
     idle: Mutex<Vec<OwnConnection<DB::Connection>>>,
 }
@@ -35,6 +39,8 @@ pub(super) struct Borrowed<DB: Dialect> {
     /// `None` only while the value is dropped, and after a failed test.
     connection: Option<OwnOrPooled<DB>>,
     state: ConnectionState,
+    /// Returned after the connection.
+    write_permit: Option<OwnedSemaphorePermit>,
 }
 
 enum OwnOrPooled<DB: Dialect> {
@@ -62,9 +68,11 @@ impl<DB: Dialect> Connections<DB> {
         limit: Duration,
     ) -> Arc<Self> {
         // With zero permits, every call would wait forever.
-        let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)));
+        let size = usize::try_from(size).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(size));
+        let write_permits = Arc::new(Semaphore::new(size.saturating_sub(ONLY_TO_READ).max(1)));
         let idle = Mutex::new(Vec::new());
-        Arc::new(Self::Own(OwnConnections { connect: Box::new(connect), limit, permits, idle }))
+        Arc::new(Self::Own(OwnConnections { connect: Box::new(connect), limit, permits, write_permits, idle }))
     }
 
     /// Uses the connections of an application's pool. Must be called within a runtime.
@@ -104,8 +112,20 @@ impl<DB: Dialect> Connections<DB> {
         }
     }
 
+    /// Waits for a free connection for a call that writes.
+    pub(super) async fn borrow_to_write(self: &Arc<Self>) -> sqlx::Result<Borrowed<DB>> {
+        let permit = match &**self {
+            Self::Own(own) => own.write_permits.clone().acquire_owned().await.ok(),
+            Self::Application { .. } => None,
+        };
+        let mut borrowed = self.borrow().await?;
+        borrowed.write_permit = permit;
+        Ok(borrowed)
+    }
+
     fn lend(self: &Arc<Self>, lent: OwnOrPooled<DB>) -> Borrowed<DB> {
-        Borrowed { connections: self.clone(), connection: Some(lent), state: ConnectionState::Uncertain }
+        let (connections, connection) = (self.clone(), Some(lent));
+        Borrowed { connections, connection, state: ConnectionState::Uncertain, write_permit: None }
     }
 }
 
