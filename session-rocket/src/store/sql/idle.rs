@@ -8,7 +8,7 @@ use tokio::time::Instant;
 const MAX_UNTESTED_IDLE: Duration = Duration::from_secs(1);
 
 /// A connection to a server is closed after this time without use, because firewalls drop idle connections without notice.
-const MAX_IDLE: Duration = Duration::from_secs(60);
+pub(super) const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// A connection to a server is closed at this age, so that changes of the server's settings and address take effect.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);

@@ -9,6 +9,7 @@ use sqlx::{Arguments, Connection, MySql, SqlStr};
 
 use super::dialect::{COMMON_SYNTAX, Dialect, Fault, Syntax};
 use super::driver::Driver;
+use super::idle::MAX_IDLE;
 use super::server::{Server, parse};
 use super::store::SqlStore;
 use super::table::{Migration, Table};
@@ -120,10 +121,12 @@ impl Dialect for MySql {
 
     async fn set_up(connection: &mut MySqlConnection, limit: Duration) -> sqlx::Result<()> {
         let seconds = limit.as_secs().max(1);
-        // The first limit is for row locks, the second one for table locks.
+        // The first limit is for row locks, the second one for table locks. The third one applies if this process goes away
+        // during a transaction: its rows would stay locked for eight hours, the default.
         let settings = format!(
             "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), innodb_lock_wait_timeout = {seconds}, \
-             lock_wait_timeout = {seconds}"
+             lock_wait_timeout = {seconds}, wait_timeout = {}",
+            2 * MAX_IDLE.as_secs()
         );
         Self::run_script(connection, settings).await.map(|_| ())
     }
