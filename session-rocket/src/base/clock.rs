@@ -90,7 +90,7 @@ pub trait Clock: Send + Sync + 'static {
 
 /// Waits for `call`, and returns `None` if it takes longer than `limit`.
 ///
-/// Callers pin the future, because an `async fn` would store a future that it gets by value twice.
+/// Callers pin the future, because an `async fn` stores an argument that it gets by value twice.
 pub(crate) async fn within<A>(
     clock: &dyn Clock,
     limit: impl FnOnce() -> Duration,

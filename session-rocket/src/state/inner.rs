@@ -51,8 +51,8 @@ pub(super) struct Inner {
 
 /// A set of field indices. It needs no allocation, because each request creates one.
 ///
-/// The indices from 127 share a bit, so for them [`contains`](Self::contains) may be wrongly true. Then only the warning about an
-/// overwritten field may be wrong.
+/// All indices from 127 share one bit, so [`contains`](Self::contains) may be true for the wrong one of them. The only effect is
+/// a wrong warning about an overwritten field.
 #[derive(Clone, Copy, Default)]
 pub(super) struct FieldSet(u128);
 

@@ -53,9 +53,9 @@ impl Dialect for Postgres {
         load_rows: "SELECT live.* FROM (SELECT DISTINCT unnest($1)) AS wanted (wanted_key) CROSS JOIN LATERAL \
                     (SELECT {columns}, moved_to FROM {table} WHERE key = wanted_key AND expires_at > $2 OFFSET 0) AS live",
         // The inner query finds each row once and locks it. It skips rows that another statement has locked, because the whole
-        // group would wait for them. `OFFSET 0` keeps the planner from merging it into the update, which then finds the row by
-        // its `ctid`. If another transaction has just changed a row, the update does not see the new `ctid`, so the call runs
-        // again, alone.
+        // group would wait for them. `OFFSET 0` prevents the planner from merging the inner query into the update, which finds
+        // the row by its `ctid`. If another transaction has just changed a row, the update does not see the new `ctid`, so the
+        // call runs again, alone.
         change_rows: "UPDATE {table} SET {set} FROM (SELECT v.*, row_id FROM {rows} CROSS JOIN LATERAL \
                       (SELECT ctid AS row_id FROM {table} WHERE key = v.column1 FOR NO KEY UPDATE SKIP LOCKED) AS unlocked \
                       OFFSET 0) AS v WHERE {when} AND ctid = row_id{returning}",
@@ -115,9 +115,11 @@ impl Dialect for Postgres {
     }
 
     fn is_refusal(error: &sqlx::Error) -> bool {
-        // With these classes, a pooler reports that it lost the server, or a server reports that it stops. The statement may
-        // have been committed.
-        code(error).is_some_and(|code| !["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)))
+        // With these codes and classes, a pooler reports that it lost the server, or a server reports that it stops or ends the
+        // connection. The statement may have been committed.
+        code(error).is_some_and(|code| {
+            !["08", "25P03", "25P04", "57P", "58", "XX"].iter().any(|class| code.starts_with(class))
+        })
     }
 
     fn address(connect: &PgConnectOptions) -> String {

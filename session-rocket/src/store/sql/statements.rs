@@ -96,8 +96,12 @@ impl GroupStatement {
 
     /// Returns the SQL for a group of this size.
     pub(super) fn of<DB: Dialect>(&self, calls: &[&Call]) -> &SqlStr {
-        let is_size = |size: &usize| DB::SYNTAX.has_arrays || *size == calls.len();
-        let index = SIZES.iter().position(is_size).expect("a group has one of the sizes in `SIZES`");
+        let index = if DB::SYNTAX.has_arrays {
+            // Arrays make the SQL independent of the size.
+            0
+        } else {
+            SIZES.binary_search(&calls.len()).expect("the queue only makes groups of a size in `SIZES`")
+        };
         self.sizes[index].get_or_init(|| {
             let rows = DB::values_table(calls.first().map_or(&[], |call| &call.values), calls.len());
             let listed = format!("{{key}} IN ({}) AND expires_at > ?", vec!["?"; calls.len()].join(", "));
