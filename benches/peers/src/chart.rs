@@ -7,7 +7,7 @@ const FONT: &str = "font-family=\"sans-serif\" fill=\"#1f2328\"";
 const GREY: &str = "#d0d7de";
 
 /// One row of a bar chart, with a bar in each column.
-pub struct Bars {
+pub struct BarRow {
     pub label: &'static str,
     pub color: &'static str,
     pub values: [Option<f64>; 2],
@@ -23,7 +23,7 @@ pub struct Series {
 }
 
 /// Draws groups of horizontal bars in two columns. In each group and column, the longest bar has the same length.
-pub fn bars(title: &str, columns: [&str; 2], groups: &[(&str, Vec<Bars>)]) -> String {
+pub fn bars(title: &str, columns: [&str; 2], groups: &[(&str, Vec<BarRow>)]) -> String {
     const LEFT: [f64; 2] = [172.0, 480.0];
     const LENGTH: f64 = 222.0;
     const STEP: f64 = 17.0;

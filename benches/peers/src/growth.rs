@@ -19,7 +19,7 @@ const PAYLOAD: usize = 200;
 /// The number of expired sessions that a sweep removes.
 const EXPIRED: usize = 1_000_000;
 /// The number of sessions in the measurement of memory.
-const IN_MEMORY: usize = 100_000;
+const IN_MEMORY: usize = 1_000_000;
 /// The number of connections if it does not vary.
 const DEFAULT_CONNECTIONS: usize = 32;
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -15,9 +15,9 @@ What sessions cost, compared with hand-written code and other libraries. `cargo 
 --growth` write this page from [these results](performance/results.json). [benches/peers](../benches/peers) says what is
 measured, and how.
 
-Ratios carry over to other machines; absolute figures do not. The server, the database and the load share one machine and
+Compare ratios: absolute figures depend more on the machine. The server, the database and the load share one machine and
 its cores, so the server can use what the database saves. Above about 100,000 requests a second, the load itself is the
-limit, so those ratios are too close to 1.
+limit, so those ratios are too close to 1; the processor times are not affected.
 
 ";
 
@@ -34,7 +34,7 @@ const NOTES: &str = include_str!("../notes.md");
 pub fn write(results: &Results) {
     let mut page = HEAD.to_owned() + ANSWER;
     let peers = results.peers.first_key_value();
-    page += &peers.map_or(String::new(), |(_, run)| peers::at_a_glance(run));
+    page += &peers.map(|(_, run)| peers::at_a_glance(run)).unwrap_or_default();
     page += NOTES;
     if let Some((allocator, run)) = peers {
         page += &peers::section(*allocator, run);

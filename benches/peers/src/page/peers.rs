@@ -1,7 +1,7 @@
 //! The section that compares the servers.
 
 use super::{color, median_rate, number, rate, run_details, table, write_chart};
-use crate::chart::{self, Bars};
+use crate::chart::{self, BarRow};
 use crate::figures::{Figures, Median};
 use crate::peers::{Measurement, SESSIONS};
 use crate::results::{Run, Runs};
@@ -13,17 +13,19 @@ const ROUTES: [(&str, &str); 2] = [("get", "Reading"), ("count", "Writing")];
 /// The libraries of others.
 const OTHERS: [Server; 3] = [Server::Flex, Server::Tower, Server::Actix];
 
-/// The chart of all rates, and the ratios of this library's rates to others.
-pub fn at_a_glance(measured: &Run<Vec<Measurement>>) -> String {
-    let figures = &Table(&measured.figures);
+/// Writes the chart. Returns a table of this library's rates as ratios to those of other servers.
+pub fn at_a_glance(run: &Run<Vec<Measurement>>) -> String {
+    let figures = &Table(&run.figures);
     write_chart("requests.svg", &figures.chart());
     let rows = figures.stores().map(|store| {
         let ratios = ROUTES.map(|(route, _)| {
             let ratio = |other| number(figures.ratio(store, [Server::SessionRocket, other], [route; 2], false), 2);
-            let rate = |server| figures.median(store, server, route, |figures| figures.rate).map(|median| median.value);
-            let measured = OTHERS.into_iter().filter(|other| rate(*other).is_some());
-            let fastest = measured.max_by(|a, b| rate(*a).unwrap_or(0.0).total_cmp(&rate(*b).unwrap_or(0.0)));
-            let of_fastest = fastest.map_or("–".to_owned(), |other| format!("{}: {}", other.title(), ratio(other)));
+            let others = OTHERS.into_iter().filter_map(|other| {
+                let rate = figures.median(store, other, route, |figures| figures.rate)?.value;
+                Some((other, rate))
+            });
+            let fastest = others.max_by(|(_, one), (_, other)| one.total_cmp(other));
+            let of_fastest = fastest.map_or("–".to_owned(), |(other, _)| format!("{}: {}", other.title(), ratio(other)));
             [ratio(Server::Bare), ratio(Server::HandWritten), of_fastest]
         });
         [store.title().to_owned()].into_iter().chain(ratios.into_iter().flatten()).collect()
@@ -211,7 +213,7 @@ impl Table<'_> {
             let bars = Server::ALL.into_iter().filter_map(|server| {
                 let values =
                     ROUTES.map(|(route, _)| Some(self.median(store, server, route, |figures| figures.rate)?.value));
-                values.iter().any(Option::is_some).then(|| Bars { label: server.title(), color: color(server), values })
+                values.iter().any(Option::is_some).then(|| BarRow { label: server.title(), color: color(server), values })
             });
             (store.title(), bars.collect())
         });
