@@ -90,7 +90,7 @@ pub trait Clock: Send + Sync + 'static {
 
 /// Waits for `call`, and returns `None` if it takes longer than `limit`.
 ///
-/// Callers pin the future, because an `async fn` stores an argument that it gets by value twice.
+/// Takes a pinned future, because an `async fn` stores two copies of a future that is passed by value.
 pub(crate) async fn within<A>(
     clock: &dyn Clock,
     limit: impl FnOnce() -> Duration,

@@ -254,7 +254,7 @@ impl<'r> Calls<'r> {
     /// Removes a record whose id no browser has, in a background task. No response waits for the task.
     ///
     /// The record would stay in the list of its user until it expires, and count for `max_sessions`. The task removes it a
-    /// second time after `timeout`, because a call that creates it may run until then, for example in a group.
+    /// second time after `timeout`, because the failed call may still create it until then, for example in a group.
     pub(super) fn discard_in_background(&self, key: Key) {
         let records = self.records.clone();
         tokio::spawn(async move {

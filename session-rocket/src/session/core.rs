@@ -53,8 +53,8 @@ impl Core {
     ///
     /// If another caller started a commit that may contain the changes of this caller, both callers get its error.
     pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: CommitScope) -> Result<()> {
-        // Checked before the wait for the turn: otherwise, a caller that drops the future during that wait would cancel the save.
-        // If there are no changes, a running commit may contain the changes of this caller, so it waits for the result.
+        // This check precedes the wait for the turn, because a caller that drops the future during that wait would cancel the
+        // save. Without changes, the caller waits, because a running commit may contain its changes.
         let is_modified = self.state.is_modified() || {
             let _turn = self.turn.lock().await;
             self.state.is_modified()

@@ -51,8 +51,8 @@ pub(super) struct Inner {
 
 /// A set of field indices. It needs no allocation, because each request creates one.
 ///
-/// All indices from 127 share one bit, so [`contains`](Self::contains) may be true for the wrong one of them. The only effect is
-/// a wrong warning about an overwritten field.
+/// All indices from 127 share one bit, so [`contains`](Self::contains) may be true for one of them that was not inserted. The
+/// only effect is a wrong warning about an overwritten field.
 #[derive(Clone, Copy, Default)]
 pub(super) struct FieldSet(u128);
 

@@ -34,7 +34,8 @@ enum Fault {
     Refuse,
     /// The call is not executed, and there is no reply.
     Hang,
-    /// The reply is an error, and the call is executed after the next update or delete.
+    /// The reply is an error, and the call is executed later: a create after the next delete, an update after the next
+    /// update, a retire when the test calls `arrive`.
     Late,
 }
 
@@ -402,8 +403,13 @@ async fn after_a_failed_login_no_session_remains_even_if_the_store_creates_it_la
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    live_becomes(1).await;
+    tokio::time::timeout(DAY, live_becomes(1)).await.expect("the store creates the record");
+    let created = tokio::time::Instant::now();
     tokio::time::timeout(DAY, live_becomes(0)).await.expect("the task removes the record a second time");
+    assert!(
+        created.elapsed() > Duration::from_secs(1),
+        "a call may run for two seconds, but the record was removed early"
+    );
 }
 
 #[tokio::test(start_paused = true)]

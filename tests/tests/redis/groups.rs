@@ -123,14 +123,21 @@ async fn a_call_does_not_wait_for_a_group_that_hangs() {
         return;
     }
     let server = Redis::start();
-    let (proxy, store, sessions) = store_with_sessions(&server, TIMEOUT).await;
+    let timeout = TIMEOUT * 2;
+    let (proxy, store, sessions) = store_with_sessions(&server, timeout).await;
     let before = proxy.connections();
     proxy.silence_connections();
-    let hanging = join_all(sessions[..3].iter().map(|(key, _)| store.load(key)));
+    let has_ended = AtomicBool::new(false);
+    let hanging = async {
+        let hung = join_all(sessions[..3].iter().map(|(key, _)| store.load(key))).await;
+        has_ended.store(true, Ordering::Relaxed);
+        hung
+    };
     let later = async {
         // A call that is dropped after this time closes the silent connection.
-        assert!(tokio::time::timeout(TIMEOUT * 3 / 5, store.load(&sessions[0].0)).await.is_err());
+        assert!(tokio::time::timeout(timeout * 3 / 5, store.load(&sessions[0].0)).await.is_err());
         assert_eq!(store.load(&sessions[0].0).await.unwrap(), Lookup::Found(sessions[0].1.clone()));
+        assert!(!has_ended.load(Ordering::Relaxed), "the load waited for the group");
     };
     let (hung, ()) = tokio::join!(hanging, later);
     assert!(hung.iter().all(|loaded| loaded.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout)));

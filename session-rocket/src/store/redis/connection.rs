@@ -10,7 +10,7 @@ use redis::{
 
 use super::fault::{CallError, has_code};
 
-/// After a failed attempt to connect, no call tries again for this time.
+/// After a failed attempt to connect, calls fail for this time without another attempt.
 const BACKOFF: Duration = Duration::from_millis(50);
 
 /// The connection to one server.
@@ -43,7 +43,8 @@ struct HealthState {
     is_closed: bool,
     /// The number of messages whose sender still waits for the replies.
     waiting: usize,
-    /// Since when the connection has received no reply although messages wait. `None` if it has no reply to receive.
+    /// When the connection received the last reply, or when the first message since then was sent. `None` if no reply is
+    /// missing. A dropped message does not reset it, so that calls that are dropped early also detect a silent server.
     silent_since: Option<Instant>,
 }
 

@@ -1,8 +1,8 @@
 //! One server, and the groups in which commands are sent to it.
 //!
-//! If no call is running, a command is sent immediately. Otherwise, the first waiting command starts a task. The task lets
-//! other ready tasks run once, so that they can add commands, and then sends all waiting commands in messages of at most
-//! [`MAX_GROUP`] commands. A group does not wait for the replies to earlier groups. Each command gets its own reply or error.
+//! If no call is running, a command is sent immediately. Otherwise, the first waiting command starts a task. The task goes to
+//! the end of its thread's queue, so that other ready tasks can add commands, and then sends all waiting commands in messages
+//! of at most [`MAX_GROUP`] commands. A group does not wait for the replies to earlier groups. Each command gets its own reply or error.
 //! If the connection is lost, every call of the group fails.
 
 use std::future::poll_fn;
@@ -24,8 +24,8 @@ use super::fault::CallError;
 /// first reply.
 const MAX_GROUP: usize = 32;
 
-/// If commands have waited for this time, the next caller sends them, because their task may never run: its runtime may have
-/// stopped.
+/// If commands have waited for this time, the next caller sends them. Their runtime may have stopped, or the first caller may
+/// block its thread before the task goes to the end of the queue. Without a next caller, they wait until their time limit.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
 /// The interval at which a group checks whether any of its callers still waits.
@@ -127,7 +127,7 @@ impl Node {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a command to the next group, and starts a task that sends the group if no task will do this soon.
+    /// Adds a command to the next group. Starts a task that sends the group, unless another task will do so.
     fn add(self: &Arc<Self>, waiting: Waiting) {
         let (is_first, is_late) = {
             let mut next = self.next();
@@ -143,7 +143,7 @@ impl Node {
             tokio::spawn(node.send_waiting());
         } else if is_first {
             tokio::spawn(async {
-                let_ready_tasks_run().await;
+                go_to_the_end_of_the_queue().await;
                 node.send_waiting().await;
             });
         }
@@ -190,9 +190,9 @@ impl Node {
     }
 }
 
-/// Lets the tasks run that are ready now. In contrast to [`tokio::task::yield_now`], another worker thread can continue the
-/// task meanwhile, for example if a request handler blocks this thread.
-async fn let_ready_tasks_run() {
+/// Moves this task behind the tasks that are ready. Unlike [`tokio::task::yield_now`], lets another worker thread take the
+/// task, even if a request handler blocks this thread.
+async fn go_to_the_end_of_the_queue() {
     let mut is_second_poll = false;
     poll_fn(|context| {
         if mem::replace(&mut is_second_poll, true) {

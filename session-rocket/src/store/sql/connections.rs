@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::dialect::{ConnectOptions, Dialect, Fault};
 use super::idle::{OwnConnection, put_back, put_back_uncertain};
 
-/// The number of connections that calls that write cannot use. If a lock on the table blocks all writes, reads continue.
-const ONLY_TO_READ: usize = 2;
+/// The maximum number of connections reserved for reads, so that reads continue while a lock on the table blocks all writes.
+const MAX_RESERVED: usize = 2;
 
 /// The connections of a store to one database.
 pub(super) enum Connections<DB: Dialect> {
@@ -70,7 +70,8 @@ impl<DB: Dialect> Connections<DB> {
         // With zero permits, every call would wait forever.
         let size = usize::try_from(size).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(size));
-        let write_permits = Arc::new(Semaphore::new(size.saturating_sub(ONLY_TO_READ).max(1)));
+        // A store with few connections needs them for writes too, because a write may wait for a locked row.
+        let write_permits = Arc::new(Semaphore::new(size - MAX_RESERVED.min(size / 4)));
         let idle = Mutex::new(Vec::new());
         Arc::new(Self::Own(OwnConnections { connect: Box::new(connect), limit, permits, write_permits, idle }))
     }

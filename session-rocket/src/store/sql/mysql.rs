@@ -29,7 +29,7 @@ impl MySqlStore {
     /// or `mariadb://…`.
     ///
     /// The connections use MySQL's strict mode, in which a value that is too long is an error. They wait for a lock for at
-    /// most `options.timeout`.
+    /// most `options.timeout`. The server closes a connection that sends nothing for two minutes.
     ///
     /// # Errors
     /// Returns an error if the database cannot be reached, migrated or written to, or if the URL or the table's name is
@@ -109,7 +109,7 @@ impl Dialect for MySql {
     fn is_refusal(error: &sqlx::Error) -> bool {
         // With these numbers, the server stops or ends the connection, or a proxy has lost the server. The statement may have
         // been committed.
-        number(error).is_some_and(|number| !matches!(number, 1053 | 1152 | 1184 | 1927 | 2006 | 2013 | 9000..))
+        number(error).is_some_and(|number| !matches!(number, 1053 | 1152 | 1184 | 1927 | 2006 | 2013 | 4031 | 9000..))
     }
 
     fn address(connect: &MySqlConnectOptions) -> String {
@@ -121,11 +121,11 @@ impl Dialect for MySql {
 
     async fn set_up(connection: &mut MySqlConnection, limit: Duration) -> sqlx::Result<()> {
         let seconds = limit.as_secs().max(1);
-        // The first limit is for row locks, the second one for table locks. The third one applies if this process goes away
-        // during a transaction: its rows would stay locked for eight hours, the default.
+        // The first limit is for row locks, the second one for table locks. The third one is for the case that the host of this
+        // process disappears during a transaction: otherwise, its rows could stay locked for up to eight hours.
         let settings = format!(
             "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), innodb_lock_wait_timeout = {seconds}, \
-             lock_wait_timeout = {seconds}, wait_timeout = {}",
+             lock_wait_timeout = {seconds}, wait_timeout = LEAST(@@wait_timeout, {})",
             2 * MAX_IDLE.as_secs()
         );
         Self::run_script(connection, settings).await.map(|_| ())

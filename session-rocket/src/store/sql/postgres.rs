@@ -53,8 +53,8 @@ impl Dialect for Postgres {
         load_rows: "SELECT live.* FROM (SELECT DISTINCT unnest($1)) AS wanted (wanted_key) CROSS JOIN LATERAL \
                     (SELECT {columns}, moved_to FROM {table} WHERE key = wanted_key AND expires_at > $2 OFFSET 0) AS live",
         // The inner query finds each row once and locks it. It skips rows that another statement has locked, because the whole
-        // group would wait for them. `OFFSET 0` prevents the planner from merging the inner query into the update, which finds
-        // the row by its `ctid`. If another transaction has just changed a row, the update does not see the new `ctid`, so the
+        // group would wait for them. `OFFSET 0` prevents the planner from merging the inner query into the update. The update
+        // finds the row by its `ctid`. If another transaction has just changed a row, the update does not see the new `ctid`, so the
         // call runs again, alone.
         change_rows: "UPDATE {table} SET {set} FROM (SELECT v.*, row_id FROM {rows} CROSS JOIN LATERAL \
                       (SELECT ctid AS row_id FROM {table} WHERE key = v.column1 FOR NO KEY UPDATE SKIP LOCKED) AS unlocked \
@@ -102,8 +102,8 @@ impl Dialect for Postgres {
         match code(error).as_deref() {
             // A serialization failure, a deadlock, no free connection, or the server starts or stops.
             Some("40001" | "40P01" | "53300" | "57P03") => Fault::Busy,
-            // The statement was cancelled, or the wait for a lock timed out.
-            Some("57014" | "55P03") => Fault::Late,
+            // The statement was cancelled, or the wait for a lock or the transaction timed out.
+            Some("57014" | "55P03" | "25P04") => Fault::Late,
             Some("28P01" | "28000") => Fault::Login,
             Some("3D000") => Fault::NoDatabase,
             Some("42P01" | "42703") => Fault::NoTable,
@@ -118,7 +118,7 @@ impl Dialect for Postgres {
         // With these codes and classes, a pooler reports that it lost the server, or a server reports that it stops or ends the
         // connection. The statement may have been committed.
         code(error).is_some_and(|code| {
-            !["08", "25P03", "25P04", "57P", "58", "XX"].iter().any(|class| code.starts_with(class))
+            !["08", "25P03", "25P04", "57P", "58", "XX"].iter().any(|prefix| code.starts_with(prefix))
         })
     }
 

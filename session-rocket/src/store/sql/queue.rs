@@ -18,8 +18,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// The largest weight of a group of several calls, in bytes.
 const MAX_GROUP_BYTES: usize = 1024 * 1024;
 
-/// The sizes of groups if the SQL depends on the size. There are few, because each connection caches a prepared statement for
-/// each kind of call and each size. For MySQL, all statements fit into sqlx's cache of 100.
+/// The sizes of groups if the SQL depends on the size. They are few, because each connection caches a statement for each kind of
+/// call and size. For MySQL, all statements fit into sqlx's cache of 100.
 pub(super) const SIZES: [usize; 11] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, MAX_GROUP];
 
 /// The largest number of calls in a group.
