@@ -39,7 +39,7 @@ fn rocket() -> _ {
     let args: Vec<String> = env::args().skip(1).collect();
     let [port, store] = args.as_slice() else { panic!("usage: session-rocket PORT STORE") };
     let port: u16 = port.parse().expect("PORT must be a number");
-    // The memory store has a place for each session of the measurement of memory.
+    // Enough for the measurement of memory.
     let mut sessions = Config::new().store(store).capacity(2_000_000);
     if store.starts_with("postgres") || store.starts_with("sqlite") {
         sessions = sessions.max_connections(8);

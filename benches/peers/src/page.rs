@@ -16,7 +16,7 @@ What sessions cost, compared with hand-written code and other libraries. `cargo 
 measured, and how.
 
 Compare ratios: absolute figures depend more on the machine. The server, the database and the load share one machine and
-its cores, so the server can use what the database saves. Above about 100,000 requests a second, the load itself is the
+its cores, so if the database needs less time, the server gets more. Above about 100,000 requests a second, the load itself is the
 limit, so those ratios are too close to 1; the processor times are not affected.
 
 ";

@@ -234,7 +234,8 @@ pub struct Config {
     /// The maximum number of connections of the store. Default: 4 for SQLite, 10 for PostgreSQL and MySQL, 16 for
     /// Memcached.
     ///
-    /// SQLite counts only connections that read, and Memcached counts per server. Redis always uses one connection.
+    /// SQLite counts only connections that read, and Memcached counts per server. In PostgreSQL and MySQL, a quarter of the
+    /// connections, at most two, is only for reads. Redis always uses one connection per server.
     /// Django has no such setting.
     pub max_connections: Option<u32>,
 
