@@ -22,11 +22,13 @@ pub struct Series {
     pub values: Vec<f64>,
 }
 
-/// Draws groups of horizontal bars in two columns. In each group and column, the longest bar has the same length.
+/// Draws groups of horizontal bars in two columns, on one scale.
 pub fn bars(title: &str, columns: [&str; 2], groups: &[(&str, Vec<BarRow>)]) -> String {
     const LEFT: [f64; 2] = [172.0, 480.0];
     const LENGTH: f64 = 222.0;
     const STEP: f64 = 17.0;
+    let values = groups.iter().flat_map(|(_, rows)| rows).flat_map(|row| row.values).flatten();
+    let max = values.fold(1.0, f64::max);
     let (mut y, mut body) = (50.0, String::new());
     for (left, column) in LEFT.into_iter().zip(columns) {
         text(&mut body, left, y, "start", 13, true, column);
@@ -39,7 +41,6 @@ pub fn bars(title: &str, columns: [&str; 2], groups: &[(&str, Vec<BarRow>)]) -> 
             text(&mut body, LEFT[0] - 8.0, y, "end", 12, false, row.label);
             for (column, left) in LEFT.into_iter().enumerate() {
                 let Some(value) = row.values[column] else { continue };
-                let max = rows.iter().filter_map(|row| row.values[column]).fold(1.0, f64::max);
                 let (top, width, color) = (y - 10.0, value / max * LENGTH, row.color);
                 push_element(
                     &mut body,

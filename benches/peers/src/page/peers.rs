@@ -25,7 +25,8 @@ pub fn at_a_glance(run: &Run<Vec<Measurement>>) -> String {
                 Some((other, rate))
             });
             let fastest = others.max_by(|(_, one), (_, other)| one.total_cmp(other));
-            let of_fastest = fastest.map_or("–".to_owned(), |(other, _)| format!("{}: {}", other.title(), ratio(other)));
+            let of_fastest =
+                fastest.map_or("–".to_owned(), |(other, _)| format!("{}: {}", other.title(), ratio(other)));
             [ratio(Server::Bare), ratio(Server::HandWritten), of_fastest]
         });
         [store.title().to_owned()].into_iter().chain(ratios.into_iter().flatten()).collect()
@@ -43,7 +44,8 @@ pub fn at_a_glance(run: &Run<Vec<Measurement>>) -> String {
     format!(
         "![Requests per second by library and store](performance/requests.svg)\n\n\
          The requests per second of session-rocket, as a ratio. \"Bare\" is Rocket without sessions; \"hand-written\" is sqlx or\n\
-         redis-rs in the handlers.\n\n{}",
+         redis-rs in the handlers. Each ratio is the median of the ratios of the rounds, so it can differ from the ratio of two\n\
+         medians.\n\n{}",
         table(&head, &rows)
     )
 }
@@ -213,7 +215,11 @@ impl Table<'_> {
             let bars = Server::ALL.into_iter().filter_map(|server| {
                 let values =
                     ROUTES.map(|(route, _)| Some(self.median(store, server, route, |figures| figures.rate)?.value));
-                values.iter().any(Option::is_some).then(|| BarRow { label: server.title(), color: color(server), values })
+                values.iter().any(Option::is_some).then(|| BarRow {
+                    label: server.title(),
+                    color: color(server),
+                    values,
+                })
             });
             (store.title(), bars.collect())
         });
