@@ -38,8 +38,8 @@ pub struct Options {
     /// The time limit of one call. _Default:_ five seconds.
     pub timeout: Duration,
     /// The maximum number of connections to PostgreSQL, to MySQL, or to each Memcached server. For SQLite, the maximum
-    /// number of connections that read. Redis always has one connection per server. _Default:_ ten for PostgreSQL and MySQL, 16 for
-    /// Memcached, four for SQLite.
+    /// number of connections that read. Redis always has one connection per server. _Default:_ ten for PostgreSQL and MySQL,
+    /// 16 for Memcached, four for SQLite.
     pub max_connections: Option<u32>,
     /// The maximum number of sessions and tombstones in a `memory:` store. _Default:_ 100,000.
     pub capacity: usize,

@@ -80,17 +80,23 @@ async fn calls_to_a_suspended_server_time_out_and_later_calls_get_their_own_repl
     }
 }
 
+/// Starts a server and a proxy, and opens a store that reaches the server through the proxy and has one session.
+async fn store_behind_proxy() -> (Redis, Proxy, Arc<RedisStore>, Key, Record) {
+    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
+    let proxy = Proxy::to(server.port()).await;
+    let store = impatient_store_at(format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
+    let (key, first) = (key(), record(&clock, DAY));
+    store.create(&key, &first).await.unwrap();
+    (server, proxy, store, key, first)
+}
+
 /// A router can drop a connection silently.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_connection_is_replaced() {
     if !is_wanted("redis") {
         return;
     }
-    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let proxy = Proxy::to(server.port()).await;
-    let store = impatient_store_at(format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
-    let (key, first) = (key(), record(&clock, DAY));
-    store.create(&key, &first).await.unwrap();
+    let (_server, proxy, store, key, first) = store_behind_proxy().await;
     for is_dropped in [false, true] {
         let before = proxy.connections();
         proxy.silence_connections();
@@ -109,11 +115,7 @@ async fn a_connection_that_becomes_silent_between_two_replies_is_replaced() {
     if !is_wanted("redis") {
         return;
     }
-    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let proxy = Proxy::to(server.port()).await;
-    let store = impatient_store_at(format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
-    let (key, first) = (key(), record(&clock, DAY));
-    store.create(&key, &first).await.unwrap();
+    let (_server, proxy, store, key, first) = store_behind_proxy().await;
     let (connections, bytes) = (proxy.connections(), proxy.reply_bytes());
     store.load(&key).await.unwrap();
     proxy.hold_replies_after(proxy.reply_bytes() - bytes);
@@ -132,11 +134,7 @@ async fn a_silent_connection_is_replaced_even_if_all_calls_are_dropped_early() {
     if !is_wanted("redis") {
         return;
     }
-    let (server, clock) = (Redis::start(), Arc::new(ManualClock::default()));
-    let proxy = Proxy::to(server.port()).await;
-    let store = impatient_store_at(format!("redis://127.0.0.1:{}", proxy.port()), &clock).await;
-    let (key, first) = (key(), record(&clock, DAY));
-    store.create(&key, &first).await.unwrap();
+    let (_server, proxy, store, key, _) = store_behind_proxy().await;
     proxy.silence_connections();
     wait_until("the connection is replaced", async || {
         let loaded = tokio::time::timeout(TIMEOUT / 30, store.load(&key)).await;
