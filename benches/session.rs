@@ -124,7 +124,7 @@ fn accessors(c: &mut Criterion) {
     group.finish();
 }
 
-/// Measures a change. A session logs its changes, so each session gets only a hundred; hardly any request makes more.
+/// Measures a change. A session keeps its changes for replay, so each gets only a hundred. Few requests make more changes.
 fn changes(bencher: &mut Bencher<'_>, fresh: impl Fn() -> Session<Visitor>, change: impl Fn(&Session<Visitor>, u32)) {
     bencher.iter_custom(|mut left| {
         let mut spent = Duration::ZERO;

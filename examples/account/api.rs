@@ -1,4 +1,4 @@
-//! The JSON API: for apps, which send a bearer token, and for the script of the page `/app`, which sends the cookie.
+//! The JSON API for apps, which send a bearer token, and for the script of the page `/app`, which sends the cookie.
 
 use rocket::http::Status;
 use rocket::response::content::RawJson;
@@ -22,10 +22,10 @@ struct Credentials<'a> {
     password: String,
 }
 
-/// The token is in the header `X-Session-Id`, which is sent only to requests with a bearer token. So no script of a page
-/// can read a browser's id.
+/// Logs in. Only a request with a bearer token gets the session id in the header `X-Session-Id`, so no script on a page can
+/// read a browser's id.
 ///
-/// `format` refuses the forms that pages of other sites can post.
+/// `format` refuses forms, which pages of other sites can post.
 #[post("/api/login", format = "json", data = "<body>")]
 async fn login(
     session: Session<Account>,
@@ -61,7 +61,7 @@ async fn devices(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result
     Ok(RawJson(json!(devices.collect::<Vec<_>>()).to_string()))
 }
 
-/// A script needs the CSRF token of its page, because browsers add the cookie to each request. An app needs none.
+/// A script needs the CSRF token of its page, because browsers add the cookie to every request. An app needs no CSRF token.
 #[delete("/api/devices/<handle>")]
 async fn log_out_device(
     user: CurrentUser<User>,

@@ -1,4 +1,4 @@
-//! The audit log and the counters, in the memory of the process.
+//! The audit log and the event counters, in memory.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write;
@@ -11,20 +11,19 @@ use session_rocket::{CurrentUser, EndReason, Event, EventKind};
 use crate::pages::{Result, minute, user_page};
 use crate::users::User;
 
-/// The number of events that the log keeps for each user.
+/// The log keeps this many events for each user.
 const MAX_EVENTS: usize = 50;
 
 pub fn routes() -> Vec<Route> {
     routes![activity, metrics]
 }
 
-/// Receives the events of the sessions.
 #[derive(Default)]
 pub struct Audit(Mutex<Log>);
 
 #[derive(Default)]
 struct Log {
-    /// The last events of each user with their texts, the latest first.
+    /// The last events of each user and their descriptions, newest first.
     users: HashMap<String, VecDeque<(Event, &'static str)>>,
     counters: BTreeMap<&'static str, u64>,
 }
@@ -49,7 +48,7 @@ impl Audit {
     }
 }
 
-/// The counter of an event, and its text in the log.
+/// Returns the counter of an event and its description in the log.
 fn describe(kind: EventKind) -> (&'static str, &'static str) {
     let EventKind::Ended { reason } = kind else {
         return match kind {

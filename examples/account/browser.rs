@@ -24,14 +24,13 @@ fn log_in(site: &Served, tab: &Tab) {
     fill_and_submit(tab, "Continue", "ada", PASSWORD);
 }
 
-/// Opens a page and checks that it is the login page.
 #[track_caller]
 fn assert_logged_out(site: &Served, tab: &Tab) {
     tab.open(site.url("/devices/"));
     assert_eq!((tab.url(), tab.text_of("h1")), (site.url("/login/"), "Log in".into()));
 }
 
-/// Takes screenshots for a phone and a laptop.
+/// Takes screenshots at the width of a phone and of a laptop.
 fn screenshots(tab: &Tab, name: &str) {
     for (suffix, width) in [("-phone", 400), ("", 1100)] {
         tab.resize(width, 800);
@@ -154,6 +153,6 @@ fn five_minutes_after_the_login_the_password_page_asks_for_the_password() {
     browser.fill("password", PASSWORD);
     browser.click("Continue");
     assert_eq!(browser.text_of("h1"), "Change your password");
-    // The confirmation gave the session a new id, and the stream of the page continues.
+    // The confirmation rotated the session id, and the page's event stream continues.
     assert!(!browser.text().contains("You were logged out."));
 }

@@ -1,17 +1,16 @@
-//! The name of a visitor's device.
+//! Guesses the name of a visitor's device from the header `User-Agent`.
 
 use std::convert::Infallible;
 
 use rocket::request::{FromRequest, Outcome, Request};
 
-/// The name of a visitor's device, such as `Firefox on Windows`.
+/// A device's name, such as `Firefox on Windows`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Device(pub String);
 
 impl Device {
-    /// Guesses the name from the header `User-Agent`.
     pub fn from_user_agent(agent: &str) -> Self {
-        // Browsers also name those browsers that they are compatible with, so the order matters.
+        // Browsers also name the browsers that they are compatible with, so the order matters.
         let browsers = [
             ("Edg/", "Edge"),
             ("OPR/", "Opera"),

@@ -24,7 +24,7 @@ async fn devices(user: CurrentUser<User>, sessions: Sessions<Account>) -> Result
     user_page(&user, "devices", context! { devices: devices.collect::<Vec<_>>() }).await
 }
 
-/// The page of the script that calls `/api/devices`. The CSRF token is for that script.
+/// The page whose script calls `/api/devices` with this CSRF token.
 #[get("/app")]
 async fn app(user: CurrentUser<User>) -> Result<Template> {
     user_page(&user, "app", context! { csrf_token: user.session().csrf_token() }).await

@@ -1,4 +1,4 @@
-//! An event stream that ends at the logout, and the errors that scripts read.
+//! An event stream that ends at the logout, and JSON errors for scripts.
 
 use rocket::http::Status;
 use rocket::response::content::RawJson;
@@ -17,7 +17,7 @@ pub fn catchers() -> Vec<Catcher> {
     catchers![failure]
 }
 
-/// Sends the event `ended` when the session ends, even if another device or another process ends it.
+/// Sends the event `ended` when the session ends, even if another device or process ends it.
 #[get("/events")]
 fn events(user: CurrentUser<User>, shutdown: Shutdown) -> EventStream![] {
     EventStream! {
@@ -31,7 +31,7 @@ fn events(user: CurrentUser<User>, shutdown: Shutdown) -> EventStream![] {
     }
 }
 
-/// Scripts get a status instead of a redirect to the login page.
+/// Scripts get this JSON instead of a redirect to the login page.
 #[catch(default)]
 fn failure(status: Status, _: &Request<'_>) -> RawJson<String> {
     RawJson(json!({ "error": status.reason_lossy() }).to_string())

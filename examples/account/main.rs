@@ -1,4 +1,4 @@
-//! The account example: a user with several devices, a fresh password for important changes, and a log of what happened.
+//! The account example: several devices per user, a password prompt before important changes, and an audit log.
 
 mod api;
 mod audit;
@@ -26,11 +26,11 @@ fn rocket() -> Rocket<Build> {
     site(SystemClock)
 }
 
-/// Builds the site with a clock, which a test can move.
+/// Builds the site with a clock that tests can move.
 fn site(clock: impl Clock) -> Rocket<Build> {
     let audit = Arc::new(Audit::default());
     let log = audit.clone();
-    // The users are in memory too.
+    // The sessions are in memory, because the users are.
     let config = Config::new().store("memory:").max_sessions(3);
     let config = config.transport(Transport::CookieOrBearer).new_id_header("X-Session-Id");
     let sessions = Session::<Account>::fairing().config(config).clock(clock).on_event(move |event| log.record(event));

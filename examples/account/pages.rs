@@ -1,4 +1,4 @@
-//! What the pages share: the layout, the message that is shown once, the theme, and errors.
+//! The layout, the one-time message, the theme and the errors of all pages.
 
 use rocket::form::{Form, FromForm, FromFormField};
 use rocket::http::Status;
@@ -22,7 +22,6 @@ pub fn catchers() -> Vec<Catcher> {
     catchers![redirect_to_login, problem]
 }
 
-/// The response of a route.
 #[derive(Responder)]
 pub enum Reply {
     Page(Template),
@@ -41,7 +40,7 @@ impl Reply {
 
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// The reason why a route has no reply. The reason is in the log.
+/// An error response. Its reason is in the log.
 #[derive(Responder)]
 pub enum Failure {
     Session(Error),
@@ -64,7 +63,6 @@ impl From<PasswordError> for Failure {
     }
 }
 
-/// The colours of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, FromFormField)]
 #[serde(rename_all = "lowercase")]
 pub enum Theme {
@@ -80,7 +78,7 @@ struct ThemeForm {
     theme: Theme,
 }
 
-/// Renders a page with the values of the layout and its own values in `page`.
+/// Renders a template with the values of the layout, and its own values in `page`.
 pub async fn page(
     session: &Session<Account>,
     user: Option<&User>,
@@ -96,12 +94,11 @@ pub async fn page(
     Ok(Template::render(template, context))
 }
 
-/// Renders a page for the logged-in user.
 pub async fn user_page(user: &CurrentUser<User>, template: &'static str, page: impl Serialize) -> Result<Template> {
     self::page(user.session(), Some(user), template, page).await
 }
 
-/// A time for readers, in UTC.
+/// Formats a time in UTC, to the minute.
 pub fn minute(time: Timestamp) -> String {
     let time = time.to_date();
     format!("{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute())
@@ -134,13 +131,11 @@ fn set_theme(user: CurrentUser<User>, form: Form<ThemeForm>) -> Redirect {
     Redirect::to("/")
 }
 
-/// Redirects visitors of pages for logged-in users.
 #[catch(401)]
 fn redirect_to_login() -> Redirect {
     Redirect::to("/login/")
 }
 
-/// The page for all other errors.
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Template {
     let reason = status.reason_lossy();

@@ -1,4 +1,4 @@
-//! The change of the password, which asks for the current password unless the user entered it in the last five minutes.
+//! The password change. It asks for the current password unless the user entered it in the last five minutes.
 
 use rocket::form::{Form, FromForm};
 use rocket::{Route, State, get, post, routes};
@@ -13,7 +13,7 @@ pub fn routes() -> Vec<Route> {
     routes![confirm_page, confirm, password_page, change_password]
 }
 
-/// Whether the user entered the password in the last five minutes. After `CurrentUser`, that is the only reason for an error.
+/// An error if the user did not enter the password in the last five minutes. `CurrentUser` excludes all other errors.
 type Recent = Result<RecentLogin<Account, 300>, LoginError>;
 
 #[derive(FromForm)]

@@ -16,7 +16,7 @@ use crate::pages::Theme;
 use crate::user::Account;
 use crate::users::{User, Users};
 
-/// A response: its status, its header `Location`, and its body.
+/// The status, the `Location` header, and the body.
 type Reply = (Status, String, String);
 
 fn rocket(clock: Arc<ManualClock>) -> Rocket<Build> {
@@ -24,12 +24,11 @@ fn rocket(clock: Arc<ManualClock>) -> Rocket<Build> {
     testing::isolated(super::site(clock).configure(figment))
 }
 
-/// Adds a user without a valid password, whom only a test can log in.
+/// Adds a user without a valid password. Only a test can log this user in.
 fn add_user<P: rocket::Phase>(rocket: &Rocket<P>, name: &str) -> User {
     rocket.state::<Users>().unwrap().add(name, format!("the hash of {name}")).unwrap()
 }
 
-/// A login on a device with this name.
 fn login(user: &User, device: &'static str) -> impl FnOnce(&Session<Account>) + Send + use<> {
     let user = user.clone();
     move |session| {
@@ -38,14 +37,12 @@ fn login(user: &User, device: &'static str) -> impl FnOnce(&Session<Account>) + 
     }
 }
 
-/// A site with the user Ada.
 struct Site {
     client: Client,
     clock: Arc<ManualClock>,
     ada: User,
 }
 
-/// A browser with its session cookie.
 struct Browser<'s> {
     client: &'s Client,
     cookie: RefCell<Option<Cookie<'static>>>,
@@ -102,7 +99,7 @@ impl Browser<'_> {
         self.send(self.client.post(path.to_owned()).header(ContentType::Form).body(form))
     }
 
-    /// Posts a form as a page of another site makes the browser do.
+    /// Posts a form as a browser does for a page of another site.
     fn post_from_another_site(&self, path: &str, form: &str) -> Reply {
         let request = self.client.post(path.to_owned()).header(ContentType::Form).body(form);
         let request = request.header(Header::new("Sec-Fetch-Site", "cross-site"));
@@ -116,7 +113,7 @@ fn read(response: LocalResponse<'_>) -> Reply {
     (response.status(), location, response.into_string().unwrap_or_default())
 }
 
-/// The path that logs out the first device that is not the browser's own.
+/// Returns the path that logs out another device.
 fn other_device(browser: &Browser<'_>) -> String {
     let page = browser.page("/devices/");
     let (_, rest) = page.split_once("action=\"/devices/").expect("another device");

@@ -1,4 +1,4 @@
-//! The user of a session: what the session has, how it finds its account, and what a login stores.
+//! The session type, how a session finds its user, and what a login stores.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ pub struct Account {
     /// The logged-in user. [`LoadUser::log_in`] sets it.
     #[session(identity)]
     pub user_id: Option<u64>,
-    /// The browser that logged in, as the page with the devices shows it.
+    /// The browser that logged in, for the list of devices.
     pub device: String,
     pub theme: Theme,
-    /// A message that the next page shows once.
+    /// A message for the next page.
     pub notice: Option<String>,
 }
 
@@ -36,13 +36,13 @@ impl LoadUser for User {
         self.id
     }
 
-    /// A new password ends the other sessions of the user at their next request.
+    /// A new password ends the user's other sessions at their next request.
     fn auth_hash(&self) -> Option<String> {
         Some(self.password_hash.clone())
     }
 }
 
-/// Logs a user in. The session ends when the browser closes, or with `remember` after 30 days.
+/// Logs a user in. The session ends when the browser closes or, with `remember`, after 30 days.
 pub fn log_in(user: &User, session: &Session<Account>, device: Device, remember: bool) {
     user.log_in(session);
     session.set_device(device.0);
@@ -53,7 +53,7 @@ pub fn log_in(user: &User, session: &Session<Account>, device: Device, remember:
 
 /// Takes the message out of the session. If two tabs load at the same time, only one of them shows it.
 pub async fn take_notice(session: &Session<Account>) -> Result<Option<String>, Error> {
-    // `transact` always calls the store, so it is called only if there is a message.
+    // `transact` always calls the store, so avoid it if there is no message.
     if !session.has_notice() {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! The users, in the memory of the process. A site has a table instead.
+//! The users, in memory. A real site has a table instead.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,6 @@ pub struct User {
     pub password_hash: String,
 }
 
-/// The table of users.
 pub struct Users {
     passwords: Passwords,
     rows: Mutex<Vec<User>>,
@@ -53,7 +52,7 @@ impl Users {
         Ok(if self.passwords.verify(password, hash).await? { user } else { None })
     }
 
-    /// Changes the password, and returns the changed user. Returns `None` if the user no longer exists.
+    /// Returns the changed user, or `None` if the user no longer exists.
     pub async fn change_password(&self, id: u64, password: String) -> Result<Option<User>, PasswordError> {
         Ok(self.set_password_hash(id, self.passwords.hash(password).await?))
     }

@@ -1,12 +1,10 @@
 use session_rocket_tests::chromium::{Chromium, Tab};
 use session_rocket_tests::served::Served;
 
-/// Adds an article with the form in its row.
 fn add(tab: &Tab, article: &str) {
     tab.leave_with(&[], &submit_script(article));
 }
 
-/// A script that submits the form of an article.
 fn submit_script(article: &str) -> String {
     format!("document.querySelector('input[value=\"{article}\"]').form.requestSubmit()")
 }

@@ -9,7 +9,7 @@ use crate::catalogue::{self, Article, Currency};
 /// The largest quantity of one article.
 pub const MAX_QUANTITY: u32 = 99;
 
-/// Quantities by the articles' slugs. A cart takes only articles of the catalogue, so its size is limited.
+/// Quantities by article slug. Only articles of the catalogue can be added, so the size is limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cart(BTreeMap<String, u32>);
@@ -32,7 +32,7 @@ impl Cart {
         *total
     }
 
-    /// Changes the quantity of an article. An article that was removed in another tab stays removed.
+    /// Changes a quantity. An article that another tab removed stays removed.
     pub fn change(&mut self, article: Article, quantity: u32) {
         if let Some(current) = self.0.get_mut(article.slug) {
             *current = quantity.min(MAX_QUANTITY);
@@ -56,7 +56,7 @@ impl Cart {
         self.articles().map(|(_, quantity)| u64::from(quantity)).sum()
     }
 
-    /// The sum in cents. It cannot overflow, because prices and quantities have 32 bits and there are few articles.
+    /// The sum in cents. It cannot overflow, because prices and quantities have 32 bits, and articles are few.
     pub fn total(&self, currency: Currency) -> u64 {
         self.articles().map(|(article, quantity)| sum(article, quantity, currency)).fold(0, u64::saturating_add)
     }

@@ -3,7 +3,6 @@
 use rocket::form::{self, FromFormField, ValueField};
 use serde::{Deserialize, Serialize};
 
-/// An article of the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Article {
     pub slug: &'static str,
@@ -35,7 +34,6 @@ pub fn find(slug: &str) -> Option<Article> {
     ARTICLES.into_iter().find(|article| article.slug == slug)
 }
 
-/// The currency of the prices that a visitor sees and pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, rocket::FromFormField)]
 #[serde(rename_all = "lowercase")]
 pub enum Currency {

@@ -37,7 +37,7 @@ struct Confirmation {
     total: u64,
 }
 
-/// A redirect to the step that a visitor must do first, or to the cart if it is empty.
+/// Redirects to an earlier step that is not done, or to the cart if it is empty.
 fn redirect_from(session: &Session<Shopper>, step: Step) -> Option<Reply> {
     if session.with_cart(Cart::is_empty) {
         return Some(Reply::redirect("/cart/"));

@@ -6,7 +6,7 @@ use rocket::form::error::ErrorKind;
 use rocket::form::{self, Context, Error};
 use serde::Serialize;
 
-/// The values and errors of a form, by the names of the fields.
+/// The values and errors of a form, by field name.
 #[derive(Default, Serialize)]
 pub struct FormState {
     values: BTreeMap<String, String>,
@@ -14,7 +14,6 @@ pub struct FormState {
 }
 
 impl FormState {
-    /// The posted values with their errors.
     pub fn posted(context: &Context<'_>) -> Self {
         let values =
             context.fields().filter_map(|name| Some((name.to_string(), context.field_value(name)?.to_owned())));
@@ -22,7 +21,6 @@ impl FormState {
         Self { values: values.collect(), errors: errors.collect() }
     }
 
-    /// Valid values.
     pub fn valid<const N: usize>(values: [(&str, &str); N]) -> Self {
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Self { values: values.into(), errors: BTreeMap::new() }

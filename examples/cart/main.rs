@@ -30,21 +30,19 @@ struct Shopper {
     cart: Cart,
     theme: Theme,
     currency: Currency,
-    /// The answers of the checkout so far.
     checkout: Checkout,
     /// The last order, until the session ends.
     order: Option<Order>,
     /// The number of orders in this session.
     orders: u32,
-    /// A message that the next page shows once.
+    /// A message for the next page.
     notice: Option<String>,
 }
 
-/// The response of a route.
 #[derive(Responder)]
 enum Reply {
     Page(Template),
-    /// The page of the form with its errors.
+    /// The form with its errors.
     #[response(status = 422)]
     Invalid(Template),
     Redirect(Redirect),
@@ -56,7 +54,7 @@ impl Reply {
     }
 }
 
-/// Renders a page of the shop with the values of the layout and its own values in `page`.
+/// Renders a template with the values of the layout, and its own values in `page`.
 fn page(session: &Session<Shopper>, template: &'static str, page: impl Serialize) -> Template {
     let context = context! {
         theme: session.theme(),
@@ -68,7 +66,6 @@ fn page(session: &Session<Shopper>, template: &'static str, page: impl Serialize
     Template::render(template, context)
 }
 
-/// The page for all errors.
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Template {
     let reason = status.reason_lossy();

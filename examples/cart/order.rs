@@ -38,7 +38,7 @@ pub enum Delivery {
     Pickup,
 }
 
-/// An order, with the currency and address at that time.
+/// An order, with the currency and address that the customer had at that time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
     pub number: u32,
@@ -48,7 +48,7 @@ pub struct Order {
     pub currency: Currency,
 }
 
-/// An order or a draft of an order, formatted for a page.
+/// An order or a draft, formatted for a page.
 #[derive(Serialize)]
 pub struct Summary {
     number: u32,
@@ -57,7 +57,7 @@ pub struct Summary {
     delivery: &'static str,
     postage: String,
     total: String,
-    /// The total in cents, which the confirmation sends back. An order with a different total is rejected.
+    /// The total in cents. The confirmation sends it back, and a different total is rejected.
     cents: u64,
 }
 
@@ -65,7 +65,7 @@ pub struct Summary {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Placed,
-    /// The total differs from the confirmed one, because the cart was changed in another tab.
+    /// The total differs from the confirmed one, because another tab changed the order.
     TotalChanged,
     /// The cart is empty, or a step of the checkout is missing.
     NothingToOrder,
@@ -153,9 +153,9 @@ impl Order {
     }
 }
 
-/// Orders the cart if its total is the confirmed one, and empties the cart and the checkout.
+/// Orders the cart and empties the cart and the checkout, unless the total differs from the confirmed one.
 ///
-/// One update does all of this, so a cart is ordered once, however often the button is pressed.
+/// A single update does this, so a cart is ordered once, however often the button is pressed.
 pub fn place_order(session: &Session<Shopper>, confirmed_total: u64) -> Outcome {
     session.update(move |shopper| {
         let Some(order) = Order::draft(shopper) else { return Outcome::NothingToOrder };

@@ -59,7 +59,7 @@ fn add(session: Session<Shopper>, form: Form<Contextual<'_, QuantityForm>>) -> R
     let Some(QuantityForm { article, quantity }) = form.value else {
         return Reply::Invalid(catalogue_page(&session, invalid_quantity(&form)));
     };
-    // "Read, add, set" would lose an article that another tab adds at the same time.
+    // Reading and then setting the cart would lose an article that another tab adds at the same time.
     let quantity = session.update_cart(move |cart| cart.add(article, quantity));
     session.set_notice(match quantity {
         MAX_QUANTITY => format!("Your cart has {MAX_QUANTITY} × {}, the maximum.", article.name),

@@ -6,7 +6,6 @@ use rocket::local::asynchronous::{Client, LocalResponse};
 
 const ADDRESS: &str = "name=Ada&street=Main+Street+1&postcode=12345&city=Springfield";
 
-/// A browser with its cookies.
 struct Browser(Client);
 
 /// The status, the `Location` header, and the page.
@@ -44,7 +43,7 @@ impl Browser {
         read(self.0.post(path.to_owned()).header(ContentType::Form).body(form).dispatch().await).await
     }
 
-    /// Posts a form as a page of another site makes the browser do.
+    /// Posts a form as a browser does for a page of another site.
     async fn post_from_another_site(&self, path: &str, form: &str) -> Reply {
         let request = self.0.post(path.to_owned()).header(ContentType::Form).body(form);
         let request = request.header(Header::new("Sec-Fetch-Site", "cross-site"));
@@ -56,7 +55,6 @@ impl Browser {
         assert_eq!(self.post("/cart/add/", &form).await, redirect_to("/"));
     }
 
-    /// Gets a page with an earlier cookie.
     async fn get_with(&self, path: &str, cookie: Cookie<'static>) -> Reply {
         read(self.0.get(path.to_owned()).cookie(cookie).dispatch().await).await
     }

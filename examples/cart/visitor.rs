@@ -15,7 +15,6 @@ pub fn routes() -> Vec<Route> {
     routes![login_page, login, logout_page, logout, preferences_page, preferences]
 }
 
-/// The colours of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, FromFormField)]
 #[serde(rename_all = "lowercase")]
 pub enum Theme {
@@ -43,7 +42,7 @@ fn login_page(session: Session<Shopper>) -> Template {
     page(&session, "login", FormState::default())
 }
 
-/// Takes any name, as a demonstration. The `login` example asks for a password.
+/// Accepts any name, as a demonstration. The `login` example asks for a password.
 #[post("/login", data = "<form>")]
 fn login(session: Session<Shopper>, form: Form<Contextual<'_, LoginForm>>) -> Reply {
     let Contextual { value, context } = form.into_inner();

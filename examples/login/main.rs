@@ -13,7 +13,7 @@ struct Account {
     /// The logged-in user. Setting it gives the session a new id.
     #[session(identity)]
     user_id: Option<i64>,
-    /// Whether a user is logged in, as in Django's tutorial. The default is `false`.
+    /// Whether a user is logged in, as in Django's tutorial.
     is_logged_in: bool,
 }
 

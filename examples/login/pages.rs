@@ -29,7 +29,6 @@ struct Credentials {
     remember: bool,
 }
 
-/// The response of the login page.
 #[derive(Responder)]
 enum Reply {
     #[response(status = 200)]
@@ -65,7 +64,7 @@ async fn login(
     let Some(user) = users.authenticate(&username, password).await? else {
         return Ok(Reply::InvalidCredentials(login_form(&session, Some("Invalid credentials"))));
     };
-    // The identity must be set first: if another user was logged in, this empties the session.
+    // Set the identity first: if another user was logged in, this empties the session.
     session.set_user_id(user.id);
     session.set_is_logged_in(true);
     session.set_expiry(if remember { Expiry::After(MONTH) } else { Expiry::BrowserClose });
@@ -94,14 +93,13 @@ fn logout(session: Session<Account>) -> Redirect {
     Redirect::to("/login/")
 }
 
-/// Redirects anonymous visitors of pages for logged-in users.
 #[catch(401)]
 fn redirect_to_login() -> Redirect {
     Redirect::to("/login/")
 }
 
-/// The page for all other errors. A 403 is a login form without a valid token, usually one that was open while the visitor
-/// logged in in another tab, or a request of another site.
+/// The page for all other errors. A 403 means a request of another site, or a login form without a valid token, usually
+/// because the visitor has since logged in in another tab.
 #[catch(default)]
 fn problem(status: Status, _: &Request<'_>) -> Template {
     let reason = status.reason_lossy();

@@ -1,4 +1,4 @@
-//! Password hashes with argon2id, a limited number at a time, and not on the threads that serve requests.
+//! Password hashing with argon2id, on blocking threads, a limited number at a time.
 
 use std::error::Error;
 use std::fmt;
@@ -17,22 +17,20 @@ const COST: Params = match Params::new(19 * 1024, 2, 1, None) {
     Err(_) => panic!("invalid argon2 parameters"),
 };
 
-/// The number of passwords that are hashed at a time. It limits many concurrent logins to 76 MiB and four threads.
+/// The number of passwords hashed at a time. Concurrent logins use at most 76 MiB and four threads.
 const MAX_CONCURRENT: usize = 4;
 
-/// Creates and verifies password hashes.
 pub struct Passwords {
     permits: Arc<Semaphore>,
-    /// A hash to verify the password of an unknown user against.
+    /// The hash that the passwords of unknown users are compared with.
     dummy_hash: String,
     /// The longest wait of a login for a permit.
     max_wait: Duration,
 }
 
-/// The reason why a password was not hashed or verified.
 #[derive(Debug)]
 pub enum PasswordError {
-    /// There were too many logins at a time.
+    /// There were too many concurrent logins.
     Busy,
     /// The stored hash is damaged, or there were no random bytes.
     Hash(password_hash::Error),
@@ -66,8 +64,8 @@ impl Passwords {
         Ok(hash.map_err(PasswordError::Hash)?.to_string())
     }
 
-    /// Verifies a password. `hash` is `None` for an unknown user, which takes as long, so that the time does not reveal whether
-    /// the user exists.
+    /// Verifies a password. For an unknown user, `hash` is `None`; the call takes as long, so that its duration does not reveal
+    /// whether the user exists.
     pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, PasswordError> {
         let exists = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy_hash.clone());
@@ -86,7 +84,7 @@ impl Passwords {
         let permit = timeout(self.max_wait, self.permits.clone().acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok).ok_or(PasswordError::Busy)?;
         let hashing = spawn_blocking(move || {
-            // Released when the work is done. The work continues even if the client disconnects.
+            // Held until the work is done, which continues even if the client disconnects.
             let _permit = permit;
             work(Argon2::new(Algorithm::Argon2id, Version::V0x13, COST))
         });

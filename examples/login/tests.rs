@@ -45,7 +45,6 @@ fn cookie(browser: &Client) -> Option<Cookie<'static>> {
     browser.cookies().get("sessionid").cloned()
 }
 
-/// Logs in with the page's form.
 fn log_in(browser: &Client, form: &str) -> (Status, String, String) {
     let token = token(&get(browser, "/login/").2);
     post(browser, "/login/", format!("{form}&csrf_token={token}"))

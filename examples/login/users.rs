@@ -31,7 +31,6 @@ pub struct User {
     pub name: String,
 }
 
-/// The table of users.
 pub struct Users {
     pool: SqlitePool,
     passwords: Passwords,
@@ -44,7 +43,7 @@ struct FirstUser {
     password: String,
 }
 
-/// The reason why a user could not be looked up. As a response, it is a 503 or 500, and the reason is in the log.
+/// A failed access to the users. As a response, it logs the reason and is a 503 or 500.
 #[derive(Debug)]
 pub enum UserError {
     Database(sqlx::Error),
@@ -75,7 +74,6 @@ impl From<PasswordError> for UserError {
 }
 
 impl UserError {
-    /// Logs the reason and returns the status.
     fn log_and_get_status(&self) -> Status {
         rocket::error!("{self}");
         match self {
@@ -92,7 +90,7 @@ impl<'r> Responder<'r, 'static> for UserError {
 }
 
 impl Users {
-    /// Opens the database and creates it if it is missing.
+    /// Opens or creates the database.
     async fn open(url: &str) -> Result<Self, UserError> {
         let connect = SqliteConnectOptions::from_str(url)?.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         let pool = SqlitePool::connect_with(connect).await?;

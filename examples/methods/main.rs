@@ -46,7 +46,7 @@ fn delete_session(session: Session<Visitor>) -> &'static str {
 
 #[launch]
 fn rocket() -> _ {
-    // A file shared with other examples would show their fields among the keys.
+    // In a database shared with other examples, `keys` would also return their fields.
     let config = Config::new().store("sqlite://methods.db");
     rocket::build()
         .attach(CrossOriginProtection::new())

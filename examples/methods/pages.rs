@@ -1,4 +1,4 @@
-//! One page each for setting, getting and deleting.
+//! One page each to set, get and delete.
 
 use rocket::{Route, get, routes};
 use rocket_dyn_templates::{Template, context};
@@ -17,7 +17,7 @@ fn set_session(session: Session<Visitor>) -> Template {
     Template::render("set_session", context! {})
 }
 
-/// The template's context is the session, so the template can use its fields.
+/// The session is the template's context, so the template can use its fields.
 #[get("/get-session")]
 fn get_session(session: Session<Visitor>) -> Template {
     Template::render("get_session", session)

@@ -4,7 +4,6 @@ use rocket::http::Status;
 use rocket::local::blocking::{Client, LocalResponse};
 use session_rocket::time::{Duration as Span, OffsetDateTime};
 
-/// A browser with its cookies. The site's sessions are in memory.
 fn browser() -> Client {
     let figment = rocket::Config::figment().merge(("session.store", "memory:")).merge(("log_level", "off"));
     Client::tracked(super::rocket().configure(figment)).unwrap()
@@ -19,7 +18,7 @@ fn read(browser: &Client, path: &str) -> String {
     ok(browser.get(path.to_owned()).dispatch())
 }
 
-/// Asserts the response of `path`, with and without the slash at the end.
+/// Asserts the response of `path`, with and without a trailing slash.
 #[track_caller]
 fn assert_text(browser: &Client, path: &str, text: &str) {
     assert_eq!(read(browser, path), text);

@@ -7,7 +7,6 @@ use rocket::http::Header;
 use rocket_dyn_templates::minijinja::AutoEscape;
 use rocket_dyn_templates::{Engines, Template};
 
-/// The layout that the pages of all examples extend.
 const LAYOUT: (&str, &str) = ("base", include_str!("../page/base.html.j2"));
 
 /// Renders the templates in `examples/<app>/templates`, whatever the current directory is.
@@ -22,7 +21,7 @@ pub fn pages(app: &'static str) -> AdHoc {
 }
 
 fn prepare(engines: &mut Engines) -> Result<(), rocket_dyn_templates::minijinja::Error> {
-    // Rocket escapes by file name, but the layout has none. All templates here are pages, so escape everything.
+    // Rocket escapes by file name, but the layout has no file name. All templates here are pages, so escape everything.
     engines.minijinja.set_auto_escape_callback(|_| AutoEscape::Html);
     engines.minijinja.add_template(LAYOUT.0, LAYOUT.1)
 }

@@ -1,4 +1,4 @@
-//! The visits example: a counter, a test whether the browser accepts cookies, and two ways for a session to expire.
+//! The visits example: a counter, a check that the browser accepts cookies, and two ways for a session to expire.
 
 use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
@@ -46,7 +46,7 @@ fn reset(session: Session<Visitor>) -> &'static str {
     "Visit count has been reset to 0"
 }
 
-/// The start page. It reads the session and does not change it.
+/// The start page. It does not change the session.
 #[get("/start")]
 fn start(session: Session<Visitor>) -> Template {
     Template::render(
@@ -59,7 +59,7 @@ fn start(session: Session<Visitor>) -> Template {
     )
 }
 
-/// Rocket's configuration. All other settings override the profiles in this example's `Rocket.toml`.
+/// Rocket's configuration, which overrides the profiles in this example's `Rocket.toml`.
 fn figment() -> Figment {
     let profiles = Toml::file(concat!(env!("CARGO_MANIFEST_DIR"), "/visits/Rocket.toml"));
     rocket::Config::figment().join(profiles.nested())

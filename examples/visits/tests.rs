@@ -2,7 +2,7 @@ use rocket::http::{Cookie, Status};
 use rocket::local::blocking::{Client, LocalResponse};
 use session_rocket::time::Duration;
 
-/// A browser, its cookies, and a site that was launched in `profile`. The site's sessions are in memory.
+/// A browser, and a site launched in `profile` with its sessions in memory.
 fn browser(profile: &str) -> Client {
     let figment = super::figment().select(profile).merge(("session.store", "memory:")).merge(("log_level", "off"));
     Client::tracked(super::rocket().configure(figment)).unwrap()

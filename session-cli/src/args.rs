@@ -30,25 +30,25 @@ pub(super) struct Args {
 
 #[derive(clap::Args, Default)]
 pub(super) struct Options {
-    /// The store, instead of the configured one
+    /// The URL of the store, instead of the configured store
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
-    /// The table of a SQL database, instead of the configured one
+    /// The session table in a SQL database, instead of the configured table
     #[arg(long, global = true, value_name = "NAME")]
     pub table: Option<String>,
-    /// The table of the configuration, as `#[session(config = "…")]` names it. Default: `session`
+    /// The configuration table: the name in `#[session(config = "…")]`. Default: `session`
     #[arg(long, global = true, value_name = "NAME")]
     pub config: Option<String>,
     /// Rocket's profile, instead of `ROCKET_PROFILE`. Default: `release`
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// The longest wait for a call to the store, such as "30 s", instead of the configured timeout
+    /// The maximum duration of a call to the store, such as "30 s", instead of the configured timeout
     #[arg(long, global = true, value_name = "DURATION")]
     pub timeout: Option<String>,
     /// Print one JSON object on standard output, also for errors
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print only errors: no text, no progress, no warnings
+    /// Print only errors: no results, no progress, no warnings
     #[arg(long, global = true)]
     pub quiet: bool,
 }
@@ -76,9 +76,9 @@ pub(super) enum StoreCommand {
     Migrate,
     /// Check that the configuration is valid, the store replies, and its table is up to date
     Check,
-    /// Remove expired sessions and tombstones
+    /// Remove expired sessions, and the markers of ended sessions that are no longer needed
     ClearExpired {
-        /// Remove at most this number
+        /// Remove at most this number of them
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
     },
@@ -98,10 +98,11 @@ pub(super) enum StoreCommand {
 /// The user whose sessions a command lists or ends.
 #[derive(clap::Args)]
 pub(super) struct User {
-    /// The user's id, as `Display` writes the field with `#[session(identity)]`
+    /// The user's id: the value of the field with `#[session(identity)]`, as a string
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub identity: String,
-    /// The scope of the session type (required): the names of package and struct, or `#[session(scope = "…")]`
+    /// The scope of the session type (required): the names of its package and struct, or the name in
+    /// `#[session(scope = "…")]`
     #[arg(long, value_name = "PACKAGE::STRUCT")]
     pub scope: Option<String>,
 }

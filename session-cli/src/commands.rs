@@ -17,7 +17,6 @@ use super::sessions;
 /// The number of rows that one statement removes. It is limited because the site's writes wait for the statement.
 const BATCH: u64 = 1000;
 
-/// Runs a command that works on the store.
 pub(super) async fn run(command: &StoreCommand, config: &Config, shows_progress: bool) -> Result<Report> {
     if config.is_in_memory() {
         let context = "this store exists only in the memory of the site's process: no other program can access it";
@@ -46,7 +45,7 @@ async fn migrate(config: &Config) -> Result<Report> {
     Ok(Report { text, json: json!({ "store": store, "table": table, "migrated": migrated }) })
 }
 
-/// Creates a missing store or table and updates an old table. Returns whether anything was changed.
+/// Creates a missing store or table, and updates an old table. Returns whether anything changed.
 async fn create_or_update(config: &Config) -> Result<bool> {
     let checked = open(config, Migrate::Check, false).await;
     if !config.has_table() && !config.store.starts_with("file:") {
@@ -137,7 +136,7 @@ fn with_progress(error: &Error, removed: u64) -> Error {
     Error::new(error.kind(), format!("{error:#} ({removed} entries were already removed)"))
 }
 
-/// A progress bar on standard error. If the store cannot count its entries in time, the bar shows no total.
+/// Creates a progress bar on standard error. If the store cannot count its entries in time, the bar shows no total.
 async fn progress_bar(config: &Config, store: &dyn Store, limit: u64) -> ProgressBar {
     let total = within(config.timeout, store.stats()).await.ok().map(|stats| stats.expired.min(limit));
     let style = match total {

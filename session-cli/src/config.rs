@@ -7,7 +7,7 @@ use session_rocket::{Config, Error, ErrorKind, Result};
 
 use super::args::Options;
 
-/// The configuration's table for session types without `#[session(config = "…")]`.
+/// The configuration table of session types without `#[session(config = "…")]`.
 const TABLE: &str = "session";
 
 /// Reads `Rocket.toml` and the environment, as a launch does, and then `options`.
@@ -31,8 +31,8 @@ pub(super) fn read(options: &Options) -> Result<Config> {
     Config::from_figment(&with_secure_if_tls(figment, table).merge(options), table)
 }
 
-/// Sets `secure` if the site uses TLS, as a launch does. The build of this program may not have Rocket's feature `tls`, so the
-/// function reads the table `tls`. With the feature, that table is empty by default.
+/// Sets `secure` if the site uses TLS, as a launch does. Reads the table `tls` itself, because this program may be
+/// built without Rocket's feature `tls`. With the feature, Rocket's default is `None`, which is not a table.
 fn with_secure_if_tls(figment: Figment, table: &str) -> Figment {
     if figment.find_value("tls").is_ok_and(|tls| tls.as_dict().is_some()) {
         figment.join(Serialized::default(&format!("{table}.secure"), true))
@@ -73,7 +73,6 @@ mod tests {
 
     use super::*;
 
-    /// The message of a configuration error.
     fn error_of(options: &Options) -> String {
         let error = read(options).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);

@@ -10,7 +10,6 @@ use session_rocket::{Error, ErrorKind, Result};
 use super::args::Args;
 use super::report::Report;
 
-/// Generates a completion script for `shell`.
 pub(super) fn completions(shell: Shell) -> Report {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "session-rocket", &mut script);
@@ -18,7 +17,6 @@ pub(super) fn completions(shell: Shell) -> Report {
     Report { json: json!({ "script": script }), text: script }
 }
 
-/// Writes a manual page for each command into `directory`.
 pub(super) fn manual_pages(directory: &Path) -> Result<Report> {
     let failed = |error| Error::with_source(ErrorKind::Unavailable, "cannot write the manual pages", error);
     clap_mangen::generate_to(Args::command(), directory).map_err(failed)?;

@@ -7,8 +7,8 @@ use humantime::format_duration;
 use session_rocket::store::{self, Migrate, Options, Store};
 use session_rocket::{Config, Error, ErrorKind, Result};
 
-/// Opens the store without its cache. Creates a missing directory or file only if `create_if_missing` is set, because its
-/// path may be mistyped.
+/// Opens the store without its cache. Creates a missing directory or file only if `create_if_missing` is set, because
+/// the path may be mistyped.
 pub(super) async fn open(config: &Config, migrate: Migrate, create_if_missing: bool) -> Result<Arc<dyn Store>> {
     let mut options = Options::from(config).migrate(migrate);
     options.cache = None;
@@ -23,7 +23,6 @@ pub(super) async fn open_with_cache(config: &Config, migrate: Migrate) -> Result
     store::open(&options).await
 }
 
-/// Limits the time of a call.
 pub(super) async fn within<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A> {
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
         let limit = format_duration(limit);

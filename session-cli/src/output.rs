@@ -16,7 +16,6 @@ const INVALID: u8 = 2;
 const UNSUPPORTED: u8 = 3;
 const NOT_FOUND: u8 = 4;
 
-/// Prints the result of a command.
 pub(super) fn print_result(result: &Result<Report>, options: &Options) -> ExitCode {
     match result {
         Ok(report) if options.json => print(&report.json.to_string(), 0),
@@ -47,7 +46,7 @@ pub(super) fn print_usage(error: &clap::Error, arguments: &[OsString]) -> ExitCo
     print_error(text, INVALID)
 }
 
-/// The name of an error's kind in JSON, and its exit code.
+/// Returns the name of an error's kind in JSON, and the exit code.
 fn kind_and_code(kind: ErrorKind) -> (&'static str, u8) {
     match kind {
         ErrorKind::Config => ("config", INVALID),
@@ -63,7 +62,6 @@ fn error_json(kind: &str, message: &str) -> String {
     json!({ "error": { "kind": kind, "message": message } }).to_string()
 }
 
-/// Prints to standard error.
 fn print_error(text: &str, code: u8) -> ExitCode {
     // If printing fails, the exit code still reports the error.
     let _ = writeln!(stderr(), "{text}");
@@ -76,7 +74,7 @@ fn print(text: &str, code: u8) -> ExitCode {
     ExitCode::from(if printed.is_ok() { code } else { code.max(FAILED) })
 }
 
-/// Masks secrets in Clap's messages, which repeat arguments: an argument in the wrong position may be a URL.
+/// Masks secrets in Clap's messages, which repeat arguments: a misplaced argument may be a URL.
 fn mask_arguments(text: String, arguments: &[OsString]) -> String {
     let arguments = arguments.iter().filter_map(|argument| argument.to_str());
     let parts =

@@ -28,7 +28,6 @@ pub(super) fn count_of(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// The store's URL without its secrets.
 pub(super) fn shown_url(config: &Config) -> String {
     mask_url(&config.store)
 }

@@ -33,7 +33,6 @@ pub(super) async fn list(config: &Config, user: &User) -> Result<Report> {
     Ok(Report { text, json })
 }
 
-/// Ends the selected sessions of a user.
 pub(super) async fn end(config: &Config, user: &User, selection: &Selection) -> Result<Report> {
     let sessions = UserSessions::open(config, user, true).await?;
     let ended = match (selection.handle, selection.others_than) {
@@ -49,7 +48,7 @@ pub(super) async fn end(config: &Config, user: &User, selection: &Selection) -> 
 }
 
 impl<'a> UserSessions<'a> {
-    /// Opens the store. `ends` says whether the command ends sessions. It must then remove them from the cache, too.
+    /// Opens the store. If `ends` is set, the command ends sessions, and must also remove them from the cache.
     async fn open(config: &'a Config, User { identity, scope }: &'a User, ends: bool) -> Result<Self> {
         let unsupported = |context: &str| Err(Error::new(ErrorKind::Unsupported, context));
         if config.is_sealed() {
@@ -90,7 +89,7 @@ impl<'a> UserSessions<'a> {
         let key = self.find(handle).await?;
         let revoke = revoke(&*self.store, self.scope, self.identity, key, tombstone_expiry());
         let ended = within(self.config.timeout, revoke).await.map_err(|error| unfinished(&error))?;
-        // The session may have ended since the list.
+        // The session may have ended since it was listed.
         ended.map(|_| 1).ok_or_else(|| not_found(handle))
     }
 
@@ -100,7 +99,7 @@ impl<'a> UserSessions<'a> {
         Ok(ended.len() as u64)
     }
 
-    /// The text if the user has no live session. A user who does not exist has none either.
+    /// Returns the text for a user without live sessions, who may not exist.
     fn none_found(&self) -> String {
         format!(
             "the user has no live session in the scope `{}`: if that is unexpected, check `--identity` and `--scope`",

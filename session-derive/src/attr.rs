@@ -127,17 +127,17 @@ impl Item {
         }
     }
 
-    /// Returns the value as the name of a type. It is in quotes, because the type does not exist yet.
+    /// Returns the quoted value as the name of a type that the derive generates.
     fn type_name(&self, errors: &mut Errors) -> Option<Ident> {
         self.parsed("a valid type name", "\"StudentFields\"", LitStr::parse, errors)
     }
 
-    /// Returns the value as the path of a module. It is in quotes, as in serde.
+    /// Returns the value as the path of a module, in quotes as in serde.
     fn module(&self, errors: &mut Errors) -> Option<Path> {
         self.parsed("a valid module path", "\"my_module\"", |text| text.parse_with(Path::parse_mod_style), errors)
     }
 
-    /// Parses the value in quotes, or reports that it is not `what`.
+    /// Parses the quoted value, or reports that it is not `what`.
     fn parsed<T>(
         &self,
         what: &str,
@@ -153,7 +153,7 @@ impl Item {
         parsed
     }
 
-    /// Returns the value as a path without quotes.
+    /// Returns the unquoted value as a path.
     fn path(&self, errors: &mut Errors) -> Option<Path> {
         match self.value.as_ref().map(ungroup) {
             Some(Expr::Path(path)) if path.qself.is_none() => Some(path.path.clone()),
@@ -218,7 +218,7 @@ fn parse_items(input: ParseStream, items: &mut Vec<Item>, errors: &mut Errors) {
 }
 
 fn parse_item(input: ParseStream) -> syn::Result<Item> {
-    // Keywords are allowed, because `crate` is one, and because the error for an unknown keyword should name it.
+    // Keywords are allowed, because `crate` is one, and so that the error for an unknown keyword names it.
     let Ok(key) = input.call(Ident::parse_any) else {
         return Err(at_next(input, "expected an attribute, such as `#[session(default)]`".to_owned()));
     };

@@ -11,10 +11,10 @@ use crate::errors::Errors;
 use crate::model::{Field, Input, option_of, reference_in};
 use crate::names::{self, ACCESSOR_PREFIXES};
 
-/// The maximum length of a scope in bytes. Every store accepts scopes of this length.
+/// The maximum length of a scope in bytes, which every store accepts.
 const MAX_SCOPE: usize = 200;
 
-/// Checks all rules, even if some of them fail, so that all mistakes are reported at once.
+/// Checks all rules, so that all mistakes are reported at once.
 pub fn check(input: &Input, errors: &mut Errors) {
     check_generated_name(input, errors);
     check_scope(input, errors);
@@ -45,7 +45,7 @@ fn check_generated_name(input: &Input, errors: &mut Errors) {
     }
 }
 
-/// A store may refuse a longer scope. A control character in a scope is probably a mistake.
+/// A store may refuse a scope longer than `MAX_SCOPE`. A control character in a scope is probably a mistake.
 fn check_scope(input: &Input, errors: &mut Errors) {
     let Some(scope) = &input.scope else { return check_default_scope(input, errors) };
     let text = scope.value();
@@ -89,7 +89,7 @@ fn check_skip(field: &Field, errors: &mut Errors) {
 /// A decoded value cannot borrow from the bytes of the store. A `with` module is not checked, because it may return a
 /// `'static` reference.
 fn check_references(input: &Input, field: &Field, errors: &mut Errors) {
-    // If the struct has a lifetime, `model` has reported it with the same advice.
+    // `model` has reported the lifetime of a struct with the same advice.
     if field.attrs.with.is_some() || input.generics.lifetimes().next().is_some() {
         return;
     }
@@ -138,8 +138,7 @@ fn check_identity(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// The `extra` field has no stored name of its own. Its keys are stored next to the other fields, under their own
-/// names.
+/// The `extra` field has no stored name. Its keys are stored next to the other fields, under their own names.
 fn check_extra(field: &Field, errors: &mut Errors) {
     let Some(extra) = &field.attrs.extra else { return };
     let conflict =
@@ -182,7 +181,7 @@ fn check_hidden_accessors(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// Two fields must not have the same accessor: fields `a` and `set_a` would both have an accessor `set_a`.
+/// Fields `a` and `set_a` would both have an accessor `set_a`.
 fn check_accessor_clashes(input: &Input, errors: &mut Errors) {
     let mut owners: HashMap<String, &Ident> = HashMap::new();
     for (prefix, field) in ACCESSOR_PREFIXES.iter().flat_map(|prefix| input.stored().map(move |field| (prefix, field)))
@@ -221,7 +220,7 @@ fn check_reserved_names(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// Each name in the store belongs to one field, because two fields with the same name would overwrite each other.
+/// Two fields with the same stored name would overwrite each other.
 fn check_stored_names(input: &Input, errors: &mut Errors) {
     let stored: Vec<&Field> = input.stored().filter(|field| field.attrs.extra.is_none()).collect();
     let mut owners: HashMap<String, &Ident> = HashMap::new();
@@ -239,7 +238,8 @@ fn check_stored_names(input: &Input, errors: &mut Errors) {
             None => drop(owners.insert(name, &field.ident)),
         }
     }
-    // Aliases are checked after all stored names, because the alias is the mistake if it clashes with a stored name.
+    // Aliases are checked after all stored names, so that the error points at the alias if it clashes with a stored
+    // name.
     for (field, alias) in stored.iter().flat_map(|field| field.attrs.aliases.iter().map(move |alias| (field, alias))) {
         match owners.get(&alias.value()) {
             Some(owner) => errors.at(alias, alias_clash(alias, &field.ident, owner)),

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use quote::ToTokens;
 
-/// The mistakes that were found in one struct.
+/// The mistakes in one struct.
 ///
 /// Call [`Errors::finish`] to get them. In debug builds, dropping an unfinished `Errors` panics, so that no mistake is
 /// lost.

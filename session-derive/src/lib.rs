@@ -28,45 +28,44 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// The type of a field must implement `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`. The struct needs
-/// no other derive, and the derive does not change it.
+/// Each field type must implement `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`. The struct needs no
+/// other derive.
 ///
 /// # Accessors
 ///
-/// The accessors are methods of a generated struct, `StudentFields`, to which `Session<Student>` dereferences. All take
-/// `&self` and have the visibility of the field. The getter has the doc comment of the field. A field `f` has these
-/// accessors:
+/// The accessors are methods of a generated struct, `StudentFields`, to which `Session<Student>` dereferences. They
+/// take `&self` and have the visibility of the field. The getter also has the doc comment of the field. A field `f` has
+/// these accessors:
 ///
 /// | | `f: Option<T>` | `f: T` |
 /// |---|---|---|
 /// | `f()` | returns the stored value or `None` | returns the stored value or the default |
 /// | `set_f(value)` | stores a `T` | same |
 /// | `setdefault_f(value)` | returns the stored value; if there is none, stores `value` and returns it | same |
-/// | `update_f(op)` | changes an `&mut Option<T>` without losing a concurrent change | changes an `&mut T` in the same way |
+/// | `update_f(op)` | changes a `&mut Option<T>` without losing a concurrent change | changes a `&mut T` in the same way |
 /// | `with_f(look)` | calls `look` with an `Option<&T>`, without cloning the value | calls `look` with a `&T` |
 /// | `has_f()` | returns whether a value is stored | same |
 /// | `delete_f()` | deletes the stored value and returns it as an `Option<T>` | same |
 ///
 /// `set_f` and `setdefault_f` take `impl Into<String>` if `T` is `String`, and a `T` otherwise.
 ///
-/// If another request changed the field meanwhile, a clone of the closure of `update_f` runs again on the newer value.
-/// So the closure must be `Clone + Send + 'static`, and cannot borrow from the request. Clone the data that it uses,
-/// and `move` the clone into it.
+/// If another request changed the field meanwhile, `update_f` runs a clone of its closure again, on the newer value. So
+/// the closure must be `Clone + Send + 'static`, and cannot borrow from the request. Clone the data that it uses, and
+/// `move` the clone into it.
 ///
-/// The derive recognizes `Option` and `String` by their names and their paths in std. It does not recognize a type
-/// alias. Of the accessors of a field with a raw identifier, only the getter is raw: `r#type` has `r#type()` and
-/// `set_type()`, and is stored as `type`.
+/// The derive recognizes `Option` and `String` by name or by path in std, but not through a type alias. A field
+/// `r#type` has the accessors `r#type()`, `set_type()` and so on, and is stored as `type`.
 ///
 /// # Attributes of a field
 ///
 /// | `#[session(…)]` | meaning |
 /// |---|---|
-/// | `default` | the default of the field is `Default::default()`; this is also the case without the attribute |
-/// | `default = expr` | the default of the field is `expr`, which is evaluated at each read without a stored value; a string literal is converted with `into()` |
+/// | `default` | the default is `Default::default()`, as without the attribute |
+/// | `default = expr` | the default is `expr`, evaluated at each read that finds no stored value; a string literal is converted with `into()` |
 /// | `rename = "…"` | the name that the field is stored under. _Default:_ the name of the field |
 /// | `alias = "…"` | another stored name that the field is read from; may be repeated |
 /// | `with = "module"` | `module::serialize` encodes the field and `module::deserialize` decodes it, as with serde's `with` |
-/// | `skip` | the field is not stored and has no accessors; in a snapshot it has its default |
+/// | `skip` | the field is not stored and has no accessors |
 /// | `identity` | the field is the id of the logged-in user, an `Option<T>` with `T: Display`; setting it gives the session a new id |
 /// | `extra` | the field is a `serde_json::Map<String, serde_json::Value>` of all stored keys that no field declares |
 ///
@@ -77,25 +76,23 @@ use proc_macro::TokenStream;
 /// puts into the field is lost. The type of the field must be `Send + Sync + 'static`, and must implement `Default`
 /// unless the field has `default = expr`.
 ///
-/// The derive refuses `#[serde(…)]` on a field, because it would have no effect on the session. `#[serde(…)]` on the
-/// struct is allowed for serde's own derives, and has no effect on the session either. If those derives need attributes
-/// on fields, write a second struct for them.
+/// `#[serde(…)]` has no effect on a session, so the derive refuses it on a field. On the struct, it is allowed for
+/// serde's own derives. If those derives need attributes on fields, write a second struct for them.
 ///
 /// # Attributes of the struct
 ///
 /// | `#[session(…)]` | meaning |
 /// |---|---|
 /// | `config = "…"` | the name of the configuration table. _Default:_ `"session"` |
-/// | `scope = "…"` | the scope of these sessions in the store. _Default:_ the names of package and struct, such as `"school::Student"` |
+/// | `scope = "…"` | the scope of these sessions in the store. _Default:_ the names of the package and the struct, such as `"school::Student"` |
 /// | `fields = "…"` | the name of the generated struct. _Default:_ the name of the struct followed by `Fields` |
 /// | `crate = path` | the path of `session_rocket`, if the crate is renamed or re-exported. _Default:_ `::session_rocket` |
 ///
 /// # Scope
 ///
-/// Session types with different scopes never share a session, even if they belong to different sites that use one
-/// database. The default scope consists of the names of the Cargo package and the struct. So **renaming the package or
-/// the struct ends all sessions of that type**: every visitor starts with an empty session, and every user has to log
-/// in again. To keep the sessions, set the scope to the former names:
+/// Session types with different scopes never share a session, even if several sites use one database. The default scope
+/// consists of the names of the Cargo package and the struct. So **renaming the package or the struct ends all sessions
+/// of that type**, and every user has to log in again. To keep the sessions, set the scope to the former names:
 ///
 /// ```text
 /// /// Formerly `Student` in the package `school`.
@@ -104,10 +101,10 @@ use proc_macro::TokenStream;
 /// struct Pupil { … }
 /// ```
 ///
-/// If the fairings of two structs with the same name in one package are attached, one of the structs needs a `scope`.
-/// It also needs its own `config` and `cookie_name`, as any second session type does. Structs in different packages
-/// share their sessions if they have the same `scope`. A build without Cargo needs a `scope`, because the default reads
-/// `CARGO_PKG_NAME`.
+/// If a site attaches the fairings of two structs that have the same name and are in one package, one struct needs a
+/// `scope`. Each further session type of a site also needs its own `config` and `cookie_name`. Structs in different
+/// packages share their sessions if they have the same `scope`. A build without Cargo needs a `scope`, because the
+/// default reads `CARGO_PKG_NAME`.
 ///
 /// # Errors
 ///

@@ -15,7 +15,7 @@ use crate::serde;
 pub struct Input {
     pub ident: Ident,
     pub vis: Visibility,
-    /// Generics are not allowed, but they are kept, because the code that is generated after a mistake needs them.
+    /// The generics, which are not allowed, but which the code that is generated after a mistake needs.
     pub generics: Generics,
     /// The path of `session_rocket`.
     pub krate: Path,
@@ -95,7 +95,6 @@ impl Field {
         self.ident.unraw().to_string()
     }
 
-    /// Returns the name that the value is stored under.
     pub fn stored_name(&self) -> String {
         self.attrs.rename.as_ref().map_or_else(|| self.name(), syn::LitStr::value)
     }
@@ -116,7 +115,6 @@ impl Field {
         }
     }
 
-    /// Whether the stored type is `String`. Setters of a `String` take `impl Into<String>`.
     pub fn is_string(&self) -> bool {
         let paths = ["String", "std::string::String", "alloc::string::String"];
         plain_path(&self.value).is_some_and(|path| {
@@ -144,7 +142,7 @@ pub fn reference_in(ty: &Type) -> Option<&TypeReference> {
     }
 }
 
-/// Returns the `T` of an `Option<T>`. `Option` is recognized by its paths in std, so an alias is not recognized.
+/// Returns the `T` of an `Option<T>`. Recognizes `Option` by its paths in std, and not through an alias.
 pub fn option_of(ty: &Type) -> Option<&Type> {
     let path = plain_path(ty)?;
     if !["Option", "std::option::Option", "core::option::Option"].contains(&spell(path).as_str()) {
@@ -157,7 +155,7 @@ pub fn option_of(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// Returns the path of a type, even in parentheses or in the invisible group that `macro_rules` puts around it.
+/// Returns the path of a type, also in parentheses or in the invisible group that `macro_rules` puts around the type.
 fn plain_path(ty: &Type) -> Option<&Path> {
     match ty {
         Type::Group(group) => plain_path(&group.elem),
@@ -167,7 +165,7 @@ fn plain_path(ty: &Type) -> Option<&Path> {
     }
 }
 
-/// Returns a path as a string, without arguments and leading colons.
+/// Returns a path as a string, without generic arguments and leading colons.
 fn spell(path: &Path) -> String {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::")
 }

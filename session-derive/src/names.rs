@@ -1,5 +1,5 @@
-//! The names that the derive knows: attributes, prefixes of accessors, and the methods of `Session`. Also finds the
-//! name that a misspelled one probably means.
+//! The names of attributes, of accessors and of the methods of `Session`. Also finds the name that a misspelled one
+//! probably means.
 
 /// The attribute itself, `#[session(…)]`.
 pub const SESSION: &str = "session";
@@ -21,11 +21,10 @@ pub const CRATE: &str = "crate";
 /// The attributes of `#[session(…)]` on the struct.
 pub const CONTAINER_ATTRIBUTES: &[&str] = &[CONFIG, SCOPE, FIELDS, CRATE];
 
-/// The prefixes of the names of accessors. The field's name follows. The getter has no prefix.
+/// The prefixes of accessor names. The getter has no prefix.
 pub const ACCESSOR_PREFIXES: &[&str] = &["", "set_", "setdefault_", "update_", "with_", "has_", "delete_"];
 
-/// The inherent methods of `Session<T>`, which hide accessors of the same name, because `Session<T>` dereferences to
-/// the accessors.
+/// The inherent methods of `Session<T>`, which hide accessors of the same name.
 const SESSION_METHODS: &[&str] = &[
     "get",
     "replace",
@@ -62,12 +61,11 @@ const SESSION_METHODS: &[&str] = &[
 /// The methods of the traits that `Session<T>` implements.
 const TRAIT_METHODS: &[&str] = &["clone", "into", "try_into", "to_owned", "fmt", "deref", "serialize"];
 
-/// Whether `Session<T>` has a method of this name.
 pub fn is_session_method(name: &str) -> bool {
     SESSION_METHODS.contains(&name) || TRAIT_METHODS.contains(&name)
 }
 
-/// Returns the known word that differs from `word` by at most one or two typing errors, if there is one.
+/// Returns the known word that is closest to `word`, if they differ by at most one or two typing errors.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let max_typos = (word.chars().count() / 3).clamp(1, 2);
     let measured = known.iter().map(|name| (strsim::levenshtein(word, name), *name));

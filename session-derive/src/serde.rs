@@ -1,6 +1,6 @@
-//! Refuses `#[serde(…)]` on a field, because it has no effect on the session. The message says what to write instead.
+//! Refuses `#[serde(…)]` on a field, because it has no effect on the session, and says what to write instead.
 //!
-//! `#[serde(…)]` on the struct is allowed, because the struct may also derive traits of serde for another purpose.
+//! `#[serde(…)]` on the struct is allowed, because the struct may also derive serde's traits.
 
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Ident, Meta, Token};

@@ -33,8 +33,7 @@
 //! }
 //! ```
 //!
-//! The [guide] leads from an empty folder to production. It covers accessors, saving, configuration, lifetimes, the
-//! cookie, login, forms, sealed cookies and tests.
+//! The [guide] leads from an empty folder to production.
 //!
 //! | to | see |
 //! |---|---|
@@ -42,19 +41,19 @@
 //! | read and change a session | [`Session`](struct@Session) and the accessors of its fields |
 //! | configure sessions | [`Config`], [`SessionFairing`] |
 //! | refuse requests that other sites forge | [`CrossOriginProtection`] |
-//! | accept forms, and requests of scripts | [`CsrfForm`], [`CsrfHeader`] |
+//! | accept forms and script requests | [`CsrfForm`], [`CsrfHeader`] |
 //! | log users in, and find their accounts | [`LoadUser`] |
 //! | serve apps and API clients | [`Transport`] |
 //! | test a site | [`testing`] |
 //! | handle errors | [`Error`], [`ErrorKind`] |
-//! | write a store | [`store`], which has the contract and its test suite |
+//! | write a store | [`store`], with the contract and its test suite |
 //!
 //! # Guards
 //!
 //! | guard | value | if the store cannot be read |
 //! |---|---|---|
 //! | `Session<T>` | the live session | 503 |
-//! | `&T` | a read-only snapshot, taken when the request first uses this guard | 503 |
+//! | `&T` | a read-only snapshot, taken at the first use of this guard in a request | 503 |
 //! | `Result<Session<T>, session_rocket::Error>` | the live session or the error | the error |
 //! | `Option<Session<T>>` | the live session or `None` | `None`; prefer `Result`, which shows the error |
 //! | [`LoggedIn<T>`](LoggedIn) | the session of a logged-in user; otherwise forwards with 401 | 503 |
@@ -79,14 +78,13 @@
 //! | `cookie+encrypted:` `cookie+signed:` | a sealed cookie in the browser; the [guide](guide::sealed_cookies) lists the limits | none |
 //!
 //! The setting `cache = "redis://…"` puts a [cache](store::cached) in front of any store except sealed cookies. In
-//! code, [`SessionFairing`] also accepts the database pool of the application, or an object that implements
-//! [`Store`](store::Store). The file `docs/stores.md` in the repository compares the stores and helps to choose one.
+//! code, [`SessionFairing`] also accepts the application's database pool or a [`Store`](store::Store). The file
+//! `docs/stores.md` in the repository compares the stores.
 //!
 //! The cargo feature `messagepack` adds the setting `format = "messagepack"` for all stores. The crate `session-cli`
 //! contains the program `session-rocket`, which maintains a store.
 #![forbid(unsafe_code)]
-// Shows the required cargo feature next to an item. Only docs.rs sets `docsrs`, because it builds with a nightly
-// compiler.
+// Shows the required cargo feature next to an item. Only docs.rs sets `docsrs`, because it has a nightly compiler.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // `expect` is allowed, because its text says why the call cannot fail.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]

@@ -12,7 +12,7 @@ const AS_RUSTDOC: &str = "SESSION_ROCKET_API_RUSTDOC";
 
 const LISTING: &str = "docs/public-api.txt";
 
-/// Compares the public API with the listing. With `update`, writes the listing.
+/// Compares the public API with the listing. With `update`, writes the listing instead.
 pub fn api(update: bool) -> Result {
     let this = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     // Cargo runs this program as rustdoc. Setting `RUSTC_BOOTSTRAP` for Cargo would make it rebuild all dependencies.
@@ -46,7 +46,7 @@ pub fn api(update: bool) -> Result {
 
 /// If Cargo runs this program as rustdoc, runs rustdoc with its unstable JSON output enabled.
 ///
-/// The crate that reads the JSON is pinned to the version of this compiler.
+/// The crate that reads the JSON is pinned to this compiler's version.
 pub fn as_rustdoc() -> Option<ExitCode> {
     env::var_os(AS_RUSTDOC)?;
     let status = Command::new("rustdoc").args(env::args_os().skip(1)).env("RUSTC_BOOTSTRAP", "1").status();

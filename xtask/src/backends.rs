@@ -1,4 +1,4 @@
-//! The back-ends that the tests run on, and the table of how each of them keeps the store contract.
+//! The back-ends that the tests run on, and a table of how each back-end keeps the store contract.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::{Result, root};
 
-/// All back-ends, and the programs that each of them needs.
+/// All back-ends, with the programs that each needs.
 const ALL: &[(&str, &[&str])] = &[
     ("memory", &[]),
     ("sqlite", &[]),
@@ -30,7 +30,7 @@ impl Backends {
         Self(ALL.iter().map(|(name, _)| *name).collect())
     }
 
-    /// Parses a list of names separated by commas.
+    /// Parses names separated by commas.
     pub fn only(list: &str) -> Result<Self> {
         let known = |name: &str| ALL.iter().map(|(known, _)| *known).find(|known| *known == name);
         let names = list.split(',').map(|name| known(name).ok_or_else(|| format!("unknown back-end `{name}`")));
@@ -111,7 +111,6 @@ fn clauses(results: &str) -> BTreeMap<u8, Tally> {
     clauses
 }
 
-/// Removes the results of an earlier run.
 pub fn remove_results() {
     // The folder may be missing.
     let _ = fs::remove_dir_all(results());

@@ -1,7 +1,7 @@
 //! The table of database crates that an application can use together with session-rocket.
 //!
-//! Only one crate of a lock file may link SQLite, so Cargo refuses some pairs of database crates. The command creates a
-//! temporary package that depends on both crates and lets Cargo resolve its lock file. Nothing is built.
+//! Only one crate in a lock file may link SQLite, so Cargo refuses some database crates. For each crate, the command lets Cargo
+//! resolve the lock file of a temporary package that depends on both. Nothing is built.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::{Result, cargo_path, root};
 
-/// The crates of the table. Each feature is tried alone, together with the features in `always`.
+/// The crates of the table. Each row adds one of the features to the feature in `always`.
 const CRATES: &[Crate] = &[
     Crate {
         name: "rocket_db_pools",
@@ -58,7 +58,7 @@ const CRATES: &[Crate] = &[
     Crate { name: "rusqlite", version: ">=0.40", features: &[], always: None },
 ];
 
-/// The builds of session-rocket: the title of the column, and the keys that the dependency has in addition to its path.
+/// The builds of session-rocket: the title of the column, and what follows the path in the dependency's line.
 const BUILDS: [(&str, &str); 2] = [("default features (`sqlite`)", ""), ("without `sqlite`", WITHOUT_SQLITE)];
 
 /// A crate that resolves with all features also resolves with fewer, so most rows take one resolution.

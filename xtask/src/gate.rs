@@ -25,7 +25,7 @@ struct Tolerance {
 
 /// Smaller changes are noise: even the path of the checkout affects inlining.
 const INSTRUCTIONS: Tolerance = Tolerance { percent: 3.0, absolute: 99 };
-/// Applies if the baseline is of another compiler or C library.
+/// Applies if the baseline was counted with another compiler or C library.
 const INSTRUCTIONS_OTHER_TOOLCHAIN: Tolerance = Tolerance { percent: 10.0, ..INSTRUCTIONS };
 const ALLOCATIONS: Tolerance = Tolerance { percent: 1.5, absolute: 1 };
 /// The counts depend on the order in which SQLite's threads run.
@@ -62,7 +62,6 @@ pub fn gate(update: bool) -> Result {
 /// A name, and the count of one operation.
 type Count = (String, u64);
 
-/// Counts the instructions of each operation.
 fn instructions() -> Result<Vec<Count>> {
     cargo("build --release --package session-rocket-gate", &[])?;
     let program = program("release/session-rocket-gate")?;
@@ -71,10 +70,10 @@ fn instructions() -> Result<Vec<Count>> {
 }
 
 /// Counts the allocations of requests on each kind of store. Their instructions are not counted, because Valgrind would also
-/// count the threads of SQLite.
+/// count SQLite's threads.
 ///
-/// The program is built as the tests are, because that takes seconds after the tests, and a release build of the databases'
-/// drivers takes minutes.
+/// The build takes seconds after the tests, because it has their profile. A release build of the database drivers takes
+/// minutes.
 fn allocations() -> Result<Vec<Count>> {
     cargo("build --workspace --all-features --bin session-rocket-allocations", &[])?;
     let program = program("debug/session-rocket-allocations")?;
@@ -171,7 +170,7 @@ fn file() -> PathBuf {
     root().join(format!("benches/gate/{ARCH}.txt"))
 }
 
-/// The versions of the compiler and the C library, on which counts depend.
+/// The versions of the compiler and the C library, on which the counts depend.
 fn toolchain() -> String {
     let version = |program: &str, arg| output(Command::new(program).arg(arg)).unwrap_or_default();
     format!("{}, {}", version("rustc", "--version").trim(), version("getconf", "GNU_LIBC_VERSION").trim())
@@ -200,10 +199,10 @@ fn total(program: &Path, name: &str, times: u32) -> Result<u64> {
         .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
         .arg(program)
         .args([name, &times.to_string()])
-        // Rocket reads the environment, whose size affects memory addresses and so the counts.
+        // The environment, which Rocket reads, affects memory addresses and so the counts.
         .env_clear()
         .envs(env::var_os("PATH").map(|path| ("PATH", path)))
-        // Otherwise long copies use an instruction that Valgrind counts per byte, from a length that depends on the processor.
+        // Otherwise, copies above a length that depends on the processor use an instruction that Valgrind counts once per byte.
         .env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=1000000000")
         .stdin(Stdio::null())
         .output()

@@ -48,7 +48,7 @@ fn has_target(file: &Path, link: &str) -> bool {
     target.exists() && (heading.is_empty() || has_heading())
 }
 
-/// Removes `..` from a path.
+/// Resolves `..` in a path.
 fn normalize(path: &Path) -> PathBuf {
     let mut normalized = PathBuf::new();
     for part in path.components() {

@@ -99,7 +99,7 @@ fn ci() -> Result {
         let alone = format!("--no-default-features --features {feature}");
         cargo(&format!("clippy -p session-rocket --all-targets {alone} -- -D warnings"), &[])?;
     }
-    // Without back-ends, and with the features of `cargo install`.
+    // The command-line program without back-ends, and with the features of `cargo install`.
     cargo("clippy -p session-cli --all-targets --no-default-features -- -D warnings", &[])?;
     cargo("clippy -p session-cli --all-targets -- -D warnings", &[])?;
     cargo("doc --workspace --all-features --no-deps", &[("RUSTDOCFLAGS", "-D warnings")])?;
@@ -115,13 +115,13 @@ fn fuzz(mutations: &str) -> Result {
     cargo("test --release -p session-rocket --all-features --lib fuzz_", &[("FUZZ_MUTATIONS", mutations)])
 }
 
-/// Runs only this package's benchmarks, because cargo's test harness rejects Criterion's arguments.
+/// Runs only the Criterion benchmarks, because Cargo's test harness rejects Criterion's arguments.
 fn bench(filter: &[String]) -> Result {
     let args = format!("bench -p session-rocket-benches --benches -- {}", filter.join(" "));
     cargo(args.trim_end(), &[])
 }
 
-/// Measures servers under load. The program is in its own workspace because of the libraries that it compares.
+/// Measures servers under load. The program has a separate workspace because of the libraries that it compares.
 fn peers(args: &[String]) -> Result {
     cargo(&format!("run --release --manifest-path benches/peers/Cargo.toml -- {}", args.join(" ")), &[])
 }
@@ -199,7 +199,6 @@ fn cargo_path() -> String {
     env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
-/// The root of the workspace.
 fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package)

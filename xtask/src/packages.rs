@@ -1,6 +1,6 @@
 //! Finds and installs the programs that the tests and the gate start: a browser, curl, database servers, Valgrind.
 
-// Symbolic links to files of `tests`, which find these programs in the same way.
+// Symbolic links to files of `tests`, so that the tests find the same programs.
 mod browser;
 mod servers;
 
@@ -71,7 +71,7 @@ fn install(prefix: &[&str], packages: &[&str]) -> Result {
     apt_get(prefix, &[&["install", "--yes", "--no-install-recommends"], packages].concat())
 }
 
-/// The words before `apt-get`: none for root, or `sudo` if it asks for no password. `None` if nothing can be installed.
+/// The words before `apt-get`: none for root, or `sudo -n` if sudo needs no password. `None` if nothing can be installed.
 fn install_prefix() -> Option<&'static [&'static str]> {
     if !Path::new("/etc/debian_version").exists() {
         return None;

@@ -1,6 +1,6 @@
-//! Counts the allocations of requests for `cargo xtask bench --gate`: prints one count per line, after its name and a tab.
+//! Counts the allocations of requests for `cargo xtask bench --gate`. Prints a name, a tab and a count per line.
 //!
-//! Counts the allocations of Rust code, not those of SQLite, such as the values of a row. Growing a block is an allocation of
+//! Allocations of SQLite itself, such as for the values of a row, do not count. Growing a block counts as an allocation of
 //! the new size.
 
 #[expect(dead_code, reason = "`session-rocket-gate` uses the rest")]

@@ -14,14 +14,13 @@ use session_rocket::Session;
 
 use self::site::{Site, Visit, Visitor, visitor};
 
-/// The number of changes per loaded session. A session logs each change for replay, and hardly any request makes more.
+/// The number of changes per loaded session. A session keeps its changes for replay, and few requests make more than this.
 const CHANGES: u32 = 100;
 
 const MEMORY: &str = "memory:";
 const SIGNED: &str = "cookie+signed:";
 const ENCRYPTED: &str = "cookie+encrypted:";
 
-/// A counted operation.
 #[derive(Clone, Copy)]
 enum Operation {
     /// Sends a request for this path, with or without the visitor's cookie.
@@ -34,7 +33,6 @@ enum Operation {
     Load { store: &'static str, usage: Usage },
 }
 
-/// How a loaded session is used.
 #[derive(Clone, Copy)]
 enum Usage {
     None,

@@ -39,7 +39,7 @@ pub fn visitor(visits: u32) -> Visitor {
         name: Some("Rajat".into()),
         email: Some("rajat@example.com".into()),
         language: "de".into(),
-        // The number of digits, and so of instructions, does not depend on the number.
+        // All numbers have seven digits, because instructions depend on the number of digits.
         visits: 1_000_000 + visits,
         cart: (0..40).map(|n| 1000 + 7919 * n % 8999).collect(),
         seen: (0..40).map(|n| format!("/lesson/{}", 1000 + 6841 * n % 8999)).collect(),
@@ -82,7 +82,6 @@ fn start_full(session: Session<Visitor>) {
 
 pub struct Site {
     client: Client,
-    /// The session cookie in the browser.
     cookie: Cookie<'static>,
 }
 
@@ -143,7 +142,7 @@ impl Site {
         self.request("/").inner().guard().await.expect("cannot load the session")
     }
 
-    /// A request with the session cookie in the jar and in the headers, as for a request from the network.
+    /// A request with the session cookie in the jar and in the headers, as from the network.
     fn request(&self, path: &str) -> LocalRequest<'_> {
         let header = Header::new("Cookie", self.cookie.to_string());
         self.client.get(path.to_owned()).header(header).cookie(self.cookie.clone())

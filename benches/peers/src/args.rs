@@ -35,7 +35,6 @@ pub struct Args {
     pub allocator: Allocator,
     pub rounds: u32,
     pub seconds: f64,
-    /// Whether to write the page.
     pub writes_page: bool,
     stores: Vec<Store>,
     sessions: usize,
@@ -121,7 +120,7 @@ impl Args {
     }
 }
 
-/// Selects the items of `all` whose names begin with an entry of a list.
+/// Selects the items of `all` whose names begin with an entry of the comma-separated list.
 fn select<T: Copy>(list: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<Vec<T>, String> {
     let names: Vec<&str> = list.split(',').collect();
     if let Some(unknown) = names.iter().find(|given| !all.iter().any(|item| name(*item).starts_with(*given))) {

@@ -91,14 +91,14 @@ pub fn lines(title: &str, x_labels: &[String], series: &[Series]) -> String {
             &mut body,
             &format!("<path d=\"M{points}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2.5\"{dashes}/>"),
         );
-        // Labels do not overlap.
+        // Labels must not overlap.
         lowest = height.max(lowest + 16.0);
         text(&mut body, LEFT + width + 10.0, lowest, "start", 12, false, &series.label);
     }
     page(title, TOP + HEIGHT + 36.0, &body)
 }
 
-/// The smallest step of the form 1, 2 or 5 times a power of ten that is at least `min`.
+/// The smallest number that is at least `min` and 1, 2 or 5 times a power of ten.
 fn round_step(min: f64) -> f64 {
     let power = 10_f64.powf(min.log10().floor());
     [1.0, 2.0, 5.0].into_iter().map(|digit| digit * power).find(|step| *step >= min).unwrap_or(10.0 * power)

@@ -46,10 +46,10 @@ fn all() -> Vec<Process> {
     ids.filter_map(process).collect()
 }
 
-/// Reads a process. Returns `None` if it has ended.
+/// Returns `None` if the process has ended.
 fn process(id: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The fields from the third on. The second is the name in parentheses, which may contain any character.
+    // The fields from the third on. The second is the name in parentheses, which can contain any character.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u32>().ok();
     Some(Process { id, parent: number(4)?, ticks: number(14)? + number(15)? })

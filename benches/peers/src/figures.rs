@@ -25,7 +25,7 @@ pub struct Figures {
     pub failed: f64,
 }
 
-/// The processor time used so far: of the server, and of the database.
+/// The processor time used so far by the server and by the database.
 pub type CpuTimes = [std::time::Duration; 2];
 
 impl Figures {

@@ -24,7 +24,6 @@ use crate::stores::{Instance, Store, runtime};
 use crate::visitors::{Cookies, Visitors};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The number of concurrent calls to the store.
 const CONCURRENT_CALLS: usize = 512;
 /// The number of rows that one statement inserts.
 const ROWS: usize = 1000;
@@ -67,7 +66,6 @@ impl Sessions {
         self.number = number.max(self.number);
     }
 
-    /// Adds sessions that have expired.
     pub fn add_expired(&self, number: usize) {
         self.add(FIRST_EXPIRED..FIRST_EXPIRED + number as u64, -1000);
     }
@@ -92,7 +90,7 @@ impl Sessions {
 
     /// Adds sessions through the library's store.
     async fn add_to_store(&self, sorted: &[(u64, u64)], end: i64) {
-        // The sessions need not survive a power cut.
+        // These sessions need not survive a power cut.
         let url = self.url.replace("=full", "=normal");
         let store =
             store::open(&Options::new(url).max_connections(8).timeout(DAY)).await.expect("cannot open the store");
@@ -161,14 +159,13 @@ impl Sessions {
         };
         for file in files {
             match File::open(file).and_then(|mut file| io::copy(&mut file, &mut io::sink())) {
-                // The database removes some files itself.
+                // The database may have removed a file.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 read => drop(read.expect("cannot read a file of the database")),
             }
         }
     }
 
-    /// The files of the PostgreSQL database.
     async fn postgres_files(&self) -> Vec<PathBuf> {
         let sql = "SELECT current_setting('data_directory') || '/' || pg_relation_filepath('pg_class')";
         let mut connection = PgConnection::connect(&self.url).await.expect("cannot connect to PostgreSQL");

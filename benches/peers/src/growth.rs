@@ -24,7 +24,6 @@ const IN_MEMORY: usize = 1_000_000;
 const DEFAULT_CONNECTIONS: usize = 32;
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// What to measure.
 pub struct Options {
     pub stores: Vec<Store>,
     pub servers: Vec<Server>,
@@ -34,7 +33,6 @@ pub struct Options {
     pub scale: f64,
 }
 
-/// One measurement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Measurement {
     pub round: u32,
@@ -76,7 +74,6 @@ pub struct Growth {
     pub memory: Vec<Memory>,
 }
 
-/// Measures everything.
 pub fn run(options: &Options) -> Growth {
     let mut growth = Growth::default();
     let mut databases = DatabaseServers::default();
@@ -116,7 +113,7 @@ impl Options {
     }
 }
 
-/// The servers that are compared. All have the same sessions.
+/// The compared servers. All have the same sessions.
 struct Candidates(Vec<Candidate>);
 
 struct Candidate {
@@ -224,7 +221,7 @@ fn measure_sweeps(options: &Options, databases: &mut DatabaseServers, store: Sto
     all
 }
 
-/// Measures the growth of a server's process per session.
+/// Measures by how much a server's process grows per session.
 fn measure_memory(server: Server, sessions: usize) -> Memory {
     let site = Site::start(server, "memory:");
     // The first requests also allocate memory that does not depend on the number of sessions.

@@ -11,7 +11,6 @@ use mio::{Events, Interest, Poll, Token};
 /// The longest wait for a response.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The response of a server.
 pub struct Response<'a> {
     pub status: &'a str,
     head: &'a str,
@@ -28,7 +27,7 @@ impl Response<'_> {
     }
 }
 
-/// A request in flight: the caller's tag, and when the request was sent.
+/// A request in flight, with the caller's tag.
 struct Pending<T> {
     tag: T,
     sent: Instant,
@@ -41,8 +40,8 @@ struct Connection<T> {
     filled: usize,
 }
 
-/// Sends the requests that `next` writes over `connections` connections, until `next` returns `None` and every request has a
-/// response.
+/// Sends the requests that `next` writes, over `connections` connections. Returns once `next` has returned `None` and every
+/// request has its response.
 ///
 /// # Panics
 /// If the server does not respond in time, or if a response is malformed or has no `Content-Length`.
@@ -95,7 +94,7 @@ impl<T> Connection<T> {
 
     /// Reads the available bytes. Returns the request and the bounds of its response once the response is complete.
     ///
-    /// After a complete response there is nothing left to read, because no other request is in flight.
+    /// Nothing follows a complete response, because no other request is in flight.
     fn receive(&mut self) -> Option<(Pending<T>, Frame)> {
         loop {
             if self.filled == self.buffer.len() {

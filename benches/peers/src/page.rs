@@ -61,7 +61,6 @@ fn run_details<T>(allocator: Allocator, run: &Run<T>) -> String {
     )
 }
 
-/// Formats a Markdown table.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for row in rows {
@@ -85,7 +84,7 @@ fn median_rate(median: Option<Median>) -> String {
     median.map_or("–".to_owned(), |median| thousands(median.value))
 }
 
-/// Formats a figure with a number of decimal places.
+/// Formats the median with `places` decimal places.
 fn number(median: Option<Median>, places: usize) -> String {
     median.map_or("–".to_owned(), |median| format!("{:.places$}", median.value))
 }

@@ -14,7 +14,6 @@ use crate::visitors::{Cookies, Plan, Route, Visitors};
 pub const SESSIONS: usize = 2000;
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// What to measure.
 pub struct Options {
     pub stores: Vec<Store>,
     pub servers: Vec<Server>,
@@ -24,7 +23,6 @@ pub struct Options {
     pub connections: usize,
 }
 
-/// One measurement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Measurement {
     pub round: u32,
@@ -37,7 +35,6 @@ pub struct Measurement {
     pub figures: Figures,
 }
 
-/// Measures everything, round by round.
 pub fn run(options: &Options) -> Vec<Measurement> {
     let mut databases = DatabaseServers::default();
     let mut all = Vec::new();
@@ -72,7 +69,7 @@ impl Turn<'_> {
         self.measure_bare(cookies);
     }
 
-    /// The cookies that session-rocket set. The requests to the server without sessions carry them too.
+    /// Cookies of session-rocket, for the requests to the server without sessions.
     fn cookies(&mut self) -> Vec<String> {
         let instance = self.databases.create(if self.store.is_cookie() { self.store } else { Store::Memory });
         let site = Site::start(Server::SessionRocket, &instance.url);

@@ -22,7 +22,7 @@ pub struct Results {
     pub growth: Runs<Growth>,
 }
 
-/// The last run with each allocator. The page shows the first of them.
+/// The last run with each allocator. Most sections of the page show only the first.
 pub type Runs<T> = BTreeMap<Allocator, Run<T>>;
 
 /// A run of this program.
@@ -53,7 +53,7 @@ impl<T> Run<T> {
 }
 
 impl Results {
-    /// Reads the results of the last runs.
+    /// Reads the stored results.
     ///
     /// # Panics
     /// If the file is malformed.
@@ -83,7 +83,6 @@ pub fn write_doc(path: &Path, content: &str) {
     fs::write(path, content).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
 }
 
-/// The folder of the documentation.
 pub fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
 }

@@ -30,7 +30,7 @@ impl Server {
     pub const ALL: [Self; 6] =
         [Self::Bare, Self::HandWritten, Self::SessionRocket, Self::Flex, Self::Tower, Self::Actix];
 
-    /// The name of the program, and the name in arguments.
+    /// The name of the program, also in arguments.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
@@ -54,7 +54,6 @@ impl Server {
         }
     }
 
-    /// Whether the server supports a store.
     pub fn supports(self, store: Store) -> bool {
         match self {
             Self::Bare | Self::SessionRocket => true,

@@ -18,7 +18,7 @@ pub enum Route {
     Count,
     /// As `Count`, with a load and a save.
     LoadAndSave,
-    /// Returns one more than the cookie has, which is never replaced.
+    /// Returns one more than the number in the cookie. The cookie is never replaced.
     CountSealed,
 }
 
@@ -41,7 +41,7 @@ pub struct Plan {
     pub duration: Duration,
 }
 
-/// The result of one measurement. `S` is a sample taken at its start and at its end.
+/// The result of one measurement. A sample of type `S` is taken at the start and at the end.
 pub struct Measured<S> {
     pub duration: Duration,
     pub samples: [S; 2],
@@ -56,7 +56,7 @@ pub struct Tally {
     pub succeeded: u64,
     /// The number of 5xx responses.
     pub failed: u64,
-    /// The number of responses to `/count` that are not higher than an earlier response.
+    /// The number of responses to `/count` that are not higher than an earlier response of the same session.
     stale: u64,
     /// The number of confirmed increments that are missing.
     pub lost: u64,
@@ -77,6 +77,8 @@ impl<S> Measured<S> {
         tally.lost += next.lost;
     }
 
+    /// Asserts that no update was lost.
+    ///
     /// # Panics
     /// If an update was lost.
     pub fn assert_no_lost_updates(&self, server: Server) {
@@ -87,7 +89,7 @@ impl<S> Measured<S> {
 
 pub struct Visitors {
     cookies: Cookies,
-    /// The number that each session has at least. With concurrent requests, a response may be older than another update.
+    /// The smallest possible number of each session. With concurrent requests, a session can already have a higher number.
     numbers: Vec<u32>,
     /// The visitors whose numbers have changed since they were last read.
     changed: Vec<usize>,
@@ -230,7 +232,7 @@ fn write(request: &mut Vec<u8>, path: &str, header: impl FnOnce(&mut Vec<u8>)) {
 }
 
 impl Tally {
-    /// Checks a response and returns its number. `known` is the number that the session had at least.
+    /// Checks a response and returns its number. `known` is the smallest possible number of the session.
     fn check(&mut self, route: Route, known: u32, response: &Response<'_>, latency: Option<Duration>) -> Option<u32> {
         if response.status != "200" {
             assert!(response.status.starts_with('5'), "the status of {} is {}", route.path(), response.status);

@@ -11,7 +11,6 @@ use crate::users::Users;
 
 const PASSWORD: &str = "correct horse";
 
-/// The site with the user Ada.
 fn site() -> rocket::Rocket<rocket::Build> {
     let register = AdHoc::on_liftoff("register", |rocket| {
         Box::pin(async move {
@@ -90,13 +89,12 @@ impl Credential {
         }
     }
 
-    /// Gets the devices.
     fn devices(&self, client: &Client) -> Vec<Value> {
         let response = self.add_to(client.get("/api/devices")).dispatch();
         serde_json::from_str(&response.into_string().unwrap()).unwrap()
     }
 
-    /// Returns the path of the other one of two devices.
+    /// Returns the API path of the other of two devices.
     fn other_device(&self, client: &Client) -> String {
         let devices = self.devices(client);
         assert_eq!(devices.len(), 2);

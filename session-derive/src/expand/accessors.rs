@@ -10,12 +10,12 @@ use super::fields::static_ident;
 use crate::model::{Field, Input};
 use crate::names::ACCESSOR_PREFIXES;
 
-/// The bodies of the accessors.
+/// How the accessors are implemented.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Bodies {
     /// Each accessor calls the library.
     Calls,
-    /// Each accessor loops forever. These bodies are generated after a mistake, because they compile for every type.
+    /// Each accessor loops forever, which compiles for every type. Used after a mistake.
     Loops,
 }
 
@@ -24,8 +24,7 @@ pub fn accessors(input: &Input, bodies: Bodies) -> TokenStream {
     let ident = &input.fields_ident;
     let mut seen = HashSet::new();
     let methods = input.stored().enumerate().flat_map(|(index, field)| Accessor::all(index, field));
-    // After a mistake, two accessors may have the same name. That mistake is reported, so the second accessor is left
-    // out.
+    // After a mistake, two accessors may have the same name. That mistake is reported, so the second is left out.
     let methods = methods.filter(|method| bodies == Bodies::Calls || seen.insert(method.ident().to_string()));
     let methods: Vec<_> = methods.map(|method| method.tokens(input, bodies)).collect();
     quote! {
@@ -36,7 +35,6 @@ pub fn accessors(input: &Input, bodies: Bodies) -> TokenStream {
     }
 }
 
-/// One accessor of one field.
 struct Accessor<'a> {
     index: usize,
     field: &'a Field,
@@ -140,9 +138,8 @@ impl<'a> Accessor<'a> {
         }
     }
 
-    /// Generates the doc comment. The getter has the doc comment of the field, if there is one.
-    ///
-    /// All accessors have a doc comment, because the user's crate may forbid missing ones.
+    /// Generates the doc comment, because the user's crate may forbid missing doc comments. A getter has that of the
+    /// field, if there is one.
     fn docs(&self) -> TokenStream {
         let Field { docs, optional, .. } = self.field;
         let name = self.field.name();
@@ -164,7 +161,7 @@ impl<'a> Accessor<'a> {
         quote! { #[doc = #text] }
     }
 
-    /// Returns the part of the doc comment about changes of the identity.
+    /// Returns the part of the doc comment that says how a change of the identity affects the session.
     fn effects(&self, name: &str) -> String {
         match self.prefix {
             "set_" => format!(

@@ -1,5 +1,5 @@
-//! The code that is generated after a mistake. It has the same names and signatures, but no bodies, so that the
-//! compiler reports only the mistake, and no errors where the struct is used.
+//! The code that is generated after a mistake. It has the same names and signatures as the usual code, but its bodies
+//! only loop. So the compiler reports the mistake, and no errors where the struct is used.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -10,7 +10,7 @@ use super::fields::{fields_impl, fields_struct, wrap};
 use super::guard::{guard_generics, guard_impls};
 use crate::model::Input;
 
-/// Returns the errors, and the code without bodies.
+/// Returns the errors and the code with looping bodies.
 pub fn expand(input: &Input, errors: &syn::Error) -> TokenStream {
     let errors = errors.to_compile_error();
     if input.fields_ident == input.ident {

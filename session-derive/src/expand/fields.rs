@@ -9,7 +9,7 @@ use syn::{Expr, Ident};
 use crate::attr::string_literal;
 use crate::model::{Field, Input};
 
-/// Generates the struct that has the accessors. It is outside the `const`, so that users can name it.
+/// Generates the struct that has the accessors, outside the `const`, so that users can name it.
 pub fn fields_struct(input: &Input) -> TokenStream {
     let Input { ident, vis, krate, fields_ident, .. } = input;
     let doc = format!("The accessors of the fields of [`{ident}`]. `Session<{ident}>` dereferences to this struct.");
@@ -22,14 +22,13 @@ pub fn fields_struct(input: &Input) -> TokenStream {
     }
 }
 
-/// Puts `items` into a scope in which `__session` is the library, next to the struct that users can name.
+/// Puts `items` into a scope in which `__session` is the library, next to `fields_struct`.
 pub fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> TokenStream {
     let krate = &input.krate;
     quote! {
         #fields_struct
 
-        // Lints are off, because users cannot change this code: accessors may be unused, and have the user's names and
-        // types.
+        // Lints are off, because users cannot change this code. It contains the user's names and types.
         #[allow(dead_code, deprecated, private_interfaces, unused_qualifications, clippy::all, clippy::pedantic)]
         const _: () = {
             use #krate::__private as __session;
@@ -70,7 +69,7 @@ fn kind(field: &Field) -> Ident {
 
 /// Generates the expression that creates the description of a field.
 ///
-/// Only this expression requires the bounds on the type of the field. It has the span of the type, so that the compiler
+/// Only this expression requires the bounds on the field's type. It has the span of the type, so that the compiler
 /// reports a missing bound there.
 fn description(index: usize, field: &Field) -> TokenStream {
     let (value, kind, name) = (&field.value, kind(field), field.name());
@@ -149,8 +148,8 @@ fn default(field: &Field) -> TokenStream {
 
 /// Generates the expression of a default.
 ///
-/// A string literal is converted with `into`. A primitive type is an exception, because no string converts into it, and
-/// the error of rustc is clearer for the literal alone.
+/// A string literal is converted with `into`, except for a primitive type: no string converts into it, and rustc's
+/// error is clearer for the literal alone.
 fn default_value(field: &Field, expr: &Expr) -> TokenStream {
     match string_literal(expr) {
         Some(text) if !field.is_primitive() => quote_spanned! {text.span()=> ::core::convert::Into::into(#text) },

@@ -6,8 +6,7 @@ use syn::GenericParam;
 
 use crate::model::Input;
 
-/// Generates the guard for one struct. The library cannot implement it for all `T`, because only the crate of `T` may
-/// implement a foreign trait for `&T`.
+/// Generates the guard for one struct. The orphan rule keeps the library from implementing it for all `T`.
 pub fn guard_impls(input: &Input) -> TokenStream {
     let ident = &input.ident;
     let (_, ty_generics, _) = input.generics.split_for_impl();

@@ -1,12 +1,11 @@
 use super::*;
 
-/// Returns the generated code, formatted.
 fn formatted(input: TokenStream) -> String {
     let expansion = derive(input);
     prettyplease::unparse(&syn::parse2(expansion).expect("the generated code parses"))
 }
 
-/// The struct of the guide: an `Option`, a default and a plain field.
+/// The struct of the guide.
 #[test]
 fn a_plain_struct() {
     insta::assert_snapshot!(formatted(quote! {

@@ -1,7 +1,7 @@
--- Sessions and tombstones. Moments are milliseconds since the Unix epoch; a row without a payload is a tombstone, whose
--- `moved_to` is the key the session moved to, or NULL when it ended. Scopes and identities are UTF-8 in binary columns,
--- whatever the character set: collations take different texts for the same. A row does not expire before `sweep_at`: saves
--- leave that as it is, so that they change no index.
+-- Sessions and tombstones. Times are in milliseconds since the Unix epoch. A row without a payload is a tombstone. Its
+-- `moved_to` is the new key of the session, or NULL if the session ended. Scopes and identities are UTF-8 in binary columns,
+-- because a collation can treat different strings as equal. `sweep_at` is never after `expires_at`. Most saves keep
+-- `sweep_at`, so that they update no index.
 CREATE TABLE IF NOT EXISTS {table} (
     `key`      BINARY(32)     NOT NULL PRIMARY KEY,
     scope      VARBINARY(255) NOT NULL,

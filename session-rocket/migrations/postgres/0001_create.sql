@@ -1,7 +1,7 @@
--- Sessions and tombstones. Moments are milliseconds since the Unix epoch; a row without a payload is a tombstone, whose
--- `moved_to` is the key the session moved to, or NULL when it ended. An identity is UTF-8 that may hold any character:
--- `convert_from(identity, 'UTF8')` shows it. A row does not expire before `sweep_at`: saves leave that as it is, so that
--- they change no index, and with room left in its page a new row needs no entry in any.
+-- Sessions and tombstones. Times are in milliseconds since the Unix epoch. A row without a payload is a tombstone. Its
+-- `moved_to` is the new key of the session, or NULL if the session ended. Identities are UTF-8 in BYTEA, because TEXT cannot
+-- contain a NUL character. `convert_from(identity, 'UTF8')` shows an identity without NUL. `sweep_at` is never after
+-- `expires_at`. Most saves keep `sweep_at`; if the page has room for the new version of the row, they update no index.
 CREATE TABLE IF NOT EXISTS {table} (
     key        BYTEA  NOT NULL PRIMARY KEY,
     scope      TEXT   NOT NULL COLLATE "C",

@@ -1,6 +1,6 @@
--- Sessions and tombstones. Moments are milliseconds since the Unix epoch; a row without a payload is a tombstone, whose
--- `moved_to` is the key the session moved to, or NULL when it ended. A row does not expire before `sweep_at`: saves leave
--- that as it is, so that they change no index.
+-- Sessions and tombstones. Times are in milliseconds since the Unix epoch. A row without a payload is a tombstone. Its
+-- `moved_to` is the new key of the session, or NULL if the session ended. `sweep_at` is never after `expires_at`. Most saves
+-- keep `sweep_at`, so that they update no index.
 CREATE TABLE IF NOT EXISTS {table} (
     key        BLOB    NOT NULL PRIMARY KEY,
     scope      TEXT    NOT NULL,

@@ -12,8 +12,6 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
 /// A point in time, in milliseconds since the Unix epoch.
-///
-/// Stores keep times in this form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -28,7 +26,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Returns this timestamp plus `duration`, saturating at the latest timestamp that fits into the type.
+    /// Returns this timestamp plus `duration`, saturating at the latest timestamp.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
@@ -76,15 +74,15 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A source of time.
 ///
-/// A site does not have to choose a clock, because [`SystemClock`] is the default. A test passes a [`ManualClock`] to
-/// [`SessionFairing::clock`](crate::SessionFairing::clock) and moves it.
+/// The default is [`SystemClock`]. A test can pass a [`ManualClock`] to
+/// [`SessionFairing::clock`](crate::SessionFairing::clock).
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> Timestamp;
 
     /// Returns a future that completes after `duration`.
     ///
-    /// The library uses it for timeouts and for the pauses between retries.
+    /// The library uses this function for timeouts and for the pauses between retries.
     fn sleep(&self, duration: Duration) -> Sleep;
 }
 
@@ -102,7 +100,7 @@ pub(crate) async fn within<A>(
         if let Poll::Ready(output) = Pin::new(&mut call).poll(context) {
             return Poll::Ready(Some(output));
         }
-        // Most calls to the memory store finish at the first poll, so a timer is created only if a call has to wait.
+        // Most calls to the memory store finish at the first poll and need no timer.
         if let Some(limit) = limit.take() {
             sleep = Some(clock.sleep(limit()));
         }
@@ -112,7 +110,7 @@ pub(crate) async fn within<A>(
     .await
 }
 
-/// A shared clock, for example one that a test also holds and moves.
+/// Lets a test share a clock with the site, to move it.
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
@@ -130,7 +128,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        // A machine whose clock is set before the epoch reads as the epoch.
+        // A clock that is set before the epoch reads as the epoch.
         Timestamp(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
     }
 
@@ -139,7 +137,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for tests, which stands still until [`advance`](Self::advance) moves it.
+/// A clock for tests that stands still until [`advance`](Self::advance) moves it.
 ///
 /// Its [`sleep`](Clock::sleep) uses real time, so that timeouts still expire.
 ///

@@ -4,9 +4,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// The category of an [`Error`], to match on.
+/// The category of an [`Error`].
 ///
-/// If a handler returns the [`Error`] with `?`, the kind decides the status of the response:
+/// If a handler returns the error with `?`, its kind decides the status of the response:
 ///
 /// | status | kinds |
 /// |---|---|
@@ -25,21 +25,20 @@ pub enum ErrorKind {
     Timeout,
     /// The store received a write, but its outcome is unknown.
     ///
-    /// The changes are dropped and are never sent again.
+    /// The changes are dropped and never sent again.
     Uncertain,
     /// The session ended after this request loaded it, so the changes are dropped.
     ///
-    /// Another request logged the user out, the session expired, or somebody logged in on the session. A login of the
-    /// same visitor in another tab counts too, unless the session already belonged to the same user before that login.
+    /// Another request logged the user out, the session expired, or somebody logged in on the session, including the
+    /// visitor in another tab. Only a repeated login of the same user does not count.
     Ended,
     /// The browser did not send its session cookie with this cross-site request, so the changes are dropped.
     ///
-    /// The `SameSite` attribute of the cookie is the reason. Saving the changes would start a new session, whose cookie
+    /// The reason is the `SameSite` attribute of the cookie. Saving the changes would start a new session, whose cookie
     /// would replace the visitor's own. The library does not call the store for such a request, so `flush` ends no
     /// session.
     Withheld,
-    /// The request has several credentials, and the library does not choose one: a bearer token and a session cookie, or
-    /// several `Authorization` headers.
+    /// The request has several credentials: a bearer token and a session cookie, or several `Authorization` headers.
     ///
     /// This error occurs only if [`transport`](field@crate::Config::transport) allows bearer tokens.
     AmbiguousCredentials,
@@ -70,12 +69,12 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Returns whether a later request may succeed.
     ///
-    /// This is the case for failures of the store or the operating system, and not for mistakes of the application.
+    /// True for failures of the store or the operating system, false for mistakes of the application.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unavailable | Self::Timeout | Self::Uncertain | Self::Random)
     }
 
-    /// Whether the changes were dropped on purpose. Nothing failed, so the response is sent unchanged.
+    /// Whether the changes were dropped although nothing failed, so that the response is sent unchanged.
     pub(crate) fn is_drop(self) -> bool {
         matches!(self, Self::Ended | Self::Withheld)
     }
@@ -83,8 +82,8 @@ impl ErrorKind {
 
 /// The reason why a session could not be loaded or saved.
 ///
-/// `{}` shows what failed, and `{:#}` also shows the causes, in one line. The text never contains a session id, a key
-/// or a value of a session. Cloning an error is cheap.
+/// `{}` shows what failed, and `{:#}` also shows the causes, in one line. The message never contains a session id, a
+/// key or a value of a session. Cloning an error is cheap.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -97,12 +96,12 @@ struct Inner {
 impl Error {
     /// Creates an error of `kind`. `context` says what happened.
     ///
-    /// Stores use this constructor. `context` must not contain a key or a payload, because errors are logged.
+    /// `context` must not contain a key or a payload, because errors are logged.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
         Self(Arc::new(Inner { kind, context: context.into(), source: None }))
     }
 
-    /// Creates an error of `kind` that `source` caused. `context` says what happened, as in [`new`](Self::new).
+    /// Creates an error of `kind` that `source` caused. `context` is as in [`new`](Self::new).
     pub fn with_source(
         kind: ErrorKind,
         context: impl Into<String>,
@@ -140,7 +139,7 @@ impl StdError for Error {
     }
 }
 
-/// An error and its causes in one line, for the log.
+/// Displays an error and its causes in one line.
 pub(crate) struct Chain<'a>(pub &'a Error);
 
 impl fmt::Display for Chain<'_> {
@@ -150,7 +149,7 @@ impl fmt::Display for Chain<'_> {
         let mut cause = self.0.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            // Some errors include the text of their cause in their own text.
+            // Some errors include the message of their cause in their own.
             if !last.ends_with(&text) {
                 write!(f, ": {text}")?;
                 last = text;

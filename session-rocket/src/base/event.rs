@@ -17,8 +17,8 @@ pub struct Event {
     pub handle: SessionHandle,
     /// The user of the session as a string, or `None` if nobody is logged in.
     ///
-    /// It is also `None` if `flush` ended a session that the request did not load, because the browser sent several
-    /// session cookies.
+    /// Also `None` if the browser sent several session cookies and `flush` ended a session that the request did not
+    /// load.
     pub identity: Option<String>,
     /// When this process received the store's confirmation.
     pub at: Timestamp,
@@ -42,8 +42,7 @@ pub enum EventKind {
     Started,
     /// A user logged in.
     LoggedIn {
-        /// The former name of the session, because a login gives a session a new id. `None` if the visitor had no
-        /// session.
+        /// The former name of the session, or `None` if the visitor had no session.
         from: Option<SessionHandle>,
     },
     /// The user of the session authenticated again, which gave the session a new id.
@@ -108,5 +107,4 @@ impl fmt::Display for EndReason {
     }
 }
 
-/// The function that receives the events of one session type.
 pub(crate) type OnEvent = dyn Fn(&Event) + Send + Sync;

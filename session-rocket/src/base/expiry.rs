@@ -34,10 +34,10 @@ impl From<Duration> for Expiry {
 }
 
 impl From<time::Duration> for Expiry {
-    /// Converts a duration as from a [`Duration`], except that a negative duration expires the session immediately.
+    /// Converts a duration as from a [`Duration`]; a negative duration expires the session immediately.
     ///
-    /// A negative duration does not count as zero, because a deadline that has passed must not become a session that
-    /// lives until the browser is closed.
+    /// A negative duration does not count as zero, because a session whose deadline has passed must not live until the
+    /// browser is closed.
     fn from(duration: time::Duration) -> Self {
         Duration::try_from(duration).map_or(Self::At(OffsetDateTime::UNIX_EPOCH), Self::from)
     }
@@ -64,7 +64,6 @@ impl From<OffsetDateTime> for Expiry {
     }
 }
 
-/// The stored form of an [`Expiry`].
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StoredExpiry {
@@ -99,7 +98,7 @@ impl From<StoredExpiry> for Expiry {
 
 /// The setting `refresh`: which requests renew a session that they do not change.
 ///
-/// Renewing a session postpones its expiry, as a save does.
+/// A renewal postpones the expiry, as a save does.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Refresh {
@@ -107,8 +106,8 @@ pub enum Refresh {
     OnSave,
     /// Every request that carries the session cookie renews the session, as with Django's `SESSION_SAVE_EVERY_REQUEST`.
     ///
-    /// Exceptions are requests for parts of a page, such as images and scripts, responses that caches may store, and
-    /// responses with a status of 500 or above.
+    /// The exceptions are requests for parts of a page, such as images and scripts, and responses that caches may store
+    /// or whose status is 500 or above.
     Always,
     /// A request that reads the session renews it if at least this share of its lifetime has passed since the last
     /// renewal.
@@ -159,7 +158,7 @@ impl Policy {
         self.limited(lifetime, idle, created_at)
     }
 
-    /// Returns when a stored session expires, and applies limits that were lowered after it was saved.
+    /// Returns when a stored session expires, with limits that were lowered after its last save.
     ///
     /// If the stored expiry is later than the expiry that a save at the current time would set, the session was saved
     /// while `expiry` was longer. Then its idle timeout is counted from its last save.
@@ -174,9 +173,8 @@ impl Policy {
         let is_configured = matches!(lifetime.expiry, Expiry::Default | Expiry::BrowserClose);
         let idle = self.idle_timeout(lifetime);
         let since_save = updated_at.plus(idle);
-        // Most sessions were not renewed after their last save. The first two conditions avoid reading the clock for
-        // them.
-        // If a tenth of the idle timeout is longer than the clock skew, it is the tolerance instead.
+        // Most sessions were not renewed after their last save; for them, the first two conditions avoid reading the
+        // clock. The tolerance is the clock skew, or a tenth of the idle timeout if that is longer.
         if is_configured && expires_at > since_save && expires_at > now().plus(idle).plus(CLOCK_SKEW.max(idle / 10)) {
             return since_save;
         }
@@ -198,13 +196,7 @@ impl Policy {
         }
     }
 
-    /// Returns when the cookie of a session that expires at `expires_at` expires, or `None` if the browser removes it
-    /// when it is closed.
-    ///
-    /// The cookie lives one period longer than the period in which the session expires, but not beyond the absolute
-    /// timeout. A period is a tenth of the session's lifetime, or the share that `refresh` sets. A save needs no new
-    /// cookie if the new expiry is in the same period as the old one. If a response with a new cookie is lost, a save in
-    /// the next period sends another cookie before the old cookie expires.
+    /// Returns when the cookie of a session expires, or `None` if the browser removes the cookie when it is closed.
     pub(crate) fn cookie_expires_at(
         &self,
         lifetime: &Lifetime,
@@ -214,8 +206,12 @@ impl Policy {
         (!self.at_browser_close(lifetime.expiry)).then(|| self.period_end(lifetime, created_at, expires_at))
     }
 
-    /// Returns the end of the period that follows the one in which the session expires. A save that moves the expiry
-    /// into another period sends a cookie.
+    /// Returns the end of the period that follows the one in which the session expires, but at most the end of the
+    /// absolute timeout.
+    ///
+    /// A period is a tenth of the session's lifetime, or the share that `refresh` sets. Only a save that moves the
+    /// expiry into another period sends a cookie. If that response is lost, a save in the next period sends another
+    /// cookie before the old cookie expires.
     pub(crate) fn period_end(&self, lifetime: &Lifetime, created_at: Timestamp, expires_at: Timestamp) -> Timestamp {
         let share = if let Refresh::Share(share) = self.refresh { share } else { COOKIE_SHARE };
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -237,7 +233,7 @@ impl Policy {
 
     /// Returns the new expiry of a session that a request only read, or `None` if no renewal is due.
     ///
-    /// A renewal that postpones the expiry by less than one second is not worth a write.
+    /// A renewal must postpone the expiry by at least one second to be worth a write.
     pub(crate) fn refreshed(
         &self,
         lifetime: &Lifetime,

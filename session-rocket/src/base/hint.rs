@@ -1,21 +1,21 @@
 //! Suggestions for misspelled words.
 
-/// Returns the known word that `word` is probably a misspelling of, if one is close enough.
+/// Returns the known word of which `word` is probably a misspelling, if any.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = normalized(word);
     let measured = known.into_iter().filter_map(|name| Some((distance(&word, &normalized(name))?, name)));
     measured.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// Normalizes a word for the comparison: lower case, without separators.
+/// Converts a word to lower case and removes separators.
 fn normalized(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// Returns how different two words are, or `None` if they are too different.
+/// Returns how different two words are, or `None` if one is not a plausible misspelling of the other.
 ///
-/// Words that differ in few letters sort first, with `false`. Words that differ more are close only if one contains the
-/// other, and sort after them, with `true`.
+/// `false` stands for words that differ in few letters. `true` stands for words that differ more, of which one contains
+/// the other; these sort last.
 fn distance(word: &str, name: &str) -> Option<(bool, usize)> {
     const SHORTEST_PART: usize = 4;
     let shorter = word.len().min(name.len());

@@ -19,8 +19,8 @@ const HANDLE_BYTES: usize = 16;
 /// A session id, the secret that the session cookie carries.
 ///
 /// It has 256 bits from the operating system's random number generator (OWASP ASVS 5.0, 7.2.3 requires at least 128
-/// bits). Only [`expose`](Self::expose) reveals it: there is no `Display`, and `Debug` hides the value. Use the
-/// [`SessionHandle`] to name a session in logs and URLs. `==` compares ids in constant time.
+/// bits). Only [`expose`](Self::expose) reveals it; `Debug` hides it. Use the [`SessionHandle`] to name a session in
+/// logs and URLs. `==` compares ids in constant time.
 #[derive(Clone)]
 pub struct SessionId([u8; ID_BYTES]);
 
@@ -52,7 +52,7 @@ impl SessionId {
     }
 }
 
-/// Computes the store keys of one scope: SHA-256 over the scope and the id.
+/// Computes the store keys of one scope: the SHA-256 hash of the scope and the id.
 ///
 /// The scope is padded to whole blocks of SHA-256, so that it is hashed only once.
 #[derive(Clone)]
@@ -67,7 +67,6 @@ impl ScopeHash {
         Self(Sha256::new_with_prefix(bytes))
     }
 
-    /// Returns the store key of a session.
     pub(crate) fn key(&self, id: &SessionId) -> Key {
         Key(self.0.clone().chain_update(id.0).finalize().into())
     }
@@ -75,7 +74,6 @@ impl ScopeHash {
 
 #[cfg(test)]
 impl SessionId {
-    /// Returns the store key of this id in a scope.
     pub(crate) fn key(&self, scope: &str) -> Key {
         ScopeHash::new(scope).key(self)
     }
@@ -149,7 +147,8 @@ impl Key {
 
     /// Parses a string that [`to_hex`](Self::to_hex) returned.
     ///
-    /// Returns `None` for any other string. Upper-case digits are refused, so that each key has exactly one string.
+    /// Returns `None` for any other string, including one with upper-case digits, so that each key has exactly one
+    /// string.
     pub fn from_hex(text: &str) -> Option<Self> {
         let key = Self::from_slice(&hex::decode(text)?)?;
         (key.to_hex() == text).then_some(key)
@@ -165,7 +164,7 @@ impl fmt::Debug for Key {
 /// The public name of a session, which is safe in URLs, pages and logs.
 ///
 /// Neither the session id nor the store key can be computed from it. `Display` writes 22 characters of base64url, and
-/// `FromStr` parses them. It can be a parameter of a route, a field of a form, and a value in a template. The handle
+/// `FromStr` parses them. A handle can be a parameter of a route, a field of a form, and a value in a template. It
 /// changes whenever the session gets a new id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionHandle([u8; HANDLE_BYTES]);
@@ -189,7 +188,7 @@ impl FromStr for SessionHandle {
     }
 }
 
-/// The error of a string that is not a [`SessionHandle`].
+/// The error of parsing a string that is not a [`SessionHandle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidHandle;
 

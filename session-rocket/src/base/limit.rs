@@ -12,7 +12,6 @@ pub enum WhenFull {
     RefuseLogin,
 }
 
-/// The maximum number of sessions of one user, and what a login does that exceeds it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionLimit {
     pub max: usize,

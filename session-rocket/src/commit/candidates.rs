@@ -1,16 +1,16 @@
-//! The cookie values of a request that could be its session id or sealed session.
+//! The cookie values of a request that may be its session id or sealed session.
 
-/// The maximum number of cookies of one name to consider. A browser sends one or a few, but an attacker may send many.
+/// The maximum number of cookies of one name to consider, because an attacker may send many.
 pub(crate) const MAX_CANDIDATES: usize = 8;
 
 /// The values of the cookies of one name.
 ///
-/// It is a trait object, because a generic type would be stored several times in the future that loads a session.
+/// A trait object, because the future that loads a session would store a generic type several times.
 pub(crate) type CookieValues<'i, 'v> = dyn Iterator<Item = &'v str> + Send + 'i;
 
 /// Returns the well-formed cookie values without duplicates.
 ///
-/// Values are parsed lazily, because the first one is usually the session.
+/// Values are parsed lazily, because the first value is usually the session.
 pub(crate) fn candidates<'v, C: Clone + PartialEq>(
     values: &mut CookieValues<'_, 'v>,
     parse: impl Fn(&'v str) -> Option<C>,

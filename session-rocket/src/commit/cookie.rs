@@ -1,4 +1,4 @@
-//! The engine for sealed cookies. A session is opened, changed, and sealed again, and the server stores nothing.
+//! The engine for sealed cookies: sessions that the server does not store.
 
 use std::sync::Arc;
 
@@ -36,19 +36,18 @@ impl CookieEngine {
         self.sealer.has_former_keys()
     }
 
-    /// Returns the cookie value if it is neither empty nor longer than a cookie can be.
+    /// Returns the cookie value unless it is empty or longer than a cookie can be.
     pub(super) fn well_formed<'v>(&self, value: &'v str) -> Option<&'v str> {
         (!value.is_empty() && value.len() <= self.bounds.limit).then_some(value)
     }
 
-    /// Opens the first cookie value that contains a live session, or returns an empty session.
     pub(super) fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<State> {
         let now = self.rules.now();
         for cookie in candidates(cookies, |value| self.well_formed(value)) {
             let Some((content, by_former_key)) = self.sealer.open(cookie) else { continue };
             let Some(values) = self.read(&content)? else { continue };
             let Content { created_at, issued_at, .. } = content;
-            // Limits that were lowered after the session was sealed apply too.
+            // Limits that were lowered after the seal apply too.
             let limit = self.rules.policy.expires_at(&values.lifetime(), created_at, issued_at);
             let expires_at = content.expires_at.min(limit);
             if now < expires_at {
@@ -59,7 +58,7 @@ impl CookieEngine {
         Ok(State::new(Carrier::New { replaces: None }, Values::empty(self.rules.schema), Vec::new()))
     }
 
-    /// Returns the values of a sealed session, or `None` if it is damaged.
+    /// Returns the values of a sealed session, or `None` if they are damaged.
     fn read(&self, content: &Content) -> Result<Option<Values>> {
         let values = self.rules.read(&content.payload, None)?;
         if values.is_none() {
@@ -75,13 +74,13 @@ impl CookieEngine {
     /// Commits the changes of a request to a new cookie.
     ///
     /// # Errors
-    /// If a change cannot be encoded, or the cookie would be too large. The browser then keeps its cookie.
+    /// If a change cannot be encoded, or if the cookie would be too large. The browser then keeps its cookie.
     pub(crate) fn commit(&self, pending: Box<PendingCommit>) -> Result<Committed> {
         let flushed = pending.flushed;
         let ends = pending.lifecycle == Lifecycle::End && matches!(pending.carrier, Carrier::Sealed(_));
         let logged_out = ends && (flushed || !pending.login);
         let committed = match self.seal_changes(pending) {
-            // The session has ended, so the browser has to remove its cookie.
+            // The session ended, so the browser has to remove its cookie.
             Err(error) if flushed => {
                 Ok(Committed { failure: Some(error), ..absent(self.rules.schema, CookieEffect::Remove) })
             }
@@ -110,7 +109,7 @@ impl CookieEngine {
         };
         let expires_at = self.rules.expires_at(&values, created_at, now);
         if expires_at <= now {
-            // Without the removal, the older cookie of the browser would stay valid.
+            // Otherwise the browser's older cookie would stay valid.
             return Ok(absent(self.rules.schema, CookieEffect::Remove));
         }
         self.seal(values, now, created_at, expires_at)

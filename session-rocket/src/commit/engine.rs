@@ -35,7 +35,7 @@ impl Engine {
     /// Loads the session of the first cookie value that leads to a live session, or returns an empty session.
     ///
     /// A request can have several values, because a cookie for a parent domain or another path can have the same name.
-    /// Browsers send the older cookie first, and a cookie that an attacker planted is newer than the visitor's own.
+    /// Browsers send the older cookie first, and a cookie that an attacker plants is newer than the visitor's own.
     ///
     /// # Errors
     /// If the store cannot be read. A failed read never results in an empty session.
@@ -51,7 +51,7 @@ impl Engine {
         State::new(Carrier::Withheld, Values::empty(self.rules().schema), Vec::new())
     }
 
-    /// Whether one of the cookie values is well-formed.
+    /// Whether a cookie value is well-formed.
     pub(crate) fn accepts<'v>(&self, mut cookies: impl Iterator<Item = &'v str>) -> bool {
         match self {
             Self::Store(_) => cookies.any(|value| SessionId::parse(value).is_some()),
@@ -59,10 +59,10 @@ impl Engine {
         }
     }
 
-    /// Commits the changes of a request. The future must run to completion, so the caller must not drop it.
+    /// Commits the changes of a request. The caller must run the future to completion.
     ///
     /// # Errors
-    /// If the store did not confirm the commit, or a change could not be encoded or replayed. The changes are then
+    /// If the store did not confirm the commit, or if a change could not be encoded or replayed. The changes are then
     /// dropped and never sent again.
     pub(crate) async fn commit(&self, mut pending: Box<PendingCommit>) -> Result<Committed> {
         if matches!(pending.carrier, Carrier::Withheld) {
@@ -84,7 +84,7 @@ impl Engine {
         matches!(self, Self::Cookie(engine) if engine.has_former_keys())
     }
 
-    /// Returns the session as it is stored now, or `None` if it has ended.
+    /// Loads a session again. Returns `None` if it has ended.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -108,7 +108,7 @@ impl Engine {
             _ => Ok(None),
         };
         renewed.unwrap_or_else(|error| {
-            // The request fails only if a change is lost, and a failed renewal loses none.
+            // A failed renewal loses no change, so it does not fail the request.
             log::warn!(target: "session_rocket", "cannot renew a session that was only read: {}", Chain(&error));
             None
         })
@@ -118,7 +118,7 @@ impl Engine {
 /// Loads and commits the sessions of one type in a store.
 ///
 /// A commit replays the changes of the request on the stored session and writes the result with compare-and-swap, so
-/// that no update is lost. It never creates a session under the key of a session that has ended.
+/// that no update is lost. A commit never creates a session under the key of an ended session.
 pub(crate) struct StoreEngine {
     pub(super) records: Records,
     groups: Groups,
@@ -140,8 +140,7 @@ impl StoreEngine {
     }
 
     async fn commit_one(&self, calls: &Calls<'_>, pending: Box<PendingCommit>) -> Result<Committed> {
-        // Rare cases are boxed, because otherwise the future of every commit would be as large as that of the largest
-        // case.
+        // Rare cases are boxed, because otherwise they would make the future of every commit larger.
         match (&pending.carrier, pending.lifecycle) {
             // This cannot happen, because only the cookie engine creates this carrier.
             (Carrier::Sealed(_), _) => {
@@ -167,8 +166,7 @@ impl StoreEngine {
         let Some(due) = due else { return Ok(None) };
         let Live { key, version, created_at, .. } = *live;
         let renewed = if live.is_cut {
-            // A touch neither lowers the expiry in the record nor sets the time of the last save, so the record would
-            // still exceed the limit.
+            // A touch would not lower the expiry in the record.
             let (record, renewed) = records.record(key, live.id.clone(), &values, Some(created_at))?;
             let update = Calls::new(records).swap(&key, version, &record).await?;
             (update == Update::Updated).then_some(renewed)
@@ -177,7 +175,7 @@ impl StoreEngine {
             let touch = records.call(|| records.timeout, "renew", touch).await?;
             (touch == Touch::Touched).then(|| Live { expires_at: due, ..live.clone() })
         };
-        // If `renewed` is `None`, another request has changed the session meanwhile, and thereby renewed or ended it.
+        // If `renewed` is `None`, another request has renewed or ended the session meanwhile.
         Ok(renewed.map(|renewed| {
             let cookie = rules.cookie_after(live, &values, &renewed, &values);
             Committed::new(Carrier::Live(renewed), values, cookie)

@@ -1,4 +1,5 @@
-//! The receivers of events: the application's function, and the tasks of this process that wait for an end.
+//! The receivers of events: the application's function, and the tasks of this process that wait for the end of a
+//! session.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,11 +12,10 @@ use tokio::sync::Notify;
 use crate::base::event::{Event, OnEvent};
 use crate::base::id::Key;
 
-/// The receivers of the events of one session type.
 #[derive(Default)]
 pub(crate) struct Events {
     on_event: Option<Arc<OnEvent>>,
-    /// The sessions that tasks of this process wait for. Each has the number of tasks, and what wakes them.
+    /// The sessions that tasks of this process wait for, with the number of tasks and their notifier.
     awaited: Mutex<HashMap<Key, (usize, Arc<Notify>), DefaultHashBuilder>>,
 }
 
@@ -24,7 +24,8 @@ impl Events {
         Self { on_event, awaited: Mutex::default() }
     }
 
-    /// Registers a task that waits until the session at `key` ends or gets a new id.
+    /// Registers a task that waits until the session at `key` ends or gets a new id. Dropping the result removes the
+    /// registration.
     pub(super) fn wait_for(&self, key: Key) -> Awaited<'_> {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         let (tasks, changed) = awaited.entry(key).or_default();
@@ -32,17 +33,16 @@ impl Events {
         Awaited { events: self, key, changed: changed.clone() }
     }
 
-    /// Passes an event to the application's function. If there is no function, `event` is not called.
+    /// Passes an event to the application's function, if there is one.
     pub(super) fn send(&self, event: impl FnOnce() -> Event, type_name: &str) {
         let Some(on_event) = &self.on_event else { return };
         let event = event();
-        // The store has confirmed the change, so a panic of the application's code must not fail the request.
+        // The store has confirmed the change, so a panic of the function must not fail the request.
         if catch_unwind(AssertUnwindSafe(|| on_event(&event))).is_err() {
             log::error!(target: "session_rocket", "the `on_event` function of session type `{type_name}` panicked");
         }
     }
 
-    /// Wakes the tasks that wait for the session at `key`.
     pub(super) fn wake(&self, key: &Key) {
         let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, changed)) = awaited.get(key) {
@@ -51,7 +51,7 @@ impl Events {
     }
 }
 
-/// The registration of a task that waits for the end of a session. Dropping it removes the registration.
+/// The registration of a task that waits for the end of a session.
 pub(super) struct Awaited<'e> {
     events: &'e Events,
     key: Key,

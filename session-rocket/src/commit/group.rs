@@ -1,7 +1,7 @@
-//! Groups of commits.
+//! Saves concurrent commits of one session together.
 //!
-//! Commits of one session in one process form a group. The commit that has the turn saves the changes of all waiting
-//! commits in one write.
+//! All running commits of a session in this process form a group. The commit that has the turn saves the changes of all
+//! waiting commits in one write.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,12 +24,12 @@ use crate::state::change::Change;
 use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
 use crate::store::{Lookup, Touch, Update};
 
-/// The groups of all sessions that have running commits in this process, with the number of commits of each group.
+/// The groups of this process, with the number of commits of each group.
 #[derive(Default)]
 pub(super) struct Groups(Mutex<HashMap<Key, (usize, Arc<Group>), DefaultHashBuilder>>);
 
 impl Groups {
-    /// Joins the group of a session. The group is removed when its last member leaves.
+    /// Joins the group of a session.
     fn enter(&self, key: Key) -> Membership<'_> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (commits, group) = groups.entry(key).or_default();
@@ -43,7 +43,7 @@ impl Groups {
             Saved::Committed(committed) => Ok(committed),
             Saved::ChangesUser(pending) if pending.is_late => Err(too_late()),
             Saved::ChangesUser(mut pending) => {
-                // The last replay included changes of other members, which may not have been stored.
+                // The last replay included changes of other members, which may not be stored.
                 let mut values = pending.base.clone();
                 calls.records.rules.replay(&pending.changes, &mut values)?;
                 pending.values = values;
@@ -61,8 +61,8 @@ impl Groups {
         let mut turn = group.turn.lock().await;
         match reply.try_recv() {
             Err(TryRecvError::Empty) if calls.left().is_zero() => {
-                // Closes the channel while this commit has the turn. Otherwise the next commit could save the changes,
-                // although this commit reports an error.
+                // Closes the channel while this commit has the turn. Otherwise the next commit could save changes for
+                // which this commit reports an error.
                 reply.close();
                 Err(Error::new(
                     ErrorKind::Timeout,
@@ -91,7 +91,7 @@ impl Groups {
     }
 }
 
-/// The membership of one commit in a group. Dropping it leaves the group, also if the commit fails or is cancelled.
+/// The membership of one commit in a group. Dropping it leaves the group, and the last member removes the group.
 struct Membership<'g> {
     groups: &'g Groups,
     key: Key,
@@ -110,19 +110,17 @@ impl Drop for Membership<'_> {
     }
 }
 
-/// The running commits of one session in this process.
 #[derive(Default)]
 struct Group {
     waiting: Mutex<Vec<Member>>,
     /// Held by the commit that writes to the store.
     ///
-    /// Contains the session as the last commit stored it, or `None` if that is unknown or the id of the session
-    /// changed.
+    /// Contains the session as the last commit stored it, or `None` if this is unknown or the session got a new id.
     turn: Turn<Option<Stored>>,
 }
 
 impl Group {
-    /// Takes the waiting members in the order in which they joined, without members that gave up.
+    /// Takes the waiting members in the order of their arrival, without members that gave up.
     fn take(&self) -> Vec<Member> {
         let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.retain(|member| !member.reply.is_closed());
@@ -130,7 +128,6 @@ impl Group {
     }
 }
 
-/// The result of a commit in a group.
 enum Saved {
     Committed(Committed),
     /// The replay changed the user of the session, so the commit must also change the id.
@@ -139,7 +136,6 @@ enum Saved {
 
 type Reply = Result<Saved>;
 
-/// A commit that is a member of a group.
 struct Member {
     pending: Box<PendingCommit>,
     deadline: Instant,
@@ -152,7 +148,7 @@ impl Member {
         (Self { pending, deadline, reply }, receiver)
     }
 
-    /// Sends the result to the commit. There is no receiver if the task of the commit was stopped.
+    /// Sends the result to the commit, unless the task of the commit was stopped.
     fn reply(self, result: Result<Committed>) {
         let _ = self.reply.send(result.map(Saved::Committed));
     }
@@ -161,8 +157,8 @@ impl Member {
         matches!(&self.pending.carrier, Carrier::Live(live) if live.version == current.live.version)
     }
 
-    /// Replies with the stored session. If another request gave the session a new id, this response must not send the
-    /// new id.
+    /// Replies with the stored session. If another request gave the session a new id, only the response of that request
+    /// may send it.
     fn reply_stored(self, current: &Stored, cookie: CookieEffect) {
         let (id, cookie) = match &self.pending.carrier {
             Carrier::Live(live) if live.key == current.live.key => (live.id.clone(), cookie),
@@ -203,8 +199,8 @@ async fn save(calls: &Calls<'_>, mut current: Stored, mut members: Vec<Member>) 
     }
 }
 
-/// Retries the save until the store confirms it or no member is left. Each attempt starts from the session that is
-/// stored by then. Returns false if the session has ended.
+/// Retries the save on the newest stored session until the store confirms it or no member is left. Returns false if the
+/// session has ended.
 async fn save_all(calls: &Calls<'_>, current: &mut Stored, members: &mut Vec<Member>) -> Result<bool> {
     let records = calls.records;
     let mut attempt = 0;
@@ -240,9 +236,9 @@ fn reply_dropped(member: Member) {
     member.reply(Ok(dropped));
 }
 
-/// Replaces the record version that the values were computed from, and returns the new record.
+/// Replaces the record version that the values were computed from. Returns the reply and the new [`Live`].
 ///
-/// If the values are equal to the stored ones, touches the record instead. A touch renews the session and succeeds only
+/// If the values are equal to the stored ones, touches the record instead, which renews the session and succeeds only
 /// if nobody changed it.
 async fn store_values(calls: &Calls<'_>, current: &Stored, values: &Values) -> Result<(Update, Live)> {
     let (records, live) = (calls.records, current.live.clone());
@@ -261,8 +257,8 @@ async fn store_values(calls: &Calls<'_>, current: &Stored, values: &Values) -> R
     Ok((update, Live { expires_at: renewed.max(live.expires_at), ..live }))
 }
 
-/// Prepares members for a session that was moved to a new id meanwhile. Drops members whose user no longer owns the
-/// session.
+/// Drops members whose user does not own the session after it moved to a new id. Removes the CSRF secrets of the
+/// others.
 fn drop_other_users(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
     for mut member in std::mem::take(members) {
         member.pending.forget_csrf();
@@ -274,8 +270,8 @@ fn drop_other_users(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
     }
 }
 
-/// Applies the changes of all members to the stored values, in order. A member whose changes fail is removed and gets
-/// the error.
+/// Applies the changes of all members to the stored values, in order. A member whose changes fail gets the error and is
+/// removed.
 fn merge(rules: &Rules, current: &Stored, members: &mut Vec<Member>) -> Values {
     let sole = members.len() == 1;
     let mut merged = current.values.clone();
@@ -295,11 +291,11 @@ fn merge(rules: &Rules, current: &Stored, members: &mut Vec<Member>) -> Values {
     merged
 }
 
-/// Applies the changes of a member to `merged`. Returns `None` if they change the user, because that needs a new id.
+/// Applies the changes of a member to `merged`. Returns `None` if they change the user, which needs a new id.
 fn values_of(rules: &Rules, member: &Member, current: &Stored, merged: &Values, sole: bool) -> Result<Option<Values>> {
     let pending = &member.pending;
     let mut values = if sole && member.is_current(current) {
-        // The record did not change since the request loaded it, so no replay is needed.
+        // The record has not changed since the load, so no replay is needed.
         pending.values.clone()
     } else {
         warn_of_overwrites(pending, &current.values);
@@ -316,7 +312,7 @@ fn values_of(rules: &Rules, member: &Member, current: &Stored, merged: &Values, 
 
 /// Logs a warning if the request read a field and then set it, and another request changed the field in between.
 ///
-/// The set overwrites the change of the other request. The warning is logged once per field.
+/// The warning is logged once per field.
 fn warn_of_overwrites(pending: &PendingCommit, fresh: &Values) {
     for change in &pending.changes {
         if let Change::Set { field, after_read: true, .. } = change

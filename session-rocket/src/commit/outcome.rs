@@ -12,14 +12,14 @@ pub(crate) fn too_late() -> Error {
     Error::new(ErrorKind::TooLate, context)
 }
 
-/// Returns the error of changes that are dropped because the browser withheld its cookie.
+/// Returns the error of a commit that drops its changes because the browser withheld its cookie.
 pub(crate) fn withheld() -> Error {
     let context = "the browser did not send its session cookie with this cross-site request, because of the setting \
                    `same_site`";
     Error::new(ErrorKind::Withheld, context)
 }
 
-/// Returns the result of a commit after which there is no session.
+/// Returns the result of a commit that leaves no session.
 pub(super) fn absent(schema: &'static Schema, cookie: CookieEffect) -> Committed {
     Committed::new(Carrier::New { replaces: None }, Values::empty(schema), cookie)
 }

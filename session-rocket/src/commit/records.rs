@@ -1,6 +1,4 @@
-//! The records of one session type in a store. This module loads and decodes records, and builds new ones.
-//!
-//! It does not write to the store, and it does not depend on a back-end.
+//! The records of one session type in a store: loads, decodes and builds records, but does not write to the store.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,13 +16,11 @@ use crate::state::{Carrier, Committed, CookieEffect, Live, State};
 use crate::store::record::{Fate, Record, TOMBSTONE_LIFETIME, Tombstone, Version};
 use crate::store::{Lookup, Store};
 
-/// How long after the end of a session a request may still present its id, although the browser has a newer cookie.
+/// How long after the end of a session requests with its id may still arrive from a browser that has a newer cookie.
 ///
-/// A request within this time stores nothing. A later request starts a new session, because its browser evidently has no
-/// newer id.
+/// A request within this time stores nothing. A later request starts a new session.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The records of one session type.
 #[derive(Clone)]
 pub(crate) struct Records {
     pub(super) rules: Rules,
@@ -39,7 +35,6 @@ pub(super) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// A stored session: its record and its values.
 #[derive(Clone)]
 pub(super) struct Stored {
     pub(super) live: Live,
@@ -64,7 +59,7 @@ impl Records {
     /// # Errors
     /// If the store cannot be read. A failed read never results in an empty session.
     pub(super) async fn load(&self, cookies: &mut CookieValues<'_, '_>) -> Result<State> {
-        // Set by the first call that has to wait, so that a call that finishes at its first poll does not read the
+        // Set by the first call that has to wait, because a call that finishes at its first poll need not read the
         // clock.
         let mut deadline = None;
         let (mut has_ended, mut replaces) = (false, None);
@@ -96,7 +91,7 @@ impl Records {
         self.rules.now().plus(TOMBSTONE_LIFETIME) <= tombstone.expires_at.plus(GRACE)
     }
 
-    /// Whether the store still has the session under its id. Returns false if the store cannot be read.
+    /// Whether the store has the session under its id. Returns false if the store cannot be read.
     pub(super) async fn is_live(&self, live: &Live) -> bool {
         matches!(self.call(|| self.timeout, "load", self.store().load(&live.key)).await, Ok(Lookup::Found(_)))
     }
@@ -104,7 +99,7 @@ impl Records {
     /// Decodes a record and calls `make` with its session.
     ///
     /// Returns `None` if the record is damaged, or if the session has expired under a limit that was lowered after its
-    /// last save. Passing the session to `make` avoids copies of the session on its way to the caller.
+    /// last save. `make` avoids copies of the session.
     #[inline]
     pub(super) fn open<S>(
         &self,
@@ -128,13 +123,12 @@ impl Records {
         Ok(Some(make(live, values)))
     }
 
-    /// Whether a request that loads this record gets its session. Returns false if the record is damaged, or if the session
-    /// has expired under a limit that was lowered after its last save.
+    /// Whether a request that loads this record gets its session, as in [`open`](Self::open).
     pub(super) fn is_usable(&self, record: &Record) -> bool {
         match self.rules.read(&record.payload, record.identity.clone()) {
             Ok(Some(values)) => self.rules.expires_at_load(&values, record) > self.rules.now(),
             Ok(None) => false,
-            // Another build supports the format of this record, so the session counts as live.
+            // Another build supports the format of this record.
             Err(_) => true,
         }
     }
@@ -185,12 +179,12 @@ impl Records {
         Tombstone { fate, expires_at: self.rules.now().plus(TOMBSTONE_LIFETIME) }
     }
 
-    /// Returns the store without its `Arc`, because a call through the `Arc` would be boxed twice.
+    /// Returns the store without its `Arc`: a call through the `Arc` would be boxed twice.
     pub(super) fn store(&self) -> &dyn Store {
         &*self.store
     }
 
-    /// Runs a store call for at most `limit`, and drops it afterwards. The store's contract allows dropping a call.
+    /// Runs a store call for at most `limit`, and then drops it, which the store's contract allows.
     pub(super) async fn call<A>(
         &self,
         limit: impl FnOnce() -> Duration,

@@ -5,10 +5,9 @@ use crate::base::event::{EndReason, Event, EventKind};
 use crate::base::id::Key;
 use crate::data::values::Values;
 
-/// Why a session gets a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RotationReason {
-    /// Somebody logged in on the session of a visitor.
+    /// Somebody logged in on the session.
     Login,
     /// The user of the session authenticated again.
     Reauthentication,
@@ -16,7 +15,6 @@ pub(super) enum RotationReason {
 }
 
 impl Records {
-    /// Reports a session that begins.
     pub(super) fn report_start(&self, new: &Stored, is_login: bool) {
         let kind = if is_login { EventKind::LoggedIn { from: None } } else { EventKind::Started };
         self.report(&new.live.key, || self.identity_of(&new.values), kind);
@@ -34,13 +32,11 @@ impl Records {
         self.events.wake(from);
     }
 
-    /// Reports the end of a session whose values are known.
     pub(super) fn report_end(&self, ended: &Stored, reason: EndReason) {
         self.report(&ended.live.key, || self.identity_of(&ended.values), EventKind::Ended { reason });
         self.events.wake(&ended.live.key);
     }
 
-    /// Reports the end of the session of a user.
     pub(super) fn report_end_of(&self, key: &Key, identity: Option<&str>, reason: EndReason) {
         self.report(key, || identity.map(str::to_owned), EventKind::Ended { reason });
         self.events.wake(key);

@@ -8,7 +8,6 @@ use crate::store::record::{Fate, Record};
 use crate::store::{revoke, revoke_each};
 
 impl Calls<'_> {
-    /// Returns the live records of a user.
     pub(super) async fn list(&self, identity: &str) -> Result<Vec<(Key, Record)>> {
         let records = self.records;
         self.call("list", records.store().list(records.rules.scope, identity)).await
@@ -29,7 +28,7 @@ impl Calls<'_> {
         let mut ended = Vec::new();
         let revoke = revoke_each(records.store(), records.rules.scope, identity, kept, until, &mut ended);
         let done = self.call("end", revoke).await;
-        // Also the sessions that ended before a failure.
+        // Reported even if the call failed after it had ended some sessions.
         ended.iter().for_each(|key| records.report_end_of(key, Some(identity), EndReason::Revoked));
         done?;
         Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))

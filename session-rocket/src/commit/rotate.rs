@@ -1,4 +1,4 @@
-//! Commits that change the id: new sessions, rotations, logins and logouts. Such commits are not grouped.
+//! Commits that change the id, which are not grouped: new sessions, rotations, logins and logouts.
 
 use super::limit;
 use super::outcome::{absent, dropped};
@@ -15,21 +15,20 @@ use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
 use crate::store::Retire;
 use crate::store::record::{Fate, Version};
 
-/// The maximum number of ids to draw for a new session, in case a drawn id is already taken.
+/// The maximum number of ids to draw for a new session, in case ids are already taken.
 const MAX_DRAWS: usize = 8;
 
-/// The result of a rotation.
 pub(super) enum Rotation {
     Done(Committed),
-    /// Another request moved the session to a new id first, and the same user still owns it. The changes have to be
-    /// saved under that id.
+    /// Another request gave the session a new id first, and the same user still owns it. The changes have to be saved
+    /// under that id.
     Moved(Stored, Box<PendingCommit>),
 }
 
 /// Stores a session under a new id.
 ///
-/// `created_at` is when the lifetime of the session began. If it is `None`, a new lifetime begins, and the user must not
-/// have more than `max_sessions`. The session at `replaced` does not count, because the new session replaces it.
+/// `created_at` is when the lifetime of the session began. `None` begins a new lifetime and enforces `max_sessions`,
+/// for which the session at `replaced` does not count.
 async fn create_record(
     calls: &Calls<'_>,
     mut values: Values,
@@ -48,7 +47,7 @@ async fn create_record(
         let (record, live) = records.record(key, Some(id), &values, begins_at)?;
         let created = calls.create(&key, &record).await;
         if created.is_err() && record.identity.is_some() {
-            // The record may exist, and would then stay in the list of the user.
+            // The record may exist, and would stay in the list of the user.
             calls.discard_in_background(key);
         }
         if created? {
@@ -66,16 +65,15 @@ async fn create_record(
     Err(Error::new(ErrorKind::Random, context))
 }
 
-/// Starts a session with these values.
 async fn create_session(calls: &Calls<'_>, values: Values, is_login: bool) -> Result<Committed> {
     let new = create_record(calls, values, None, None).await?;
     calls.records.report_start(&new, is_login);
     Ok(new.committed(CookieEffect::Set))
 }
 
-/// Starts a session for a request that logged in while another request ended or moved its session.
+/// Starts a session for a login whose session another request ended or moved meanwhile.
 ///
-/// The new session contains only the values that the request set.
+/// The new session contains only values that the request set.
 pub(super) async fn create_for_login(calls: &Calls<'_>, pending: &PendingCommit) -> Result<Committed> {
     let mut values = Values::empty(pending.base.schema());
     calls.records.rules.replay(&pending.changes, &mut values)?;
@@ -84,7 +82,7 @@ pub(super) async fn create_for_login(calls: &Calls<'_>, pending: &PendingCommit)
 
 /// Starts a session for a request that has none, unless there is nothing to store.
 ///
-/// If the id from the browser led to an `unusable` record, removes this record when the session starts, or after `flush`.
+/// Removes the `unusable` record of the browser's id, if there is one, when the session starts or after `flush`.
 pub(super) async fn create_or_forget(
     calls: &Calls<'_>,
     pending: Box<PendingCommit>,
@@ -103,14 +101,13 @@ pub(super) async fn create_or_forget(
         calls.discard(&key, Some(version)).await;
     }
     match created {
-        // The previous session has ended, so the browser has to remove its cookie.
+        // The previous session ended, so the browser has to remove its cookie.
         Err(error) if flushed => Ok(Committed { failure: Some(error), ..absent(schema, CookieEffect::Remove) }),
         created => created,
     }
 }
 
-/// Gives a session a new id: creates the new record first, then replaces the old record with a tombstone that points to
-/// it.
+/// Gives a session a new id: creates the new record, then replaces the old record with a tombstone that points to it.
 ///
 /// A crash between the two steps leaves a record whose id nobody knows.
 pub(super) async fn cycle(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Rotation> {
@@ -152,7 +149,7 @@ fn rotation_reason(rules: &Rules, pending: &PendingCommit, old: &Values, new: &V
     })
 }
 
-/// Handles a rotation if another request rotated or ended the session first.
+/// Handles a rotation of a session that another request rotated or ended first.
 ///
 /// A login gets a new session. Other changes are saved under the new id if the same user still owns the session, and
 /// are dropped otherwise.
@@ -175,7 +172,7 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, pending: Box<PendingCommi
         Some((ended, moved)) => {
             calls.records.report_end(&ended, pending.reason);
             let mut committed = create_or_forget(calls, pending, None).await?;
-            // The browser may already have a newer cookie, and the removal would remove that cookie.
+            // The browser may already have a newer cookie, which must not be removed.
             if moved && committed.cookie == CookieEffect::Remove {
                 committed.cookie = CookieEffect::None;
             }
@@ -189,7 +186,7 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, pending: Box<PendingCommi
 
 /// Ends a session whose user logged out or was replaced by another user, and continues with a new one.
 ///
-/// Creates the new session first, so that the old one does not end if the new one cannot be saved.
+/// Creates the new session first, so that the old session does not end if the new one cannot be saved.
 async fn replace(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
     let new = create_record(calls, pending.values.clone(), None, Some(&live.key)).await?;
     let retired = retire_session(calls, live, &pending).await;
@@ -208,7 +205,7 @@ async fn replace(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> 
 /// Replaces a session with a tombstone, even if other requests change it or give it a new id meanwhile.
 ///
 /// Returns the session, and whether another request had given it a new id. Returns `None` if the session had already
-/// ended, or if somebody has logged in on it meanwhile. The session of that login does not end.
+/// ended, or if somebody has logged in on it meanwhile; that login's session does not end.
 async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) -> Result<Option<(Stored, bool)>> {
     let records = calls.records;
     let tombstone = records.tombstone(Fate::Ended);
@@ -216,21 +213,20 @@ async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) 
     let (mut moved, mut attempt) = (false, 0);
     loop {
         let retired = if pending.flushed {
-            // A logout ends the session whatever its version, because the user asked for it.
+            // The user asked for a logout, so any version of the session ends.
             calls.retire(&current.live.key, tombstone).await?
         } else {
             calls.retire_version(&current, tombstone).await?
         };
         match retired {
             Retire::Retired => return Ok(Some((current, moved))),
-            // The closure ran on values that are no longer stored, and it was not logged for replay.
+            // The closure ran on values that are no longer stored, and cannot be replayed.
             Retire::Conflict(_) if pending.transacts => {
                 let context = "another request changed the session while `transact` was changing its user: let the client \
                                retry the request";
                 return Err(Error::new(ErrorKind::Timeout, context));
             }
             Retire::Conflict(fresh) => current = records.reread(current.live.key, None, &fresh)?,
-            // Another request rotated the id meanwhile.
             Retire::Gone => match calls.follow(&current.live.key, &pending.base).await? {
                 Some(stored) if !has_new_auth(pending, &stored.values) => (current, moved) = (stored, true),
                 _ => return Ok(None),
@@ -245,12 +241,12 @@ fn has_new_auth(pending: &PendingCommit, values: &Values) -> bool {
     pending.reason == EndReason::AuthHashChanged && values.auth() != pending.base.auth()
 }
 
-/// Ends the other sessions whose ids a logout presented. If that fails, keeps the cookies of the browser, so that the
-/// next request presents the ids again.
+/// Ends the other sessions whose ids a logout presented. If that fails, the browser keeps its cookies, so that the next
+/// request presents the ids again.
 pub(super) async fn end_others(calls: &Calls<'_>, committed: &mut Committed, others: Vec<Key>, reason: EndReason) {
     for key in others {
         match calls.retire(&key, calls.records.tombstone(Fate::Ended)).await {
-            // The user of that session is not known, because it was not loaded.
+            // The session was not loaded, so its user is unknown.
             Ok(Retire::Retired) => calls.records.report_end_of(&key, None, reason),
             Ok(Retire::Conflict(_) | Retire::Gone) => {}
             Err(error) => {

@@ -1,4 +1,4 @@
-//! The rules that all sessions of one type share, in a store or in sealed cookies.
+//! The rules for all sessions of one type, in a store or in sealed cookies.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,10 +21,9 @@ use crate::store::record::Record;
 /// The maximum length of an identity in bytes. Every store accepts identities of this length.
 const MAX_IDENTITY: usize = 255;
 
-/// Whether the log already has the warning that `max_lifetime` limits an expiry from `set_expiry`.
+/// Whether the log already warns that `max_lifetime` limits an expiry from `set_expiry`.
 static WARNED_OF_LIMIT: AtomicBool = AtomicBool::new(false);
 
-/// The rules that all sessions of one type share.
 #[derive(Clone)]
 pub(crate) struct Rules {
     pub clock: Arc<dyn Clock>,
@@ -35,9 +34,8 @@ pub(crate) struct Rules {
     pub format: Format,
     /// The maximum size of a payload, in bytes.
     pub max_size: usize,
-    /// The maximum number of sessions of one user.
     pub limit: Option<SessionLimit>,
-    /// How often a task that waits for the end of a session asks the store.
+    /// The interval at which a task that waits for the end of a session asks the store.
     pub poll_interval: Duration,
 }
 
@@ -46,7 +44,7 @@ impl Rules {
         self.clock.now()
     }
 
-    /// Returns the expiry of a session that is saved at `now`. Warns once if `max_lifetime` limits an expiry from
+    /// Returns when a session that is saved at `now` expires. Warns once if `max_lifetime` limits an expiry from
     /// `set_expiry`.
     pub(super) fn expires_at(&self, values: &Values, created_at: Timestamp, now: Timestamp) -> Timestamp {
         let lifetime = values.lifetime();
@@ -61,7 +59,7 @@ impl Rules {
         self.policy.expires_at(&lifetime, created_at, now)
     }
 
-    /// Returns when a stored session expires, also under limits that were lowered after its last save.
+    /// Returns when a stored session expires, with limits that were lowered after its last save.
     pub(super) fn expires_at_load(&self, values: &Values, record: &Record) -> Timestamp {
         let Record { created_at, updated_at, expires_at, .. } = *record;
         self.policy.expires_at_load(&values.lifetime(), (created_at, updated_at, expires_at), || self.now())
@@ -84,8 +82,8 @@ impl Rules {
     /// Returns the values of a payload, or `None` if it is damaged.
     ///
     /// # Errors
-    /// If the payload has a format that this build does not support. This is an error, because a build that supports
-    /// the format can still read the session, and an empty session would lose the data.
+    /// If this build does not support the format of the payload. Another build can still read the session, and starting
+    /// an empty session would lose the data.
     #[inline]
     pub(super) fn read(&self, payload: &Bytes, identity: Option<String>) -> Result<Option<Values>> {
         match Values::load(self.schema, payload, identity) {
@@ -102,7 +100,6 @@ impl Rules {
         }
     }
 
-    /// Replays changes on newer values.
     pub(super) fn replay(&self, changes: &[Change], values: &mut Values) -> Result<()> {
         self.guarded(|| replay(|| changes.iter().for_each(|change| change.apply(values))))
     }
@@ -151,7 +148,7 @@ impl Rules {
 
     /// Runs user code, and turns a panic into an error.
     fn guarded<R>(&self, run: impl FnOnce() -> R) -> Result<R> {
-        // The caller drops the values after an error, so half-changed values are not used.
+        // The caller drops half-changed values after an error.
         catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
             let name = self.schema.type_name();
             let context = format!(

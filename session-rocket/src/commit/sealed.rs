@@ -11,9 +11,9 @@
 //! | 1 + n | `0` and the payload; or `1`, the payload's size in 4 bytes, and the payload as an LZ4 block | the same, encrypted |
 //! | 32 or 16 | HMAC-SHA-256 | the tag of XChaCha20-Poly1305 |
 //!
-//! The tag also authenticates the purpose, the scope and the cookie's name, which are not part of these bytes. So a
-//! cookie is not accepted in place of another one. From each secret key, HKDF-SHA-256 derives one key for each purpose,
-//! and the key's id.
+//! The tag also authenticates the purpose, the scope and the cookie's name, which are not part of these bytes, so that
+//! one cookie cannot replace another. From each secret key, HKDF-SHA-256 derives one key for each purpose, and the
+//! key's id.
 
 mod keys;
 #[cfg(test)]
@@ -38,17 +38,16 @@ const NONCE: usize = 24;
 const MOMENTS: usize = 3 * size_of::<u64>();
 /// The length of the kind and the key's id.
 const HEADER: usize = 1 + KEY_ID;
-/// The maximum length of a payload that is not compressed, because compression would not make it smaller.
+/// Payloads of at most this length are not compressed, because that would not make them smaller.
 const COMPRESSIBLE: usize = 64;
 /// The maximum number of bytes that each byte of an LZ4 block expands to.
 const EXPANSION: usize = 255;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 
-/// The kind of seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The owner of the cookie can read it, but nobody can change it.
+    /// The browser can read the cookie, but nobody can change it.
     Signed = 1,
     /// Nobody can read or change the cookie.
     Encrypted = 2,
@@ -70,7 +69,6 @@ impl Kind {
     }
 }
 
-/// The content of a sealed cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
     pub issued_at: Timestamp,
@@ -82,18 +80,17 @@ pub(crate) struct Content {
 /// Seals and opens the cookies of one session type.
 pub(crate) struct Sealer {
     kind: Kind,
-    /// The keys that seal, and open.
+    /// The keys that seal and open.
     first: DerivedKeys,
     /// The keys that only open.
     former: Vec<DerivedKeys>,
-    /// Authenticated with every cookie: the purpose, the scope and the cookie's name. `mac` of each key already
-    /// contains it.
+    /// The purpose, the scope and the cookie's name, which each tag authenticates. The `mac` of each key already
+    /// contains them.
     context: Vec<u8>,
 }
 
 impl Sealer {
-    /// Creates a sealer for the cookie `name` and the scope of a session type. `first` seals; `first` and `former`
-    /// open.
+    /// Creates a sealer for the cookie `name` and the scope of a session type.
     pub(crate) fn new(kind: Kind, first: &SecretKey, former: &[SecretKey], scope: &str, name: &str) -> Self {
         let mut context = b"session-rocket sealed cookie".to_vec();
         for part in [scope, name] {
@@ -108,7 +105,6 @@ impl Sealer {
         Self { kind, first: derive(first), former: former.iter().map(derive).collect(), context }
     }
 
-    /// Whether there are keys besides the one that seals.
     pub(crate) fn has_former_keys(&self) -> bool {
         !self.former.is_empty()
     }
@@ -151,8 +147,8 @@ impl Sealer {
 
     /// Opens a cookie value. Returns its content and whether a former key sealed it.
     ///
-    /// Returns `None` for a value that [`seal`](Self::seal) did not return, and does not say why. The tag is verified in
-    /// constant time before anything is decoded.
+    /// Returns `None` for a value that [`seal`](Self::seal) did not return. The tag is verified in constant time before
+    /// the content is read.
     pub(crate) fn open(&self, cookie: &str) -> Option<(Content, bool)> {
         let mut bytes = URL_SAFE_NO_PAD.decode(cookie).ok()?;
         let body = HEADER + self.kind.nonce_len();
@@ -184,7 +180,7 @@ impl Sealer {
     }
 }
 
-/// Appends the times and the payload. Compresses the payload if that makes it smaller.
+/// Appends the times and the payload, compressed if that makes it smaller.
 fn write(content: &Content, bytes: &mut Vec<u8>) {
     let Content { issued_at, created_at, expires_at, payload } = content;
     for time in [issued_at, created_at, expires_at] {
@@ -205,7 +201,6 @@ fn write(content: &Content, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Reads bytes that [`write`] wrote.
 fn read(mut bytes: Bytes) -> Option<Content> {
     let mut time = || {
         let (eight, _) = bytes.split_first_chunk::<8>()?;
@@ -222,8 +217,7 @@ fn read(mut bytes: Bytes) -> Option<Content> {
     Some(Content { issued_at, created_at, expires_at, payload })
 }
 
-/// Decompresses a payload. Refuses a claimed size that the bytes cannot expand to, so that it allocates no more than
-/// needed.
+/// Decompresses a payload. Refuses a claimed size to which the bytes cannot expand, so that the allocation is bounded.
 fn expand(bytes: &[u8]) -> Option<Bytes> {
     let (size, block) = bytes.split_first_chunk::<4>()?;
     let size = usize::try_from(u32::from_be_bytes(*size)).ok().filter(|size| size / EXPANSION <= block.len())?;

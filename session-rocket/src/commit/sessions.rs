@@ -16,7 +16,6 @@ use crate::base::id::{Key, SessionHandle};
 use crate::data::values::Values;
 use crate::state::{Carrier, Committed, Live};
 
-/// A live session of a user.
 pub(crate) struct Listed {
     pub live: Live,
     pub values: Values,
@@ -42,7 +41,7 @@ impl Engine {
             let last_saved = record.updated_at;
             match records.open(key, None, &record, |live, values| Listed { live, values, last_saved }) {
                 Ok(listed) => sessions.extend(listed),
-                // Another build may be able to read it.
+                // Another build may be able to read the record.
                 Err(error) => {
                     log::warn!(target: "session_rocket", "skipped an unreadable session while listing sessions: {}", Chain(&error));
                 }
@@ -62,14 +61,13 @@ impl Engine {
         }
     }
 
-    /// Ends all sessions of a user except `kept`. Returns how many it ended.
     pub(crate) async fn revoke_all(&self, identity: &str, kept: Option<Key>) -> Result<u64> {
         Calls::new(&self.in_store()?.records).revoke_all(identity, kept).await
     }
 
-    /// Completes when the session at `live` has ended, or somebody else has logged in on it.
+    /// Completes when the session has ended, or somebody else has logged in on it.
     ///
-    /// A session in a sealed cookie does not end before it expires, because the server stores nothing.
+    /// Never completes for a sealed cookie, because the server cannot end it.
     pub(crate) async fn ended(&self, live: Live, base: Values) {
         match self {
             Self::Store(engine) => engine.ended(live, base).await,
@@ -79,9 +77,9 @@ impl Engine {
 }
 
 impl Rules {
-    /// Waits for the next poll of the store. A task that waits for the end of a session calls it between two polls.
+    /// Waits until a task that waits for the end of a session should ask the store again.
     ///
-    /// All tasks poll at the same time, so that the store can reply to them in groups.
+    /// All tasks ask at the same time, so that the store can reply to them in groups.
     pub(crate) async fn next_poll(&self) {
         let millis = i64::try_from(self.poll_interval.as_millis()).unwrap_or(i64::MAX).max(1);
         let since_last = self.now().as_millis().rem_euclid(millis);
@@ -96,7 +94,7 @@ impl StoreEngine {
         loop {
             let awaited = self.records.events.wait_for(live.key);
             let mut changed = pin!(awaited.changed.notified());
-            // Enabled before the session is loaded, so that an end in between is not missed.
+            // Enabled before the load, so that an end in between is not missed.
             changed.as_mut().enable();
             match Calls::new(&self.records).reload(&live, &base).await {
                 Ok(Some(Committed { carrier: Carrier::Live(moved), .. })) if moved.key != live.key => {

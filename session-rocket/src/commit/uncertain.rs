@@ -18,13 +18,13 @@ const LATE_WRITE_WAIT: Duration = Duration::from_millis(250);
 /// The pause between two attempts in the background.
 const BACKGROUND_PAUSE: Duration = Duration::from_millis(250);
 
-/// The number of attempts in the background. The attempts take at least a minute.
+/// The number of attempts in the background, which take at least a minute.
 const BACKGROUND_ATTEMPTS: u32 = 240;
 
-/// The maximum number of tombstones to follow from one key to the next.
+/// The maximum number of keys to visit while following tombstones to a moved session.
 const MAX_MOVES: usize = 8;
 
-/// The store calls of one commit, with their common deadline.
+/// The store calls of one commit, with a common deadline.
 #[derive(Clone, Copy)]
 pub(super) struct Calls<'r> {
     pub(super) records: &'r Records,
@@ -32,12 +32,11 @@ pub(super) struct Calls<'r> {
 }
 
 impl<'r> Calls<'r> {
-    /// Creates the calls of a commit that starts now.
     pub(super) fn new(records: &'r Records) -> Self {
         Self { records, deadline: Instant::now() + records.timeout }
     }
 
-    /// Extends the deadline, so that at least `time` is left.
+    /// Extends the deadline so that at least `time` is left.
     fn with_at_least(self, time: Duration) -> Self {
         Self { deadline: self.deadline.max(Instant::now() + time), ..self }
     }
@@ -46,17 +45,16 @@ impl<'r> Calls<'r> {
         left(self.deadline)
     }
 
-    /// Runs one call. It gets only a share of the time left, so that there is time to ask the store for the outcome.
+    /// Runs one call with a share of the time left, so that there is time to ask the store for the outcome.
     pub(super) async fn call<A>(&self, what: &str, call: impl Future<Output = Result<A>>) -> Result<A> {
         self.records.call(|| self.left().mul_f64(0.6), what, call).await
     }
 
-    /// Loads the record or tombstone of `key`.
     pub(super) async fn look(&self, key: &Key) -> Result<Lookup> {
         self.call("load", self.records.store().load(key)).await
     }
 
-    /// Returns the live session that other requests moved from `key` to a new key, if there is one.
+    /// Returns the live session at `key`, or at the key to which other requests moved it, if there is one.
     pub(super) async fn find_moved(&self, key: &Key) -> Result<Option<Stored>> {
         let mut key = *key;
         for _ in 0..MAX_MOVES {
@@ -78,7 +76,7 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Returns the session as it is stored now, even if another request gave it a new id.
+    /// Loads the session again, even if another request gave it a new id.
     ///
     /// Returns `None` if the session has ended, or somebody else logged in on it.
     pub(super) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Committed>> {
@@ -120,8 +118,8 @@ impl<'r> Calls<'r> {
 
     /// Sends a write. If the reply is lost, loads the key to find out whether the write is done.
     ///
-    /// If the write may still be queued, sends it once more. Any other state of the key is an error, because the write
-    /// may have been overwritten, or may still arrive.
+    /// If the write may still be queued, sends it once more. Any other state of the key is an error, because the
+    /// outcome is unknown.
     async fn write<A: PartialEq, F: Future<Output = Result<A>>>(
         &self,
         key: &Key,
@@ -135,7 +133,7 @@ impl<'r> Calls<'r> {
             Ok(reply) => return Ok(reply),
             Err(error) => error,
         };
-        // Boxed, because a lost reply is rare, and this future would make the future of every write larger.
+        // Boxed, because a lost reply is rare and would make the future of every write larger.
         let resolve = Box::pin(async {
             match self.look(key).await {
                 Ok(seen) if is_done(&seen) => return true,
@@ -145,7 +143,7 @@ impl<'r> Calls<'r> {
             if self.call(what, write()).await.is_ok_and(|reply| reply == done) {
                 return true;
             }
-            // The first write may still arrive, so the commit waits before it looks again.
+            // The first write may still arrive.
             self.records.rules.clock.sleep(LATE_WRITE_WAIT.min(self.left() / 2)).await;
             self.look(key).await.is_ok_and(|seen| is_done(&seen))
         });
@@ -154,12 +152,12 @@ impl<'r> Calls<'r> {
 
     /// Replaces the record with a tombstone if it has the expected version.
     ///
-    /// If the reply is lost, gives the record a new version and returns this version as the conflict, so that the lost
-    /// retire cannot end the session later.
+    /// If the reply is lost, gives the record a new version and returns this as a conflict, so that the lost retire
+    /// cannot end the session later.
     pub(super) async fn retire_version(&self, current: &Stored, tombstone: Tombstone) -> Result<Retire> {
         let timeout = self.records.timeout;
         if self.left() < timeout / 4 {
-            // If the reply to the retire were lost, there would be no time left for the fence.
+            // After a lost reply, there would be no time left for the fence.
             return Err(Error::new(
                 ErrorKind::Timeout,
                 "cannot end the session or give it a new id: too little of `timeout` is left; raise `timeout`",
@@ -177,8 +175,8 @@ impl<'r> Calls<'r> {
 
     /// Gives a record a new version, so that a retire that may still arrive fails with a conflict.
     ///
-    /// Returns `None` if the store does not confirm in time. Retries, because the first attempts may be queued behind
-    /// the lost retire.
+    /// Retries, because the first attempts may be queued behind the lost retire. Returns `None` if the store does not
+    /// confirm in time.
     async fn fence(&self, current: &Stored, tombstone: Tombstone) -> Result<Option<Retire>> {
         let Live { key, version, created_at, .. } = current.live;
         let (record, _) = self.records.record(key, None, &current.values, Some(created_at))?;
@@ -202,7 +200,7 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Continues a fence in a background task while a lost retire may still arrive. No response waits for the task.
+    /// Continues a fence in a background task, while a lost retire may still arrive.
     fn fence_in_background(&self, key: Key, version: Version, record: Record) {
         let records = self.records.clone();
         tokio::spawn(async move {
@@ -216,9 +214,9 @@ impl<'r> Calls<'r> {
         });
     }
 
-    /// Renews the record if it has version `expected`, so success means that nobody changed it.
+    /// Renews the record if it has version `expected`.
     ///
-    /// Retries once after an error. A second touch does no harm.
+    /// Retries once after an error, because a second touch does no harm.
     pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         let touch = || self.call("save", self.records.store().touch(key, expected, expires_at));
         match touch().await {
@@ -229,11 +227,10 @@ impl<'r> Calls<'r> {
 
     /// Removes a record that is no longer needed.
     ///
-    /// If `expected` is `None`, deletes the record, whose id no browser has, and retries in the background. Otherwise
-    /// replaces the record with a tombstone if it has the expected version, and does not retry.
+    /// If `expected` is `None`, no browser has the id: deletes the record, and retries in the background. Otherwise
+    /// replaces the record with a tombstone if it has the expected version, without retries.
     pub(super) async fn discard(&self, key: &Key, expected: Option<Version>) {
-        // The deadline is extended, because a failed commit may have no time left, and the record would stay in the
-        // user's list.
+        // A failed commit may have no time left, and the record would stay in the user's list.
         let calls = self.with_at_least(self.records.timeout / 4);
         let store = self.records.store();
         match expected {
@@ -251,10 +248,10 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Removes a record whose id no browser has, in a background task. No response waits for the task.
+    /// Removes a record whose id no browser has, in a background task.
     ///
-    /// The record would stay in the list of its user until it expires, and count for `max_sessions`. The task removes it a
-    /// second time after `timeout`, because the failed call may still create it until then, for example in a group.
+    /// The record would stay in the list of its user until it expires, and count for `max_sessions`. The task removes
+    /// it a second time after `timeout`, because the failed call may still create it until then.
     pub(super) fn discard_in_background(&self, key: Key) {
         let records = self.records.clone();
         tokio::spawn(async move {
@@ -290,7 +287,6 @@ impl<'r> Calls<'r> {
     }
 }
 
-/// Whether a key has a record with this version.
 fn has_version(seen: &Lookup, version: Version) -> bool {
     matches!(seen, Lookup::Found(record) if record.version == version)
 }

@@ -14,13 +14,12 @@ const TAG: usize = 16;
 
 /// A salted HMAC-SHA256 of an auth hash.
 ///
-/// The salt is the key. The auth hash of a site is often derived from a password hash, and a reader of the session, or
-/// of a signed cookie, must not learn it.
+/// The salt is the key. Auth hashes are often derived from password hashes, so a reader of the session or of a signed
+/// cookie must not learn them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AuthMac([u8; SALT + TAG]);
 
 impl AuthMac {
-    /// Computes the MAC of an auth hash with a random salt.
     pub(crate) fn of(auth_hash: &str) -> Result<Self> {
         let salt = random_bytes::<SALT>()?;
         let mut bytes = [0; SALT + TAG];
@@ -39,7 +38,6 @@ impl AuthMac {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// Parses the stored form.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         decode(text).map(Self)
     }

@@ -2,7 +2,7 @@
 //!
 //! A payload is one byte that names the format, followed by the encoded fields. Loading splits the payload into fields
 //! without decoding them, so a field that nobody reads is written back unchanged. In memory, all values are JSON
-//! strings. `MessagePack` is a different encoding of these strings, so changing the format changes no value.
+//! strings.
 
 mod json;
 #[cfg(feature = "messagepack")]
@@ -16,16 +16,14 @@ use serde::de::DeserializeOwned;
 
 use crate::data::faithful::{self, Unencodable};
 
-/// The format byte of JSON.
 const JSON: u8 = b'j';
 
-/// The format byte of `MessagePack`.
 #[cfg(feature = "messagepack")]
 const MESSAGEPACK: u8 = b'm';
 
 /// The setting `format`: the encoding of sessions that are saved from now on.
 ///
-/// Sessions in every format that the build supports are read, whatever the setting.
+/// Sessions in every format that the build supports can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Format {
@@ -34,8 +32,7 @@ pub enum Format {
     Json,
     /// [MessagePack](https://msgpack.org), which is smaller. It requires the cargo feature `messagepack`.
     ///
-    /// Values have the same structure as in JSON, names of fields included, so a site can change the format at any
-    /// time.
+    /// Values have the same structure as in JSON, so a site can change the format at any time.
     #[cfg(feature = "messagepack")]
     MessagePack,
 }
@@ -57,8 +54,8 @@ impl Raw {
     /// Encodes a value that the next request reads as a `T`.
     ///
     /// # Errors
-    /// [`Unencodable`] if JSON cannot represent the value, or if the encoded value does not decode as a `T`, because it
-    /// would then read as absent in the next request.
+    /// [`Unencodable`] if JSON cannot represent the value, or if the encoded value does not decode as a `T` and so
+    /// would be missing in the next request.
     pub(crate) fn encode_to_keep<T: DeserializeOwned>(value: &impl Serialize) -> Result<Self, Unencodable> {
         let raw = Self::encode(value)?;
         raw.decode::<T>().map(|_| raw).ok_or(Unencodable::NotReadBack)
@@ -76,8 +73,10 @@ impl Raw {
         serde_json::from_slice(&self.0).ok()
     }
 
-    /// Whether both are the same value. Objects are equal regardless of the order of their keys, because unordered maps
-    /// encode in any order. Numbers are compared as strings, because a float cannot represent every number.
+    /// Whether both are the same value.
+    ///
+    /// Objects are equal regardless of the order of their keys, because unordered maps encode in any order. Numbers are
+    /// compared as strings, because a float cannot represent every number.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         json::is_same(&self.0, &other.0)
     }
@@ -90,7 +89,7 @@ impl Raw {
 
 /// Returns an upper bound for the size of an entry in a payload of any format, in bytes.
 pub(crate) fn size_at_most(name: &str, raw: &Raw) -> usize {
-    // In JSON, the escape of a byte takes up to six bytes, and two quotes, a colon and a comma surround a name. In
+    // In JSON, an escaped byte takes up to six bytes, and a name is surrounded by two quotes, a colon and a comma. In
     // MessagePack, a float of three characters takes nine bytes.
     6 * name.len() + 4 + 3 * raw.0.len() + 4
 }
@@ -104,7 +103,7 @@ pub(crate) enum PayloadError {
     Corrupt,
 }
 
-/// Splits a payload into its fields, and calls `field` with each of them in order.
+/// Splits a payload into its fields, and calls `field` with each field in order.
 ///
 /// # Errors
 /// If the payload is damaged or its format is unknown. `field` may already have been called.
@@ -122,7 +121,7 @@ pub(crate) fn split(payload: &Bytes, mut field: impl FnMut(Cow<'_, str>, Raw)) -
 
 /// Builds a payload from fields.
 pub(crate) fn join<'a>(fields: impl Iterator<Item = (&'a str, &'a Raw)>, format: Format) -> Bytes {
-    // Most sessions fit into this capacity, so that one allocation suffices.
+    // Most sessions fit into this capacity, so one allocation suffices.
     let mut json = Vec::with_capacity(128);
     json.push(JSON);
     json::put_object(&mut json, fields.map(|(name, raw)| (name, &raw.0)));

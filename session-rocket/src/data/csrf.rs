@@ -11,10 +11,10 @@ use crate::base::error::Result;
 use crate::base::id::{Key, random_bytes};
 
 const BYTES: usize = 16;
-/// The length of a token in bytes. A token is a random mask, followed by the exclusive or of the mask and the secret.
+/// The length of a token in bytes: a random mask, followed by the exclusive or of the mask and the secret.
 const MASKED: usize = 2 * BYTES;
 
-/// The secret that tokens are made from: 128 bits. It belongs to a session, or to a browser that has no session.
+/// The secret of the tokens of a session, or of a browser without a session: 128 bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CsrfSecret([u8; BYTES]);
 
@@ -35,7 +35,6 @@ impl CsrfSecret {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// Parses the stored form.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         decode(text).map(Self)
     }
@@ -66,7 +65,7 @@ impl CsrfSecret {
 /// Decodes exactly `N` bytes. Returns `None` for a string of any other length.
 pub(super) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    // A longer string does not fit into `bytes`, and is refused before it is decoded.
+    // A string that is too long for `bytes` is refused before it is decoded.
     let read = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
     (read == N).then_some(bytes)
 }
@@ -75,8 +74,7 @@ pub(super) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
 ///
 /// [`Session::csrf_token`](crate::Session::csrf_token) makes it, and [`CsrfForm`](crate::CsrfForm) or
 /// [`Session::verify_csrf_token`](crate::Session::verify_csrf_token) verifies it. `Display` and `Serialize` write it as
-/// base64url, which is safe in HTML and URLs, and `Debug` hides it. Tokens have no `==`, because a comparison must take
-/// constant time.
+/// base64url, which is safe in HTML and URLs, and `Debug` hides it.
 #[derive(Clone)]
 pub struct CsrfToken(String);
 

@@ -2,13 +2,13 @@
 //!
 //! `serde_json` writes NaN, the infinities and `Some(None)` as `null`, and it does not read values that are nested
 //! deeper than 127 levels. Without this check, such a value would be saved without an error and be missing in the next
-//! request. The check is a serializer that writes nothing. It visits the value before the value is encoded.
+//! request. The check is a serializer that writes nothing and runs before the encoding.
 
 use std::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
 
-/// The maximum depth of a value. `serde_json` reads 127 levels; the difference is for the payload around the value.
+/// The maximum depth of a value: the 127 levels that `serde_json` reads, less some for the payload around the value.
 const MAX_DEPTH: u8 = 120;
 
 /// The reason why a value was not encoded. The message never contains the value.
@@ -48,7 +48,7 @@ impl fmt::Display for Unencodable {
 impl std::error::Error for Unencodable {}
 
 impl ser::Error for Unencodable {
-    /// Drops the message, because it is from the application and may contain the value.
+    /// Drops the application's message, because it may contain the value.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::Refused
     }
@@ -56,12 +56,11 @@ impl ser::Error for Unencodable {
 
 /// Checks that `value` reads back unchanged from JSON.
 ///
-/// Map keys that JSON cannot represent are not checked here, because `serde_json` refuses them.
+/// Does not check map keys, because `serde_json` refuses keys that JSON cannot represent.
 pub(crate) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), Unencodable> {
     value.serialize(Checker { depth: 0 }).map(drop)
 }
 
-/// The form in which JSON writes a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Null,
@@ -74,7 +73,6 @@ struct Checker {
 }
 
 impl Checker {
-    /// Returns the checker for the content of an array or an object.
     fn deeper(self) -> Result<Self, Unencodable> {
         if self.depth == MAX_DEPTH { Err(Unencodable::TooDeep) } else { Ok(Self { depth: self.depth + 1 }) }
     }

@@ -20,7 +20,7 @@ use self::encoding::{ByType, Encoded};
 /// A decoded value of a field. The `Arc` lets user code read the value without a lock.
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
-/// The bounds on the type of a field. The bounds are one trait, so that the compiler reports a missing one once.
+/// The bounds on the type of a field, in one trait so that the compiler reports a missing bound once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a session field",
     note = "a session field is stored and shared: its type needs `#[derive(serde::Serialize, serde::Deserialize, Clone)]`, \
@@ -55,7 +55,7 @@ pub struct Optional;
 /// Marks a field declared as `V`, which reads as its default if no value is stored.
 pub struct Defaulted;
 
-/// The description of a field that the derive generates.
+/// The description of a field.
 pub struct Spec {
     /// The index of the field among the stored fields of the struct.
     pub index: usize,
@@ -87,7 +87,7 @@ impl Spec {
     }
 }
 
-/// A field whose value type is erased.
+/// A field with an erased value type.
 pub trait AnyField: Send + Sync + 'static {
     /// Returns the description of the field.
     fn spec(&self) -> &Spec;
@@ -116,7 +116,7 @@ pub trait AnyField: Send + Sync + 'static {
 
 /// A field of type `V`. `K` says whether it is declared as `Option<V>` ([`Optional`]) or as `V` ([`Defaulted`]).
 ///
-/// It contains no data of a session. Accessors take the state of a session as an argument.
+/// It contains no data of a session.
 pub struct Field<V, K> {
     spec: Spec,
     ops: Ops<V>,
@@ -124,8 +124,8 @@ pub struct Field<V, K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// The operations on values of the type of a field. As function pointers, they require the bounds on the type only
-/// where the field is created, and not on every accessor.
+/// The operations on values of the type of a field. Because they are function pointers, only the constructors of a
+/// field need the bounds on the type, not every accessor.
 struct Ops<V> {
     wrap: fn(V) -> Value,
     peek: fn(&Value) -> &V,

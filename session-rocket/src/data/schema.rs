@@ -11,7 +11,7 @@ use crate::data::field::{AnyField, Value};
 /// Stored names that start with this character are reserved for the library.
 const RESERVED: char = '_';
 
-/// The fields of a session type, in the order of their declaration.
+/// The fields of a session type.
 pub struct Schema {
     type_name: &'static str,
     fields: &'static [&'static dyn AnyField],
@@ -49,7 +49,6 @@ impl Schema {
         self.find(name, 0).is_some()
     }
 
-    /// Returns the index of the `extra` field.
     pub(crate) fn extra(&self) -> Option<usize> {
         self.fields.iter().position(|field| field.spec().extra)
     }
@@ -64,7 +63,8 @@ impl Schema {
         index.map(|index| self.fields[index])
     }
 
-    /// Decodes a stored value. Logs the first value of each field that does not decode, without showing the value.
+    /// Decodes a stored value. Warns about the first value of each field that does not decode, without showing the
+    /// value.
     pub(crate) fn decode(&self, field: &dyn AnyField, raw: &Raw) -> Option<Value> {
         let decoded = field.decode(raw);
         if decoded.is_none() && field.spec().first_undecodable() {
@@ -86,8 +86,8 @@ impl Schema {
     /// Returns the entries of the encoded value of an `extra` field.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] if an entry has the name of another field or of the library, and so would not read back as
-    /// an entry of the `extra` field.
+    /// [`ErrorKind::Encode`] if an entry has the name of another field or a reserved name, and so would not read back
+    /// as an entry of the `extra` field.
     pub(crate) fn extra_entries(&self, field: &dyn AnyField, raw: &Raw) -> Result<Vec<(String, Raw)>> {
         let entries = raw.entries().unwrap_or_default();
         if entries.iter().all(|(name, _)| self.is_extra(name)) {
@@ -103,7 +103,6 @@ impl Schema {
     }
 }
 
-/// Whether a stored name is reserved for the library.
 pub(crate) fn is_reserved(name: &str) -> bool {
     name.starts_with(RESERVED)
 }

@@ -22,13 +22,12 @@ use crate::data::schema::{Schema, is_reserved};
 /// The maximum size of a payload without its fields, in bytes: the format byte and the braces.
 const FRAME: usize = 8;
 
-/// The content of one field.
 #[derive(Clone)]
 enum Slot {
     /// No value is stored.
     Absent,
-    /// A stored value and the name it is stored under. A save writes it back unchanged. `seen` is set by the first
-    /// read: to the decoded value, or to `None` if the value does not decode.
+    /// A stored value and its stored name. A save writes the value back unchanged. The first read sets `seen` to the
+    /// decoded value, or to `None` if the value does not decode.
     Stored { raw: Raw, under: &'static str, seen: OnceLock<Option<Value>> },
     /// A value that this request set and that is not yet encoded.
     Set(Value),
@@ -40,13 +39,12 @@ pub(crate) enum Peek {
     Undecoded(Raw),
 }
 
-/// The data of one session.
 #[derive(Clone)]
 pub(crate) struct Values {
     schema: &'static Schema,
     /// Clones share the slots until one of them is changed.
     slots: Arc<[Slot]>,
-    /// `None` if the session has only declared fields. Shared between clones, so that copies are cheap.
+    /// `None` if the session has only declared fields. Shared between clones.
     rest: Option<Arc<Rest>>,
 }
 
@@ -75,12 +73,11 @@ pub(crate) enum Owner {
 }
 
 impl Values {
-    /// Returns the values of a session without data.
     pub(crate) fn empty(schema: &'static Schema) -> Self {
         Self { schema, slots: schema.fields().iter().map(|_| Slot::Absent).collect(), rest: None }
     }
 
-    /// Splits a payload into its fields, without decoding a field.
+    /// Splits a payload into its fields, without decoding them.
     pub(crate) fn load(
         schema: &'static Schema,
         payload: &Bytes,
@@ -106,7 +103,7 @@ impl Values {
         self.rest.as_deref().unwrap_or(&NO_REST)
     }
 
-    /// Returns the rest for a change. Copies it first if a clone shares it.
+    /// Returns the rest to change, and copies it first if a clone shares it.
     fn rest_mut(&mut self) -> &mut Rest {
         Arc::make_mut(self.rest.get_or_insert_default())
     }
@@ -118,13 +115,13 @@ impl Values {
         }
     }
 
-    /// Returns a slot to change, and copies the slots if a clone shares them.
+    /// Returns a slot to change, and copies the slots first if a clone shares them.
     fn slot(&mut self, index: usize) -> &mut Slot {
         &mut Arc::make_mut(&mut self.slots)[index]
     }
 
-    /// Inserts the stored value of a declared field. If the payload has both the stored name and an alias, the value
-    /// under the stored name is used, and the other value is kept unchanged.
+    /// Inserts the stored value of a declared field. If the payload also has an alias of the field, the value under the
+    /// stored name is used, and the other value is kept unchanged.
     fn store_field(&mut self, index: usize, under: &'static str, raw: Raw) {
         let stored = self.schema.fields()[index].spec().stored;
         let present = match &self.slots[index] {
@@ -152,8 +149,7 @@ impl Values {
     fn collect_extra(&mut self) {
         let Some(extra) = self.schema.extra().filter(|_| !self.rest().undeclared.is_empty()) else { return };
         let schema = self.schema;
-        // The field does not show a value that `serde_json::Value` cannot represent. A save keeps such a value
-        // unchanged.
+        // A value that `serde_json::Value` cannot represent stays undeclared, so a save keeps it unchanged.
         let is_seen = |(name, raw): &(String, Raw)| schema.is_extra(name) && raw.decode::<Json>().is_some();
         let undeclared = &mut self.rest_mut().undeclared;
         let (seen, unseen): (Vec<_>, Vec<_>) = std::mem::take(undeclared).into_iter().partition(is_seen);
@@ -173,13 +169,12 @@ impl Values {
         }
     }
 
-    /// Caches the decoded value of `raw` if the field still holds `raw`. Clones that share the slots see the cached
-    /// value too.
+    /// Caches the decoded value of `raw` if the field still holds `raw`, also for clones that share the slots.
     pub(crate) fn remember(&self, field: &dyn AnyField, raw: &Raw, decoded: Option<Value>) {
         if let Slot::Stored { raw: stored, seen, .. } = &self.slots[field.spec().index]
             && stored == raw
         {
-            // If another thread cached a value first, that value stays.
+            // If another thread was first, its value stays.
             let _ = seen.set(decoded);
         }
     }
@@ -198,7 +193,7 @@ impl Values {
 
     /// Replaces the value of a field, or removes it.
     ///
-    /// Returns the replaced value if it was decoded, because dropping a value runs user code and a caller may hold a
+    /// Returns the replaced value if it was decoded, because dropping a value runs user code, and the caller may hold a
     /// lock.
     pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Option<Value> {
         let spec = field.spec();
@@ -229,12 +224,12 @@ impl Values {
         replaced
     }
 
-    /// Whether a value is stored in a field, even one that does not decode.
+    /// Whether a field has a stored value, even one that does not decode.
     pub(crate) fn is_stored(&self, field: &dyn AnyField) -> bool {
         !matches!(self.slots[field.spec().index], Slot::Absent)
     }
 
-    /// Removes values that are stored under an alias, because such a value would come back after the field is deleted.
+    /// Removes values that are stored under an alias, because they would reappear after the field is deleted.
     fn forget_aliases(&mut self, spec: &Spec) {
         if !spec.aliases.is_empty() {
             self.retain_undeclared(|name| !spec.aliases.contains(&name));
@@ -276,8 +271,8 @@ impl Values {
 
     /// Removes everything except the identity, what belongs to its login, and the CSRF secret.
     ///
-    /// If somebody is logged in, `Session::clear` ends the session instead. This function runs only in a replay. So an
-    /// identity here is of a user who logged in with another request meanwhile, and must not be logged out.
+    /// If somebody is logged in, `Session::clear` ends the session instead. So an identity here is of a user who logged
+    /// in with another request meanwhile, and must not be logged out.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
@@ -304,7 +299,6 @@ impl Values {
                 let mut raw = encoded.map_err(|reason| self.schema.unencodable(*field, reason))?;
                 if field.spec().extra {
                     let entries = self.schema.extra_entries(*field, &raw)?;
-                    // Not `rest_mut`, because the slots are borrowed.
                     let rest = Arc::make_mut(self.rest.get_or_insert_default());
                     rest.undeclared.retain(|(unseen, _)| entries.iter().all(|(name, _)| name != unseen));
                     raw = Raw::of_entries(&keep_unchanged(entries, rest.extra_before.as_ref()));
@@ -334,8 +328,7 @@ impl Values {
         }
     }
 
-    /// Returns an upper bound for the size of the payload in bytes, without building the payload. All values must be
-    /// encoded.
+    /// Returns an upper bound for the size of the payload in bytes. All values must be encoded.
     pub(crate) fn size_at_most(&self) -> usize {
         let slots = self.slots.iter().map(|slot| match slot {
             Slot::Stored { raw, under, .. } => codec::size_at_most(under, raw),
@@ -379,9 +372,9 @@ impl Values {
     }
 }
 
-/// Returns the entries of an `extra` field, and replaces unchanged entries by their stored form.
+/// Replaces the unchanged entries of an `extra` field by their stored form.
 ///
-/// A `serde_json::Value` cannot represent every number, so encoding it again could change a number.
+/// Encoding an entry again could change a number, because `serde_json::Value` cannot represent every number.
 fn keep_unchanged(entries: Vec<(String, Raw)>, before: Option<&Raw>) -> Vec<(String, Raw)> {
     let before = before.and_then(Raw::entries).unwrap_or_default();
     let keep = |(name, raw): (String, Raw)| {

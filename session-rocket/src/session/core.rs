@@ -17,17 +17,16 @@ use crate::base::expiry::Refresh;
 use crate::commit::{CookieEngine, Engine, ended, too_late, withheld};
 use crate::state::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed, State};
 
-/// The state of a session and the engine that saves it, without the type of the session.
+/// The state of a session and the engine that saves the session.
 pub(crate) struct Core {
     pub state: State,
     pub engine: Arc<Engine>,
-    /// Held by the commit that runs. Only one commit of this session runs at a time.
+    /// Held by the running commit, so that only one commit of this request runs at a time.
     turn: Turn<()>,
     /// Whether a commit of this request logged the user out.
     logged_out: AtomicBool,
 }
 
-/// What a response does to the session cookie.
 pub(crate) enum CookieUpdate {
     None,
     Set {
@@ -53,8 +52,8 @@ impl Core {
     ///
     /// If another caller started a commit that may contain the changes of this caller, both callers get its error.
     pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: CommitScope) -> Result<()> {
-        // This check precedes the wait for the turn, because a caller that drops the future during that wait would cancel the
-        // save. Without changes, the caller waits, because a running commit may contain its changes.
+        // The first check does not wait for the turn, because dropping the future during that wait would cancel the
+        // save. The second check waits, because a running commit may contain this caller's changes.
         let is_modified = self.state.is_modified() || {
             let _turn = self.turn.lock().await;
             self.state.is_modified()
@@ -73,8 +72,7 @@ impl Core {
 
     /// Runs a commit to completion, even if the caller drops the future.
     ///
-    /// A commit that does not wait finishes at its first poll, which cannot be cancelled. A commit that waits continues
-    /// in a separate task.
+    /// A commit that does not finish at its first poll continues in a separate task.
     async fn commit_to_completion(self: Arc<Self>, scope: CommitScope) -> Result<()> {
         let mut commit = Box::pin(async move {
             let _turn = self.turn.lock().await;
@@ -90,7 +88,7 @@ impl Core {
         tokio::spawn(commit).await.map_err(|task| stopped(kind(task)))
     }
 
-    /// Runs a commit to a sealed cookie. It never waits after it has its turn, so it cannot be cancelled.
+    /// Runs a commit to a sealed cookie, which never waits once it has its turn, so it cannot be cancelled.
     async fn commit_to_cookie(&self, engine: &CookieEngine, scope: CommitScope) -> Result<()> {
         let _turn = self.turn.lock().await;
         let Some(pending) = self.take(scope) else { return Ok(()) };
@@ -136,7 +134,7 @@ impl Core {
         Err(Error::new(ErrorKind::Ended, "the session no longer exists: it expired, or another request ended it"))
     }
 
-    /// Loads the session again, applies unsaved changes on top, and returns whether the session still exists.
+    /// Loads the session again and reapplies unsaved changes. Returns whether the session still exists.
     pub(super) async fn reload(&self) -> Result<bool> {
         let _turn = self.turn.lock().await;
         let (carrier, base) = self.state.stored();
@@ -151,7 +149,6 @@ impl Core {
         Ok(exists)
     }
 
-    /// Completes when the session has ended.
     pub(super) async fn ended(&self) {
         loop {
             let (carrier, base) = self.state.stored();
@@ -159,7 +156,7 @@ impl Core {
                 Carrier::Live(live) => return self.engine.ended(live, base).await,
                 Carrier::Ended => return,
                 Carrier::New { .. } if self.state.had_session() => return,
-                // The session may be saved later in this request. A sealed cookie does not end.
+                // A new session may be saved later in this request. A sealed cookie does not end.
                 Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Withheld => self.engine.rules().next_poll().await,
             }
         }
@@ -167,7 +164,7 @@ impl Core {
 
     /// Saves the changes of the request or, if `renews` is set, renews a session that was only read.
     ///
-    /// Returns the cookie to send and the result of the save. A failed save can have a cookie too, because an earlier
+    /// Returns the cookie to send and the result of the save. A cookie can accompany a failed save, because an earlier
     /// `save` may have given the session a new id.
     pub(crate) async fn respond(self: &Arc<Self>, scope: CommitScope, renews: bool) -> (CookieUpdate, Result<()>) {
         if self.respond_unchanged(scope, renews) {
@@ -180,9 +177,9 @@ impl Core {
             .await
             .and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
         if let Some(live) = self.state.renewal() {
-            // Another request may have given the browser a newer id by now, and this cookie must not replace that id.
-            // If this save succeeded, the id of the cookie is current. If an earlier save set the cookie, the store is
-            // asked whether the id is current. After a failed save, this is unknown, so no cookie is sent.
+            // This cookie must not replace a newer id that another request gave the browser. After a successful save,
+            // the id of the cookie is current. If an earlier save set the cookie, the store is asked. After a failed
+            // save, the answer is unknown, so no cookie is sent.
             let is_earlier_save = earlier.is_some_and(|earlier| earlier.version == live.version);
             if saved.is_err() || is_earlier_save && !Box::pin(self.engine.is_live(&live)).await {
                 self.state.withdraw_cookie();
@@ -191,8 +188,8 @@ impl Core {
         if saved.is_ok() && renews && scope == CommitScope::Everything && !self.state.has_cookie_to_send() {
             Box::pin(self.refresh()).await;
         }
-        // Waits for a commit that another task has started, because it may change the cookie. A later one fails with
-        // `TooLate`.
+        // Waits for a running commit of another task, because that commit may change the cookie. A later commit fails
+        // with `TooLate` if it needs a new cookie.
         let _turn = self.turn.lock().await;
         (self.send_head(), saved)
     }
@@ -202,11 +199,11 @@ impl Core {
         if renews && scope == CommitScope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
             return false;
         }
-        // If the lock is taken, another guard is saving, and its changes are not known yet.
+        // If the turn is taken, another guard is saving.
         self.turn.try_lock().is_ok_and(|_turn| self.state.send_head_unchanged())
     }
 
-    /// Marks the response head as sent, and returns what the response does to the cookie.
+    /// Marks the response head as sent, and returns its effect on the cookie.
     fn send_head(&self) -> CookieUpdate {
         let Some((effect, carrier, lifetime)) = self.state.send_head() else { return CookieUpdate::None };
         let (value, created_at, expires_at) = match (effect, carrier) {
@@ -242,7 +239,7 @@ impl Core {
     }
 }
 
-/// Polls a future and catches a panic, because a panic of a store must not stop the fairing.
+/// Polls a future and catches panics, because a panic of a store must not stop the fairing.
 fn poll_caught<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Result<Poll<F::Output>> {
     catch_unwind(AssertUnwindSafe(|| future.poll(context))).map_err(|_| stopped(ErrorKind::Panicked))
 }

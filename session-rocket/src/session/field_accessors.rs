@@ -4,7 +4,6 @@ use crate::data::field::{Defaulted, Field, Optional};
 use crate::state::State;
 use crate::state::change::{Edit, View};
 
-/// The methods of both kinds of field.
 impl<V: 'static, K: 'static> Field<V, K> {
     /// Stores `value`.
     #[track_caller]
@@ -41,8 +40,7 @@ impl<V: 'static> Field<V, Optional> {
         look(state.read(self).as_ref().map(|value| self.peek(value)))
     }
 
-    /// Changes the stored value with `op`, which runs again on newer data if another request changed the session
-    /// meanwhile.
+    /// Changes the stored value with `op`, which runs again on newer data after a conflict.
     #[track_caller]
     pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut Option<V>) -> R + Clone + Send + 'static) -> R {
         state.update(self, move |value| {
@@ -77,8 +75,7 @@ impl<V: 'static> Field<V, Defaulted> {
         }
     }
 
-    /// Changes the stored value or the default with `op`, which runs again on newer data if another request changed the
-    /// session meanwhile.
+    /// Changes the stored value or the default with `op`, which runs again on newer data after a conflict.
     #[track_caller]
     pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut V) -> R + Clone + Send + 'static) -> R {
         state.update(self, move |value| {

@@ -22,10 +22,10 @@ impl<T: SessionData> Session<T> {
     /// | an [`OffsetDateTime`] | at this time |
     /// | `None` | as configured |
     ///
-    /// The configured `max_lifetime` still limits the session. [`set_max_lifetime`](Self::set_max_lifetime) changes
-    /// this limit for one session.
+    /// The configured `max_lifetime` still limits the session, unless [`set_max_lifetime`](Self::set_max_lifetime)
+    /// changes this limit.
     ///
-    /// Both settings stay when the same user logs in again. So the handler of a login should set or reset both.
+    /// Both settings stay when the same user logs in again, so a login handler should set or reset both.
     ///
     /// ```
     /// # use session_rocket::{Expiry, Session};
@@ -56,8 +56,8 @@ impl<T: SessionData> Session<T> {
     /// Sets the absolute timeout of this session, counted from its creation or login, instead of the configured
     /// `max_lifetime`.
     ///
-    /// `None` resets it to the configured value. With `Some(Duration::MAX)` there is no absolute timeout, and only the
-    /// idle timeout ends the session. The setting stays when the same user logs in again.
+    /// `None` resets the timeout to the configured value. `Some(Duration::MAX)` means no absolute timeout. The setting
+    /// stays when the same user logs in again.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -77,7 +77,7 @@ impl<T: SessionData> Session<T> {
 
     /// Returns the time until the session expires, or `None` if the session is not stored.
     ///
-    /// Unsaved changes have no effect on the result.
+    /// Unsaved changes do not affect the result.
     pub fn time_left(&self) -> Option<Duration> {
         let expires_at = match self.state().carrier() {
             Carrier::Live(live) => live.expires_at,

@@ -31,13 +31,13 @@ pub use self::sessions::{Listing, Sessions};
 
 /// The live session of a request, with the accessors that `#[derive(Session)]` generates for the fields of `T`.
 ///
-/// A `Session` is a cheap handle. Its clones and all guards of one request share the same session. The fairing saves
-/// the changes before Rocket sends the response head, unless the status is 500 or above. Code that runs after the
-/// response head is sent, in a stream or a task, must call [`save`](Self::save).
+/// All clones and guards of one request share the same session. The fairing saves the changes before Rocket sends the
+/// response head, unless the status is 500 or above. Code that runs after the response head is sent, in a stream or a
+/// task, must call [`save`](Self::save).
 ///
-/// As a request guard, `Session<T>` fails with 503 if the store cannot be read. Use the guard
-/// `Result<Session<T>, session_rocket::Error>` to handle this error. `Option<Session<T>>` hides an outage, because
-/// Rocket turns every failure of a guard into `None`.
+/// As a request guard, `Session<T>` fails with 503 if the store cannot be read. To handle this error, use the guard
+/// `Result<Session<T>, session_rocket::Error>`. `Option<Session<T>>` hides an outage, because Rocket turns every
+/// failure of a guard into `None`.
 ///
 /// ```
 /// use session_rocket::Session;
@@ -95,7 +95,7 @@ impl<T: SessionData> Session<T> {
 
     /// Returns the accessors of the fields, to which `Session<T>` dereferences.
     ///
-    /// Use it to call an accessor that a method of `Session` with the same name hides.
+    /// Use this method to call an accessor that a method of `Session` with the same name hides.
     pub fn fields(&self) -> &T::Fields {
         &self.fields
     }
@@ -107,33 +107,33 @@ impl<T: SessionData> Session<T> {
         self.values().keys()
     }
 
-    /// Returns all stored values by name, in the order of `serde_json`'s maps.
+    /// Returns all stored values, in the order of `serde_json`'s maps.
     ///
-    /// The names are those in the store, and keys that no field declares are included. Fields without a stored value
-    /// are missing. [`keys`](Self::keys) has the order of the struct.
+    /// The names are those in the store. Keys that no field declares are included; fields without a stored value are
+    /// missing.
     pub fn items(&self) -> Map<String, Json> {
         self.values().items()
     }
 
     /// Removes all data of the session.
     ///
-    /// The session keeps its id if nobody was logged in. Otherwise `clear` also logs the user out, and the session gets
-    /// a new id.
+    /// If a user is logged in, `clear` logs the user out, and the session gets a new id. Otherwise the session keeps
+    /// its id.
     #[track_caller]
     pub fn clear(&self) {
         self.state().clear();
     }
 
-    /// Ends the session and removes its data, its record and its cookie. Call it to log a user out.
+    /// Ends the session and removes its data, record and cookie, for example to log a user out.
     ///
     /// Values that are set afterwards in the same request go into a new session. If the browser sent several session
     /// cookies, `flush` ends all of their sessions. `flush` takes effect regardless of the status of the response.
     ///
-    /// If another user logged in on the session after this request loaded it, `flush` does not end that login. If nobody
-    /// was logged in when this request loaded the session, `flush` does not end a later login of any user.
+    /// If another user logged in on the session after this request loaded it, `flush` does not end that login. If
+    /// nobody was logged in at the load, `flush` ends no later login.
     ///
-    /// With sealed cookies, only the browser's copy is removed. A copy that somebody made earlier stays valid until it
-    /// expires, because there is no record to end.
+    /// With sealed cookies, only the browser's copy is removed. An earlier copy of the cookie stays valid until it
+    /// expires.
     #[track_caller]
     pub fn flush(&self) {
         self.state().flush(EndReason::Logout);
@@ -171,18 +171,17 @@ impl<T: SessionData> Session<T> {
     /// Returns a CSRF token for the forms of this session.
     ///
     /// Put the token into a hidden form field named `csrf_token`, and accept the form as a
-    /// [`CsrfForm`](crate::CsrfForm), which refuses forms from other sites.
+    /// [`CsrfForm`](crate::CsrfForm).
     ///
     /// Every call returns a different token. All tokens are valid until the session ends or gets a new id, for example
     /// at a login.
     ///
-    /// A token starts no session. For a visitor without a session, the response sets a cookie with the secret that
-    /// belongs to the token: it has the name of the session cookie, followed by `-csrf`, and ends when the browser is
-    /// closed. A session that starts later takes over this secret, but a login does not. If a browser without this
-    /// cookie loads several pages at the same time, each page draws its own secret, and the browser keeps the last one.
-    /// The forms of the other pages then get 403.
+    /// A token starts no session. For a visitor without a session, the response sets a cookie with the token's secret,
+    /// which lasts until the browser is closed and has the name of the session cookie followed by `-csrf`. The
+    /// visitor's first session takes over the secret, but a login does not. If a browser without this cookie loads
+    /// several pages at the same time, only the forms of one of them work; the others get 403.
     ///
-    /// If the operating system returns no random bytes, the token is empty and the response is 503. The token is also
+    /// The token is empty if the operating system returns no random bytes, and the response is then 503. It is also
     /// empty if a new secret needs a cookie but the response head is already sent.
     ///
     /// ```
@@ -206,25 +205,25 @@ impl<T: SessionData> Session<T> {
 
     /// Returns whether `token` is a valid CSRF token of this session.
     ///
-    /// [`CsrfForm`](crate::CsrfForm) and [`CsrfHeader`](crate::CsrfHeader) verify the token of a request. Use this method
-    /// for a token that a request carries elsewhere. The comparison takes constant time.
+    /// Use this method for a token that neither [`CsrfForm`](crate::CsrfForm) nor [`CsrfHeader`](crate::CsrfHeader)
+    /// verifies. The comparison takes constant time.
     pub fn verify_csrf_token(&self, token: &str) -> bool {
         self.state().check_csrf(token) == CsrfCheck::Valid
     }
 
     /// Returns the id of the session, or `None` if this request knows no id.
     ///
-    /// There is no id before the first save. After [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a login, there
-    /// is no id until the next save. The id is also unknown after another request gave the session a new id. Sealed
-    /// cookies have no id. An [app](crate::guide::apps) sends the id as its bearer token.
+    /// There is no id before the first save, and from [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a login
+    /// to the next save. The id is unknown after another request gave the session a new id. Sealed cookies have no id.
+    /// An [app](crate::guide::apps) sends the id as its bearer token.
     pub fn id(&self) -> Option<SessionId> {
         self.live().and_then(|live| live.id)
     }
 
     /// Returns the public name of the session, which is safe in pages, URLs and logs, or `None` if there is none.
     ///
-    /// There is no handle before the first save. After [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a login,
-    /// there is no handle until the next save. Sealed cookies have no handle.
+    /// There is no handle before the first save, and from [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a
+    /// login to the next save. Sealed cookies have no handle.
     pub fn handle(&self) -> Option<SessionHandle> {
         self.live().map(|live| live.key.handle())
     }
@@ -244,7 +243,7 @@ impl<T: SessionData> Session<T> {
 
     /// Returns whether this request has no stored session.
     ///
-    /// This is the case before the first save, after the session ended, and if the browser withheld its cookie.
+    /// True before the first save, after the session ended, and if the browser withheld its cookie.
     pub fn is_new(&self) -> bool {
         !matches!(self.state().carrier(), Carrier::Live(_) | Carrier::Sealed(_))
     }
@@ -256,28 +255,27 @@ impl<T: SessionData> Session<T> {
 
     /// Saves the changes now, instead of with the response.
     ///
-    /// Streams, WebSockets and tasks must call it, because they change the session after the response head is sent. A
-    /// handler can call it to handle the error itself.
+    /// Streams, WebSockets and tasks must call `save`, because they run after the response head is sent. A handler can
+    /// call `save` to handle the error itself.
     ///
-    /// Dropping the future after its first poll does not cancel the save. If such a save fails, the response fails too.
+    /// Dropping the future after its first poll does not cancel the save. If such a save fails, so does the response.
     ///
     /// Without changes, `save` checks that the session still exists in the store, and does not renew it. With sealed
-    /// cookies, `save` only seals the new cookie. The browser stores the cookie when it receives the response.
+    /// cookies, `save` only seals the new cookie, which the browser stores when it receives the response.
     ///
     /// # Errors
-    /// After any error, the changes are dropped and are never saved.
+    /// After any error, the changes are dropped.
     ///
     /// - [`ErrorKind::Unavailable`], [`Timeout`](ErrorKind::Timeout) or [`Uncertain`](ErrorKind::Uncertain): the store
     ///   did not confirm the save.
     /// - [`ErrorKind::Encode`], [`TooLarge`](ErrorKind::TooLarge) or [`Panicked`](ErrorKind::Panicked): a value could
     ///   not be encoded, or the session is too large.
     /// - [`ErrorKind::Ended`]: another request ended the session, somebody else logged in on it, or it expired.
-    /// - [`ErrorKind::Withheld`]: the browser did not send its cookie with this cross-site request. A `save` after
-    ///   `flush` fails too.
+    /// - [`ErrorKind::Withheld`]: the browser did not send its cookie with this cross-site request, even after `flush`.
     /// - [`ErrorKind::TooLate`]: the change needs a new session cookie, but the response head is sent.
     /// - [`ErrorKind::Random`]: the operating system returned no random bytes.
     ///
-    /// A handler can return the error with `?`. [`ErrorKind`] lists the status of each kind.
+    /// If a handler returns the error with `?`, its [kind](ErrorKind) decides the status.
     ///
     /// ```
     /// # use session_rocket::{Error, Session};
@@ -295,16 +293,16 @@ impl<T: SessionData> Session<T> {
 
     /// Loads the session again from the store, and returns whether it still exists.
     ///
-    /// Streams and WebSockets use it to see changes of other requests, and to notice a logout.
+    /// In streams and WebSockets, `reload` shows changes of other requests, and a logout.
     ///
-    /// Returns `false` if the session ended or expired, or if another user logged in on it after this request loaded it.
-    /// If nobody was logged in when this request loaded the session, every login counts as that of another user, even if
-    /// the visitor of the stream logged in. The session then reads as empty, and the page has to open the stream again
-    /// (`EventSource` reconnects automatically). If a user was logged in and logs in again, `reload` returns `true`.
+    /// Returns `false` if the session ended or expired, or if another user logged in on it after this request loaded
+    /// it. If nobody was logged in at the load, every login counts as that of another user. The session then reads as
+    /// empty, and the page has to open the stream again (`EventSource` reconnects automatically). If the same user logs
+    /// in again, `reload` returns `true`.
     ///
-    /// `reload` does not renew the session. Changes that are not saved yet are applied to the loaded data. If another
-    /// request of the same user gave the session a new id, `reload` loads the session with the new id, and
-    /// [`handle`](Self::handle) changes. For a sealed cookie, `reload` reads nothing and returns `true`.
+    /// `reload` does not renew the session. Unsaved changes are applied to the loaded data. If another request of the
+    /// same user gave the session a new id, `reload` follows it, and [`handle`](Self::handle) changes. For a sealed
+    /// cookie, `reload` reads nothing and returns `true`.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the store cannot be read. The session stays unchanged.
@@ -314,14 +312,13 @@ impl<T: SessionData> Session<T> {
 
     /// Completes when the session has ended: after a logout, a revocation, a login of somebody else, or its expiry.
     ///
-    /// Event streams and WebSockets use it to stop. If this process ends the session, `ended` completes immediately. If
-    /// another process ends the session, `ended` completes within
-    /// [`poll_interval`](field@crate::Config::poll_interval), because it asks the store at this interval. While the
-    /// store cannot be read, `ended` waits.
+    /// [Streams](crate::guide::streams) and WebSockets use it to stop. If another process ends the session, `ended`
+    /// completes within [`poll_interval`](field@crate::Config::poll_interval), otherwise immediately. While the store
+    /// cannot be read, `ended` waits.
     ///
-    /// If the session gets a new id for the same user, `ended` continues to wait. For a visitor without a session, and for
-    /// sealed cookies, it never completes. Each future asks the store when it is first polled, so create one future before a
-    /// loop, not one in each iteration.
+    /// A new id for the same user does not end the session. For a visitor without a session, and for sealed cookies,
+    /// `ended` never completes. Each future asks the store when it is first polled, so create one future before a loop,
+    /// not one in each iteration.
     ///
     /// ```
     /// # use rocket::response::stream::{Event, EventStream};

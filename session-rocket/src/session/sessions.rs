@@ -19,12 +19,12 @@ use crate::state::{Carrier, Live};
 
 /// Lists, ends and changes the sessions of a user.
 ///
-/// It is a request guard. Tasks that have no request use [`Sessions::of`]. Every call goes to the store, so it includes
-/// the sessions that other processes of the site created. After a call has ended a session, no new request gets that
-/// session, in any process. A [cache that fails](crate::guide::ending_sessions#how-soon-a-session-ends) can delay this.
+/// `Sessions<T>` is a request guard; tasks without a request use [`Sessions::of`]. Every call asks the store, so it
+/// includes sessions that other processes created. After a call has ended a session, no new request gets that session,
+/// in any process. A [cache that fails](crate::guide::ending_sessions#how-soon-a-session-ends) can delay this.
 ///
-/// Sealed cookies and Memcached cannot list the sessions of a user. With them, every method fails with
-/// [`ErrorKind::Unsupported`]. The memory store and files search all sessions.
+/// With sealed cookies and Memcached, every method fails with [`ErrorKind::Unsupported`]. The memory store and files
+/// search all sessions.
 ///
 /// ```
 /// use rocket::http::Status;
@@ -59,19 +59,19 @@ pub struct Sessions<T> {
     data: PhantomData<fn() -> T>,
 }
 
-/// A live session of a user, as [`Sessions::list`] returns it.
+/// A live session of a user, from [`Sessions::list`].
 ///
 /// If `T` implements `Serialize`, `Listing<T>` does too, for templates and JSON.
 #[non_exhaustive]
 #[derive(Serialize)]
 pub struct Listing<T> {
-    /// The public name of the session. [`Session::handle`] is the name of the current one.
+    /// The public name of the session, as [`Session::handle`] returns it.
     pub handle: SessionHandle,
     /// The data of the session.
     pub data: T,
-    /// When the user logged in and the session began. A later authentication does not change it.
+    /// When the user logged in. A later authentication does not change it.
     pub created_at: Timestamp,
-    /// When the user authenticated last: at the login, or later. The absolute timeout counts from then.
+    /// When the user last authenticated. The absolute timeout counts from then.
     pub authenticated_at: Timestamp,
     /// When the session was last saved.
     pub last_saved: Timestamp,
@@ -84,11 +84,11 @@ impl<T: SessionData> Sessions<T> {
         Self { engine, data: PhantomData }
     }
 
-    /// Returns the live sessions of a user, sorted by [`authenticated_at`](Listing::authenticated_at), the latest first.
+    /// Returns the live sessions of a user, sorted by [`authenticated_at`](Listing::authenticated_at), latest first.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] or [`Timeout`](ErrorKind::Timeout) if the store cannot be read, and
-    /// [`Unsupported`](ErrorKind::Unsupported) if it cannot list sessions. The other methods fail with the same kinds.
+    /// [`Unsupported`](ErrorKind::Unsupported) if it cannot list sessions.
     pub async fn list(&self, identity: &T::Identity) -> Result<Vec<Listing<T>>>
     where
         T: SessionIdentity,
@@ -97,8 +97,7 @@ impl<T: SessionData> Sessions<T> {
         Ok(listed.into_iter().map(Listing::of).collect())
     }
 
-    /// Ends one session of a user. Returns how many sessions it ended: 0 if the user has no live session with this
-    /// handle, otherwise 1.
+    /// Ends one session of a user. Returns 1, or 0 if the user has no live session with this handle.
     ///
     /// # Errors
     /// As [`list`](Self::list). After an error, it is unknown whether the session ended.
@@ -111,8 +110,8 @@ impl<T: SessionData> Sessions<T> {
 
     /// Ends all sessions of a user. Returns how many it ended.
     ///
-    /// A session of the current request ends too. A login that is saved at the same time may survive. A session that gets a
-    /// new id at the same time may count twice.
+    /// The session of the current request ends too. A concurrent login may survive. A session that gets a new id
+    /// meanwhile may count twice.
     ///
     /// # Errors
     /// As [`list`](Self::list). After an error, some sessions may have ended.
@@ -125,12 +124,10 @@ impl<T: SessionData> Sessions<T> {
 
     /// Ends all sessions of the user of `session`, except `session`. Returns how many it ended.
     ///
-    /// First saves the changes of `session`. So after a login in the same request, `session` has its new id, and is kept.
-    /// Returns 0 if nobody is logged in.
+    /// First saves the changes of `session`, such as a login. Returns 0 if nobody is logged in.
     ///
     /// # Errors
-    /// As [`list`](Self::list), and as [`Session::save`], for example [`ErrorKind::Ended`] if `session` has ended. After
-    /// an error, some sessions may have ended.
+    /// As [`list`](Self::list) and [`Session::save`]. After an error, some sessions may have ended.
     pub async fn revoke_others(&self, session: &Session<T>) -> Result<u64>
     where
         T: SessionIdentity,
@@ -144,11 +141,11 @@ impl<T: SessionData> Sessions<T> {
         }
     }
 
-    /// Changes all live sessions of a user, for example because the user's role changed. Returns how many it changed.
+    /// Changes all live sessions of a user, for example after a change of role. Returns how many it changed.
     ///
-    /// `op` runs on the stored data of each session. If a request changes the session meanwhile, `op` runs again on the
-    /// newer data, so no change is lost. Each session is renewed. Sessions that end meanwhile are neither changed nor
-    /// counted. Requests that loaded the session before do not see the change.
+    /// If a request changes a session meanwhile, `op` runs again on the newer data, so no change is lost. Each session
+    /// is renewed. Sessions that end meanwhile are not counted. Requests that loaded a session before do not see the
+    /// change.
     ///
     /// # Errors
     /// As [`list`](Self::list), and [`ErrorKind::TooLate`] if `op` changes the identity. After an error, some sessions

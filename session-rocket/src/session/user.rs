@@ -8,17 +8,16 @@ use crate::data::field::Value;
 use crate::state::Carrier;
 
 impl<T: SessionIdentity> Session<T> {
-    /// Returns the id of the logged-in user.
     pub(crate) fn identity(&self) -> Option<Value> {
         self.state().read(T::identity_field())
     }
 
-    /// Returns the id of the logged-in user in the form in which the store keeps it.
+    /// Returns the id of the logged-in user as the string in the store.
     pub(crate) fn identity_text(&self) -> Option<String> {
         self.identity().map(|identity| T::identity_field().peek(&identity).to_string())
     }
 
-    /// Returns when the user authenticated last: each login starts a new lifetime of the session.
+    /// Returns when the user last authenticated.
     pub(crate) fn authenticated_at(&self) -> Timestamp {
         match self.state().carrier() {
             _ if self.state().has_unsaved_login() => self.now(),
@@ -32,7 +31,7 @@ impl<T: SessionIdentity> Session<T> {
         self.core.engine.rules().now()
     }
 
-    /// Logs a user in, and remembers the auth hash.
+    /// Logs a user in, and stores the MAC of the auth hash.
     #[track_caller]
     pub(crate) fn log_in(&self, identity: T::Identity, auth_hash: Option<&str>) {
         T::identity_field().set(self.state(), identity);
@@ -48,12 +47,10 @@ impl<T: SessionIdentity> Session<T> {
         self.values().auth().is_some_and(|auth| auth.verifies(auth_hash))
     }
 
-    /// Whether the login stored an auth hash.
     pub(crate) fn has_auth(&self) -> bool {
         self.values().auth().is_some()
     }
 
-    /// Ends the session. The event of the end has this reason.
     #[track_caller]
     pub(crate) fn end(&self, reason: EndReason) {
         self.state().flush(reason);

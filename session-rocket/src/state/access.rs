@@ -16,7 +16,7 @@ use crate::state::inner::{Inner, Intent, State};
 /// The new value of a field, or `None` to delete the field.
 struct NewValue(Option<Value>);
 
-/// The method of `Session` that changes several fields.
+/// The methods of `Session` that change several fields.
 #[derive(Clone, Copy, PartialEq)]
 enum Method {
     Update,
@@ -24,8 +24,7 @@ enum Method {
     Replace,
 }
 
-/// The values and changes that a change replaced. They are dropped without the lock, because dropping them runs user
-/// code.
+/// The values and changes that a change replaced, to be dropped without the lock, because dropping them runs user code.
 type Replaced = (Option<Value>, Option<Box<(Values, Vec<Change>)>>);
 
 impl State {
@@ -35,7 +34,7 @@ impl State {
         self.current(field)
     }
 
-    /// Returns the stored value of a field without recording the read. A recorded read makes a later `set` warn if it
+    /// Returns the stored value of a field without recording the read, so that a later `set` does not warn if it
     /// overwrites the change of another request.
     fn current(&self, field: &dyn AnyField) -> Option<Value> {
         let (schema, raw) = {
@@ -48,7 +47,6 @@ impl State {
         let decoded = schema.decode(field, &raw);
         let inner = self.lock();
         inner.values.remember(field, &raw, decoded.clone());
-        // If another thread decoded the value first, all readers share that value.
         match inner.values.peek(field) {
             Peek::Known(value) => value,
             Peek::Undecoded(_) => decoded,
@@ -57,7 +55,7 @@ impl State {
 
     /// Reads values, computes a change from them, and makes the change.
     ///
-    /// Does nothing if `compute` returns `None`, or during a replay, because the first run has made and logged the
+    /// Makes no change if `compute` returns `None`, or during a replay, because the first run has made and logged the
     /// change. If another thread changed the values in between, reads and computes again, as a replay.
     #[track_caller]
     fn change<Op, Seen, New, Old>(
@@ -191,9 +189,9 @@ impl State {
         first.expect("`change` calls `compute` at least once")
     }
 
-    /// Computes new values from all values with `op`, and returns the result of its first run.
+    /// Computes all values with `op`, and returns the result of its first run.
     ///
-    /// `op` runs again if another thread changed the session in between.
+    /// `op` runs again if another thread changed a field in between.
     #[track_caller]
     pub(crate) fn edit<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static) -> R {
         self.run(op, Method::Update)
@@ -207,7 +205,7 @@ impl State {
         self.run(op, Method::Transact);
     }
 
-    /// Writes the fields of a given struct that differ, or all fields if the struct has the identity of another user.
+    /// Writes the fields of a struct that differ, or all fields if the struct has the identity of another user.
     #[track_caller]
     pub(crate) fn replace(&self, write: impl FnOnce(&mut Edit)) {
         let schema = self.lock().values.schema();
@@ -266,7 +264,7 @@ impl State {
     pub(crate) fn flush(&self, reason: EndReason) {
         self.write(|inner| {
             inner.intent = Intent { asked: Lifecycle::End, reason, ..Intent::default() };
-            // The next session must not take over the secret.
+            // The next session must not inherit the secret.
             inner.browser_csrf = None;
             inner.empty()
         });
@@ -281,7 +279,7 @@ impl State {
     pub(crate) fn cycle_id(&self) {
         self.write(|inner| {
             inner.intent.asked = inner.intent.asked.max(Lifecycle::Cycle);
-            // Earlier tokens become invalid, also those of a visitor whose first session starts now.
+            // Earlier tokens become invalid, also those of a visitor without a session.
             inner.browser_csrf = None;
             inner.apply(Change::ForgetCsrf);
         });
@@ -315,14 +313,14 @@ impl Inner {
             self.imply(if former_user_leaves { Lifecycle::End } else { Lifecycle::Cycle }, value.is_some());
         }
         let replaced = self.values.put(field, value.clone());
-        // A logout is not logged for replay, so that a user whom another request logs in meanwhile stays logged in.
+        // A logout is not replayed, so that a user whom another request logs in meanwhile stays logged in.
         if value.is_some() || !field.spec().identity {
             self.changes.push(Change::of_put(field, value));
         }
         (replaced, emptied)
     }
 
-    /// Sets and deletes fields. The identity comes first, because changing it may empty the session.
+    /// Sets and deletes fields, the identity first, because changing it may empty the session.
     fn put_all(&mut self, mut puts: Vec<Put>, is_same_user: bool) -> Vec<Replaced> {
         puts.sort_by_key(|put| !put.is_of_identity());
         puts.into_iter().map(|put| self.put(put, is_same_user)).collect()

@@ -10,17 +10,16 @@ use crate::data::values::Values;
 use crate::state::change::Change;
 use crate::store::record::Version;
 
-/// Where a session is stored, if it is stored.
 #[derive(Clone)]
 pub(crate) enum Carrier {
     /// The session is not stored yet.
     ///
-    /// `replaces` is a record that the browser's id led to, but that is damaged, or expired under a lowered limit. The
-    /// commit that stores the session removes this record.
+    /// `replaces` is the record of the browser's id if it is damaged, or expired under a lowered limit. The commit that
+    /// stores the session removes this record.
     New { replaces: Option<(Key, Version)> },
     /// The session has a record in the store.
     Live(Live),
-    /// The session is stored in its own cookie.
+    /// The session is stored in its cookie.
     Sealed(Sealed),
     /// Another request ended the session, or somebody else logged in on it. Changes are not stored.
     Ended,
@@ -51,7 +50,7 @@ pub(crate) struct Live {
     pub is_cut: bool,
 }
 
-/// A session that is stored in its own cookie.
+/// A session that is stored in its cookie.
 #[derive(Clone)]
 pub(crate) struct Sealed {
     pub created_at: Timestamp,
@@ -62,18 +61,17 @@ pub(crate) struct Sealed {
     pub by_former_key: bool,
 }
 
-/// What a commit does with the id of a session. If a request asks for two of these, the greater one is done.
+/// What a commit does with the id of a session. If a request asks for two of these, the commit does the greater one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Lifecycle {
     #[default]
     Keep,
     /// The session gets a new id and keeps its data.
     Cycle,
-    /// The session ends. Values that are set afterwards go into a new session.
+    /// The session ends. Values that are set after the end go into a new session.
     End,
 }
 
-/// What the response does with the session cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CookieEffect {
     None,
@@ -81,7 +79,6 @@ pub(crate) enum CookieEffect {
     Remove,
 }
 
-/// Which changes a commit takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitScope {
     Everything,
@@ -89,7 +86,7 @@ pub(crate) enum CommitScope {
     LifecycleOnly,
 }
 
-/// The input of a commit: the changes of a request.
+/// The input of a commit.
 pub(crate) struct PendingCommit {
     pub carrier: Carrier,
     /// The values as they were loaded.
@@ -100,9 +97,8 @@ pub(crate) struct PendingCommit {
     pub lifecycle: Lifecycle,
     /// Whether `flush` was called, so that the browser has to remove the cookie.
     pub flushed: bool,
-    /// The reason of an end, for its event.
     pub reason: EndReason,
-    /// Whether the identity was set, so that the user gets a session even if this one has ended.
+    /// Whether the identity was set. The user then gets a session even if this one has ended.
     pub login: bool,
     /// Whether a caller of `transact` waits for the result of its closure, which must run on the stored values.
     pub transacts: bool,
@@ -118,7 +114,7 @@ impl PendingCommit {
         self.flushed && self.values.is_blank()
     }
 
-    /// Drops the CSRF secret before a commit under another id, because it belongs to the id that this request loaded.
+    /// Drops the CSRF secret before a commit under another id, because the secret belongs to the loaded id.
     pub(crate) fn forget_csrf(&mut self) {
         self.changes.retain(|change| !matches!(change, Change::Csrf(_)));
         self.values.set_csrf(None);
@@ -130,7 +126,7 @@ pub(crate) struct Committed {
     pub carrier: Carrier,
     pub values: Values,
     pub cookie: CookieEffect,
-    /// The reason why some changes were dropped or not saved, although the rest was committed.
+    /// The reason why some changes were not saved, although the rest was committed.
     pub failure: Option<Error>,
     /// Whether the commit ended a session by `flush` or by deleting the identity.
     pub logged_out: bool,

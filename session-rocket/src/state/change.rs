@@ -1,4 +1,4 @@
-//! The changes of a session, which are logged for replay, and the views that snapshots are read from and written to.
+//! The logged changes of a session, and the views from which snapshots are read and to which they are written.
 
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ thread_local! {
 
 /// A guard that marks this thread as replaying.
 ///
-/// Calls that change a session do nothing during a replay, because the first run of the closure has made and logged
+/// During a replay, calls that change a session do nothing, because the first run of the closure has made and logged
 /// these changes.
 pub(super) struct Replaying {
     before: bool,
@@ -34,13 +34,11 @@ impl Drop for Replaying {
     }
 }
 
-/// Runs a closure as a replay.
 pub(crate) fn replay<R>(run: impl FnOnce() -> R) -> R {
     let _replaying = Replaying::begin();
     run()
 }
 
-/// Whether this thread is replaying.
 pub(super) fn is_replaying() -> bool {
     REPLAYING.get()
 }
@@ -78,10 +76,9 @@ pub(crate) enum Change {
     Auth(AuthMac),
 }
 
-/// Computes the new value of a field from the stored one.
 pub(crate) type FieldUpdate = dyn Fn(Option<&Value>) -> Option<Value> + Send;
 
-/// A closure that can be replayed on any thread. The mutex is needed because users' closures are `Send` but not `Sync`.
+/// A closure that can be replayed on any thread, in a mutex because it is `Send` but not `Sync`.
 pub(crate) struct Operation<F: ?Sized>(Mutex<Box<F>>);
 
 impl<F: ?Sized> Operation<F> {
@@ -95,7 +92,7 @@ impl<F: ?Sized> Operation<F> {
 }
 
 impl Change {
-    /// Returns the change that stores `value`, or removes the stored value if `value` is `None`.
+    /// Returns the change that stores `value`, or that removes the stored value if `value` is `None`.
     pub(super) fn of_put(field: &'static dyn AnyField, value: Option<Value>) -> Self {
         match value {
             Some(value) => Self::Set { field, value, after_read: false },
@@ -175,14 +172,14 @@ impl Edit {
         Self { view: View::new(values), puts: Vec::new(), compares: true }
     }
 
-    /// Returns an edit that records every field that `write` writes, even fields with equal values.
+    /// Returns an edit that records every field that `write` writes, even with an equal value.
     pub(super) fn of_everything(values: Values, write: impl FnOnce(&mut Self)) -> Self {
         let mut edit = Self { compares: false, ..Self::new(values) };
         write(&mut edit);
         edit
     }
 
-    /// Writes the fields of another edit. If the user changes, drops the values of the former user.
+    /// Writes the fields of another edit. Drops the values of a former user.
     pub(super) fn replace(&mut self, given: &Self) {
         let (identity, others): (Vec<_>, Vec<_>) = given.puts.iter().cloned().partition(Put::is_of_identity);
         let owner = self.view.values.owner();
@@ -197,8 +194,7 @@ impl Edit {
         self.puts.iter().any(Put::is_of_identity)
     }
 
-    /// Stores `value`, or removes the stored value if `value` is `None`. Does nothing if the field already reads as
-    /// `value`.
+    /// Stores `value`, or removes the stored value if `value` is `None`.
     pub(crate) fn put(&mut self, field: &'static dyn AnyField, value: Option<Value>) {
         let is_unchanged = |values: &Values| match &value {
             Some(value) => values.presents(field, value),

@@ -1,7 +1,7 @@
 //! The CSRF secrets of a request.
 //!
-//! A stored session has a secret that is derived from its key, or one that it stores. A sealed session stores its
-//! secret. A browser without a session has a secret in a cookie of its own, so that a form on a public page starts no
+//! The secret of a stored session is derived from its key, unless the session stores one. A sealed session stores its
+//! secret. A browser without a session has a secret in a separate cookie, so that a form on a public page starts no
 //! session.
 
 use crate::base::error::{Error, ErrorKind, Result};
@@ -10,7 +10,6 @@ use crate::state::carrier::{Carrier, Lifecycle, PendingCommit};
 use crate::state::change::Change;
 use crate::state::inner::{Inner, State};
 
-/// Whether a CSRF token is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CsrfCheck {
     Valid,
@@ -24,7 +23,8 @@ impl State {
     /// Returns the CSRF secret for a page, and draws one if there is none.
     ///
     /// # Errors
-    /// If the operating system returns no random bytes, or a new secret needs a cookie and the response head is sent.
+    /// If the operating system returns no random bytes, or if a new secret needs a cookie and the response head is
+    /// sent.
     #[track_caller]
     pub(crate) fn ensure_csrf_secret(&self) -> Result<CsrfSecret> {
         if let Some(secret) = self.lock().csrf_secret() {
@@ -43,7 +43,6 @@ impl State {
         Ok(self.lock().csrf_secret().unwrap_or(random))
     }
 
-    /// Verifies a CSRF token.
     pub(crate) fn check_csrf(&self, token: &str) -> CsrfCheck {
         let inner = self.lock();
         if inner.csrf_secret().is_some_and(|secret| secret.verifies(token)) {
@@ -55,8 +54,7 @@ impl State {
         }
     }
 
-    /// Returns the secret that the response has to send in a cookie, if this request drew one for a browser that still
-    /// has no session.
+    /// Returns the secret to send in a cookie, if this request drew one for a browser that still has no session.
     pub(crate) fn csrf_to_send(&self) -> Option<CsrfSecret> {
         let inner = self.lock();
         inner.browser_csrf.filter(|_| inner.drew_browser_csrf && !inner.carrier.has_session())
@@ -76,7 +74,7 @@ impl Inner {
         }
     }
 
-    /// Whether the secret is kept in a cookie of its own: the browser has no session after this request, and nobody logs in.
+    /// Whether a separate cookie keeps the secret: the browser has no session after this request, and nobody logs in.
     fn keeps_csrf_in_browser(&self) -> bool {
         let has_session = self.carrier.has_session() && self.intent.asked != Lifecycle::End;
         !has_session && !self.intent.login
@@ -93,9 +91,9 @@ impl Inner {
 }
 
 impl PendingCommit {
-    /// Gives a new session the secret of the browser, so that the forms which the visitor has open stay valid.
+    /// Gives a new session the secret of the browser, so that the visitor's open forms stay valid.
     ///
-    /// A login gets a new secret, because tokens that were made before it must be invalid.
+    /// A login gets a new secret, because earlier tokens must become invalid.
     pub(super) fn inherit_csrf(&mut self, browser_csrf: Option<CsrfSecret>) {
         let is_new = !self.carrier.has_session() || self.flushed;
         if is_new && !self.login && !self.values.is_blank() && self.values.csrf().is_none() {

@@ -34,7 +34,7 @@ pub(super) struct Inner {
     pub intent: Intent,
     /// The fields that this request read.
     pub read: FieldSet,
-    /// The place in the program that made the first unsaved change.
+    /// The code that made the first unsaved change.
     pub changed_at: Option<&'static Location<'static>>,
     /// The number of changes of `values`.
     pub revision: u64,
@@ -49,10 +49,10 @@ pub(super) struct Inner {
     pub head_sent: bool,
 }
 
-/// A set of field indices. It needs no allocation, because each request creates one.
+/// A set of field indices. Needs no allocation, because each request creates one.
 ///
-/// All indices from 127 share one bit, so [`contains`](Self::contains) may be true for one of them that was not inserted. The
-/// only effect is a wrong warning about an overwritten field.
+/// All indices from 127 share one bit. The only effect is that a struct with more than 128 fields can cause a wrong
+/// warning about an overwritten field.
 #[derive(Clone, Copy, Default)]
 pub(super) struct FieldSet(u128);
 
@@ -128,7 +128,7 @@ impl State {
         self.lock().browser_csrf = Some(secret);
     }
 
-    /// Whether the request loaded no session.
+    /// Whether the request has no stored session.
     pub(crate) fn is_without_session(&self) -> bool {
         !self.lock().carrier.has_session()
     }
@@ -138,7 +138,6 @@ impl State {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the current values and their revision.
     pub(crate) fn snapshot(&self) -> (u64, Values) {
         let inner = self.lock();
         (inner.revision, inner.values.clone())
@@ -160,13 +159,13 @@ impl Inner {
         self.changed_at.get_or_insert(at);
     }
 
-    /// Applies and logs a change that runs no user code, because the caller holds the lock.
+    /// Applies and logs a change, which must not run user code, because the caller holds the lock.
     pub(super) fn apply(&mut self, change: Change) {
         change.apply(&mut self.values);
         self.changes.push(change);
     }
 
-    /// Records what a change of the identity requires of the next commit: its lifecycle, and whether it is a login.
+    /// Records the lifecycle that a change of the identity requires, and whether the change is a login.
     pub(super) fn imply(&mut self, lifecycle: Lifecycle, login: bool) {
         self.intent.implied = self.intent.implied.max(lifecycle);
         self.intent.login = login;
@@ -199,7 +198,7 @@ impl Inner {
             self.values = self.base.clone();
         }
         if self.intent.asked == Lifecycle::Cycle {
-            // Removing the CSRF secret is a part of `cycle_id`.
+            // `cycle_id` also removes the CSRF secret.
             self.apply(Change::ForgetCsrf);
         }
         dropped

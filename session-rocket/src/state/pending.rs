@@ -16,9 +16,9 @@ impl State {
         (inner.carrier.clone(), inner.base.clone())
     }
 
-    /// Takes the changes to commit out of the state, if there are any.
+    /// Takes the changes to commit, if there are any.
     pub(crate) fn take(&self, scope: CommitScope) -> Option<Box<PendingCommit>> {
-        // Declared before the lock, so that it is dropped after the lock is released.
+        // Declared before the lock, so that it is dropped after the lock.
         let _dropped;
         let mut inner = self.lock();
         _dropped = (scope == CommitScope::LifecycleOnly).then(|| inner.drop_changes());
@@ -45,7 +45,7 @@ impl State {
         })
     }
 
-    /// Continues with the session as it was committed. Keeps changes that were made during the commit.
+    /// Replaces the loaded session with the committed one, and keeps changes that were made during the commit.
     pub(crate) fn finish_commit(&self, committed: Committed) {
         self.lock().completed += 1;
         self.replace_loaded(committed);
@@ -78,7 +78,7 @@ impl State {
 
     /// Sets the values to the stored ones, and replays unsaved changes on them.
     ///
-    /// After a commit, unsaved changes are rare, because another guard of this request must have made them meanwhile.
+    /// After a commit, unsaved changes are rare: another guard of this request made them during the commit.
     fn rebase(&self) {
         if self.show_base() {
             return;
@@ -110,7 +110,7 @@ impl State {
         }
     }
 
-    /// Shows the stored values, unless there are unsaved changes. Returns whether it did.
+    /// Sets the values to the stored ones and returns true, unless there are unsaved changes.
     fn show_base(&self) -> bool {
         let _dropped;
         let mut inner = self.lock();
@@ -128,28 +128,24 @@ impl State {
         self.lock().intent.login
     }
 
-    /// Whether this request loaded a session.
     pub(crate) fn had_session(&self) -> bool {
         self.lock().loaded.is_some()
     }
 
-    /// Whether the next commit keeps the id of the session.
     pub(crate) fn keeps_id(&self) -> bool {
         self.lock().keeps_id()
     }
 
-    /// The number of times that all values and changes were dropped.
     pub(crate) fn emptied(&self) -> u64 {
         self.lock().emptied
     }
 
-    /// The number of finished commits.
     pub(crate) fn completed(&self) -> u64 {
         self.lock().completed
     }
 
-    /// Returns the error of the last failed commit, unless it is one of the first `completed` commits. Marks the error as
-    /// returned to a caller.
+    /// Returns the error of the last failed commit, unless this is one of the first `completed` commits. Marks the
+    /// error as seen.
     pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
         let mut inner = self.lock();
         inner.earlier_unseen.take_if(|failure| failure.number > completed);
@@ -165,12 +161,11 @@ impl State {
         inner.earlier_unseen.as_ref().or(last).map(|failure| failure.error.clone())
     }
 
-    /// Returns the error of the last commit that failed.
     pub(crate) fn last_failure(&self) -> Option<Error> {
         self.lock().failure.as_ref().map(|failure| failure.error.clone())
     }
 
-    /// Returns the record of the session if the response only renews the cookie of the id that the browser sent.
+    /// Returns the session's record if the response only renews the cookie of the id that the browser sent.
     pub(crate) fn renewal(&self) -> Option<Live> {
         let inner = self.lock();
         match &inner.carrier {
@@ -181,12 +176,11 @@ impl State {
         }
     }
 
-    /// Cancels sending a cookie.
     pub(crate) fn withdraw_cookie(&self) {
         self.lock().cookie = CookieEffect::None;
     }
 
-    /// Marks the response head as sent, and returns what it does with the cookie, if anything.
+    /// Marks the response head as sent, and returns its effect on the cookie, if any.
     pub(crate) fn send_head(&self) -> Option<(CookieEffect, Carrier, Lifetime)> {
         let mut inner = self.lock();
         inner.head_sent = true;
@@ -196,7 +190,7 @@ impl State {
 
     /// Marks the response head as sent if the session was only read.
     ///
-    /// Returns false and does nothing if there is anything to save, to send or to seal again.
+    /// Returns false if there is anything to save, to send or to seal again.
     pub(crate) fn send_head_unchanged(&self) -> bool {
         let mut inner = self.lock();
         let unchanged = !inner.is_modified() && inner.cookie == CookieEffect::None && inner.failure.is_none();
@@ -207,7 +201,6 @@ impl State {
         true
     }
 
-    /// Whether the response sets or removes the cookie.
     pub(crate) fn has_cookie_to_send(&self) -> bool {
         self.lock().cookie != CookieEffect::None
     }

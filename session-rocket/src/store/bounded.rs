@@ -7,10 +7,7 @@ use humantime::format_duration;
 use crate::base::clock::{Clock, within};
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// Runs `call` for at most `limit`. `server` is the name of the called server in the error.
-///
-/// # Errors
-/// The error of `call`. If `call` takes longer than `limit`, the error is [`ErrorKind::Timeout`].
+/// Runs `call` for at most `limit`. After that, returns [`ErrorKind::Timeout`] with a message that names `server`.
 pub(crate) async fn bounded<A>(
     clock: &dyn Clock,
     limit: Duration,

@@ -1,59 +1,61 @@
 //! A cache in front of a database. Any store can be either.
 //!
-//! The database decides. Every change is written to the database first, and to the cache before the caller gets its reply.
-//! Only an end also changes the cache before the database.
+//! Every change is written to the database first, and to the cache before the caller gets its reply. Only the end of a
+//! session also changes the cache before the database.
 //!
 //! # Promises
-//! - As long as every process reaches the cache, a load that begins after a write was confirmed never returns an older
-//!   record, or a record that the write ended. A load that begins after a `list` without a session never returns that
-//!   session, even if the write that ended it is not confirmed yet.
-//! - If the cache is down, hangs, loses entries or refuses calls, calls take longer, but none fails or returns an outdated
-//!   record. After a failed call to the cache, the process reads only from the database for one `ttl`. A launch that cannot
-//!   open the cache counts as a failed call; every later call tries to open the cache until one succeeds.
-//! - In all other cases, no load returns a record that was replaced more than one `ttl` ago, plus the difference between the
-//!   machines' clocks. This weaker promise applies if a process cannot report its write to the cache, because the process
-//!   cannot reach the cache or is killed at that moment. It also applies if the cache loses a write that it confirmed,
-//!   because the cache was restarted from a snapshot or a lagging replica became the primary.
+//! - While every process reaches the cache, a load that begins after a write was confirmed never returns an older record,
+//!   or a record that the write ended. A load that begins after a `list` without a session never returns that session,
+//!   even if the write that ended it is not confirmed yet.
+//! - If the cache is down, hangs, loses entries or refuses calls, calls take longer, but none fails or returns an
+//!   outdated record. After a failed call to the cache, the process reads only from the database for one `ttl`. If the
+//!   cache cannot be opened at launch, that counts as a failed call; later calls try again until one succeeds.
+//! - In all other cases, no load returns a record that was replaced more than one `ttl` ago, plus the difference between
+//!   the machines' clocks. This applies if a process cannot report its write, because the process cannot reach the cache
+//!   or is killed at that moment. It also applies if the cache loses a confirmed write, because the cache was restarted
+//!   from a snapshot or a lagging replica became the primary.
 //!
 //! # How it works
-//! Each session has one _cache key_. The cache key is empty, or it holds an _entry_ or a _lease_. An entry is an encoded
-//! record, and has the version of the record. A lease has a random version, and means that a reader is about to store an
-//! entry.
+//! Each session has one _cache key_, which is empty, or holds an _entry_ or a _lease_. An entry is an encoded record with
+//! the version of that record. A lease has a random version, and means that a reader is about to store an entry.
 //!
-//! - **Load.** Returns the entry, if there is one. If the cache key is empty, the load takes a lease, reads the database, and
-//!   replaces its lease with the entry by compare-and-swap. If another reader has the lease, the load reads the database and
-//!   does not change the cache. Only live records become entries.
-//! - **Update.** Changes the database, then replaces the entry of the old version with the new one by compare-and-swap. If
-//!   the cache key does not hold the old entry, the update invalidates the cache key: it deletes the entry or lease.
+//! - **Load.** Returns the entry, if there is one. If the cache key is empty, the load takes a lease, reads the database,
+//!   and replaces its lease with the entry by compare-and-swap. If another reader has the lease, the load only reads the
+//!   database. Only live records become entries.
+//! - **Update.** Changes the database, then replaces the entry of the old version with the new one by compare-and-swap.
+//!   If the cache key does not hold the old entry, the update _invalidates_ the cache key: it deletes the entry or lease.
 //! - **Touch, delete.** Change the database, then invalidate the cache key.
-//! - **Retire.** Sets a _barrier_, which keeps the cache key empty. Then changes the database, and invalidates the cache key.
+//! - **Retire.** Sets a _barrier_, which keeps the cache key empty. Then changes the database, and invalidates the cache
+//!   key.
 //! - **Create.** Changes only the database, because the cache never stores that a record is missing.
 //!
 //! # Why it is correct
-//! An entry is stored only in exchange for a lease, or for the entry of the record that it replaces. Consider a write that
-//! changes the database and then invalidates the cache key. If a reader took its lease before the invalidation, the reader
-//! has lost it. If a reader took its lease later, the reader read the database after the write. An update replaces the previous
-//! entry with the record that it has just written to the database. If the network delays the replacement, and another write
-//! changes the cache key meanwhile, the replacement fails, because the versions differ. So after a write is confirmed, the
-//! cache never holds an older record. This does not depend on clocks, because the invalidation also deletes expired entries.
+//! An entry is stored only in exchange for a lease, or for the entry of the record that it replaces. Consider a write
+//! that changes the database and then invalidates the cache key. A reader that took its lease before the invalidation has
+//! lost the lease. A reader that took its lease later read the database after the write. An update replaces the previous
+//! entry with the record that it has just written. If the network delays the replacement, and another write changes the
+//! cache key meanwhile, the replacement fails, because the versions differ. So after a write is confirmed, the cache
+//! never holds an older record. This does not depend on clocks, because the invalidation also deletes expired entries.
 //!
-//! The expiry of an entry is at most one `ttl` after a time at which the record was current. This gives the third promise.
+//! The expiry of an entry is at most one `ttl` after a time at which the record was current. This gives the third
+//! promise.
 //!
-//! A barrier has a key of its own, and exists for `ttl` plus `timeout`. A write that sets a barrier then invalidates the cache
-//! key. A reader looks for a barrier after it has taken its lease: either the reader sees the barrier, or it loses its lease.
-//! A reader that sees the barrier stores no entry, so all loads read the database. Three cases need more than the invalidation
-//! after the write:
-//! - **A session ends.** A login lists the sessions in the database, and may find room under `max_sessions` as soon as the
-//!   database has ended one. An entry would serve the ended session until the invalidation. So `retire` sets a barrier first.
+//! A barrier has a key of its own, and exists for `ttl` plus `timeout`. A write that sets a barrier then invalidates the
+//! cache key. A reader looks for a barrier after it has taken its lease, so it either sees the barrier or loses its
+//! lease. A reader that sees the barrier stores no entry, so all loads read the database. Three cases need more than the
+//! invalidation after the write:
+//! - **A session ends.** A login lists the sessions in the database, and may find room under `max_sessions` as soon as
+//!   the database has ended one. An entry would serve the ended session until the invalidation. So `retire` sets a
+//!   barrier first.
 //! - **A write to the database fails.** Its caller loads the record to find out whether the write happened. The write may
 //!   still happen after another reader has stored the older record as an entry. So the failed write sets a barrier.
 //! - **The caller of a write goes away.** The write continues without the caller. Until the write ends, a load in this
 //!   process reads the database, and invalidates the cache key before it returns, so that no entry hides the result.
 //!
 //! # Combinations
-//! The keys in the cache differ from those in the database, so one server can be both. A cache that evicts keys may evict a
-//! barrier. Then the limit of one `ttl` applies to that session. A `memory:` cache is correct only if no other process changes
-//! the sessions, because each process has its own.
+//! The keys in the cache differ from those in the database, so one server can be both. If a cache evicts a barrier, the
+//! limit of one `ttl` applies to that session. A `memory:` cache is correct only if no other process changes the
+//! sessions, because each process has its own cache.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -82,7 +84,7 @@ mod tests;
 /// A database with a cache in front of it. The [module's documentation](self) says what it promises.
 pub struct CachedStore(Arc<Shared>);
 
-/// The parts of the store. They are shared, because a call may need them after its caller has gone away.
+/// The parts of the store. A call may need them after its caller has gone away.
 struct Shared {
     database: Arc<dyn Store>,
     cache: Cache,
@@ -94,9 +96,9 @@ struct Shared {
 impl CachedStore {
     /// Puts `cache` in front of `database`.
     ///
-    /// The cache serves an entry for at most `ttl`. A write to the database takes at most `timeout`, and a call to the cache
-    /// takes at most a small part of `timeout`. Processes that share a cache should have the same `ttl` and `timeout`. If
-    /// they differ, the longest values apply to all processes.
+    /// The cache serves an entry for at most `ttl`. A write to the database takes at most `timeout`, and a call to the
+    /// cache a small part of it. Processes that share a cache should have the same `ttl` and `timeout`. If they differ,
+    /// the longest values apply to all processes.
     pub fn new(
         database: Arc<dyn Store>,
         cache: Arc<dyn Store>,
@@ -121,8 +123,8 @@ impl CachedStore {
 
     /// Records and logs that the cache could not be opened.
     ///
-    /// The cache is not read for one `ttl`, or longer if its calls still fail, because an earlier process may have changed
-    /// sessions while it could not reach the cache.
+    /// The cache is then not read for one `ttl`, or longer if its calls still fail, because an earlier process may have
+    /// changed sessions without reaching the cache.
     pub(crate) fn start_without_cache(&self, error: &Error) {
         self.0.cache.record_failure(error);
     }

@@ -1,14 +1,14 @@
-//! The contract's decisions: what a call does when a key holds a live record, an expired record, a tombstone or nothing.
+//! The decisions of the contract, as pure functions of what a key holds and the current time.
 //!
-//! Each function takes what the key holds and the current time, and has no side effects. A back-end calls the function
-//! while nobody else can change the key, or compares the key's entry again when it writes.
+//! A back-end calls a function while no other call can change the key, or checks when it writes that the entry is
+//! unchanged.
 
 use crate::base::clock::Timestamp;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 impl Lookup {
-    /// When the key's entry expires or has expired. `None` if the key holds no entry.
+    /// When the entry expires or expired. `None` if the key holds no entry.
     #[inline]
     pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         match self {
@@ -18,7 +18,7 @@ impl Lookup {
         }
     }
 
-    /// Replaces an expired entry with [`Absent`](Self::Absent), because callers must not see it (clause 7).
+    /// Replaces an expired entry with [`Absent`](Self::Absent) (clause 7).
     #[inline]
     pub(crate) fn unexpired(self, now: Timestamp) -> Self {
         if self.expires_at().is_some_and(|expires_at| expires_at <= now) { Self::Absent } else { self }

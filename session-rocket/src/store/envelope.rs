@@ -10,8 +10,8 @@
 //! | 2 + n | the identity, after its length; without an identity, only the length `0xffff` | |
 //! | n | the payload | |
 //!
-//! Numbers are big endian. Times are milliseconds since the Unix epoch. The expiry, the version and the lengths, which
-//! scripts in a server read, have fixed offsets.
+//! Numbers are big endian. Times are milliseconds since the Unix epoch. The scripts of the Redis store parse this
+//! format, too.
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -31,7 +31,7 @@ const FIXED_LEN: usize = 1 + 4 * 8;
 /// Encodes a record.
 ///
 /// # Errors
-/// [`ErrorKind::TooLarge`] for a scope or an identity of 64 KiB or more.
+/// [`ErrorKind::TooLarge`] for a scope or an identity of 65,535 bytes or more.
 pub(crate) fn encode_record(record: &Record) -> Result<Vec<u8>> {
     let identity = record.identity.as_deref();
     let owner = 2 * 2 + record.scope.len() + identity.map_or(0, str::len);
@@ -50,7 +50,6 @@ pub(crate) fn encode_record(record: &Record) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Encodes a tombstone.
 pub(crate) fn encode_tombstone(tombstone: Tombstone) -> Vec<u8> {
     let (kind, to) = match &tombstone.fate {
         Fate::Ended => (ENDED, [].as_slice()),
@@ -59,10 +58,7 @@ pub(crate) fn encode_tombstone(tombstone: Tombstone) -> Vec<u8> {
     [&[kind], tombstone.expires_at.as_millis().to_be_bytes().as_slice(), to].concat()
 }
 
-/// Decodes the entry of a key. An entry that expired at `now` or earlier is absent.
-///
-/// # Errors
-/// The same as [`decode`].
+/// Decodes the entry of a key, as [`decode`] does, but an entry that expired at `now` or earlier is absent.
 pub(crate) fn decode_live(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
     Ok(decode(bytes)?.unexpired(now))
 }
@@ -80,7 +76,7 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Lookup> {
     })
 }
 
-/// The expiry of the entry that begins with `header`. `None` if `header` does not begin a record or a tombstone.
+/// Returns the expiry of the entry that begins with `header`, or `None` if the entry is malformed.
 pub(crate) fn expiry(mut header: &[u8]) -> Option<Timestamp> {
     matches!(header.try_get_u8().ok()?, LIVE | ENDED | MOVED).then(|| read_time(&mut header))?
 }
@@ -108,7 +104,7 @@ fn read_time(bytes: &mut &[u8]) -> Option<Timestamp> {
     bytes.try_get_i64().ok().map(Timestamp::from_millis)
 }
 
-/// Reads a string, or the mark of a missing identity.
+/// Reads a string. The inner `None` means that the identity is missing.
 #[expect(clippy::option_option, reason = "a missing identity is not the same as malformed bytes")]
 #[inline]
 fn read_string(bytes: &mut &[u8]) -> Option<Option<String>> {

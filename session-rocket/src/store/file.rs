@@ -26,8 +26,8 @@ mod listing;
 mod queue;
 mod shard;
 
-/// The maximum number of calls that use the disk at the same time, each on its own thread. Tokio has 512 blocking threads for
-/// the whole site. If the disk hangs, the site needs the others.
+/// The maximum number of calls that use the disk at the same time, each on its own thread. If the disk hangs, the site
+/// needs the rest of Tokio's 512 blocking threads.
 const MAX_THREADS: usize = 64;
 /// The pause between two attempts to take a lock that another process holds.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -38,25 +38,25 @@ const LOCKED: &str = "another process held a lock in the session directory for l
 /// A store in a directory of files. Processes of one machine may share the directory.
 ///
 /// The URL names the directory: `file:///var/lib/site/sessions` is an absolute path, and `file:sessions` is relative to
-/// the working directory at the time of [`open`](FileStore::open). Percent signs have no special meaning. If only the last
-/// part of the path is missing, `open` creates the directory with mode 0700. The directory must belong to the user that
-/// the site runs as, must not be accessible to other users, and must not be a symbolic link. Each call checks this.
+/// the working directory at the time of [`open`](FileStore::open). Percent signs have no special meaning. If only the
+/// last part of the path is missing, `open` creates the directory with mode 0700. The directory must belong to the user
+/// that the site runs as, must not be accessible to other users, and must not be a symbolic link. Each call checks this.
+/// The file system must support `flock` and atomic renames.
 ///
-/// A write is on the disk before the call returns. After a power cut, a killed process or a full disk, a session's file is
-/// either the old one or the new one. A write takes one of 256 locks, each for a part of the keys. If a process stops
-/// while it holds a lock, other processes' writes of those keys fail after `timeout`. Loads take no lock. The file system
-/// must support `flock` and atomic renames.
+/// A write is on the disk before the call returns. After a power cut, a killed process or a full disk, a session's file
+/// is either the old one or the new one. A write takes one of 256 locks, each for a part of the keys. If a process stops
+/// while it holds a lock, other processes' writes of those keys fail after `timeout`. Loads take no lock.
 ///
 /// [`list`](super::Store::list) reads all files, because there is no index.
 pub type FileStore = KeyValueStore<Files>;
 
 impl FileStore {
-    /// Opens the directory that `options.url` names, and creates the directory if it is missing.
+    /// Opens the directory that `options.url` names. With `create_if_missing`, creates a missing directory.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the directory cannot be created, written or locked, or if it belongs or is accessible to
-    /// other users; the message says what to change. [`ErrorKind::Unavailable`] if the disk is full.
-    /// [`ErrorKind::Timeout`] if the disk does not reply in time.
+    /// other users; the message says what to change. [`ErrorKind::Unavailable`] if the disk is full, or if the directory
+    /// is missing and `create_if_missing` is `false`. [`ErrorKind::Timeout`] if the disk does not reply in time.
     pub async fn open(options: &Options) -> Result<Self> {
         let files = Files {
             path: directory::path_of(&options.url)?.into(),
@@ -76,7 +76,7 @@ pub struct Files {
     path: Arc<Path>,
     timeout: Duration,
     threads: Arc<Semaphore>,
-    /// One queue for each lock: only the call at the head of the queue tries to take the lock.
+    /// One queue for each lock. Only the call at the head of the queue tries to take the lock.
     queues: Vec<Arc<Queue>>,
     /// The shard that the next sweep starts with.
     next_swept: AtomicU8,
@@ -87,8 +87,8 @@ impl Files {
         timeout(self.timeout, work).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    /// Runs `work` with the directory's path on a thread that may wait for the disk. `work` runs to its end even if the
-    /// caller stops waiting.
+    /// Runs `work` with the directory's path on a thread that may wait for the disk. `work` finishes even if the caller
+    /// stops waiting.
     async fn on_disk<R: Send + 'static>(&self, work: impl FnOnce(&Path) -> Result<R> + Send + 'static) -> Result<R> {
         let path = self.path.clone();
         self.bounded(async {
@@ -120,8 +120,8 @@ impl Files {
             let _turn = queue.turn.lock().await;
             loop {
                 let attempt = attempt.clone();
-                // Never blocks a thread until the lock is free, because the thread would take the lock even if the
-                // caller has stopped waiting.
+                // Does not block a thread until the lock is free: the thread would take the lock even if the caller has
+                // stopped waiting.
                 if let Some(done) = self.on_disk(move |root| attempt(root)).await? {
                     return Ok(Some(done));
                 }
@@ -135,7 +135,7 @@ impl Files {
         }
     }
 
-    /// Takes a shard's lock and runs `work`.
+    /// Like [`try_with_lock`](Self::try_with_lock), with an error instead of `None`.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] if another process still holds the lock at the timeout.
@@ -148,7 +148,7 @@ impl Files {
         done.ok_or_else(|| Error::new(ErrorKind::Timeout, LOCKED))
     }
 
-    /// Lists the keys of `first` and the following shards, up to the limits of one call to the disk.
+    /// Lists the keys of `first` and the following shards, up to the limits of a [`Listing`].
     async fn listing(&self, first: u8) -> Result<Listing> {
         match self.try_with_lock(first, move |root, locked| Listing::of(root, first, locked)).await? {
             Some(listing) => Ok(listing),
@@ -191,7 +191,7 @@ impl KeyValue for Files {
             if removed == limit {
                 break;
             }
-            // Counted first, so that the next call continues with the next shard if this shard cannot be swept.
+            // Counted first, so that the next call skips this shard if it cannot be swept.
             let shard = self.next_swept.fetch_add(1, Ordering::Relaxed);
             let left = limit - removed;
             let stale = self.on_disk(move |root| Shard::new(root, shard).stale(left, now)).await?;
@@ -209,7 +209,7 @@ impl KeyValue for Files {
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
         let mut next = Some(0);
         while let Some(first) = next {
-            // A launch creates the folders. Locking a shard without a folder would create the folder.
+            // A missing folder is skipped, because locking its shard would create it.
             if !self.on_disk(move |root| Shard::new(root, first).exists()).await? {
                 next = first.checked_add(1);
                 continue;

@@ -1,8 +1,8 @@
 //! An adapter for back-ends that keep whole entries: [`KeyValue::into_store`] makes a [`Store`] of a [`KeyValue`].
 //!
-//! A back-end keeps opaque bytes under a key, and replaces them only if nobody else replaced them since they were loaded.
-//! The adapter makes all decisions of the [contract](super): it compares versions, leaves tombstones, and treats expired
-//! entries as absent. The [conformance suite](super::conformance) tests the result.
+//! A back-end keeps opaque bytes under a key, and replaces them only if no other call replaced them since they were
+//! loaded. The adapter makes all decisions of the [contract](super): it compares versions, leaves tombstones, and
+//! treats expired entries as absent.
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -57,19 +57,19 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 
-/// The maximum number of new ids that [`Store::list`] follows from one session.
+/// The maximum number of times that [`Store::list`] follows one session to a new key.
 const MAX_MOVES: usize = 100;
 
 /// A back-end that keeps entries and replaces them atomically.
 ///
 /// # Errors
 /// Every method returns [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the back-end fails. The error's context
-/// must not contain a key or a value. The library drops a call that takes longer than `timeout`. A back-end that can hang
-/// should have a time limit of its own too.
+/// must not contain a key or a value. The library drops a call that takes longer than `timeout`. A back-end that can
+/// hang should also have a time limit of its own.
 ///
 /// # Cancellation
-/// The caller may drop the future of any method at any await. The method must then take effect completely or not at all.
-/// It may take effect after the future is dropped.
+/// The caller may drop the future of any method at any await. The method must then take effect completely or not at
+/// all. It may take effect after the future is dropped.
 pub trait KeyValue: Send + Sync + 'static {
     /// Identifies the entry that [`load`](Self::load) returned: two entries of one key that differ in a byte have
     /// different tags. A back-end that does not count its writes can use the bytes themselves.
@@ -103,13 +103,13 @@ pub trait KeyValue: Send + Sync + 'static {
 
     /// Whether the back-end implements [`scan`](Self::scan). If it does, the store supports [`list`](Store::list).
     ///
-    /// _Default:_ `false`, because the default of `scan` returns an error.
+    /// _Default:_ `false`.
     fn can_scan(&self) -> bool {
         false
     }
 
-    /// Passes every entry's key and bytes to `visit`, in any order. Entries that change during the scan may be passed
-    /// in either state. Entries that are created during the scan may be left out. The adapter implements
+    /// Passes every entry's key and bytes to `visit`, in any order. An entry that changes during the scan may be passed
+    /// in either state. An entry that is created during the scan may be left out. The adapter implements
     /// [`list`](Store::list) and [`stats`](Store::stats) with this method.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
@@ -134,10 +134,10 @@ pub struct KeyValueStore<K> {
 }
 
 impl<K: KeyValue> KeyValueStore<K> {
-    /// Loads the entry of `key` and calls `decide` with it. If `decide` returns a value to write, writes the value and returns
-    /// `done`. Otherwise returns the reply of `decide`.
+    /// Loads the entry of `key` and calls `decide` with it. If `decide` returns a value to write, writes the value and
+    /// returns `done`. Otherwise returns the reply of `decide`.
     ///
-    /// If another call changes the entry first, loads it again and calls `decide` again, with `true`. This ends, because
+    /// If another call changes the entry first, starts again, and passes `true` to `decide`. The loop ends, because
     /// each repetition means that another call succeeded.
     async fn replace<R>(
         &self,
@@ -163,7 +163,7 @@ impl<K: KeyValue> KeyValueStore<K> {
         }
     }
 
-    /// Passes every entry to `visit`, except malformed ones, which cannot be loaded as a session either.
+    /// Passes every entry to `visit`, except malformed entries.
     async fn scan(&self, mut visit: impl FnMut(Key, Lookup) + Send) -> Result<()> {
         let mut malformed = 0;
         let visit = &mut |key, value| match envelope::decode(value) {
@@ -175,7 +175,7 @@ impl<K: KeyValue> KeyValueStore<K> {
         Ok(())
     }
 
-    /// What `key` holds. A damaged entry counts as absent, as in a scan.
+    /// Returns what `key` holds. A malformed entry counts as absent, as in a scan.
     async fn load_undamaged(&self, key: &Key) -> Result<Lookup> {
         let Some((value, _)) = self.back_end.load(key).await? else { return Ok(Lookup::Absent) };
         Ok(envelope::decode_live(value, self.clock.now()).unwrap_or(Lookup::Absent))
@@ -201,7 +201,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         let decide = |entry, is_retry| match entry {
-            // The caller sent the same update before and stopped waiting for it, and that update has written the record.
+            // An earlier call of the same update, whose caller stopped waiting, has written the record meanwhile.
             Lookup::Found(fresh) if is_retry && fresh.version == record.version => Ok(Decision::Reply(Update::Updated)),
             entry => decide::update(entry, expected, self.clock.now()).try_map(|()| encode_record(record)),
         };
@@ -270,7 +270,7 @@ struct Listing<'a> {
     identity: &'a str,
     sessions: Vec<(Key, Record)>,
     seen: HashSet<Key>,
-    /// The keys to which sessions moved, whether or not they belong to the identity: a tombstone does not say.
+    /// The keys to which sessions moved. Includes other users' sessions, because a tombstone has no identity.
     moved_to: Vec<Key>,
 }
 
@@ -279,7 +279,6 @@ impl<'a> Listing<'a> {
         Self { scope, identity, sessions: Vec::new(), seen: HashSet::new(), moved_to: Vec::new() }
     }
 
-    /// Adds what `key` holds.
     fn add(&mut self, key: Key, entry: Lookup) {
         self.seen.insert(key);
         match entry {
@@ -289,7 +288,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Takes the keys to which sessions moved, without those that were added.
+    /// Takes the keys in `moved_to` that have not been added.
     fn unseen_keys(&mut self) -> Vec<Key> {
         self.moved_to.drain(..).filter(|to| !self.seen.contains(to)).collect()
     }

@@ -1,12 +1,12 @@
 //! Sessions in Memcached.
 //!
-//! This module implements four commands of Memcached's classic text protocol: `gets`, `add`, `cas` and `delete`. It does not
-//! use the newer meta protocol, whose only write command is `ms`: if the new value is too large or there is no memory for it,
-//! Memcached 1.6 removes the old value, even if the condition of the command is false.
+//! This module implements five commands of Memcached's classic text protocol: `gets`, `add`, `cas`, `delete` and
+//! `version`. It does not use the newer meta protocol, whose only write command is `ms`: if the new value is too large or
+//! there is no memory for it, Memcached 1.6 removes the old value, even if the condition of the command is false.
 //!
-//! No published client is suitable. The experimental client of `memcache` 0.21 writes only with `ms`, resolves a host name
-//! only once, distributes keys with a hash that may differ between builds, and shows keys in its errors. `async-memcached`
-//! 0.9 has only one connection and no compare-and-swap.
+//! No published client is suitable. The experimental client of `memcache` 0.21 writes only with `ms`, resolves a host
+//! name only once, distributes keys with a hash that may differ between builds, and shows keys in its errors.
+//! `async-memcached` 0.9 has only one connection and no compare-and-swap.
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -36,18 +36,18 @@ const MAX_ABSOLUTE_EXPTIME: u64 = i32::MAX as u64;
 /// A store in Memcached: `memcached://host:port`, or `memcached://host:port,host2:port2` for several servers. The
 /// default port is 11211.
 ///
-/// Memcached is a cache. If its memory is full, sessions end early; if it restarts, all sessions end and all users are
-/// logged out. Memcached has no index of identities, so the sessions of one user cannot be listed or revoked together.
-/// This store sends no password and does not encrypt the connection. Everyone who can reach the server can read and change
-/// every session, so only the site must be able to reach it.
+/// Memcached is a cache. If its memory is full, sessions end early; if it restarts, all users are logged out. Memcached
+/// has no index of identities, so the sessions of one user cannot be listed or revoked together. This store sends no
+/// password and does not encrypt the connection. Everyone who can reach the server can read and change every session, so
+/// let only the site reach it.
 ///
-/// Each session is on one of the servers. The session's key and the servers' names in the URL decide which one; the
-/// order of the servers does not matter. All processes of a site must list the same servers. A server that is added or
-/// removed moves some sessions, which are lost. Sessions on a server that is down cannot be reached until it is up.
+/// The session's key and the servers' names in the URL, but not their order, decide which server keeps a session. All
+/// processes of a site must list the same servers. Adding or removing a server loses the sessions that move to another
+/// server. Sessions on a server that is down cannot be reached until it is up.
 ///
-/// A session that is larger than the server's largest item (1 MiB by default, `-I`) fails with
-/// [`ErrorKind::TooLarge`], and the stored session stays as it was. The store opens up to 16 connections to each
-/// server, or `max_connections`.
+/// A session that is larger than the server's largest item (1 MiB by default, `-I`) fails with [`ErrorKind::TooLarge`],
+/// and the stored session stays as it was. The store opens at most `max_connections` connections to each server (16 by
+/// default).
 pub type MemcachedStore = KeyValueStore<Memcached>;
 
 /// The servers behind a [`MemcachedStore`].
@@ -78,7 +78,7 @@ impl MemcachedStore {
 impl Memcached {
     fn new(options: &Options) -> Result<Self> {
         let prefix = options.key_prefix.clone();
-        // The prefix of a cache is a little longer than the prefix of the site.
+        // The configuration allows 100. The prefix of a cache is a little longer.
         if prefix.len() > 120 || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
             let context =
                 "invalid value for `key_prefix`: expected at most 120 printable ASCII characters, without spaces";
@@ -92,8 +92,8 @@ impl Memcached {
 
     /// Returns the server that keeps `key`, and the key's name on that server.
     ///
-    /// This is rendezvous hashing: the server with the greatest hash of key and address keeps the key. So adding or removing a
-    /// server moves no keys between the other servers.
+    /// This is rendezvous hashing: the server with the greatest hash of key and address keeps the key. So adding or
+    /// removing a server moves no keys between the other servers.
     fn server_of(&self, key: &Key) -> (&Server, String) {
         let rank =
             |server: &&Server| Sha256::new().chain_update(key.as_bytes()).chain_update(server.address()).finalize();
@@ -125,7 +125,7 @@ impl KeyValue for Memcached {
         self.within("delete", server.delete(&name)).await
     }
 
-    /// Memcached removes expired entries by itself. This method only checks that the servers reply.
+    /// Only checks that the servers reply, because Memcached removes expired entries by itself.
     async fn delete_expired(&self, _limit: u32, _now: Timestamp) -> Result<u64> {
         for server in &self.servers {
             self.within("sweep", server.ping()).await?;
@@ -134,7 +134,6 @@ impl KeyValue for Memcached {
     }
 }
 
-/// The hosts and ports in a URL.
 fn addresses(url: &str) -> Result<Vec<String>> {
     let (_, servers) = url.split_once("://").unwrap_or_default();
     let problem = if servers.contains('@') {
@@ -164,7 +163,7 @@ fn address(text: &str) -> Option<String> {
 
 /// Returns the `exptime` of an entry that expires after `left`. `now` is the time of the machine's clock.
 fn exptime(left: Duration, now: Timestamp) -> u64 {
-    /// Added because Memcached's clock counts whole seconds and may be late, and an entry must not be removed too early.
+    /// Prevents an early removal, because Memcached's clock counts whole seconds and may be late.
     const MARGIN: u128 = 5;
     let whole = |millis: u128| u64::try_from(millis.div_ceil(1000) + MARGIN).unwrap_or(u64::MAX);
     let seconds = whole(left.as_millis());

@@ -13,7 +13,7 @@ use crate::base::id::Key;
 
 /// A store in the memory of this process. Its sessions end with the process.
 ///
-/// It holds at most `capacity` sessions and tombstones. If it is full, the least recently used entry is removed.
+/// The store holds at most `capacity` sessions and tombstones. If it is full, the least recently used entry is removed.
 pub type MemoryStore = KeyValueStore<Memory>;
 
 /// The entries of a [`MemoryStore`].
@@ -80,7 +80,7 @@ impl KeyValue for Memory {
     }
 
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
-        // Copies the entries and releases the lock, so that other calls do not wait for `visit`.
+        // Releases the lock first, so that other calls do not wait for `visit`.
         let entries: Vec<_> = self.entries().values.iter().map(|(key, (_, value))| (*key, value.clone())).collect();
         entries.into_iter().for_each(|(key, value)| visit(key, value));
         Ok(())

@@ -1,9 +1,8 @@
-//! The store contract, which every back-end that keeps sessions must fulfill.
+//! The contract that every store of sessions must fulfill.
 //!
-//! A store keeps opaque [`Record`]s under opaque [`Key`]s. It never sees a session id or a decoded value. The following
-//! clauses are the contract. Each clause has tests in [`conformance`]: every store of this crate passes them, and
-//! authors of other stores can run them. A back-end that keeps whole entries can implement [`key_value::KeyValue`]
-//! instead of [`Store`].
+//! A store keeps opaque [`Record`]s under opaque [`Key`]s. It never sees a session id or a decoded value.
+//! [`conformance`] tests the clauses of the contract on any store. A back-end that keeps whole entries can implement
+//! [`key_value::KeyValue`] instead of [`Store`].
 //!
 //! 1. **Round trip.** [`load`](Store::load) returns exactly what [`create`](Store::create) or
 //!    [`update`](Store::update) stored: payload (any bytes), version, times, identity (any string of at most 255 bytes),
@@ -12,35 +11,32 @@
 //!    and changes nothing. Of several concurrent creates of one key, exactly one returns [`Create::Created`].
 //! 3. **Update compares and swaps atomically.** `update` replaces a record only if its version is the expected one. If
 //!    the record has another version, `update` returns [`Update::Conflict`] with that record; if the key is absent or
-//!    its session ended, [`Update::Gone`]; if the session moved, [`Update::Moved`]. An update never creates a record. Of
-//!    several concurrent updates that expect one version, exactly one returns [`Update::Updated`].
-//! 4. **Touch postpones only the expiry.** If the record already expires later, it stays unchanged. `touch` does not change
-//!    the version, the payload or `updated_at`, compares versions as `update` does, and never creates a record.
-//! 5. **Retire leaves a tombstone.** `retire` replaces a live record of any version, or only of the expected version. The
-//!    payload and the identity are removed from the store. If the key holds no live record, `retire` returns
+//!    its session ended, [`Update::Gone`]; if the session moved, [`Update::Moved`]. An update never creates a record.
+//!    Of several concurrent updates that expect the same version, exactly one returns [`Update::Updated`].
+//! 4. **Touch postpones only the expiry.** `touch` compares versions as `update` does. It does not change the version,
+//!    the payload or `updated_at`, leaves a record that already expires later unchanged, and never creates a record.
+//! 5. **Retire leaves a tombstone.** `retire` replaces a live record of any version, or only of the expected version.
+//!    The store then no longer contains the payload and the identity. If the key holds no live record, `retire` returns
 //!    [`Retire::Gone`] and changes nothing.
 //! 6. **Delete removes** the record or the tombstone. Deleting an absent key succeeds.
-//! 7. **Expired means absent**, for records and tombstones, in every call, from the millisecond `expires_at` on, even if
-//!    the sweep has not removed them yet. A key whose entry expired can be created again.
-//! 8. **Sweep.** [`delete_expired`](Store::delete_expired) removes at most `limit` expired records and tombstones,
-//!    returns how many it removed, and removes no live ones.
+//! 7. **Expired means absent**, for records and tombstones, in every call, from the millisecond `expires_at` on, even
+//!    if the sweep has not removed them yet. So `create` can use the key again.
+//! 8. **Sweep.** [`delete_expired`](Store::delete_expired) removes at most `limit` expired records and tombstones, and
+//!    no live ones. It returns how many it removed.
 //! 9. **Identity index.** [`list`](Store::list) returns every session of one identity in one scope that is live during
-//!    the whole call, even if the session gets a new id during the call. A session that gets a new id is created under the
-//!    new key before it is retired under the old key, with a tombstone that leads to the new key. `list` returns the old
-//!    key, the new key or both. [`revoke_all`] relies on this: it ends sessions until `list` returns none. A store that
-//!    cannot index returns [`ErrorKind::Unsupported`] from `list`, and `false` from
-//!    [`has_identity_index`](Store::has_identity_index).
+//!    the whole call. If a session gets a new id during the call, `list` returns its old key, its new key or both: the
+//!    library creates the record under the new key before it retires the old key with a tombstone that leads to the new
+//!    key. [`revoke_all`] relies on this clause. A store that cannot index returns [`ErrorKind::Unsupported`] from
+//!    `list`, and `false` from [`has_identity_index`](Store::has_identity_index).
 //! 10. **Cancellation.** The future of any call may be dropped at any await. The call then takes effect completely or not
 //!     at all, and no later call receives the reply to another call.
 //! 11. **Failures are errors.** If the store cannot read or write, the call returns an error, and never `Absent`, `Gone` or
 //!     success.
 //!
 //! # A cache in front
-//! Any store can be a [cache](cached) in front of any other store. `cache` is the URL of the cache, and `cache_ttl` is
-//! the maximum time for which the cache serves an entry (60 seconds by default). Every change goes to the store first. While every
-//! process reaches the cache, the cache serves nothing older than the last acknowledged write. If the cache is down, calls
-//! take longer, but none fails. If only one process cannot reach the cache, other processes see its changes after
-//! `cache_ttl` at the latest.
+//! Any store can be a [cache](cached) in front of any other store: set `cache` and `cache_ttl` of [`Options`]. Every
+//! change goes to the store first. If the cache is down, calls take longer, but none fails. The module [`cached`] says
+//! how old a loaded session may be.
 
 use std::sync::Arc;
 
@@ -151,7 +147,7 @@ pub struct Stats {
     pub live: u64,
     /// Live tombstones.
     pub tombstones: u64,
-    /// Sessions and tombstones that expired and are not yet removed.
+    /// Expired sessions and tombstones that are not removed yet.
     pub expired: u64,
     /// The size of all payloads in bytes.
     pub bytes: u64,
@@ -180,8 +176,8 @@ impl Stats {
 /// A back-end that keeps sessions. The [module's documentation](self) has the contract.
 ///
 /// # Errors
-/// Every call returns [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the back-end fails or sends no valid reply.
-/// If a call that writes returns an error, the write may have happened. The caller must load the key to find out.
+/// Every call returns [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the back-end fails or sends no valid
+/// reply. If a call that writes returns an error, the write may have happened: load the key to find out.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Returns what `key` holds.
@@ -205,8 +201,8 @@ pub trait Store: Send + Sync + 'static {
     /// Removes at most `limit` expired records and tombstones. Returns how many it removed.
     async fn delete_expired(&self, limit: u32) -> Result<u64>;
 
-    /// Returns the live records of `identity` in `scope`. Does not miss a session that gets a new id during the call (clause
-    /// 9 of the contract), but may return that session twice. Skips malformed entries, and logs a warning with their number.
+    /// Returns the live records of `identity` in `scope` (clause 9 of the contract). Skips malformed entries, and logs
+    /// a warning with their number.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
@@ -214,14 +210,14 @@ pub trait Store: Send + Sync + 'static {
         Err(Error::new(ErrorKind::Unsupported, "this store has no index of identities"))
     }
 
-    /// Whether [`list`](Self::list) works. A launch logs a warning if it does not and the session type has an identity.
+    /// Whether [`list`](Self::list) works. If not, the launch of a session type with an identity logs a warning.
     ///
-    /// _Default:_ `false`, because the default implementation of `list` returns [`ErrorKind::Unsupported`].
+    /// _Default:_ `false`.
     fn has_identity_index(&self) -> bool {
         false
     }
 
-    /// Counts the entries. May take long, because it reads all entries. The library does not call it during a request.
+    /// Counts the entries. Reads all entries, so a call may take long. The library does not call it during a request.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
     async fn stats(&self) -> Result<Stats> {
@@ -231,14 +227,13 @@ pub trait Store: Send + Sync + 'static {
 
 /// Logs the number of malformed entries that a list skipped.
 ///
-/// A malformed entry cannot be loaded as a session. If it made the list fail, the user's other sessions could not be ended.
+/// If a malformed entry made the list fail, the user's other sessions could not be ended.
 fn warn_of_skipped(malformed: usize) {
     if malformed > 0 {
         log::warn!(target: "session_rocket", "skipped {malformed} malformed entries while listing sessions");
     }
 }
 
-/// A store that several session types share.
 #[async_trait]
 impl<S: Store + ?Sized> Store for Arc<S> {
     async fn load(&self, key: &Key) -> Result<Lookup> {

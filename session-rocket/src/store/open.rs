@@ -16,8 +16,8 @@ use crate::base::error::{Error, Result};
 /// cache replies.
 ///
 /// # Errors
-/// [`ErrorKind::Config`](crate::ErrorKind::Config) if the URL of the store or cache is invalid, or if this build does not
-/// contain its back-end; the message says what to change. [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
+/// [`ErrorKind::Config`](crate::ErrorKind::Config) if the URL of the store or cache is invalid, or if this build does
+/// not contain its back-end. [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
 /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the store cannot be reached.
 pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
     with_cache(open_backend("store", options).await?, options).await
@@ -52,7 +52,7 @@ pub(crate) async fn with_cache(store: Arc<dyn Store>, options: &Options) -> Resu
     Ok(Arc::new(cached))
 }
 
-/// Opens the back-end that `options.url` names. Errors name `setting`, the URL's name in the configuration.
+/// Opens the back-end that `options.url` names. Errors name `setting`, which contains the URL.
 async fn open_backend(setting: &str, options: &Options) -> Result<Arc<dyn Store>> {
     let opened = match opener(&options.url) {
         Ok(open) => open(options).await,

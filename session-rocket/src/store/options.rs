@@ -37,9 +37,9 @@ pub struct Options {
     pub migrate: Migrate,
     /// The time limit of one call. _Default:_ five seconds.
     pub timeout: Duration,
-    /// The maximum number of connections to PostgreSQL, to MySQL, or to each Memcached server. For SQLite, the maximum
-    /// number of connections that read. Redis always has one connection per server. _Default:_ ten for PostgreSQL and MySQL,
-    /// 16 for Memcached, four for SQLite.
+    /// The maximum number of connections to PostgreSQL, to MySQL, or to each Memcached server, or of connections that
+    /// read from SQLite. Redis always has one connection per server. _Default:_ ten for PostgreSQL and MySQL, 16 for
+    /// Memcached, four for SQLite.
     pub max_connections: Option<u32>,
     /// The maximum number of sessions and tombstones in a `memory:` store. _Default:_ 100,000.
     pub capacity: usize,
@@ -100,7 +100,7 @@ impl Options {
         self
     }
 
-    /// Sets the maximum number of connections, which is at least one.
+    /// Sets the maximum number of connections (at least one).
     #[must_use]
     pub fn max_connections(mut self, number: u32) -> Self {
         self.max_connections = Some(number.max(1));

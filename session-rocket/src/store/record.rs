@@ -10,22 +10,23 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
 
-/// The number of random versions to draw with one system call. A system call for each version would slow down saves.
-/// Versions are not secret, so unused ones may stay in memory.
+/// The number of random versions that one system call draws, because a system call for each version would slow down
+/// saves. Versions are not secret, so unused ones may stay in memory.
 const BATCH: usize = 32;
 
-/// The lifetime of a tombstone: one minute. It is longer than a request that still carries the old id takes to arrive.
+/// The lifetime of a tombstone: one minute. A request that still carries the old id arrives sooner.
 ///
-/// The library reads from the expiry of a tombstone when the session ended. So every tombstone must have this lifetime.
+/// Every tombstone must have this lifetime, because the library computes from its expiry when the session ended.
 pub const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(60);
 
 thread_local! {
     static UNUSED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The version of a record: 64 random bits. Every write draws a new version.
+/// The version of a record: 64 random bits.
 ///
-/// A version is random and not a counter, so that a writer that got no reply can recognize its own write.
+/// Every save draws a new version. A version is not a counter, so that a writer that got no reply can recognize its own
+/// write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
@@ -80,7 +81,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record with an empty payload and an empty scope, without an identity, created and saved at the Unix epoch.
+    /// Creates a record that was created and saved at the Unix epoch, with an empty payload and scope and no identity.
     pub fn new(version: Version, expires_at: Timestamp) -> Self {
         let epoch = Timestamp::from_millis(0);
         Self {
@@ -143,7 +144,7 @@ impl std::fmt::Debug for Record {
 
 /// Marks the key of a session that ended or moved, until `expires_at`.
 ///
-/// Because of the tombstone, a late request with the old id neither revives the session nor logs out its successor.
+/// A tombstone prevents a late request with the old id from reviving the session or logging out its successor.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {

@@ -1,17 +1,17 @@
 //! Sessions in Redis, Valkey or a compatible server: one server, or a cluster.
 //!
-//! A URL is `redis://user:password@host:6379/0`, or `redis+cluster://user:password@one:6379,two:6379` for a cluster. The store
-//! finds the other nodes of a cluster through the named ones; user and password apply to all nodes. With `rediss` the
-//! connection is encrypted, and this machine must trust the server's certificate. The crypto provider of rustls is `ring`,
-//! unless the application installs another one before it opens the store. `?protocol=2` is for proxies that do not support
-//! RESP3. The store needs Redis 6.0 or later.
+//! A URL is `redis://user:password@host:6379/0`, or `redis+cluster://user:password@one:6379,two:6379` for a cluster. The
+//! store finds the other nodes of a cluster through the named ones; user and password apply to all nodes. `rediss`
+//! encrypts the connection with TLS, and this machine must trust the server's certificate. rustls uses the crypto
+//! provider `ring`, unless the application installs another one before it opens the store. `?protocol=2` is for proxies
+//! that do not support RESP3. The store needs Redis 6.0 or later.
 //!
-//! Each session is one string. Its key is the prefix and the session's key in hexadecimal digits. Every call for one session
-//! is one script, which the server runs as a whole. This machine's clock decides whether a session has expired; the server's
-//! clock only removes expired sessions, a minute later.
+//! Each session is one string. Its key is the prefix and the session's key in hexadecimal digits. Each call reads or
+//! changes the string with one command or script, which the server runs atomically. This machine's clock decides whether
+//! a session has expired. The server removes an expired session a minute later.
 //!
-//! Redis acknowledges a change before it sends the change to its replicas. When it writes changes to the disk depends on its
-//! configuration (`appendonly yes`). If a server fails, its last changes may be lost.
+//! Redis acknowledges a change before it sends the change to its replicas. Its configuration (`appendonly yes`) decides
+//! when it writes changes to the disk. If a server fails, its last changes may be lost.
 
 use std::fmt;
 use std::pin::pin;
@@ -45,8 +45,8 @@ mod url;
 pub struct RedisStore(Server);
 
 impl RedisStore {
-    /// Opens the server or cluster of `options.url`. Creates and deletes a session, to check that the user has the rights for
-    /// all calls. Logs a warning if the server may evict sessions.
+    /// Opens the server or cluster that `options.url` names. Creates and deletes a session to check the user's rights.
+    /// Logs a warning if the server may evict sessions.
     ///
     /// # Errors
     /// Within `options.timeout`: [`ErrorKind::Config`](crate::ErrorKind::Config) for an invalid URL, a wrong password, missing
@@ -58,7 +58,7 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// Makes all calls of a store for a session with a random key, which checks the rights of the user.
+    /// Makes the calls of a request on a session with a random key, to check the user's rights.
     async fn check(&self) -> Result<()> {
         const LIFETIME: Duration = Duration::from_secs(60);
         self.0.check_nodes().await?;
@@ -120,7 +120,7 @@ impl Store for RedisStore {
             Attempt::Done(owner) => {
                 // A session that moved stays in the index, because its tombstone leads to the new key.
                 if let (Some((scope, identity)), Fate::Ended) = (owner, tombstone.fate) {
-                    // If this fails, the session has ended nevertheless, and readers of the index skip it.
+                    // The session has ended even if this fails. Readers of the index skip it.
                     let _ = self.within(pin!(self.0.remove_from_index(&scope, &identity, key))).await;
                 }
                 Retire::Retired

@@ -1,4 +1,4 @@
-//! Ending the sessions of a user, on top of a store's `list`, `retire` and `load`.
+//! Ends the sessions of a user with a store's `list`, `retire` and `load`.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Fate, TOMBSTONE_LIFETIME, Tombstone};
 
-/// The maximum number of lists. Each list after the first one finds only sessions that got new ids in between.
+/// The maximum number of lists. A list after the first one finds only sessions that began or got new ids in between.
 const MAX_ROUNDS: usize = 16;
 /// The number of sessions that are ended concurrently.
 const CONCURRENT_CALLS: usize = 16;
@@ -51,7 +51,7 @@ const MAX_STEPS: usize = 100;
 /// - [`ErrorKind::Unsupported`] if the store has no index of identities.
 /// - [`ErrorKind::Timeout`] if the sessions get new ids faster than they can be ended, or if a list takes so long that
 ///   sessions may have moved unnoticed.
-/// - Errors of the store. If a session cannot be ended, the function ends the others first, and then returns the error.
+/// - Errors of the store. If a session cannot be ended, the function ends the others first.
 ///
 /// After an error, some sessions may have ended. Call the function again.
 pub async fn revoke_all(
@@ -66,9 +66,7 @@ pub async fn revoke_all(
     Ok(ended)
 }
 
-/// Does what [`revoke_all`] does, and adds the keys of the sessions it ended to `ended`.
-///
-/// After an error, `ended` has the keys of the sessions that ended before the error.
+/// Does what [`revoke_all`] does, and adds the keys of the sessions it ended to `ended`, even if it returns an error.
 pub(crate) async fn revoke_each(
     store: &dyn Store,
     scope: &str,
@@ -97,8 +95,8 @@ pub(crate) async fn revoke_each(
     Err(too_many_moves())
 }
 
-/// Ends the session of `identity` in `scope` at `key`, or at the key it moved to. Returns its key, or `None` if it had ended
-/// or belongs to another identity or scope.
+/// Ends the session of `identity` in `scope` at `key`, or at the key to which the session moved. Returns the session's
+/// key, or `None` if the session had ended or belongs to another identity or scope.
 ///
 /// The tombstone expires at `until`: pass the current time plus [`TOMBSTONE_LIFETIME`]. The store needs no index of
 /// identities.
@@ -139,8 +137,8 @@ pub async fn revoke(
     for _ in 0..MAX_STEPS {
         match store.load(&key).await? {
             Lookup::Found(record) if record.belongs_to(scope, identity) => {
-                // Every version is retired, because otherwise requests that keep changing the version would keep the
-                // session alive. The library never changes the identity of a session without giving it a new key.
+                // Retires any version, because requests that keep changing the version would otherwise keep the session
+                // alive. This is safe: the library never changes the identity of a session without giving it a new key.
                 if retire(store, &key, until).await? == Retire::Retired {
                     return Ok(Some(key));
                 }
@@ -152,10 +150,8 @@ pub async fn revoke(
     Err(too_many_moves())
 }
 
-/// Ends the sessions at `keys`, and adds the keys of the sessions it ended to `ended`.
-///
-/// # Errors
-/// If a session cannot be ended. The function ends the others first.
+/// Ends the sessions at `keys`, and adds the keys of the sessions it ended to `ended`. If a session cannot be ended,
+/// ends the others before it returns the error.
 async fn end_each(
     store: &dyn Store,
     scope: &str,
@@ -165,7 +161,7 @@ async fn end_each(
     ended: &mut Vec<Key>,
 ) -> Result<()> {
     let end = |key: Key| async move {
-        // A list has just returned the session, so it belongs to the identity.
+        // A list has just returned the session, so its identity needs no check.
         if retire(store, &key, until).await? == Retire::Retired {
             return Ok(Some(key));
         }
@@ -174,7 +170,7 @@ async fn end_each(
     let mut failure = None;
     for keys in keys.chunks(CONCURRENT_CALLS) {
         let mut calls: FuturesUnordered<_> = keys.iter().copied().map(end).collect();
-        // Takes each result when its call ends. If another call hangs, `ended` still has the sessions that ended.
+        // Takes each result when its call ends, so that `ended` is complete even if another call hangs.
         while let Some(result) = calls.next().await {
             match result {
                 Ok(key) => ended.extend(key),
@@ -185,7 +181,7 @@ async fn end_each(
     failure.map_or(Ok(()), Err)
 }
 
-/// Replaces a session of any version with a tombstone. If the reply is lost, looks whether the session has ended.
+/// Replaces a session of any version with a tombstone. If the reply is lost, checks whether the session has ended.
 async fn retire(store: &dyn Store, key: &Key, until: Timestamp) -> Result<Retire> {
     let tombstone = Tombstone::ended(until);
     let reply = store.retire(key, None, tombstone).await;
@@ -195,7 +191,7 @@ async fn retire(store: &dyn Store, key: &Key, until: Timestamp) -> Result<Retire
     reply
 }
 
-/// Follows the session at `key` from key to key, and adds its newer keys to `keys`.
+/// Adds the keys to which the session at `key` has moved to `keys`.
 async fn follow(store: &dyn Store, mut key: Key, keys: &mut Vec<Key>) -> Result<()> {
     for _ in 0..MAX_STEPS {
         let Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) = store.load(&key).await? else { return Ok(()) };

@@ -9,7 +9,6 @@ use super::{Options, Store};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::hint::nearest;
 
-/// Opens a back-end.
 pub(super) type Opener = for<'o> fn(&'o Options) -> BoxFuture<'o, Result<Arc<dyn Store>>>;
 
 /// The opener of a back-end; `None` if the build does not contain the back-end.
@@ -37,7 +36,7 @@ macro_rules! schemes {
 
 struct Row {
     scheme: Scheme,
-    /// The names of the scheme in URLs. If the back-end has a cargo feature, the first name is also that of the feature.
+    /// The names of the scheme in URLs. If the back-end has a cargo feature, the first name is the name of the feature.
     names: &'static [&'static str],
     opener: Option<Opener>,
 }
@@ -61,7 +60,7 @@ fn open_memory(options: &Options) -> BoxFuture<'_, Result<Arc<dyn Store>>> {
 }
 
 impl Scheme {
-    /// The scheme of `url`, in any case of letters.
+    /// The scheme of `url` (case-insensitive).
     pub(crate) fn of(url: &str) -> Option<Self> {
         row_of(url).map(|row| row.scheme)
     }
@@ -85,8 +84,7 @@ pub(crate) fn is_in_memory(url: &str) -> bool {
 /// The opener of the back-end that `url` selects.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] if this build has no such back-end. The message says what to write instead, and shows only the
-/// scheme of the URL.
+/// [`ErrorKind::Config`] if this build has no such back-end. The message shows only the scheme of the URL.
 pub(super) fn opener(url: &str) -> Result<Opener> {
     let row = row_of(url);
     row.and_then(|row| row.opener).ok_or_else(|| Error::new(ErrorKind::Config, refusal(url, row)))

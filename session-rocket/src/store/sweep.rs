@@ -12,9 +12,9 @@ use crate::base::clock::Clock;
 use crate::base::error::{Chain, ErrorKind, Result};
 use crate::base::id::random_bytes;
 
-/// The maximum number of rows in one statement, because other writes may wait until the statement ends.
+/// The maximum number of entries that one call removes. Other writes may wait until the call ends.
 const BATCH: u32 = 1000;
-/// The time limit of a batch. Without it, a store that never replies would prevent all later sweeps.
+/// The time limit of a batch. Without a limit, a store that never replies would prevent all later sweeps.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sweeps `store` about every `interval` until `shutdown` is done.
@@ -34,7 +34,6 @@ pub(crate) async fn run(
     select(pin!(sweeps), pin!(shutdown)).await;
 }
 
-/// Removes everything that has expired.
 async fn sweep(store: &dyn Store, clock: &dyn Clock) {
     let delete = |limit| bounded(clock, BATCH_TIMEOUT, "the store", store.delete_expired(limit));
     let (removed, ended) = in_batches(u64::MAX, delete).await;
@@ -49,8 +48,8 @@ async fn sweep(store: &dyn Store, clock: &dyn Clock) {
     }
 }
 
-/// Calls `delete` with the size of a batch until nothing is left or `limit` rows are removed, and yields after each batch.
-/// Returns the number of removed rows, also if a call failed.
+/// Calls `delete` with the size of a batch until nothing is left or `limit` entries are removed, and yields after each
+/// batch. Returns the number of removed entries, even if a call failed.
 pub(crate) async fn in_batches<F>(limit: u64, mut delete: impl FnMut(u32) -> F) -> (u64, Result<()>)
 where
     F: Future<Output = Result<u64>>,

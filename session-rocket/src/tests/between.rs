@@ -46,7 +46,7 @@ async fn the_values_of_the_last_save_are_not_mistaken_for_the_stored_values() {
     assert_eq!(NAME.get(last.state()).as_deref(), Some("two"));
     NAME.set(last.state(), "one".into());
     let last = spawn_save(&last);
-    // The last save waits for the first, whose remaining values contain "one".
+    // The last save waits for the first, whose values contain "one".
     tokio::task::yield_now().await;
     slow.release.add_permits(1);
     first.await.unwrap().unwrap();

@@ -24,7 +24,6 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
-/// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     Pass,
@@ -39,7 +38,7 @@ enum Fault {
     Late,
 }
 
-/// A store whose next calls have the given faults. Later calls succeed.
+/// A store whose next calls have the given faults.
 struct Faulty {
     store: Arc<MemoryStore>,
     writes: Mutex<VecDeque<Fault>>,
@@ -74,7 +73,6 @@ impl Faulty {
         }
     }
 
-    /// Executes the late write.
     async fn arrive(&self) {
         let late = self.late.lock().unwrap().take();
         match late {
@@ -141,7 +139,6 @@ impl Store for Faulty {
     }
 }
 
-/// A site on a store that can be made to fail.
 struct Site {
     faulty: Arc<Faulty>,
     clock: Arc<ManualClock>,
@@ -162,7 +159,7 @@ impl Site {
             late: Mutex::default(),
             calls: AtomicUsize::new(0),
         });
-        // The timeout is long enough for a busy machine. A call that hangs is dropped after a part of it.
+        // The timeout is long enough for a busy machine. A call that hangs is dropped after a part of the timeout.
         let engine = engine_with(faulty.clone(), clock.clone(), policy, (Duration::from_secs(2), max_size));
         Self { faulty, clock, engine }
     }
@@ -236,7 +233,7 @@ async fn an_uncertain_increment_is_an_error_and_is_never_replayed() {
         assert_eq!(error.kind(), ErrorKind::Uncertain);
         assert_eq!(COUNT.get(session.state()), 0, "the session shows what was loaded again");
         site.fail(&[], &[]);
-        // The handler has seen the error and responds with 200, so the commit of the response does not repeat the increment.
+        // The handler has seen the error, so the commit of the response does not repeat the increment.
         NAME.set(session.state(), "after".into());
         assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::None)));
         assert!(site.count(&id).await <= 1);
@@ -395,7 +392,7 @@ async fn after_a_failed_login_no_session_remains_even_if_the_store_creates_it_la
     let site = Site::new();
     let session = open(&site.engine, None).await;
     USER.set(session.state(), 1);
-    // The store creates the record after a background task has removed it for the first time.
+    // The store creates the record after the background task has removed it once.
     site.fail(&[Fault::Late], &[Fault::Refuse]);
     session.save().await.unwrap_err();
     let live_becomes = async |count| {

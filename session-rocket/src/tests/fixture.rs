@@ -18,7 +18,6 @@ use crate::state::change::{Edit, View};
 use crate::state::{Carrier, CommitScope, State};
 use crate::store::Store;
 
-/// The session type of the tests.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Visitor {
     pub name: Option<String>,

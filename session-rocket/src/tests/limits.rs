@@ -1,5 +1,5 @@
-//! Limits of the number of sessions of a user, and revocations: against a small model, and under many schedules of a
-//! model checker.
+//! Limits on the sessions of a user, and revocations: against a small model, and under many schedules of a model
+//! checker.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,7 +27,6 @@ fn engine(store: Arc<dyn Store>, clock: Arc<dyn Clock>, max: usize, when_full: W
 const BROWSERS: usize = 5;
 const MAX: usize = 2;
 
-/// What one browser or the user does.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Login {
@@ -257,12 +256,12 @@ impl Processes {
         Arc::new(Self { max, store, engines, confirmed: Mutex::default() })
     }
 
-    /// Logs the user in, and returns whether the login was confirmed.
+    /// Logs the user in. Returns whether the login was confirmed.
     async fn log_in(&self, process: usize) -> bool {
         self.change(process, None, |session| USER.set(session.state(), 7)).await
     }
 
-    /// Runs a request that changes the session, and returns whether the change was confirmed.
+    /// Runs a request that changes the session. Returns whether the change was confirmed.
     async fn change(&self, process: usize, id: Option<&SessionId>, change: impl Fn(&Session<Visitor>)) -> bool {
         let session = open(&self.engines[process], id).await;
         change(&session);
@@ -311,7 +310,7 @@ fn no_schedule_of_concurrent_logins_leaves_two_sessions() {
                 let left = Sessions::<Visitor>::new(processes.engines[0].clone()).list(&7).await.unwrap().len();
                 match when_full {
                     WhenFull::EndOldest => assert_eq!(confirmed, 3),
-                    // The others are refused, and do not all refuse each other.
+                    // Concurrent logins do not all refuse each other.
                     WhenFull::RefuseLogin => assert_eq!((confirmed, left), (1, 1)),
                 }
             });
@@ -319,7 +318,7 @@ fn no_schedule_of_concurrent_logins_leaves_two_sessions() {
     }
 }
 
-/// A session that two requests authenticate again and a third one rotates, and a login in another browser.
+/// Two requests authenticate a session again and a third rotates it, while another browser logs in.
 fn log_in_and_rotate(when_full: WhenFull, max: usize) {
     future::block_on(async move {
         let processes = Processes::new(when_full, max);
@@ -387,7 +386,7 @@ fn no_schedule_lets_a_session_survive_its_revocation() {
     explore(|| survives_its_revocation(false));
 }
 
-/// Ends all sessions of a user, or the only one, while other requests rotate it and save to it.
+/// Ends all sessions of a user, or the only session by its handle, while other requests rotate it and save to it.
 fn survives_its_revocation(all: bool) {
     future::block_on(async {
         let processes = Processes::new(WhenFull::EndOldest, 1);
@@ -413,7 +412,7 @@ fn survives_its_revocation(all: bool) {
         if all {
             sessions.revoke_all(&7).await.unwrap();
         } else if sessions.revoke(&7, &id.key("session").handle()).await.unwrap() == 0 {
-            // A rotation came first, so the session has another handle.
+            // After a rotation, the session has another handle.
             return;
         }
         assert_eq!(open(&processes.engines[0], Some(&id)).await.get().user, None);

@@ -34,7 +34,6 @@ async fn store_session() -> (Arc<MemoryStore>, SessionId) {
     (memory, id)
 }
 
-/// Opens a session of [`store_session`].
 async fn open_stored() -> Session<Visitor> {
     let (memory, id) = store_session().await;
     open(&engine(memory, clock()), Some(&id)).await

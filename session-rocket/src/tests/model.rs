@@ -1,8 +1,6 @@
-//! Runs random sequences of calls, commits, logins and logouts by three requests of one browser, and compares the
-//! results with a small model.
+//! Compares random sequences of calls, commits, logins and logouts by three requests of one browser with a small model.
 //!
-//! The model has no payloads, versions or replays. A session is a struct, and a commit applies the changes of a request
-//! to the current session.
+//! In the model, a session is a struct, and a commit applies the changes of a request to the current session.
 
 use std::sync::Arc;
 
@@ -111,7 +109,7 @@ impl Data {
                 self.count = Some(self.count.unwrap_or(0) + add);
                 self.name = Some(format!("s{}", self.count.unwrap_or(0)));
             }
-            // The user whom another request logged in meanwhile is kept.
+            // A user whom another request logged in meanwhile is kept.
             Op::Clear => *self = Self { user: self.user, ..Self::default() },
             Op::Login(n) => self.user = Some(n.into()),
             Op::Logout => self.user = None,
@@ -127,7 +125,7 @@ enum Fate {
     Ended,
 }
 
-/// Where a request's session is kept.
+/// Where a request's session is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum ModelCarrier {
     New,
@@ -157,9 +155,9 @@ struct Request {
     log: Vec<Op>,
     flush: bool,
     cycle: bool,
-    /// The identity changed in a way that ends the session.
+    /// Whether a change of the identity ends the session.
     ends: bool,
-    /// The identity was written.
+    /// Whether the identity was written, which gives the session a new id.
     moves: bool,
     login: bool,
     sent: SentCookie,
@@ -221,7 +219,7 @@ impl World {
         is_saved
     }
 
-    /// A save without changes. Returns whether the session still exists.
+    /// Saves without changes. Returns whether the session still exists.
     fn verify(&mut self, request: &mut Request) -> bool {
         if let ModelCarrier::Stored { session, known } = request.carrier {
             request.carrier = match self.live(session) {
@@ -243,7 +241,7 @@ impl World {
         request.view = request.base.clone();
     }
 
-    /// Whether another user logged in meanwhile, so the request's changes are dropped.
+    /// Whether another user logged in meanwhile, so that the request's changes are dropped.
     fn overtaken(&self, request: &Request) -> bool {
         let ModelCarrier::Stored { session, .. } = request.carrier else { return false };
         self.live(session).is_some_and(|live| live != session && self.sessions[live].0.user != request.base.user)
@@ -293,7 +291,6 @@ impl World {
     }
 }
 
-/// Returns `data` with these changes.
 fn with(data: &Data, log: &[Op]) -> Data {
     let mut data = data.clone();
     log.iter().for_each(|op| data.apply(*op));
@@ -353,7 +350,7 @@ impl Request {
     /// The cookie that the response sends. If another request rotated the id, that request sends it.
     fn sent(&self, world: &World) -> SentCookie {
         match (self.sent, self.carrier) {
-            // The session was saved a while ago, and the browser has a newer cookie.
+            // After an earlier save, the browser received a newer cookie.
             (SentCookie::Set(_), ModelCarrier::Stored { session, .. })
                 if self.loaded == Some(session) && world.sessions[session].1 != Fate::Live =>
             {

@@ -1,4 +1,4 @@
-//! Sessions that other requests, tasks or releases use at the same time.
+//! Sessions that other requests, tasks or releases use concurrently.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -176,8 +176,7 @@ fn payload(user: &str) -> bytes::Bytes {
     codec::join(fields.iter().map(|(name, raw)| (*name, raw)), codec::Format::Json)
 }
 
-/// A newer release stores users as strings, which this release cannot decode. Ada's late request must not write to
-/// Bob's session.
+/// A newer release stores users as strings, which this release cannot decode.
 #[tokio::test]
 async fn two_identities_that_cannot_be_decoded_are_different_users() {
     let memory = Arc::new(MemoryStore::new(100, clock()));

@@ -1,5 +1,5 @@
 //! Runs concurrent commits, rotations and logouts under many schedules of a model checker. No schedule breaks promise 1
-//! or 2.
+//! or 2 of `docs/promises.md`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -70,7 +70,7 @@ impl Store for Yielding {
     }
 }
 
-/// A clock whose time does not advance. Timeouts never elapse, and short pauses only yield to other tasks.
+/// A clock that stands still. Timeouts never elapse, and short pauses only yield to other tasks.
 pub(crate) struct Still;
 
 impl Clock for Still {
@@ -87,13 +87,13 @@ impl Clock for Still {
     }
 }
 
-/// Returns the engines of two processes with one store.
+/// The engines of two processes with one store.
 fn processes() -> [Arc<Engine>; 2] {
     let store = Arc::new(Yielding(MemoryStore::new(1000, Arc::new(Still))));
     [engine(store.clone(), Arc::new(Still)), engine(store, Arc::new(Still))]
 }
 
-/// Commits as a request does, in a task that nobody aborts. Returns whether the changes were saved.
+/// Commits as a request does. Returns whether the changes were saved.
 pub(super) async fn commit(session: &Session<Visitor>) -> Result<bool> {
     let Some(pending) = session.state().take(CommitScope::Everything) else { return Ok(true) };
     let mut committed: Committed = session.core().engine.commit(pending).await?;
@@ -129,7 +129,7 @@ fn is_ended(session: &Session<Visitor>) -> bool {
 
 const SCHEDULES: usize = 2000;
 
-/// Runs `test` under many schedules: random ones, and ones with a few task switches at critical points.
+/// Runs `test` under many schedules: random schedules, and schedules with a few task switches at critical points.
 pub(crate) fn explore(test: impl Fn() + Send + Sync + Copy + 'static) {
     let mut config = shuttle::Config::new();
     // In a debug build, the futures that contain records need more than the default.

@@ -1,4 +1,4 @@
-//! What a request sees of its own changes, before a commit.
+//! The changes of a request before its commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ fn loaded(payload: &'static str) -> State {
     State::new(Carrier::New { replaces: None }, values, Vec::new())
 }
 
-/// Returns the payload that a commit would store.
+/// The payload that a commit would store.
 fn stored(state: &State) -> String {
     let mut values = state.snapshot().1;
     values.encode().unwrap();

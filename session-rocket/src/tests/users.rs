@@ -19,7 +19,6 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
-/// What goes wrong with a call.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     Pass,
@@ -31,7 +30,7 @@ enum Fault {
     Hang,
 }
 
-/// A store that lists sessions, and whose next calls have the given faults.
+/// A store whose next calls have the given faults.
 struct Broken {
     store: MemoryStore,
     loads: Mutex<VecDeque<Fault>>,
@@ -94,7 +93,6 @@ impl Store for Broken {
     }
 }
 
-/// A site on a store that can be made to fail.
 struct Site {
     store: Arc<Broken>,
     engine: Arc<Engine>,
@@ -265,7 +263,7 @@ async fn a_revocation_whose_reply_is_lost_has_an_event_and_counts() {
     }
 }
 
-/// A page loads its session, and the user then changes the password in another tab.
+/// The user changes the password in another tab after a page has loaded its session.
 #[tokio::test]
 async fn an_outdated_auth_hash_does_not_end_the_session_of_a_newer_log_in() {
     let site = Site::new(5);

@@ -21,16 +21,14 @@ use crate::data::csrf::CsrfSecret;
 use crate::session::{Core, Session, SessionData};
 use crate::store::Store;
 
-/// The data that an attached fairing puts into Rocket's managed state.
+/// What an attached fairing puts into Rocket's managed state.
 pub(super) struct Attached<T> {
     pub engine: Arc<Engine>,
     pub cookie: CookieSettings,
     /// The cookie that carries the CSRF secret of a browser without a session.
     pub csrf_cookie: CookieSettings,
     pub transport: Transport,
-    /// The response header that carries new ids to clients that send bearer tokens.
     pub new_id_header: Option<String>,
-    /// Whether a logout clears what scripts of the site stored.
     pub clear_site_data: bool,
     pub plain_http: PlainHttp,
     pub sweep: Option<Sweep>,
@@ -69,8 +67,7 @@ impl<T> Attached<T> {
     /// Returns how a request carries the id of its session.
     ///
     /// # Errors
-    /// [`ErrorKind::AmbiguousCredentials`] if the request has several `Authorization` headers, or both a bearer token
-    /// and a session cookie.
+    /// [`ErrorKind::AmbiguousCredentials`] for several `Authorization` headers, or a bearer token and a session cookie.
     pub(super) fn credential_of<'r>(&self, request: &'r Request<'_>) -> Result<Credential<'r>> {
         if self.transport == Transport::Cookie {
             return Ok(Credential::Cookie);
@@ -97,8 +94,7 @@ pub(super) struct Cached<T: SessionData> {
     pub snapshot: OnceCell<T>,
     /// Set only in requests that a test helper sends.
     test_step: OnceLock<Mutex<Option<TestStep<T>>>>,
-    /// Whether the fairing has begun to handle the response. Changes of a session that is loaded afterwards cannot set a
-    /// cookie.
+    /// Whether the fairing has begun to handle the response. A session that is loaded afterwards cannot set a cookie.
     pub responded: AtomicBool,
 }
 
@@ -112,7 +108,7 @@ impl<T: SessionData> Cached<T> {
         })
     }
 
-    /// Runs `step` before the fairing saves the session.
+    /// Makes the fairing run `step` before it saves the session.
     pub(super) fn run_in_response(
         &self,
         step: impl FnOnce(Result<Session<T>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + 'static,
@@ -124,7 +120,7 @@ impl<T: SessionData> Cached<T> {
         self.test_step.get().is_some()
     }
 
-    /// Runs the step of a test.
+    /// Runs the step, if a test has set one.
     pub(super) async fn run_test_step(&self, request: &Request<'_>) {
         let step = self.test_step.get().and_then(|step| step.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(step) = step {
@@ -132,12 +128,11 @@ impl<T: SessionData> Cached<T> {
         }
     }
 
-    /// Returns the session if a guard has loaded it.
     pub(super) fn loaded(&self) -> Option<&Result<Session<T>>> {
         self.session.get()
     }
 
-    /// Returns the session, and loads it at its first use in the request.
+    /// Returns the session, which is loaded at its first use in the request.
     pub(super) async fn session(&self, request: &Request<'_>) -> &Result<Session<T>> {
         self.session
             .get_or_init(|| async {
@@ -161,7 +156,7 @@ async fn load<T: SessionData>(request: &Request<'_>) -> Result<Session<T>> {
     let engine = &attached.engine;
     let credential = attached.credential_of(request)?;
     let (mut token, mut cookies);
-    // One call loads the session, because otherwise the future would have room for two.
+    // Both cases share one call that loads the session, because two calls would double the size of the future.
     let (ids, is_withheld): (&mut CookieValues<'_, '_>, bool) = match credential {
         Credential::Bearer(bearer) => {
             token = bearer.into_iter();
@@ -191,10 +186,9 @@ pub(super) fn no_fairing<T: SessionData>() -> Error {
     Error::new(ErrorKind::NoFairing, context)
 }
 
-/// Returns the status of a response for an error.
 pub(super) fn status(error: &Error) -> Status {
     match error.kind() {
-        // The input of a visitor can cause these errors, for example a value that is nested too deeply or too large.
+        // A visitor's input can cause these errors, for example a value that is nested too deeply or too large.
         ErrorKind::Encode | ErrorKind::TooLarge => Status::UnprocessableEntity,
         ErrorKind::TooManySessions => Status::Conflict,
         ErrorKind::AmbiguousCredentials => Status::BadRequest,
@@ -204,7 +198,8 @@ pub(super) fn status(error: &Error) -> Status {
     }
 }
 
-/// Returns whether the fairing of `T` is missing, and logs an error if it is.
+/// Returns whether the fairing of `T` is missing, and logs an error if it is. The launch aborts if this is true for the
+/// session type of a guard in a mounted route.
 pub fn missing_fairing<T: SessionData>(rocket: &Rocket<Ignite>) -> bool {
     let missing = rocket.state::<Attached<T>>().is_none();
     if missing {

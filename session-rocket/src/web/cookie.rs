@@ -21,7 +21,7 @@ pub(crate) const MAX_LINE: usize = 4096;
 /// The last second that an HTTP date can represent, because its year has four digits.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// The maximum number of removals with `Domain` to send, starting with the host of the request.
+/// The maximum number of domains from which to remove a cookie: the request's host and its parents.
 const MAX_PARENTS: usize = 4;
 
 /// The white space that may surround names and values in a `Cookie` header.
@@ -51,12 +51,12 @@ impl CookieSettings {
 
     /// Returns the session cookie values of a request, in the order of its `Cookie` header.
     ///
-    /// Only the first value of a `__Host-` cookie counts, because a browser has at most one such cookie of a name. It can
-    /// have a second one if the cookie is partitioned: the one that it got before the setting `partitioned`.
+    /// Of a `__Host-` cookie, only the first value counts, because a browser has at most one. With `partitioned`, two
+    /// values count, because a browser can also have a cookie from before that setting.
     ///
-    /// Rocket's cookie jar decodes `%` in names and trims any white space. So a cookie with a different name, set by a
-    /// neighbouring host, could be taken for the session cookie. Therefore the jar is used only for requests of a local
-    /// client, which have no `Cookie` header.
+    /// Does not use Rocket's cookie jar, which decodes `%` in names and trims any white space, so a neighbouring host
+    /// could set a cookie that the jar takes for the session cookie. The exception is a request of a local client,
+    /// which has no `Cookie` header.
     pub(crate) fn values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
         let mut headers = request.headers().get("cookie").peekable();
         let is_local = headers.peek().is_none();
@@ -70,7 +70,7 @@ impl CookieSettings {
         jar.into_iter().chain(values).take(most)
     }
 
-    /// Returns the maximum length of a line of [`set_line`](Self::set_line) without the value, in bytes.
+    /// Returns the maximum length of a [`set_line`](Self::set_line) without the value, in bytes.
     pub(crate) fn frame(&self) -> usize {
         self.set_line("", Some(MAX_AGE), Timestamp::from_millis(0)).len()
     }
@@ -111,7 +111,7 @@ impl CookieSettings {
     pub(crate) fn set_line(&self, value: &str, age: Option<Duration>, now: Timestamp) -> String {
         let mut line = self.without_lifetime(value, self.domain.as_deref(), self.partitioned);
         if let Some(age) = age {
-            // Rounded up, so that the cookie does not end before the session.
+            // Otherwise, the cookie could end before the session.
             let age = age.min(MAX_AGE);
             let seconds = age.as_secs() + u64::from(age.subsec_nanos() > 0);
             let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
@@ -122,8 +122,8 @@ impl CookieSettings {
 
     /// Returns the `Set-Cookie` line that removes the cookie from the browser.
     ///
-    /// The attributes are those of [`set_line`](Self::set_line), because they identify the cookie, and because browsers refuse
-    /// a `__Host-` cookie without `Secure`, even to remove it.
+    /// The attributes are those of [`set_line`](Self::set_line), because they identify the cookie, and because browsers
+    /// refuse to remove a `__Host-` cookie without `Secure`.
     pub(crate) fn removal_line(&self) -> String {
         self.removal_line_for(self.domain.as_deref(), self.partitioned)
     }
@@ -131,7 +131,7 @@ impl CookieSettings {
     /// Returns the `Set-Cookie` lines that remove other cookies of the same name: those with another `Domain`, and one
     /// that is not partitioned.
     ///
-    /// A browser can have such cookies because the configuration had another `cookie_domain`, or no `partitioned`.
+    /// A browser can have them from before a change of `cookie_domain` or `partitioned`.
     pub(crate) fn removal_lines_for_others(&self, request: &Request<'_>) -> Vec<String> {
         let mut lines = self.removal_lines_for_other_domains(request);
         if self.partitioned {
@@ -163,8 +163,8 @@ impl CookieSettings {
         line
     }
 
-    /// Returns the cookie and its attributes without its lifetime. Names and attributes need no escaping, because the
-    /// configuration accepts only those that need none.
+    /// Returns the cookie and its attributes without its lifetime. The checks of the configuration ensure that no name
+    /// or attribute needs escaping.
     fn without_lifetime(&self, value: &str, domain: Option<&str>, partitioned: bool) -> String {
         let mut line = String::with_capacity(self.name.len() + value.len() + self.path.len() + 128);
         line.extend([&self.name, "=", value]);
@@ -197,7 +197,7 @@ fn is_domain(host: &str) -> bool {
         && host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
-/// Adds the lifetime, and the date on which it ends for old browsers.
+/// Adds the lifetime and, for old browsers, the date on which it ends.
 fn push_lifetime(line: &mut String, seconds: u64, until: SystemTime) {
     // Writing to a string cannot fail.
     let _ = write!(line, "; Max-Age={seconds}; Expires={}", HttpDate::from(until));
@@ -218,7 +218,8 @@ impl fmt::Display for CookieSettings {
 
 /// Sets a cookie in a response, and prevents caches from storing the response.
 ///
-/// The lines have one name, and replace other `Set-Cookie` lines with this name. Browsers apply them in their order.
+/// All `lines` have one cookie name. They replace other `Set-Cookie` lines with this name. Browsers apply them in
+/// order.
 pub(crate) fn set(response: &mut Response<'_>, lines: Vec<String>) {
     let name = lines.first().map_or("", |line| name_of(line));
     if response.headers().get("Set-Cookie").any(|other| name_of(other) == name) {

@@ -57,8 +57,8 @@ use crate::base::error::Chain;
 /// | no `Sec-Fetch-Site`, any other `Origin`, also `null` | refused |
 /// | neither header | passes, unless [`strict`](Self::strict) is on |
 ///
-/// A page of a sibling host, such as `forum.shop.example` for `shop.example`, is another origin. If it may post to the
-/// site, make it a trusted origin.
+/// A page of another host, such as `forum.shop.example` for `shop.example`, has another origin. If the page may post to
+/// the site, add its origin to the trusted origins.
 ///
 /// # A refused request
 /// A refused request reaches no handler. The site's catcher for 403 responds, and a warning in the log names the
@@ -67,13 +67,13 @@ use crate::base::error::Chain;
 /// request from its handler. The URI stays the same. The response gets `Cache-Control: no-store` and `Vary: Sec-Fetch-Site,
 /// Origin`, so that no cache serves it to another visitor.
 ///
-/// Attach the fairing after fairings that change the method of a request. It judges the method that it sees, and a fairing
-/// that replaces TRACE by another method lets a refused request reach its handler.
+/// Attach the fairing after fairings that change the method of a request. If a later fairing replaces TRACE by another
+/// method, a refused request reaches its handler.
 ///
 /// # Configuration
 /// The table `[default.cross_origin]` in `Rocket.toml` and the environment variable `ROCKET_CROSS_ORIGIN` override the
 /// methods. The keys are `origin`, `trusted_origins`, `strict` and `report_only`. An unknown key or an invalid value
-/// aborts the launch with a message that shows the fix.
+/// aborts the launch.
 ///
 /// ```toml
 /// [default.cross_origin]
@@ -110,8 +110,8 @@ impl CrossOriginProtection {
 
     /// Sets the site's own origin, such as `"https://shop.example"`. Default: the host of the request.
     ///
-    /// The fairing uses this setting only for requests without `Sec-Fetch-Site`. Set it if a proxy changes the `Host`
-    /// header. A site with several origins makes the others [trusted origins](Self::trusted_origin).
+    /// The fairing uses this setting only for requests without `Sec-Fetch-Site`. A site with several origins makes the
+    /// others [trusted origins](Self::trusted_origin).
     ///
     /// By default, the host and port in `Origin` must be those of the `Host` header. If Rocket serves HTTPS, or a proxy
     /// sends `X-Forwarded-Proto: https` or `Forwarded: proto=https`, the scheme must be `https`.
@@ -122,9 +122,9 @@ impl CrossOriginProtection {
 
     /// Adds an origin whose pages may send any request, such as `"https://pay.example"`. Default: none.
     ///
-    /// An origin is a scheme, a host and an optional port, without wildcards. It can have any scheme, such as
-    /// `"capacitor://localhost"` for an app or `"chrome-extension://…"` for an extension. In `Rocket.toml`, the list
-    /// `trusted_origins` replaces the origins that are set in code.
+    /// An origin is a scheme, a host and an optional port, without wildcards. Any scheme is allowed, as in
+    /// `"capacitor://localhost"` for an app or `"chrome-extension://…"`. In `Rocket.toml`, the list `trusted_origins`
+    /// replaces the origins that are set in code.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.settings.trusted_origins.push(origin.into());
         self
@@ -132,9 +132,8 @@ impl CrossOriginProtection {
 
     /// Sets whether to refuse judged requests with neither `Origin` nor `Sec-Fetch-Site`. Default: `false`.
     ///
-    /// Programs other than browsers send such requests, and so do old browsers. No path is exempt: to accept a webhook,
-    /// which another server posts, let that server or your reverse proxy set `Sec-Fetch-Site: same-origin` in its
-    /// requests. Otherwise leave `strict` off.
+    /// Programs and old browsers send such requests. No path is exempt. To accept a webhook, let its server or your
+    /// reverse proxy set `Sec-Fetch-Site: same-origin` in the request. Otherwise leave `strict` off.
     pub fn strict(mut self, on: bool) -> Self {
         self.settings.strict = on;
         self
@@ -184,7 +183,7 @@ impl Fairing for CrossOriginProtection {
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         if is_refused(request) {
             response.set_raw_header("Cache-Control", "no-store");
-            // A cache that stores the refusal all the same must not serve it to the site's own pages.
+            // A cache that ignores `no-store` must not serve the refusal to the site's own pages.
             headers::vary(response, "Sec-Fetch-Site, Origin");
         }
     }
@@ -193,7 +192,7 @@ impl Fairing for CrossOriginProtection {
 /// Whether a request is refused, in the request's local cache.
 struct Refused(bool);
 
-/// Whether the fairing refused the request. A site can have TRACE routes of its own.
+/// Whether the fairing refused the request. A site can also have its own TRACE routes.
 fn is_refused(request: &Request<'_>) -> bool {
     request.method() == Method::Trace && request.local_cache(|| Refused(false)).0
 }

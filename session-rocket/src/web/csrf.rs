@@ -1,4 +1,4 @@
-//! Forms and requests of scripts, with a CSRF token.
+//! Guards for forms and script requests that carry a CSRF token.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,20 +19,19 @@ use crate::state::CsrfCheck;
 /// The form field that carries the token.
 const FIELD: &str = "csrf_token";
 
-/// The request headers that carry the token. The second name is the one that front ends for Django send.
+/// The request headers that carry the token. Front ends for Django send the second one.
 const HEADERS: [&str; 2] = ["X-CSRF-Token", "X-CSRFToken"];
 
 /// A data guard for a form `F` that refuses forms from other sites.
 ///
 /// The form must have a hidden field `csrf_token` with a [`csrf_token`](crate::Session::csrf_token) of the visitor's
-/// session of type `S`. `F` does not declare this field. Use `CsrfForm<S>` for a form that has no other fields, such as
-/// a button. A script that posts the form can send the token in a header, as for [`CsrfHeader`].
+/// session of type `S`. `F` does not declare this field. Use `CsrfForm<S>` for a form without other fields, such as a
+/// button. A script that posts the form can send the token in a header, as for [`CsrfHeader`].
 ///
 /// `CsrfForm` replaces Rocket's [`Form`], for urlencoded and multipart forms. `F` can be any type that `Form` accepts,
-/// including [`Contextual`](form::Contextual), which collects the errors, and [`Strict`](form::Strict), which refuses
-/// unknown fields. `CsrfForm` checks the token first, and refuses the form with 403 if the token is missing, belongs to
-/// another session, or is older than the last login. Invalid values in other fields have the same result as with
-/// [`Form`].
+/// including [`Contextual`](form::Contextual) and [`Strict`](form::Strict). `CsrfForm` first checks the token, and
+/// refuses the form with 403 if the token is missing, belongs to another session, or is older than the last login.
+/// Invalid values in other fields have the same result as with `Form`.
 ///
 /// Verifying the token does not change the session and sends no cookie. A request with a bearer token needs no CSRF
 /// token, because a browser does not add the bearer token by itself. The CSRF token also protects a site if `same_site`
@@ -121,10 +120,10 @@ impl<'v> FromForm<'v> for NoFields {
 /// A request guard that refuses requests without a CSRF token in a header.
 ///
 /// Use it for routes that scripts call with `fetch`, for example with JSON. The page gives the script a
-/// [`csrf_token`](crate::Session::csrf_token) of the visitor's session of type `S`, and the script sends it in the header
-/// `X-CSRF-Token`, or in `X-CSRFToken`, as front ends for Django do. The guard fails with 403 if the token is missing,
-/// belongs to another session, or is older than the last login. A request with a bearer token needs no CSRF token,
-/// because a browser does not add the bearer token by itself.
+/// [`csrf_token`](crate::Session::csrf_token) of the visitor's session of type `S`, and the script sends it in the
+/// header `X-CSRF-Token`, or in `X-CSRFToken`, as front ends for Django do. The guard fails with 403 if the token is
+/// missing, belongs to another session, or is older than the last login. A request with a bearer token needs no CSRF
+/// token.
 ///
 /// ```
 /// use rocket::serde::json::Json;
@@ -154,7 +153,7 @@ impl<S> fmt::Debug for CsrfHeader<S> {
 /// A handler that takes `Result<CsrfForm<S, F>, CsrfError<'_>>` can respond to a refused form itself. Otherwise, Rocket
 /// calls the catcher of the status.
 ///
-/// `Display` and `Debug` show the names of invalid fields, but no posted value, because Rocket logs them.
+/// `Display` and `Debug` show the names of invalid fields, but no posted values, because Rocket logs the error.
 ///
 /// ```
 /// # use rocket::{FromForm, http::Status, post};
@@ -179,12 +178,11 @@ pub enum CsrfError<'v> {
     Missing,
     /// The session has ended since the page was loaded, or the browser sends no cookies. The status is 403.
     NoSession,
-    /// The token is not a token of this session. The page may have been loaded before a login. The status is 403.
+    /// The token belongs to another session. The page may have been loaded before a login. The status is 403.
     WrongToken,
-    /// The session cannot be loaded. The status depends on the kind of the error: 400, 500 or 503, as
-    /// [`ErrorKind`](crate::ErrorKind) lists them.
+    /// The session cannot be loaded. The status is 400, 500 or 503, as [`ErrorKind`](crate::ErrorKind) lists them.
     Session(Error),
-    /// A field of the form is missing or invalid. The status is the one that [`Form`] would fail with.
+    /// A field of the form is missing or invalid. The status is that of Rocket's [`Form`].
     Form(form::Errors<'v>),
 }
 
@@ -273,7 +271,7 @@ impl<'r, S: SessionData> FromRequest<'r> for CsrfHeader<S> {
     }
 }
 
-/// Verifies the token of a form or, if the form has none, of a header. A request with a bearer token needs no CSRF token.
+/// Verifies the token of a form or, if the form has none, of a header. Accepts every request with a bearer token.
 async fn verify<'r, S: SessionData>(
     request: &Request<'_>,
     posted: Option<&str>,
@@ -295,14 +293,12 @@ async fn verify<'r, S: SessionData>(
     Err((Status::Forbidden, error))
 }
 
-/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<S: SessionData, F> Sentinel for CsrfForm<S, F> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<S>(rocket)
     }
 }
 
-/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<S: SessionData> Sentinel for CsrfHeader<S> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<S>(rocket)
@@ -331,7 +327,7 @@ impl<'v, F: FromForm<'v>> FromForm<'v> for Posted<'v, F> {
 
     fn push_value(reading: &mut Self::Context, field: ValueField<'v>) {
         if field.name.source() == FIELD {
-            // Only the first token counts, because a page of the site sends exactly one.
+            // Only the first token counts, because the site's pages send exactly one.
             reading.token.get_or_insert(field.value);
         } else {
             F::push_value(&mut reading.form, field);

@@ -44,9 +44,8 @@ pub struct SessionFairing<T> {
 impl<T: SessionData> Session<T> {
     /// Creates the fairing to attach to Rocket.
     ///
-    /// It reads its configuration from the table `[default.session]` in `Rocket.toml` and from the environment variable
-    /// `ROCKET_SESSION`. `#[session(config = "…")]` changes the name of both: `config = "admin"` reads
-    /// `[default.admin]` and `ROCKET_ADMIN`.
+    /// The fairing reads its configuration from the table `[default.session]` in `Rocket.toml` and from the environment
+    /// variable `ROCKET_SESSION`. `#[session(config = "admin")]` changes them to `[default.admin]` and `ROCKET_ADMIN`.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -61,7 +60,7 @@ impl<T: SessionData> Session<T> {
 }
 
 impl<T> SessionFairing<T> {
-    /// Sets the configuration for all keys that neither `Rocket.toml` nor the environment sets.
+    /// Sets the values of keys that neither `Rocket.toml` nor the environment sets.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.launch.config = config;
@@ -70,7 +69,7 @@ impl<T> SessionFairing<T> {
 
     /// Uses this store instead of the `store` of the configuration.
     ///
-    /// A configured `cache` is used in front of it.
+    /// A configured `cache` stays in front of this store.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         self.launch.source = Source::Object(Arc::new(store));
@@ -80,17 +79,17 @@ impl<T> SessionFairing<T> {
     /// Stores sessions in the database of the application's pool, instead of the `store` of the configuration.
     ///
     /// The pool is a `SqlitePool`, `PgPool` or `MySqlPool` of [`sqlx`](crate::sqlx). The fairing opens its own
-    /// connections with the connect options of the pool, at most `max_connections` of the configuration (by default 10;
-    /// for SQLite, 4 to read and one to write). So a handler that holds a connection of the pool never waits for its
-    /// own session. If the application changes the connect options of a PostgreSQL or MySQL pool, for example to rotate
-    /// a password, new connections of the fairing use the new options.
+    /// connections with the connect options of the pool, at most [`max_connections`](field@Config::max_connections). So
+    /// a handler that holds a connection of the pool never waits for its own session. If the application changes the
+    /// connect options of a PostgreSQL or MySQL pool, for example to rotate a password, new connections of the fairing
+    /// use the new options.
     ///
     /// The hooks of the pool (`after_connect`, `before_acquire`, `after_release`) do not run on these connections. Put
     /// settings that sessions need into the connect options, with `PgConnectOptions::options` or
     /// `SqliteConnectOptions::pragma`, or use [`shared_pool`](Self::shared_pool).
     ///
-    /// If the pool is of an in-memory SQLite database, the fairing uses its connections, because another connection
-    /// would not see the same data. The hazard of [`shared_pool`](Self::shared_pool) then applies.
+    /// For an in-memory SQLite database, the fairing uses the pool's connections, because another connection would not
+    /// see the same data. The hazard of [`shared_pool`](Self::shared_pool) then applies.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
     pub fn pool(mut self, pool: impl store::sql::IntoPool) -> Self {
@@ -101,13 +100,13 @@ impl<T> SessionFairing<T> {
     /// Stores sessions in the database of the application's pool, and uses the pool's connections.
     ///
     /// Use it if hooks of the pool set up its connections, for example with a search path, a role or an encryption key
-    /// in `after_connect`. The setting `max_connections` of the configuration has no effect.
+    /// in `after_connect`. The setting `max_connections` has no effect.
     ///
     /// # Hazard
     /// A request needs a second connection of the pool if its handler or a guard holds one while the session loads or
-    /// [`save`](Session::save) runs. If all connections of the pool are held by such requests, these requests wait for
-    /// each other until the pool's `acquire_timeout` or the session's `timeout` expires, and fail with 503. Release the
-    /// connection before you use the session, or use [`pool`](Self::pool).
+    /// [`save`](Session::save) runs. If such requests hold all connections of the pool, they wait for each other until
+    /// the pool's `acquire_timeout` or the session's `timeout` expires, and fail with 503. Release the connection
+    /// before you use the session, or use [`pool`](Self::pool).
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
     pub fn shared_pool(mut self, pool: impl store::sql::IntoPool) -> Self {
@@ -127,10 +126,10 @@ impl<T> SessionFairing<T> {
 
     /// Calls `on_event` for each event in the life of a session, after the store has confirmed it.
     ///
-    /// Use it for an audit log or for metrics. The response waits for `on_event`, so `on_event` must not block. For slow
-    /// work, send the event to a task. Each process receives only the events of changes that it made itself. A session
-    /// that expires has no event, because no process notices its end. If a reply of the store is lost, an end can have two
-    /// events or none. Sessions in sealed cookies have no events, so a launch with `on_event` and sealed cookies fails.
+    /// Use it for an audit log or for metrics. The response waits for `on_event`, so it must not block: send slow work
+    /// to a task. Each process receives only the events of its own changes. A session that expires has no event,
+    /// because no process notices its end. If a reply of the store is lost, an end can have two events or none.
+    /// Sessions in sealed cookies have no events, so a launch with `on_event` and sealed cookies fails.
     ///
     /// ```
     /// # use session_rocket::{EventKind, Session};
@@ -180,7 +179,7 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
         let Some(attached) = request.rocket().state::<Attached<T>>() else { return };
         let cached = Cached::<T>::of(request);
         if cached.has_test_step() {
-            // Boxed, because otherwise the future of every response would be as large as that of a load.
+            // Boxed for the same reason as in `respond`.
             Box::pin(cached.run_test_step(request)).await;
         }
         cached.responded.store(true, Ordering::SeqCst);
@@ -204,7 +203,7 @@ async fn respond<T: SessionData>(
 ) {
     headers::vary(response, attached.transport.headers());
     let scope = if response.status().code < 500 { CommitScope::Everything } else { CommitScope::LifecycleOnly };
-    // Loading here is rare, so it is boxed. Otherwise the future of every response would be as large as that of a load.
+    // Boxed, so that the future of every response is not as large as that of a load, which is rare here.
     let session = match cached.loaded() {
         Some(session) => session,
         None => Box::pin(cached.session(request)).await,
@@ -267,9 +266,9 @@ fn log_drop<T: SessionData>(error: &Error) {
     }
 }
 
-/// Sets the cookie with the CSRF secret of a browser without a session, until the browser is closed.
+/// Sets the cookie with the CSRF secret of a browser without a session. The cookie lives until the browser is closed.
 ///
-/// Does nothing if the browser may have such a cookie that it did not send, because the new one would replace it.
+/// Does nothing if the browser may be withholding such a cookie, because the new cookie would replace it.
 fn add_csrf_cookie<T>(secret: CsrfSecret, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
     let cookie = &attached.csrf_cookie;
     if !attached.is_bearer(request) && !cookie.is_withheld_from(request) {
@@ -306,10 +305,11 @@ fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request
                 attached.plain_http.note(request);
             }
             let mut lines = if presented > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
-            // The last line, because a browser that ignores `Partitioned` applies a removal to the new cookie as well.
+            // Last, because a browser that ignores `Partitioned` also applies the removals to this cookie.
             lines.push(settings.set_line(&value, age, now));
             cookie::set(response, lines);
-            // The session has a secret of its own. If the cookie stayed, its tokens would be valid again after a logout.
+            // The session has its own secret. If the CSRF cookie stayed, its tokens would be valid again after a
+            // logout.
             if attached.csrf_cookie.presented(request) > 0 {
                 cookie::set(response, vec![attached.csrf_cookie.removal_line()]);
             }

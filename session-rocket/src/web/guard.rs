@@ -26,8 +26,8 @@ impl<'r> Responder<'r, 'static> for Error {
     }
 }
 
-/// The live session. The guard fails with 503 if the store cannot be read, with 500 if the fairing is not attached, and with
-/// 400 if the request has a bearer token and a session cookie.
+/// The guard fails with 503 if the store cannot be read, with 500 if the fairing is not attached, and with 400 if the
+/// request has a bearer token and a session cookie.
 #[rocket::async_trait]
 impl<'r, T: SessionData> FromRequest<'r> for Session<T> {
     type Error = Error;
@@ -40,7 +40,6 @@ impl<'r, T: SessionData> FromRequest<'r> for Session<T> {
     }
 }
 
-/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<T: SessionData> Sentinel for Session<T> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<T>(rocket)
@@ -50,7 +49,7 @@ impl<T: SessionData> Sentinel for Session<T> {
 /// The future that the guard of a snapshot returns.
 pub type SnapshotFuture<'f, 'r, T> = Pin<Box<dyn Future<Output = Outcome<&'r T, Error>> + Send + 'f>>;
 
-/// Returns the read-only snapshot of a session, which is taken once per request.
+/// Returns the read-only snapshot of a session, taken once per request.
 pub fn snapshot<'f, 'r: 'f, 'a: 'f, T: SessionData>(request: &'r Request<'a>) -> SnapshotFuture<'f, 'r, T> {
     Box::pin(async move {
         let cached = Cached::<T>::of(request);

@@ -24,8 +24,8 @@ pub(super) fn prevent_storing(response: &mut Response<'_>) {
 
 /// Tells the browser to delete what scripts of the site stored.
 ///
-/// The header has no other types: `"cache"` blocks Chromium for seconds, and `"cookies"` also removes the cookies of other
-/// hosts of the site.
+/// The header names no other types, because `"cache"` blocks Chromium for seconds, and `"cookies"` also removes the
+/// cookies of other hosts of the site.
 pub(super) fn clear_storage(response: &mut Response<'_>) {
     const STORAGE: &str = "\"storage\"";
     if !tokens(response, "Clear-Site-Data").any(|kind| kind == STORAGE || kind == "\"*\"") {
@@ -40,7 +40,7 @@ fn is_private(directive: &str) -> bool {
     name.eq_ignore_ascii_case("private") || name.eq_ignore_ascii_case("no-store")
 }
 
-/// Adds names of request headers, separated by `, `, to `Vary`, which tells caches that the response depends on them.
+/// Adds names of request headers, separated by `, `, to `Vary`, because the response depends on these headers.
 pub(super) fn vary(response: &mut Response<'_>, names: &'static str) {
     if !response.headers().iter().any(|header| header.name == "Vary") {
         response.set_raw_header("Vary", names);
@@ -62,7 +62,7 @@ fn tokens<'h>(response: &'h Response<'_>, name: &'h str) -> impl Iterator<Item =
     lists.map(str::trim).filter(|token| !token.is_empty())
 }
 
-/// Replaces a response with an empty one with `status`, because a failed save must not look like a success.
+/// Replaces a response by an empty one with `status`, because a failed save must not look like a success.
 ///
 /// Removes all cookies and all headers that describe, locate or cache the removed content. Keeps the other headers.
 pub(super) fn fail(response: &mut Response<'_>, status: Status) {
@@ -81,7 +81,7 @@ pub(super) fn fail(response: &mut Response<'_>, status: Status) {
     mark_failed(response);
 }
 
-/// Adds the headers of an error response: caches must not store it, and a 503 says when to retry.
+/// Forbids caches to store an error response, and tells the client when to retry after a 503.
 pub(super) fn mark_failed(response: &mut Response<'_>) {
     response.set_raw_header("Cache-Control", "no-store");
     if response.status() == Status::ServiceUnavailable {
@@ -104,12 +104,11 @@ fn is_about_content(name: &str) -> bool {
         "Trailer",
         "Set-Cookie",
         "Clear-Site-Data",
-        // With these two headers, a proxy would replace the response by a file.
+        // A proxy would replace the response by the file that one of these two headers names.
         "X-Accel-Redirect",
         "X-Sendfile",
     ];
     let name = name.to_ascii_lowercase();
-    // A content security policy is kept, because it does not describe the content.
     (name.starts_with("content-") && !name.starts_with("content-security-policy"))
         || NAMES.iter().any(|other| other.eq_ignore_ascii_case(&name))
 }

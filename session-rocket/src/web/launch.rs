@@ -25,10 +25,10 @@ pub(super) enum Source {
     /// The `store` URL of the configuration.
     Url,
     Object(Arc<dyn Store>),
-    /// A pool. The store opens its own connections with the connect options of the pool.
+    /// A pool whose connect options the store uses for its own connections.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     Pool(store::sql::Pool),
-    /// A pool. The store borrows the connections of the pool.
+    /// A pool whose connections the store borrows.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     SharedPool(store::sql::Pool),
 }
@@ -163,7 +163,7 @@ async fn open(source: &Source, registry: &Registry, options: &store::Options) ->
     }
 }
 
-/// Refuses settings that have no effect on a session type without an identity.
+/// Refuses settings that have no effect without an identity.
 fn refuse_without_identity<T: SessionData>(settings: &Settings) -> Result<()> {
     if T::schema().identity().is_some() {
         return Ok(());

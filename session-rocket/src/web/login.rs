@@ -16,11 +16,11 @@ use crate::session::{Session, SessionData, SessionIdentity};
 
 /// The session of a logged-in user.
 ///
-/// As a request guard, it forwards with 401 if nobody is logged in, and fails with 503 if the store cannot be read. So the
-/// route of the next rank, or a catcher for 401, can show the login page. It dereferences to [`Session`].
+/// As a request guard, it forwards with 401 if nobody is logged in, and fails with 503 if the store cannot be read. So
+/// the route of the next rank, or a catcher for 401, can show the login page. It dereferences to [`Session`].
 ///
 /// It does not load the account. If the site has a [`LoadUser::auth_hash`](crate::LoadUser::auth_hash), use
-/// [`CurrentUser`](crate::CurrentUser), which also checks the hash.
+/// [`CurrentUser`](crate::CurrentUser), which checks the hash.
 ///
 /// ```
 /// use session_rocket::{LoggedIn, Session};
@@ -77,7 +77,7 @@ impl<T: SessionData> Deref for LoggedIn<T> {
     }
 }
 
-/// Shows the session only, because the identity may be personal data.
+/// Omits the identity, because it may be personal data.
 impl<T: SessionData> fmt::Debug for LoggedIn<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("LoggedIn").field(&self.session).finish()
@@ -96,7 +96,6 @@ impl<'r, T: SessionIdentity> FromRequest<'r> for LoggedIn<T> {
     }
 }
 
-/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<T: SessionData> Sentinel for LoggedIn<T> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<T>(rocket)
@@ -105,9 +104,8 @@ impl<T: SessionData> Sentinel for LoggedIn<T> {
 
 /// The session of a user who authenticated in the last `SECONDS` seconds.
 ///
-/// Use it for actions that need a fresh confirmation of the password, such as a change of the e-mail address (OWASP ASVS
-/// 5.0, 7.5.1). To confirm, check the password and set the identity again: that gives the session a new id and restarts
-/// the time.
+/// Use it for actions that need a fresh confirmation of the password, such as a change of the e-mail address (OWASP
+/// ASVS 5.0, 7.5.1). To confirm, check the password and set the identity again, which restarts the time.
 ///
 /// As a request guard, it fails with 401 if nobody is logged in, with 403 if the login is too long ago, and with 503 if
 /// the store cannot be read. The guard `Result<RecentLogin<T, SECONDS>, LoginError>` tells these cases apart. It
@@ -158,8 +156,7 @@ pub enum LoginError {
     NotLoggedIn,
     /// The user authenticated too long ago. The status is 403.
     TooLongAgo,
-    /// The session cannot be loaded. The status depends on the kind of the error: 400, 500 or 503, as
-    /// [`ErrorKind`](crate::ErrorKind) lists them.
+    /// The session cannot be loaded. The status is 400, 500 or 503, as [`ErrorKind`](crate::ErrorKind) lists them.
     Session(Error),
 }
 
@@ -201,7 +198,6 @@ impl<'r, T: SessionIdentity, const SECONDS: u64> FromRequest<'r> for RecentLogin
     }
 }
 
-/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<T: SessionData, const SECONDS: u64> Sentinel for RecentLogin<T, SECONDS> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<T>(rocket)

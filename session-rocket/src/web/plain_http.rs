@@ -12,7 +12,7 @@ use rocket::figment::Figment;
 /// The maximum number of visitors to count.
 const VISITORS: usize = 16;
 
-/// The number of new cookies for one visitor that triggers the warning, if the visitor never sends a cookie back.
+/// The number of new cookies after which a visitor who never sends one back triggers the warning.
 const SUSPICIOUS: u32 = 3;
 
 /// The warnings of one session type.
@@ -22,8 +22,7 @@ pub(super) struct PlainHttp {
     is_at_risk: bool,
     warned: AtomicBool,
     hasher: RandomState,
-    /// The hashes of visitors that got a cookie but sent none, with the number of such requests. The oldest visitor is
-    /// first.
+    /// The hashes of visitors that got a cookie but sent none, with the number of such requests, oldest visitor first.
     visitors: Mutex<Vec<(u64, u32)>>,
 }
 
@@ -46,7 +45,8 @@ impl PlainHttp {
 
     /// Counts a request that sent no session cookie and gets one.
     ///
-    /// Warns once if one visitor repeatedly gets a cookie over a connection that no proxy declares as HTTPS.
+    /// Warns once if one visitor repeatedly gets a cookie over plain HTTP, and no proxy says that the browser uses
+    /// HTTPS.
     pub(super) fn note(&self, request: &Request<'_>) {
         if !self.is_at_risk || self.warned.load(Ordering::Relaxed) || is_secure(request) {
             return;

@@ -4,7 +4,7 @@ use psl::Psl;
 
 /// Whether a domain is on the list of public suffixes, for which browsers accept no cookies.
 ///
-/// A domain that the list does not know, such as `localhost` or the name of an intranet, is not a public suffix.
+/// A domain that is not on the list, such as `localhost` or a name in an intranet, is not a public suffix.
 pub(super) fn is_public_suffix(domain: &str) -> bool {
     // The list is in lower case.
     let domain = domain.trim_end_matches('.').to_ascii_lowercase();

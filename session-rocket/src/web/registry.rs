@@ -17,7 +17,7 @@ pub(super) struct Entry {
     type_name: &'static str,
     config: &'static str,
     scope: &'static str,
-    /// The names of the session cookie and of the cookie for forms. Empty if the type uses no cookies.
+    /// The names of the session cookie and of the CSRF cookie. Empty if the type uses no cookies.
     cookie_names: Vec<String>,
     new_id_header: Option<String>,
     pub opened: Option<(store::Options, Arc<dyn Store>)>,
@@ -33,12 +33,11 @@ impl Registry {
         Some((store.clone(), entries.iter().filter(same).any(|entry| entry.swept)))
     }
 
-    /// Adds a session type.
     pub(super) fn add(&self, entry: Entry) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
-    /// Refuses a session type that has the configuration table, the scope or the cookie of another session type.
+    /// Refuses a session type that has the configuration table, scope, cookie or `new_id_header` of another type.
     ///
     /// # Errors
     /// [`ErrorKind::Config`]. The message names both types and what to change.
@@ -67,7 +66,7 @@ impl Entry {
         }
     }
 
-    /// Returns a message that says what this type has in common with a new one, and what to change.
+    /// Returns a message that says what this type and a new one share, and what to change.
     fn clash_with(&self, new: &Self) -> Option<String> {
         let Self { type_name, config, scope, cookie_names, new_id_header, .. } = self;
         let table = new.config;

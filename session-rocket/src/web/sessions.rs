@@ -48,14 +48,12 @@ impl<'r, T: SessionIdentity> FromRequest<'r> for Sessions<T> {
     }
 }
 
-/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<T: SessionData> Sentinel for Sessions<T> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<T>(rocket)
     }
 }
 
-/// A handle as a part of a route's path.
 impl<'a> FromParam<'a> for SessionHandle {
     type Error = InvalidHandle;
 
@@ -64,14 +62,12 @@ impl<'a> FromParam<'a> for SessionHandle {
     }
 }
 
-/// A handle as a field of a form or a query.
 impl<'v> FromFormField<'v> for SessionHandle {
     fn from_value(field: ValueField<'v>) -> form::Result<'v, Self> {
         field.value.parse().map_err(|error: InvalidHandle| form::Error::validation(error.to_string()).into())
     }
 }
 
-/// A handle as a parameter of `uri!`.
 impl<P: Part> UriDisplay<P> for SessionHandle {
     fn fmt(&self, f: &mut Formatter<'_, P>) -> std::fmt::Result {
         f.write_value(self.to_string())

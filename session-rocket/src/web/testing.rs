@@ -13,11 +13,10 @@ use super::user::LoadUser;
 use crate::base::error::Result;
 use crate::session::{Session, SessionData};
 
-/// Makes all session types of a Rocket keep their sessions in the memory of the process, instead of the configured store.
+/// Keeps all sessions of a Rocket in the memory of the process, instead of the configured store.
 ///
-/// Each session type gets an empty memory store. So a test never reads or changes the sessions of the site, and two tests
-/// do not share sessions. It also applies to stores and pools that are set in code, and no cache is used. Sealed cookies
-/// stay sealed cookies. All other settings apply.
+/// The sessions are in an empty memory store, even if a store or pool is set in code, and no cache is used. So tests
+/// share no sessions with the site or with each other. Sealed cookies stay sealed cookies. All other settings apply.
 ///
 /// ```
 /// use rocket::local::blocking::Client;
@@ -55,22 +54,21 @@ pub fn isolated(rocket: Rocket<Build>) -> Rocket<Build> {
 ///
 /// Each method sends the request `TRACE /`, and the session's fairing reads or changes the session during the response.
 /// No handler of the site runs, unless the site has a route for `TRACE /`. Other fairings and the catcher for 404 do
-/// run. With [`CrossOriginProtection`](crate::CrossOriginProtection) and `strict`, each request is refused with 403 and
+/// run. With [`CrossOriginProtection`](crate::CrossOriginProtection) and `strict`, the request is refused with 403 and
 /// a warning in the log, but the method still reads or changes the session.
 ///
-/// The request has no `Authorization` header. So each method panics if the session type has the setting
-/// `transport = "bearer"`. In a test of such a site, log in through a route, and send the id that the route returns. With
+/// The request has no `Authorization` header, so each method panics if the session type has the setting
+/// `transport = "bearer"`. To test such a site, log in through a route, and send the id that the route returns. With
 /// `"cookie or bearer"`, the value of the cookie that [`set_session`](Self::set_session) and [`log_in`](Self::log_in)
 /// return is also a valid bearer token.
 pub trait ClientExt {
     /// Changes the client's session with `op`, and saves it.
     ///
     /// Returns the session cookie if the response set it, for example for a new session or after a login. A client that
-    /// tracks cookies stores it. For any other client, add it to the requests: `client.get("/").cookie(cookie)`.
+    /// tracks cookies stores it. With any other client, add it to the requests: `client.get("/").cookie(cookie)`.
     ///
     /// # Panics
-    /// If the session cannot be loaded or saved, its fairing is not attached, or its id is never in a cookie
-    /// (`transport = "bearer"`).
+    /// If the session cannot be loaded or saved, its fairing is not attached, or its `transport` is `"bearer"`.
     fn set_session<T: SessionData>(&self, op: impl FnOnce(&Session<T>) + Send + 'static) -> Option<Cookie<'static>>;
 
     /// Logs a user in, as [`LoadUser::log_in`] does, and returns the session cookie as [`set_session`](Self::set_session)
@@ -82,11 +80,10 @@ pub trait ClientExt {
 
     /// Returns the data of the client's session. Without a session, all fields have their defaults.
     ///
-    /// The client must track cookies, because otherwise its requests have no session.
+    /// The client must track cookies.
     ///
     /// # Panics
-    /// If the session cannot be loaded, its fairing is not attached, or its id is never in a cookie
-    /// (`transport = "bearer"`).
+    /// If the session cannot be loaded, its fairing is not attached, or its `transport` is `"bearer"`.
     fn session<T: SessionData>(&self) -> T;
 }
 
@@ -157,7 +154,7 @@ impl AsyncClientExt for asynchronous::Client {
 
 type Received<R> = oneshot::Receiver<Result<R>>;
 
-/// Fails the test if the session type ignores cookies, because a request of these helpers has no other credentials.
+/// Panics if the session type ignores cookies, because a request of these helpers has no other credentials.
 #[track_caller]
 fn assert_cookies<T: SessionData>(attached: Option<&Attached<T>>) {
     assert!(

@@ -40,7 +40,7 @@ pub(super) enum Credential<'r> {
     Bearer(Option<&'r str>),
 }
 
-/// Returns the token of a request whose header `Authorization` has the scheme `Bearer`. The token can be empty.
+/// Returns the token of a request with the scheme `Bearer` in `Authorization`. The token can be empty.
 ///
 /// # Errors
 /// [`ErrorKind::AmbiguousCredentials`] if the request has several `Authorization` headers.
@@ -73,7 +73,7 @@ pub(super) fn send_id(response: &mut Response<'_>, header: Option<&str>, id: Str
     response.set_raw_header("Cache-Control", "no-store");
 }
 
-/// Adds the challenge that a response with the status 401 must have (RFC 6750, section 3), unless it has one.
+/// Adds the challenge that a 401 response must have (RFC 6750, section 3), unless the response has one.
 pub(super) fn challenge(response: &mut Response<'_>) {
     if !response.headers().contains("WWW-Authenticate") {
         response.set_raw_header("WWW-Authenticate", "Bearer");

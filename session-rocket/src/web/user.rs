@@ -84,24 +84,23 @@ pub trait LoadUser: Sized + Send + Sync + 'static {
 
     /// Returns a string, usually the hash of the password. If the string changes, earlier logins become invalid.
     ///
-    /// [`CurrentUser`] ends a session if the string has changed since the login. It compares the string in each request
-    /// that uses the guard, so it also notices that a tool changed the password in the database. The session stores only
-    /// a salted MAC of the string. Django: `get_session_auth_hash`.
+    /// [`CurrentUser`] compares the string in each request that uses the guard, and ends the session if the string has
+    /// changed since the login. The session stores only a salted MAC of the string. Django: `get_session_auth_hash`.
     ///
     /// When a user changes the password, call [`log_in`](Self::log_in) to keep the current session, and
-    /// [`Sessions::revoke_others`](crate::Sessions::revoke_others), which ends the other sessions immediately. The guards
+    /// [`Sessions::revoke_others`](crate::Sessions::revoke_others) to end the other sessions immediately. The guards
     /// [`LoggedIn`] and [`RecentLogin`](crate::RecentLogin), and open event streams, do not check the hash.
     ///
-    /// _Default:_ `None`, so that logins stay valid. If it returns a string, log users in with `log_in`. If a login only
-    /// sets the identity field, the session has no MAC, and `CurrentUser` ends the session.
+    /// _Default:_ `None`, so that logins stay valid. If it returns a string, log users in with `log_in`. If a login
+    /// only sets the identity field, `CurrentUser` ends the session.
     fn auth_hash(&self) -> Option<String> {
         None
     }
 
     /// Logs the user in: sets the identity of `session`, and remembers the [`auth_hash`](Self::auth_hash).
     ///
-    /// The session gets a new id, and keeps data that was stored while nobody, or the same user, was logged in. Call it
-    /// also when the user confirms or changes the password.
+    /// The session gets a new id, and keeps data that was stored while nobody, or the same user, was logged in. Also
+    /// call it when the user confirms or changes the password.
     #[track_caller]
     fn log_in(&self, session: &Session<Self::Session>) {
         session.log_in(self.identity(), self.auth_hash().as_deref());
@@ -112,7 +111,7 @@ pub trait LoadUser: Sized + Send + Sync + 'static {
 ///
 /// As a request guard, it forwards with 401 if nobody is logged in, and fails with 503 if the store or the account
 /// cannot be read. It ends the session, and forwards with 401, if the account no longer exists or its
-/// [`auth_hash`](LoadUser::auth_hash) changed. It loads the account once per request. It dereferences to the account.
+/// [`auth_hash`](LoadUser::auth_hash) changed. It loads the account once per request, and dereferences to the account.
 /// [`LoadUser`] has an example.
 pub struct CurrentUser<U: LoadUser> {
     user: Arc<U>,
@@ -141,7 +140,7 @@ impl<U: LoadUser> fmt::Debug for CurrentUser<U> {
     }
 }
 
-/// The account that a request has loaded, with the identity that it belongs to.
+/// The account that a request has loaded, with its identity.
 struct Loaded<U>(Mutex<Option<(String, Arc<U>)>>);
 
 #[rocket::async_trait]
@@ -196,7 +195,7 @@ async fn load<U: LoadUser>(session: &LoggedIn<U::Session>, request: &Request<'_>
     Ok(Some(user))
 }
 
-/// Warns once if a login did not store the auth hash, because `CurrentUser` then ends each new session of the user.
+/// Warns once if a login did not store the auth hash, because `CurrentUser` then ends the session.
 fn warn_without_auth_hash<U: LoadUser>(session: &Session<U::Session>) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !session.has_auth() && !WARNED.swap(true, Ordering::Relaxed) {
@@ -208,7 +207,6 @@ fn warn_without_auth_hash<U: LoadUser>(session: &Session<U::Session>) {
     }
 }
 
-/// Aborts the launch if a mounted route uses a session type whose fairing is not attached.
 impl<U: LoadUser> Sentinel for CurrentUser<U> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         missing_fairing::<U::Session>(rocket)

@@ -200,13 +200,14 @@ const REFUSALS: [Logged; 7] = [
     Logged {
         headers: &[("Sec-Fetch-Site", "cross-site")],
         mark: "no Origin, Sec-Fetch-Site \"cross-site\"",
-        line: "(no Origin, Sec-Fetch-Site \"cross-site\"): the request comes from an unknown origin; no setting accepts that",
+        line: "(no Origin, Sec-Fetch-Site \"cross-site\"): the request comes from an unknown origin; no setting accepts such \
+               requests",
     },
     Logged {
         headers: &[("Origin", "https://e.test"), ("Sec-Fetch-Site", "garbage")],
         mark: "Sec-Fetch-Site \"garbage\"",
         line: "(Origin \"https://e.test\", Sec-Fetch-Site \"garbage\"): the value of `Sec-Fetch-Site` is unknown; no setting \
-               accepts that",
+               accepts such requests",
     },
     Logged {
         headers: &[("Origin", "null")],
@@ -217,8 +218,8 @@ const REFUSALS: [Logged; 7] = [
     Logged {
         headers: &[("Origin", "https://c.test"), ("Origin", "https://d.test")],
         mark: "https://c.test",
-        line: "(Origin \"https://c.test\", no Sec-Fetch-Site): the request has several `Origin` headers; no setting accepts \
-               that",
+        line: "(Origin \"https://c.test\", no Sec-Fetch-Site): the request has several `Origin` headers; no setting accepts such \
+               requests",
     },
     Logged {
         headers: &[],

@@ -21,7 +21,7 @@ impl<'s> Graph<'s> {
             .enumerate()
             .map(|(index, source)| {
                 let mut imported: Vec<usize> = source.imports.iter().filter_map(|path| find(path)).collect();
-                // Re-exporting an item of its own child module does not make the parent depend on the child.
+                // A module that re-exports an item of its child does not depend on the child.
                 let re_exported = source.exports.iter().filter(|(_, path)| !path.starts_with(&source.module));
                 imported.extend(re_exported.filter_map(|(_, path)| find(path)));
                 imported.retain(|other| *other != index);

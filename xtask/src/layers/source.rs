@@ -189,7 +189,7 @@ fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
             (TokenTree::Group(group), _) => {
                 let inside = without_tests(group.stream()).into_iter().collect();
                 let mut cleaned = Group::new(group.delimiter(), inside);
-                // The span has the line in which a function ends.
+                // The line in which a function ends comes from this span.
                 cleaned.set_span(group.span());
                 kept.push(TokenTree::Group(cleaned));
                 at += 1;

@@ -74,7 +74,7 @@ impl Db {
         }
     }
 
-    /// Does the same with a load and a save, as for values that the database cannot compute. In SQL, this can lose updates.
+    /// Like `count`, with a load and a save, as for values that the database cannot compute. In SQL, this can lose updates.
     async fn load_and_save(&self, id: &str) -> Result<Option<u32>> {
         match self {
             Self::Sqlite(db) => db.load_and_save(id).await,
@@ -94,7 +94,7 @@ impl Db {
     }
 }
 
-/// The current time, and the expiry of a session that is saved now, in milliseconds since the epoch.
+/// The current time, and the expiry of a session that is saved now, in milliseconds since the Unix epoch.
 fn now_and_end() -> (i64, i64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
@@ -133,7 +133,7 @@ async fn load_and_save(cookies: &CookieJar<'_>, db: &State<Db>) -> Response<Stri
     or_first_visit(number, cookies, db).await.map_err(Debug)
 }
 
-/// Formats the number. Without a session, creates one.
+/// Formats the number, or creates a session if there is none.
 async fn or_first_visit(number: Option<u32>, cookies: &CookieJar<'_>, db: &Db) -> Result<String> {
     if let Some(number) = number {
         return Ok(number.to_string());

@@ -5,7 +5,7 @@ use redis::{AsyncCommands, Client, Script};
 
 use crate::{LIFETIME, Payload, Result, Visits};
 
-/// Replaces ARGV[1] with ARGV[2]. Returns whether it did, and the value before.
+/// Replaces the value ARGV[1] with ARGV[2]. Returns whether it did, and the previous value.
 const SWAP: &str = "local found = redis.call('GET', KEYS[1]) \
      if found ~= ARGV[1] then return {0, found} end \
      redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) \

@@ -18,7 +18,7 @@ struct Axis {
     text: &'static str,
     /// The value of this quantity in a measurement.
     value: fn(&Measurement) -> usize,
-    /// Whether all other quantities of a measurement are those of the reference, the second argument.
+    /// Whether all other quantities of a measurement are those of the reference, which is the second argument.
     belongs: fn(&Measurement, &Measurement) -> bool,
 }
 

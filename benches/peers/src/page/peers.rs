@@ -10,7 +10,6 @@ use crate::stores::Store;
 
 const ROUTES: [(&str, &str); 2] = [("get", "Reading"), ("count", "Writing")];
 
-/// The libraries of others.
 const OTHERS: [Server; 3] = [Server::Flex, Server::Tower, Server::Actix];
 
 /// Writes the chart. Returns a table of this library's rates as ratios to those of other servers.
@@ -168,7 +167,6 @@ impl Table<'_> {
         table(&head, &rows)
     }
 
-    /// The section on one request at a time.
     fn one_at_a_time(&self) -> String {
         let [session_rocket, hand_written] = [Server::SessionRocket, Server::HandWritten];
         let is_measured = |store: &Store, server| self.of(*store, server, "get", true).next().is_some();

@@ -13,18 +13,16 @@ use sha2::Sha256;
 use crate::base::error::Result;
 use crate::base::id::random_bytes;
 
-/// The length of a key's id in bytes.
 pub(super) const KEY_ID: usize = 4;
 
 /// The minimum length of a secret key in bytes.
 const MIN_KEY: usize = 32;
 
-/// A secret that cookies are sealed with. It has no `Display`, and `Debug` hides it.
+/// A secret with which cookies are sealed. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SecretKey(Vec<u8>);
 
 impl SecretKey {
-    /// Draws a random key, which is lost when the process ends.
     pub(crate) fn random() -> Result<Self> {
         random_bytes::<MIN_KEY>().map(|bytes| Self(bytes.to_vec()))
     }
@@ -34,12 +32,11 @@ impl SecretKey {
         (bytes.len() >= MIN_KEY).then_some(Self(bytes))
     }
 
-    /// Parses hexadecimal digits or base64, in both alphabets, with or without padding. Rocket's `secret_key` has the
-    /// same forms.
+    /// Parses the forms of Rocket's `secret_key`: hexadecimal digits, or base64 in both alphabets, with or without
+    /// padding.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let text = text.trim();
-        // A string of hexadecimal digits is never read as base64, because a key that is too short would then seem long
-        // enough.
+        // A string of hexadecimal digits is never base64, because a key that is too short would then seem long enough.
         let is_hex = text.bytes().all(|b| b.is_ascii_hexdigit());
         Self::new(if is_hex { from_hex(text)? } else { from_base64(text)? })
     }
@@ -67,7 +64,7 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
     GeneralPurpose::new(&alphabet, padding).decode(text).ok()
 }
 
-/// The keys that are derived from one secret key, and the key id that names them in a cookie.
+/// The keys that are derived from one secret key, and their id in a cookie.
 pub(super) struct DerivedKeys {
     pub(super) id: [u8; KEY_ID],
     pub(super) mac: Hmac<Sha256>,

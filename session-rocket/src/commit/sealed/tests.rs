@@ -1,4 +1,4 @@
-//! The seal against vectors computed by another implementation, against forgers, and against chance.
+//! Tests the seal with vectors of another implementation, forged cookies and random mutations.
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -23,7 +23,7 @@ fn content(payload: impl Into<Bytes>) -> Content {
 
 const KINDS: [Kind; 2] = [Kind::Signed, Kind::Encrypted];
 
-/// A line of `vectors.json`, which `vectors.py` makes.
+/// A line of `vectors.json`, which `vectors.py` generates.
 #[derive(Deserialize)]
 struct Vector {
     kind: String,
@@ -62,7 +62,7 @@ fn the_vectors() {
         };
         let case = format!("{} {}", vector.kind, vector.form);
         assert_eq!(sealer.open(&vector.cookie), Some((expected.clone(), false)), "{case}");
-        // How tight a payload is compressed is not fixed: only that each can be read.
+        // Compressed bytes may differ between implementations, but each must be readable.
         if vector.form == "plain" {
             let mut nonce = [0; NONCE];
             for (place, byte) in nonce.iter_mut().enumerate().take(vector.nonce.len() / 2) {
@@ -83,7 +83,7 @@ fn a_cookie_is_of_one_kind_one_scope_one_name_and_one_key() {
         (Kind::Encrypted, "session", "sessionid"),
         (Kind::Signed, "admin", "sessionid"),
         (Kind::Signed, "session", "flash"),
-        // The same letters, cut elsewhere.
+        // The same letters, split elsewhere.
         (Kind::Signed, "sessions", "essionid"),
     ] {
         assert_eq!(of(kind, scope, name).open(&cookie), None, "{kind:?} {scope} {name}");
@@ -131,7 +131,7 @@ fn payloads_are_compressed_where_that_makes_them_smaller() {
     }
 }
 
-/// Seals bytes that no session is made of.
+/// Seals bytes that are not the content of a session.
 fn sealed_raw(sealer: &Sealer, body: &[u8]) -> String {
     let keys = &sealer.first;
     let mut bytes = vec![Kind::Signed as u8];
@@ -151,7 +151,7 @@ fn an_expansion_is_bounded_before_room_is_made_for_it() {
     assert!(with(&[LZ4, 0, 0, 0, 2, 0x20, b'j', b'{']).is_some());
     for wrong in [
         [LZ4, 0xff, 0xff, 0xff, 0xff, 0x20, b'j', b'{'].as_slice(),
-        // More, and less, than it says; no block; no size; no known form; nothing.
+        // More and fewer bytes than the claimed size; no block; no size; an unknown form; nothing.
         &[LZ4, 0, 0, 0, 3, 0x20, b'j', b'{'],
         &[LZ4, 0, 0, 0, 1, 0x20, b'j', b'{'],
         &[LZ4, 0, 0, 0, 2],
@@ -178,7 +178,7 @@ fn keys_are_read_as_rocket_reads_its_own() {
         (standard.clone(), of(&bytes[..32])),
         (format!(" {}\n", standard.trim_end_matches('=')), of(&bytes[..32])),
         (url_safe, of(&bytes[..32])),
-        // Too short; an odd number of digits; no letters of either; a word; nothing.
+        // An odd number of digits; too short; letters of neither alphabet; words; nothing.
         (hex[..65].to_owned(), None),
         (URL_SAFE_NO_PAD.encode(&bytes[..31]), None),
         ("ä".repeat(40), None),
@@ -194,7 +194,7 @@ fn keys_are_read_as_rocket_reads_its_own() {
     assert_eq!(format!("{:?}", key(1)), "SecretKey(…)");
 }
 
-/// A text that somebody might make of cookies they have: cut, stretched, bent, spliced.
+/// A string that an attacker could make from valid cookies by cutting, inserting, changing or splicing.
 fn mutated(rng: &mut TestRng, cookies: &[String]) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \0\xff";
     let mut up_to = |end: usize| usize::try_from(rng.next_u64()).unwrap_or(0) % end.max(1);
@@ -219,12 +219,11 @@ fn mutated(rng: &mut TestRng, cookies: &[String]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// How many mutations to try: `cargo xtask fuzz 1000000` sets it.
+/// The number of mutations to try, which `cargo xtask fuzz 1000000` sets.
 fn mutations() -> u64 {
     std::env::var("FUZZ_MUTATIONS").map_or(50_000, |text| text.parse().expect("FUZZ_MUTATIONS is a number"))
 }
 
-/// Nothing opens that was not sealed, and nothing panics.
 #[test]
 fn fuzz_no_mutation_opens() {
     let sealers: Vec<Sealer> = KINDS.iter().flat_map(|kind| [sealer(*kind, &[1, 2]), sealer(*kind, &[2])]).collect();
@@ -242,7 +241,7 @@ fn fuzz_no_mutation_opens() {
     }
 }
 
-/// What sealing and opening costs: `cargo test --release -p session-rocket --lib timing -- --ignored --nocapture`.
+/// The cost of sealing and opening: `cargo test --release -p session-rocket --lib timing -- --ignored --nocapture`.
 #[test]
 #[ignore = "timing: for an optimized build on an idle machine"]
 fn timing_of_a_kilobyte() {

@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use crate::data::faithful::Unencodable;
 
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencodable> {
-    // The check before has found every other error. The error of `serde_json` is not passed on, because its message may
-    // contain the value.
+    // `faithful::check` has found every other error. The message of `serde_json` may contain the value, so it is
+    // dropped.
     serde_json::to_vec(value).map(Bytes::from).map_err(|_| Unencodable::NotJson)
 }
 
-/// The number of levels that are compared part by part: as many as `serde_json` decodes. Deeper parts are compared as
+/// The number of levels that are compared part by part, as many as `serde_json` decodes. Deeper parts are compared as
 /// strings.
 const MAX_DEPTH: usize = 128;
 
@@ -67,8 +67,8 @@ pub(super) fn entries(json: &Bytes) -> Option<Vec<(String, Bytes)>> {
     Some(entries)
 }
 
-/// Calls `entry` with the entries of an object in order. Returns `None` if `json` is not an object; `entry` may already have
-/// been called.
+/// Calls `entry` with the entries of an object in order. Returns `None` if `json` is not an object; then `entry` may
+/// already have been called.
 pub(super) fn for_each(json: &Bytes, entry: impl FnMut(Cow<'_, str>, Bytes)) -> Option<()> {
     if json.first() != Some(&b'{') {
         return None;

@@ -1,7 +1,7 @@
 //! Converts JSON to `MessagePack` and back.
 //!
-//! Values are encoded as JSON first, so that both formats accept the same values, and changing the format loses
-//! nothing. A value that `MessagePack` cannot represent exactly, such as a number of more than 64 bits, is stored as a
+//! Values are encoded as JSON first, so that both formats accept the same values, and changing the format changes no
+//! value. A value that `MessagePack` cannot represent exactly, such as a number of more than 64 bits, is stored as a
 //! JSON string in a binary value.
 
 use std::fmt;
@@ -18,7 +18,7 @@ use super::json::{entries, items};
 /// The maximum number of levels to read, as in JSON. It protects the stack from a damaged payload.
 const MAX_DEPTH: usize = 128;
 
-/// The maximum number of levels to write. Only a raw JSON value can be deeper. Its deeper parts are stored as JSON
+/// The maximum number of levels to write. Only a raw JSON value can be deeper; its deeper parts are stored as JSON
 /// strings.
 const MAX_WRITTEN: usize = 100;
 

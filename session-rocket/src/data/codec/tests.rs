@@ -45,7 +45,7 @@ fn the_bytes_of_messagepack_are_fixed() {
         b"m\x81\xa1a\xc4\x01x",
         b"m\x81\xa1a\xca\x7f\xc0\0\0",
         b"m\x81\xa1a\x01\x01",
-        // A list that claims four billion values, and lists nested 100,000 levels deep.
+        // A list that claims four billion values, and 100,000 nested lists.
         b"m\x81\xa1a\xdd\xff\xff\xff\xff",
         &[b"m\x81\xa1a".as_slice(), &vec![0x91; 100_000], &[1]].concat(),
         b"m\xdf\xff\xff\xff\xff",

@@ -1,4 +1,4 @@
-//! The data that the library itself stores in a session, under names that are reserved for it.
+//! The data that the library itself stores in a session, under reserved names.
 
 use std::time::Duration;
 
@@ -18,7 +18,6 @@ const TEST_COOKIE: &str = "_test_cookie";
 /// The maximum size of these fields together, in bytes.
 pub(super) const AT_MOST: usize = 352;
 
-/// The fields of the library.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Own {
     pub expiry: Expiry,
@@ -28,17 +27,16 @@ pub(super) struct Own {
     pub login: Option<Login>,
 }
 
-/// The data that the library stores about a login.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(super) struct Login {
     pub auth: Option<AuthMac>,
-    /// When the user logged in. `None` until the user authenticates again, because the record's `created_at` is the
-    /// time of the login until then.
+    /// When the user logged in. `None` until the user authenticates again; until then, this is the record's
+    /// `created_at`.
     pub began_at: Option<Timestamp>,
 }
 
 impl Own {
-    /// Takes the value that is stored under `name`, and returns whether it is one of these fields and decodes.
+    /// Takes the value that is stored under `name`. Returns whether it is one of these fields and decodes.
     ///
     /// A value that does not decode was written by another release. It stays until this release sets the field.
     pub(super) fn take(&mut self, name: &str, raw: &Raw) -> bool {
@@ -76,7 +74,6 @@ impl Own {
         self.login.get_or_insert_default()
     }
 
-    /// Returns the fields in encoded form.
     pub(super) fn fields(&self) -> Vec<(&'static str, Raw)> {
         let mut fields = Vec::new();
         // Encoding cannot fail, because the values are numbers and ASCII strings.

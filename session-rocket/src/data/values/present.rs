@@ -32,7 +32,7 @@ impl Values {
         raw.and_then(|raw| raw.entries()).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Returns all stored values as JSON, without values that cannot be encoded. Saving such a value returns the error.
+    /// Returns all stored values as JSON, without values that cannot be encoded, which fail when they are saved.
     pub(crate) fn items(self) -> Map<String, Json> {
         let mut items = Map::new();
         for field in self.schema.fields() {

@@ -1,4 +1,4 @@
-//! Payloads of arbitrary values, in both formats, in order and damaged.
+//! Valid and damaged payloads of arbitrary values, in both formats.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn expiry() -> impl Strategy<Value = Expiry> {
     ]
 }
 
-/// Values under declared names and others, and all fields of the library's own.
+/// Values under declared and undeclared names, and all fields of the library itself.
 #[derive(Debug, Clone)]
 struct Parts {
     fields: Vec<(String, Json)>,
@@ -88,7 +88,7 @@ fn load(payload: &Bytes) -> Result<Values, PayloadError> {
     Values::load(Visitor::schema(), payload, None)
 }
 
-/// Reads, changes and writes values as a request would; a damaged one may hold anything.
+/// Reads, changes and writes values as a request does.
 fn use_all(mut values: Values) {
     for field in [&NAME as &dyn AnyField, &COUNT, &TAGS] {
         values.read(field);
@@ -133,7 +133,7 @@ fn the_extra_field_holds_every_undeclared_key_that_json_can_hold() {
     static ADA: Field<String, Optional> = Field::optional(0, "name");
     static REST: Field<Map<String, Json>, Defaulted> = Field::extra(1, "rest");
     static SCHEMA: Schema = Schema::new("Open", &[&ADA, &REST]);
-    // In the order in which it is written again.
+    // In the order in which a save writes the fields.
     let payload = br#"j{"name":"ada","huge":1e999,"_later":1,"rest":7,"theme":"dark"}"#;
     let values = Values::load(&SCHEMA, &Bytes::from_static(payload), None).unwrap();
     assert_eq!(Json::from(values.clone().items()), json!({ "name": "ada", "rest": 7, "theme": "dark" }));
@@ -171,12 +171,11 @@ fn the_size_of_a_payload_never_exceeds_its_bound() {
     }
 }
 
-/// How many mutations to try: `cargo xtask fuzz 1000000` sets it.
+/// The number of mutations to try, which `cargo xtask fuzz 1000000` sets.
 fn mutations() -> u64 {
     std::env::var("FUZZ_MUTATIONS").map_or(20_000, |text| text.parse().expect("FUZZ_MUTATIONS is a number"))
 }
 
-/// What a store or another build damaged is refused or used, and nothing panics.
 #[test]
 fn fuzz_damaged_payloads() {
     let mut values = Values::empty(Visitor::schema());

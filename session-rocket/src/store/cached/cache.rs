@@ -1,4 +1,4 @@
-//! Reads and writes leases, entries and barriers, and decides when the cache can be trusted.
+//! Leases, entries and barriers in the cache, and whether the cache can be trusted.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::store::{Create, Lookup, Touch, Update, envelope};
 
 use super::deferred::DeferredStore;
 
-/// The time limit of a read. A cache that takes longer has no benefit, because most databases are faster.
+/// The time limit of a read. A slower cache has no benefit, because most databases are faster.
 const READ_LIMIT: Duration = Duration::from_millis(250);
-/// The time limit of a write. It is longer, because without the write other processes may read an outdated record.
+/// The time limit of a write. It is longer, because other processes may read an outdated record if the write fails.
 const WRITE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The version of every barrier. It is constant, so that each process can extend the barriers of other processes.
+/// The version of every barrier. It is constant, so that processes can extend each other's barriers.
 const BARRIER: Version = Version::from_bits(0);
 
-/// A store that is used as a cache. Its methods return no errors: if the cache fails, they treat it as unusable.
+/// A store that is used as a cache. Its methods return no errors: a cache that fails is unusable.
 pub(super) struct Cache {
     store: DeferredStore,
     ttl: Duration,
@@ -32,7 +32,7 @@ pub(super) struct Cache {
     clock: Arc<dyn Clock>,
     /// The time from which the cache may be read, in milliseconds since the Unix epoch.
     trusted_from: AtomicI64,
-    /// Whether the log contains the failure of the cache, but not yet its recovery.
+    /// Whether the failure of the cache has been logged, but not yet its recovery.
     is_reported: AtomicBool,
 }
 
@@ -79,15 +79,16 @@ impl Cache {
         self.compare_and_swap(key, lease, record, since, self.read_limit()).await;
     }
 
-    /// Replaces the entry of version `expected` with the entry of the next record, which was written at `since` or later.
-    /// Invalidates the cache key if it holds anything else.
+    /// Replaces the entry of version `expected` with the entry of `record`, which was written at `since` or later. If
+    /// that fails, invalidates the cache key.
     pub(super) async fn replace(&self, key: &Key, expected: Version, record: &Record, since: Timestamp) {
         if !self.compare_and_swap(key, expected, record, since, self.write_limit()).await {
             self.invalidate(key).await;
         }
     }
 
-    /// Replaces the lease or entry of `version` with the entry of a record. Returns `true` only if it certainly succeeded.
+    /// Replaces the lease or entry of `version` with the entry of `record`. Returns `true` only if it certainly
+    /// succeeded.
     async fn compare_and_swap(
         &self,
         key: &Key,
@@ -120,8 +121,8 @@ impl Cache {
         }
     }
 
-    /// Keeps a cache key empty during the write that ends a session. Also keeps it empty while a failed write may still happen,
-    /// and while the caller of that write may check whether it happened.
+    /// Keeps a cache key empty while a session ends, or while a failed write may still happen and its caller may check
+    /// the result.
     pub(super) async fn set_barrier(&self, key: &Key) {
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {
@@ -130,7 +131,7 @@ impl Cache {
                 Ok(false) | Err(_) => {}
             }
         }
-        // Invalidated after the barrier is set: a reader that did not see the barrier took its lease before, and loses it.
+        // Comes last: a reader that did not see the barrier took its lease before, and now loses it.
         self.invalidate(key).await;
     }
 
@@ -148,13 +149,13 @@ impl Cache {
         !matches!(self.load(&barrier_key(key)).await, Ok(Lookup::Absent))
     }
 
-    /// Removes expired entries from caches that do not remove them by themselves.
+    /// Removes expired entries, if the cache does not remove them by itself.
     pub(super) async fn sweep(&self, limit: u32) {
         let batch = async || match self.store.get().await?.delete_expired(limit).await {
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(0),
             swept => swept,
         };
-        // Every load may store an entry, so the cache may have more expired entries than the database.
+        // The cache may have more expired entries than the database, because every load may store one.
         while let Ok(swept) = self.call(self.timeout, batch()).await
             && swept > 0
             && swept == u64::from(limit)
@@ -180,7 +181,7 @@ impl Cache {
         READ_LIMIT.min(self.timeout / 10)
     }
 
-    /// The time limit of a write. It is shorter if the cache failed recently, so that writes do not wait long for it.
+    /// The time limit of a write. It is shorter if the cache failed recently, so that writes do not wait long.
     fn write_limit(&self) -> Duration {
         if self.is_trusted() { WRITE_LIMIT.min(self.timeout / 5) } else { self.read_limit() }
     }
@@ -230,7 +231,7 @@ impl Cache {
     }
 }
 
-/// Returns the cache key of a session. It differs from the session's key, because cache and database may be one server.
+/// Returns the cache key of a session. It is not the session's key, because cache and database may be one server.
 pub(super) fn cache_key(key: &Key) -> Key {
     masked(key, 0x36)
 }

@@ -11,7 +11,7 @@ use crate::store::Store;
 
 pub(crate) type OpenFuture = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>>> + Send>>;
 
-/// A store that is opened on demand: each call tries to open it until an attempt succeeds.
+/// A store that is opened on demand. Each call tries to open it, until an attempt succeeds.
 pub(crate) struct DeferredStore {
     opened: Arc<OnceLock<Arc<dyn Store>>>,
     open: Box<dyn Fn() -> OpenFuture + Send + Sync>,
@@ -20,12 +20,12 @@ pub(crate) struct DeferredStore {
 }
 
 impl DeferredStore {
-    /// A store that could not be opened yet.
+    /// Creates a store that is not open yet.
     pub(crate) fn new(open: impl Fn() -> OpenFuture + Send + Sync + 'static) -> Self {
         Self { opened: Arc::default(), open: Box::new(open), failure: Arc::default() }
     }
 
-    /// Returns the store. Tries to open it if it is not open.
+    /// Returns the store, and opens it if necessary.
     pub(super) async fn get(&self) -> Result<Arc<dyn Store>> {
         if let Some(store) = self.opened.get() {
             return Ok(store.clone());
@@ -35,7 +35,7 @@ impl DeferredStore {
         if let Some(store) = self.opened.get() {
             return Ok(store.clone());
         }
-        // Calls that waited for an attempt get its error. Otherwise each of them would make another attempt.
+        // Calls that waited for an attempt get its error instead of making another attempt.
         if let Some((failed_at, error)) = &*failure
             && arrived < *failed_at
         {
@@ -45,7 +45,7 @@ impl DeferredStore {
         // Runs in a task, because opening the cache may take longer than the caller waits.
         let attempt = tokio::spawn(async move {
             let opening = opening.await.inspect_err(|error| {
-                // An error in the configuration may appear only when the store can be reached. It is logged once.
+                // An error in the configuration may appear only when the store can be reached. The error is logged once.
                 let is_known = failure.as_ref().is_some_and(|(_, last)| last.kind() == ErrorKind::Config);
                 if error.kind() == ErrorKind::Config && !is_known {
                     log::error!(target: "session_rocket", "{}", Chain(error));
@@ -66,7 +66,6 @@ impl DeferredStore {
 }
 
 impl From<Arc<dyn Store>> for DeferredStore {
-    /// Wraps a store that is already open.
     fn from(store: Arc<dyn Store>) -> Self {
         let never = || -> OpenFuture { Box::pin(std::future::pending()) };
         Self { opened: Arc::new(store.into()), ..Self::new(never) }

@@ -1,5 +1,4 @@
-//! Tests with several processes that share one database and one cache. Each process accesses both through a store that can
-//! fail.
+//! Tests with several processes that share one database and one cache. Each process's access to both can fail.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,7 +25,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 const START: Timestamp = Timestamp::from_millis(1_000_000);
 const KEY: Key = Key::from_bytes([7; 32]);
 
-/// A process: its store, and its access to the database and the cache.
 struct Process {
     store: CachedStore,
     database: Arc<FaultyStore>,

@@ -1,4 +1,4 @@
-//! Checks the reply and the effect of each call on a key that holds a record, a tombstone or nothing.
+//! Checks the reply and the effect of each call. `entry` is what the key holds before the call.
 
 use super::subject::Subject;
 use crate::base::clock::Timestamp;
@@ -7,7 +7,6 @@ use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 impl Subject {
-    /// Creates `record` at `key`, which holds `entry`.
     pub(super) async fn check_create(&self, key: &Key, entry: Lookup, record: &Record) {
         let (reply, after) = match entry {
             Lookup::Absent => (Create::Created, Lookup::Found(record.clone())),
@@ -17,7 +16,6 @@ impl Subject {
         assert_eq!(self.load(key).await, after, "wrong entry after create");
     }
 
-    /// Updates `key`, which holds `entry`.
     pub(super) async fn check_update(&self, key: &Key, entry: Lookup, expected: Version, record: &Record) {
         let reply = match &entry {
             Lookup::Found(found) if found.version == expected => Update::Updated,
@@ -30,7 +28,6 @@ impl Subject {
         assert_eq!(self.load(key).await, after, "wrong entry after update");
     }
 
-    /// Touches `key`, which holds `entry`.
     pub(super) async fn check_touch(&self, key: &Key, mut entry: Lookup, expected: Version, expires_at: Timestamp) {
         let reply = match &mut entry {
             Lookup::Found(found) if found.version == expected => {
@@ -44,7 +41,6 @@ impl Subject {
         assert_eq!(self.load(key).await, entry, "wrong entry after touch");
     }
 
-    /// Retires `key`, which holds `entry`.
     pub(super) async fn check_retire(&self, key: &Key, entry: Lookup, expected: Option<Version>, tombstone: Tombstone) {
         let reply = match &entry {
             Lookup::Found(found) if expected.is_none_or(|expected| expected == found.version) => Retire::Retired,

@@ -13,8 +13,8 @@ use crate::store::{Create, Lookup, Touch, Update};
 
 /// Polls `call` at most `polls` times, then drops it. Returns whether the call finished.
 ///
-/// Without `wait`, drops the call immediately after the last poll, while the back-end is working. With `wait`, drops the call
-/// when it would be polled again, so that an unread reply may exist.
+/// Without `wait`, drops the call immediately after the last poll, while the back-end is working. With `wait`, drops the
+/// call when it would be polled again, so that an unread reply may exist.
 async fn poll_and_drop(polls: usize, wait: bool, call: impl Future) -> bool {
     let mut call = pin!(call);
     let mut left = polls;
@@ -32,11 +32,11 @@ async fn poll_and_drop(polls: usize, wait: bool, call: impl Future) -> bool {
     .await
 }
 
-/// Drops calls after 0, 1, 2 and so on polls, until a call finishes first. Then repeats this a few times, because the number
-/// of polls varies. After each dropped call, calls on other keys must get their own replies.
+/// Drops calls after 0, 1, 2 and so on polls, until several calls have finished, because the number of polls varies.
+/// After each call, calls on other keys must get their own replies.
 struct Drops {
     subject: Subject,
-    /// Keys whose calls must not be disturbed, and their records.
+    /// The other keys, and their records.
     neighbours: Vec<(Key, Record)>,
     attempts: usize,
     finished: u32,
@@ -59,8 +59,8 @@ impl Drops {
         self.finished <= REPETITIONS
     }
 
-    /// Drops `call` after the next number of polls. `call` changes the entry of `key` from `old` to `new`. Returns whether the
-    /// entry is still `old`.
+    /// Drops `call` after the next number of polls. `call` changes the entry of `key` from `old` to `new`. Returns
+    /// whether the entry is still `old`.
     async fn poll_and_drop(&mut self, call: impl Future, key: &Key, old: &Lookup, new: &Lookup) -> bool {
         let finished = poll_and_drop(self.attempts / 2, self.attempts % 2 == 1, call).await;
         self.attempts += 1;
@@ -93,11 +93,11 @@ impl Drops {
     }
 }
 
-/// Drops calls on a record. `prepare` returns the entry of the key after the call, and the call.
+/// Drops calls on a record. `prepare` returns a call, and the entry of the key after it.
 async fn drop_each<F: Future>(subject: Subject, prepare: impl Fn(Subject, Key, Record) -> (Lookup, F)) {
     let mut drops = Drops::new(&subject).await;
     while drops.is_unfinished() {
-        // The identity is random, so that `retire_all` ends only this session.
+        // With an identity, so that calls that change the index are dropped, too.
         let record = subject.record("dropped").with_identity(random_key().to_hex());
         let key = subject.stored(&record).await;
         let (new, call) = prepare(subject.clone(), key, record.clone());
@@ -172,7 +172,7 @@ pub(super) async fn lists(subject: Subject) {
     }
     let mut drops = Drops::new(&subject).await;
     let identity = random_key().to_hex();
-    // One record for all lists, because a list may wait once for each record in the store.
+    // One record for all lists, because a list may need a poll for each record in the store.
     let record = subject.record("listed").with_identity(&identity);
     let key = subject.stored(&record).await;
     let entry = Lookup::Found(record);

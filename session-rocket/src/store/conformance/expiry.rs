@@ -11,7 +11,7 @@ use crate::store::{Lookup, Touch, Update};
 const TICK: Duration = Duration::from_millis(1);
 
 impl Subject {
-    /// Stores a record and two tombstones that expire at `expires_at`, and returns their keys.
+    /// Stores a record and two tombstones that expire at `expires_at`. Returns their keys and entries.
     async fn expiring(&self, expires_at: Timestamp) -> Vec<(Key, Lookup)> {
         let record = Record { expires_at, ..self.record("brief").with_identity("brief") };
         let mut entries = vec![(self.stored(&record).await, Lookup::Found(record.clone()))];
@@ -28,7 +28,6 @@ pub(super) async fn entries_expire(subject: Subject) {
     for (key, entry) in &entries {
         assert_eq!(subject.load(key).await, *entry, "an entry expired too early");
     }
-    // At the expiry, and later.
     for later in [TICK, HOUR] {
         subject.clock.advance(later);
         for (key, entry) in &entries {
@@ -70,7 +69,7 @@ pub(super) async fn touched_records_live_on(subject: Subject) {
 }
 
 pub(super) async fn sweep_removes_the_expired(subject: Subject) {
-    // The number of entries is not a multiple of the limit.
+    // Not a divisor of the number of entries.
     const LIMIT: u32 = 4;
     subject.sweep(1000).await;
     let soon = subject.clock.now().plus(TICK);

@@ -1,4 +1,4 @@
-//! Clause 9.
+//! Clause 9: the index of identities.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::store::record::Record;
 use crate::store::{Create, Lookup, Retire, Update, revoke, revoke_all};
 
 impl Subject {
-    /// Checks that a store that says that it has no index of identities does not support `list`.
+    /// Checks that `list` returns `Unsupported`, as it must if the store reports no index of identities.
     pub(super) async fn check_without_index(&self) {
         let listed = self.store.list("conformance", "nobody").await;
         let is_unsupported = listed.is_err_and(|error| error.kind() == ErrorKind::Unsupported);
@@ -38,26 +38,26 @@ impl Subject {
         ended
     }
 
-    /// A session of `identity`.
+    /// Creates a session of `identity`.
     async fn session_of(&self, identity: &str) -> (Key, Record) {
         let record = self.record("theirs").with_identity(identity);
         (self.stored(&record).await, record)
     }
 
-    /// A session of `identity` in another scope.
+    /// Creates a session of `identity` in another scope.
     async fn session_in_other_scope(&self, identity: &str) -> (Key, Record) {
         let record = self.record("theirs").with_identity(identity).with_scope("elsewhere");
         (self.stored(&record).await, record)
     }
 
-    /// A session of `identity` that expires in a minute.
+    /// Creates a session of `identity` that expires in a minute.
     async fn brief_session_of(&self, identity: &str) -> Key {
         let expires_at = self.clock.now().plus(MINUTE);
         self.stored(&Record { expires_at, ..self.record("brief").with_identity(identity) }).await
     }
 }
 
-/// An identity that no other run of the suite has used, of letters that have upper case.
+/// Returns a new identity, which contains lower-case letters.
 fn random_identity() -> String {
     format!("ada {}", random_key().to_hex())
 }
@@ -122,14 +122,14 @@ async fn rotate(subject: &Subject, (old, record): &(Key, Record)) -> (Key, Recor
     (new, again)
 }
 
-/// Gives the session new ids until `is_over` is true, at most 20 times. Returns the session under its last id.
+/// Gives the session a new id at most 20 times, until `is_over` is true. Returns the session under its last id.
 async fn rotate_until(subject: Subject, mut session: (Key, Record), is_over: Arc<AtomicBool>) -> (Key, Record) {
     for _ in 0..20 {
         session = rotate(&subject, &session).await;
         if is_over.load(Ordering::SeqCst) {
             break;
         }
-        // A store in memory never waits.
+        // A store in memory never waits, so the list would not run.
         tokio::task::yield_now().await;
     }
     session

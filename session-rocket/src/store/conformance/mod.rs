@@ -1,9 +1,9 @@
 //! Tests of every clause of the store contract, for any store.
 //!
-//! This module is for authors of stores. [`run`] takes a function that opens the store with a clock that the suite moves, and
-//! calls the function once for each of the [`checks`]. The store need not be empty and other processes may use it, because
-//! keys are random, but no other process may sweep it while the suite runs. The suite needs a Tokio runtime with time
-//! enabled, preferably a multi-threaded one.
+//! This module is for authors of stores. [`run`] takes a function that opens the store with a clock that the suite moves,
+//! and calls the function once for each of the [`checks`]. The store need not be empty, and other processes may use it,
+//! because keys are random. But no other process may sweep it while the suite runs. The suite needs a Tokio runtime with
+//! time enabled, preferably a multi-threaded one.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -41,7 +41,6 @@ mod records;
 mod states;
 mod subject;
 
-/// The time limit of a check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The result of one check.
@@ -164,7 +163,7 @@ pub async fn run(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) {
     assert!(broken.is_empty(), "the store breaks the contract:\n{}", broken.join("\n"));
 }
 
-/// Runs every check on the store that `open` opens, and returns all results.
+/// Runs every check on the store that `open` opens. Returns all results.
 pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> Vec<(Check, Outcome)> {
     let mut outcomes = Vec::new();
     for check in checks() {

@@ -1,5 +1,4 @@
-//! Clauses 1 to 6: each call on keys in each state. The calls are made one at a time, and concurrently, because a store may
-//! group concurrent calls.
+//! Clauses 1 to 6: each call on keys in each state. Calls are also made concurrently, because a store may group them.
 
 use tokio::task::JoinSet;
 
@@ -14,15 +13,13 @@ pub(super) const CONCURRENT: usize = 64;
 /// The number of cases after which each combination of state and version has occurred.
 const CASES: usize = 24;
 const ROUNDS: usize = 3;
-/// The size of a large payload. It exceeds the limits of some column types and packets.
+/// The size of a payload that exceeds the limits of some column types and packets.
 const LARGE: usize = 70_000;
 
-/// A key for one call, and its state.
 struct Case {
     number: usize,
     key: Key,
     entry: Lookup,
-    /// The version that the caller expects.
     expected: Version,
 }
 
@@ -32,7 +29,7 @@ impl Case {
         let record = subject.record(&format!("number {number}")).with_identity(format!("user {number}"));
         let record = record.with_times(created_at, updated_at);
         let [current, other, zero] = any_versions(record.version);
-        // Most records get the version that matches.
+        // Most records get a matching version.
         let expected = match (number % 8, number / 8 % 3) {
             (0, 0) | (1..=3, 1) => other,
             (0, _) | (1..=3, 2) => zero,
@@ -48,8 +45,8 @@ impl Case {
     }
 }
 
-/// Makes `call` for keys in all states, `concurrent` calls at a time. For each record, a second key holds the same record. No
-/// call may change the second key.
+/// Makes `call` for keys in all states, `concurrent` calls at a time. A second key holds a copy of each record, which no
+/// call may change.
 async fn each<F>(subject: &Subject, concurrent: usize, call: impl Fn(Subject, Case) -> F)
 where
     F: Future<Output = ()> + Send + 'static,

@@ -1,4 +1,4 @@
-//! The store that a check tests, with the clock that the check moves, and calls that must succeed.
+//! The store that a check tests, its clock, and calls that must succeed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,6 @@ use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-/// The store that a check tests, and its clock.
 #[derive(Clone)]
 pub(super) struct Subject {
     pub(super) store: Arc<dyn Store>,
@@ -44,7 +43,7 @@ impl Subject {
         [self.ended(), self.moved(random_key())]
     }
 
-    /// Stores `record` under a new key, and returns the key.
+    /// Stores `record` under a new key. Returns the key.
     pub(super) async fn stored(&self, record: &Record) -> Key {
         let key = random_key();
         assert_eq!(self.create(&key, record).await, Create::Created, "create did not store a record under a new key");
@@ -82,7 +81,7 @@ impl Subject {
         reply("delete", self.store.delete(key).await);
     }
 
-    /// Sweeps until no expired entry is left. Returns how many entries were removed.
+    /// Sweeps until no expired entry is left. Returns the number of removed entries.
     pub(super) async fn sweep(&self, limit: u32) -> u64 {
         let mut swept = 0;
         loop {
@@ -99,7 +98,6 @@ impl Subject {
         assert_eq!(self.load(key).await, Lookup::Found(record.clone()), "load did not return the stored record");
     }
 
-    /// Stores `record` and loads it.
     pub(super) async fn round_trip(&self, record: Record) {
         let key = self.stored(&record).await;
         self.holds(&key, &record).await;

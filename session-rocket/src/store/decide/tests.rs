@@ -38,7 +38,6 @@ impl Row {
         Self { load: Lookup::Absent, create: None, ..Self::ended(entry, Update::Gone) }
     }
 
-    /// The key holds a tombstone.
     fn ended(entry: Lookup, update: Update) -> Self {
         Self {
             load: entry.clone(),
@@ -51,7 +50,6 @@ impl Row {
         }
     }
 
-    /// The key holds a live record.
     fn live(entry: Lookup, update: Option<Update>, touch: Option<Touch>, retire_expected: Option<Retire>) -> Self {
         let (load, create) = (entry.clone(), Some(Create::Taken));
         Self { entry, load, create, update, touch, retire_expected, retire_any: None }

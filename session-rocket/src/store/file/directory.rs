@@ -10,11 +10,11 @@ use rustix::process::geteuid;
 use super::{handle, shard};
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// The advice after the owner or mode of the directory was wrong.
+/// The advice if the owner or mode of the directory is wrong.
 const EMPTY_IT: &str = "empty the directory, because other users may have changed the sessions in it";
 
-/// Returns the absolute path of the directory that a `file:` URL names. A relative path would change its meaning if the
-/// application changes its working directory.
+/// Returns the path of the directory that a `file:` URL names. The path is absolute, because the application may change
+/// its working directory.
 pub(super) fn path_of(url: &str) -> Result<PathBuf> {
     let invalid = |why: &str| {
         let context = format!("the URL {why}: write `file:///var/lib/site/sessions`, or `file:sessions`");
@@ -30,11 +30,11 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf> {
     }
     let path = std::path::absolute(path)
         .map_err(|e| Error::with_source(ErrorKind::Config, "cannot determine the working directory", e))?;
-    // Collecting the components removes a `/` at the end. With the `/`, the system would follow a symbolic link.
+    // Collecting the components removes a final `/`, with which the system would follow a symbolic link.
     Ok(path.components().collect())
 }
 
-/// Creates what is missing if `create_if_missing` allows it, and checks that the directory can be used.
+/// Creates missing folders if `create_if_missing` allows it, and checks that the directory can be used.
 pub(super) fn prepare(path: &Path, create_if_missing: bool) -> Result<()> {
     if create_if_missing { create(path) } else { require(path) }?;
     examine(path).map_err(|why| Error::new(ErrorKind::Config, why))?;
@@ -42,12 +42,11 @@ pub(super) fn prepare(path: &Path, create_if_missing: bool) -> Result<()> {
     folders.and_then(|()| shard::probe(path)).map_err(|error| unusable(path, error))
 }
 
-/// Checks that the directory is still there and can still be trusted.
+/// Checks that the directory still exists and can still be trusted.
 pub(super) fn check(path: &Path) -> Result<()> {
     examine(path).map_err(|why| Error::new(ErrorKind::Unavailable, why))
 }
 
-/// Checks that the directory exists.
 fn require(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -84,7 +83,7 @@ fn create(path: &Path) -> Result<()> {
         Error::with_source(ErrorKind::Config, context, error)
     })?;
     if created {
-        // This fails if this process may not open the parent. The system then writes the parent to the disk later.
+        // This fails if this process may not open the parent. The system then syncs the parent later.
         let _ = path.parent().map(shard::sync);
     }
     Ok(())
@@ -96,7 +95,7 @@ fn obstacle(path: &Path, error: &io::Error) -> String {
     let (shown, user) = (parent.display(), geteuid().as_raw());
     match error.kind() {
         io::ErrorKind::NotFound if parent.is_dir() => {
-            // `/proc` and the like.
+            // For example in `/proc`.
             format!("the file system of `{shown}` does not allow new directories: choose another directory")
         }
         io::ErrorKind::NotFound => {
@@ -110,7 +109,7 @@ fn obstacle(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Checks the directory's kind, owner and mode. The error says what is wrong and what to do.
+/// Checks the directory's kind, owner and mode. The error says what to do.
 fn examine(path: &Path) -> Result<(), String> {
     let shown = path.display();
     let metadata = path.symlink_metadata().map_err(|error| {

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-/// `NONBLOCK` is needed because opening a named pipe would wait until another process opens the pipe.
+/// Without `NONBLOCK`, opening a named pipe would wait until another process opens the pipe.
 const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
 
 /// The cause of an error: the file or folder belongs to another user.
@@ -23,12 +23,11 @@ impl std::fmt::Display for Foreign {
 
 impl std::error::Error for Foreign {}
 
-/// Whether `error` says that a file or folder belongs to another user.
 pub(super) fn is_foreign(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Foreign>)
 }
 
-/// Options that do not follow a symbolic link in the last part of the path.
+/// Returns options that do not follow a symbolic link in the last part of the path.
 pub(super) fn options() -> OpenOptions {
     with_flags(FLAGS)
 }
@@ -36,8 +35,7 @@ pub(super) fn options() -> OpenOptions {
 /// Opens a regular file of this user for reading.
 ///
 /// # Errors
-/// Fails for a symbolic link, and for anything that is not a regular file. [`is_foreign`] recognizes the error for a file
-/// of another user.
+/// Fails for anything else, including a symbolic link. [`is_foreign`] recognizes the error for a file of another user.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     let file = options().read(true).open(path)?;
     let metadata = file.metadata()?;
@@ -51,8 +49,7 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
 /// Opens a folder of this user, to lock or list it.
 ///
 /// # Errors
-/// Fails for a symbolic link, and for anything that is not a folder. [`is_foreign`] recognizes the error for a folder of
-/// another user.
+/// Fails for anything else, including a symbolic link. [`is_foreign`] recognizes the error for a folder of another user.
 pub(super) fn open_folder(path: &Path) -> io::Result<File> {
     let folder = with_flags(FLAGS.union(OFlags::DIRECTORY)).read(true).open(path)?;
     check_owner(folder.metadata()?.uid())?;

@@ -10,8 +10,8 @@ use crate::base::id::Key;
 
 /// A listing that has this many keys does not continue with another shard.
 const ENOUGH_KEYS: usize = 256;
-/// The maximum number of shards in a listing. With one shard in each listing, a scan of few sessions would need 256 calls
-/// to the disk. With all shards in one listing, the call would time out on a slow disk.
+/// The maximum number of shards in a listing. With one shard in each listing, even a scan of few sessions would make 256
+/// calls to the disk. A listing of all shards would time out on a slow disk.
 const MAX_SHARDS: usize = 16;
 /// The maximum number of files that one call to the disk reads.
 pub(super) const FILES_PER_CALL: usize = 1000;
@@ -19,15 +19,15 @@ pub(super) const FILES_PER_CALL: usize = 1000;
 /// The keys of one or more consecutive shards.
 pub(super) struct Listing {
     pub(super) keys: Vec<Key>,
-    /// The first shard after the listing. `None` if the listing contains the last shard.
+    /// The first shard after the listing, if any.
     pub(super) next: Option<u8>,
 }
 
 impl Listing {
     /// Lists the locked shard `first` and the following shards, up to the first shard whose lock another process holds.
     ///
-    /// Listing needs the lock. Without it, some file systems list neither the old file nor the new one while another process
-    /// replaces a file.
+    /// Needs the lock, because some file systems list neither the old file nor the new one while another process replaces
+    /// a file.
     pub(super) fn of(root: &Path, first: u8, locked: LockedShard) -> Result<Self> {
         let mut keys = locked.keys()?;
         drop(locked);
@@ -51,7 +51,7 @@ impl Listing {
     }
 }
 
-/// Returns the entries of `keys`, except keys whose files no longer exist.
+/// Returns the entries of `keys`, except those whose files no longer exist.
 pub(super) fn read(root: &Path, keys: &[Key]) -> Result<Vec<(Key, Bytes)>> {
     let entry = |key: &Key| Shard::new(root, shard_of(key)).read(key).map(|value| Some((*key, value?))).transpose();
     keys.iter().filter_map(entry).collect()

@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The queue for one shard's lock.
 #[derive(Default)]
 pub(super) struct Queue {
     /// Only the call that holds this mutex tries to take the shard's lock.
@@ -13,13 +12,13 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Records an attempt to take the lock. `is_held` says whether another process holds the lock.
+    /// Records an attempt to take the lock. `is_held` says whether another process held the lock.
     pub(super) fn record_attempt(&self, is_held: bool) {
         *self.held_at.lock().unwrap_or_else(PoisonError::into_inner) = is_held.then(Instant::now);
     }
 
-    /// Whether the last attempt failed because another process held the lock. Returns `false` if that attempt is older than
-    /// `max_age`: the disk has not replied since, so the lock may be free.
+    /// Whether the last attempt failed because another process held the lock. Ignores an attempt older than `max_age`:
+    /// the disk has not replied since, so the lock may be free.
     pub(super) fn is_held(&self, max_age: Duration) -> bool {
         let held_at = *self.held_at.lock().unwrap_or_else(PoisonError::into_inner);
         held_at.is_some_and(|held_at| held_at.elapsed() < max_age)

@@ -14,12 +14,11 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
 use crate::store::envelope;
 
-/// The number of bytes at the start of an entry that contain its expiry.
+/// The length of the part of an entry that contains its expiry.
 const HEADER_LEN: u64 = 9;
-/// The name of a file that is being written: this prefix, and 64 hexadecimal digits.
+/// The start of a temporary file's name, before 64 hexadecimal digits.
 const TEMPORARY: &str = ".new-";
 
-/// The number of the shard that holds a key.
 pub(super) fn shard_of(key: &Key) -> u8 {
     key.as_bytes()[0]
 }
@@ -33,7 +32,7 @@ impl Shard {
         Self { path: root.join(format!("{number:02x}")) }
     }
 
-    /// Returns the content of a key's file, if the file exists.
+    /// Returns the content of a key's file, or `None` if the file does not exist.
     pub(super) fn read(&self, key: &Key) -> Result<Option<Bytes>> {
         let mut content = Vec::new();
         let read = open_file(&self.file(key)).and_then(|mut file| file.read_to_end(&mut content));
@@ -41,12 +40,11 @@ impl Shard {
         Ok(read.map(|_| Bytes::from(content)))
     }
 
-    /// Returns the keys of all files.
     pub(super) fn keys(&self) -> Result<Vec<Key>> {
         Ok(self.names()?.iter().filter_map(|name| Key::from_hex(name)).collect())
     }
 
-    /// Returns the names of the files that a sweep may remove: at most `limit` expired entries, and all temporary files.
+    /// Returns the names of files that a sweep may remove: at most `limit` expired entries, and all temporary files.
     pub(super) fn stale(&self, limit: u64, now: Timestamp) -> Result<Vec<String>> {
         let (mut expired, mut unreadable) = (0, 0_u32);
         let mut names = self.names()?;
@@ -71,7 +69,7 @@ impl Shard {
         Ok(names)
     }
 
-    /// Returns when an entry expires, if its file exists.
+    /// Returns when an entry expires, or `None` if its file does not exist.
     fn expiry(&self, name: &str) -> Result<Option<Timestamp>> {
         let mut header = Vec::new();
         let read = open_file(&self.path.join(name)).and_then(|file| file.take(HEADER_LEN).read_to_end(&mut header));
@@ -101,7 +99,7 @@ impl Shard {
     }
 }
 
-/// A shard whose lock this process holds. Only its holder changes files in the shard.
+/// A shard whose lock this process holds. Only the holder changes files in the shard.
 pub(super) struct LockedShard {
     shard: Shard,
     folder: File,
@@ -130,7 +128,7 @@ impl LockedShard {
         }
     }
 
-    /// Replaces or creates a key's file. Even after a crash, the file is either the old one or the new one.
+    /// Replaces or creates a key's file. A crash leaves either the old file or the new one.
     pub(super) fn write(&self, key: &Key, content: &[u8]) -> Result<()> {
         let name = format!("{TEMPORARY}{}", Key::from_bytes(random_bytes()?).to_hex());
         let temporary = self.path.join(name);
@@ -143,18 +141,17 @@ impl LockedShard {
         self.sync()
     }
 
-    /// Removes a key's file, if it exists.
     pub(super) fn delete(&self, key: &Key) -> Result<()> {
         if self.remove(&key.to_hex())? { self.sync() } else { Ok(()) }
     }
 
     /// Removes the files of `names` that are still stale, and returns how many expired entries it removed.
     ///
-    /// Does not wait until the disk has written the removal: after a power cut, the entry may be back, but it is expired.
+    /// Does not sync the folder: an entry that a power cut brings back is expired.
     pub(super) fn sweep(&self, names: &[String], now: Timestamp) -> Result<u64> {
         let mut removed = 0;
         for name in names {
-            // A process writes a temporary file only while it holds the lock. So the process that created this file was
+            // A process writes a temporary file only while it holds the lock, so the process that wrote this file was
             // killed.
             let is_stale = is_temporary(name) || self.expiry(name)?.is_some_and(|expires_at| expires_at <= now);
             removed += u64::from(is_stale && self.remove(name)? && !is_temporary(name));
@@ -168,29 +165,29 @@ impl LockedShard {
         Ok(removed.is_some())
     }
 
-    /// Writes the names of created, renamed and removed files to the disk, so that they survive a power cut.
+    /// Syncs the names of created, renamed and removed files, so that they survive a power cut.
     fn sync(&self) -> Result<()> {
         self.folder.sync_all().map_err(cannot("write a folder"))
     }
 }
 
 impl Drop for LockedShard {
-    /// Releases the lock. Closing the folder is not enough: a child process that was forked while the folder was open also
-    /// has it open, and would keep the lock.
+    /// Releases the lock. Closing the folder is not enough, because a child process that was forked meanwhile also has
+    /// the folder open, and would keep the lock.
     fn drop(&mut self) {
         // If this fails, closing the folder may still release the lock.
         let _ = self.folder.unlock();
     }
 }
 
-/// Creates the folders of all shards and checks that they can be locked.
+/// Creates the folders of all shards. Checks that they can be opened, and that one of them can be locked.
 pub(super) fn create_all(root: &Path) -> Result<()> {
     for number in 0..=u8::MAX {
         let path = Shard::new(root, number).path;
         create_folder(&path).map_err(cannot("create a folder"))?;
         open_folder(&path).map_err(cannot("open a folder"))?;
     }
-    // Another process may have created folders, and may have been killed before it synced them.
+    // Another process may have been killed after it created a folder and before it synced the directory.
     sync(root).map_err(cannot("write a folder"))?;
     LockedShard::try_lock(root, 0).map(drop)
 }
@@ -202,7 +199,7 @@ pub(super) fn probe(root: &Path) -> Result<()> {
     if_exists(fs::remove_file(&path)).map(drop).map_err(cannot("remove a file"))
 }
 
-/// Creates a folder that only this user can access, if it is missing. Returns whether it was missing.
+/// Creates a missing folder that only this user can access. Returns whether it was missing.
 pub(super) fn create_folder(path: &Path) -> io::Result<bool> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(true),
@@ -211,7 +208,7 @@ pub(super) fn create_folder(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Writes the names in a folder to the disk, so that new files and folders survive a power cut.
+/// Syncs the names in a folder, so that new files and folders survive a power cut.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -220,8 +217,8 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
-/// Converts an error of the system. The message says what failed, and what to do if the disk is full or a file belongs to
-/// another user. It shows no path, because a path contains a key. The system's message shows none either.
+/// Converts an error of the system. The message shows no path, because a path contains a key. The system's message shows
+/// none either.
 fn cannot(what: &'static str) -> impl Fn(io::Error) -> Error {
     move |error| {
         if is_foreign(&error) {

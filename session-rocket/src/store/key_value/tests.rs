@@ -9,10 +9,9 @@ use crate::store::conformance;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What happens during a call, before the back-end does its work.
+/// A change of the entries in the middle of a call.
 type Event = Box<dyn Fn(&mut BTreeMap<Key, Bytes>) + Send>;
 
-/// A back-end in memory.
 #[derive(Default)]
 struct Map {
     entries: Mutex<BTreeMap<Key, Bytes>>,
@@ -152,7 +151,6 @@ async fn a_list_of_a_session_that_moves_without_end_fails() {
     for number in 0..MAX_MOVES + 2 {
         let at = |number: usize| Key::from_bytes([u8::try_from(number).unwrap(); 32]);
         let tombstone = Tombstone::moved(at(number + 1), until);
-        // A scan passes only the first key.
         store.back_end.unlisted.lock().unwrap().extend((number > 0).then(|| at(number)));
         store.back_end.entries.lock().unwrap().insert(at(number), encode_tombstone(tombstone).0);
     }

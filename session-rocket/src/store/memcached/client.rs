@@ -1,7 +1,7 @@
 //! The client of one Memcached server: one command and its reply at a time on each connection.
 //!
-//! A connection returns to the idle connections only after a complete, valid reply. An error or a dropped future closes
-//! the connection, so that no call can read the reply to another call.
+//! A connection becomes idle again only after a complete, valid reply. An error or a dropped future closes the
+//! connection, so that no call can read the reply to another call.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,11 +22,11 @@ const LONGEST_IDLE: Duration = Duration::from_secs(60);
 /// Why an exchange failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The connection could not be opened, or broke. It is unknown whether a write happened.
+    /// The connection could not be opened, or it broke. A write may have happened.
     Io(io::Error),
-    /// The reply does not fit the command: not a Memcached server, or one that requires a password.
+    /// The reply does not fit the command: the server is not Memcached, or requires a password.
     Malformed,
-    /// The server has no memory for the value, or another internal error.
+    /// The server has no memory for the value, or has another internal error.
     Refused,
     /// The value is larger than the server's limit.
     TooLarge,
@@ -46,7 +46,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The server at `address`, a host and a port, with at most `connections` connections.
+    /// Creates the client of the server at `address`, a host and a port, with at most `connections` connections.
     pub(super) fn new(address: String, connections: usize) -> Self {
         Self { address, permits: Semaphore::new(connections), idle: Mutex::default() }
     }
@@ -60,7 +60,7 @@ impl Server {
         self.query(b"version\r\n", |reply| reply.line.starts_with("VERSION ").then_some(())).await
     }
 
-    /// Returns the value of `key`, and the number that identifies the value and changes with every write.
+    /// Returns the value of `key`, and the number that identifies it. Every write changes the number.
     pub(super) async fn get(&self, key: &str) -> Result<Option<(Bytes, u64)>, Failure> {
         let command = format!("gets {key}\r\n");
         let read = |reply: Reply| match reply.line.split(' ').collect::<Vec<_>>()[..] {
@@ -72,7 +72,7 @@ impl Server {
     }
 
     /// Writes `value` if the key still holds the value that `expected` identifies, or no value if `expected` is `None`.
-    /// Returns whether it wrote the value.
+    /// Returns whether it wrote.
     pub(super) async fn put(
         &self,
         key: &str,
@@ -100,7 +100,7 @@ impl Server {
         self.exchange(command.as_bytes(), read).await
     }
 
-    /// Sends a command that changes nothing. If the connection fails, sends the command again, because the connection may have
+    /// Sends a read-only command. If the connection fails, sends the command again, because the connection may have
     /// broken while it was idle.
     async fn query<R>(&self, command: &[u8], read: impl Fn(Reply) -> Option<R>) -> Result<R, Failure> {
         match self.exchange(command, &read).await {

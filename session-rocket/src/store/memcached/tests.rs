@@ -52,9 +52,9 @@ fn a_server_more_takes_keys_and_moves_no_others() {
         assert!(after == before || after == "d:1", "{before} {after}");
         *counts.entry(after.to_owned()).or_insert(0_u32) += 1;
     }
-    // A quarter is 64.
+    // Each of the four servers should keep about 64 of the 256 keys.
     assert!(counts.len() == 4 && counts.values().all(|count| (32..128).contains(count)), "{counts:?}");
-    // A change here would lose sessions with an update of this crate.
+    // If this changes, an update of this crate loses sessions.
     let first = (0..12).map(|number| &three.server_of(&Key::from_bytes([number; 32])).0.address()[..1]);
     assert_eq!(first.collect::<String>(), "baaccacbcccc");
 }

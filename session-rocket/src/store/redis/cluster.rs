@@ -1,9 +1,9 @@
 //! Finds the node of a cluster that has a key, even while slots move between nodes.
 //!
-//! The driver's own cluster connection is not used. Even with `retries(0)`, it delays the calls to all nodes while it asks for
-//! the slots, and if the asked node hangs, it waits until the time limit of a reply. It cannot follow a slot to a node that
-//! has no slots yet, and does not say whether a failed command was sent. In this module, a call waits only for its own node,
-//! and a command is sent again only if it certainly was not run.
+//! The driver's own cluster connection is not suitable. Even with `retries(0)`, it delays the calls to all nodes while it
+//! asks for the slots, up to the time limit of a reply if the asked node hangs. It cannot follow a slot to a node that
+//! has no slots yet, and does not say whether a failed command was sent. In this module, a call waits only for its own
+//! node, and a command is sent again only if it certainly was not run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,12 +21,11 @@ use super::node::{Node, command};
 const SLOTS: u16 = 16384;
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
-/// The number of nodes that are asked for the slots concurrently. The first reply is used.
+/// The number of nodes that are asked for the slots at the same time. The first reply is used.
 const NODES_ASKED: usize = 8;
 
 type Address = (String, u16);
 
-/// The nodes of a cluster.
 pub(super) struct Cluster {
     /// The connection settings of all nodes, with the address of one of them.
     template: ConnectionInfo,
@@ -61,8 +60,7 @@ impl Cluster {
     pub(super) async fn call(&self, key: &[u8], command: &Cmd) -> Result<Value, CallError> {
         let slot = slot(key);
         let mut pause = Duration::ZERO;
-        // The node that a redirection with `ASK` names: it is importing the slot and already has the key. It is used for one
-        // attempt.
+        // The target of an `ASK` redirection, for one attempt. This node is importing the slot and already has the key.
         let mut importing: Option<Arc<Node>> = None;
         loop {
             let began = Instant::now();
@@ -135,7 +133,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Returns the nodes to ask for the slots: some of the seeds and known nodes. Each call returns the next ones.
+    /// Returns some of the seeds and known nodes, to ask them for the slots. Each call returns the next ones.
     fn some_nodes(&self) -> RedisResult<Vec<Arc<Node>>> {
         let mut map = self.map();
         let mut addresses = self.seeds.clone();
@@ -146,7 +144,7 @@ impl Cluster {
         addresses.iter().take(NODES_ASKED).map(|address| self.node(&mut map, address)).collect()
     }
 
-    /// Returns the node at `address`, and adds it to `map` if it is new.
+    /// Returns the node at `address`. Adds it to `map` if it is new.
     fn node(&self, map: &mut Map, address: &Address) -> RedisResult<Arc<Node>> {
         if let Some(node) = map.nodes.get(address) {
             return Ok(node.clone());
@@ -156,7 +154,7 @@ impl Cluster {
             (*host, *port) = address.clone();
         }
         let info = self.template.clone().set_addr(location);
-        // The time limit for connecting is short, so that enough time is left to find the successor of a node that hangs.
+        // A short limit leaves time to find the successor of a node that hangs.
         let node = Arc::new(Node::new(info, self.timeout / 4, self.timeout)?);
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
@@ -168,7 +166,7 @@ impl Cluster {
         map.nodes.retain(|address, _| is_known(address) || self.seeds.contains(address));
         let mut owners = vec![None; usize::from(SLOTS)];
         for (first, last, addresses) in &ranges {
-            // The first address is the primary. Replicas are stored too, because each may become a primary.
+            // The first address is the primary. Replicas are added to the map too, because each may become a primary.
             let nodes =
                 addresses.iter().map(|address| self.node(&mut map, address)).collect::<RedisResult<Vec<_>>>()?;
             let range = usize::from(*first)..=usize::from((*last).min(SLOTS - 1));
@@ -227,11 +225,11 @@ async fn ask_for_slots(node: Arc<Node>) -> Result<Vec<Range>, CallError> {
     let rows: Vec<Vec<Value>> = from_redis_value(reply).map_err(|error| CallError::Refused(error.into()))?;
     let host = host_of(&node);
     let ranges: Vec<Range> = rows.into_iter().filter_map(|row| range(row, &host)).collect();
-    // The node has not joined a cluster yet, or has left it.
+    // Without ranges, the node has not joined a cluster yet, or has left it.
     if ranges.is_empty() { Err(cluster_down("a node reports no slots")) } else { Ok(ranges) }
 }
 
-/// Reads a row of `CLUSTER SLOTS`. A node may leave out the host under which it was `asked`.
+/// Reads a row of `CLUSTER SLOTS`. A missing host is the host that was `asked`.
 fn range(row: Vec<Value>, asked: &str) -> Option<Range> {
     let mut row = row.into_iter();
     let first = u16::from_redis_value(row.next()?).ok()?;
@@ -244,7 +242,7 @@ fn range(row: Vec<Value>, asked: &str) -> Option<Range> {
         (host != "?").then_some((host, port))
     };
     let mut addresses = row.map(address);
-    // If the address of the primary is unknown, the range is skipped. Otherwise its replica would be used as the primary.
+    // Without the primary's address, the range is skipped, so that its replica is not used as the primary.
     let primary = addresses.next()??;
     Some((first, last, std::iter::once(primary).chain(addresses.flatten()).collect()))
 }

@@ -1,4 +1,4 @@
-//! The connection to one server. All calls share it, and it is replaced when it becomes unusable.
+//! The connection to one server, which all calls share. An unusable connection is replaced.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,11 +15,11 @@ const BACKOFF: Duration = Duration::from_millis(50);
 
 /// The connection to one server.
 ///
-/// The driver matches replies to commands by their order, and discards the replies to a dropped message, so a message may be
-/// dropped at any time. The driver has no time limit for a reply; [`SilenceCheck`] detects a server that no longer replies.
+/// A message may be dropped at any time, because the driver matches replies to commands by their order and discards the
+/// replies to a dropped message. The driver has no time limit for a reply; [`SilenceCheck`] detects a silent server.
 pub(super) struct SharedConnection {
     client: Client,
-    /// The time limit of an attempt to connect. The attempt also ends if the call or group that makes it is dropped.
+    /// The time limit of an attempt to connect. Dropping the call or group that makes the attempt also ends it.
     connect_timeout: Duration,
     /// A connection is replaced if it receives no reply for this long.
     max_silence: Duration,
@@ -39,12 +39,12 @@ struct Health(Arc<Mutex<HealthState>>);
 
 #[derive(Default)]
 struct HealthState {
-    /// Whether new calls must use another connection. Calls that have been sent on this one may still get their replies.
+    /// Whether new calls must use another connection. Earlier calls may still get their replies.
     is_closed: bool,
     /// The number of messages whose sender still waits for the replies.
     waiting: usize,
-    /// When the connection received the last reply, or when the first message since then was sent. `None` if no reply is
-    /// missing. A dropped message does not reset it, so that calls that are dropped early also detect a silent server.
+    /// The time of the last reply, or of the first message since then. `None` if no reply is missing. Dropping a message
+    /// does not reset this time, so that calls that are dropped early also detect a silent server.
     silent_since: Option<Instant>,
 }
 
@@ -73,7 +73,6 @@ impl Health {
 }
 
 impl HealthState {
-    /// Returns the value of a reply, or its error.
     fn read(&mut self, reply: Value) -> Result<Value, CallError> {
         reply.extract_error().map_err(|error| {
             // The primary has become a replica. A new connection to its host name may lead to the new primary.
@@ -165,10 +164,9 @@ impl SharedConnection {
     }
 }
 
-/// Closes a silent connection when a call ends.
+/// Closes the connection when a call ends, if the connection has received no reply for `max_silence`.
 ///
-/// The timeout of the store or the caller may drop a call. If the connection has received no reply for `max_silence` when a
-/// call ends, the call closes the connection, because the server may be down. The next call opens a new connection.
+/// Such a call may have been dropped by a timeout. The server may be down, so the next call opens a new connection.
 pub(super) struct SilenceCheck<'a>(&'a SharedConnection);
 
 impl Drop for SilenceCheck<'_> {

@@ -1,4 +1,4 @@
-//! Counts the sessions of a server in batches, so that the server can run other commands between the batches.
+//! Counts the sessions of a server in batches, between which the server can run other commands.
 
 use std::sync::Arc;
 
@@ -13,10 +13,9 @@ use crate::base::error::Result;
 use crate::base::id::Key;
 use crate::store::{Stats, envelope};
 
-/// The number of keys in a batch.
 const BATCH: u32 = 500;
 
-/// Adds the sessions of the batch at `cursor` to `stats`. Returns the cursor of the next batch, which is "0" after the last one.
+/// Adds the sessions of the batch at `cursor` to `stats`. Returns the next cursor, which is "0" after the last batch.
 pub(super) async fn count_batch(
     node: &Arc<Node>,
     prefix: &str,
@@ -38,7 +37,8 @@ pub(super) async fn count_batch(
     Ok(next)
 }
 
-/// Whether `name` is the key of a session. It may also be an index, or belong to a site whose prefix begins with `prefix`.
+/// Whether `name` is the key of a session. Other names are indexes, or belong to a site whose prefix begins with
+/// `prefix`.
 fn is_session(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).and_then(Key::from_hex).is_some()
 }

@@ -1,10 +1,10 @@
--- Sets `entry` to the value of KEYS[1] at the moment ARGV[1], or to false if the key is absent or expired. Byte 1 of a
--- value is its kind, bytes 2 to 9 are its expiry, bytes 10 to 17 its version. From byte 34 on follow scope and identity,
--- each after its length.
--- A script that did its work replies nothing, or the owner of the record. Otherwise it replies `entry`, or '' if `entry`
--- is false.
+-- Sets `entry` to the value of KEYS[1] at the time ARGV[1], or to false if the key is absent or expired. Byte 1 of a
+-- value is its kind, bytes 2 to 9 are its expiry, bytes 10 to 17 its version. The scope and the identity start at byte
+-- 34, each after its length.
+-- A script that succeeds replies nothing, or the owner of the record. Otherwise it replies `entry`, or '' if `entry` is
+-- false.
 
--- Lua's numbers are doubles, which do not hold every moment. They do hold each half of a moment.
+-- A Lua number is a double, which cannot hold every 64-bit time. It can hold each half of a time.
 local function is_after(one, other)
   local high, low = struct.unpack('>i4I4', one)
   local than_high, than_low = struct.unpack('>i4I4', other)

@@ -1,4 +1,4 @@
-//! Converts errors of Redis, and adds the change of configuration that fixes them.
+//! Converts errors of Redis, and adds advice on how to fix them.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const WRONG_PASSWORD: &str = "Redis refused the user name or password: write `re
 pub(super) const PART_OF_CLUSTER: &str = "this Redis server is part of a cluster: write `redis+cluster:` instead of \
                                           `redis:`, or `rediss+cluster:` instead of `rediss:`";
 
-/// Why a command has no reply.
+/// Why a command failed.
 #[derive(Debug, Clone)]
 pub(super) enum CallError {
     /// No connection could be made, so the command was not sent.
@@ -23,7 +23,7 @@ pub(super) enum CallError {
     Refused(RedisError),
 }
 
-/// The driver's error, without the arguments of the command. A server may repeat them, and they contain keys.
+/// The driver's error without the arguments of the command, which contain keys and which a server may repeat.
 #[derive(Debug)]
 struct Cause {
     text: String,
@@ -52,7 +52,7 @@ impl From<CallError> for Error {
     }
 }
 
-/// Adds the change of configuration that fixes the error of a launch.
+/// Adds advice to an error at launch.
 pub(super) fn at_launch(error: Error) -> Error {
     let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Cause>());
     match cause {
@@ -67,19 +67,19 @@ pub(super) fn at_launch(error: Error) -> Error {
     }
 }
 
-/// Returns the error for a reply that no command or script of the store has.
+/// The error for a reply that does not fit the command or script.
 pub(super) fn unexpected_reply() -> Error {
     Error::new(ErrorKind::Unavailable, "Redis sent an unexpected reply: check that the URL leads to a Redis server")
 }
 
-/// Whether the error has the code `wanted`. Redis 6 reports an error in a script without a code, so this also searches the
-/// text.
+/// Whether the error has the code `wanted`. Also searches the text, because Redis 6 reports errors in scripts without a
+/// code.
 pub(super) fn has_code(error: &RedisError, wanted: &str) -> bool {
     let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
     code == wanted || code == "ERR" && detail.contains(wanted)
 }
 
-/// Returns the change of configuration that fixes the error, or `None` if a retry may help.
+/// Returns how to fix the configuration, or `None` if a retry may help.
 fn advice(error: &RedisError) -> Option<&'static str> {
     let is = |wanted: &str| has_code(error, wanted);
     Some(match error.kind() {

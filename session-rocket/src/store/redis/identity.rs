@@ -1,4 +1,4 @@
-//! Listing the sessions of an identity.
+//! Lists the sessions of an identity.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,13 +12,13 @@ use crate::base::id::Key;
 use crate::store::record::{Fate, Record, Tombstone};
 use crate::store::{Lookup, warn_of_skipped};
 
-/// The number of records that are loaded concurrently.
+/// The number of records that are loaded at the same time.
 const CONCURRENT_CALLS: usize = 32;
-/// The number of index entries after which stale entries are removed. If a call runs out of time, its next attempt then finds
-/// a shorter index.
+/// The number of index entries after which stale entries are removed. If a list times out, the next one finds a shorter
+/// index.
 const ENTRIES_PER_CLEANUP: usize = 1024;
 
-/// The sessions of an identity that a list has loaded.
+/// What a list has loaded.
 struct Visits<'a> {
     server: &'a Server,
     scope: &'a str,
@@ -26,12 +26,12 @@ struct Visits<'a> {
     sessions: HashMap<Key, Record>,
     /// The keys that sessions have left for other keys.
     moved_from: HashSet<Key>,
-    /// The keys whose entries are malformed. They stay in the index, because an operator may restore the entries.
+    /// The keys whose entries are malformed. They stay in the index, because an operator may repair the entries.
     malformed: HashSet<Key>,
 }
 
 impl Visits<'_> {
-    /// Loads the sessions at `keys`. If a session has moved, loads the new key, even if it was loaded before and was empty.
+    /// Loads the sessions at `keys`. Follows moved sessions, even to a key that was empty when it was loaded before.
     async fn load(&mut self, mut keys: Vec<Key>) -> Result<()> {
         while !keys.is_empty() {
             let mut moved = Vec::new();
@@ -72,8 +72,10 @@ impl Visits<'_> {
 }
 
 impl Server {
-    /// A session that gets a new id is indexed and written under the new key before it leaves the old key. So the new key is
-    /// in the index, or the old key is, and its tombstone leads to the new key.
+    /// Returns the live sessions of an identity.
+    ///
+    /// Does not miss a session that gets a new id meanwhile. The new key is indexed and written before the session leaves
+    /// the old key, so the index has the new key, or the old key, whose tombstone leads to the new key.
     pub(super) async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let index = self.index(scope, identity);
         let (sessions, moved_from, malformed) = (HashMap::new(), HashSet::new(), HashSet::new());

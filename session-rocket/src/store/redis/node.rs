@@ -1,9 +1,9 @@
 //! One server, and the groups in which commands are sent to it.
 //!
-//! If no call is running, a command is sent immediately. Otherwise, the first waiting command starts a task. The task goes to
-//! the end of its thread's queue, so that other ready tasks can add commands, and then sends all waiting commands in messages
-//! of at most [`MAX_GROUP`] commands. A group does not wait for the replies to earlier groups. Each command gets its own reply or error.
-//! If the connection is lost, every call of the group fails.
+//! If no call is running, a command is sent immediately. Otherwise, the first waiting command starts a task. The task
+//! goes to the end of its thread's queue, so that other ready tasks can add commands, and then sends all waiting commands
+//! in groups of at most [`MAX_GROUP`]. A group is one message, and does not wait for the replies to earlier groups. Each
+//! command gets its own reply or error. If the connection is lost, every call of the group fails.
 
 use std::future::poll_fn;
 use std::mem;
@@ -20,12 +20,12 @@ use tokio::time::{Instant, timeout};
 use super::connection::SharedConnection;
 use super::fault::CallError;
 
-/// The maximum number of commands in a group. The driver delivers the replies of a group together, so a larger group delays its
-/// first reply.
+/// The maximum number of commands in a group. The driver delivers the replies of a group together, so a larger group
+/// delays its first reply.
 const MAX_GROUP: usize = 32;
 
-/// If commands have waited for this time, the next caller sends them. Their runtime may have stopped, or the first caller may
-/// block its thread before the task goes to the end of the queue. Without a next caller, they wait until their time limit.
+/// If commands have waited this long, the next caller sends them, because their task may be stuck: its runtime has
+/// stopped, or a caller blocks its thread. Without a next caller, they wait until their time limit.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
 /// The interval at which a group checks whether any of its callers still waits.
@@ -33,7 +33,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One server.
 ///
-/// A call may be dropped at any time. Its command may still be run.
+/// A call may be dropped at any time, but the server may still run its command.
 pub(super) struct Node {
     connection: SharedConnection,
     /// The number of calls that have no reply yet.
@@ -72,7 +72,6 @@ impl Drop for RunningCall<'_> {
     }
 }
 
-/// Builds a command from its name and its arguments.
 pub(super) fn command(name_and_arguments: impl ToRedisArgs) -> Cmd {
     // The command of a typical save fits into this buffer.
     let mut command = Cmd::with_capacity(8, 512);
@@ -87,7 +86,6 @@ impl Node {
         Ok(Self { connection, running: AtomicUsize::new(0), next: Mutex::new(next) })
     }
 
-    /// How the driver connects to this server.
     pub(super) fn info(&self) -> &ConnectionInfo {
         self.connection.info()
     }
@@ -111,8 +109,8 @@ impl Node {
     /// Sends a command for a slot that this server is importing.
     pub(super) async fn call_asking(&self, command: Cmd) -> Result<Value, CallError> {
         let _check = self.connection.check_on_drop();
-        // Both commands are one message, because `ASKING` applies to the next command on the connection, and other calls use
-        // the connection too.
+        // Both commands are one message, because `ASKING` applies to the next command on the connection, which other
+        // calls use too.
         let mut both = Pipeline::with_capacity(2);
         both.add_command(cmd("ASKING")).add_command(command);
         self.last_reply(&both).await
@@ -127,7 +125,7 @@ impl Node {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a command to the next group. Starts a task that sends the group, unless another task will do so.
+    /// Adds a command to the next group. Starts a task that sends the group, unless one exists.
     fn add(self: &Arc<Self>, waiting: Waiting) {
         let (is_first, is_late) = {
             let mut next = self.next();
@@ -149,7 +147,6 @@ impl Node {
         }
     }
 
-    /// Sends the waiting commands, in one or more groups.
     async fn send_waiting(self: Arc<Self>) {
         let mut group = mem::take(&mut self.next().commands);
         group.retain(|waiting| !waiting.reply.is_closed());
@@ -190,8 +187,8 @@ impl Node {
     }
 }
 
-/// Moves this task behind the tasks that are ready. Unlike [`tokio::task::yield_now`], lets another worker thread take the
-/// task, even if a request handler blocks this thread.
+/// Moves this task behind the ready tasks. Unlike [`tokio::task::yield_now`], lets another worker thread take the task,
+/// even if a request handler blocks this thread.
 async fn go_to_the_end_of_the_queue() {
     let mut is_second_poll = false;
     poll_fn(|context| {
@@ -204,7 +201,7 @@ async fn go_to_the_end_of_the_queue() {
     .await;
 }
 
-/// The error of a call whose group stopped, for example because its runtime shut down.
+/// The error of a call whose group stopped.
 fn interrupted() -> CallError {
     CallError::Lost(RedisError::from((Kind::Io, "the call stopped before it finished")))
 }

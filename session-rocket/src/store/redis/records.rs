@@ -1,4 +1,4 @@
-//! The calls for one session. Each is one command or script, which the server runs atomically.
+//! The calls for one session.
 
 use bytes::Bytes;
 use redis::Value;
@@ -21,7 +21,7 @@ impl Server {
         self.load_bytes(key).await?.map_or(Ok(Lookup::Absent), |entry| self.decode(entry))
     }
 
-    /// Returns the bytes at `key`, which [`decode`](Self::decode) reads.
+    /// Returns the encoded entry at `key`.
     pub(super) async fn load_bytes(&self, key: &Key) -> Result<Option<Bytes>> {
         let name = self.name(key);
         match self.call(&name, command(("GET", &name))).await? {
@@ -44,7 +44,7 @@ impl Server {
                 "a session is larger than 512 MiB, the limit of Redis: lower `max_size`",
             ));
         }
-        // The index is changed before the record. Otherwise a live session could be missing from the index.
+        // The index is changed first. Otherwise a live session could be missing from it.
         if let Some(identity) = &record.identity {
             self.add_to_index(&record.scope, identity, key, record.expires_at).await?;
         }
@@ -63,7 +63,7 @@ impl Server {
         Ok(touched)
     }
 
-    /// Ends a session if its version is `expected`. `None` matches every version.
+    /// Replaces a record of version `expected`, or of any version if that is `None`, with a tombstone.
     pub(super) async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Attempt> {
         self.replace(key, expected, &envelope::encode_tombstone(tombstone), tombstone.expires_at).await
     }
@@ -100,7 +100,7 @@ impl Server {
         conditions: &[&[u8]],
     ) -> Result<Attempt> {
         let now = self.now();
-        // Redis removes the key later than it expires, because the clocks of two machines differ.
+        // Redis keeps the key a little longer, because the clocks of machines differ.
         let retention = now.until(expires_at).saturating_add(CLOCK_SKEW).min(MAX_RETENTION);
         let arguments = (&now.as_millis().to_be_bytes(), value, retention.as_millis(), conditions);
         Attempt::read(self.run(script, &self.name(key), &arguments).await?, now)

@@ -1,4 +1,4 @@
-//! The Lua scripts and their replies. The server runs each script atomically.
+//! The Lua scripts and their replies.
 
 use bytes::Bytes;
 use redis::{Value, from_redis_value};
@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::store::{Lookup, envelope};
 
-/// A script. After a server has run it once, its hash is sufficient to run it again.
+/// A script. A server that has run it once accepts its hash instead of its code.
 pub(super) struct Script {
     pub code: &'static str,
     pub hash: String,
@@ -52,7 +52,7 @@ pub(super) enum Attempt {
 }
 
 impl Attempt {
-    /// Reads the reply of a script that was run on a session.
+    /// Reads the reply of such a script.
     pub(super) fn read(reply: Value, now: Timestamp) -> Result<Self> {
         match reply {
             Value::Nil => Ok(Self::Done(None)),

@@ -16,10 +16,10 @@ use crate::store::Options;
 
 /// The assumed maximum difference between the clocks of two machines.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(60);
-/// The maximum time for which Redis keeps a key. It is longer than any session, and no server's arithmetic overflows.
+/// The maximum time for which Redis keeps a key: longer than any session, and too short to overflow in a server.
 pub(super) const MAX_RETENTION: Duration = Duration::from_hours(24 * 365 * 100);
 
-/// The server or cluster, which holds sessions under a prefix.
+/// The server or cluster, and the prefix of the keys.
 pub(super) struct Server {
     nodes: Nodes,
     pub scripts: Scripts,
@@ -40,7 +40,7 @@ impl Server {
         let timeout = options.timeout;
         let target = url::parse(&options.url, timeout)?;
         if target.is_tls {
-            // This fails if the application has installed another provider, which is then used.
+            // This fails if the application has already installed a provider, which is then used.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let invalid = || Error::new(ErrorKind::Config, "invalid Redis URL: write `redis://user:password@host:6379/0`");
@@ -96,12 +96,12 @@ impl Server {
         }
     }
 
-    /// Checks at launch that the scheme matches the server: one server, or a cluster. Warns if a server may evict keys,
-    /// because evicting a session logs a user out.
+    /// Checks that the scheme fits the server: one server, or a cluster. Warns if a server may evict keys, which logs
+    /// users out.
     pub(super) async fn check_nodes(&self) -> Result<()> {
         for node in self.primaries().await? {
             node.call(command("PING")).await?;
-            // The user may lack the right to call `INFO`.
+            // The user may not be allowed to call `INFO`.
             let Ok(reply) = node.call(command("INFO")).await else { continue };
             let info: String = from_redis_value(reply).unwrap_or_default();
             let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

@@ -8,7 +8,6 @@ use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// The advice for an invalid URL.
 const WRITE_URL: &str = "write `redis://user:password@host:6379/0`, or \
                          `redis+cluster://user:password@one:6379,two:6379`; use `rediss` for TLS; percent-encode special \
                          characters in user and password (`%40` for `@`)";
@@ -21,7 +20,7 @@ pub(super) struct Target {
     pub is_tls: bool,
 }
 
-/// Parses a URL. A connection whose packets are not acknowledged for `timeout` is closed.
+/// Parses a URL. On Linux, a connection closes if a packet is not acknowledged for `timeout`, but at least one second.
 ///
 /// # Errors
 /// [`ErrorKind::Config`], without the URL.
@@ -30,8 +29,8 @@ pub(super) fn parse(url: &str, timeout: Duration) -> Result<Target> {
     let scheme = scheme.to_ascii_lowercase();
     let (scheme, is_cluster) = scheme.strip_suffix("+cluster").map_or((&*scheme, false), |scheme| (scheme, true));
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    // With an unescaped `/`, `?` or `#` in a password, the start of the password would be parsed as the host name, and sent to
-    // DNS servers.
+    // With an unescaped `/`, `?` or `#` in a password, the start of the password would become the host name, and be sent
+    // to DNS servers.
     if tail.contains('@') {
         return Err(invalid(WRITE_URL));
     }

@@ -10,11 +10,11 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Version};
 use crate::store::{Create, Touch, Update};
 
-/// What other requests do meanwhile, or how the store fails.
+/// What other requests do during a call, or how the store fails.
 #[derive(PartialEq)]
 enum Trouble {
     CannotEnd(Key),
-    /// The session at the key gets a new id while the store lists it, under the old key and the new one.
+    /// The session at the key gets a new id during each list, which returns the old key and the new key.
     RotatesDuringList(Key),
     /// A user logs in during each list.
     LogsInDuringList,

@@ -1,8 +1,7 @@
-//! Names of schemes, and what is said of unknown ones.
+//! The schemes of URLs, and the errors for unknown schemes.
 
 use super::*;
 
-/// The message of a URL that opens no store.
 fn message_for(url: &str) -> String {
     opener(url).expect_err("no store").to_string()
 }

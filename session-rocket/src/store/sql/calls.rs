@@ -40,8 +40,7 @@ impl<DB: Dialect> CallKind for Loads<DB> {
         for row in &rows {
             match DB::entry(row) {
                 Ok((key, lookup)) => drop(entries.insert(key, lookup)),
-                // The malformed row may belong to any call without an entry. Those calls run again, alone, and one of them
-                // gets the error.
+                // The malformed row may belong to any call without an entry. So these calls run again, alone.
                 Err(_) => is_complete = false,
             }
         }
@@ -50,7 +49,7 @@ impl<DB: Dialect> CallKind for Loads<DB> {
     }
 }
 
-/// The kind of call that runs one of the statements that change a row. The reply says whether the call changed its row.
+/// The kind of call that changes a row with `statement`. The reply says whether the row changed.
 pub(super) struct Changes<DB: Dialect> {
     pub client: Arc<Client<DB>>,
     pub statement: fn(&Statements) -> &GroupableStatement,

@@ -30,8 +30,8 @@ pub(super) struct Client<DB: Dialect> {
 }
 
 impl<DB: Dialect> Client<DB> {
-    /// Creates, migrates or checks the table, depending on `options.migrate`. `path` is the path of a SQLite file. If another
-    /// file is at that path later, all calls fail.
+    /// Prepares the table as `options.migrate` says. `path` is the path of a SQLite file. If another file is at that
+    /// path later, all calls fail.
     pub(super) async fn open(
         writer: Arc<Connections<DB>>,
         readers: Arc<Connections<DB>>,
@@ -68,8 +68,8 @@ impl<DB: Dialect> Client<DB> {
         };
         match self.run(statement.verb, can_run_again::<DB>, execute).await? {
             Ok(done) => Ok(DB::rows_affected(&done)),
-            // An insert failed because its key exists. With `has_returning`, the insert ignores an existing key, so a unique
-            // violation has another cause.
+            // The key exists. With `has_returning`, the insert ignores an existing key, so a unique violation has
+            // another cause.
             Err(sqlx::Error::Database(error))
                 if statement.is_insert && !DB::SYNTAX.has_returning && error.is_unique_violation() =>
             {
@@ -103,11 +103,8 @@ impl<DB: Dialect> Client<DB> {
         connection.record_result(rows)
     }
 
-    /// Runs a statement, and repeats it as long as its error is retryable.
-    ///
-    /// # Errors
-    /// The outer error says that the time limit has passed or that the SQLite file was replaced. The inner error is the
-    /// database's.
+    /// Runs a statement, and repeats it as long as its error is retryable. The outer error says that the time limit has
+    /// passed or that the SQLite file was replaced. The inner error is the database's.
     pub(super) async fn run<A, F>(
         &self,
         verb: &str,
@@ -138,9 +135,8 @@ fn can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     matches!(DB::fault(error), Fault::Busy | Fault::Unreachable)
 }
 
-/// Whether the statement of a group had no effect and can run again as a group.
-///
-/// This is so if each single call would fail too: the server does not run, or another process has locked the whole database.
+/// Whether the statement of a group had no effect and can run again as a group, because each single call would fail
+/// too: the server does not run, or another process has locked the whole database.
 pub(super) fn group_can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     match DB::fault(error) {
         Fault::Busy => !DB::IS_SERVER,
@@ -148,7 +144,7 @@ pub(super) fn group_can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Converts the database's error for a statement. `verb` says what the statement does.
+/// Converts the database's error for a statement.
 pub(super) fn failed<DB: Dialect>(verb: &str, error: sqlx::Error) -> Error {
     let (kind, advice) = match DB::fault(&error) {
         Fault::Busy | Fault::Late => (ErrorKind::Timeout, ""),

@@ -1,7 +1,7 @@
 //! The connections of a store: its own, or those of an application's pool.
 //!
-//! The store's own connections are not in a pool of sqlx, because that pool costs a round trip and a timer in each call: it
-//! tests every connection that is returned.
+//! The store's own connections are not in a pool of sqlx, because that pool tests every returned connection, which
+//! costs a round trip and a timer in each call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,6 @@ use super::idle::{OwnConnection, put_back, put_back_uncertain};
 /// The maximum number of connections reserved for reads, so that reads continue while a lock on the table blocks all writes.
 const MAX_RESERVED: usize = 2;
 
-/// The connections of a store to one database.
 pub(super) enum Connections<DB: Dialect> {
     Own(OwnConnections<DB>),
     Application { pool: Pool<DB>, runtime: Handle, limit: Duration },
@@ -29,7 +28,7 @@ pub(super) struct OwnConnections<DB: Dialect> {
     limit: Duration,
     permits: Arc<Semaphore>,
     write_permits: Arc<Semaphore>,
-    /// The last one is the next to be used.
+    /// The last connection is the next to be used.
     idle: Mutex<Vec<OwnConnection<DB::Connection>>>,
 }
 
@@ -60,7 +59,7 @@ enum ConnectionState {
 }
 
 impl<DB: Dialect> Connections<DB> {
-    /// Creates an empty set of at most `size` connections of the store's own. Calls `connect` for the options of each new
+    /// Creates a set of at most `size` connections of the store's own. Calls `connect` for the options of each new
     /// connection.
     pub(super) fn own(
         connect: impl Fn() -> ConnectOptions<DB> + Send + Sync + 'static,
@@ -70,18 +69,17 @@ impl<DB: Dialect> Connections<DB> {
         // With zero permits, every call would wait forever.
         let size = usize::try_from(size).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(size));
-        // A store with few connections needs them for writes too, because a write may wait for a locked row.
+        // A store with few connections reserves fewer, because writes that wait for locked rows need connections too.
         let write_permits = Arc::new(Semaphore::new(size - MAX_RESERVED.min(size / 4)));
         let idle = Mutex::new(Vec::new());
         Arc::new(Self::Own(OwnConnections { connect: Box::new(connect), limit, permits, write_permits, idle }))
     }
 
-    /// Uses the connections of an application's pool. Must be called within a runtime.
+    /// Uses an application's pool. Must be called within a runtime.
     pub(super) fn of_application(pool: Pool<DB>, limit: Duration) -> Arc<Self> {
         Arc::new(Self::Application { pool, runtime: Handle::current(), limit })
     }
 
-    /// The address of the database.
     pub(super) fn address(&self) -> String {
         match self {
             Self::Own(own) => DB::address(&(own.connect)()),
@@ -108,12 +106,10 @@ impl<DB: Dialect> Connections<DB> {
             if !needs_test || own.is_alive(borrowed.get()).await {
                 return Ok(borrowed);
             }
-            // A broken connection is not taken back.
             borrowed.connection = None;
         }
     }
 
-    /// Waits for a free connection for a call that writes.
     pub(super) async fn borrow_to_write(self: &Arc<Self>) -> sqlx::Result<Borrowed<DB>> {
         let permit = match &**self {
             Self::Own(own) => own.write_permits.clone().acquire_owned().await.ok(),
@@ -143,23 +139,22 @@ impl<DB: Dialect> OwnConnections<DB> {
         self.idle().pop()
     }
 
-    /// Tests whether a connection still works.
     async fn is_alive(&self, connection: &mut DB::Connection) -> bool {
         if !DB::IS_SERVER {
-            // The test waits for a statement whose caller went away. It has no time limit, because the connection must not be
-            // closed: a database in memory ends with its connection.
+            // The test waits for a statement whose caller went away. It has no time limit, because a connection to
+            // SQLite must stay open, as `take_back` explains.
             return connection.ping().await.is_ok();
         }
-        // With a quarter of the time limit for the test, enough time is left for a new connection and the statement.
+        // A quarter of the time limit leaves enough time for a new connection and the statement.
         if let Ok(reply) = timeout(self.limit / 4, connection.ping()).await {
             return reply.is_ok();
         }
-        // The other connections have been idle for longer. If the call tested each of them, it would run out of time.
+        // The other connections have been idle for longer. The call has no time to test each of them.
         self.close_idle(|_| true);
         false
     }
 
-    /// Takes a connection back.
+    /// Puts a connection back, or closes it.
     ///
     /// An uncertain connection to a server is closed, because a later call could read the reply to an earlier call. A
     /// connection to SQLite is never closed: when the last connection closes, SQLite removes the write-ahead log, and a
@@ -197,7 +192,7 @@ impl<DB: Dialect> Borrowed<DB> {
         }
     }
 
-    /// Records the result of a statement, which decides whether the connection can be used again. Returns the result.
+    /// Records whether the connection can be used again after a statement with this result.
     pub(super) fn record_result<A>(&mut self, result: sqlx::Result<A>) -> sqlx::Result<A> {
         self.state = match &result {
             Err(error) if DB::IS_SERVER && DB::fault(error) == Fault::Forbidden => ConnectionState::Forbidden,
@@ -214,11 +209,11 @@ impl<DB: Dialect> Drop for Borrowed<DB> {
             // The permit is returned after the connection.
             (Connections::Own(own), Some(OwnOrPooled::Own(opened, _permit))) => own.take_back(opened, self.state),
             (Connections::Application { runtime, limit, .. }, Some(OwnOrPooled::Application(mut connection))) => {
-                // The pool needs a runtime for the return. A runtime that has ended is sufficient.
+                // The pool needs a runtime for the return, even one that has ended.
                 let _inside = runtime.enter();
                 if DB::IS_SERVER && self.state == ConnectionState::Ready {
-                    // The pool tests the connection without a time limit. If the server no longer responds, the connection
-                    // would never become free again.
+                    // The pool tests the connection without a time limit. If the server no longer responds, the test
+                    // never ends.
                     let (returning, limit) = (connection.return_to_pool(), *limit);
                     runtime.spawn(async move { timeout(limit, returning).await });
                 } else if DB::IS_SERVER {

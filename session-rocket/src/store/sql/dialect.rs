@@ -11,29 +11,24 @@ use super::table::{Migration, Table};
 use super::value::{Call, Value};
 use crate::base::id::Key;
 
-/// The options of a connection.
 pub(super) type ConnectOptions<DB> = <<DB as Database>::Connection as Connection>::Options;
 
-/// A database in which sessions can be kept.
 pub trait Dialect: Driver {
-    /// Its SQL syntax.
     const SYNTAX: Syntax = COMMON_SYNTAX;
     /// The migrations of the session table, in order.
     const MIGRATIONS: &'static [Migration];
-    /// Whether the database is a server, in which a statement can continue after its caller has gone away.
+    /// Whether the database is a server. SQLite runs in the process of the site.
     const IS_SERVER: bool;
 
-    /// Appends a value to the arguments.
     fn bind(arguments: &mut Self::Arguments, value: &Value) -> Result<(), BoxDynError>;
 
-    /// The number of rows that a statement changed.
     fn rows_affected(result: &Self::QueryResult) -> u64;
 
-    /// SQL for a table `v` of parameters. It has one row for each call of a group, and the columns `column1`, `column2` and so
-    /// on. `row` is an example of a row, which shows the types of the columns.
+    /// Returns SQL for a table `v` of parameters, with a row for each call of a group, and the columns `column1`,
+    /// `column2` and so on. `row` is an example of a row, which shows the types of the columns.
     fn values_table(row: &[Value], rows: usize) -> String;
 
-    /// Appends the values of all `rows` to the arguments. All rows have the same types.
+    /// Appends the values of all `rows`, which have the same types, to the arguments.
     fn bind_rows(arguments: &mut Self::Arguments, rows: &[impl AsRef<[Value]>]) -> Result<(), BoxDynError> {
         rows.iter().flat_map(AsRef::as_ref).try_for_each(|value| Self::bind(arguments, value))
     }
@@ -41,7 +36,7 @@ pub trait Dialect: Driver {
     /// Classifies an error that the database reports.
     fn database_fault(error: &sqlx::Error) -> Fault;
 
-    /// Classifies an error.
+    /// Classifies any error.
     fn fault(error: &sqlx::Error) -> Fault {
         match error {
             sqlx::Error::PoolTimedOut => Fault::Late,
@@ -53,10 +48,10 @@ pub trait Dialect: Driver {
     /// Whether the database reports that it did not run the statement. An error of a proxy or pooler is not a refusal.
     fn is_refusal(error: &sqlx::Error) -> bool;
 
-    /// The address of the database, for error messages. Contains no user name and no password.
+    /// The address of the database for error messages, without the user name and the password.
     fn address(connect: &ConnectOptions<Self>) -> String;
 
-    /// Prepares a new connection of the store. Its statements wait for a lock for at most the given time.
+    /// Prepares a new connection of the store, so that its statements wait for a lock for at most the given time.
     fn set_up(_: &mut Self::Connection, _: Duration) -> impl Future<Output = sqlx::Result<()>> + Send {
         async { Ok(()) }
     }
@@ -70,10 +65,9 @@ pub trait Dialect: Driver {
 
     /// Runs a statement that changes the rows of a group of calls, and returns the keys of the changed rows.
     ///
-    /// The changes are atomic. If another transaction has locked a row, the statement skips the row or fails.
-    ///
-    /// `lock` is a statement that locks the rows first and returns their keys. Only MySQL needs it, because MySQL cannot
-    /// return the keys of changed rows.
+    /// The changes are atomic. If another transaction has locked a row, the statement skips the row or fails. Only
+    /// MySQL needs `lock`, a statement that locks the rows first and returns their keys, because MySQL cannot return
+    /// the keys of changed rows.
     fn change_many(
         connection: &mut Self::Connection,
         sql: &SqlStr,
@@ -103,7 +97,7 @@ pub trait Dialect: Driver {
 
 /// The SQL syntax of a database, as far as databases differ.
 pub struct Syntax {
-    /// The quotes around a name.
+    /// The character around names.
     pub quote: char,
     /// Whether a table's name may have a schema before a dot.
     pub has_schemas: bool,
@@ -113,7 +107,7 @@ pub struct Syntax {
     pub has_returning: bool,
     /// Whether the parameters of a group are arrays, so that its SQL does not depend on its size.
     pub has_arrays: bool,
-    /// The type of integers, in a cast.
+    /// The integer type in a cast.
     pub integer: &'static str,
     /// Selects the first `?2` rows whose `sweep_at` is at most `?1`. `sweep` and `postpone` contain it as `{due}`.
     pub due: &'static str,
@@ -123,7 +117,7 @@ pub struct Syntax {
     pub postpone: &'static str,
     /// Loads the live rows of the keys of a group.
     pub load_rows: &'static str,
-    /// Changes the rows of a group. `{rows}` is the table `v`, which has one row of values for each call; its first column is
+    /// Changes the rows of a group. `{rows}` is the table `v` of [`Dialect::values_table`]. The first column of `v` is
     /// the key.
     pub change_rows: &'static str,
 }
@@ -143,18 +137,16 @@ pub(super) const COMMON_SYNTAX: Syntax = Syntax {
     change_rows: "UPDATE {table} SET {set} FROM {rows} WHERE {when}{returning}",
 };
 
-/// The class of a database's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The statement had no effect, because another statement blocked it or the server is starting. It can run again.
     Busy,
-    /// Nobody listens at the server's address, for instance because the server is being restarted.
+    /// No server listens at the address, for example because the server is restarting.
     Unreachable,
     /// The server gave up, or no connection was free in time.
     Late,
     /// The user name or the password is wrong.
     Login,
-    /// The database does not exist.
     NoDatabase,
     /// The table or a column does not exist.
     NoTable,
@@ -164,8 +156,6 @@ pub enum Fault {
     Forbidden,
     /// A value is larger than the server accepts.
     TooLarge,
-    /// The database's file is damaged.
     Damaged,
-    /// Any other error.
     Other,
 }

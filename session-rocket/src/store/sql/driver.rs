@@ -16,17 +16,14 @@ pub(super) type Bound<DB> = (SqlStr, <DB as Database>::Arguments);
 ///
 /// The only implementation states the trait bounds of all methods, so that no other code has to repeat them.
 pub trait Driver: Database {
-    /// Runs a statement.
     fn execute(connection: &mut Self::Connection, bound: Bound<Self>)
     -> BoxFuture<'_, sqlx::Result<Self::QueryResult>>;
 
-    /// Runs a statement and returns its rows.
     fn fetch(connection: &mut Self::Connection, bound: Bound<Self>) -> BoxFuture<'_, sqlx::Result<Vec<Self::Row>>>;
 
     /// Runs one or more statements without parameters, and returns the number of rows they return.
     fn run_script(connection: &mut Self::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<usize>>;
 
-    /// Reads the key in the first column of a row.
     fn key(row: &Self::Row) -> sqlx::Result<Key>;
 
     /// Reads a row of the statements that load or list entries.

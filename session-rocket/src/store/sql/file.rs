@@ -1,7 +1,7 @@
 //! Detects that the file of an open SQLite database was moved, removed or replaced.
 //!
-//! SQLite continues to write to the open file, which is then lost. The check costs two calls of `stat`, of about a
-//! microsecond each.
+//! SQLite would continue to write to the open file, and the data would be lost. The check costs two `stat` calls of
+//! about a microsecond each.
 
 use std::fs::Metadata;
 use std::io;
@@ -25,10 +25,7 @@ pub(super) struct DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// Records which files exist now.
-    ///
-    /// # Errors
-    /// Returns an error if the file system cannot be read.
+    /// Records which files exist now. Fails if the file system cannot be read.
     pub(super) fn new(path: PathBuf) -> Result<Self> {
         // SQLite follows links before it names the log.
         let mut log = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone()).into_os_string();
@@ -40,8 +37,8 @@ impl DatabaseFile {
         Ok(Self { path, id, log, log_id, is_lost: AtomicBool::new(false) })
     }
 
-    /// Checks that the path still leads to the open file. If the check fails once, it fails forever, and the first failure is
-    /// logged. An error of the file system fails only this call.
+    /// Checks that the path still leads to the open file. Logs the first failure. After a failure, every check fails.
+    /// An error of the file system fails only this call.
     pub(super) fn check(&self, verb: &str) -> Result<()> {
         if !self.is_lost.load(Ordering::SeqCst) {
             let unknown = |e| {
@@ -87,7 +84,8 @@ fn file_id(file: &Metadata) -> FileId {
     (file.dev(), file.ino())
 }
 
-/// On other systems, an open file cannot be replaced, and files have no inode. So this shows only that the file exists.
+/// On other systems, an open file cannot be replaced, and files have no inode. So this id shows only that the file
+/// exists.
 #[cfg(not(unix))]
 fn file_id(_: &Metadata) -> FileId {
     (0, 0)

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A connection that was idle for longer is tested before its next use, because the server may have restarted.
+/// A connection that was idle for longer than this is tested before its next use, because the server may have
+/// restarted.
 const MAX_UNTESTED_IDLE: Duration = Duration::from_secs(1);
 
 /// A connection to a server is closed after this time without use, because firewalls drop idle connections without notice.
@@ -37,7 +38,7 @@ impl<C> OwnConnection<C> {
     }
 }
 
-/// Adds a connection at the end of the idle connections. The last connection is the next to be used.
+/// Adds a connection, which is the next to be used.
 pub(super) fn put_back<C>(idle: &mut Vec<OwnConnection<C>>, connection: OwnConnection<C>) {
     idle.push(OwnConnection { used_at: Instant::now(), is_uncertain: false, ..connection });
 }

@@ -10,8 +10,8 @@ use super::table::Table;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::{Migrate, Options};
 
-/// Creates, migrates or checks the table, depending on `options.migrate`. Returns the length of the longest value that the
-/// database accepts.
+/// Prepares the table as `options.migrate` says. Returns the length of the longest value that the database accepts, in
+/// bytes.
 pub(super) async fn prepare<DB: Dialect>(
     connections: &Arc<Connections<DB>>,
     table: &Table,
@@ -47,7 +47,6 @@ async fn prepare_once<DB: Dialect>(
     connection.record_result(probed).map_err(|e| cannot::<DB>("use", table, e))
 }
 
-/// Runs the migrations, or checks that they have run.
 async fn migrate<DB: Dialect>(connection: &mut DB::Connection, table: &Table, options: &Options) -> Result<()> {
     match (options.migrate, in_time(options, table.first_missing::<DB>(DB::MIGRATIONS, connection)).await) {
         (_, Ok(None)) => Ok(()),
@@ -55,8 +54,8 @@ async fn migrate<DB: Dialect>(connection: &mut DB::Connection, table: &Table, op
         (migrate, Err(error)) if migrate == Migrate::Check || DB::fault(&error) == Fault::Late => {
             Err(cannot::<DB>("read the migrations of", table, error))
         }
-        // The user may not read the table of migrations, but may have all rights on the session table. The probes check
-        // those rights.
+        // The user lacks the right to read the table of migrations, but may have all rights on the session table. The
+        // probes check those rights.
         (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => Ok(()),
         (_, Ok(Some(_)) | Err(_)) => {
             let migrated = DB::migrate(connection, table, options.timeout).await;
@@ -65,7 +64,6 @@ async fn migrate<DB: Dialect>(connection: &mut DB::Connection, table: &Table, op
     }
 }
 
-/// Runs a step of a launch within the time limit.
 async fn in_time<A>(options: &Options, step: impl Future<Output = sqlx::Result<A>>) -> sqlx::Result<A> {
     tokio::time::timeout(options.timeout, step).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
@@ -82,7 +80,7 @@ fn cannot<DB: Dialect>(verb: &str, table: &Table, error: sqlx::Error) -> Error {
     explained::<DB>(&format!("cannot {verb} the table `{}` in {}", table.name(), DB::NAME), table, error)
 }
 
-/// Adds what to do to an error of a launch. The kind says whether waiting or a changed configuration may help.
+/// Adds advice to an error of a launch. The kind says whether a retry or another configuration may help.
 fn explained<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> Error {
     let rights = format!(
         "grant the user of the URL SELECT, INSERT, UPDATE and DELETE on the table, and SELECT on `{}_migrations`; if the \

@@ -50,7 +50,7 @@ impl MySqlStore {
 impl Dialect for MySql {
     const SYNTAX: Syntax = Syntax {
         quote: '`',
-        // `INSERT IGNORE` would also ignore values that do not fit, so the error is read instead.
+        // `INSERT IGNORE` would also ignore values that do not fit. So the store reads the error instead.
         has_returning: false,
         integer: "SIGNED",
         // MySQL accepts no `LIMIT` in a subquery of a condition. `FOR UPDATE` locks all rows together, so that two sweeps
@@ -107,8 +107,8 @@ impl Dialect for MySql {
     }
 
     fn is_refusal(error: &sqlx::Error) -> bool {
-        // With these numbers, the server stops or ends the connection, or a proxy has lost the server. The statement may have
-        // been committed.
+        // With these numbers, the server stops or closes the connection, or a proxy has lost the server. The statement
+        // may have been committed.
         number(error).is_some_and(|number| !matches!(number, 1053 | 1152 | 1184 | 1927 | 2006 | 2013 | 4031 | 9000..))
     }
 
@@ -121,8 +121,8 @@ impl Dialect for MySql {
 
     async fn set_up(connection: &mut MySqlConnection, limit: Duration) -> sqlx::Result<()> {
         let seconds = limit.as_secs().max(1);
-        // The first limit is for row locks, the second one for table locks. The third one is for the case that the host of this
-        // process disappears during a transaction: otherwise, its rows could stay locked for up to eight hours.
+        // The first two limits are for row locks and table locks. The third one applies if the host of this process
+        // disappears during a transaction. Otherwise its rows could stay locked for up to eight hours.
         let settings = format!(
             "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), innodb_lock_wait_timeout = {seconds}, \
              lock_wait_timeout = {seconds}, wait_timeout = LEAST(@@wait_timeout, {})",
@@ -133,7 +133,8 @@ impl Dialect for MySql {
 
     /// Migrates while it holds a named lock. After an error, the caller closes the connection, which releases the lock.
     async fn migrate(connection: &mut MySqlConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
-        // The name is hashed because all databases of a server share the names of locks, which have at most 64 characters.
+        // The lock's name contains the database, because the databases of a server share lock names. The name is hashed
+        // to fit into 64 characters.
         let lock = "SELECT COALESCE(GET_LOCK(SHA2(CONCAT('session-rocket ', DATABASE(), '.', ?), 256), ?), 0)";
         let limit = limit.as_secs().max(1).cast_signed();
         let got: i64 = sqlx::query_scalar(lock).bind(table.name()).bind(limit).fetch_one(&mut *connection).await?;
@@ -157,16 +158,16 @@ impl Dialect for MySql {
             return Ok(calls.iter().map(|call| call.key).collect());
         };
         if calls.len() == 1 {
-            // Run alone, the call needs only one statement.
+            // Alone, the call needs only one statement.
             return Ok(Vec::new());
         }
-        // This sets the level of the next transaction. At the default level, MySQL would also lock the gap around a missing
+        // Sets the level of the next transaction. At the default level, MySQL would also lock the gap around a missing
         // key, so that other calls could not insert there.
         Self::run_script(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned()).await?;
         let mut transaction = connection.begin().await?;
         match change_locked(&mut transaction, sql, lock, calls).await {
             Ok(changed) if !changed.is_empty() => transaction.commit().await.map(|()| changed),
-            // Rolled back here, because the transaction has locked rows.
+            // Rolled back now, because the transaction has locked rows.
             undone => transaction.rollback().await.and(undone),
         }
     }
@@ -202,7 +203,7 @@ async fn change_locked(
     Ok(if is_complete { locked } else { Vec::new() })
 }
 
-/// Returns the values of a change without the payload, because locking the row does not need it.
+/// Returns the values of a change without the payload, which the lock does not need.
 fn without_payload(call: &Call) -> Vec<Value> {
     let value = |value: &Value| match value {
         Value::Payload(_) => Value::Payload(Bytes::new()),
@@ -211,8 +212,8 @@ fn without_payload(call: &Call) -> Vec<Value> {
     call.values.iter().map(value).collect()
 }
 
-/// Returns the values of a change. If the row is not locked, the returned values match no row. Otherwise the statement would
-/// wait for the lock of another transaction.
+/// Returns the values of a change, with the key `NULL` if the row is not locked. With its key, the statement would wait
+/// for the lock of another transaction.
 fn only_if_locked(locked: &[Key], call: &Call) -> Vec<Value> {
     let mut values = call.values.clone();
     values[0] = Value::Key(locked.contains(&call.key).then_some(call.key));

@@ -46,7 +46,7 @@ impl Pool {
     /// the pool can deadlock; see [`SessionFairing::shared_pool`](crate::SessionFairing::shared_pool).
     ///
     /// # Errors
-    /// Returns an error if the database cannot be reached, migrated or written to, or if the table's name is invalid.
+    /// The same as [`open`](Self::open).
     pub async fn share(self, options: &Options) -> Result<Arc<dyn Store>> {
         Ok(match self {
             #[cfg(feature = "sqlite")]
@@ -59,7 +59,7 @@ impl Pool {
     }
 }
 
-/// A value that is a pool of an application: `SqlitePool`, `PgPool` or `MySqlPool` of [`sqlx`](crate::sqlx).
+/// An application's pool: `SqlitePool`, `PgPool` or `MySqlPool` of [`sqlx`](crate::sqlx).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a pool that session-rocket can use",
     label = "expected a `SqlitePool`, `PgPool` or `MySqlPool` of sqlx 0.9",
@@ -68,7 +68,7 @@ impl Pool {
     note = "session-rocket takes the pools of the databases whose cargo feature is enabled: `sqlite`, `postgres`, `mysql`"
 )]
 pub trait IntoPool {
-    /// The pool.
+    /// Converts the value into a [`Pool`].
     fn into_pool(self) -> Pool;
 }
 

@@ -25,13 +25,14 @@ pub type PostgresStore = SqlStore<Postgres>;
 impl PostgresStore {
     /// Opens the database that `options.url` names: `postgres://user:password@host:port/database?sslmode=verify-full`.
     ///
-    /// The server cancels a statement after `options.timeout`, unless the URL's `options` set another `statement_timeout`.
+    /// The server cancels a statement after `options.timeout`, unless the URL's `options` set another
+    /// `statement_timeout`.
     ///
     /// # Errors
     /// Returns an error if the database cannot be reached, migrated or written to, or if the URL or the table's name is
-    /// invalid. Each attempt to connect and each check of the table ends after `options.timeout`; a migration may take longer.
-    /// The URL must not contain `statement-cache-capacity=0`, because sqlx then leaves a prepared statement in the server
-    /// for each call.
+    /// invalid. Each attempt to connect and each check of the table ends after `options.timeout`; a migration may take
+    /// longer. The URL must not contain `statement-cache-capacity=0`, because each call would then leave a prepared
+    /// statement in the server.
     pub async fn open(options: &Options) -> Result<Self> {
         if options.url.split(['?', '&']).any(|pair| pair == "statement-cache-capacity=0") {
             return Err(Error::new(ErrorKind::Config, NO_STATEMENT_CACHE));
@@ -46,15 +47,15 @@ impl Dialect for Postgres {
         has_schemas: true,
         has_numbers: true,
         has_arrays: true,
-        // PostgreSQL computes an array once. It may compute a subquery of `IN` many times.
+        // PostgreSQL evaluates an array once, but may evaluate a subquery of `IN` many times.
         due: "key = ANY (ARRAY \
               (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED))",
         // `LATERAL` and `OFFSET 0` force one index search for each key. Otherwise the planner may read the whole table.
         load_rows: "SELECT live.* FROM (SELECT DISTINCT unnest($1)) AS wanted (wanted_key) CROSS JOIN LATERAL \
                     (SELECT {columns}, moved_to FROM {table} WHERE key = wanted_key AND expires_at > $2 OFFSET 0) AS live",
-        // The inner query finds each row once and locks it. It skips rows that another statement has locked, because the whole
-        // group would wait for them. `OFFSET 0` prevents the planner from merging the inner query into the update. The update
-        // finds the row by its `ctid`. If another transaction has just changed a row, the update does not see the new `ctid`, so the
+        // The inner query finds and locks each row once. It skips locked rows, because the whole group would wait for
+        // them. `OFFSET 0` keeps the planner from merging the inner query into the update. The update finds rows by
+        // their `ctid`. If another transaction has just changed a row, the update does not see the new `ctid`, so the
         // call runs again, alone.
         change_rows: "UPDATE {table} SET {set} FROM (SELECT v.*, row_id FROM {rows} CROSS JOIN LATERAL \
                       (SELECT ctid AS row_id FROM {table} WHERE key = v.column1 FOR NO KEY UPDATE SKIP LOCKED) AS unlocked \
@@ -115,8 +116,8 @@ impl Dialect for Postgres {
     }
 
     fn is_refusal(error: &sqlx::Error) -> bool {
-        // With these codes and classes, a pooler reports that it lost the server, or a server reports that it stops or ends the
-        // connection. The statement may have been committed.
+        // With these codes and classes, a pooler has lost the server, or the server stops or closes the connection. The
+        // statement may have been committed.
         code(error).is_some_and(|code| {
             !["08", "25P03", "25P04", "57P", "58", "XX"].iter().any(|prefix| code.starts_with(prefix))
         })
@@ -131,8 +132,8 @@ impl Dialect for Postgres {
 
     async fn migrate(connection: &mut PgConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
         let mut transaction = connection.begin().await?;
-        // Settings apply only to this transaction, because a pooler may give the connection to another client after it.
-        // A migration of a large table may take longer than the time limit of a call.
+        // The settings are local, because a pooler may give the connection to another client after the transaction. A
+        // migration of a large table may take longer than the time limit of a call.
         transaction.execute("SET LOCAL statement_timeout = 0").await?;
         let limit = limit.as_millis().to_string();
         sqlx::query("SELECT set_config('lock_timeout', $1, true)").bind(limit).execute(&mut *transaction).await?;

@@ -1,8 +1,8 @@
 //! Queues that send waiting calls together.
 //!
-//! If no call of its kind is running, a call runs alone and immediately; no timer collects calls. Calls that arrive while it
-//! runs wait. When it ends, they run as one group, and so on until no call waits. Each call gets its own reply. If a group
-//! has no reply for one of its calls, that call runs again, alone. So no call fails because of another call in its group.
+//! If no call of its kind is running, a call runs alone and immediately; no timer collects calls. Calls that arrive
+//! meanwhile wait. When the running call ends, the waiting calls run as one group, and so on until no call waits. If a
+//! group has no reply for one of its calls, that call runs again, alone.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,20 +18,19 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// The largest weight of a group of several calls, in bytes.
 const MAX_GROUP_BYTES: usize = 1024 * 1024;
 
-/// The sizes of groups if the SQL depends on the size. They are few, because each connection caches a statement for each kind of
-/// call and size. For MySQL, all statements fit into sqlx's cache of 100.
+/// The sizes of groups if the SQL depends on the size. There are few sizes, because each connection caches a statement
+/// for each kind of call and size. MySQL's statements all fit into sqlx's cache of 100.
 pub(super) const SIZES: [usize; 11] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, MAX_GROUP];
 
 /// The largest number of calls in a group.
 const MAX_GROUP: usize = 256;
 
-/// The maximum time for which calls wait until the running call or group ends. After that, the next group runs at the same
-/// time. This limits the delay if the running call waits for a lock, or if its connection no longer responds.
+/// The maximum time that calls wait for the running call or group. After that, the next group runs at the same time,
+/// because the running call may wait for a lock, or its connection may no longer respond.
 const MAX_WAIT: Duration = Duration::from_millis(50);
 
-/// A kind of call, such as a load, and how to run calls of this kind.
+/// A kind of call, such as a load.
 pub(super) trait CallKind: Send + Sync + 'static {
-    /// The reply to one call.
     type Reply: Send + 'static;
 
     /// Whether a group may contain two calls for one key.
@@ -40,7 +39,6 @@ pub(super) trait CallKind: Send + Sync + 'static {
     /// Whether a group may have any size. Otherwise, its size is one of [`SIZES`].
     const ALLOWS_ANY_SIZE: bool;
 
-    /// Runs one call.
     fn run_alone(&self, call: &Call) -> impl Future<Output = Result<Self::Reply>> + Send;
 
     /// Runs calls, which are sorted by key, and returns their replies in the same order. `None` means that the call must run
@@ -51,7 +49,6 @@ pub(super) trait CallKind: Send + Sync + 'static {
     fn run_group(&self, calls: &[&Call]) -> impl Future<Output = Result<Vec<Option<Self::Reply>>>> + Send;
 }
 
-/// The queue of calls of one kind.
 pub(super) struct CallQueue<T: CallKind> {
     kind: T,
     state: Mutex<QueueState<T>>,
@@ -71,7 +68,7 @@ struct Waiting<T: CallKind> {
     reply: Sender<GroupReply<T>>,
 }
 
-/// The reply of a group to one call. `None` means that the call must run alone.
+/// The reply of a group to one call, or `None` if the call must run alone.
 type GroupReply<T> = Result<Option<<T as CallKind>::Reply>>;
 
 /// The turn to run calls, which a caller or a task has. Dropping the leader gives the turn to a task that runs the waiting
@@ -90,11 +87,8 @@ impl<T: CallKind> CallQueue<T> {
     }
 
     /// Runs a call, in a group or alone.
-    ///
-    /// # Errors
-    /// Returns an error if it is unknown whether the call took effect.
     pub(super) async fn call(self: &Arc<Self>, call: &Call) -> Result<T::Reply> {
-        // Calls that arrive while this call runs alone wait until its leader is dropped.
+        // Other calls wait until the leader of this call is dropped.
         let _leader = match self.lead_or_enqueue(call) {
             Ok(leader) => Some(leader),
             Err(receiver) => match self.wait_for_reply(receiver).await? {
@@ -121,7 +115,6 @@ impl<T: CallKind> CallQueue<T> {
         Err(receiver)
     }
 
-    /// Waits for the reply of a group.
     async fn wait_for_reply(self: &Arc<Self>, mut receiver: Receiver<GroupReply<T>>) -> GroupReply<T> {
         loop {
             let slow_at = self.replace_slow_leader();
@@ -131,7 +124,7 @@ impl<T: CallKind> CallQueue<T> {
         }
     }
 
-    /// Takes the turn. A leader that has the turn loses it.
+    /// Takes the turn, even from a leader that has it.
     fn take_turn(self: &Arc<Self>, state: &mut QueueState<T>) -> Leader<T> {
         state.turn += 1;
         state.busy_since = Some(Instant::now());
@@ -160,7 +153,7 @@ impl<T: CallKind> CallQueue<T> {
         let mut replies = self.kind.run_group(&calls).await.map(Vec::into_iter);
         for waiting in group {
             let reply = replies.as_mut().map(|replies| replies.next().flatten()).map_err(|error| error.clone());
-            // This fails if the caller has gone away.
+            // Fails if the caller went away.
             let _ = waiting.reply.send(reply);
         }
     }
@@ -186,7 +179,6 @@ fn group_size<T: CallKind>(waiting: &VecDeque<Waiting<T>>) -> usize {
 }
 
 impl<T: CallKind> Leader<T> {
-    /// Spawns a task that runs the waiting calls.
     fn serve_in_task(mut self) {
         if let Ok(runtime) = Handle::try_current() {
             self.is_unstarted = true;

@@ -1,12 +1,11 @@
-//! Retries of calls that another call blocked.
+//! Retries calls whose error is retryable.
 
 use std::time::{Duration, Instant};
 
 use crate::base::clock::Clock;
 use crate::base::id::random_bytes;
 
-/// Repeats `call` until it succeeds, its error is not retryable, or `limit` has passed. If the returned future is dropped
-/// during a pause, no statement runs later.
+/// Repeats `call` until it succeeds, its error is not retryable, or `limit` has passed.
 pub(super) async fn retry<A, E, F>(
     clock: &dyn Clock,
     limit: Duration,

@@ -33,8 +33,8 @@ pub trait Server: Dialect {
 }
 
 impl<DB: Server> SqlStore<DB> {
-    /// Opens a store in the database of an application's pool, on connections of its own, which use the pool's connect
-    /// options. `options.url` is not used.
+    /// Opens a store in the database of an application's pool, on connections of the store's own. The connections use
+    /// the pool's connect options. `options.url` is not used.
     ///
     /// # Errors
     /// Returns an error if the database cannot be reached, migrated or written to, or if the table's name is invalid.
@@ -43,7 +43,7 @@ impl<DB: Server> SqlStore<DB> {
         Self::on_own_connections(move || (*pool.connect_options()).clone(), options).await
     }
 
-    /// Opens a store on connections of its own. Calls `connect` for the options of each new connection.
+    /// Opens a store on connections of the store's own. Calls `connect` for the options of each new connection.
     pub(super) async fn on_own_connections(
         connect: impl Fn() -> ConnectOptions<DB> + Send + Sync + 'static,
         options: &Options,
@@ -54,19 +54,15 @@ impl<DB: Server> SqlStore<DB> {
     }
 }
 
-/// Parses a URL.
-///
-/// # Errors
-/// [`ErrorKind::Config`], which shows no value.
+/// Parses a URL. The error shows no value of the URL.
 pub(super) fn parse<DB: Server>(url: &str) -> Result<ConnectOptions<DB>> {
     check(url, DB::URL_EXAMPLE, DB::PARAMETERS)?;
-    // The driver's error may show the password.
     let invalid = |_| Error::new(ErrorKind::Config, format!("invalid {} URL: write `{}`", DB::NAME, DB::URL_EXAMPLE));
     ConnectOptions::<DB>::from_str(url).map_err(invalid)
 }
 
-/// Checks a URL before the driver parses it. The driver would use part of a password with an unescaped character as the host,
-/// and would log unknown parameters.
+/// Checks a URL before the driver parses it. If a password contains an unescaped character, the driver would use part
+/// of it as the host. The driver would also log unknown parameters.
 fn check(url: &str, example: &str, parameters: &[&str]) -> Result<()> {
     let invalid = |problem: &str| Err(Error::new(ErrorKind::Config, format!("the URL {problem}: write `{example}`")));
     let Some((_, rest)) = url.split_once("://") else { return invalid("has no `//`") };
@@ -81,7 +77,7 @@ fn check(url: &str, example: &str, parameters: &[&str]) -> Result<()> {
     let known = [COMMON_PARAMETERS, parameters].concat();
     let mut names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
     if !names.all(|name| name.is_empty() || known.contains(&name) || name.starts_with("options[")) {
-        // The parameter is not shown, because it may be a part of a password.
+        // The message omits the parameter, which may be a part of a password.
         return invalid(&format!("has an unknown parameter; the parameters are {}", known.join(", ")));
     }
     Ok(())

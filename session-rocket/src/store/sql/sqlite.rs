@@ -33,7 +33,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// Pages of 1,024 bytes were slower with a million sessions, and with large sessions.
 const PAGE_SIZE: u32 = 2048;
 
-/// Selects the absolute path of the database's file, which is empty for a database in memory.
+/// Selects the absolute path of the database's file. The path of a database in memory is empty.
 const SELECT_FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'main'";
 
 /// A store in a SQLite database.
@@ -46,7 +46,8 @@ const SELECT_FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'm
 pub type SqliteStore = SqlStore<Sqlite>;
 
 impl SqliteStore {
-    /// Opens the database that `options.url` names. With [`Migrate::Auto`], a missing file is created.
+    /// Opens the database that `options.url` names. With [`Migrate::Auto`] and `create_if_missing`, creates a missing
+    /// file.
     ///
     /// # Errors
     /// Returns an error if the database cannot be opened or migrated, or if the URL or the table's name is invalid.
@@ -58,8 +59,7 @@ impl SqliteStore {
             let connection = own_connections(connect, 1, options);
             return Self::on_connections(connection.clone(), connection, None, options).await;
         }
-        // Connections that are opened later would resolve a relative path in another directory if the application changed
-        // its working directory.
+        // If the application changed its working directory, later connections would resolve a relative path there.
         let path = std::path::absolute(connect.get_filename()).map_err(|e| {
             Error::with_source(ErrorKind::Config, "the URL contains no file name: write `sqlite://sessions.db`", e)
         })?;
@@ -78,8 +78,9 @@ impl SqliteStore {
         Self::in_file(connect, (!url.has_vfs).then_some(path), options).await
     }
 
-    /// Opens a store in the database of an application's pool, on connections of its own, which use the pool's connect
-    /// options: its file name, journal mode, `synchronous`, encryption key and other pragmas. `options.url` is not used.
+    /// Opens a store in the database of an application's pool, on connections of the store's own. The connections use
+    /// the pool's connect options: file name, journal mode, `synchronous`, encryption key and other pragmas.
+    /// `options.url` is not used.
     ///
     /// If the database is in memory, the store borrows the pool's connections, as
     /// [`from_shared_pool`](Self::from_shared_pool) does, because the data belongs to the pool's connections.
@@ -89,7 +90,8 @@ impl SqliteStore {
     pub async fn from_pool(pool: SqlitePool, options: &Options) -> Result<Self> {
         match file_of(&pool, options.timeout).await? {
             Some(file) => {
-                // With a shared cache, table locks of the application's connections would block these connections.
+                // With a shared cache, table locks of the application's connections would block the store's
+                // connections.
                 let connect = (*pool.connect_options()).clone().filename(&file).shared_cache(false);
                 Self::in_file(connect, Some(file), options).await
             }
@@ -125,11 +127,8 @@ fn check_path(path: &Path, create_if_missing: bool) -> Result<()> {
     Err(Error::new(ErrorKind::Unavailable, context))
 }
 
-/// Returns the file of an application's pool. Returns `None` for a database in memory or in a temporary file, whose data only
-/// the pool's own connections can access.
-///
-/// # Errors
-/// Returns an error if the pool has no free connection within `limit`, or if its database cannot be opened.
+/// Returns the file of an application's pool, or `None` for a database in memory or in a temporary file, whose data
+/// only the pool's own connections can access.
 async fn file_of(pool: &SqlitePool, limit: Duration) -> Result<Option<PathBuf>> {
     let context = "the application's pool cannot open its SQLite database";
     let query = sqlx::query_scalar::<_, Option<String>>(SELECT_FILE).fetch_one(pool);

@@ -1,4 +1,4 @@
-//! The statements of a session table. Each is written once for all databases.
+//! The statements of a session table, each written once for all databases.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,11 +10,10 @@ use super::queue::SIZES;
 use super::table::Table;
 use super::value::{Call, Value};
 
-/// All statements for one session table.
 pub(super) struct Statements {
     pub load: GroupableStatement,
     pub insert: GroupableStatement,
-    /// Saves a record. Changes no row if an indexed column would change. `overwrite` changes such rows.
+    /// Saves a record, unless an indexed column would change. Then it changes no row, and `overwrite` saves the record.
     pub update: GroupableStatement,
     /// Saves a record, including its indexed columns.
     pub overwrite: Statement,
@@ -27,7 +26,7 @@ pub(super) struct Statements {
     pub list: Statement,
     /// Counts live sessions, tombstones, expired rows and the bytes of payloads, and finds the oldest live session.
     pub stats: Statement,
-    /// Each statement needs a right on the table and changes nothing.
+    /// Statements that each need a right on the table and change nothing.
     pub probes: [Statement; 4],
 }
 
@@ -38,7 +37,7 @@ pub(super) struct Statement {
     sql: SqlStr,
     /// For each parameter in order, the index of its value.
     order: Vec<usize>,
-    /// Whether the statement inserts a row. The key may already exist.
+    /// Whether the statement inserts a row.
     pub is_insert: bool,
 }
 
@@ -77,7 +76,6 @@ impl Statement {
         Self { verb, sql: finish(table, &sql), order, is_insert: template.starts_with("INSERT") }
     }
 
-    /// Binds the values of one call.
     pub(super) fn bound<DB: Dialect>(&self, values: &[Value]) -> sqlx::Result<Bound<DB>> {
         let mut arguments = DB::Arguments::default();
         for index in &self.order {
@@ -94,10 +92,8 @@ impl GroupStatement {
         Self { table: table.clone(), template, sizes: [const { OnceLock::new() }; SIZES.len()] }
     }
 
-    /// Returns the SQL for a group of this size.
     pub(super) fn of<DB: Dialect>(&self, calls: &[&Call]) -> &SqlStr {
         let index = if DB::SYNTAX.has_arrays {
-            // Arrays make the SQL independent of the size.
             0
         } else {
             SIZES.binary_search(&calls.len()).expect("the queue only makes groups of a size in `SIZES`")

@@ -23,9 +23,9 @@ use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update,
 
 /// A store in a SQL database.
 ///
-/// One table contains sessions and tombstones. A call for a session runs one or more statements, at most one of which changes
-/// anything, so the call is atomic without a transaction. Calls that arrive while a call of the same kind is running are
-/// grouped into one statement (in MySQL, into one transaction).
+/// One table contains sessions and tombstones. A call for a session runs one or more statements. At most one of them
+/// changes what other calls see, so the call is atomic without a transaction. Calls that arrive while a call of the
+/// same kind is running are grouped into one statement (in MySQL, into one transaction).
 pub struct SqlStore<DB: Dialect> {
     pub(super) client: Arc<Client<DB>>,
     loads: Arc<CallQueue<Loads<DB>>>,
@@ -151,8 +151,8 @@ impl<DB: Dialect> Store for SqlStore<DB> {
             if removed >= u64::from(limit) {
                 return Ok(removed);
             }
-            // A sweep reads rows in the order of `sweep_at`. Renewed sessions must be postponed, even if `limit` is small.
-            // Otherwise the sweep would find only them, and never the expired sessions after them.
+            // A sweep reads rows in the order of `sweep_at`. Renewed sessions must be postponed even if `limit` is
+            // small. Otherwise they would hide the expired sessions after them.
             let due = [self.now(), Value::Int(Some(MAX_POSTPONED.max(limit).into()))];
             let postponed = self.client.write(&statements.postpone, &due).await;
             if removed > 0 || postponed? == 0 {

@@ -1,18 +1,18 @@
 //! The name of the session table, and its migrations.
 //!
-//! This module runs migrations itself, because sqlx's feature `migrate` depends on every driver. That feature would put
-//! SQLite into the lock file of a site that uses only PostgreSQL or MySQL, and only one crate in a lock file may link SQLite.
+//! This module runs migrations itself, because sqlx's feature `migrate` depends on every driver. The feature would put
+//! SQLite into the lock file of a site that uses only PostgreSQL or MySQL, and only one crate in a lock file may link
+//! SQLite.
 
 use super::driver::Driver;
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// The maximum length of a table's name. Every database accepts this length with the suffix of an index.
+/// The maximum length of a table's name, in bytes. Every database accepts it with the suffix of an index.
 const MAX_NAME_LEN: usize = 48;
 
 /// A migration: its number, its name, and its SQL, in which `{table}` stands for the table's name.
 pub(super) type Migration = (i64, &'static str, &'static str);
 
-/// The name of a session table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     schema: Option<String>,
@@ -45,7 +45,7 @@ impl Table {
         self.schema.as_ref().map_or_else(|| self.name.clone(), |schema| format!("{schema}.{}", self.name))
     }
 
-    /// Quotes a name. Doubles each quote within the name, so that the name cannot end the identifier.
+    /// Quotes a name, and doubles each quote within it, so that the name cannot end the identifier.
     fn quoted(&self, name: &str) -> String {
         let quote = self.quote;
         format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}")))
@@ -79,7 +79,7 @@ impl Table {
 
     /// Runs the `migrations` that are not recorded. The caller must hold a lock that excludes other launches.
     ///
-    /// A migration that is interrupted before it is recorded runs again. So a migration must be idempotent.
+    /// A migration must be idempotent, because it runs again if it is interrupted before it is recorded.
     pub(super) async fn migrate<DB: Driver>(
         &self,
         migrations: &[Migration],
@@ -98,7 +98,6 @@ impl Table {
         Ok(())
     }
 
-    /// Returns the first of `migrations` that is not recorded.
     pub(super) async fn first_missing<'s, DB: Driver>(
         &self,
         migrations: &'s [Migration],

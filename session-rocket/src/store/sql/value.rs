@@ -9,7 +9,6 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::id::Key;
 use crate::store::record::{Record, Version};
 
-/// A value to bind.
 #[derive(Clone)]
 pub enum Value {
     /// A number, a time or a version.
@@ -24,7 +23,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// Returns the value as a number. Returns `None` for `NULL` and for values that are not numbers.
+    /// Returns the value as a number, or `None` for `NULL` and for values that are not numbers.
     pub(super) fn as_int(&self) -> Option<i64> {
         match self {
             Self::Int(number) => *number,
@@ -33,7 +32,7 @@ impl Value {
         }
     }
 
-    /// Returns the value as bytes. Returns `None` for `NULL` and for numbers.
+    /// Returns the value as bytes, or `None` for `NULL` and for numbers.
     pub(super) fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Int(_) | Self::Now(_) => None,
@@ -69,7 +68,7 @@ impl Call {
         Self { key: *key, values: std::iter::once(Value::Key(Some(*key))).chain(values).collect() }
     }
 
-    /// Returns the approximate number of bytes that the call sends. 16 bytes are the type and length of a value.
+    /// Returns the approximate number of bytes that the call sends, with 16 for the type and length of each value.
     pub(super) fn weight(&self) -> usize {
         self.values.iter().map(|value| value.as_bytes().map_or(0, <[u8]>::len) + 16).sum()
     }

@@ -12,7 +12,7 @@ use crate::base::id::Key;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
-/// A store in which so much has expired, and the limits it was swept with.
+/// A store with `left` expired entries, which records the limits of its sweeps.
 struct Heap {
     left: Mutex<u64>,
     limits: Mutex<Vec<u32>>,
@@ -56,7 +56,7 @@ impl Store for Heap {
     }
 }
 
-/// A clock whose sleeps end at once, so often, and then never.
+/// A clock whose first sleeps end immediately. Later sleeps never end.
 struct Ticks(Mutex<u32>);
 
 impl Clock for Ticks {
@@ -84,7 +84,7 @@ async fn swept(heap: &Arc<Heap>, ticks: u32) {
     let clock = Arc::new(Ticks(Mutex::new(ticks)));
     let shutdown = async { ended.await.unwrap_or(()) };
     let sweeper = tokio::spawn(run(heap.clone(), Duration::from_secs(600), clock, shutdown));
-    // The sweeper lets others run after each batch: without that, this would be its only turn.
+    // The sweeper yields after each batch, so it needs one turn for each batch.
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }

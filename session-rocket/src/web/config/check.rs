@@ -61,7 +61,7 @@ impl Problems {
     fn check_limits(&mut self, config: &Config) {
         let Config { refresh, cache_ttl, timeout, sweep_interval, .. } = *config;
         let is_share = if let Refresh::Share(share) = refresh { share > 0.0 && share < 1.0 } else { true };
-        self.add_if(!is_share, "refresh", "a share of the lifetime must lie between 0 and 1, such as 0.1");
+        self.add_if(!is_share, "refresh", "a share of the lifetime must be above 0 and below 1, such as 0.1");
         self.add_if(
             sweep_interval.is_some_and(|interval| interval.is_zero()),
             "sweep_interval",
@@ -69,15 +69,15 @@ impl Problems {
         );
         // The interval is limited, because a task finds the new key of a session only while the old key has a tombstone.
         let is_interval = (SECOND / 10..=TOMBSTONE_LIFETIME / 2).contains(&config.poll_interval);
-        self.add_if(!is_interval, "poll_interval", "must lie between 100 milliseconds and 30 seconds");
-        // The TTL is limited, because the cache serves an old session for this long if a process that changes the
-        // session cannot reach the cache.
+        self.add_if(!is_interval, "poll_interval", "must be between 100 milliseconds and 30 seconds");
+        // The TTL is limited, because the cache serves an old session for this long if a process cannot reach the cache
+        // to update it.
         let is_ttl = (SECOND..=HOUR).contains(&cache_ttl);
-        self.add_if(!is_ttl, "cache_ttl", "must lie between 1 second and 1 hour");
+        self.add_if(!is_ttl, "cache_ttl", "must be between 1 second and 1 hour");
         let prefix = &config.key_prefix;
         let is_prefix = prefix.len() <= 100 && prefix.bytes().all(|b| b.is_ascii_graphic());
         self.add_if(!is_prefix, "key_prefix", "must be at most 100 printable ASCII characters, without spaces");
-        // A client does not wait longer than an hour for its response, and timers have a maximum duration.
+        // Clients wait for at most an hour, and timers have a maximum duration.
         for (key, duration, longest) in [("timeout", Some(timeout), HOUR), ("sweep_interval", sweep_interval, MAX_AGE)]
         {
             let fix = format!("must be at most {}", Text(longest));
@@ -133,7 +133,7 @@ impl Problems {
 
     /// Checks the name, and the rules for name prefixes, which browsers match case-insensitively (RFC 6265bis).
     fn check_cookie_name(&mut self, config: &Config) {
-        // `%` is valid in cookie names, but it is refused because Rocket decodes it.
+        // `%` is valid in cookie names, but refused because Rocket decodes it.
         let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&b);
         let name = config.cookie_name.as_deref().unwrap_or_default();
         self.add_if(

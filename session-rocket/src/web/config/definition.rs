@@ -18,6 +18,7 @@ use crate::web::transport::Transport;
 ///
 /// Each field is a key of the table `[default.session]` in `Rocket.toml`. In code, pass a `Config` to
 /// [`SessionFairing::config`](crate::SessionFairing::config). `Rocket.toml` and the environment override code.
+/// "Django:" names the corresponding part of Django, if there is one.
 ///
 /// In `Rocket.toml`, a duration is a string (`"14 days"`, `"30 minutes"`) or a whole number of seconds, and a size is a
 /// string (`"256 KiB"`) or a number of bytes. An unknown key or an invalid value aborts the launch with a message that
@@ -35,8 +36,8 @@ use crate::web::transport::Transport;
 /// ```
 ///
 /// # Reading the configuration of a site
-/// [`Config::from_figment`] returns the checked configuration that a launch uses. If the whole configuration is in the
-/// figment, `figment.extract_inner::<Config>("session")` returns it unchecked.
+/// [`Config::from_figment`] returns the checked configuration that a launch uses. If the figment has the whole
+/// configuration, `figment.extract_inner::<Config>("session")` returns it unchecked.
 ///
 /// # Secrets
 /// `Debug` and `Serialize` mask passwords in URLs and the `secret_keys`.
@@ -47,8 +48,8 @@ use crate::web::transport::Transport;
 pub struct Config {
     /// The URL of the store. Default: `"sqlite://sessions.db"`, which the launch creates if it is missing.
     ///
-    /// The scheme selects the back-end. `"cookie+signed:"` and `"cookie+encrypted:"` store each session in a
-    /// [sealed cookie](crate::guide::sealed_cookies). Django: `SESSION_ENGINE` and `SESSION_FILE_PATH`.
+    /// `"cookie+signed:"` and `"cookie+encrypted:"` store each session in a [sealed
+    /// cookie](crate::guide::sealed_cookies). Django: `SESSION_ENGINE` and `SESSION_FILE_PATH`.
     #[serde(serialize_with = "encoding::masked")]
     pub store: String,
 
@@ -86,9 +87,9 @@ pub struct Config {
     ///
     /// `None` requires `secure`. Django: `SESSION_COOKIE_SAMESITE`.
     ///
-    /// The attribute cannot be omitted, as with Django's `False`. Browsers treat a cookie without it as `Lax`, with
-    /// exceptions that differ between browsers. Chromium sends a new cookie with cross-site `POST` requests for two
-    /// minutes, and Safari sends it with every request. Use `Lax`.
+    /// Unlike with Django's `False`, the attribute cannot be omitted. Without it, browsers treat a cookie as `Lax`,
+    /// with exceptions: Chromium sends a new cookie with cross-site `POST` requests for two minutes, and Safari sends
+    /// it with every request.
     #[serde(with = "word")]
     pub same_site: SameSite,
 
@@ -96,28 +97,28 @@ pub struct Config {
     /// `false`.
     ///
     /// Use it for a site that works in frames of other sites, because browsers block other cookies there. It requires
-    /// `secure` and `same_site = "None"`. If you change it on a live site, change `cookie_name` too, because a browser
-    /// that has cookies of both kinds sends both. Django has no such setting.
+    /// `secure` and `same_site = "None"`. If you change it on a live site, also change `cookie_name`, because a browser
+    /// that has cookies of both kinds sends both.
     pub partitioned: bool,
 
     /// Whether a logout response tells the browser to delete the data that the site's scripts stored. Default: `false`.
     ///
     /// If [`flush`](crate::Session::flush) or the deletion of the identity ended a session, the response has the header
-    /// `Clear-Site-Data: "storage"`. The browser then deletes the local storage, the databases and the service workers of
-    /// the site's host, but no cookies and no cache. Django has no such setting.
+    /// `Clear-Site-Data: "storage"`. The browser then deletes the local storage, the databases and the service workers
+    /// of the site's host, but no cookies and no cache.
     pub clear_site_data: bool,
 
     /// How requests carry the id of their session. Default: [`Transport::Cookie`].
     ///
     /// In `Rocket.toml`: `"cookie"`, `"bearer"` or `"cookie or bearer"`. Sealed cookies require `"cookie"`. The
-    /// [guide](crate::guide::apps) describes bearer tokens. Django has no such setting.
+    /// [guide](crate::guide::apps) describes bearer tokens.
     #[serde(with = "word")]
     pub transport: Transport,
 
     /// The response header that gives a new id to a client that sends bearer tokens. Default: none.
     ///
-    /// Without it, a route returns the id: [`Session::id`](crate::Session::id). It requires a `transport` with bearer
-    /// tokens, and must be a header that HTTP does not define, such as `X-Session-Id`. Django has no such setting.
+    /// Without it, a route returns [`Session::id`](crate::Session::id). It requires a `transport` with bearer tokens,
+    /// and must be a header that HTTP does not define, such as `X-Session-Id`.
     pub new_id_header: Option<String>,
 
     /// The idle timeout: how long a session lives after its last save. Default: 14 days.
@@ -129,9 +130,8 @@ pub struct Config {
     /// The idle timeout while nobody is logged in. Default: `None` (`"off"` in `Rocket.toml`), which means the same as
     /// `expiry`.
     ///
-    /// It applies to session types that have an identity, and must be between 1 second and 400 days. With a short value,
-    /// the forms that a visitor has open become invalid early, because their CSRF tokens end with the session. Django has
-    /// no such setting.
+    /// It applies to session types that have an identity, and must be between 1 second and 400 days. With a short
+    /// value, a visitor's open forms become invalid early, because their CSRF tokens end with the session.
     #[serde(with = "word")]
     pub anonymous_expiry: Option<Duration>,
 
@@ -143,34 +143,33 @@ pub struct Config {
     /// The absolute timeout: how long a session lives after its creation or the last login. Default: `None` (`"off"` in
     /// `Rocket.toml`), which means no limit.
     ///
-    /// Saves do not postpone it. It must be at least `expiry` and at most 400 days. Django has no such setting.
+    /// Saves do not postpone it. It must be at least `expiry` and at most 400 days.
     #[serde(with = "word")]
     pub max_lifetime: Option<Duration>,
 
     /// The maximum number of sessions of one user. Default: `None` (`"off"` in `Rocket.toml`), which means no limit.
     ///
-    /// A login that exceeds it does what `when_full` says. The limit is never exceeded, also by concurrent logins in
-    /// several processes. It requires a session type with an identity, and a store that lists the sessions of a user. Django
-    /// has no such setting.
+    /// Concurrent logins do not exceed it, even in several processes. `when_full` says what a login does at the limit.
+    /// It requires a session type with an identity, and a store that lists the sessions of a user.
     #[serde(with = "word")]
     pub max_sessions: Option<u32>,
 
     /// What a login does if the user already has `max_sessions` sessions. Default: [`WhenFull::EndOldest`].
     ///
-    /// In `Rocket.toml`: `"end oldest"` or `"refuse login"`. Django has no such setting.
+    /// In `Rocket.toml`: `"end oldest"` or `"refuse login"`.
     #[serde(with = "word")]
     pub when_full: WhenFull,
 
     /// How often [`Session::ended`](crate::Session::ended) asks the store whether another process ended the session.
     /// Default: 2 seconds.
     ///
-    /// It must be between 100 milliseconds and 30 seconds. Django has no such setting.
+    /// It must be between 100 milliseconds and 30 seconds.
     #[serde(with = "word")]
     pub poll_interval: Duration,
 
     /// Which requests renew a session that they do not change. Default: [`Refresh::OnSave`].
     ///
-    /// In `Rocket.toml`: `"on save"`, `"always"`, or a share of the lifetime between 0 and 1. Requests for parts of a
+    /// In `Rocket.toml`: `"on save"`, `"always"`, or a share of the lifetime, above 0 and below 1. Requests for parts of a
     /// page, and responses that caches may store, do not renew the session. After this share of the lifetime, a save
     /// also sends the cookie again; with the other values, after a tenth of the lifetime. Django:
     /// `SESSION_SAVE_EVERY_REQUEST`.
@@ -182,20 +181,20 @@ pub struct Config {
     /// In `Rocket.toml`: `"json"`, or `"messagepack"`, which requires the cargo feature `messagepack`. Django:
     /// `SESSION_SERIALIZER`.
     ///
-    /// Sessions in the other format are still read, and the next save converts them. So changing the format logs nobody
+    /// Sessions in the other format are still read, and converted by the next save, so changing the format logs nobody
     /// out. Do not disable the cargo feature while there are sessions in its format.
     #[serde(with = "word")]
     pub format: Format,
 
     /// The secret keys of sealed cookies. Default: Rocket's `secret_key`.
     ///
-    /// The first key seals cookies, and all keys open them. So a key can be replaced without logging anybody out: put
-    /// the new key first. A site that used Rocket's `secret_key` lists that key after the new one. Each key has at
-    /// least 32 random bytes, in base64 or hexadecimal digits; `openssl rand -base64 32` prints one. A single key can
-    /// be a string instead of a list. A key of zeros is ignored. Django: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.
+    /// The first key seals cookies, and all keys open them. To replace a key without logging anybody out, put the new
+    /// key first. A site that used Rocket's `secret_key` lists that key after the new one. Each key has at least 32
+    /// random bytes, in base64 or hexadecimal digits; `openssl rand -base64 32` prints one. A single key can be a
+    /// string instead of a list. A key of zeros is ignored. Django: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.
     ///
     /// Put keys into the environment, not into code. In a shell: `ROCKET_SESSION='{secret_keys=["…", "…"]}'`. Without a
-    /// key, the launch aborts. In the profile `debug`, it uses a random key instead, which is lost when the process
+    /// key, the launch aborts. In the profile `debug`, it instead draws a random key, which is lost when the process
     /// ends.
     ///
     /// A request that reads a cookie sealed with a former key seals it again with the first key. The
@@ -209,13 +208,13 @@ pub struct Config {
 
     /// The session table in a SQL database. Default: `"rocket_session"`.
     ///
-    /// Django's table is `django_session`.
+    /// Django: `django_session`.
     pub table: String,
 
     /// Whether a SQL store creates and migrates its table at launch. Default: [`Migrate::Auto`].
     ///
-    /// In `Rocket.toml`: `"auto"`, `"check"` or `"off"`. With `"check"` and `"off"`, the launch also does not create a
-    /// SQLite file. Django: the command `migrate`.
+    /// In `Rocket.toml`: `"auto"`, `"check"` or `"off"`. Only `"auto"` also creates a missing SQLite file. Django: the
+    /// command `migrate`.
     #[serde(with = "word")]
     pub migrate: Migrate,
 
@@ -227,35 +226,34 @@ pub struct Config {
 
     /// The maximum duration of a load, or of a save with all its retries. Default: 5 seconds.
     ///
-    /// If it is exceeded, the request fails with 503. It must be at most 1 hour. Django has no such setting.
+    /// If it is exceeded, the request fails with 503. It must be at most 1 hour.
     #[serde(with = "word")]
     pub timeout: Duration,
 
     /// The maximum number of connections of the store. Default: 4 for SQLite, 10 for PostgreSQL and MySQL, 16 for
     /// Memcached.
     ///
-    /// SQLite counts only connections that read, and Memcached counts per server. In PostgreSQL and MySQL, a quarter of the
-    /// connections, at most two, is only for reads. Redis always uses one connection per server.
-    /// Django has no such setting.
+    /// SQLite counts only connections that read, and Memcached counts per server. In PostgreSQL and MySQL, a quarter of
+    /// the connections, at most two, is only for reads. Redis always uses one connection per server.
     pub max_connections: Option<u32>,
 
     /// The maximum size of an encoded session, in bytes. Default: 262,144 (256 KiB).
     ///
     /// A larger session is not saved, and the response is 422. The limit of a sealed cookie is lower: the whole
-    /// `Set-Cookie` line, with the compressed session, has at most 4,096 bytes. Django has no such setting.
+    /// `Set-Cookie` line, with the compressed session, has at most 4,096 bytes.
     #[serde(deserialize_with = "encoding::bytes")]
     pub max_size: u64,
 
     /// The maximum number of sessions in the memory store. Default: 100,000.
     ///
-    /// If the store is full, it evicts the least recently used session. Django: `MAX_ENTRIES`.
+    /// A full store evicts the least recently used session. Django: `MAX_ENTRIES`.
     pub capacity: usize,
 
     /// The URL of a cache in front of the store. Default: none.
     ///
     /// Every change is written to the store first. [`store::cached`](crate::store::cached) describes when a cache can
-    /// return an old session. If the cache is down at launch, the launch logs a warning and continues, and the site
-    /// uses the cache once it is reachable. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
+    /// return an old session. If the cache is down at launch, the launch logs a warning, and the site uses the cache
+    /// once it is reachable. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
     #[serde(serialize_with = "encoding::masked_option")]
     pub cache: Option<String>,
 
@@ -367,18 +365,17 @@ impl Config {
         Self::default()
     }
 
-    /// Returns whether sessions are stored in sealed cookies, so that there is no store to open.
+    /// Returns whether sessions are stored in sealed cookies, without a store.
     pub fn is_sealed(&self) -> bool {
         matches!(Scheme::of(&self.store), Some(Scheme::SignedCookie | Scheme::EncryptedCookie))
     }
 
-    /// Returns whether sessions are stored in the memory of the process, so that they are lost when it ends.
+    /// Returns whether sessions are stored in the memory of the process, and are lost when it ends.
     pub fn is_in_memory(&self) -> bool {
         is_in_memory(&self.store)
     }
 
-    /// Returns whether sessions are stored in a table of a SQL database, to which [`migrate`](field@Self::migrate)
-    /// applies.
+    /// Returns whether sessions are stored in a SQL table, to which [`migrate`](field@Self::migrate) applies.
     pub fn has_table(&self) -> bool {
         Scheme::of(&self.store).is_some_and(Scheme::has_table)
     }

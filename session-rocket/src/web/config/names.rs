@@ -29,8 +29,7 @@ pub(super) const OTHER_NAMES: [(&str, &str); 22] = [
     ("MAX_SESSIONS_PREVENTS_LOGIN", "when_full"),
 ];
 
-/// Returns the key that `name` probably means: one of the `known` keys, or the key that corresponds to one of the `other`
-/// names.
+/// Returns the key that `name` probably means: a `known` key, or the key that corresponds to one of the `other` names.
 pub(super) fn meant<'k>(name: &str, known: &'k [&'static str], other: &'k [(&str, &str)]) -> Option<&'k str> {
     let name = name.to_lowercase();
     let name = name.strip_prefix("session").map_or(name.as_str(), |rest| rest.trim_start_matches(['_', '-']));

@@ -18,9 +18,9 @@ use crate::commit::sealed::SecretKey;
 impl Config {
     /// Reads and checks the configuration that a launch would use with this figment and this table.
     ///
-    /// Configuration in code is not included. In the result, `secure` and `cookie_name` are set, and the `secret_keys`
-    /// of a sealed cookie contain Rocket's `secret_key` if no other key is set. In the profile `debug`, `secret_keys`
-    /// can be empty, because a launch would draw a random key.
+    /// Configuration in code is not included. The result has values for `secure` and `cookie_name`, and the
+    /// `secret_keys` of a sealed cookie contain Rocket's `secret_key` if no other key is set. In the profile `debug`,
+    /// `secret_keys` can be empty, because a launch would draw a random key.
     ///
     /// ```
     /// use rocket::figment::Figment;
@@ -54,7 +54,7 @@ pub(super) fn read(figment: &Figment, table: &str, code: &Config, store: Option<
         return Err(Error::new(ErrorKind::Config, format!("`secret_key`{source}: {problem}")));
     }
     table.refuse(&merged, problems(&config, debug))?;
-    // Rocket represents a missing key by zeros.
+    // Rocket sets a missing key to zeros.
     config.secret_keys.retain(|text| SecretKey::from_text(text).is_some_and(|key| !key.is_zero()));
     Ok(config)
 }
@@ -74,7 +74,7 @@ fn unmasked(config: &Config) -> Dict {
 /// A table of the configuration, such as `[default.session]`.
 pub(crate) struct Table<'t> {
     pub name: &'t str,
-    /// Keys and values of the table, for the message about a value that is not a table.
+    /// Keys and values for the message about a value that is not a table.
     pub example: &'static str,
     /// The names that other frameworks use, each with the corresponding key.
     pub other_names: &'static [(&'static str, &'static str)],
@@ -113,8 +113,8 @@ impl Table<'_> {
         Err(Error::new(ErrorKind::Config, problems.collect::<Vec<_>>().join("; ")))
     }
 
-    /// Returns the message for a value that is not a table. A string is not shown, because it may be a malformed table
-    /// with secrets.
+    /// Returns the message for a value that is not a table. Does not show a string, which may be a malformed table with
+    /// secrets.
     fn not_a_table(&self, value: &Value) -> String {
         let found = value.as_str().map_or("another value", |_| "a string");
         let Self { name, example, .. } = self;
@@ -139,8 +139,7 @@ impl Table<'_> {
                     );
                     format!("`{table}.{name}`{source}: unknown key; {hint}")
                 }
-                // The file is unreadable. Only the first line is shown, because the next ones quote the file, which may
-                // contain a password.
+                // The file is unreadable. The lines after the first quote the file, which may contain a password.
                 kind if path.is_empty() => {
                     let message = kind.to_string();
                     format!("the configuration{source} cannot be read: {}", message.lines().next().unwrap_or_default())
@@ -176,10 +175,10 @@ impl<T: Serialize> Provider for Code<'_, T> {
 /// # Errors
 /// If a sealed cookie needs Rocket's `secret_key` and that key is invalid. The error says what to write.
 fn complete(config: &mut Config, figment: &Figment, debug: bool) -> Result<(), String> {
-    // An invalid figment is ignored here, because Rocket reports it at launch.
+    // Rocket reports an invalid figment at launch.
     let tls = rocket::Config::try_from(figment).is_ok_and(|config| config.tls_enabled());
     let secure = *config.secure.get_or_insert(tls || !debug);
-    // A leading dot is removed, because browsers ignore it.
+    // Browsers ignore a leading dot.
     config.cookie_domain = config.cookie_domain.take().map(|domain| domain.strip_prefix('.').unwrap_or(&domain).into());
     let is_host_only = secure && config.cookie_path == "/" && config.cookie_domain.is_none();
     let name = if is_host_only { "__Host-sessionid" } else { "sessionid" };

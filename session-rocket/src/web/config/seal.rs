@@ -11,9 +11,9 @@ use crate::store::scheme::Scheme;
 #[derive(Clone)]
 pub(crate) struct SealSettings {
     pub kind: Kind,
-    /// The key that seals, and also opens.
+    /// The key that seals and opens cookies.
     pub first: SecretKey,
-    /// The keys that only open.
+    /// The keys that only open cookies.
     pub former: Vec<SecretKey>,
     /// Whether the first key is random, and so is lost when the process ends.
     pub random: bool,

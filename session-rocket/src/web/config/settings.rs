@@ -34,15 +34,13 @@ pub(crate) struct Settings {
     pub max_size: usize,
     pub limit: Option<SessionLimit>,
     pub poll_interval: Duration,
-    /// Whether a logout clears what scripts of the site stored.
     pub clear_site_data: bool,
     pub transport: Transport,
-    /// The response header that carries new ids to clients that send bearer tokens.
     pub new_id_header: Option<String>,
 }
 
-/// Reads the configuration of `table`. Rocket's `figment` overrides `code`. `by_url` says whether the setting `store`
-/// is used, because the fairing has no store object or pool.
+/// Reads the configuration of `table`. Rocket's `figment` overrides `code`. `by_url` is set if the setting `store` is
+/// used, and not a store object or pool.
 ///
 /// # Errors
 /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a key is unknown, or values are invalid or contradict each other.
@@ -87,8 +85,7 @@ impl Settings {
     }
 }
 
-/// The options of the configured store, for [`store::open`]. Sealed cookies have no store; see
-/// [`Config::is_sealed`].
+/// The options for [`store::open`]. Sealed cookies have no store; see [`Config::is_sealed`].
 impl From<&Config> for store::Options {
     fn from(config: &Config) -> Self {
         let config = config.clone();

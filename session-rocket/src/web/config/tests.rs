@@ -17,7 +17,6 @@ use crate::base::expiry::Refresh;
 use crate::commit::sealed::{Kind, SecretKey};
 use crate::store::{Migrate, mask_url};
 
-/// Every key of the configuration.
 const KEYS: [&str; 31] = [
     "store",
     "cookie_name",
@@ -69,7 +68,7 @@ fn settings(toml: &str, code: &Config, debug: bool) -> Settings {
     resolve(&figment(&format!("[default.session]\n{toml}")), "session", code, debug, true).unwrap()
 }
 
-/// What the launch log says of a configuration that cannot be.
+/// Returns the message of the error for an invalid configuration.
 fn refusal(toml: &str, code: &Config) -> String {
     let result = resolve(&figment(&format!("[default.session]\n{toml}")), "session", code, true, true);
     let error = result.err().unwrap_or_else(|| panic!("accepted: {toml}"));
@@ -228,7 +227,7 @@ fn a_value_of_the_wrong_type_is_reported_with_an_example() {
     }
     refused("refresh = \"often\"", &["refresh", "often", "\"on save\", \"always\""]);
     for share in ["0", "1", "0.0", "1.0", "-0.1", "nan", "inf"] {
-        refused(&format!("refresh = {share}"), &["refresh", "between 0 and 1"]);
+        refused(&format!("refresh = {share}"), &["refresh", "above 0 and below 1"]);
     }
     refused("migrate = true", &["migrate", "\"auto\", \"check\" or \"off\""]);
     refused("sweep_interval = \"never\"", &["sweep_interval", "\"off\""]);
@@ -450,7 +449,7 @@ fn durations_that_no_timer_takes() {
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// How `toml`, at the top level, asks for sessions to be sealed.
+/// Returns the seal settings of the configuration `toml`.
 fn sealed(toml: &str, debug: bool) -> Result<Option<SealSettings>, String> {
     let found = resolve(&figment(toml), "session", &Config::new(), debug, true);
     found.map(|settings| settings.seal).map_err(|error| error.to_string())
@@ -470,7 +469,7 @@ fn the_keys_are_secret_keys_or_rockets_secret_key() {
         let numbers: Vec<u8> = (0..32).collect();
         assert!(of(&format!("secret_key = {numbers:?}"), debug).unwrap().first == key);
         let own = of(&format!("secret_key = \"{hex}\"\nsession.secret_keys = [\"{KEY}\"]"), debug).unwrap();
-        assert!(own.first == key, "the own ones win");
+        assert!(own.first == key, "the session's keys take precedence");
     }
     let (hex, base64) = ("00".repeat(32), "A".repeat(43) + "=");
     let zeros = format!("secret_key = \"{hex}\"\nsession.secret_keys = [\"{base64}\"]");
@@ -498,7 +497,7 @@ fn invalid_keys_are_reported_by_their_position_and_not_shown() {
         let text = sealed(&format!("[default]\nsession.store = \"cookie+encrypted:\"\n{toml}"), true).err().unwrap();
         assert!(text.contains(says) && !text.contains("geheim") && !text.contains("4711"), "{text}");
     }
-    // A slip is told also where no cookie is sealed.
+    // A mistake in a key is reported even if no cookie is sealed.
     refused("secret_keys = [\"geheim\"]", &["key 1 is invalid"]);
     refused("store = \"cookie+signed://x\"", &["`session.store`", "remove everything after the colon"]);
 }

@@ -94,7 +94,7 @@ impl Word for Duration {
 
     fn read(value: &Value) -> Option<Self> {
         match value {
-            // Durations are case-sensitive, because `M` is a month and `m` is a minute in the syntax of humantime.
+            // Durations are case-sensitive, because humantime reads `M` as month and `m` as minute.
             Value::String(_, text) => humantime::parse_duration(text.trim()).ok(),
             Value::Num(_, seconds) => u64::try_from(seconds.to_u128_lossy()?).ok().map(Duration::from_secs),
             _ => None,
@@ -141,7 +141,7 @@ impl Word for WhenFull {
 }
 
 impl Word for Refresh {
-    const EXPECTED: &'static str = "\"on save\", \"always\", or a share of the lifetime between 0 and 1, such as 0.1";
+    const EXPECTED: &'static str = "\"on save\", \"always\", or a share of the lifetime above 0 and below 1, such as 0.1";
     const WORDS: &'static [(&'static str, Self)] = &[("on save", Refresh::OnSave), ("always", Refresh::Always)];
 
     fn read(value: &Value) -> Option<Self> {

@@ -30,7 +30,7 @@ fn client() -> Client {
     Client::untracked(rocket::custom(rocket::Config::figment().merge(("log_level", "off")))).unwrap()
 }
 
-/// What `look` sees of a request with these `Cookie` headers.
+/// Calls `look` with a request that has these `Cookie` headers.
 fn with_cookies<R>(headers: &[String], look: impl FnOnce(&Request<'_>) -> R) -> R {
     let client = client();
     let request = headers.iter().fold(client.get("/"), |request, value| {
@@ -138,7 +138,7 @@ fn a_second_cookie_of_a_host_only_name_is_never_the_browsers() {
     });
 }
 
-/// Whether the settings call the cookie of a request with these headers withheld.
+/// Whether a browser withholds the cookie from a request with these headers.
 fn is_withheld(settings: &CookieSettings, method: Method, headers: &[(&'static str, &'static str)]) -> bool {
     let client = client();
     let request = headers

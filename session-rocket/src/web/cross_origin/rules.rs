@@ -44,8 +44,8 @@ pub(super) enum Refusal {
 
 /// Whether the fairing checks this request.
 ///
-/// Rocket turns a posted form into a request with the method in the field `_method`, before fairings see the request.
-/// So every form is judged as if its method were POST.
+/// Before fairings see a posted form, Rocket replaces its method by the one in the field `_method`. So every form is
+/// judged as if its method were POST.
 pub(super) fn is_judged(request: &Request<'_>) -> bool {
     !matches!(request.method(), Method::Get | Method::Head | Method::Options)
         || request.content_type().is_some_and(|kind| kind.is_form())
@@ -53,10 +53,7 @@ pub(super) fn is_judged(request: &Request<'_>) -> bool {
 }
 
 impl Rules {
-    /// Judges a request.
-    ///
-    /// # Errors
-    /// If the rules refuse the request.
+    /// Returns an error if the rules refuse the request.
     pub(super) fn judge(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let Source { origin, site } = Source::of(request)?;
         let (origin, site) = (origin.as_deref(), site.as_deref());
@@ -90,7 +87,7 @@ impl Rules {
         request.host().is_some_and(|host| origin.is_at(host, needs_https))
     }
 
-    /// Logs a refusal. The text contains neither the path nor the query of the request, which can have secrets.
+    /// Logs a refusal, without the path and the query of the request, which can contain secrets.
     pub(super) fn log(&self, request: &Request<'_>, refusal: Refusal) {
         log::warn!(
             target: "session_rocket",
@@ -114,7 +111,8 @@ struct Source<'r> {
 impl<'r> Source<'r> {
     /// Reads the headers.
     ///
-    /// Compares the names of all headers, because Rocket's lookup takes more instructions: it hashes a name byte by byte.
+    /// Compares the names of all headers, because Rocket's lookup hashes a name byte by byte, which takes more
+    /// instructions.
     fn of(request: &'r Request<'_>) -> Result<Self, Refusal> {
         let mut source = Self::default();
         for header in request.headers().iter() {
@@ -150,12 +148,12 @@ impl fmt::Display for Shown<'_> {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Repeated(name) => write!(f, "the request has several `{name}` headers; no setting accepts that"),
+            Self::Repeated(name) => write!(f, "the request has several `{name}` headers; no setting accepts such requests"),
             Self::OtherOrigin => f.write_str(
                 "the request comes from another origin; if the site trusts this origin, add it to \
                  `cross_origin.trusted_origins`",
             ),
-            Self::UnknownSite => f.write_str("the value of `Sec-Fetch-Site` is unknown; no setting accepts that"),
+            Self::UnknownSite => f.write_str("the value of `Sec-Fetch-Site` is unknown; no setting accepts such requests"),
             Self::NotOwnOrigin => f.write_str(
                 "the origin does not match the site's own origin; if it is the site's own, set `cross_origin.origin`; if the \
                  site trusts this origin, add it to `cross_origin.trusted_origins`",
@@ -163,7 +161,7 @@ impl fmt::Display for Refusal {
             Self::HiddenOrigin => f.write_str(
                 "the browser hides the origin; if this is the site's own page, serve HTTPS or change its `Referrer-Policy`",
             ),
-            Self::UnknownOrigin => f.write_str("the request comes from an unknown origin; no setting accepts that"),
+            Self::UnknownOrigin => f.write_str("the request comes from an unknown origin; no setting accepts such requests"),
             Self::NoHeaders => f.write_str(
                 "the request has neither header; to accept such requests, set `cross_origin.strict = false`",
             ),

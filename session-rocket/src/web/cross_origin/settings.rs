@@ -11,7 +11,7 @@ use super::rules::Rules;
 use crate::base::error::Result;
 use crate::web::config::{Code, Table};
 
-/// The configuration, in `Rocket.toml`, the environment and code.
+/// The table of the configuration.
 const TABLE: Table<'_> = Table { name: "cross_origin", example: "strict=true", other_names: &[] };
 
 /// The keys of the table.
@@ -25,7 +25,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the configuration, with `self` as the values of the keys that the figment does not set.
+    /// Reads the configuration. `self` has the values of keys that the figment does not set.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a key is unknown or a value is invalid.

@@ -31,7 +31,7 @@ async fn poll_and_drop(polls: usize, call: impl Future) -> bool {
 
 const FIRST: Version = Version::from_bits(1);
 
-/// Makes one of the calls that change a session. `number` selects the call.
+/// Makes the call with this `number` among those that change a session.
 async fn write(process: &Process, number: usize) {
     let store = &process.store;
     let done = match number {
@@ -91,7 +91,8 @@ async fn a_load_that_is_dropped_at_any_await_disturbs_no_other_call() {
     }
 }
 
-/// The database has run the write, but has not replied. A load in this process must see the write, and then all other loads.
+/// The database has run the write, but has not replied. A load in this process must see the write. After that, all other
+/// loads must see the write, too.
 #[tokio::test]
 async fn after_a_load_has_seen_a_dropped_write_all_loads_see_it() {
     let (world, _) = world();

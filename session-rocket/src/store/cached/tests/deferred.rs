@@ -130,7 +130,7 @@ async fn calls_that_wait_for_an_attempt_share_its_error() {
     let deferred = DeferredStore::new(move || -> OpenFuture {
         counted.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {
-            // All calls have arrived before the attempt ends.
+            // Lets all calls arrive before the attempt ends.
             tokio::task::yield_now().await;
             Err(down())
         })

@@ -155,14 +155,14 @@ async fn the_write_of_a_process_without_the_cache_is_seen_after_one_ttl() {
     assert_eq!(other.version().await, 2);
 }
 
-/// The TTL starts before the call that reads or writes the record, and not when the entry is stored.
+/// The TTL starts before the call that reads or writes the record, not when the entry is stored.
 #[tokio::test]
 async fn the_ttl_starts_when_the_record_was_certainly_current() {
     for is_read in [true, false] {
         let (world, clock) = world();
         world.begin().await;
         let (slow, cut_off, other) = (world.process(), world.process(), world.process());
-        // The entry is either filled by a load, or replaced by an update.
+        // A load fills the entry, or an update replaces it.
         let current = if is_read { 1 } else { 2 };
         if !is_read {
             assert_eq!(other.version().await, 1);

@@ -14,7 +14,6 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 
-/// The fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) enum Fault {
     #[default]
@@ -49,7 +48,7 @@ impl Faults {
     }
 }
 
-/// A store whose calls can fail. Each call yields to other tasks before and after it runs.
+/// A store whose calls yield to other tasks before and after they run.
 pub(super) struct FaultyStore {
     store: Arc<MemoryStore>,
     faults: Mutex<Faults>,

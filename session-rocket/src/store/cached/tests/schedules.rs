@@ -1,4 +1,4 @@
-//! A model checker runs all schedules. In none of them, a load returns an older state than an earlier reply.
+//! Runs calls under many schedules of a model checker. No load returns an older state than an earlier reply.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,14 +84,14 @@ impl Actor {
         self.load().await;
     }
 
-    /// Deletes the entry, as a cache does that evicts it.
+    /// Deletes the entry, as an eviction does.
     async fn evicts(&self) {
         for _ in 0..2 {
             self.process.cache.delete(&cache_key(&KEY)).await.unwrap();
         }
     }
 
-    /// Makes an update that fails, and then loads once or twice to see whether the update happened.
+    /// Makes an update that fails, and then loads three times to see whether the update happened.
     async fn updates_late(&self) {
         let Lookup::Found(found) = self.load().await else { return };
         self.process.database.fail_writes(Fault::RunLater);
@@ -115,7 +115,7 @@ impl Actor {
     }
 }
 
-/// Runs callers. Each has the number of its process.
+/// Runs callers concurrently, each in the process with the given number.
 macro_rules! act {
     ($($process:literal $act:ident),*) => {
         explore(|| future::block_on(async {

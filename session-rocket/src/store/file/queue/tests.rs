@@ -1,4 +1,4 @@
-//! What a queue knows about the holder of its lock.
+//! When a queue reports that another process holds its lock.
 
 use super::*;
 

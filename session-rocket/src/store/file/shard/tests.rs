@@ -13,7 +13,7 @@ fn only_the_error_of_a_full_disk_advises_to_free_space() {
     assert_eq!(error.to_string(), "cannot write a file in the session directory");
 }
 
-/// A forked child shares the open folder as a duplicate of its descriptor does.
+/// A duplicate of the folder's descriptor has the same effect as a forked child.
 #[test]
 fn a_lock_is_released_although_a_forked_child_has_the_folder_open() {
     let root = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Slots, and what a node says of them.
+//! Slots, and replies to `CLUSTER SLOTS`.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn slots_are_those_of_the_specification() {
     assert_eq!(slot(b"{user1000}.following"), slot(b"user1000"));
     assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
     assert_eq!(slot(b"foo{bar}{zap}"), slot(b"bar"));
-    // No tag, or an empty one: the whole key counts.
+    // Without a tag, or with an empty tag, the whole key is hashed.
     assert_eq!(slot(b"foo{}{bar}"), crc16(b"foo{}{bar}") % SLOTS);
     assert_eq!(slot(b"foo{bar"), crc16(b"foo{bar") % SLOTS);
 }

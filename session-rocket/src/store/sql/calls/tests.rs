@@ -22,7 +22,7 @@ fn record(number: u8, version: u64) -> Record {
         .with_identity("ada")
 }
 
-/// Without the repetition alone that hides a group's failure.
+/// Runs a group without its queue, which would hide a failure by running the calls alone.
 async fn run_group(
     store: &SqliteStore,
     statement: fn(&Statements) -> &GroupableStatement,
@@ -56,7 +56,7 @@ async fn a_group_changes_each_row_to_the_values_of_its_own_call() {
     assert_eq!(answers, [Some(ended.clone()), Some(ended)]);
 }
 
-/// The time of a call is the time at which its statement runs, not the time at which the call came.
+/// A call uses the time at which its statement runs, not the time at which the call began.
 #[tokio::test]
 async fn a_change_that_waits_until_its_session_has_expired_does_not_revive_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -71,8 +71,8 @@ async fn a_change_that_waits_until_its_session_has_expired_does_not_revive_it() 
     }
     let (expected, renewed, until) = (Version::from_bits(1), record(2, 2), Timestamp::from_millis(i64::MAX));
     let ended = Tombstone::ended(until);
-    // Of two calls of one kind, the first has the turn from its first poll on, and the second waits in the queue. The lock of
-    // another connection keeps the first from ending.
+    // Of two calls of one kind, the first has the turn, and the second waits in the queue. The lock of another
+    // connection blocks the first.
     let mut other = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     let mut updates = [&keys[0], &keys[1]].map(|key| store.update(key, expected, &renewed));

@@ -8,7 +8,7 @@ use super::super::value::Value;
 use super::*;
 use crate::base::id::Key;
 
-/// Records its groups, and replies to each call of a group with its number, and to each single call with `None`.
+/// Records its groups. Replies to a call in a group with the call's number, and to a single call with `None`.
 #[derive(Default)]
 struct Recorder {
     groups: Mutex<Vec<Vec<u32>>>,
@@ -65,14 +65,14 @@ fn lead(queue: &Arc<Numbers>) -> Leader<Arc<Recorder>> {
     queue.lead_or_enqueue(&Call::new(&key(0), [])).unwrap_or_else(|_| panic!("somebody else has the turn"))
 }
 
-/// A call in a task of its own, whose payload has some bytes.
+/// Starts a call in a task. Its payload has `bytes` bytes.
 fn ask_at_once(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
     let asked = queue.clone();
     let call = Call::new(&key, [Value::Int(Some(number.into())), Value::Payload(vec![0; bytes].into())]);
     tokio::spawn(async move { asked.call(&call).await })
 }
 
-/// The same, once it waits.
+/// Starts a call, and returns when the call waits in the queue.
 async fn ask(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
     let waiting = queue.state().waiting.len();
     let task = ask_at_once(queue, number, key, bytes);

@@ -44,8 +44,8 @@ async fn a_connection_outlives_the_calls_that_are_cut_off_and_serves_the_next_on
     let mut waits = std::pin::pin!(connections.borrow());
     let is_pending = poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending()));
     assert!(is_pending.await);
-    // The callers go away: the first one with the connection, and the second one while the connection is tested. The
-    // connection has to stay, because the database is gone with it.
+    // Both callers go away: the first while it has the connection, the second while the connection is tested. The
+    // connection must stay open, because the database ends with it.
     drop(first);
     let _ = poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending())).await;
     waits.set(connections.borrow());

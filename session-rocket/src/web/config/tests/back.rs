@@ -1,4 +1,4 @@
-//! A configuration is read back as it was given, and shows no secret.
+//! A configuration can be read back, and shows no secret.
 
 use rocket::figment::providers::Serialized;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Snapshots of every message about an invalid configuration, so that every change of a message is seen.
+//! Snapshots of every message about an invalid configuration.
 
 use std::fmt::Write as _;
 
