@@ -321,6 +321,31 @@ fn a_field_can_have_any_name_except_those_of_the_methods_of_session() {
     assert_eq!(text(client.get("/names").dispatch()), r#"Some("rajat") Some("today") [1]"#);
 }
 
+/// Has a method with the name of an accessor of `Session<PlainNames>`.
+mod label {
+    pub(super) trait Label {
+        fn user(&self) -> &'static str {
+            "label"
+        }
+    }
+
+    impl Label for super::Session<super::PlainNames> {}
+}
+
+#[get("/hidden")]
+fn hidden_name(session: Session<PlainNames>) -> String {
+    use label::Label;
+
+    session.fields().set_user("rajat");
+    format!("{} {:?}", session.user(), session.fields().user())
+}
+
+#[test]
+fn fields_reaches_an_accessor_that_a_method_of_a_trait_hides() {
+    let client = client::<PlainNames>(routes![hidden_name]);
+    assert_eq!(text(client.get("/hidden").dispatch()), r#"label Some("rajat")"#);
+}
+
 #[derive(Session)]
 struct Account {
     #[session(identity)]

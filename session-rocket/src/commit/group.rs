@@ -12,7 +12,7 @@ use hashlink::DefaultHashBuilder;
 use tokio::sync::Mutex as Turn;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::outcome::{dropped, too_late};
+use super::outcome::{dropped, overtaken_transact, too_late};
 use super::records::Stored;
 use super::rotate::{self, Rotation, create_for_login};
 use super::rules::Rules;
@@ -183,6 +183,7 @@ async fn save_moved(calls: &Calls<'_>, current: Stored, pending: Box<PendingComm
     save(calls, current, members).await;
     match received(reply.try_recv())? {
         Saved::Committed(committed) => Ok(committed),
+        Saved::ChangesUser(pending) if pending.transacts => Err(overtaken_transact()),
         Saved::ChangesUser(pending) => create_for_login(calls, &pending).await,
     }
 }

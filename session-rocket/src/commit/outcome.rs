@@ -19,6 +19,13 @@ pub(crate) fn withheld() -> Error {
     Error::new(ErrorKind::Withheld, context)
 }
 
+/// Returns the error of a `transact` that changes the user of a session that another request changed first.
+pub(super) fn overtaken_transact() -> Error {
+    let context = "another request changed the session while `transact` was changing its user: let the client retry the \
+                   request";
+    Error::new(ErrorKind::Timeout, context)
+}
+
 /// Returns the result of a commit that leaves no session.
 pub(super) fn absent(schema: &'static Schema, cookie: CookieEffect) -> Committed {
     Committed::new(Carrier::New { replaces: None }, Values::empty(schema), cookie)

@@ -1,7 +1,7 @@
 //! Commits that change the id, which are not grouped: new sessions, rotations, logins and logouts.
 
 use super::limit;
-use super::outcome::{absent, dropped};
+use super::outcome::{absent, dropped, overtaken_transact};
 use super::records::Stored;
 use super::report::RotationReason;
 use super::rules::Rules;
@@ -221,11 +221,7 @@ async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) 
         match retired {
             Retire::Retired => return Ok(Some((current, moved))),
             // The closure ran on values that are no longer stored, and cannot be replayed.
-            Retire::Conflict(_) if pending.transacts => {
-                let context = "another request changed the session while `transact` was changing its user: let the client \
-                               retry the request";
-                return Err(Error::new(ErrorKind::Timeout, context));
-            }
+            Retire::Conflict(_) if pending.transacts => return Err(overtaken_transact()),
             Retire::Conflict(fresh) => current = records.reread(current.live.key, None, &fresh)?,
             Retire::Gone => match calls.follow(&current.live.key, &pending.base).await? {
                 Some(stored) if !has_new_auth(pending, &stored.values) => (current, moved) = (stored, true),

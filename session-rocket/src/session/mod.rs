@@ -95,7 +95,7 @@ impl<T: SessionData> Session<T> {
 
     /// Returns the accessors of the fields, to which `Session<T>` dereferences.
     ///
-    /// Use this method to call an accessor that a method of `Session` with the same name hides.
+    /// Use this method to pass all accessors to a function, or to call an accessor that a method of a trait hides.
     pub fn fields(&self) -> &T::Fields {
         &self.fields
     }

@@ -104,7 +104,7 @@ pub(crate) struct PendingCommit {
     pub transacts: bool,
     /// Whether the response head is sent, so that the browser cannot receive a new cookie.
     pub is_late: bool,
-    /// The keys of the other sessions whose ids the request presented. `flush` ends them too.
+    /// The keys of the other sessions whose ids the request presented. The end of the session ends them too.
     pub others: Vec<Key>,
 }
 

@@ -26,19 +26,20 @@ impl State {
         let intent = std::mem::take(&mut inner.intent);
         inner.changed_at = None;
         let flushed = intent.asked == Lifecycle::End;
+        let lifecycle = intent.lifecycle();
         is_modified.then(|| {
             let mut pending = Box::new(PendingCommit {
                 carrier: inner.carrier.clone(),
                 base: inner.base.clone(),
                 values: inner.values.clone(),
                 changes: std::mem::take(&mut inner.changes),
-                lifecycle: intent.lifecycle(),
+                lifecycle,
                 flushed,
                 reason: intent.reason,
                 login: intent.login,
                 transacts: intent.transacts,
                 is_late: inner.head_sent,
-                others: if flushed { inner.others.clone() } else { Vec::new() },
+                others: if lifecycle == Lifecycle::End { inner.others.clone() } else { Vec::new() },
             });
             pending.inherit_csrf(inner.browser_csrf);
             pending

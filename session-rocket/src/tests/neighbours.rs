@@ -141,6 +141,32 @@ async fn a_retried_logout_ends_all_presented_sessions() {
 }
 
 #[tokio::test]
+async fn each_kind_of_logout_ends_all_presented_sessions() {
+    let logouts: [fn(&Session<Visitor>); 4] = [
+        |s| s.flush(),
+        |s| s.clear(),
+        |s| drop(USER.delete(s.state())),
+        |s| drop(USER.set(s.state(), 3)),
+    ];
+    for (index, logout) in logouts.into_iter().enumerate() {
+        let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
+        let mut ids = Vec::new();
+        for user in [1, 2] {
+            let s = open(&engine, None).await;
+            USER.set(s.state(), user);
+            s.save().await.unwrap();
+            ids.push(s.id().unwrap());
+        }
+        let s = open_all(&engine, &ids).await;
+        logout(&s);
+        s.save().await.unwrap();
+        for id in &ids {
+            assert!(open(&engine, Some(id)).await.is_empty(), "logout {index}: {:?}", ids.iter().position(|i| i == id));
+        }
+    }
+}
+
+#[tokio::test]
 async fn saves_fail_in_a_request_whose_cookie_was_withheld() {
     let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     let open = || Session::<Visitor>::new(Core::new(engine.withheld(), engine.clone()));

@@ -78,17 +78,19 @@ fn a_refresh_is_due_after_its_share_and_never_shortens() {
 
 #[test]
 fn a_cookie_outlives_its_session_by_one_to_two_periods_and_changes_once_a_period() {
+    for (refresh, period) in [(Refresh::OnSave, DAY * 14 / 10), (Refresh::Share(0.5), DAY * 7)] {
+        let (policy, lifetime) = (policy(refresh), of(Expiry::Default));
+        let cookie = |now: Timestamp| {
+            let expires_at = policy.expires_at(&lifetime, START, now);
+            let cookie = policy.cookie_expires_at(&lifetime, START, expires_at).unwrap();
+            assert!(expires_at.plus(period) < cookie && expires_at.until(cookie) <= period * 2);
+            cookie
+        };
+        let half = period / 2;
+        assert_eq!(cookie(START), cookie(START.plus(half)));
+        assert_ne!(cookie(START), cookie(START.plus(period)));
+    }
     let policy = policy(Refresh::OnSave);
-    let (lifetime, period) = (of(Expiry::Default), DAY * 14 / 10);
-    let cookie = |now: Timestamp| {
-        let expires_at = policy.expires_at(&lifetime, START, now);
-        let cookie = policy.cookie_expires_at(&lifetime, START, expires_at).unwrap();
-        assert!(expires_at.plus(period) < cookie && expires_at.until(cookie) <= period * 2);
-        cookie
-    };
-    let half = period / 2;
-    assert_eq!(cookie(START), cookie(START.plus(half)));
-    assert_ne!(cookie(START), cookie(START.plus(period)));
     assert_eq!(policy.cookie_expires_at(&of(Expiry::BrowserClose), START, START), None);
     let longest = of(Expiry::After(Duration::MAX));
     assert!(policy.cookie_expires_at(&longest, START, Timestamp::from_millis(i64::MAX)).is_some());

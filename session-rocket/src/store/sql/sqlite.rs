@@ -2,6 +2,7 @@
 
 mod url;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -114,9 +115,16 @@ fn own_connections(connect: SqliteConnectOptions, size: u32, options: &Options) 
 
 /// Fails for a missing file or directory, because SQLite's own error does not contain the path.
 fn check_path(path: &Path, create_if_missing: bool) -> Result<()> {
-    let context = match path.parent() {
-        Some(directory) if !directory.is_dir() => {
-            format!("the directory `{}` of the SQLite file is missing: create the directory", directory.display())
+    let directory = path.parent().map(|directory| (directory.display(), directory.metadata()));
+    let context = match directory {
+        Some((shown, Err(error))) if error.kind() == io::ErrorKind::NotFound => {
+            format!("the directory `{shown}` of the SQLite file is missing: create the directory")
+        }
+        Some((shown, Err(error))) => {
+            format!("the directory `{shown}` of the SQLite file cannot be opened: {error}: choose another directory")
+        }
+        Some((shown, Ok(metadata))) if !metadata.is_dir() => {
+            format!("`{shown}` is not a directory: choose another directory for the SQLite file")
         }
         _ if !create_if_missing && !path.exists() => format!(
             "the SQLite file `{}` is missing: run `session-rocket migrate`, or launch the site with `migrate = \"auto\"`",

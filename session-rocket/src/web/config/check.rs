@@ -52,9 +52,11 @@ impl Problems {
             self.add_if(lifetime > MAX_AGE, key, fix);
         }
         if let Some(limit) = max_lifetime.filter(|limit| *limit >= SECOND) {
-            let fix =
-                format!("{} is below `expiry`, which is {}: raise it, or lower `expiry`", Text(limit), Text(expiry));
-            self.add_if(limit < expiry && expiry <= MAX_AGE, "max_lifetime", fix);
+            let idle_timeouts = [("expiry", Some(expiry)), ("anonymous_expiry", anonymous_expiry)];
+            for (key, idle) in idle_timeouts.into_iter().filter_map(|(key, idle)| Some((key, idle?))) {
+                let fix = format!("{} is below `{key}`, which is {}: raise it, or lower `{key}`", Text(limit), Text(idle));
+                self.add_if(limit < idle && idle <= MAX_AGE, "max_lifetime", fix);
+            }
         }
     }
 

@@ -252,6 +252,8 @@ fn lifetimes_that_cannot_be() {
     let code = Config::new().max_lifetime(HOUR);
     assert!(refusal("expiry = \"2 h\"", &code).contains("1h is below `expiry`, which is 2h"));
     refused("expiry = \"36 h\"\nmax_lifetime = \"1 day\"", &["1 day is below `expiry`, which is 1day 12h"]);
+    let anonymous = "anonymous_expiry = \"30 days\"\nmax_lifetime = \"20 days\"";
+    refused(anonymous, &["20 days is below `anonymous_expiry`, which is 30 days"]);
 }
 
 #[test]

@@ -52,3 +52,19 @@ async fn a_connection_outlives_the_calls_that_are_cut_off_and_serves_the_next_on
     let mut second = waits.await.unwrap();
     Sqlite::run_script(second.get(), "INSERT INTO only_here VALUES (1)".to_owned()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_path_that_cannot_contain_a_file_is_an_error_that_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().display();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    for (name, expected) in [
+        ("missing/s.db", format!("the directory `{path}/missing` of the SQLite file is missing")),
+        ("file/s.db", format!("`{path}/file` is not a directory")),
+        ("file/below/s.db", format!("the directory `{path}/file/below` of the SQLite file cannot be opened")),
+    ] {
+        let opened = SqliteStore::open(&Options::new(format!("sqlite://{path}/{name}"))).await;
+        let error = opened.map(drop).unwrap_err().to_string();
+        assert!(error.contains(&expected), "{name}: {error}");
+    }
+}
