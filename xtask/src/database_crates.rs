@@ -20,6 +20,7 @@ const CRATES: &[Crate] = &[
             "diesel_mysql",
             "diesel_postgres",
             "mongodb",
+            "sqlx_macros",
             "sqlx_mysql",
             "sqlx_postgres",
             "sqlx_sqlite",

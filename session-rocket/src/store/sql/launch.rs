@@ -107,7 +107,10 @@ fn explained<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> E
             (ErrorKind::Timeout, "another process has locked the database: end that process, or launch later")
         }
         _ if DB::IS_SERVER => (ErrorKind::Unavailable, "check that the server is running, and check its address"),
-        _ => (ErrorKind::Unavailable, "check that this user may create, read and write the file, and that it is a SQLite database"),
+        _ => (
+            ErrorKind::Unavailable,
+            "check that this user may create, read and write the file, and that it is a SQLite database",
+        ),
     };
     Error::with_source(kind, format!("{problem}: {advice}"), error)
 }

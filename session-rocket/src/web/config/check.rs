@@ -54,7 +54,8 @@ impl Problems {
         if let Some(limit) = max_lifetime.filter(|limit| *limit >= SECOND) {
             let idle_timeouts = [("expiry", Some(expiry)), ("anonymous_expiry", anonymous_expiry)];
             for (key, idle) in idle_timeouts.into_iter().filter_map(|(key, idle)| Some((key, idle?))) {
-                let fix = format!("{} is below `{key}`, which is {}: raise it, or lower `{key}`", Text(limit), Text(idle));
+                let fix =
+                    format!("{} is below `{key}`, which is {}: raise it, or lower `{key}`", Text(limit), Text(idle));
                 self.add_if(limit < idle && idle <= MAX_AGE, "max_lifetime", fix);
             }
         }
