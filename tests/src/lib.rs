@@ -7,6 +7,7 @@ pub mod browser;
 pub mod chromium;
 pub mod gate;
 pub mod logs;
+pub mod patient_clock;
 #[cfg(unix)]
 pub mod processes;
 pub mod proxy;
