@@ -8,6 +8,7 @@ pub mod chromium;
 pub mod gate;
 pub mod logs;
 pub mod patient_clock;
+mod port;
 #[cfg(unix)]
 pub mod processes;
 pub mod proxy;

@@ -5,7 +5,6 @@
 
 mod memcached;
 mod mysql;
-mod port;
 mod postgres;
 pub mod programs;
 mod redis;
@@ -25,8 +24,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::port::Port;
 use crate::processes;
-use port::Port;
 
 /// How long a server may take to start on a busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(180);

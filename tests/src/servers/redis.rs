@@ -7,8 +7,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use super::port::Port;
 use super::{PAUSE, ServerProcess, TIME_LIMIT, programs, temporary_directory};
+use crate::port::Port;
 
 fn program(name: &str) -> PathBuf {
     programs::find(name).unwrap_or_else(|missing| panic!("{missing}"))
