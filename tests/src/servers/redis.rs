@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use super::{PAUSE, ServerProcess, TIME_LIMIT, programs, temporary_directory};
+use super::{PAUSE, ServerProcess, TIME_LIMIT, programs, run, temporary_directory};
 use crate::port::Port;
 
 fn program(name: &str) -> PathBuf {
@@ -106,7 +106,7 @@ impl Redis {
         openssl.args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]);
         // Without this option, the certificate is one of an authority, and clients reject it for a server.
         openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"]).arg(&certificate);
-        let made = openssl.arg("-keyout").arg(directory.path().join("key.pem")).output().expect("openssl can be run");
+        let made = run(openssl.arg("-keyout").arg(directory.path().join("key.pem")));
         assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
         let private = ServerProcess::start(directory, |directory, port| {
             let mut command = server(directory, 0, &[]);
@@ -145,7 +145,7 @@ impl Redis {
 
 fn ask(port: u16, command: &[&str]) -> String {
     let mut cli = Command::new(program("redis-cli"));
-    let output = cli.args(["-p", &port.to_string()]).args(command).output().expect("redis-cli can be run");
+    let output = run(cli.args(["-p", &port.to_string()]).args(command));
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
@@ -190,7 +190,7 @@ impl RedisCluster {
         let cluster = Self(nodes.collect());
         let mut create = Command::new(program("redis-cli"));
         create.args(["--cluster", "create"]).args(cluster.addresses());
-        let made = create.args(["--cluster-replicas", "1", "--cluster-yes"]).output().expect("redis-cli can be run");
+        let made = run(create.args(["--cluster-replicas", "1", "--cluster-yes"]));
         assert!(made.status.success(), "cannot create the cluster: {}", String::from_utf8_lossy(&made.stdout));
         cluster.wait_until_ready();
         cluster
