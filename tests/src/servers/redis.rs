@@ -163,24 +163,36 @@ impl std::ops::DerefMut for Redis {
     }
 }
 
-/// A cluster of three primaries, each with one replica. A replica replaces a failed primary within seconds.
+/// A cluster of three primaries, each with one replica.
 pub struct RedisCluster(Vec<ServerProcess>);
 
 impl RedisCluster {
     const PRIMARIES: usize = 3;
 
-    /// Starts a cluster and waits until it is ready.
+    /// Starts a cluster and waits until it is ready. No replica replaces a primary that a busy machine delays.
     ///
     /// # Panics
     /// If the server does not start.
     pub fn start() -> Self {
+        Self::with_node_timeout("60000")
+    }
+
+    /// Starts a cluster and waits until it is ready. If a primary fails, its replica replaces it within seconds.
+    ///
+    /// # Panics
+    /// If the server does not start.
+    pub fn with_failover() -> Self {
+        Self::with_node_timeout("5000")
+    }
+
+    fn with_node_timeout(millis: &'static str) -> Self {
         let nodes = (0..2 * Self::PRIMARIES).map(|_| {
             // The default is the port plus 10,000, which can exceed the highest port. The number must be the same after
             // a restart, because nodes that all have new bus ports do not find each other.
             let bus = Port::claim();
             ServerProcess::start(temporary_directory(), move |directory, port| {
                 let bus = bus.number().to_string();
-                let mut more = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+                let mut more = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", millis];
                 more.extend(["--cluster-port", &bus]);
                 // A replica may replace its primary however old its data is.
                 more.extend(["--cluster-replica-validity-factor", "0"]);
