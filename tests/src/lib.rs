@@ -7,6 +7,8 @@ pub mod browser;
 pub mod chromium;
 pub mod gate;
 pub mod logs;
+pub mod patient_clock;
+mod port;
 #[cfg(unix)]
 pub mod processes;
 pub mod proxy;

@@ -75,6 +75,11 @@ fn has_running_thread(id: u32) -> bool {
     stats.into_iter().any(|stat| !matches!(state(&stat), Some("T" | "t" | "Z" | "X")))
 }
 
+/// Kills a process with SIGKILL.
+pub(crate) fn kill(id: u32) {
+    send_signal(id, Signal::KILL);
+}
+
 /// Sends a signal to a process. Does nothing if the process has ended.
 fn send_signal(id: u32, signal: Signal) {
     if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {

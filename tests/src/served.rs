@@ -10,10 +10,12 @@ use rocket::figment::{Figment, Profile, Provider};
 use rocket::{Build, Config, Rocket, Shutdown};
 use tempfile::TempDir;
 
+use crate::port::Port;
+
 /// A site on a free port of 127.0.0.1, with its own session database. It runs until the value is dropped.
 pub struct Served {
     running: Option<Running>,
-    port: u16,
+    port: Port,
     settings: Figment,
     directory: TempDir,
 }
@@ -44,19 +46,19 @@ impl Served {
         let store = format!("sqlite://{}", directory.path().join("sessions.db").display());
         // On a busy machine, a call can take longer than the default timeout.
         let settings = Figment::from(("session.store", store)).merge(("session.timeout", "1 minute")).merge(settings);
-        let mut site = Self { running: None, port: 0, settings, directory };
+        let mut site = Self { running: None, port: Port::claim(), settings, directory };
         site.launch(rocket);
         site
     }
 
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://127.0.0.1:{}{path}", self.port())
     }
 
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The folder of the session database `sessions.db`.
@@ -77,19 +79,16 @@ impl Served {
     #[track_caller]
     fn launch(&mut self, rocket: Rocket<Build>) {
         let (sender, ready) = mpsc::channel();
-        let liftoff = AdHoc::on_liftoff("send the port", move |rocket| {
+        let liftoff = AdHoc::on_liftoff("report the launch", move |rocket| {
             // If the launch took too long, the receiver is gone.
-            let _ = sender.send((rocket.config().port, rocket.shutdown()));
+            let _ = sender.send(rocket.shutdown());
             Box::pin(async {})
         });
         let figment = self.figment(&rocket);
         let rocket = rocket.configure(figment).attach(liftoff);
         let thread = thread::spawn(move || serve(rocket));
         match ready.recv_timeout(Duration::from_secs(180)) {
-            Ok((port, shutdown)) => {
-                self.port = port;
-                self.running = Some(Running { shutdown, thread });
-            }
+            Ok(shutdown) => self.running = Some(Running { shutdown, thread }),
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("the site does not start within three minutes"),
             Err(mpsc::RecvTimeoutError::Disconnected) => panic!("the site does not start: {:?}", thread.join()),
         }
@@ -103,7 +102,7 @@ impl Served {
             .figment()
             .clone()
             .merge((Config::ADDRESS, "127.0.0.1"))
-            .merge((Config::PORT, self.port))
+            .merge((Config::PORT, self.port()))
             .merge((Config::LOG_LEVEL, "off"))
             // Signals must stop the test process, not only this site.
             .merge(("shutdown.ctrlc", false))

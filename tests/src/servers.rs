@@ -5,7 +5,6 @@
 
 mod memcached;
 mod mysql;
-mod port;
 mod postgres;
 pub mod programs;
 mod redis;
@@ -19,14 +18,15 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::port::Port;
 use crate::processes;
-use port::Port;
 
 /// How long a server may take to start on a busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
@@ -70,7 +70,7 @@ impl ServerProcess {
         for _ in 0..TRIES {
             let port = Port::claim();
             let mut process = spawn(start(directory.path(), port.number()), directory.path());
-            if is_ready(&mut process, port.number(), ready) {
+            if wait_until_ready(&mut process, port.number(), ready, directory.path()) {
                 return Self { process, port, directory, start: Box::new(start), ready };
             }
         }
@@ -107,11 +107,7 @@ impl ServerProcess {
 
     /// Kills all processes of the server with SIGKILL.
     pub fn kill(&mut self) {
-        let family = self.family();
-        // The server may have exited already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        processes::kill_and_wait(&family, self.directory.path());
+        kill(&mut self.process, self.directory.path());
     }
 
     /// Starts the server again after [`kill`](Self::kill), with the same data and port.
@@ -120,7 +116,7 @@ impl ServerProcess {
     /// If the server does not start. The message has the end of its log.
     pub fn restart(&mut self) {
         self.process = spawn((self.start)(self.directory.path(), self.port()), self.directory.path());
-        let ready = is_ready(&mut self.process, self.port.number(), self.ready);
+        let ready = wait_until_ready(&mut self.process, self.port.number(), self.ready, self.directory.path());
         assert!(ready, "the server does not start again: {}", end_of_log(self.directory.path()));
     }
 
@@ -154,8 +150,11 @@ fn spawn(mut command: Command, directory: &Path) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("cannot run {}: {error}", command.get_program().display()))
 }
 
-/// Waits until the server is ready. Returns false if the server exits or takes too long.
-fn is_ready(process: &mut Child, port: u16, ready: Ready) -> bool {
+/// Waits until the server is ready. Returns false if the server exits.
+///
+/// # Panics
+/// If the server takes too long.
+fn wait_until_ready(process: &mut Child, port: u16, ready: Ready, directory: &Path) -> bool {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let started = Instant::now();
     while started.elapsed() < TIME_LIMIT {
@@ -167,7 +166,36 @@ fn is_ready(process: &mut Child, port: u16, ready: Ready) -> bool {
         }
         thread::sleep(PAUSE);
     }
-    false
+    kill(process, directory);
+    panic!("the server is not ready after {TIME_LIMIT:?}: {}", end_of_log(directory));
+}
+
+/// Kills all processes of a server with SIGKILL.
+fn kill(process: &mut Child, directory: &Path) {
+    let family = processes::family(process.id(), directory);
+    // The server may have exited already.
+    let _ = process.kill();
+    let _ = process.wait();
+    processes::kill_and_wait(&family, directory);
+}
+
+/// Runs a program that prepares or asks a server, and returns its output.
+///
+/// # Panics
+/// If the program cannot be run or takes too long.
+fn run(command: &mut Command) -> Output {
+    let name = command.get_program().display().to_string();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let process = command.spawn().unwrap_or_else(|error| panic!("cannot run {name}: {error}"));
+    let id = process.id();
+    let (sender, ended) = mpsc::channel();
+    // Fails only if the program took too long, because then the receiver is gone.
+    thread::spawn(move || _ = sender.send(process.wait_with_output()));
+    let output = ended.recv_timeout(TIME_LIMIT).unwrap_or_else(|_| {
+        processes::kill(id);
+        panic!("{name} did not end within {TIME_LIMIT:?}")
+    });
+    output.unwrap_or_else(|error| panic!("cannot read the output of {name}: {error}"))
 }
 
 /// The last lines of the server's log.

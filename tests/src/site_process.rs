@@ -5,7 +5,13 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// How long a site may take to start on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// A site process that runs until the value is dropped.
 pub struct SiteProcess {
@@ -38,11 +44,10 @@ impl SiteProcess {
             .spawn()
             .expect("the site starts");
         let out = BufReader::new(process.stdout.take().expect("the output is piped"));
-        let mut lines = out.lines().map_while(Result::ok);
-        let port = lines.find_map(|line| line.strip_prefix("port ")?.parse().ok()).expect("the site prints its port");
-        // The rest of the output must be read, or the site blocks once the pipe is full.
-        std::thread::spawn(move || lines.for_each(|line| println!("{line}")));
-        Self { process, port }
+        // Kills the process if the wait for its port panics.
+        let mut site = Self { process, port: 0 };
+        site.port = wait_for_port(out);
+        site
     }
 
     /// The URL of a path.
@@ -66,4 +71,19 @@ impl Drop for SiteProcess {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Waits until a site prints its port, and prints the rest of the output in another thread.
+fn wait_for_port(out: BufReader<ChildStdout>) -> u16 {
+    let (sender, announced) = mpsc::channel();
+    thread::spawn(move || {
+        let mut lines = out.lines().map_while(Result::ok);
+        if let Some(port) = lines.find_map(|line| line.strip_prefix("port ")?.parse().ok()) {
+            // Fails only if the site took too long, because then the receiver is gone.
+            let _ = sender.send(port);
+        }
+        // The rest of the output must be read, or the site blocks once the pipe is full.
+        lines.for_each(|line| println!("{line}"));
+    });
+    announced.recv_timeout(START_LIMIT).expect("the site prints its port")
 }

@@ -65,7 +65,7 @@ impl TestStore {
 }
 
 fn options(path: &Path) -> Options {
-    Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(10))
+    Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(60))
 }
 
 /// Returns the record of a key.
@@ -289,22 +289,29 @@ async fn assert_recovers_from_a_full_disk(disk: &Path) {
 
 const DISK: &str = "SESSION_ROCKET_TEST_DISK";
 
-/// Mounts a small disk at `path`, if that is permitted.
-fn mount(path: &Path) -> bool {
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(path).output();
-    mount.is_ok_and(|output| output.status.success())
+/// A small disk, which is unmounted when its value is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts a small disk at `path`, if that is permitted.
+    fn mount(path: &Path) -> Option<Self> {
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(path).output();
+        mount.is_ok_and(|output| output.status.success()).then(|| Self(path.to_owned()))
+    }
 }
 
-fn unmount(path: &Path) {
-    let done = Command::new("umount").arg("--lazy").arg(path).status();
-    assert!(done.is_ok_and(|status| status.success()), "the small disk could not be unmounted");
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let is_unmounted = done.is_ok_and(|status| status.success());
+        assert!(is_unmounted || std::thread::panicking(), "the small disk could not be unmounted");
+    }
 }
 
 #[tokio::test]
 async fn no_session_is_lost_on_a_full_disk() {
     if let Some(disk) = std::env::var_os(DISK) {
-        // In its own namespace, the mount disappears with the process.
-        assert!(mount(Path::new(&disk)), "mounting in a new namespace failed");
+        let _disk = SmallDisk::mount(Path::new(&disk)).expect("mounting in a new namespace succeeds");
         return assert_recovers_from_a_full_disk(Path::new(&disk)).await;
     }
     let directory = tempfile::tempdir().expect("a directory can be created");
@@ -320,10 +327,9 @@ async fn no_session_is_lost_on_a_full_disk() {
             inner.is_ok_and(|status| status.success()),
             "the test failed in the new namespace, see the output above"
         );
-    } else if mount(directory.path()) {
+    } else if let Some(_disk) = SmallDisk::mount(directory.path()) {
         println!("full disk: using a small tmpfs");
         assert_recovers_from_a_full_disk(directory.path()).await;
-        unmount(directory.path());
     } else {
         println!("full disk: mounting is not permitted, so the size of the database is limited instead");
         assert_recovers_from_a_full_database(directory.path()).await;

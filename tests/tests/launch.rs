@@ -16,7 +16,10 @@ use session_rocket_tests::report::is_wanted;
 use session_rocket_tests::servers::{MySql, Postgres};
 use tokio::net::TcpSocket;
 
-const TIMEOUT: Duration = Duration::from_secs(4);
+/// The timeout of a launch with a server that replies. Only a busy machine can delay it.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The timeout of a launch with a server that never replies.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Serializes the launches, because they share one log.
 static LAUNCH_LOCK: Mutex<()> = Mutex::const_new(());
@@ -52,16 +55,14 @@ async fn assert_launch_with_fairing_fails(fairing: SessionFairing<Visitor>, advi
     let figment = rocket::Config::figment().merge(("log_level", "normal"));
     let rocket = rocket::custom(figment).mount("/", routes![index]).attach(fairing);
     let advice_lines = || logs::containing(advice).iter().filter(|line| line.contains("cannot be attached")).count();
-    let (before, started) = (advice_lines(), Instant::now());
+    let before = advice_lines();
     let error = Client::untracked(rocket)
         .await
         .err()
         .unwrap_or_else(|| panic!("the site was launched instead of failing with: {advice}"));
-    let took = started.elapsed();
     // Rocket's error panics when it is dropped, unless its kind was read.
     assert!(matches!(error.kind(), ErrorKind::FailedFairings(_)), "{error}");
     logs::capture();
-    assert!(took < TIMEOUT + TIMEOUT / 2, "the launch took {took:?}: {advice}");
     assert!(advice_lines() > before, "missing advice: {advice}: {:?}", logs::containing("cannot be attached"));
     assert!(logs::containing(SECRET).is_empty(), "the password was logged");
 }
@@ -77,7 +78,10 @@ fn silent_port() -> (TcpListener, u16) {
 async fn assert_wrong_hosts_fail(scheme: &str, rest: &str) {
     let (_listener, port) = silent_port();
     let url = |host: &str| format!("{scheme}://site:{SECRET}@{host}{rest}");
-    assert_launch_fails(config(&url(&format!("127.0.0.1:{port}"))), "did not reply in time").await;
+    let silent = config(&url(&format!("127.0.0.1:{port}"))).timeout(SHORT_TIMEOUT);
+    let started = Instant::now();
+    assert_launch_fails(silent, "did not reply in time").await;
+    assert!(started.elapsed() < SHORT_TIMEOUT * 4, "{:?}", started.elapsed());
     // This socket has the port but does not listen, so connections are refused.
     let closed = TcpSocket::new_v4().expect("a socket can be created");
     closed.bind(([127, 0, 0, 1], 0).into()).expect("a port is free");
@@ -115,7 +119,9 @@ const RIGHTS: &str = "grant the user of the URL SELECT, INSERT, UPDATE and DELET
 
 /// Creates the session table, as the launch of a site with all rights does.
 async fn create_table(url: String) {
-    session_rocket::store::open(&session_rocket::store::Options::new(url)).await.expect("the table is created");
+    session_rocket::store::open(&session_rocket::store::Options::new(url).timeout(TIMEOUT))
+        .await
+        .expect("the table is created");
 }
 
 /// Checks launches with a PostgreSQL user who lacks a right.
@@ -130,7 +136,7 @@ async fn assert_missing_rights_fail(server: &Postgres) {
     }
     server.run("CREATE USER writer PASSWORD 'writer'; GRANT USAGE ON SCHEMA public TO writer").await;
     server.run("GRANT SELECT, INSERT, UPDATE, DELETE ON rocket_session TO writer").await;
-    let writer = session_rocket::store::Options::new(server.url_for("writer", "writer"));
+    let writer = session_rocket::store::Options::new(server.url_for("writer", "writer")).timeout(TIMEOUT);
     for migrate in [Migrate::Auto, Migrate::Off] {
         session_rocket::store::open(&writer.clone().migrate(migrate))
             .await

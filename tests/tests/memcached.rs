@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+/// The timeout of calls to a server that does not reply.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -162,11 +163,9 @@ async fn a_server_without_free_memory_refuses_writes_and_keeps_its_records() {
     assert_eq!(store.load(&key(0)).await.unwrap(), Lookup::Found(old));
 }
 
-/// Opens a store, and asserts that this fails within the timeout. Returns the kind and the text of the error.
-async fn open_error(url: &str) -> (ErrorKind, String) {
-    let started = Instant::now();
-    let error = open(&options(url).timeout(TIMEOUT)).await.err().expect("opening the store fails");
-    assert!(started.elapsed() < TIMEOUT * 2, "opening the store took {:?}", started.elapsed());
+/// Opens a store, and asserts that this fails. Returns the kind and the text of the error.
+async fn open_error(options: &Options) -> (ErrorKind, String) {
+    let error = open(options).await.err().expect("opening the store fails");
     (error.kind(), error.to_string())
 }
 
@@ -175,12 +174,12 @@ async fn the_error_about_a_wrong_server_says_what_to_do() {
     if !is_wanted("memcached") {
         return;
     }
-    let (kind, text) = open_error("memcached://127.0.0.1:1").await;
+    let (kind, text) = open_error(&options("memcached://127.0.0.1:1")).await;
     assert!(
         kind == ErrorKind::Unavailable && text.contains("`127.0.0.1:1` cannot be reached: start it, or change"),
         "{text}"
     );
-    let (kind, text) = open_error("memcached://nowhere.invalid").await;
+    let (kind, text) = open_error(&options("memcached://nowhere.invalid")).await;
     assert!(
         matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout) && text.contains("`nowhere.invalid:11211`"),
         "{text}"
@@ -188,11 +187,13 @@ async fn the_error_about_a_wrong_server_says_what_to_do() {
 
     // One of two servers is missing. Then the server accepts connections, but does not reply.
     let server = Memcached::start();
-    let (kind, _) = open_error(&format!("{},127.0.0.1:1", server.url())).await;
+    let (kind, _) = open_error(&options(&format!("{},127.0.0.1:1", server.url()))).await;
     assert_eq!(kind, ErrorKind::Unavailable);
     server.pause();
-    let (kind, text) = open_error(&server.url()).await;
+    let started = Instant::now();
+    let (kind, text) = open_error(&options(&server.url()).timeout(TIMEOUT)).await;
     assert!(kind == ErrorKind::Timeout && text.contains("start it, or change the URL"), "{text}");
+    assert!(started.elapsed() < TIMEOUT * 10, "opening the store took {:?}", started.elapsed());
 
     // A server with another protocol, and one that requires a password.
     for reply in [
@@ -210,7 +211,7 @@ async fn the_error_about_a_wrong_server_says_what_to_do() {
             // Keeps the connection open until the store closes it.
             let _ = stream.read_to_end(&mut Vec::new()).await;
         });
-        let (kind, text) = open_error(&url).await;
+        let (kind, text) = open_error(&options(&url)).await;
         assert!(kind == ErrorKind::Config && text.contains("is not a Memcached server"), "{text}");
         other.await.unwrap();
     }
@@ -222,24 +223,27 @@ async fn calls_fail_during_an_outage_and_succeed_after_it() {
         return;
     }
     let mut server = Memcached::start();
-    let store = open(&options(&server.url()).timeout(TIMEOUT)).await.expect("the store opens");
+    let (impatient, store) = (open(&options(&server.url()).timeout(TIMEOUT)).await.unwrap(), open_store(&server).await);
     let first = record("first", 1, HOUR);
     store.create(&key(1), &first).await.unwrap();
 
     server.pause();
     let started = Instant::now();
-    assert_eq!(store.load(&key(1)).await.unwrap_err().kind(), ErrorKind::Timeout);
-    assert!(started.elapsed() < TIMEOUT * 2, "{:?}", started.elapsed());
-    conformance::failures_are_errors(&*store).await;
+    assert_eq!(impatient.load(&key(1)).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(started.elapsed() < TIMEOUT * 10, "{:?}", started.elapsed());
+    conformance::failures_are_errors(&*impatient).await;
     server.resume();
+    let first = Lookup::Found(first);
+    assert_eq!(retry(async || impatient.load(&key(1)).await).await, first);
     let load = async || store.load(&key(1)).await;
-    assert_eq!(retry(load).await, Lookup::Found(first));
+    assert_eq!(load().await.unwrap(), first);
 
     server.kill();
     let started = Instant::now();
     assert_eq!(store.load(&key(1)).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert!(started.elapsed() < TIMEOUT * 2, "{:?}", started.elapsed());
     conformance::failures_are_errors(&*store).await;
+    conformance::failures_are_errors(&*impatient).await;
+    assert!(started.elapsed() < TIME_LIMIT, "{:?}", started.elapsed());
     server.restart();
     assert_eq!(retry(load).await, Lookup::Absent, "a restarted server is empty");
     let second = record("second", 2, HOUR);

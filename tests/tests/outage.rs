@@ -13,7 +13,7 @@ use session_rocket::{Config, Session};
 use session_rocket_tests::browser::{Browser, Response};
 use session_rocket_tests::logs;
 
-const TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 #[derive(Session)]
 struct Visitor {
@@ -127,7 +127,7 @@ async fn sessions_in_an_applications_pool_work_again_after_the_application_relea
     let options = SqliteConnectOptions::new().filename(directory.path().join("app.db")).create_if_missing(true);
     let pool = SqlitePool::connect_with(options.busy_timeout(TIMEOUT / 10)).await.unwrap();
     logs::capture();
-    let figment = rocket::Config::figment().merge(("log_level", "normal")).merge(("session.timeout", "1 s"));
+    let figment = rocket::Config::figment().merge(("log_level", "normal")).merge(("session.timeout", "8 s"));
     let fairing = Session::<Visitor>::fairing().pool(pool.clone());
     let rocket = rocket::custom(figment).mount("/", routes![count, show]).attach(fairing);
     let client = Client::untracked(rocket).await.expect("the site launches");

@@ -104,7 +104,7 @@ async fn wait_for_write(store: &RedisStore, (key, record): &(Key, Record), spare
         let started = Instant::now();
         let reply = store.update(key, record.version, record).await;
         longest = longest.max(started.elapsed());
-        assert!(longest < TIMEOUT + TIMEOUT / 2, "{longest:?}");
+        assert!(longest < TIMEOUT * 4, "{longest:?}");
         match reply {
             Ok(reply) => {
                 assert_eq!(reply, Update::Updated);
@@ -127,7 +127,7 @@ async fn sessions_survive_when_a_primary_is_killed_or_suspended() {
     if !is_wanted("redis") {
         return;
     }
-    let (mut cluster, clock) = (RedisCluster::start(), Arc::new(ManualClock::default()));
+    let (mut cluster, clock) = (RedisCluster::with_failover(), Arc::new(ManualClock::default()));
     let store = store_on(&cluster, &clock).await;
     let sessions = create_sessions(&store, &clock).await;
     let mut asked = 0;
@@ -178,7 +178,7 @@ async fn calls_fail_while_the_cluster_is_down_and_succeed_after_its_restart() {
     (0..cluster.size()).for_each(|node| cluster.node(node).kill());
     let started = Instant::now();
     conformance::failures_are_errors(&store).await;
-    assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
+    assert!(started.elapsed() < TIMEOUT * 4, "{:?}", started.elapsed());
     (0..cluster.size()).for_each(|node| cluster.node(node).restart());
     cluster.wait_until_ready();
     for (key, record) in &sessions {

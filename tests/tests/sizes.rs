@@ -57,7 +57,7 @@ async fn rate<F: Future<Output = ()>>(call: impl Fn(u64) -> F) -> f64 {
 /// Creates, loads and updates all sessions, and prints the results. `size` returns the size of the store in bytes.
 async fn measure(name: &str, url: &str, size: impl AsyncFn() -> u64) {
     let store: Arc<dyn Store> =
-        open(&Options::new(url).timeout(Duration::from_secs(30))).await.expect("the store opens");
+        open(&Options::new(url).timeout(Duration::from_secs(120))).await.expect("the store opens");
     let empty = size().await;
     let creates = rate(|number| {
         let store = store.clone();

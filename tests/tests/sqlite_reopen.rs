@@ -20,7 +20,7 @@ use tokio::time::sleep;
 const KEY: Key = Key::from_bytes([7; 32]);
 
 fn options(path: &Path) -> Options {
-    Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(10))
+    Options::new(format!("sqlite://{}", path.display())).timeout(Duration::from_secs(60))
 }
 
 fn record(bits: u64) -> Record {
@@ -64,7 +64,7 @@ async fn reopen(options: &Options) -> SqliteStore {
     loop {
         match SqliteStore::open(options).await {
             Ok(store) => return store,
-            Err(error) => assert!(started.elapsed() < Duration::from_secs(30), "the store does not open: {error:#}"),
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(120), "the store does not open: {error:#}"),
         }
         sleep(Duration::from_millis(10)).await;
     }
@@ -213,7 +213,7 @@ async fn mode_rw_does_not_create_a_database() {
     let (_directory, path, first) = site().await;
     drop(first);
     let url = format!("sqlite://{}?mode=rw", path.display());
-    let store = SqliteStore::open(&Options::new(url).timeout(Duration::from_secs(10))).await.expect("the store opens");
+    let store = SqliteStore::open(&Options::new(url).timeout(Duration::from_secs(60))).await.expect("the store opens");
     fs::remove_file(&path).expect("the removal succeeds");
     conformance::failures_are_errors(&store).await;
     assert!(!path.exists(), "`mode=rw` created a database");

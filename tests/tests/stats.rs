@@ -66,7 +66,7 @@ async fn the_statistics_of_a_store_match_its_records() {
 /// itself.
 async fn assert_statistics(url: &str, is_swept: bool) {
     let clock = Arc::new(ManualClock::default());
-    let store = open(&Options::new(url).clock(clock.clone())).await.expect("the store opens");
+    let store = open(&Options::new(url).timeout(MINUTE).clock(clock.clone())).await.expect("the store opens");
     let start = clock.now();
     let at = |minutes: u32| start.plus(MINUTE * minutes);
     let counted = async || figures(store.stats().await.expect("the store has statistics"), start);

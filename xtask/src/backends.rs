@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process;
 
 use crate::{Result, root};
 
@@ -21,6 +22,9 @@ const ALL: &[(&str, &[&str])] = &[
 
 /// The variable that lists the back-ends to test. The tests of other back-ends are skipped.
 pub const ONLY: &str = "SESSION_ROCKET_ONLY";
+
+/// The variable with the folder of the results.
+pub const RESULTS: &str = "SESSION_ROCKET_RESULTS";
 
 /// The back-ends to test.
 pub struct Backends(Vec<&'static str>);
@@ -51,12 +55,12 @@ impl Backends {
     }
 
     /// Prints how each back-end keeps each clause of the contract. Fails if a back-end has no results.
-    pub fn report(&self) -> Result {
+    pub fn report(&self, results: &Results) -> Result {
         let mut columns = Vec::new();
         for name in &self.0 {
-            let results = fs::read_to_string(results().join(name))
+            let outcomes = fs::read_to_string(results.path().join(name))
                 .map_err(|_| format!("the contract's suite did not run on `{name}`"))?;
-            columns.push((*name, clauses(&results)));
+            columns.push((*name, clauses(&outcomes)));
         }
         let clauses: Vec<u8> =
             columns.first().map(|(_, clauses)| clauses.keys().copied().collect()).unwrap_or_default();
@@ -111,12 +115,24 @@ fn clauses(results: &str) -> BTreeMap<u8, Tally> {
     clauses
 }
 
-pub fn remove_results() {
-    // The folder may be missing.
-    let _ = fs::remove_dir_all(results());
+/// The folder in which the tests of this run write one file of results per back-end. It is removed when its value is
+/// dropped.
+pub struct Results(PathBuf);
+
+impl Results {
+    /// Chooses a folder that no other run in this checkout uses.
+    pub fn new() -> Self {
+        Self(root().join(format!("target/conformance-{}", process::id())))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
 }
 
-/// The folder in which the tests write one file of results per back-end.
-fn results() -> PathBuf {
-    root().join("target/conformance")
+impl Drop for Results {
+    fn drop(&mut self) {
+        // The folder may be missing.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }

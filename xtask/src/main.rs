@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use backends::Backends;
+use backends::{Backends, Results};
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
@@ -81,11 +81,12 @@ fn main() -> ExitCode {
 
 fn test(backends: &Backends) -> Result {
     packages::ensure(backends)?;
-    backends::remove_results();
-    let only = backends.variable();
-    let variables: Vec<_> = only.iter().map(|only| (backends::ONLY, only.as_str())).collect();
+    let (results, only) = (Results::new(), backends.variable());
+    let folder = results.path().display().to_string();
+    let mut variables = vec![(backends::RESULTS, folder.as_str())];
+    variables.extend(only.iter().map(|only| (backends::ONLY, only.as_str())));
     cargo("test --workspace --all-features", &variables)?;
-    backends.report()
+    backends.report(&results)
 }
 
 fn ci() -> Result {

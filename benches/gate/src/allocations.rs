@@ -104,6 +104,13 @@ struct Redis {
 
 impl Redis {
     fn start(directory: &TempDir) -> Self {
+        // Another program may take the port before the server listens on it.
+        const TRIES: usize = 5;
+        (0..TRIES).find_map(|_| Self::try_start(directory)).expect("redis-server ended")
+    }
+
+    /// Starts a server and waits until it accepts connections. Returns `None` if it ends.
+    fn try_start(directory: &TempDir) -> Option<Self> {
         const TIME_LIMIT: Duration = Duration::from_secs(60);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound listener has an address").port();
@@ -111,13 +118,20 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir"]).arg(directory.path());
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("cannot run redis-server");
-        let redis = Self { process, url: format!("redis://127.0.0.1:{port}") };
+        let mut redis = Self { process, url: format!("redis://127.0.0.1:{port}") };
         let started = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        loop {
+            let is_accepting = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+            // If the server has ended, another program accepted the connection.
+            if redis.process.try_wait().expect("cannot read the status of redis-server").is_some() {
+                return None;
+            }
+            if is_accepting {
+                return Some(redis);
+            }
             assert!(started.elapsed() < TIME_LIMIT, "redis-server did not start");
             thread::sleep(Duration::from_millis(10));
         }
-        redis
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The environment variables `SITE_STORE`, `SITE_CACHE` and `SITE_TIMEOUT` (in milliseconds) configure it, and so does
 //! `ROCKET_SESSION={…}`, as for any site. When the site is ready, it prints its port.
+//!
+//! By default, `SITE_TIMEOUT` is a minute. Unless it is shorter, the site also waits a minute for its cache.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use rocket_ws::stream::DuplexStream;
 use rocket_ws::{Channel, WebSocket};
 use session_rocket::store::{self, Create, Lookup, Retire, Store, Touch, Update};
 use session_rocket::{Config, Error, Key, Record, Session, SessionHandle, Sessions, Timestamp, Tombstone, Version};
+use session_rocket_tests::patient_clock::{PATIENT, PatientClock};
 
 /// The session type. Many requests change one session concurrently.
 #[derive(Session)]
@@ -225,9 +228,12 @@ impl Store for ConflictCounter {
 async fn rocket() -> _ {
     let url = std::env::var("SITE_STORE").expect("the test sets `SITE_STORE`");
     let timeout = std::env::var("SITE_TIMEOUT").ok().map(|millis| millis.parse().expect("`SITE_TIMEOUT` is a number"));
-    let timeout = Duration::from_millis(timeout.unwrap_or(60_000));
+    let timeout = timeout.map_or(PATIENT, Duration::from_millis);
     let mut options = store::Options::new(url).timeout(timeout);
     options.cache = std::env::var("SITE_CACHE").ok().filter(|url| !url.is_empty());
+    if timeout >= PATIENT {
+        options.clock = Arc::new(PatientClock);
+    }
     let store = store::open(&options).await.expect("the test's store opens");
     let fairing = Session::<Hot>::fairing().config(Config::new().timeout(timeout)).store(ConflictCounter(store));
     rocket::build()

@@ -5,7 +5,7 @@ use std::process::Command;
 use session_rocket::sqlx::mysql::MySqlPoolOptions;
 use session_rocket::sqlx::{AssertSqlSafe, MySqlPool};
 
-use super::{ServerProcess, confine, programs, temporary_directory};
+use super::{ServerProcess, confine, programs, run, temporary_directory};
 
 const PASSWORD: &str = "secret-of-the-tests";
 
@@ -36,7 +36,7 @@ impl MySql {
         if rustix::process::geteuid().is_root() {
             make.arg("--user=root");
         }
-        let made = confine(&mut make, directory.path()).output().expect("mariadb-install-db can be run");
+        let made = run(confine(&mut make, directory.path()));
         let output = [made.stdout, made.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         assert!(made.status.success(), "mariadb-install-db failed: {output}");
         let start = directory.path().join("start.sql");

@@ -8,7 +8,7 @@ use std::process::Command;
 use session_rocket::sqlx::postgres::PgPoolOptions;
 use session_rocket::sqlx::{AssertSqlSafe, PgPool};
 
-use super::{ServerProcess, confine, programs, temporary_directory};
+use super::{ServerProcess, confine, programs, run, temporary_directory};
 
 const PASSWORD: &str = "secret-of-the-tests";
 
@@ -35,7 +35,7 @@ impl Postgres {
         );
         make.args(["--no-sync", "--auth=scram-sha-256", "--username=site", "--encoding=UTF8", "--locale=C.UTF-8"]);
         make.arg("--pwfile").arg(&password).arg("--pgdata").arg(&data);
-        let made = as_user(confine(&mut make, directory.path()), user).output().expect("initdb can be run");
+        let made = run(as_user(confine(&mut make, directory.path()), user));
         assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
         let start = move |directory: &Path, port: u16| {
             let mut command = Command::new(&program);

@@ -7,8 +7,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use super::port::Port;
-use super::{PAUSE, ServerProcess, TIME_LIMIT, programs, temporary_directory};
+use super::{PAUSE, ServerProcess, TIME_LIMIT, programs, run, temporary_directory};
+use crate::port::Port;
 
 fn program(name: &str) -> PathBuf {
     programs::find(name).unwrap_or_else(|missing| panic!("{missing}"))
@@ -106,7 +106,7 @@ impl Redis {
         openssl.args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]);
         // Without this option, the certificate is one of an authority, and clients reject it for a server.
         openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"]).arg(&certificate);
-        let made = openssl.arg("-keyout").arg(directory.path().join("key.pem")).output().expect("openssl can be run");
+        let made = run(openssl.arg("-keyout").arg(directory.path().join("key.pem")));
         assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
         let private = ServerProcess::start(directory, |directory, port| {
             let mut command = server(directory, 0, &[]);
@@ -145,7 +145,7 @@ impl Redis {
 
 fn ask(port: u16, command: &[&str]) -> String {
     let mut cli = Command::new(program("redis-cli"));
-    let output = cli.args(["-p", &port.to_string()]).args(command).output().expect("redis-cli can be run");
+    let output = run(cli.args(["-p", &port.to_string()]).args(command));
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
@@ -163,24 +163,36 @@ impl std::ops::DerefMut for Redis {
     }
 }
 
-/// A cluster of three primaries, each with one replica. A replica replaces a failed primary within seconds.
+/// A cluster of three primaries, each with one replica.
 pub struct RedisCluster(Vec<ServerProcess>);
 
 impl RedisCluster {
     const PRIMARIES: usize = 3;
 
-    /// Starts a cluster and waits until it is ready.
+    /// Starts a cluster and waits until it is ready. No replica replaces a primary that a busy machine delays.
     ///
     /// # Panics
     /// If the server does not start.
     pub fn start() -> Self {
+        Self::with_node_timeout("60000")
+    }
+
+    /// Starts a cluster and waits until it is ready. If a primary fails, its replica replaces it within seconds.
+    ///
+    /// # Panics
+    /// If the server does not start.
+    pub fn with_failover() -> Self {
+        Self::with_node_timeout("5000")
+    }
+
+    fn with_node_timeout(millis: &'static str) -> Self {
         let nodes = (0..2 * Self::PRIMARIES).map(|_| {
             // The default is the port plus 10,000, which can exceed the highest port. The number must be the same after
             // a restart, because nodes that all have new bus ports do not find each other.
             let bus = Port::claim();
             ServerProcess::start(temporary_directory(), move |directory, port| {
                 let bus = bus.number().to_string();
-                let mut more = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+                let mut more = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", millis];
                 more.extend(["--cluster-port", &bus]);
                 // A replica may replace its primary however old its data is.
                 more.extend(["--cluster-replica-validity-factor", "0"]);
@@ -190,7 +202,7 @@ impl RedisCluster {
         let cluster = Self(nodes.collect());
         let mut create = Command::new(program("redis-cli"));
         create.args(["--cluster", "create"]).args(cluster.addresses());
-        let made = create.args(["--cluster-replicas", "1", "--cluster-yes"]).output().expect("redis-cli can be run");
+        let made = run(create.args(["--cluster-replicas", "1", "--cluster-yes"]));
         assert!(made.status.success(), "cannot create the cluster: {}", String::from_utf8_lossy(&made.stdout));
         cluster.wait_until_ready();
         cluster

@@ -82,7 +82,7 @@ async fn sessions_survive_when_a_primary_is_killed_under_load() {
     if !is_wanted("redis-cluster") {
         return;
     }
-    let mut cluster = RedisCluster::start();
+    let mut cluster = RedisCluster::with_failover();
     let directory = tempfile::tempdir().expect("a directory can be created");
     let sites = Arc::new([(); 2].map(|()| site(&cluster.url(), directory.path())));
     let (is_over, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Backend, Site, TIMEOUT};
 
-/// How long a request may take that waits for the store until the timeout.
-const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// How long a request may take on a busy machine if it waits for the store until the timeout.
+const REQUEST_LIMIT: Duration = TIMEOUT.saturating_mul(10);
 
 /// Asserts that all kinds of requests are 503. Returns how many increments were requested.
 async fn assert_all_unavailable(sites: &[Site; 2], cookie: &str, how: &str) -> u64 {
@@ -33,34 +33,26 @@ pub(super) async fn requests_are_503_while_the_server_is_suspended_or_down(mut b
     let site_with_long_timeout = backend.site();
     let cookie = sites[0].visit("/count").await;
     let other = sites[1].visit("/login/ada").await;
-    let mut acknowledged = 1;
 
     backend.server.pause();
-    let mut unclear = assert_all_unavailable(&sites, &cookie, "suspended").await;
+    let unclear = assert_all_unavailable(&sites, &cookie, "suspended").await;
     backend.server.resume();
     // The server may have executed a logout after it was resumed, although the response was 503.
-    let stored = match sites[0].get_when_recovered("/get", &cookie).await.0.text.as_str() {
-        "0" => None,
-        text => Some(text.parse::<u64>().expect("the value is a number")),
-    };
-    let cookie = match stored {
-        Some(stored) => {
-            assert!(
-                stored >= acknowledged && stored <= acknowledged + unclear,
-                "{stored} of {acknowledged} and {unclear}"
-            );
-            cookie
-        }
-        None => sites[0].visit("/count").await,
-    };
+    let (response, took) = sites[0].get_when_recovered("/get", &cookie).await;
+    println!("suspended and resumed: the site recovered after {took:.1?}");
+    let stored: u64 = response.text.parse().expect("the value is a number");
+    assert!(stored <= 1 + unclear, "{stored} of 1 and {unclear}");
     count_when_recovered(&sites[1], &cookie, "suspended and resumed").await;
-    // The site with the long timeout is used here, because an increment can be saved although the response is 503.
-    acknowledged = site_with_long_timeout.text("/count", &cookie).await.parse().expect("the value is a number");
     assert_eq!(sites[0].get_when_recovered("/whoami", &other).await.0.text, "ada");
 
+    // The server may execute the earlier increments and logouts at any time, so this part needs another session. The site
+    // with the long timeout is used here, because an increment can be saved although the response is 503.
+    let cookie = site_with_long_timeout.visit("/count").await;
+    let acknowledged: u64 =
+        site_with_long_timeout.text("/count", &cookie).await.parse().expect("the value is a number");
+    sites[1].get_when_recovered("/get", &cookie).await;
     backend.server.kill();
-    unclear = assert_all_unavailable(&sites, &cookie, "killed").await;
-    assert_eq!(unclear, 2);
+    assert_all_unavailable(&sites, &cookie, "killed").await;
     backend.server.restart();
     let stored = count_when_recovered(&sites[0], &cookie, "killed and restarted").await;
     let expected = if backend.is_durable { acknowledged } else { 0 };

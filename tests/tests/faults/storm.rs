@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Backend, Site, TIME_LIMIT, TIMEOUT, Tally};
+use super::{Backend, Site, TIME_LIMIT, Tally};
 
 const VISITORS: usize = 24;
 const KILLS: usize = 4;
@@ -15,6 +15,10 @@ const KILLS: usize = 4;
 const STEP: u64 = 300;
 /// How long an impatient client waits. Some responses arrive within this time, others do not.
 const SHORT_WAIT: Duration = Duration::from_millis(4);
+/// The store timeout. A killed server refuses connections at once, so only calls that a busy machine delays take so long.
+const STORM_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the sites may take on a busy machine for the increments before each kill.
+const STEP_LIMIT: Duration = TIME_LIMIT.saturating_mul(3);
 /// The pause between two checks, and of a client whose request failed.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -51,7 +55,7 @@ pub(super) async fn acknowledged_increments_survive_kills_of_the_server(mut back
     }
     // With a cache, a second site can read an old record for a while if the first could not update the cache in time.
     let number = if backend.cache.is_empty() { 2 } else { 1 };
-    let sites: Arc<[Site]> = (0..number).map(|_| backend.site_at(&backend.url, TIMEOUT)).collect();
+    let sites: Arc<[Site]> = (0..number).map(|_| backend.site_at(&backend.url, STORM_TIMEOUT)).collect();
     let (done, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut tasks = JoinSet::new();
     for number in 0..VISITORS {
@@ -87,7 +91,7 @@ async fn kill_repeatedly(backend: &mut Backend, acknowledged: &AtomicU64) {
     for _ in 0..KILLS {
         let (started, before) = (Instant::now(), acknowledged.load(Ordering::SeqCst));
         while acknowledged.load(Ordering::SeqCst) < before + STEP {
-            assert!(started.elapsed() < TIME_LIMIT, "the sites do not recover");
+            assert!(started.elapsed() < STEP_LIMIT, "the sites do not recover");
             tokio::time::sleep(PAUSE).await;
         }
         backend.server.kill();

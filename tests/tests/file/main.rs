@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// The timeout in tests in which a call waits until the timeout.
-const TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// The environment variable with the session directory, for processes that a test starts.
 const DIRECTORY: &str = "SESSION_ROCKET_TEST_DIRECTORY";
 const KEY: Key = Key::from_bytes([0xAB; 32]);

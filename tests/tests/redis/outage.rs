@@ -22,9 +22,16 @@ async fn calls_fail_immediately_while_the_server_is_down_and_succeed_after_its_r
         conformance::failures_are_errors(&*store).await;
         assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
         server.restart();
-        let gap = wait_until("the store works again", async || store.load(&key).await.is_ok()).await;
-        println!("the store works again {gap:?} after the restart");
-        assert!(gap < RECOVERY_LIMIT, "{gap:?}");
+        let failures = AtomicU64::new(0);
+        let gap = wait_until("the store works again", async || {
+            let is_loaded = store.load(&key).await.is_ok();
+            failures.fetch_add(u64::from(!is_loaded), Ordering::Relaxed);
+            is_loaded
+        })
+        .await;
+        let failures = failures.into_inner();
+        println!("the store works again {gap:?} after the restart, after {failures} failed loads");
+        assert!(failures < MAX_FAILED_LOADS, "{failures} loads failed in {gap:?}");
         assert_eq!(store.load(&key).await.unwrap(), Lookup::Found(first.clone()));
     }
 }
@@ -68,7 +75,7 @@ async fn calls_to_a_suspended_server_time_out_and_later_calls_get_their_own_repl
             store.load(key).await.is_err_and(|error| error.kind() == ErrorKind::Timeout)
         });
         assert!(join_all(calls).await.into_iter().all(|is_expected| is_expected));
-        assert!(started.elapsed() < TIMEOUT * 3 / 2, "round {round}: {:?}", started.elapsed());
+        assert!(started.elapsed() < TIMEOUT * 5, "round {round}: {:?}", started.elapsed());
     }
     server.resume();
     for (key, record) in &records {

@@ -276,7 +276,9 @@ async fn b_20_a_session_of_one_package_is_unknown_to_another_package() {
     let [site, replica] = [(); 2].map(|()| SiteProcess::start(env!("CARGO_BIN_EXE_site"), directory.path(), &store));
     let mut this = Command::new(std::env::current_exe().expect("the path of this program is known"));
     this.args(["--exact", "ids::serves_the_site_of_another_package", "--nocapture"]);
-    let office = SiteProcess::start_with(this, directory.path(), &[(OFFICE_STORE, &store)]);
+    // On a busy machine, a call can take longer than the default timeout.
+    let variables = [(OFFICE_STORE, &*store), ("ROCKET_SESSION", "{timeout=\"1 minute\"}")];
+    let office = SiteProcess::start_with(this, directory.path(), &variables);
     let (customer, clerk) = (login_at(&site).await, login_at(&office).await);
     let mut responses = Vec::new();
     for (server, cookie) in [(&replica, &customer), (&office, &customer), (&site, &clerk), (&office, &clerk)] {

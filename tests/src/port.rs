@@ -1,18 +1,18 @@
-//! Ports for the servers of tests.
+//! Ports for the servers and sites of tests.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 /// These ports are below those that systems assign to clients (32768 and up on Linux). So no client takes the port of a
-/// server that is about to start or restart.
-const RANGE: std::ops::Range<u16> = 10_000..32_000;
+/// server that is about to start or restart. They are above 10080, which Chromium refuses to connect to.
+const RANGE: std::ops::Range<u16> = 10_100..32_000;
 
 /// A port of 127.0.0.1 that no other test uses while this value exists, not even in another process.
 ///
 /// A UDP socket with the same port number claims the port: no test server uses UDP, and the system closes the socket
 /// when the process ends.
-pub(super) struct Port {
+pub(crate) struct Port {
     number: u16,
     _claim: UdpSocket,
 }
