@@ -63,11 +63,9 @@ async fn saved(session: Session<Visitor>) -> String {
 }
 
 fn rocket(config: Config) -> rocket::Rocket<rocket::Build> {
-    // Before each site, because the first logger of the process stays.
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let fairing = Session::<Visitor>::fairing().config(config.store("memory:"));
-    rocket::custom(figment).attach(fairing).mount("/", routes![who, login, logout, note, form, saved])
+    logs::rocket(figment).attach(fairing).mount("/", routes![who, login, logout, note, form, saved])
 }
 
 fn site(config: Config) -> Client {
@@ -198,10 +196,9 @@ async fn serve(rocket: rocket::Rocket<rocket::Build>) -> u16 {
 async fn http_and_the_local_client_choose_the_same_cookie_if_there_are_several() {
     let store = Arc::new(MemoryStore::new(100, Arc::new(SystemClock)));
     let build = || {
-        logs::capture();
         let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("port", 0));
         let fairing = Session::<Visitor>::fairing().config(Config::new().secure(true)).store(store.clone());
-        rocket::custom(figment).attach(fairing).mount("/", routes![who, login])
+        logs::rocket(figment).attach(fairing).mount("/", routes![who, login])
     };
     let local = asynchronous::Client::untracked(build()).await.expect("the site launches");
     let mut ids = Vec::new();
