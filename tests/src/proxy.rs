@@ -41,6 +41,8 @@ struct State {
     hold_next: bool,
     /// Whether a request is held.
     request_is_held: bool,
+    /// Whether to hold the requests after the held one, on all connections.
+    hold_later: bool,
 }
 
 impl Proxy {
@@ -105,6 +107,27 @@ impl Proxy {
         self.shared.0.send_modify(|state| state.hold_next = true);
     }
 
+    /// Holds the next request until [`release_request`](Self::release_request), and all later requests on all
+    /// connections until [`release_later_requests`](Self::release_later_requests).
+    pub fn hold_next_request_and_later_ones(&self) {
+        self.shared.0.send_modify(|state| {
+            state.hold_next = true;
+            state.hold_later = true;
+        });
+    }
+
+    /// Lets later requests than the held one pass again.
+    pub fn release_later_requests(&self) {
+        self.shared.0.send_modify(|state| state.hold_later = false);
+    }
+
+    /// Waits until a request is held.
+    pub async fn wait_for_held_request(&self) {
+        let mut states = self.shared.0.subscribe();
+        // Cannot fail: `self` has the sender.
+        let _ = states.wait_for(|state| state.request_is_held).await;
+    }
+
     /// Whether a request is held.
     pub fn is_holding_request(&self) -> bool {
         self.shared.0.borrow().request_is_held
@@ -142,10 +165,9 @@ impl Shared {
             state.request_is_held |= state.hold_next;
             std::mem::take(&mut state.hold_next)
         });
-        if is_held {
-            // Cannot fail: `self` has the sender.
-            let _ = self.0.subscribe().wait_for(|state| !state.request_is_held).await;
-        }
+        let may_pass = |state: &State| if is_held { !state.request_is_held } else { !state.hold_later };
+        // Cannot fail: `self` has the sender.
+        let _ = self.0.subscribe().wait_for(may_pass).await;
     }
 
     /// Waits until some of `bytes` reply bytes may pass, and returns how many. Returns 0 if all connections are to be

@@ -100,13 +100,11 @@ struct Site {
 }
 
 fn rocket() -> Rocket<Build> {
-    // Called before Rocket is built, because otherwise Rocket installs its own logger.
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let routes = routes![
         who, me, note, login, token, logout, forget, rotate, fail, too_large, form, submit, script, public, locked
     ];
-    rocket::custom(figment).mount("/", routes)
+    logs::rocket(figment).mount("/", routes)
 }
 
 impl Site {

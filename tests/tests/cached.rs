@@ -35,15 +35,10 @@ fn count(session: Session<Visitor>) -> String {
 }
 
 async fn launch(config: Config) -> std::result::Result<Client, rocket::Error> {
-    // Called before the first Rocket, which would install its own logger, and again after it, because Rocket sets the
-    // log level.
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "normal"));
-    let rocket = rocket::custom(figment).mount("/", routes![count]);
+    let rocket = logs::rocket(figment).mount("/", routes![count]);
     let fairing = Session::<Visitor>::fairing().config(config).clock(PatientClock);
-    let client = Client::untracked(rocket.attach(fairing)).await;
-    logs::capture();
-    client
+    Client::untracked(rocket.attach(fairing)).await
 }
 
 #[rocket::async_test]

@@ -74,9 +74,7 @@ async fn site(config: Config) -> (Client, Spy) {
     let fairing = Session::<Account>::fairing().config(config).clock(clock);
     let fairing = if is_sealed { fairing } else { fairing.store(store.clone()) };
     let routes = routes![login, logout, logout_with_notice, saved_logout, forget, clear, failed_logout, rotate, notice];
-    // Called before Rocket is built, because otherwise Rocket installs its own logger.
-    logs::capture();
-    let rocket = rocket::custom(rocket::Config::figment().merge(("log_level", "off"))).mount("/", routes);
+    let rocket = logs::rocket(rocket::Config::figment().merge(("log_level", "off"))).mount("/", routes);
     (Client::untracked(rocket.attach(fairing)).await.expect("the site launches"), store)
 }
 
@@ -178,9 +176,8 @@ async fn a_host_http_cookie_is_set_read_and_removed_as_a_host_cookie() {
 
 #[rocket::async_test]
 async fn a_cookie_domain_that_is_a_public_suffix_aborts_the_launch() {
-    logs::capture();
     let config = Config::new().store("memory:").cookie_domain("github.io");
-    let rocket = rocket::custom(rocket::Config::figment().merge(("log_level", "off")));
+    let rocket = logs::rocket(rocket::Config::figment().merge(("log_level", "off")));
     let error = Client::untracked(rocket.attach(Session::<Account>::fairing().config(config))).await;
     let error = error.expect_err("the launch is aborted");
     assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)));

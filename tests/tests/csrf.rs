@@ -183,7 +183,6 @@ async fn upload(form: CsrfForm<Visitor, Upload<'_>>) -> String {
 }
 
 async fn site() -> (Client, Spy) {
-    logs::capture();
     let spy = Spy::new(Arc::new(ManualClock::default()));
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let routes = routes![
@@ -210,7 +209,7 @@ async fn site() -> (Client, Spy) {
         clear,
         leave
     ];
-    let rocket = rocket::custom(figment)
+    let rocket = logs::rocket(figment)
         .manage(Barrier::new(2))
         .attach(Session::<Visitor>::fairing().store(spy.clone()))
         .mount("/", routes);
@@ -416,9 +415,8 @@ async fn clear_keeps_the_tokens_of_a_session_that_keeps_its_id() {
 /// A sealed session without a secret needs a new cookie, which a stream cannot send.
 #[rocket::async_test]
 async fn a_token_that_needs_a_new_cookie_is_empty_after_the_head() {
-    logs::capture();
     let config = Config::new().store("cookie+encrypted:");
-    let rocket = rocket::custom(rocket::Config::figment().merge(("log_level", "off")))
+    let rocket = logs::rocket(rocket::Config::figment().merge(("log_level", "off")))
         .attach(Session::<Visitor>::fairing().config(config))
         .mount("/", routes![form, form_late, reason, start]);
     let client = Client::untracked(rocket).await.unwrap();
@@ -543,10 +541,9 @@ async fn a_form_without_the_fairing_aborts_the_launch_or_is_500_if_rocket_cannot
         }
     }
 
-    logs::capture();
     let launch = |routes| {
         let figment = rocket::Config::figment().merge(("log_level", "off"));
-        Client::untracked(rocket::custom(figment).mount("/", routes))
+        Client::untracked(logs::rocket(figment).mount("/", routes))
     };
     let error = launch(routes![contextual]).await.expect_err("the launch is aborted");
     assert!(matches!(error.kind(), RocketError::SentinelAborts(_)));

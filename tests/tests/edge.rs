@@ -63,9 +63,7 @@ fn maybe(visitor: Option<Session<Visitor>>) -> String {
 }
 
 fn site(routes: Vec<Route>) -> Rocket<Build> {
-    // Must come before the first Rocket of the process, which would install its own logger.
-    logs::capture();
-    rocket::custom(rocket::Config::figment().merge(("log_level", "debug"))).mount("/", routes)
+    logs::rocket(rocket::Config::figment().merge(("log_level", "debug"))).mount("/", routes)
 }
 
 fn spy() -> Spy {
@@ -80,7 +78,6 @@ async fn launch(rocket: Rocket<Build>) -> Client {
 #[rocket::async_test]
 async fn a_route_without_its_fairing_aborts_the_launch() {
     for routes in [routes![count], routes![snapshot], routes![maybe]] {
-        logs::capture();
         let error = Client::untracked(site(routes)).await.expect_err("the launch is aborted");
         assert!(matches!(error.kind(), RocketError::SentinelAborts(_)));
         assert!(!logs::containing(".attach(Session::<Visitor>::fairing())").is_empty());
@@ -126,7 +123,6 @@ async fn a_launch_warns_if_the_store_cannot_log_a_user_out_everywhere() {
     launch(site(routes![]).attach(Session::<Visitor>::fairing().store(spy().without_index()))).await;
     assert_eq!(logs::containing(warning), [""; 0]);
     let rocket = site(routes![]).attach(Session::<Member>::fairing().store(spy().without_index()));
-    logs::capture();
     launch(rocket).await;
     assert_eq!(logs::containing(warning).len(), 1);
     assert!(logs::containing(warning)[0].starts_with("WARN session_rocket session type `Member` has"));
@@ -161,7 +157,6 @@ async fn two_session_types_with_one_cookie_one_table_or_one_scope_abort_the_laun
         (cookie_of_forms, "`Visitor` and `Admin` both use the cookie `sessionid-csrf`: set another `cookie_name`"),
         (same_scope, "`Visitor` and `Visitor` have the same scope `session-rocket-tests::Visitor`: give one of them"),
     ] {
-        logs::capture();
         let error = Client::untracked(rocket).await.expect_err("the launch is aborted");
         assert!(matches!(error.kind(), RocketError::FailedFairings(_)));
         assert!(!logs::containing(message).is_empty(), "{message}");
@@ -200,7 +195,7 @@ async fn session_types_with_one_url_share_one_store() {
     let figment = ["session", "admin"].iter().fold(figment, |figment, table| {
         figment.merge((format!("{table}.store"), "memory:")).merge((format!("{table}.capacity"), 1))
     });
-    let rocket = rocket::custom(figment.merge(("admin.cookie_name", "admin"))).mount("/", routes![count, both, show]);
+    let rocket = logs::rocket(figment.merge(("admin.cookie_name", "admin"))).mount("/", routes![count, both, show]);
     let rocket = rocket.attach(Session::<Visitor>::fairing()).attach(Session::<Admin>::fairing());
     let client = launch(rocket).await;
     let mut browser = Browser::default();
@@ -217,10 +212,9 @@ async fn in_the_release_profile_the_cookie_and_its_removal_are_secure_and_have_t
         session.flush();
     }
 
-    logs::capture();
     let figment = rocket::Config::figment().select("release").merge(("log_level", "debug"));
     let figment = figment.merge(("secret_key", "hPRYyVRiMyxpw5sBB1XeCMN1kFsDCqKvBi2QJxBVHQk="));
-    let rocket = rocket::custom(figment).mount("/", routes![count, logout]);
+    let rocket = logs::rocket(figment).mount("/", routes![count, logout]);
     let client = launch(rocket.attach(Session::<Visitor>::fairing().store(spy()))).await;
     let mut browser = Browser::default();
     let set = browser.get(&client, "/count").await;
@@ -456,8 +450,7 @@ async fn an_invalid_configuration_aborts_the_launch_and_the_log_names_the_settin
         ("expiry", "soon".to_owned(), "expiry"),
     ] {
         let figment = rocket::Config::figment().merge(("log_level", "debug")).merge((format!("session.{key}"), value));
-        logs::capture();
-        let rocket = rocket::custom(figment).attach(Session::<Visitor>::fairing());
+        let rocket = logs::rocket(figment).attach(Session::<Visitor>::fairing());
         let error = Client::untracked(rocket).await.expect_err("the launch is aborted");
         assert!(matches!(error.kind(), RocketError::FailedFairings(_)), "{key}");
         let lines = logs::containing("cannot be attached");

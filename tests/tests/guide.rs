@@ -32,7 +32,6 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        logs::capture();
         let folder = tempfile::tempdir().expect("a folder can be created");
         let url = format!("sqlite://{}", folder.path().join("sessions.db").display());
         let settings = Figment::from(rocket::Config::figment()).merge(("log_level", "off"));
@@ -46,7 +45,7 @@ impl Site {
     /// Builds the application as its `main` does.
     fn rocket(&self) -> Rocket<Build> {
         let sessions = Session::<Visitor>::fairing().config(Config::new().cookie_name("school"));
-        rocket::custom(&self.settings).attach(sessions).mount("/", routes![index])
+        logs::rocket(&self.settings).attach(sessions).mount("/", routes![index])
     }
 }
 

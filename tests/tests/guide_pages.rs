@@ -119,9 +119,8 @@ fn index(session: Session<Visitor>) -> String {
 
 #[test]
 fn the_log_line_about_a_missing_fairing_in_the_guide_is_real() {
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
-    let rocket = rocket::custom(figment).mount("/", routes![index]);
+    let rocket = logs::rocket(figment).mount("/", routes![index]);
     let error = Client::untracked(rocket).expect_err("the launch is aborted");
     // Rocket's error panics when it is dropped, unless its kind was read.
     assert!(matches!(error.kind(), ErrorKind::SentinelAborts(_)));
@@ -132,9 +131,8 @@ fn the_log_line_about_a_missing_fairing_in_the_guide_is_real() {
 
 /// Launches a site that reads this table `cross_origin`, and returns the launch log of the protection, or its error.
 fn launched_protection(toml: &str) -> String {
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off")).merge(Toml::string(toml).nested());
-    if let Err(error) = Client::untracked(rocket::custom(figment).attach(CrossOriginProtection::new())) {
+    if let Err(error) = Client::untracked(logs::rocket(figment).attach(CrossOriginProtection::new())) {
         // Rocket's error panics when it is dropped, unless its kind was read.
         assert!(matches!(error.kind(), ErrorKind::FailedFairings(_)));
     }

@@ -49,11 +49,8 @@ async fn assert_launch_fails(config: Config, advice: &str) {
 /// Asserts that a launch with this fairing fails and logs `advice`.
 async fn assert_launch_with_fairing_fails(fairing: SessionFairing<Visitor>, advice: &str) {
     let _lock = LAUNCH_LOCK.lock().await;
-    // Called before the first Rocket, which would install its own logger, and again after it, because Rocket sets the
-    // log level.
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "normal"));
-    let rocket = rocket::custom(figment).mount("/", routes![index]).attach(fairing);
+    let rocket = logs::rocket(figment).mount("/", routes![index]).attach(fairing);
     let advice_lines = || logs::containing(advice).iter().filter(|line| line.contains("cannot be attached")).count();
     let before = advice_lines();
     let error = Client::untracked(rocket)
@@ -62,7 +59,6 @@ async fn assert_launch_with_fairing_fails(fairing: SessionFairing<Visitor>, advi
         .unwrap_or_else(|| panic!("the site was launched instead of failing with: {advice}"));
     // Rocket's error panics when it is dropped, unless its kind was read.
     assert!(matches!(error.kind(), ErrorKind::FailedFairings(_)), "{error}");
-    logs::capture();
     assert!(advice_lines() > before, "missing advice: {advice}: {:?}", logs::containing("cannot be attached"));
     assert!(logs::containing(SECRET).is_empty(), "the password was logged");
 }

@@ -16,6 +16,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// The values of `Sec-Fetch-Dest` of the parts of a page.
+const SUBRESOURCES: [&str; 7] = ["script", "style", "image", "font", "audio", "video", "track"];
+
 #[derive(Session)]
 struct Visitor {
     #[session(identity)]
@@ -205,12 +208,12 @@ fn files_and_subresources_do_not_renew_a_session_and_stay_cacheable() {
     let id = cookie(&get(&client, "/cat", "")).expect("a new session has a cookie");
     // From now on, every page renews the session and its cookie.
     clock.advance(7 * DAY);
-    let parts = ["/static/main.rs", "/style"].map(|path| (path, "style"));
-    for (path, destination) in parts.into_iter().chain([("/public", "document")]) {
+    let parts = SUBRESOURCES.iter().flat_map(|part| [("/static/main.rs", *part), ("/style", *part)]);
+    for (path, destination) in parts.chain([("/public", "document")]) {
         let request = client.get(path).header(Header::new("Cookie", id.clone()));
         let response = request.header(Header::new("Sec-Fetch-Dest", destination)).dispatch();
-        assert_eq!(cookie(&response), None, "{path}");
-        assert_ne!(response.headers().get_one("Cache-Control"), Some("no-store"), "{path}");
+        assert_eq!(cookie(&response), None, "{path} as {destination}");
+        assert_ne!(response.headers().get_one("Cache-Control"), Some("no-store"), "{path} as {destination}");
     }
     assert!(text(&client, "/left", &id).starts_with("604800 "), "a subresource renewed the session");
     // The previous request, for a page, renewed the session.

@@ -32,15 +32,10 @@ fn show(session: Session<Visitor>) -> String {
 }
 
 async fn site(database: &Path) -> Client {
-    // Called before the first Rocket, which would install its own logger, and again after it, because Rocket sets the
-    // log level.
-    logs::capture();
     let config = Config::new().store(format!("sqlite://{}", database.display())).timeout(TIMEOUT);
     let rocket =
-        rocket::custom(rocket::Config::figment().merge(("log_level", "normal"))).mount("/", routes![count, show]);
-    let client = Client::untracked(rocket.attach(Session::<Visitor>::fairing().config(config))).await;
-    logs::capture();
-    client.expect("the site launches")
+        logs::rocket(rocket::Config::figment().merge(("log_level", "normal"))).mount("/", routes![count, show]);
+    Client::untracked(rocket.attach(Session::<Visitor>::fairing().config(config))).await.expect("the site launches")
 }
 
 async fn connect(database: &Path) -> SqliteConnection {
@@ -126,10 +121,9 @@ async fn sessions_in_an_applications_pool_work_again_after_the_application_relea
     let directory = tempfile::tempdir().unwrap();
     let options = SqliteConnectOptions::new().filename(directory.path().join("app.db")).create_if_missing(true);
     let pool = SqlitePool::connect_with(options.busy_timeout(TIMEOUT / 10)).await.unwrap();
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "normal")).merge(("session.timeout", "8 s"));
     let fairing = Session::<Visitor>::fairing().pool(pool.clone());
-    let rocket = rocket::custom(figment).mount("/", routes![count, show]).attach(fairing);
+    let rocket = logs::rocket(figment).mount("/", routes![count, show]).attach(fairing);
     let client = Client::untracked(rocket).await.expect("the site launches");
     let mut browser = Browser::default();
     browser.get(&client, "/count").await;

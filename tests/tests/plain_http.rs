@@ -19,11 +19,10 @@ fn note(session: Session<Visitor>) {
 
 #[test]
 fn a_site_over_plain_http_logs_what_a_proxy_must_do_and_that_cookies_do_not_come_back() {
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "normal")).select("release");
     let launch = |figment: &rocket::figment::Figment, secure| {
         let fairing = Session::<Visitor>::fairing().config(Config::new().store("memory:").secure(secure));
-        let rocket = rocket::custom(figment).attach(fairing).mount("/", routes![note]);
+        let rocket = logs::rocket(figment).attach(fairing).mount("/", routes![note]);
         Client::untracked(rocket).expect("the site launches")
     };
     let (at_launch, again) = ("Rocket serves plain HTTP", "does not send the `Secure` cookie back");

@@ -15,14 +15,12 @@ use session_rocket::store::memory::MemoryStore;
 use session_rocket::{Config, ErrorKind, Session, SystemClock};
 use session_rocket_tests::logs;
 
-/// Names that Rocket's cookie jar treats as `__Host-sessionid`.
-const JUNK: [&str; 5] = [
-    "%5F_Host-sessionid",
-    "\u{a0}__Host-sessionid",
-    "__Host-sessionid\u{2003}",
-    "__Host-sessionid\u{85}",
-    "__Host%2Dsessionid",
-];
+/// Returns names that Rocket's cookie jar treats as `name`.
+fn misspellings(name: &str) -> [String; 5] {
+    let encoded = |at: usize| format!("{}%{:02X}{}", &name[..at], name.as_bytes()[at], &name[at + 1..]);
+    let [first, last] = [0, name.len() - 1].map(encoded);
+    [first, last, format!("\u{a0}{name}"), format!("{name}\u{2003}"), format!("{name}\u{85}")]
+}
 
 #[derive(Session)]
 struct Visitor {
@@ -63,11 +61,9 @@ async fn saved(session: Session<Visitor>) -> String {
 }
 
 fn rocket(config: Config) -> rocket::Rocket<rocket::Build> {
-    // Before each site, because the first logger of the process stays.
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let fairing = Session::<Visitor>::fairing().config(config.store("memory:"));
-    rocket::custom(figment).attach(fairing).mount("/", routes![who, login, logout, note, form, saved])
+    logs::rocket(figment).attach(fairing).mount("/", routes![who, login, logout, note, form, saved])
 }
 
 fn site(config: Config) -> Client {
@@ -194,34 +190,66 @@ async fn serve(rocket: rocket::Rocket<rocket::Build>) -> u16 {
     port.await.expect("the site launches")
 }
 
+/// Two sites with the same sessions: one for a local client, and one over HTTP.
+struct TwinSites {
+    local: asynchronous::Client,
+    port: u16,
+}
+
+impl TwinSites {
+    /// Launches the sites with their sessions in memory or in sealed cookies. If `secure` is set, the cookie has the prefix
+    /// `__Host-`.
+    async fn new(is_sealed: bool, secure: bool) -> Self {
+        let store = Arc::new(MemoryStore::new(100, Arc::new(SystemClock)));
+        let config = Config::new().secure(secure).secret_keys(["a1".repeat(32)]);
+        let build = || {
+            let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("port", 0));
+            let fairing = Session::<Visitor>::fairing();
+            let fairing = match is_sealed {
+                true => fairing.config(config.clone().store("cookie+encrypted:")),
+                false => fairing.config(config.clone()).store(store.clone()),
+            };
+            logs::rocket(figment).attach(fairing).mount("/", routes![who, login])
+        };
+        let local = asynchronous::Client::untracked(build()).await.expect("the site launches");
+        Self { local, port: serve(build()).await }
+    }
+
+    /// Logs in and returns the name and the value of the cookie.
+    async fn log_in(&self, user: u64) -> (String, String) {
+        let response = self.local.get(format!("/login/{user}")).dispatch().await;
+        let line = response.headers().get_one("Set-Cookie").expect("a login sets a cookie");
+        let (name, value) = line.split(';').next().and_then(|pair| pair.split_once('=')).expect("it is a cookie");
+        (name.to_owned(), value.to_owned())
+    }
+
+    /// Asserts which user a request with this `Cookie` header has, in the local client and over HTTP.
+    async fn assert_user(&self, header: String, expected: &str) {
+        let locally = self.local.get("/").header(Header::new("Cookie", header.clone())).dispatch().await;
+        assert_eq!(locally.into_string().await.as_deref(), Some(expected), "in the local client: {header:?}");
+        let (port, bytes) = (self.port, header.clone().into_bytes());
+        let over_http = tokio::task::spawn_blocking(move || ask(port, &bytes)).await.expect("the task does not panic");
+        assert_eq!(over_http, expected, "over HTTP: {header:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_and_the_local_client_choose_the_same_cookie_if_there_are_several() {
-    let store = Arc::new(MemoryStore::new(100, Arc::new(SystemClock)));
-    let build = || {
-        logs::capture();
-        let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("port", 0));
-        let fairing = Session::<Visitor>::fairing().config(Config::new().secure(true)).store(store.clone());
-        rocket::custom(figment).attach(fairing).mount("/", routes![who, login])
-    };
-    let local = asynchronous::Client::untracked(build()).await.expect("the site launches");
-    let mut ids = Vec::new();
-    for user in [1, 2] {
-        let response = local.get(format!("/login/{user}")).dispatch().await;
-        let line = response.headers().get_one("Set-Cookie").expect("a login sets a cookie").to_owned();
-        ids.push(line.split([';', '=']).nth(1).unwrap_or_default().to_owned());
-    }
-    let port = serve(build()).await;
-    let real = format!("__Host-sessionid={}", ids[0]);
-    for junk in JUNK {
-        let planted = format!("{junk}={}", ids[1]);
-        let (before, after) = (format!("{planted}; {real}"), format!("{real}; {planted}"));
-        for (header, expected) in [(before, "Some(1)"), (after, "Some(1)"), (planted, "None")] {
-            let locally = local.get("/").header(Header::new("Cookie", header.clone())).dispatch().await;
-            assert_eq!(locally.into_string().await.as_deref(), Some(expected), "{header:?}");
-            let over_http = tokio::task::spawn_blocking(move || ask(port, header.as_bytes()))
-                .await
-                .expect("the task does not panic");
-            assert_eq!(over_http, expected, "{junk:?}");
+    for (is_sealed, secure) in [(false, true), (false, false), (true, true), (true, false)] {
+        let sites = TwinSites::new(is_sealed, secure).await;
+        let ((name, first), (_, second)) = (sites.log_in(1).await, sites.log_in(2).await);
+        let pair = |name: &str, value: &str| format!("{name}={value}");
+        let (real, other) = (pair(&name, &first), pair(&name, &second));
+        sites.assert_user(format!("{real}; {other}"), "Some(1)").await;
+        sites.assert_user(format!("{other}; {real}"), "Some(2)").await;
+        // A browser has only one cookie with the prefix `__Host-`, so the site ignores the second one.
+        let invalid = pair(&name, "invalid");
+        sites.assert_user(format!("{invalid}; {real}"), if secure { "None" } else { "Some(1)" }).await;
+        for misspelt in misspellings(&name) {
+            let planted = pair(&misspelt, &second);
+            sites.assert_user(format!("{planted}; {real}"), "Some(1)").await;
+            sites.assert_user(format!("{real}; {planted}"), "Some(1)").await;
+            sites.assert_user(planted, "None").await;
         }
     }
 }

@@ -36,10 +36,9 @@ fn stream(session: Session<Student>) -> TextStream![&'static str] {
 
 #[rocket::async_test]
 async fn the_log_lines_in_the_readme_are_real() {
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "off"));
     let sessions = Session::<Student>::fairing().config(Config::new().store("memory:"));
-    let rocket = rocket::custom(figment)
+    let rocket = logs::rocket(figment)
         .manage(Gate::default())
         .attach(sessions)
         .mount("/", routes![count, read_then_set, stream]);

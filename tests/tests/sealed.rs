@@ -140,10 +140,9 @@ impl Site {
     }
 
     async fn at(config: Config, clock: Arc<ManualClock>) -> Self {
-        logs::capture();
         let figment = rocket::Config::figment().merge(("log_level", "off"));
         let routes = routes![count, show, same, name, saved, login, leave, cycle, flush, fail, expire, past, id, admin];
-        let rocket = rocket::custom(figment)
+        let rocket = logs::rocket(figment)
             .attach(Session::<Visitor>::fairing().config(config.clone()).clock(clock.clone()))
             .attach(Session::<Admin>::fairing().config(config.cookie_name("admin")).clock(clock.clone()))
             .mount("/", routes);
@@ -416,11 +415,10 @@ async fn a_read_renews_the_cookie_if_a_renewal_is_due() {
 
 #[rocket::async_test]
 async fn without_a_key_a_launch_fails_in_release_and_warns_in_debug() {
-    logs::capture();
     let site = |profile: &'static str| {
         let figment = rocket::Config::figment().select(profile).merge(("log_level", "off"));
         let config = Config::new().store("cookie+encrypted:");
-        Rocket::custom(figment).attach(Session::<Visitor>::fairing().config(config)).mount("/", routes![count])
+        logs::rocket(figment).attach(Session::<Visitor>::fairing().config(config)).mount("/", routes![count])
     };
     for profile in ["release", "staging"] {
         let error = site(profile).ignite().await.unwrap_err();

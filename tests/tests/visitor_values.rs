@@ -113,12 +113,11 @@ struct Site {
 impl Site {
     /// Launches a site with a visitor who has a session.
     async fn new(store: &str, format: Format) -> Self {
-        logs::capture();
         let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         let config = Config::new().store(store).format(format).secret_keys([key]).max_size(20_000);
         let routes = routes![settings, by_name, rest, entries, ratio, email, passed, handled, count, show];
         let figment = rocket::Config::figment().merge(("log_level", "normal")).merge(("limits.string", "1 MiB"));
-        let rocket = rocket::custom(figment).mount("/", routes).attach(Session::<Visitor>::fairing().config(config));
+        let rocket = logs::rocket(figment).mount("/", routes).attach(Session::<Visitor>::fairing().config(config));
         let client = Client::untracked(rocket).await.expect("the site launches");
         let mut site = Self { client, browser: Browser::default() };
         assert_eq!(site.post("/count", "").await.status, Status::Ok);

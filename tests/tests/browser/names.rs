@@ -1,5 +1,7 @@
 //! Cookies that a neighbouring host plants under a name that resembles that of the session cookie.
 
+use std::collections::BTreeSet;
+
 use rocket::http::Header;
 use rocket::response::Responder;
 use rocket::{get, routes};
@@ -33,6 +35,10 @@ const SPELLINGS: [&str; 18] = [
     "__host-sessionid",
     "__Host-sessionid",
 ];
+
+/// Chromium rejects a cookie with `Domain` if its name starts with this prefix in any case. Cookies with the other names
+/// reach the site.
+const PREFIX: &str = "__host-";
 
 /// Returns the names of the cookies that each attack plants.
 fn attacks() -> Vec<Vec<String>> {
@@ -77,6 +83,17 @@ fn attackers_id(attacker: &Chromium) -> String {
     attacker.cookie(NAME).expect("the attacker has a session").value
 }
 
+/// Returns the names of the cookies with this value that the browser sends to the page.
+fn names_with(browser: &Chromium, value: &str) -> BTreeSet<String> {
+    let cookies = browser.cookies().into_iter().filter(|cookie| cookie.value == value);
+    cookies.map(|cookie| cookie.name).collect()
+}
+
+/// Returns the names that Chromium accepts from a neighbouring host.
+fn accepted(names: &[String]) -> BTreeSet<String> {
+    names.iter().filter(|name| !name.to_ascii_lowercase().starts_with(PREFIX)).cloned().collect()
+}
+
 #[test]
 fn a_neighbouring_host_cannot_plant_a_session() {
     let certificate = Certificate::new();
@@ -93,8 +110,10 @@ fn a_neighbouring_host_cannot_plant_a_session() {
     };
     for (number, attack) in attacks().iter().enumerate() {
         let visit_attacker = || {
-            browser.open(format!("https://evil.shop.test/{number}/{}", attackers_id(&attacker)));
+            let id = attackers_id(&attacker);
+            browser.open(format!("https://evil.shop.test/{number}/{id}"));
             browser.open(SHOP);
+            assert_eq!(names_with(&browser, &id), accepted(attack), "the planted cookies that reach the site");
         };
         browser.delete_cookies();
         visit_attacker();

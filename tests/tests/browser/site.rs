@@ -17,7 +17,7 @@ pub const NOBODY: &str = "nobody";
 pub struct Visitor {
     #[session(identity)]
     name: Option<String>,
-    writes: u32,
+    pub writes: u32,
 }
 
 #[derive(FromForm)]

@@ -54,8 +54,7 @@ fn method_override() -> AdHoc {
 
 #[test]
 fn a_fairing_attached_after_one_that_changes_the_method_refuses_each_forged_request() {
-    logs::capture();
-    let rocket = rocket::custom(quiet()).attach(method_override()).attach(CrossOriginProtection::new());
+    let rocket = logs::rocket(quiet()).attach(method_override()).attach(CrossOriginProtection::new());
     let client = client(rocket.mount("/", routes![change]));
     for method in [Method::Get, Method::Post, Method::Put] {
         let response = forged(&client, method, "/order?_method=POST").dispatch();
@@ -68,7 +67,7 @@ fn quiet() -> Figment {
 }
 
 fn site(protection: CrossOriginProtection) -> Rocket<Build> {
-    rocket::custom(quiet())
+    logs::rocket(quiet())
         .attach(protection)
         .mount("/", routes![index, change])
         .mount("/", [Route::new(Method::Trace, "/traced", Traced)])
@@ -128,7 +127,7 @@ fn two_sites_with_one_fairing_have_their_own_settings() {
     let fairing = Arc::new(CrossOriginProtection::new());
     let site = |setting| {
         let figment = quiet().merge((setting, true));
-        client(rocket::custom(figment).attach(fairing.clone()).mount("/", routes![index, change]))
+        client(logs::rocket(figment).attach(fairing.clone()).mount("/", routes![index, change]))
     };
     let (trial, live) = (site("cross_origin.report_only"), site("cross_origin.strict"));
     for (client, status) in [(trial, Status::Ok), (live, Status::Forbidden)] {
@@ -231,7 +230,6 @@ const REFUSALS: [Logged; 7] = [
 
 #[test]
 fn a_refusal_is_logged_with_the_setting_that_would_accept_the_request() {
-    logs::capture();
     let site = client(site(CrossOriginProtection::new().strict(true)));
     for Logged { headers, mark, line } in REFUSALS {
         let expected = BTreeSet::from([format!("refused a POST request {line}")]);
@@ -244,7 +242,6 @@ fn a_refusal_is_logged_with_the_setting_that_would_accept_the_request() {
 
 #[test]
 fn the_log_shows_the_origin_escaped_and_shortened() {
-    logs::capture();
     let site = client(site(CrossOriginProtection::new()));
     let long = format!("https://long.test/\u{1b}[31m\u{202e}{}", "x".repeat(500));
     let shown = format!("(Origin \"https://long.test/\\u{{1b}}[31m\\u{{202e}}{}…\", no", "x".repeat(56));
@@ -255,7 +252,6 @@ fn the_log_shows_the_origin_escaped_and_shortened() {
 
 #[test]
 fn report_only_logs_a_request_and_lets_it_pass() {
-    logs::capture();
     let client = client(site(CrossOriginProtection::new().report_only(true)));
     let headers = [("Origin", "https://reported.test"), ("Sec-Fetch-Site", "cross-site")];
     let start = "would refuse a POST request, but `cross_origin.report_only` is on";
@@ -266,9 +262,8 @@ fn report_only_logs_a_request_and_lets_it_pass() {
 
 #[test]
 fn an_invalid_setting_aborts_the_launch() {
-    logs::capture();
     let figment = quiet().merge(Toml::string("[default.cross_origin]\ntrusted_origin = []").nested());
-    let error = Client::untracked(rocket::custom(figment).attach(CrossOriginProtection::new()));
+    let error = Client::untracked(logs::rocket(figment).attach(CrossOriginProtection::new()));
     // Rocket's error panics when it is dropped, unless its kind was read.
     assert!(matches!(error.expect_err("the launch is aborted").kind(), ErrorKind::FailedFairings(_)));
     let lines = logs::containing("the cross-origin protection cannot be attached");
@@ -279,9 +274,8 @@ fn an_invalid_setting_aborts_the_launch() {
 
 #[test]
 fn the_launch_logs_the_effective_settings() {
-    logs::capture();
     let figment = quiet().merge(("cross_origin.origin", "https://logged.test"));
-    client(rocket::custom(figment).attach(CrossOriginProtection::new()));
+    client(logs::rocket(figment).attach(CrossOriginProtection::new()));
     let lines = logs::containing("https://logged.test");
     assert_eq!(lines, ["INFO session_rocket cross-origin protection: own origin https://logged.test"]);
 }

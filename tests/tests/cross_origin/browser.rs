@@ -9,6 +9,7 @@ use rocket::response::content::RawHtml;
 use rocket::{Build, Request, Rocket, State, get, post, routes};
 use session_rocket::CrossOriginProtection;
 use session_rocket_tests::chromium::Chromium;
+use session_rocket_tests::logs;
 use session_rocket_tests::served::Served;
 use tempfile::TempDir;
 
@@ -56,7 +57,7 @@ fn socket(_counted: Counted) -> rocket::http::Status {
 }
 
 fn shop(calls: &Calls, trusted: &str) -> Rocket<Build> {
-    rocket::build()
+    logs::rocket(rocket::Config::figment())
         .attach(CrossOriginProtection::new().trusted_origin(trusted))
         .manage(calls.clone())
         .mount("/", routes![page, form, fetch, image, navigation, socket])
@@ -102,7 +103,8 @@ fn check(scheme: &str, settings: &Figment) {
     let calls = Calls::default();
     let trusted = format!("{scheme}://pay.test");
     let shop = Served::configured(shop(&calls, &trusted), settings.clone());
-    let others = Served::configured(rocket::build().mount("/", routes![page]), settings.clone());
+    let others =
+        Served::configured(logs::rocket(rocket::Config::figment()).mount("/", routes![page]), settings.clone());
     let port = if scheme == "https" { 443 } else { 80 };
     let (to_shop, to_others) = (shop.port(), others.port());
     let hosts =

@@ -8,6 +8,7 @@ use rocket::http::Method;
 use rocket::route::{Handler, Outcome};
 use rocket::{Build, Data, Request, Rocket, Route};
 use session_rocket::CrossOriginProtection;
+use session_rocket_tests::logs;
 use session_rocket_tests::served::Served;
 
 use crate::http::Connection;
@@ -92,7 +93,7 @@ impl Counter {
         use Method::{Connect, Delete, Get, Head, Options, Patch, Post, Put, Trace};
         let methods = [Connect, Delete, Get, Head, Options, Patch, Post, Put, Trace];
         let routes = methods.map(|method| Route::ranked(isize::MIN + 1, method, "/<path..>", self.clone()));
-        rocket::build().attach(protection).mount("/", routes)
+        logs::rocket(rocket::Config::figment()).attach(protection).mount("/", routes)
     }
 }
 

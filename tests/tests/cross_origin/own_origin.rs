@@ -5,6 +5,7 @@ use rocket::http::{Header, Status};
 use rocket::local::blocking::Client;
 use rocket::{Build, Rocket, post, routes};
 use session_rocket::CrossOriginProtection;
+use session_rocket_tests::logs;
 use session_rocket_tests::served::Served;
 
 use crate::http::Connection;
@@ -13,7 +14,7 @@ use crate::http::Connection;
 fn change() {}
 
 fn site(protection: CrossOriginProtection) -> Rocket<Build> {
-    rocket::build().attach(protection).mount("/", routes![change])
+    logs::rocket(rocket::Config::figment()).attach(protection).mount("/", routes![change])
 }
 
 /// Posts to a site with these headers, and returns whether the request passes.

@@ -53,9 +53,8 @@ fn second(user: LoggedIn<Second>) -> String {
 }
 
 async fn launch<T: SessionData>(store: Spy, clock: Arc<ManualClock>, config: Config, routes: Vec<Route>) -> Client {
-    logs::capture();
     let fairing = Session::<T>::fairing().config(config).clock(clock).store(store);
-    let rocket = rocket::custom(rocket::Config::figment().merge(("log_level", "off")));
+    let rocket = logs::rocket(rocket::Config::figment().merge(("log_level", "off")));
     Client::untracked(rocket.attach(fairing).mount("/", routes)).await.unwrap()
 }
 

@@ -181,7 +181,6 @@ pub async fn launch(config: Config, clock: Arc<ManualClock>, store: Option<impl 
 }
 
 pub fn site(config: Config, clock: Arc<ManualClock>, store: Option<impl Store + Clone>) -> Rocket<Build> {
-    logs::capture();
     let mut visitor = Session::<Visitor>::fairing().config(config.clone()).clock(clock.clone());
     let mut admin = Session::<Admin>::fairing().config(config.cookie_name("admin")).clock(clock);
     if let Some(store) = store {
@@ -189,7 +188,7 @@ pub fn site(config: Config, clock: Arc<ManualClock>, store: Option<impl Store + 
         admin = admin.store(store);
     }
     let figment = rocket::Config::figment().merge(("log_level", "off"));
-    rocket::custom(figment).attach(visitor).attach(admin).mount("/", all_routes())
+    logs::rocket(figment).attach(visitor).attach(admin).mount("/", all_routes())
 }
 
 /// What `/show` shows to a visitor without a session.

@@ -1,26 +1,45 @@
 //! `Session::ended`.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
 use rocket::tokio::task::yield_now;
 use rocket::tokio::time::timeout;
-use session_rocket::{Config, Session};
+use session_rocket::{Clock, Config, ManualClock, Session, Sleep, Timestamp};
 use session_rocket_tests::browser::{Browser, Response};
 use session_rocket_tests::logs;
 use session_rocket_tests::spy::Spy;
 
-use super::site::{Account, SEALED, Site, TIME_LIMIT, memory};
+use super::site::{Account, SEALED, Site, TIME_LIMIT, memory, rocket};
 
 const WAIT: &str = "/wait-for-end";
 
-/// The longest poll interval. It exceeds the duration of the tests, so that only this process can wake a task.
-const NEVER: Duration = Duration::from_secs(30);
-
 /// The shortest poll interval.
 const POLL: Duration = Duration::from_millis(100);
+
+/// A clock on which no sleep ends, so that a task that waits for the end of a session never polls the store.
+struct EndlessSleep(Arc<ManualClock>);
+
+impl Clock for EndlessSleep {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn sleep(&self, _: Duration) -> Sleep {
+        Box::pin(pending())
+    }
+}
+
+/// Launches a site that never polls its store, so that only an event of this process can wake a task.
+async fn site_without_polls(config: Config) -> (Site, Spy) {
+    let clock = Arc::new(ManualClock::default());
+    let store = Spy::new(clock.clone());
+    let fairing = Session::<Account>::fairing().config(config).store(store.clone()).clock(EndlessSleep(clock.clone()));
+    (Site::launch(rocket(), fairing, clock).await, store)
+}
 
 /// Runs `other`, and asserts that `waiting` does not complete meanwhile.
 async fn while_waiting<O>(waiting: &mut (impl Future<Output = Response> + Unpin), other: impl Future<Output = O>) -> O {
@@ -45,9 +64,9 @@ async fn looks(store: &Spy, looks: usize) {
     }
 }
 
-/// Starts a wait, runs `end`, and asserts that the wait then ends, although it never asks the store again by itself.
+/// Starts a wait, runs `end`, and asserts that the wait then ends, although the site never polls the store.
 async fn assert_ends_at_once(config: Config, end: impl AsyncFn(&Site, &mut Browser)) {
-    let (site, store) = Site::spied(config.poll_interval(NEVER)).await;
+    let (site, store) = site_without_polls(config).await;
     let mut browser = site.user(7, "phone").await;
     let waiter = browser.clone();
     let mut waiting = Box::pin(waiter.send(&site.client, WAIT));
@@ -86,7 +105,7 @@ async fn a_login_of_somebody_else_ends_the_wait_at_once() {
 
 #[rocket::async_test]
 async fn a_login_ends_the_wait_of_the_visitor_before() {
-    let (site, store) = Site::spied(memory().poll_interval(NEVER)).await;
+    let (site, store) = site_without_polls(memory()).await;
     let mut browser = site.browser("/device/phone").await;
     let visitor = browser.clone();
     let mut waiting = pin!(visitor.send(&site.client, WAIT));
@@ -98,7 +117,7 @@ async fn a_login_ends_the_wait_of_the_visitor_before() {
 
 #[rocket::async_test]
 async fn a_session_that_has_ended_already_ends_the_wait_at_once() {
-    let (site, store) = Site::spied(memory().poll_interval(NEVER)).await;
+    let (site, store) = site_without_polls(memory()).await;
     let mut browser = site.user(7, "phone").await;
     let old = browser.clone();
     site.text(&mut browser, "/logout").await;
@@ -108,8 +127,11 @@ async fn a_session_that_has_ended_already_ends_the_wait_at_once() {
 
 #[rocket::async_test]
 async fn new_ids_of_the_same_user_do_not_end_the_wait() {
-    for interval in [NEVER, POLL] {
-        let (site, store) = Site::spied(memory().poll_interval(interval)).await;
+    for polls in [false, true] {
+        let (site, store) = match polls {
+            true => Site::spied(memory().poll_interval(POLL)).await,
+            false => site_without_polls(memory()).await,
+        };
         let mut browser = site.user(7, "phone").await;
         let waiter = browser.clone();
         let mut waiting = pin!(waiter.send(&site.client, WAIT));
@@ -117,7 +139,7 @@ async fn new_ids_of_the_same_user_do_not_end_the_wait() {
         while_waiting(&mut waiting, looks(&store, 2)).await;
         for path in ["/rotate", "/login/7", "/count", "/rotate"] {
             while_waiting(&mut waiting, site.text(&mut browser, path)).await;
-            if interval == POLL {
+            if polls {
                 store.take_loads();
                 while_waiting(&mut waiting, looks(&store, 3)).await;
             }
@@ -204,7 +226,7 @@ async fn a_visitor_without_a_session_and_a_sealed_cookie_wait_forever() {
 
 #[rocket::async_test]
 async fn all_tasks_that_wait_for_one_session_end() {
-    let (site, store) = Site::spied(memory().poll_interval(NEVER)).await;
+    let (site, store) = site_without_polls(memory()).await;
     let mut browser = site.user(7, "phone").await;
     let waiters = [browser.clone(), browser.clone(), browser.clone()];
     store.take_loads();

@@ -63,9 +63,8 @@ async fn a_route_with_a_guard_for_users_but_without_the_fairing_aborts_the_launc
 
 /// Asserts that a launch with this fairing fails and logs `advice`.
 async fn assert_fails<T: session_rocket::SessionData>(fairing: SessionFairing<T>, advice: &str) {
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "normal"));
-    let error = Client::untracked(rocket::custom(figment).attach(fairing)).await.expect_err("the launch fails");
+    let error = Client::untracked(logs::rocket(figment).attach(fairing)).await.expect_err("the launch fails");
     assert!(matches!(error.kind(), RocketError::FailedFairings(_)), "{advice}");
     let lines = logs::containing(advice);
     assert!(lines.iter().any(|line| line.contains("cannot be attached")), "{advice}: {lines:?}");

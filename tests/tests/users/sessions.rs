@@ -378,7 +378,8 @@ async fn memcached_supports_no_method_and_the_launch_warns() {
 
 #[rocket::async_test]
 async fn the_sessions_of_a_rocket_without_the_fairing_are_an_error() {
-    let error = Sessions::<Account>::of(&rocket::build()).expect_err("the fairing is not attached");
+    let error =
+        Sessions::<Account>::of(&logs::rocket(rocket::Config::figment())).expect_err("the fairing is not attached");
     assert_eq!(error.kind(), ErrorKind::NoFairing);
 }
 

@@ -161,10 +161,8 @@ fn all_routes() -> Vec<Route> {
 
 /// A site without a session fairing.
 pub fn rocket() -> Rocket<Build> {
-    // Called before Rocket is built, because otherwise Rocket installs its own logger.
-    logs::capture();
     let figment = rocket::Config::figment().merge(("log_level", "normal"));
-    rocket::custom(figment).mount("/", all_routes()).register("/", catchers![not_found])
+    logs::rocket(figment).mount("/", all_routes()).register("/", catchers![not_found])
 }
 
 /// A launched site with a clock that tests advance.

@@ -130,7 +130,7 @@ async fn an_isolated_site_does_not_use_the_pool_of_the_application() {
 #[test]
 #[should_panic(expected = "did not run: is it attached?")]
 fn a_session_type_without_its_fairing_panics_with_advice() {
-    let client = blocking::Client::untracked(rocket::custom(rocket::Config::figment())).expect("the site launches");
+    let client = blocking::Client::untracked(logs::rocket(rocket::Config::figment())).expect("the site launches");
     client.set_session::<Account>(|session| session.set_user_id(7));
 }
 
