@@ -205,9 +205,10 @@ impl TwinSites {
         let build = || {
             let figment = rocket::Config::figment().merge(("log_level", "off")).merge(("port", 0));
             let fairing = Session::<Visitor>::fairing();
-            let fairing = match is_sealed {
-                true => fairing.config(config.clone().store("cookie+encrypted:")),
-                false => fairing.config(config.clone()).store(store.clone()),
+            let fairing = if is_sealed {
+                fairing.config(config.clone().store("cookie+encrypted:"))
+            } else {
+                fairing.config(config.clone()).store(store.clone())
             };
             logs::rocket(figment).attach(fairing).mount("/", routes![who, login])
         };

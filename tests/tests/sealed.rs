@@ -6,7 +6,7 @@ use std::time::Duration;
 use rocket::error::ErrorKind as RocketError;
 use rocket::http::Status;
 use rocket::local::asynchronous::Client;
-use rocket::{Rocket, get, routes};
+use rocket::{get, routes};
 use session_rocket::{Config, ErrorKind, Expiry, Format, ManualClock, Refresh, Session};
 use session_rocket_tests::browser::Browser;
 use session_rocket_tests::logs;

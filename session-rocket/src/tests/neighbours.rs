@@ -143,7 +143,7 @@ async fn a_retried_logout_ends_all_presented_sessions() {
 #[tokio::test]
 async fn each_kind_of_logout_ends_all_presented_sessions() {
     let logouts: [fn(&Session<Visitor>); 4] =
-        [|s| s.flush(), |s| s.clear(), |s| drop(USER.delete(s.state())), |s| USER.set(s.state(), 3)];
+        [|s| s.flush(), |s| s.clear(), |s| assert_eq!(USER.delete(s.state()), Some(1)), |s| USER.set(s.state(), 3)];
     for (index, logout) in logouts.into_iter().enumerate() {
         let engine = engine(Arc::new(MemoryStore::new(100, clock())), clock());
         let mut ids = Vec::new();

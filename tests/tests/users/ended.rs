@@ -128,10 +128,8 @@ async fn a_session_that_has_ended_already_ends_the_wait_at_once() {
 #[rocket::async_test]
 async fn new_ids_of_the_same_user_do_not_end_the_wait() {
     for polls in [false, true] {
-        let (site, store) = match polls {
-            true => Site::spied(memory().poll_interval(POLL)).await,
-            false => site_without_polls(memory()).await,
-        };
+        let (site, store) =
+            if polls { Site::spied(memory().poll_interval(POLL)).await } else { site_without_polls(memory()).await };
         let mut browser = site.user(7, "phone").await;
         let waiter = browser.clone();
         let mut waiting = pin!(waiter.send(&site.client, WAIT));
