@@ -74,7 +74,6 @@ async fn launch(rocket: Rocket<Build>) -> Client {
     Client::untracked(rocket).await.expect("the site launches")
 }
 
-/// Promise 7.
 #[rocket::async_test]
 async fn a_route_without_its_fairing_aborts_the_launch() {
     for routes in [routes![count], routes![snapshot], routes![maybe]] {
@@ -229,6 +228,40 @@ async fn in_the_release_profile_the_cookie_and_its_removal_are_secure_and_have_t
     }
 }
 
+/// The response of the overtaken request stands, and the log says that its change is dropped.
+#[rocket::async_test]
+async fn a_change_to_a_session_that_another_request_ended_is_logged() {
+    #[derive(Session)]
+    struct Caller {
+        count: u32,
+    }
+
+    #[get("/count")]
+    fn count(session: Session<Caller>) {
+        session.update_count(|count| *count += 1);
+    }
+
+    #[get("/logout")]
+    fn logout(session: Session<Caller>) {
+        session.flush();
+    }
+
+    let fairing = Session::<Caller>::fairing().store(spy());
+    let client = launch(site(routes![count, logout]).attach(fairing)).await;
+    let mut browser = Browser::default();
+    browser.get(&client, "/count").await;
+    let old = browser.clone();
+    browser.get(&client, "/logout").await;
+    let warnings = || logs::containing("changes of a session of type `Caller` are not saved: another request ended");
+    assert_eq!(warnings(), [""; 0]);
+    assert_eq!(old.send(&client, "/logout").await.status, Status::Ok);
+    assert_eq!(warnings(), [""; 0], "a second logout drops no change");
+    let overtaken = old.send(&client, "/count").await;
+    assert_eq!((overtaken.status, overtaken.set_cookie()), (Status::Ok, None));
+    assert_eq!(warnings().len(), 1);
+    assert!(warnings()[0].starts_with("WARN session_rocket"), "{:?}", warnings());
+}
+
 #[rocket::async_test]
 async fn the_cache_and_cookie_headers_of_a_handler_are_kept_if_they_are_safe() {
     #[get("/headers/<cache>")]
@@ -325,7 +358,6 @@ async fn a_later_fairing_can_read_and_change_a_session_but_not_start_one() {
     assert!(!refused.load(Ordering::SeqCst));
 }
 
-/// Promise 5.
 #[rocket::async_test]
 async fn no_log_line_at_any_level_contains_an_id_or_a_value() {
     #[get("/secret")]
@@ -381,7 +413,6 @@ mod new {
     }
 }
 
-/// Promise 6.
 #[rocket::async_test]
 async fn an_old_and_a_new_release_serve_one_session_in_turn_and_lose_nothing() {
     #[get("/old/<name>")]

@@ -258,8 +258,7 @@ over_both_transports! {
     any_bytes_in_a_cookie_or_token_give_an_empty_session
 }
 
-/// Promises 1 and 2. The changes of the slow request are dropped, the old id is invalid, and the browser keeps the
-/// cookie of the login.
+/// The changes of the slow request are dropped, the old id is invalid, and the browser keeps the cookie of the login.
 async fn a_slow_write_during_a_login_does_not_change_the_users_session(transport: Transport) {
     let site = Site::new(transport).await;
     let old = site.visitor().await;
@@ -408,7 +407,6 @@ async fn a_panic_is_500_and_a_value_that_cannot_be_encoded_is_422_and_neither_sa
     assert_eq!(browser.get(&site.client, "/show").await.body, "|1|");
 }
 
-/// Promise 3.
 async fn a_failed_save_is_503_without_a_cookie(transport: Transport) {
     let site = Site::new(transport).await;
     let expired = site.visitor().await;
@@ -467,7 +465,6 @@ async fn a_store_that_cannot_be_read_is_503_and_never_an_empty_session(transport
     assert_eq!(site.store.take_writes(), 0);
 }
 
-/// Promise 4.
 async fn a_visitor_without_a_session_costs_no_store_call_and_no_cookie(transport: Transport) {
     let site = Site::new(transport).await;
     let mut stranger = Browser::new(transport);
@@ -495,7 +492,6 @@ async fn all_guards_of_a_request_share_one_session_and_one_snapshot(transport: T
     assert_eq!(browser.get(&site.client, "/hello").await.body, "one 1");
 }
 
-/// Promises 4 and 8.
 async fn any_bytes_in_a_cookie_or_token_give_an_empty_session(transport: Transport) {
     let site = Site::new(transport).await;
     let real = site.visitor().await.cookie.unwrap();

@@ -1,5 +1,5 @@
-//! Runs concurrent commits, rotations and logouts under many schedules of a model checker. No schedule breaks promise 1
-//! or 2 of `docs/promises.md`.
+//! Runs concurrent commits, rotations and logouts under many schedules of a model checker. No schedule loses an update or
+//! brings an ended session back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
