@@ -141,7 +141,8 @@ impl Word for WhenFull {
 }
 
 impl Word for Refresh {
-    const EXPECTED: &'static str = "\"on save\", \"always\", or a share of the lifetime above 0 and below 1, such as 0.1";
+    const EXPECTED: &'static str =
+        "\"on save\", \"always\", or a share of the lifetime above 0 and below 1, such as 0.1";
     const WORDS: &'static [(&'static str, Self)] = &[("on save", Refresh::OnSave), ("always", Refresh::Always)];
 
     fn read(value: &Value) -> Option<Self> {
