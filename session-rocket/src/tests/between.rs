@@ -249,7 +249,8 @@ async fn the_browser_gets_the_id_that_was_saved_before_a_failure() {
 async fn a_flush_takes_effect_even_if_later_changes_cannot_be_saved() {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
-    let sealed = Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 })));
+    let sealed =
+        Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { overhead: 100, limit: 4096 })));
     let stored = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     for engine in [sealed, stored] {
         let first = open(&engine, None).await;
@@ -313,7 +314,7 @@ fn replacing_the_struct_with_another_user_writes_all_fields() {
 async fn a_sealed_session_of_an_unknown_format_is_unavailable_and_a_damaged_one_is_replaced() {
     let sealer = || Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
-    let engine = Engine::Cookie(CookieEngine::new(rules, sealer(), CookieBounds { frame: 100, limit: 4096 }));
+    let engine = Engine::Cookie(CookieEngine::new(rules, sealer(), CookieBounds { overhead: 100, limit: 4096 }));
     let load = async |payload: &'static str| {
         let [issued_at, created_at, expires_at] = [0, 0, i64::MAX].map(Timestamp::from_millis);
         let content = Content { issued_at, created_at, expires_at, payload: payload.into() };
@@ -332,7 +333,7 @@ async fn a_sealed_session_of_an_unknown_format_is_unavailable_and_a_damaged_one_
 async fn a_sealed_session_cannot_be_saved_after_the_response_head() {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
-    let engine = Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 }));
+    let engine = Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { overhead: 100, limit: 4096 }));
     let session = open(&Arc::new(engine), None).await;
     NAME.set(session.state(), "in time".into());
     assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { .. })));

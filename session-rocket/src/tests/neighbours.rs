@@ -20,7 +20,7 @@ use crate::store::{Lookup, Store, Update};
 fn sealed(clock: Arc<crate::ManualClock>, policy: Policy) -> Arc<Engine> {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = rules(clock, policy, 4000);
-    Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 })))
+    Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { overhead: 100, limit: 4096 })))
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rocket::http::SameSite;
 
 use super::definition::Config;
-use super::word::Text;
+use super::word::DurationText;
 use crate::base::expiry::{MAX_AGE, Refresh};
 use crate::commit::sealed::SecretKey;
 use crate::store::TOMBSTONE_LIFETIME;
@@ -52,8 +52,11 @@ impl Problems {
             self.add_if(lifetime > MAX_AGE, key, fix);
         }
         if let Some(limit) = max_lifetime.filter(|limit| *limit >= SECOND) {
-            let fix =
-                format!("{} is below `expiry`, which is {}: raise it, or lower `expiry`", Text(limit), Text(expiry));
+            let fix = format!(
+                "{} is below `expiry`, which is {}: raise it, or lower `expiry`",
+                DurationText(limit),
+                DurationText(expiry)
+            );
             self.add_if(limit < expiry && expiry <= MAX_AGE, "max_lifetime", fix);
         }
     }
@@ -80,7 +83,7 @@ impl Problems {
         // Clients wait for at most an hour, and timers have a maximum duration.
         for (key, duration, longest) in [("timeout", Some(timeout), HOUR), ("sweep_interval", sweep_interval, MAX_AGE)]
         {
-            let fix = format!("must be at most {}", Text(longest));
+            let fix = format!("must be at most {}", DurationText(longest));
             self.add_if(duration.is_some_and(|duration| duration > longest), key, fix);
         }
         let zeros = [
