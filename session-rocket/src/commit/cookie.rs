@@ -98,7 +98,7 @@ impl CookieEngine {
         let now = self.rules.now();
         let created_at = match (&carrier, lifecycle) {
             (Carrier::Sealed(sealed), Lifecycle::Keep)
-                if values.same_as(&base) && !self.is_due(sealed, &values, now) =>
+                if values.is_identical_to(&base) && !self.is_due(sealed, &values, now) =>
             {
                 return Ok(Committed::new(carrier, values, CookieEffect::None));
             }
