@@ -89,7 +89,7 @@ fn set_once<T>(slot: &mut Option<T>, key: &Ident, value: Option<T>, errors: &mut
 }
 
 fn set_bare(slot: &mut Option<Ident>, item: Item, errors: &mut Errors) {
-    let key = item.bare(errors);
+    let key = item.into_bare_key(errors);
     set_once(slot, &key.clone(), Some(key), errors);
 }
 
@@ -173,7 +173,7 @@ impl Item {
     }
 
     /// Returns the key of an attribute that takes no value.
-    fn bare(self, errors: &mut Errors) -> Ident {
+    fn into_bare_key(self, errors: &mut Errors) -> Ident {
         if let Some(value) = &self.value {
             errors.at(value, format!("`{0}` takes no value: write `#[session({0})]`", self.key));
         }
@@ -220,7 +220,7 @@ fn parse_items(input: ParseStream, items: &mut Vec<Item>, errors: &mut Errors) {
 fn parse_item(input: ParseStream) -> syn::Result<Item> {
     // Keywords are allowed, because `crate` is one, and so that the error for an unknown keyword names it.
     let Ok(key) = input.call(Ident::parse_any) else {
-        return Err(at_next(input, "expected an attribute, such as `#[session(default)]`".to_owned()));
+        return Err(error_at_next_token(input, "expected an attribute, such as `#[session(default)]`".to_owned()));
     };
     let value = if input.peek(Token![=]) {
         let equals: Token![=] = input.parse()?;
@@ -232,17 +232,17 @@ fn parse_item(input: ParseStream) -> syn::Result<Item> {
         None
     };
     if input.peek(token::Paren) && value.is_none() {
-        return Err(at_next(input, format!("`{key}` takes no parentheses: write `{key} = …`")));
+        return Err(error_at_next_token(input, format!("`{key}` takes no parentheses: write `{key} = …`")));
     }
     if !input.is_empty() && !input.peek(Token![,]) {
         let expected = if value.is_some() { "`,`" } else { "`=` or `,`" };
-        return Err(at_next(input, format!("expected {expected} after the attribute `{key}`")));
+        return Err(error_at_next_token(input, format!("expected {expected} after the attribute `{key}`")));
     }
     Ok(Item { key, value })
 }
 
 /// Returns an error at the next token, without consuming the token.
-fn at_next(input: ParseStream, message: String) -> syn::Error {
+fn error_at_next_token(input: ParseStream, message: String) -> syn::Error {
     let next: Option<TokenTree> = input.fork().parse().ok();
     match next {
         Some(token) => syn::Error::new_spanned(TokenStream::from(token), message),

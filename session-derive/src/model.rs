@@ -76,7 +76,7 @@ impl Field {
     /// Returns `None` for a field without a name, which `named_fields` has reported.
     fn from_syn(field: syn::Field, errors: &mut Errors) -> Option<Self> {
         let attrs = FieldAttrs::from_syn(&field.attrs, errors);
-        serde::refuse(&field.attrs, errors);
+        serde::check_attributes(&field.attrs, errors);
         let inner = option_of(&field.ty).filter(|_| attrs.skip.is_none()).cloned();
         Some(Self {
             ident: field.ident?,
@@ -118,7 +118,8 @@ impl Field {
     pub fn is_string(&self) -> bool {
         let paths = ["String", "std::string::String", "alloc::string::String"];
         plain_path(&self.value).is_some_and(|path| {
-            paths.contains(&spell(path).as_str()) && path.segments.iter().all(|segment| segment.arguments.is_none())
+            paths.contains(&path_string(path).as_str())
+                && path.segments.iter().all(|segment| segment.arguments.is_none())
         })
     }
 }
@@ -145,7 +146,7 @@ pub fn reference_in(ty: &Type) -> Option<&TypeReference> {
 /// Returns the `T` of an `Option<T>`. Recognizes `Option` by its paths in std, and not through an alias.
 pub fn option_of(ty: &Type) -> Option<&Type> {
     let path = plain_path(ty)?;
-    if !["Option", "std::option::Option", "core::option::Option"].contains(&spell(path).as_str()) {
+    if !["Option", "std::option::Option", "core::option::Option"].contains(&path_string(path).as_str()) {
         return None;
     }
     let PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else { return None };
@@ -166,7 +167,7 @@ fn plain_path(ty: &Type) -> Option<&Path> {
 }
 
 /// Returns a path as a string, without generic arguments and leading colons.
-fn spell(path: &Path) -> String {
+fn path_string(path: &Path) -> String {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::")
 }
 

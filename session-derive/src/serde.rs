@@ -8,7 +8,7 @@ use syn::{Attribute, Ident, Meta, Token};
 use crate::attr::string_literal;
 use crate::errors::Errors;
 
-pub fn refuse(attrs: &[Attribute], errors: &mut Errors) {
+pub fn check_attributes(attrs: &[Attribute], errors: &mut Errors) {
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("serde")) {
         match attr.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) {
             Ok(items) if !items.is_empty() => items.iter().for_each(|item| errors.at(item, message(item))),

@@ -47,7 +47,7 @@ pub fn api(update: bool) -> Result {
 /// If Cargo runs this program as rustdoc, runs rustdoc with its unstable JSON output enabled.
 ///
 /// The crate that reads the JSON is pinned to this compiler's version.
-pub fn as_rustdoc() -> Option<ExitCode> {
+pub fn run_as_rustdoc() -> Option<ExitCode> {
     env::var_os(AS_RUSTDOC)?;
     let status = Command::new("rustdoc").args(env::args_os().skip(1)).env("RUSTC_BOOTSTRAP", "1").status();
     Some(if status.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

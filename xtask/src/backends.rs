@@ -45,7 +45,7 @@ impl Backends {
     }
 
     /// Whether any of these back-ends needs a program.
-    pub fn need(&self, program: &str) -> bool {
+    pub fn is_program_needed(&self, program: &str) -> bool {
         ALL.iter().any(|(name, programs)| self.0.contains(name) && programs.contains(&program))
     }
 

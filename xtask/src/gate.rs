@@ -35,7 +35,7 @@ const ALLOCATIONS_WITH_THREADS: Tolerance = Tolerance { percent: 5.0, absolute: 
 pub fn gate(update: bool) -> Result {
     packages::ensure_for_gate()?;
     let baseline = Baseline::read();
-    let (instructions, allocations) = (instructions()?, allocations()?);
+    let (instructions, allocations) = (count_all_instructions()?, count_allocations()?);
     let mut comparison = Comparison::default();
     println!("{:44} {:>12} {:>12} {:>8}", "operation", "count", "baseline", "percent");
     comparison.add(&baseline, &instructions, baseline.tolerance());
@@ -44,7 +44,7 @@ pub fn gate(update: bool) -> Result {
     comparison.add(&baseline, &exact, ALLOCATIONS);
     comparison.add(&baseline, &with_threads, ALLOCATIONS_WITH_THREADS);
     if update {
-        return write(&[instructions, exact, with_threads].concat());
+        return write_baseline(&[instructions, exact, with_threads].concat());
     }
     let Comparison { worse, is_better } = comparison;
     if !worse.is_empty() {
@@ -62,11 +62,11 @@ pub fn gate(update: bool) -> Result {
 /// A name, and the count of one operation.
 type Count = (String, u64);
 
-fn instructions() -> Result<Vec<Count>> {
+fn count_all_instructions() -> Result<Vec<Count>> {
     cargo("build --release --package session-rocket-gate", &[])?;
-    let program = program("release/session-rocket-gate")?;
+    let program = program_path("release/session-rocket-gate")?;
     let names = output(&mut Command::new(&program)).ok_or("session-rocket-gate did not list its operations")?;
-    names.lines().map(|name| Ok((name.to_owned(), count(&program, name)?))).collect()
+    names.lines().map(|name| Ok((name.to_owned(), count_instructions(&program, name)?))).collect()
 }
 
 /// Counts the allocations of requests on each kind of store. Their instructions are not counted, because Valgrind would also
@@ -74,9 +74,9 @@ fn instructions() -> Result<Vec<Count>> {
 ///
 /// The build takes seconds after the tests, because it has their profile. A release build of the database drivers takes
 /// minutes.
-fn allocations() -> Result<Vec<Count>> {
+fn count_allocations() -> Result<Vec<Count>> {
     cargo("build --workspace --all-features --bin session-rocket-allocations", &[])?;
-    let program = program("debug/session-rocket-allocations")?;
+    let program = program_path("debug/session-rocket-allocations")?;
     let counts = output(&mut Command::new(program))
         .ok_or("`target/debug/session-rocket-allocations` failed: run it to see why")?;
     // Rocket logs to the same stream, without tabs.
@@ -132,7 +132,7 @@ struct Baseline {
 impl Baseline {
     /// Reads the baseline. It is empty if this architecture has no file.
     fn read() -> Self {
-        let text = fs::read_to_string(file()).unwrap_or_default();
+        let text = fs::read_to_string(baseline_path()).unwrap_or_default();
         let mut baseline = Self::default();
         for line in text.lines() {
             match line.rsplit_once(char::is_whitespace) {
@@ -158,15 +158,15 @@ impl Baseline {
     }
 }
 
-fn write(counts: &[Count]) -> Result {
+fn write_baseline(counts: &[Count]) -> Result {
     let lines = counts.iter().map(|(name, count)| format!("{name:44} {count:>8}\n"));
     let text = format!("# {}\n{}", toolchain(), lines.collect::<String>());
-    fs::write(file(), text).map_err(|error| format!("cannot write {}: {error}", file().display()))?;
-    println!("==> wrote the baseline {}", file().display());
+    fs::write(baseline_path(), text).map_err(|error| format!("cannot write {}: {error}", baseline_path().display()))?;
+    println!("==> wrote the baseline {}", baseline_path().display());
     Ok(())
 }
 
-fn file() -> PathBuf {
+fn baseline_path() -> PathBuf {
     root().join(format!("benches/gate/{ARCH}.txt"))
 }
 
@@ -177,24 +177,24 @@ fn toolchain() -> String {
 }
 
 /// Returns the path of a program in the target directory. This program is `debug/xtask` in the same directory.
-fn program(path: &str) -> Result<PathBuf> {
+fn program_path(path: &str) -> Result<PathBuf> {
     let here = env::current_exe().map_err(|error| format!("cannot find the target directory: {error}"))?;
     let target = here.ancestors().nth(2).ok_or("cannot find the target directory")?;
     Ok(target.join(path))
 }
 
 /// Counts the instructions of an operation.
-fn count(program: &Path, name: &str) -> Result<u64> {
+fn count_instructions(program: &Path, name: &str) -> Result<u64> {
     let [few, many] = thread::scope(|scope| {
         [FEW, MANY]
-            .map(|times| scope.spawn(move || total(program, name, times)))
+            .map(|times| scope.spawn(move || count_run(program, name, times)))
             .map(|run| run.join().unwrap_or_else(|_| Err("counting panicked".to_owned())))
     });
     Ok(many?.saturating_sub(few?) / u64::from(MANY - FEW))
 }
 
 /// Counts the instructions of a program run that repeats an operation.
-fn total(program: &Path, name: &str, times: u32) -> Result<u64> {
+fn count_run(program: &Path, name: &str, times: u32) -> Result<u64> {
     let run = Command::new("valgrind")
         .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
         .arg(program)

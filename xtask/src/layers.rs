@@ -1,4 +1,4 @@
-//! The rules of the source tree: one-way layers, no import circles, Rocket in one folder, short files and functions.
+//! The rules of the source tree: one-way layers, no import cycles, Rocket in one folder, short files and functions.
 //!
 //! The table in `docs/architecture.md` has the order of the layers. A file may import its own layer and those above it in
 //! the table. Imports are `use` declarations, and paths in code that begin with `crate`, `super` or `self`. Test code is
@@ -35,8 +35,7 @@ pub fn check() -> Result {
             violations.extend(sizes(folder, source));
         }
         let graph = Graph::new(&sources);
-        violations
-            .extend(graph.circles().iter().map(|circle| format!("{folder}: import circle: {}", circle.join(" -> "))));
+        violations.extend(graph.cycles().iter().map(|cycle| format!("{folder}: import cycle: {}", cycle.join(" -> "))));
         if folder == LIBRARY {
             violations.extend(
                 sources
@@ -48,7 +47,7 @@ pub fn check() -> Result {
         }
     }
     if violations.is_empty() {
-        println!("==> {} layers, no circles", layers.len());
+        println!("==> {} layers, no import cycles", layers.len());
         return Ok(());
     }
     Err(violations.join("\n"))

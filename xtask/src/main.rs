@@ -24,7 +24,7 @@ usage: cargo xtask <command>
           missing servers and Chromium (on Debian as root), or says what to install
   ci      runs every check that a change must pass: formatting, layers, links, spelling, lints with each feature alone and
           with all, documentation, public API, database crates, tests, instruction counts, licences
-  layers  checks the order of the layers in docs/architecture.md, import circles, and the lengths of files and functions
+  layers  checks the order of the layers in docs/architecture.md, import cycles, and the lengths of files and functions
   links   checks the links between Markdown files
   api [--keep]
           compares the public API with docs/public-api.txt; `--keep` updates that file
@@ -46,7 +46,7 @@ usage: cargo xtask <command>
 type Result<T = (), E = String> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
-    if let Some(code) = api::as_rustdoc() {
+    if let Some(code) = api::run_as_rustdoc() {
         return code;
     }
     let mut args = env::args().skip(1);

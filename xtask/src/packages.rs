@@ -47,7 +47,7 @@ fn check(backends: &Backends) -> Result<(), (Vec<&'static str>, String)> {
         packages.push("curl");
         missing.push("the test of `examples/account/api.sh` needs `curl`: install the package `curl`".to_owned());
     }
-    for (program, package) in servers::PROGRAMS.iter().filter(|(program, _)| backends.need(program)) {
+    for (program, package) in servers::PROGRAMS.iter().filter(|(program, _)| backends.is_program_needed(program)) {
         if let Err(problem) = servers::find(program) {
             packages.push(*package);
             missing.push(problem);

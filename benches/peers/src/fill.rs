@@ -18,7 +18,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::random::mix;
+use crate::random::hash_number;
 use crate::sites::{Server, Site};
 use crate::stores::{Instance, Store, runtime};
 use crate::visitors::{Cookies, Visitors};
@@ -97,7 +97,7 @@ impl Sessions {
         let payload = Arc::<[u8]>::from(format!("j{}", self.json()).into_bytes());
         let add = async |number: u64| {
             let [now, end] = [now(), end].map(Timestamp::from_millis);
-            let version = Version::from_bits(mix(number));
+            let version = Version::from_bits(hash_number(number));
             let record =
                 Record::new(version, end).with_scope(SCOPE).with_payload(payload.to_vec()).with_times(now, now);
             let created = store.create(&key(number), &record).await.expect("cannot create a session");
@@ -204,7 +204,7 @@ fn now() -> i64 {
 fn id(number: u64) -> [u8; 32] {
     let mut id = [0; 32];
     for (part, bytes) in (4 * number + 1..).zip(id.chunks_mut(8)) {
-        bytes.copy_from_slice(&mix(part).to_be_bytes());
+        bytes.copy_from_slice(&hash_number(part).to_be_bytes());
     }
     id
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cpu;
-use crate::figures::{CpuTimes, Figures};
 use crate::fill::{self, Sessions};
 use crate::sites::{Server, Site};
+use crate::statistics::{CpuTimes, Statistics};
 use crate::stores::{DatabaseServers, Instance, Store};
 use crate::visitors::{Measured, Plan, Route, Visitors};
 
@@ -43,10 +43,10 @@ pub struct Measurement {
     pub payload: usize,
     pub connections: usize,
     #[serde(flatten)]
-    pub figures: Figures,
+    pub figures: Statistics,
 }
 
-/// The figures of one route before, during and after a sweep.
+/// The statistics of one route before, during and after a sweep.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sweep {
     pub store: Store,
@@ -54,9 +54,9 @@ pub struct Sweep {
     pub expired: usize,
     /// The duration of the sweep.
     pub seconds: f64,
-    pub before: Figures,
-    pub during: Figures,
-    pub after: Figures,
+    pub before: Statistics,
+    pub during: Statistics,
+    pub after: Statistics,
 }
 
 /// The memory per session in the server's process.
@@ -85,18 +85,18 @@ pub fn run(options: &Options) -> Growth {
     for store in options.stores.iter().filter(|store| fill::is_supported(**store)) {
         growth.sweeps.extend(measure_sweeps(options, &mut databases, *store));
         for payload in PAYLOADS {
-            Candidates::new(options, &mut databases, *store, payload).measure(
+            ComparedServers::new(options, &mut databases, *store, payload).measure(
                 options,
                 options.scaled(SIZES[0]),
                 &[DEFAULT_CONNECTIONS],
                 &mut growth,
             );
         }
-        let mut candidates = Candidates::new(options, &mut databases, *store, PAYLOAD);
+        let mut servers = ComparedServers::new(options, &mut databases, *store, PAYLOAD);
         for (size, connections) in
             SIZES.into_iter().zip([&CONNECTIONS[..], &[DEFAULT_CONNECTIONS], &[DEFAULT_CONNECTIONS]])
         {
-            candidates.measure(options, options.scaled(size), connections, &mut growth);
+            servers.measure(options, options.scaled(size), connections, &mut growth);
         }
     }
     growth
@@ -114,41 +114,41 @@ impl Options {
 }
 
 /// The compared servers. All have the same sessions.
-struct Candidates(Vec<Candidate>);
+struct ComparedServers(Vec<ComparedServer>);
 
-struct Candidate {
+struct ComparedServer {
     server: Server,
     instance: Instance,
     sessions: Sessions,
     visitors: Visitors,
 }
 
-impl Candidates {
+impl ComparedServers {
     fn new(options: &Options, databases: &mut DatabaseServers, store: Store, payload: usize) -> Self {
         let servers = [Server::HandWritten, Server::SessionRocket];
-        let candidates = servers.into_iter().filter(|server| options.servers.contains(server)).map(|server| {
+        let servers = servers.into_iter().filter(|server| options.servers.contains(server)).map(|server| {
             let instance = databases.create(store);
             let sessions = Sessions::new(server, store, &instance, payload);
-            Candidate { server, instance, sessions, visitors: fill::visitors() }
+            ComparedServer { server, instance, sessions, visitors: fill::visitors() }
         });
-        Self(candidates.collect())
+        Self(servers.collect())
     }
 
     /// Adds sessions up to a total, and measures each server with each number of connections.
     fn measure(&mut self, options: &Options, sessions: usize, connections: &[usize], growth: &mut Growth) {
-        for candidate in &mut self.0 {
-            candidate.sessions.grow(sessions);
-            candidate.visitors.grow(sessions);
+        for server in &mut self.0 {
+            server.sessions.grow(sessions);
+            server.visitors.grow(sessions);
         }
         for round in 1..=options.rounds {
-            for candidate in &mut self.0 {
-                candidate.measure(options, round, connections, &mut growth.measurements);
+            for server in &mut self.0 {
+                server.measure(options, round, connections, &mut growth.measurements);
             }
         }
     }
 }
 
-impl Candidate {
+impl ComparedServer {
     fn measure(&mut self, options: &Options, round: u32, connections: &[usize], measurements: &mut Vec<Measurement>) {
         let site = Site::start(self.server, &self.instance.url);
         self.sessions.warm_page_cache();
@@ -165,7 +165,7 @@ impl Candidate {
                     sessions: self.visitors.number(),
                     payload: self.sessions.payload,
                     connections: *connections,
-                    figures: Figures::of(&measured),
+                    figures: Statistics::of(&measured),
                 };
                 println!("{measurement}");
                 measurements.push(measurement);
@@ -212,7 +212,7 @@ fn measure_sweeps(options: &Options, databases: &mut DatabaseServers, store: Sto
         }
         let after = measure(&site, &mut visitors, plan);
         let seconds = during.duration.as_secs_f64() + WARM_UP.as_secs_f64();
-        let [before, during, after] = [before, during, after].map(|measured| Figures::of(&measured));
+        let [before, during, after] = [before, during, after].map(|measured| Statistics::of(&measured));
         let sweep = Sweep { store, route: route.path()[1..].to_owned(), expired, seconds, before, during, after };
         println!("{sweep}");
         all.push(sweep);

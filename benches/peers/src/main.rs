@@ -3,7 +3,6 @@
 mod args;
 mod chart;
 mod cpu;
-mod figures;
 mod fill;
 mod growth;
 mod load;
@@ -12,6 +11,7 @@ mod peers;
 mod random;
 mod results;
 mod sites;
+mod statistics;
 mod stores;
 mod visitors;
 

@@ -4,9 +4,9 @@ mod growth;
 mod peers;
 
 use crate::chart::thousands;
-use crate::figures::Median;
 use crate::results::{self, Results, Run};
 use crate::sites::{Allocator, Server};
+use crate::statistics::Median;
 
 const HEAD: &str = "\
 # Performance

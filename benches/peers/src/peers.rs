@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cpu;
-use crate::figures::{CpuTimes, Figures};
 use crate::sites::{Server, Site};
+use crate::statistics::{CpuTimes, Statistics};
 use crate::stores::{DatabaseServers, Instance, Store};
 use crate::visitors::{Cookies, Plan, Route, Visitors};
 
@@ -32,7 +32,7 @@ pub struct Measurement {
     pub route: String,
     pub connections: usize,
     #[serde(flatten)]
-    pub figures: Figures,
+    pub figures: Statistics,
 }
 
 pub fn run(options: &Options) -> Vec<Measurement> {
@@ -40,14 +40,14 @@ pub fn run(options: &Options) -> Vec<Measurement> {
     let mut all = Vec::new();
     for round in 1..=options.rounds {
         for store in &options.stores {
-            Turn { options, round, store: *store, databases: &mut databases, all: &mut all }.run();
+            StoreRound { options, round, store: *store, databases: &mut databases, all: &mut all }.run();
         }
     }
     all
 }
 
 /// One store in one round.
-struct Turn<'a> {
+struct StoreRound<'a> {
     options: &'a Options,
     round: u32,
     store: Store,
@@ -55,7 +55,7 @@ struct Turn<'a> {
     all: &'a mut Vec<Measurement>,
 }
 
-impl Turn<'_> {
+impl StoreRound<'_> {
     fn run(mut self) {
         let cookies = self.cookies();
         self.measure_bare(cookies.clone());
@@ -127,7 +127,7 @@ impl Turn<'_> {
             server,
             route: route.path()[1..].to_owned(),
             connections,
-            figures: Figures::of(&measured),
+            figures: Statistics::of(&measured),
         };
         println!("{measurement}");
         self.all.push(measurement);

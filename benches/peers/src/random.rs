@@ -10,7 +10,7 @@ impl Random {
 
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mix(self.0)
+        hash_number(self.0)
     }
 
     /// Returns a number below `limit`.
@@ -21,7 +21,7 @@ impl Random {
 }
 
 /// Hashes a number.
-pub fn mix(number: u64) -> u64 {
+pub fn hash_number(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     number ^ (number >> 31)

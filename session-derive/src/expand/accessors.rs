@@ -12,7 +12,7 @@ use crate::names::ACCESSOR_PREFIXES;
 
 /// How the accessors are implemented.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Bodies {
+pub enum BodyKind {
     /// Each accessor calls the library.
     Calls,
     /// Each accessor loops forever, which compiles for every type. Used after a mistake.
@@ -20,13 +20,13 @@ pub enum Bodies {
 }
 
 /// Generates the `impl` that has the accessors of all fields.
-pub fn accessors(input: &Input, bodies: Bodies) -> TokenStream {
+pub fn accessors(input: &Input, body_kind: BodyKind) -> TokenStream {
     let ident = &input.fields_ident;
     let mut seen = HashSet::new();
     let methods = input.stored().enumerate().flat_map(|(index, field)| Accessor::all(index, field));
     // After a mistake, two accessors may have the same name. That mistake is reported, so the second is left out.
-    let methods = methods.filter(|method| bodies == Bodies::Calls || seen.insert(method.ident().to_string()));
-    let methods: Vec<_> = methods.map(|method| method.tokens(input, bodies)).collect();
+    let methods = methods.filter(|method| body_kind == BodyKind::Calls || seen.insert(method.ident().to_string()));
+    let methods: Vec<_> = methods.map(|method| method.tokens(input, body_kind)).collect();
     quote! {
         #[automatically_derived]
         impl #ident {
@@ -48,7 +48,7 @@ struct Signature {
     argument: TokenStream,
     returns: TokenStream,
     /// The arguments that the body passes to the library after the state.
-    passes: TokenStream,
+    extra_arguments: TokenStream,
 }
 
 impl<'a> Accessor<'a> {
@@ -60,18 +60,18 @@ impl<'a> Accessor<'a> {
         self.field.accessor(self.prefix)
     }
 
-    fn tokens(&self, input: &Input, bodies: Bodies) -> TokenStream {
+    fn tokens(&self, input: &Input, body_kind: BodyKind) -> TokenStream {
         let Field { vis, deprecated, .. } = self.field;
-        let Signature { attrs, generics, argument, returns, passes } = self.signature();
+        let Signature { attrs, generics, argument, returns, extra_arguments } = self.signature();
         let (ident, docs) = (self.ident(), self.docs());
         let lifetimes = input.lifetimes();
         let generics = (generics.is_some() || !lifetimes.is_empty()).then(|| quote! { <#(#lifetimes,)* #generics> });
-        let body = match bodies {
-            Bodies::Loops => quote! { loop {} },
-            Bodies::Calls => {
+        let body = match body_kind {
+            BodyKind::Loops => quote! { loop {} },
+            BodyKind::Calls => {
                 let description = static_ident(self.index, self.field);
                 let verb = Ident::new(self.verb(), Span::call_site());
-                quote! { #description.#verb(&self.__session_state #passes) }
+                quote! { #description.#verb(&self.__session_state #extra_arguments) }
             }
         };
         quote! {
@@ -97,10 +97,11 @@ impl<'a> Accessor<'a> {
         let result = closure_result(value);
         let tracked = quote! { #[track_caller] };
         let none = TokenStream::new;
-        let simple = |attrs, returns| Signature { attrs, generics: None, argument: none(), returns, passes: none() };
+        let simple =
+            |attrs, returns| Signature { attrs, generics: None, argument: none(), returns, extra_arguments: none() };
         let stores = |returns| {
-            let (argument, passes) = self.new_value();
-            Signature { attrs: tracked.clone(), generics: None, argument, returns, passes }
+            let (argument, extra_arguments) = self.new_value();
+            Signature { attrs: tracked.clone(), generics: None, argument, returns, extra_arguments }
         };
         match self.prefix {
             "set_" => stores(none()),
@@ -112,14 +113,14 @@ impl<'a> Accessor<'a> {
                 },
                 returns: quote! { -> #result },
                 generics: Some(result),
-                passes: quote! { , op },
+                extra_arguments: quote! { , op },
                 attrs: tracked,
             },
             "with_" => Signature {
                 argument: quote! { , look: impl ::core::ops::FnOnce(#looked_at) -> #result },
                 returns: quote! { -> #result },
                 generics: Some(result),
-                passes: quote! { , look },
+                extra_arguments: quote! { , look },
                 attrs: none(),
             },
             "has_" => simple(quote! { #[must_use] }, quote! { -> bool }),

@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::GenericParam;
 
-use super::accessors::{Bodies, accessors};
+use super::accessors::{BodyKind, accessors};
 use super::fields::{fields_impl, fields_struct, wrap};
 use super::guard::{guard_generics, guard_impls};
 use crate::model::Input;
@@ -17,7 +17,7 @@ pub fn expand(input: &Input, errors: &syn::Error) -> TokenStream {
         // A second struct with the same name would cause another error.
         return errors;
     }
-    let accessors = has_only_lifetimes(input).then(|| accessors(input, Bodies::Loops));
+    let accessors = has_only_lifetimes(input).then(|| accessors(input, BodyKind::Loops));
     let fields = fields_impl(&input.fields_ident);
     let (data, guard) = (data_impl(input), guard_impls(input));
     let code = wrap(input, &fields_struct(input), &quote! { #accessors #fields #data #guard });

@@ -31,7 +31,7 @@ pub fn derive(input: TokenStream) -> TokenStream {
 fn expand(input: &Input) -> TokenStream {
     let fields_struct = fields::fields_struct(input);
     let statics = fields::statics(input);
-    let accessors = accessors::accessors(input, accessors::Bodies::Calls);
+    let accessors = accessors::accessors(input, accessors::BodyKind::Calls);
     let data = fields::data_impls(input);
     let identity = fields::identity_impl(input);
     let guard = guard::guard_impls(input);

@@ -155,7 +155,7 @@ impl Policy {
             Expiry::At(date) => date.into(),
             _ => now.plus(self.idle_timeout(lifetime)),
         };
-        self.limited(lifetime, idle, created_at)
+        self.cap_expiry(lifetime, idle, created_at)
     }
 
     /// Returns when a stored session expires, with limits that were lowered after its last save.
@@ -169,7 +169,7 @@ impl Policy {
         now: impl FnOnce() -> Timestamp,
     ) -> Timestamp {
         let (created_at, updated_at, expires_at) = record;
-        let expires_at = self.limited(lifetime, expires_at, created_at);
+        let expires_at = self.cap_expiry(lifetime, expires_at, created_at);
         let is_configured = matches!(lifetime.expiry, Expiry::Default | Expiry::BrowserClose);
         let idle = self.idle_timeout(lifetime);
         let since_save = updated_at.plus(idle);
@@ -182,12 +182,12 @@ impl Policy {
     }
 
     /// Returns the earlier of `expires_at` and the end of the absolute timeout.
-    pub(crate) fn limited(&self, lifetime: &Lifetime, expires_at: Timestamp, created_at: Timestamp) -> Timestamp {
+    pub(crate) fn cap_expiry(&self, lifetime: &Lifetime, expires_at: Timestamp, created_at: Timestamp) -> Timestamp {
         self.absolute_timeout(lifetime).map_or(expires_at, |limit| expires_at.min(created_at.plus(limit)))
     }
 
     /// Whether the absolute timeout ends the session before the expiry that `set_expiry` gave it.
-    pub(crate) fn cuts(&self, lifetime: &Lifetime, created_at: Timestamp) -> bool {
+    pub(crate) fn is_capped(&self, lifetime: &Lifetime, created_at: Timestamp) -> bool {
         let Some(limit) = self.absolute_timeout(lifetime) else { return false };
         match lifetime.expiry {
             Expiry::After(duration) => duration > limit,
@@ -219,7 +219,7 @@ impl Policy {
         let period = millis(period).max(1000);
         let periods = millis(created_at.until(expires_at)) / period + 2;
         let end = Duration::from_millis(periods.saturating_mul(period));
-        self.limited(lifetime, created_at.plus(end), created_at)
+        self.cap_expiry(lifetime, created_at.plus(end), created_at)
     }
 
     /// Whether the browser removes the cookie when it is closed.

@@ -22,7 +22,7 @@ pub(crate) struct CookieEngine {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CookieBounds {
     /// The length of the line without the value.
-    pub frame: usize,
+    pub overhead: usize,
     /// The maximum length of the line.
     pub limit: usize,
 }
@@ -98,7 +98,7 @@ impl CookieEngine {
         let now = self.rules.now();
         let created_at = match (&carrier, lifecycle) {
             (Carrier::Sealed(sealed), Lifecycle::Keep)
-                if values.same_as(&base) && !self.is_due(sealed, &values, now) =>
+                if values.is_identical_to(&base) && !self.is_due(sealed, &values, now) =>
             {
                 return Ok(Committed::new(carrier, values, CookieEffect::None));
             }
@@ -144,7 +144,7 @@ impl CookieEngine {
         let payload = values.payload(self.rules.format);
         let content = Content { issued_at, created_at, expires_at, payload };
         let cookie = self.sealer.seal(&content)?;
-        let size = self.bounds.frame + cookie.len();
+        let size = self.bounds.overhead + cookie.len();
         if size > self.bounds.limit {
             let (name, limit) = (self.rules.schema.type_name(), self.bounds.limit);
             let context = format!(

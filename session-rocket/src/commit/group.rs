@@ -1,7 +1,7 @@
 //! Saves concurrent commits of one session together.
 //!
-//! All running commits of a session in this process form a group. The commit that has the turn saves the changes of all
-//! waiting commits in one write.
+//! All running commits of a session in this process form a group. The commit that holds the lock of the group saves
+//! the changes of all waiting commits in one write.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hashlink::DefaultHashBuilder;
-use tokio::sync::Mutex as Turn;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::outcome::{dropped, overtaken_transact, too_late};
@@ -39,7 +39,7 @@ impl Groups {
 
     /// Saves the changes of a session that keeps its id.
     pub(super) async fn save(&self, calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
-        match self.save_in_turn(calls, &live, pending).await? {
+        match self.save_in_group(calls, &live, pending).await? {
             Saved::Committed(committed) => Ok(committed),
             Saved::ChangesUser(pending) if pending.is_late => Err(too_late()),
             Saved::ChangesUser(mut pending) => {
@@ -53,15 +53,15 @@ impl Groups {
         }
     }
 
-    async fn save_in_turn(&self, calls: &Calls<'_>, live: &Live, pending: Box<PendingCommit>) -> Reply {
+    async fn save_in_group(&self, calls: &Calls<'_>, live: &Live, pending: Box<PendingCommit>) -> Reply {
         let own = Stored { live: live.clone(), values: pending.base.clone() };
         let Membership { group, .. } = &self.enter(live.key);
         let (member, mut reply) = Member::new(pending, calls.deadline);
         group.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(member);
-        let mut turn = group.turn.lock().await;
+        let mut latest = group.latest.lock().await;
         match reply.try_recv() {
             Err(TryRecvError::Empty) if calls.left().is_zero() => {
-                // Closes the channel while this commit has the turn. Otherwise the next commit could save changes for
+                // Closes the channel while this commit holds the lock. Otherwise the next commit could save changes for
                 // which this commit reports an error.
                 reply.close();
                 Err(Error::new(
@@ -70,8 +70,8 @@ impl Groups {
                 ))
             }
             Err(TryRecvError::Empty) => {
-                let current = turn.take().unwrap_or(own);
-                *turn = save(calls, current, group.take()).await.filter(|current| current.live.key == live.key);
+                let current = latest.take().unwrap_or(own);
+                *latest = save(calls, current, group.take()).await.filter(|current| current.live.key == live.key);
                 received(reply.try_recv())
             }
             replied => received(replied),
@@ -81,9 +81,9 @@ impl Groups {
     /// Gives a session a new id while no other commit of the session runs in this process.
     pub(super) async fn cycle(&self, calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
         let Membership { group, .. } = &self.enter(live.key);
-        let mut turn = group.turn.lock().await;
+        let mut latest = group.latest.lock().await;
         // The next commit must not start from the values that this commit replaces.
-        *turn = None;
+        *latest = None;
         match rotate::cycle(calls, live, pending).await? {
             Rotation::Done(committed) => Ok(committed),
             Rotation::Moved(stored, pending) => save_moved(calls, stored, pending).await,
@@ -116,7 +116,7 @@ struct Group {
     /// Held by the commit that writes to the store.
     ///
     /// Contains the session as the last commit stored it, or `None` if this is unknown or the session got a new id.
-    turn: Turn<Option<Stored>>,
+    latest: AsyncMutex<Option<Stored>>,
 }
 
 impl Group {
@@ -243,14 +243,14 @@ fn reply_dropped(member: Member) {
 /// if nobody changed it.
 async fn store_values(calls: &Calls<'_>, current: &Stored, values: &Values) -> Result<(Update, Live)> {
     let (records, live) = (calls.records, current.live.clone());
-    if !values.same_as(&current.values) || live.is_cut {
+    if !values.is_identical_to(&current.values) || live.is_cut {
         let (record, new) = records.record(live.key, live.id, values, Some(live.created_at))?;
         return Ok((calls.swap(&live.key, live.version, &record).await?, new));
     }
     let renewed = records.rules.expires_at(values, live.created_at, records.rules.now());
     let update = match calls.touch(&live.key, live.version, renewed).await? {
         Touch::Touched => Update::Updated,
-        Touch::Conflict | Touch::Gone => match calls.look(&live.key).await? {
+        Touch::Conflict | Touch::Gone => match calls.load(&live.key).await? {
             Lookup::Found(fresh) => Update::Conflict(fresh),
             Lookup::Tombstone(_) | Lookup::Absent => Update::Gone,
         },
@@ -274,10 +274,10 @@ fn drop_other_users(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
 /// Applies the changes of all members to the stored values, in order. A member whose changes fail gets the error and is
 /// removed.
 fn merge(rules: &Rules, current: &Stored, members: &mut Vec<Member>) -> Values {
-    let sole = members.len() == 1;
+    let is_only_member = members.len() == 1;
     let mut merged = current.values.clone();
     for mut member in std::mem::take(members) {
-        match values_of(rules, &member, current, &merged, sole) {
+        match values_of(rules, &member, current, &merged, is_only_member) {
             Ok(Some(values)) => {
                 merged = values;
                 members.push(member);
@@ -293,9 +293,15 @@ fn merge(rules: &Rules, current: &Stored, members: &mut Vec<Member>) -> Values {
 }
 
 /// Applies the changes of a member to `merged`. Returns `None` if they change the user, which needs a new id.
-fn values_of(rules: &Rules, member: &Member, current: &Stored, merged: &Values, sole: bool) -> Result<Option<Values>> {
+fn values_of(
+    rules: &Rules,
+    member: &Member,
+    current: &Stored,
+    merged: &Values,
+    is_only_member: bool,
+) -> Result<Option<Values>> {
     let pending = &member.pending;
-    let mut values = if sole && member.is_current(current) {
+    let mut values = if is_only_member && member.is_current(current) {
         // The record has not changed since the load, so no replay is needed.
         pending.values.clone()
     } else {
@@ -317,7 +323,7 @@ fn values_of(rules: &Rules, member: &Member, current: &Stored, merged: &Values, 
 fn warn_of_overwrites(pending: &PendingCommit, fresh: &Values) {
     for change in &pending.changes {
         if let Change::Set { field, after_read: true, .. } = change
-            && !pending.base.same_field(fresh, *field)
+            && !pending.base.has_identical_field(fresh, *field)
             && field.spec().first_overwritten()
         {
             let (name, field) = (fresh.schema().type_name(), field.spec().name);

@@ -17,7 +17,7 @@ use crate::store::Retire;
 use crate::store::record::Fate;
 
 /// The maximum number of pauses in which a login waits for later logins to withdraw.
-const MAX_LOOKS: u32 = 12;
+const MAX_PAUSES: u32 = 12;
 
 /// The number of sessions that are ended concurrently.
 const CONCURRENT_CALLS: usize = 16;
@@ -61,7 +61,7 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&K
     let rules = &calls.records.rules;
     let Some(limit) = rules.limit else { return Ok(()) };
     let Some(identity) = rules.identity(&new.values)? else { return Ok(()) };
-    let mut looks = 0;
+    let mut pauses = 0;
     loop {
         let mut listed = calls.list(&identity).await?;
         listed.retain(|(key, record)| Some(key) != replaced && calls.records.is_usable(record));
@@ -81,14 +81,14 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&K
             }
             WhenFull::RefuseLogin => {
                 let is_surplus = listed[limit.max..].iter().any(|(key, _)| *key == new.live.key);
-                if is_surplus || looks == MAX_LOOKS {
+                if is_surplus || pauses == MAX_PAUSES {
                     let context =
                         format!("the user already has {} sessions, and `when_full` is \"refuse login\"", limit.max);
                     return Err(Error::new(ErrorKind::TooManySessions, context));
                 }
             }
         }
-        calls.pause(&mut looks).await?;
+        calls.pause(&mut pauses).await?;
     }
 }
 

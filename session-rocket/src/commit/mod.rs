@@ -1,7 +1,4 @@
 //! Loads sessions and commits their changes, either to a store or to a sealed cookie.
-//!
-//! Each file imports only from the files before it: `rules`, `events`, `records`, `report`, `uncertain`,
-//! `revoke`, `limit`, `rotate`, `group`, `engine`, `sessions`.
 
 pub(crate) mod candidates;
 mod cookie;

@@ -48,7 +48,7 @@ impl Rules {
     /// `set_expiry`.
     pub(super) fn expires_at(&self, values: &Values, created_at: Timestamp, now: Timestamp) -> Timestamp {
         let lifetime = values.lifetime();
-        if self.policy.cuts(&lifetime, created_at) && !WARNED_OF_LIMIT.swap(true, Ordering::Relaxed) {
+        if self.policy.is_capped(&lifetime, created_at) && !WARNED_OF_LIMIT.swap(true, Ordering::Relaxed) {
             log::warn!(
                 target: "session_rocket",
                 "`set_expiry` gave a session of type `{}` a longer lifetime than `max_lifetime` allows: \

@@ -81,7 +81,7 @@ pub(crate) struct Content {
 pub(crate) struct Sealer {
     kind: Kind,
     /// The keys that seal and open.
-    first: DerivedKeys,
+    current: DerivedKeys,
     /// The keys that only open.
     former: Vec<DerivedKeys>,
     /// The purpose, the scope and the cookie's name, which each tag authenticates. The `mac` of each key already
@@ -91,7 +91,7 @@ pub(crate) struct Sealer {
 
 impl Sealer {
     /// Creates a sealer for the cookie `name` and the scope of a session type.
-    pub(crate) fn new(kind: Kind, first: &SecretKey, former: &[SecretKey], scope: &str, name: &str) -> Self {
+    pub(crate) fn new(kind: Kind, current: &SecretKey, former: &[SecretKey], scope: &str, name: &str) -> Self {
         let mut context = b"session-rocket sealed cookie".to_vec();
         for part in [scope, name] {
             context.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -102,7 +102,7 @@ impl Sealer {
             keys.mac.update(&context);
             keys
         };
-        Self { kind, first: derive(first), former: former.iter().map(derive).collect(), context }
+        Self { kind, current: derive(current), former: former.iter().map(derive).collect(), context }
     }
 
     pub(crate) fn has_former_keys(&self) -> bool {
@@ -122,7 +122,7 @@ impl Sealer {
     }
 
     fn seal_with(&self, nonce: [u8; NONCE], content: &Content) -> Result<String> {
-        let keys = &self.first;
+        let keys = &self.current;
         let body = HEADER + self.kind.nonce_len();
         let mut bytes = Vec::with_capacity(body + MOMENTS + 1 + content.payload.len() + self.kind.tag_len());
         bytes.push(self.kind as u8);
@@ -156,7 +156,7 @@ impl Sealer {
         if bytes[0] != self.kind as u8 {
             return None;
         }
-        let keys = std::iter::once(&self.first).chain(&self.former).find(|keys| keys.id == bytes[1..HEADER])?;
+        let keys = std::iter::once(&self.current).chain(&self.former).find(|keys| keys.id == bytes[1..HEADER])?;
         match self.kind {
             Kind::Signed => {
                 let mac = keys.mac.clone().chain_update(&bytes[..end]);
@@ -171,7 +171,7 @@ impl Sealer {
             }
         }
         bytes.truncate(end);
-        let by_former_key = keys.id != self.first.id;
+        let by_former_key = keys.id != self.current.id;
         Some((read(Bytes::from(bytes).slice(body..))?, by_former_key))
     }
 

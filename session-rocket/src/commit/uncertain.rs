@@ -50,7 +50,7 @@ impl<'r> Calls<'r> {
         self.records.call(|| self.left().mul_f64(0.6), what, call).await
     }
 
-    pub(super) async fn look(&self, key: &Key) -> Result<Lookup> {
+    pub(super) async fn load(&self, key: &Key) -> Result<Lookup> {
         self.call("load", self.records.store().load(key)).await
     }
 
@@ -58,7 +58,7 @@ impl<'r> Calls<'r> {
     pub(super) async fn find_moved(&self, key: &Key) -> Result<Option<Stored>> {
         let mut key = *key;
         for _ in 0..MAX_MOVES {
-            match self.look(&key).await? {
+            match self.load(&key).await? {
                 Lookup::Found(record) => return self.records.reread(key, None, &record).map(Some),
                 Lookup::Tombstone(Tombstone { fate: Fate::Moved(next), .. }) => key = next,
                 Lookup::Tombstone(_) | Lookup::Absent => return Ok(None),
@@ -81,7 +81,7 @@ impl<'r> Calls<'r> {
     /// Returns `None` if the session has ended, or somebody else logged in on it.
     pub(super) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Committed>> {
         let committed = |stored: Stored| stored.committed(CookieEffect::None);
-        match self.look(&live.key).await? {
+        match self.load(&live.key).await? {
             Lookup::Found(record) => {
                 self.records.open(live.key, live.id.clone(), &record, |live, values| committed(Stored { live, values }))
             }
@@ -135,7 +135,7 @@ impl<'r> Calls<'r> {
         };
         // Boxed, because a lost reply is rare and would make the future of every write larger.
         let resolve = Box::pin(async {
-            match self.look(key).await {
+            match self.load(key).await {
                 Ok(seen) if is_done(&seen) => return true,
                 Ok(seen) if is_pending(&seen) => {}
                 _ => return false,
@@ -145,7 +145,7 @@ impl<'r> Calls<'r> {
             }
             // The first write may still arrive.
             self.records.rules.clock.sleep(LATE_WRITE_WAIT.min(self.left() / 2)).await;
-            self.look(key).await.is_ok_and(|seen| is_done(&seen))
+            self.load(key).await.is_ok_and(|seen| is_done(&seen))
         });
         if resolve.await { Ok(done) } else { Err(uncertain(what, lost)) }
     }
@@ -186,7 +186,7 @@ impl<'r> Calls<'r> {
                 Ok(Update::Updated) => return Ok(Some(Retire::Conflict(record))),
                 Ok(Update::Conflict(fresh)) => return Ok(Some(Retire::Conflict(fresh))),
                 Ok(Update::Moved(to)) if tombstone.fate == Fate::Moved(to) => return Ok(Some(Retire::Retired)),
-                Ok(Update::Moved(_) | Update::Gone) => match self.look(&key).await {
+                Ok(Update::Moved(_) | Update::Gone) => match self.load(&key).await {
                     Ok(Lookup::Tombstone(found)) if found == tombstone => return Ok(Some(Retire::Retired)),
                     Ok(_) => return Ok(Some(Retire::Gone)),
                     Err(_) => {}

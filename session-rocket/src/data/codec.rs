@@ -77,8 +77,8 @@ impl Raw {
     ///
     /// Objects are equal regardless of the order of their keys, because unordered maps encode in any order. Numbers are
     /// compared as strings, because a float cannot represent every number.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        json::is_same(&self.0, &other.0)
+    pub(crate) fn is_equivalent_to(&self, other: &Self) -> bool {
+        json::is_equivalent(&self.0, &other.0)
     }
 
     /// Returns the names and values of an object in order, or `None` if this is not an object.

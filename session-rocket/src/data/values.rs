@@ -1,7 +1,7 @@
 //! The values of one session: loading, reading, changing and encoding them.
 
-mod own;
-mod present;
+mod json;
+mod library;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use bytes::Bytes;
 use serde_json::Value as Json;
 
-use self::own::Own;
+use self::library::LibraryData;
 use crate::base::error::Result;
 use crate::base::expiry::Lifetime;
 use crate::data::codec::{self, Format, PayloadError, Raw};
@@ -45,23 +45,23 @@ pub(crate) struct Values {
     /// Clones share the slots until one of them is changed.
     slots: Arc<[Slot]>,
     /// `None` if the session has only declared fields. Shared between clones.
-    rest: Option<Arc<Rest>>,
+    other_data: Option<Arc<OtherData>>,
 }
 
 /// The data of a session besides its declared fields.
 #[derive(Clone, Default)]
-struct Rest {
+struct OtherData {
     /// Stored keys that no field of this build declares.
     undeclared: Vec<(String, Raw)>,
-    own: Own,
+    library: LibraryData,
     /// The stored value of the `extra` field before this request set it.
     extra_before: Option<Raw>,
     /// The identity of the loaded record. A save keeps it if this build cannot decode the identity field.
     loaded_identity: Option<String>,
 }
 
-/// The rest of a session that has only declared fields.
-static NO_REST: LazyLock<Rest> = LazyLock::new(Rest::default);
+/// The other data of a session that has only declared fields.
+static NO_OTHER_DATA: LazyLock<OtherData> = LazyLock::new(OtherData::default);
 
 /// The user that a session belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(crate) enum Owner {
 
 impl Values {
     pub(crate) fn empty(schema: &'static Schema) -> Self {
-        Self { schema, slots: schema.fields().iter().map(|_| Slot::Absent).collect(), rest: None }
+        Self { schema, slots: schema.fields().iter().map(|_| Slot::Absent).collect(), other_data: None }
     }
 
     /// Splits a payload into its fields, without decoding them.
@@ -85,7 +85,7 @@ impl Values {
     ) -> Result<Self, PayloadError> {
         let mut values = Self::empty(schema);
         if identity.is_some() {
-            values.rest_mut().loaded_identity = identity;
+            values.other_data_mut().loaded_identity = identity;
         }
         let mut hint = 0;
         codec::split(payload, |name, raw| match schema.find(&name, hint) {
@@ -99,19 +99,19 @@ impl Values {
         Ok(values)
     }
 
-    fn rest(&self) -> &Rest {
-        self.rest.as_deref().unwrap_or(&NO_REST)
+    fn other_data(&self) -> &OtherData {
+        self.other_data.as_deref().unwrap_or(&NO_OTHER_DATA)
     }
 
-    /// Returns the rest to change, and copies it first if a clone shares it.
-    fn rest_mut(&mut self) -> &mut Rest {
-        Arc::make_mut(self.rest.get_or_insert_default())
+    /// Returns the other data to change, and copies it first if a clone shares it.
+    fn other_data_mut(&mut self) -> &mut OtherData {
+        Arc::make_mut(self.other_data.get_or_insert_default())
     }
 
     /// Removes the undeclared keys that `keep` does not accept.
     fn retain_undeclared(&mut self, keep: impl Fn(&str) -> bool) {
-        if self.rest().undeclared.iter().any(|(name, _)| !keep(name)) {
-            self.rest_mut().undeclared.retain(|(name, _)| keep(name));
+        if self.other_data().undeclared.iter().any(|(name, _)| !keep(name)) {
+            self.other_data_mut().undeclared.retain(|(name, _)| keep(name));
         }
     }
 
@@ -130,28 +130,28 @@ impl Values {
         };
         match present {
             Some((other, _)) if other == stored && under != stored => {
-                return self.rest_mut().undeclared.push((under.to_owned(), raw));
+                return self.other_data_mut().undeclared.push((under.to_owned(), raw));
             }
-            Some((other, older)) if other != under => self.rest_mut().undeclared.push((other.to_owned(), older)),
+            Some((other, older)) if other != under => self.other_data_mut().undeclared.push((other.to_owned(), older)),
             _ => {}
         }
         *self.slot(index) = Slot::Stored { raw, under, seen: OnceLock::new() };
     }
 
     fn store_other(&mut self, name: Cow<'_, str>, raw: Raw) {
-        let rest = self.rest_mut();
-        if !rest.own.take(&name, &raw) {
-            rest.undeclared.push((name.into_owned(), raw));
+        let data = self.other_data_mut();
+        if !data.library.take(&name, &raw) {
+            data.undeclared.push((name.into_owned(), raw));
         }
     }
 
     /// Moves the undeclared keys into the `extra` field, if the session type has one.
     fn collect_extra(&mut self) {
-        let Some(extra) = self.schema.extra().filter(|_| !self.rest().undeclared.is_empty()) else { return };
+        let Some(extra) = self.schema.extra().filter(|_| !self.other_data().undeclared.is_empty()) else { return };
         let schema = self.schema;
         // A value that `serde_json::Value` cannot represent stays undeclared, so a save keeps it unchanged.
         let is_seen = |(name, raw): &(String, Raw)| schema.is_extra(name) && raw.decode::<Json>().is_some();
-        let undeclared = &mut self.rest_mut().undeclared;
+        let undeclared = &mut self.other_data_mut().undeclared;
         let (seen, unseen): (Vec<_>, Vec<_>) = std::mem::take(undeclared).into_iter().partition(is_seen);
         *undeclared = unseen;
         if !seen.is_empty() {
@@ -209,14 +209,14 @@ impl Values {
             Slot::Set(value) => Some(value),
             Slot::Stored { raw, seen, .. } => {
                 if spec.extra {
-                    self.rest_mut().extra_before = Some(raw);
+                    self.other_data_mut().extra_before = Some(raw);
                 }
                 seen.into_inner().flatten()
             }
         };
         if spec.extra && !self.is_stored(field) {
-            if self.rest().extra_before.is_some() {
-                self.rest_mut().extra_before = None;
+            if self.other_data().extra_before.is_some() {
+                self.other_data_mut().extra_before = None;
             }
             let schema = self.schema;
             self.retain_undeclared(|name| !schema.is_extra(name));
@@ -238,13 +238,15 @@ impl Values {
 
     /// Whether there is nothing to store, not even data of the library itself.
     pub(crate) fn is_blank(&self) -> bool {
-        self.is_empty() && self.rest().own == Own::default() && self.rest().undeclared.is_empty()
+        self.is_empty()
+            && self.other_data().library == LibraryData::default()
+            && self.other_data().undeclared.is_empty()
     }
 
     /// Whether no field and no undeclared key is stored.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.iter().all(|slot| matches!(slot, Slot::Absent))
-            && self.rest().undeclared.iter().all(|(name, _)| is_reserved(name))
+            && self.other_data().undeclared.iter().all(|(name, _)| is_reserved(name))
     }
 
     /// Returns the user that the session belongs to. Runs user code.
@@ -253,14 +255,14 @@ impl Values {
         match self.read(field).and_then(|value| field.identity(&value)) {
             Some(user) => Owner::User(user),
             None if !self.is_stored(field) => Owner::Nobody,
-            None => Owner::Unknown(self.rest().loaded_identity.clone()),
+            None => Owner::Unknown(self.other_data().loaded_identity.clone()),
         }
     }
 
     /// Returns the identity to store. Runs user code.
     pub(crate) fn identity(&self) -> Option<String> {
         if self.schema.identity().is_none() {
-            return self.rest().loaded_identity.clone();
+            return self.other_data().loaded_identity.clone();
         }
         match self.owner() {
             Owner::User(user) => Some(user),
@@ -276,10 +278,10 @@ impl Values {
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
-        let Rest { own: Own { csrf, login, .. }, loaded_identity, .. } = self.rest();
-        let own = Own { csrf: *csrf, login: *login, ..Own::default() };
-        let rest = Rest { own, loaded_identity: loaded_identity.clone(), ..Rest::default() };
-        *self = Self { rest: Some(Arc::new(rest)), ..Self::empty(self.schema) };
+        let OtherData { library: LibraryData { csrf, login, .. }, loaded_identity, .. } = self.other_data();
+        let library = LibraryData { csrf: *csrf, login: *login, ..LibraryData::default() };
+        let data = OtherData { library, loaded_identity: loaded_identity.clone(), ..OtherData::default() };
+        *self = Self { other_data: Some(Arc::new(data)), ..Self::empty(self.schema) };
         if let Some((index, slot)) = identity_slot {
             *self.slot(index) = slot;
         }
@@ -299,9 +301,9 @@ impl Values {
                 let mut raw = encoded.map_err(|reason| self.schema.unencodable(*field, reason))?;
                 if field.spec().extra {
                     let entries = self.schema.extra_entries(*field, &raw)?;
-                    let rest = Arc::make_mut(self.rest.get_or_insert_default());
-                    rest.undeclared.retain(|(unseen, _)| entries.iter().all(|(name, _)| name != unseen));
-                    raw = Raw::of_entries(&keep_unchanged(entries, rest.extra_before.as_ref()));
+                    let data = Arc::make_mut(self.other_data.get_or_insert_default());
+                    data.undeclared.retain(|(unseen, _)| entries.iter().all(|(name, _)| name != unseen));
+                    raw = Raw::of_entries(&keep_unchanged(entries, data.extra_before.as_ref()));
                 }
                 let seen = OnceLock::from(Some(value.clone()));
                 *slot = Slot::Stored { raw, under: field.spec().stored, seen };
@@ -312,13 +314,13 @@ impl Values {
 
     /// Returns the payload. All values must be encoded.
     pub(crate) fn payload(&self, format: Format) -> Bytes {
-        let (own, extra) = (self.rest().own.fields(), self.extra_entries());
+        let (library, extra) = (self.other_data().library.fields(), self.extra_entries());
         let declared = self.slots.iter().zip(self.schema.fields()).filter_map(|(slot, field)| match slot {
             Slot::Stored { raw, under, .. } if !field.spec().extra => Some((*under, raw)),
             _ => None,
         });
-        let others = self.rest().undeclared.iter().chain(&extra).map(|(name, raw)| (name.as_str(), raw));
-        codec::join(declared.chain(others).chain(own.iter().map(|(name, raw)| (*name, raw))), format)
+        let others = self.other_data().undeclared.iter().chain(&extra).map(|(name, raw)| (name.as_str(), raw));
+        codec::join(declared.chain(others).chain(library.iter().map(|(name, raw)| (*name, raw))), format)
     }
 
     fn extra_entries(&self) -> Vec<(String, Raw)> {
@@ -334,25 +336,25 @@ impl Values {
             Slot::Stored { raw, under, .. } => codec::size_at_most(under, raw),
             Slot::Absent | Slot::Set(_) => 0,
         });
-        let undeclared = self.rest().undeclared.iter().map(|(name, raw)| codec::size_at_most(name, raw));
-        slots.chain(undeclared).sum::<usize>() + FRAME + own::AT_MOST
+        let undeclared = self.other_data().undeclared.iter().map(|(name, raw)| codec::size_at_most(name, raw));
+        slots.chain(undeclared).sum::<usize>() + FRAME + library::AT_MOST
     }
 
     /// Whether the encoded values are stored exactly as those of `other`.
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
+    pub(crate) fn is_identical_to(&self, other: &Self) -> bool {
         let same_slot = |pair: (&Slot, &Slot)| match pair {
             (Slot::Absent, Slot::Absent) => true,
             (Slot::Stored { raw: a, under: x, .. }, Slot::Stored { raw: b, under: y, .. }) => a == b && x == y,
             _ => false,
         };
-        let (one, two) = (self.rest(), other.rest());
-        one.own == two.own
+        let (one, two) = (self.other_data(), other.other_data());
+        one.library == two.library
             && self.slots.iter().zip(other.slots.iter()).all(same_slot)
             && one.undeclared == two.undeclared
     }
 
     /// Whether `field` is stored exactly as in `other`.
-    pub(crate) fn same_field(&self, other: &Self, field: &dyn AnyField) -> bool {
+    pub(crate) fn has_identical_field(&self, other: &Self, field: &dyn AnyField) -> bool {
         let raw = |values: &Self| match &values.slots[field.spec().index] {
             Slot::Stored { raw, .. } => Some(raw.clone()),
             _ => None,
@@ -367,8 +369,8 @@ impl Values {
     /// Returns the settings of this session that decide when it expires.
     pub(crate) fn lifetime(&self) -> Lifetime {
         let is_anonymous = self.schema.identity().is_some_and(|field| !self.is_stored(field));
-        let own = &self.rest().own;
-        Lifetime { expiry: own.expiry, max: own.max_lifetime, is_anonymous }
+        let library = &self.other_data().library;
+        Lifetime { expiry: library.expiry, max: library.max_lifetime, is_anonymous }
     }
 }
 

@@ -271,6 +271,7 @@ impl<T: SessionData> Session<T> {
     /// - [`ErrorKind::Encode`], [`TooLarge`](ErrorKind::TooLarge) or [`Panicked`](ErrorKind::Panicked): a value could
     ///   not be encoded, or the session is too large.
     /// - [`ErrorKind::Ended`]: another request ended the session, somebody else logged in on it, or it expired.
+    /// - [`ErrorKind::TooManySessions`]: a login exceeds `max_sessions`, and `when_full` is `"refuse login"`.
     /// - [`ErrorKind::Withheld`]: the browser did not send its cookie with this cross-site request, even after `flush`.
     /// - [`ErrorKind::TooLate`]: the change needs a new session cookie, but the response head is sent.
     /// - [`ErrorKind::Random`]: the operating system returned no random bytes.
@@ -357,7 +358,7 @@ impl<T: SessionData> Serialize for Session<T> {
         let fields = T::schema().fields();
         let mut map = serializer.serialize_map(Some(fields.len()))?;
         for field in fields {
-            let value = values.presented_json(*field).map_err(S::Error::custom)?;
+            let value = values.json_or_default(*field).map_err(S::Error::custom)?;
             map.serialize_entry(field.spec().name, &value)?;
         }
         map.end()

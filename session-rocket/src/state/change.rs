@@ -197,7 +197,7 @@ impl Edit {
     /// Stores `value`, or removes the stored value if `value` is `None`.
     pub(crate) fn put(&mut self, field: &'static dyn AnyField, value: Option<Value>) {
         let is_unchanged = |values: &Values| match &value {
-            Some(value) => values.presents(field, value),
+            Some(value) => values.has_value(field, value),
             None => !values.is_stored(field),
         };
         if self.compares && is_unchanged(&self.view.values) {

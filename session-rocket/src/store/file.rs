@@ -194,7 +194,7 @@ impl KeyValue for Files {
             // Counted first, so that the next call skips this shard if it cannot be swept.
             let shard = self.next_swept.fetch_add(1, Ordering::Relaxed);
             let left = limit - removed;
-            let stale = self.on_disk(move |root| Shard::new(root, shard).stale(left, now)).await?;
+            let stale = self.on_disk(move |root| Shard::new(root, shard).stale_names(left, now)).await?;
             if !stale.is_empty() {
                 removed += self.with_lock(shard, move |shard| shard.sweep(&stale, now)).await?;
             }

@@ -176,7 +176,7 @@ impl<K: KeyValue> KeyValueStore<K> {
     }
 
     /// Returns what `key` holds. A malformed entry counts as absent, as in a scan.
-    async fn load_undamaged(&self, key: &Key) -> Result<Lookup> {
+    async fn load_unless_malformed(&self, key: &Key) -> Result<Lookup> {
         let Some((value, _)) = self.back_end.load(key).await? else { return Ok(Lookup::Absent) };
         Ok(envelope::decode_live(value, self.clock.now()).unwrap_or(Lookup::Absent))
     }
@@ -240,7 +240,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
             if keys.is_empty() {
                 return Ok(listing.sessions);
             }
-            let entries = try_join_all(keys.iter().map(|key| self.load_undamaged(key))).await?;
+            let entries = try_join_all(keys.iter().map(|key| self.load_unless_malformed(key))).await?;
             keys.into_iter().zip(entries).for_each(|(key, entry)| listing.add(key, entry));
         }
         let context = format!("gave up after {MAX_MOVES} moves: sessions of the identity keep getting new ids");

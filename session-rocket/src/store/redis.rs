@@ -94,24 +94,24 @@ impl Store for RedisStore {
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
         Ok(match self.within(pin!(self.0.write(key, None, record))).await? {
             Attempt::Done(_) => Create::Created,
-            Attempt::Declined(_) => Create::Taken,
+            Attempt::Unchanged(_) => Create::Taken,
         })
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         Ok(match self.within(pin!(self.0.write(key, Some(expected), record))).await? {
             Attempt::Done(_) => Update::Updated,
-            Attempt::Declined(Lookup::Found(fresh)) => Update::Conflict(fresh),
-            Attempt::Declined(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Update::Moved(to),
-            Attempt::Declined(Lookup::Tombstone(_) | Lookup::Absent) => Update::Gone,
+            Attempt::Unchanged(Lookup::Found(fresh)) => Update::Conflict(fresh),
+            Attempt::Unchanged(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Update::Moved(to),
+            Attempt::Unchanged(Lookup::Tombstone(_) | Lookup::Absent) => Update::Gone,
         })
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         Ok(match self.within(pin!(self.0.touch(key, expected, expires_at))).await? {
             Attempt::Done(_) => Touch::Touched,
-            Attempt::Declined(Lookup::Found(_)) => Touch::Conflict,
-            Attempt::Declined(Lookup::Tombstone(_) | Lookup::Absent) => Touch::Gone,
+            Attempt::Unchanged(Lookup::Found(_)) => Touch::Conflict,
+            Attempt::Unchanged(Lookup::Tombstone(_) | Lookup::Absent) => Touch::Gone,
         })
     }
 
@@ -125,8 +125,8 @@ impl Store for RedisStore {
                 }
                 Retire::Retired
             }
-            Attempt::Declined(Lookup::Found(fresh)) => Retire::Conflict(fresh),
-            Attempt::Declined(Lookup::Tombstone(_) | Lookup::Absent) => Retire::Gone,
+            Attempt::Unchanged(Lookup::Found(fresh)) => Retire::Conflict(fresh),
+            Attempt::Unchanged(Lookup::Tombstone(_) | Lookup::Absent) => Retire::Gone,
         })
     }
 

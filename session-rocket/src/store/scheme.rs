@@ -87,10 +87,10 @@ pub(crate) fn is_in_memory(url: &str) -> bool {
 /// [`ErrorKind::Config`] if this build has no such back-end. The message shows only the scheme of the URL.
 pub(super) fn opener(url: &str) -> Result<Opener> {
     let row = row_of(url);
-    row.and_then(|row| row.opener).ok_or_else(|| Error::new(ErrorKind::Config, refusal(url, row)))
+    row.and_then(|row| row.opener).ok_or_else(|| Error::new(ErrorKind::Config, missing_opener_message(url, row)))
 }
 
-fn refusal(url: &str, row: Option<&Row>) -> String {
+fn missing_opener_message(url: &str, row: Option<&Row>) -> String {
     let Some((name, _)) = url.split_once(':') else {
         return format!("the URL has no scheme: write one of {}", list());
     };

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::fixture::{COUNT, DAY, NAME, USER, Visitor, clock, engine, engine_with, load, open, policy, respond};
+use super::fixture::{
+    COUNT, DAY, NAME, USER, Visitor, change_record, clock, engine, engine_with, load, open, policy, respond,
+};
 use super::slow::{Slow, spawn_save};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind};
 use crate::base::expiry::{Policy, Refresh};
-use crate::base::id::{Key, SessionId};
+use crate::base::id::SessionId;
 use crate::commit::sealed::{Content, Kind, Sealer, SecretKey};
 use crate::commit::{CookieBounds, CookieEngine, Engine};
 use crate::data::codec;
@@ -20,9 +22,8 @@ use crate::data::csrf::CsrfSecret;
 use crate::session::{CookieUpdate, Core, Session};
 use crate::state::change::Change;
 use crate::state::{Carrier, CommitScope, Live, State};
+use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::store::record::{Record, Version};
-use crate::store::{Lookup, Store, Update};
 
 #[tokio::test]
 async fn the_values_of_the_last_save_are_not_mistaken_for_the_stored_values() {
@@ -138,15 +139,6 @@ async fn after_a_logout_by_field_the_visit_continues_under_a_new_id() {
     }
 }
 
-/// Changes a stored record as another release would.
-async fn plant(memory: &MemoryStore, key: &Key, change: impl FnOnce(&mut Record)) {
-    let Lookup::Found(mut record) = memory.load(key).await.unwrap() else { panic!("the record is there") };
-    let expected = record.version;
-    change(&mut record);
-    record.version = Version::random().unwrap();
-    assert_eq!(memory.update(key, expected, &record).await.unwrap(), Update::Updated);
-}
-
 #[tokio::test]
 async fn an_identity_that_cannot_be_decoded_is_another_user_and_stays_in_the_index() {
     let memory = Arc::new(MemoryStore::new(100, clock()));
@@ -156,7 +148,7 @@ async fn an_identity_that_cannot_be_decoded_is_another_user_and_stays_in_the_ind
     session.save().await.unwrap();
     let id = session.id().unwrap();
     let key = id.key("session");
-    plant(&memory, &key, |record| {
+    change_record(&memory, &key, |record| {
         let fields = [("name", codec::Raw::encode("cart").unwrap()), ("user", codec::Raw::encode("ada").unwrap())];
         record.payload = codec::join(fields.iter().map(|(name, raw)| (*name, raw)), codec::Format::Json);
         record.identity = Some("ada".into());
@@ -249,7 +241,8 @@ async fn the_browser_gets_the_id_that_was_saved_before_a_failure() {
 async fn a_flush_takes_effect_even_if_later_changes_cannot_be_saved() {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
-    let sealed = Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 })));
+    let sealed =
+        Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { overhead: 100, limit: 4096 })));
     let stored = engine(Arc::new(MemoryStore::new(100, clock())), clock());
     for engine in [sealed, stored] {
         let first = open(&engine, None).await;
@@ -313,7 +306,7 @@ fn replacing_the_struct_with_another_user_writes_all_fields() {
 async fn a_sealed_session_of_an_unknown_format_is_unavailable_and_a_damaged_one_is_replaced() {
     let sealer = || Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
-    let engine = Engine::Cookie(CookieEngine::new(rules, sealer(), CookieBounds { frame: 100, limit: 4096 }));
+    let engine = Engine::Cookie(CookieEngine::new(rules, sealer(), CookieBounds { overhead: 100, limit: 4096 }));
     let load = async |payload: &'static str| {
         let [issued_at, created_at, expires_at] = [0, 0, i64::MAX].map(Timestamp::from_millis);
         let content = Content { issued_at, created_at, expires_at, payload: payload.into() };
@@ -332,7 +325,7 @@ async fn a_sealed_session_of_an_unknown_format_is_unavailable_and_a_damaged_one_
 async fn a_sealed_session_cannot_be_saved_after_the_response_head() {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = super::fixture::rules(clock(), policy(), 1000);
-    let engine = Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 }));
+    let engine = Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { overhead: 100, limit: 4096 }));
     let session = open(&Arc::new(engine), None).await;
     NAME.set(session.state(), "in time".into());
     assert!(matches!(respond(&session, CommitScope::Everything).await, Ok(CookieUpdate::Set { .. })));

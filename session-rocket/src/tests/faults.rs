@@ -28,14 +28,14 @@ use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
 enum Fault {
     Pass,
     /// The call is executed, but its reply is an error.
-    LoseAnswer,
+    LoseReply,
     /// The call is not executed, and its reply is an error.
     Refuse,
     /// The call is not executed, and there is no reply.
     Hang,
     /// The reply is an error, and the call is executed later: a create after the next delete, an update after the next
-    /// update, a retire when the test calls `arrive`.
-    Late,
+    /// update, a retire when the test calls `run_late_write`.
+    RunLater,
 }
 
 /// A store whose next calls have the given faults.
@@ -43,12 +43,12 @@ struct Faulty {
     store: Arc<MemoryStore>,
     writes: Mutex<VecDeque<Fault>>,
     loads: Mutex<VecDeque<Fault>>,
-    late: Mutex<Option<Late>>,
+    late: Mutex<Option<LateWrite>>,
     calls: AtomicUsize,
 }
 
 /// A write that is executed after its caller received an error.
-enum Late {
+enum LateWrite {
     Create(Key, Record),
     Update(Key, Version, Record),
     Retire(Key, Option<Version>, Tombstone),
@@ -67,18 +67,20 @@ impl Faulty {
     async fn call<A>(&self, faults: &Mutex<VecDeque<Fault>>, call: impl Future<Output = Result<A>>) -> Result<A> {
         match self.next(faults) {
             Fault::Pass => call.await,
-            Fault::LoseAnswer => call.await.and(Err(lost())),
-            Fault::Refuse | Fault::Late => Err(lost()),
+            Fault::LoseReply => call.await.and(Err(lost())),
+            Fault::Refuse | Fault::RunLater => Err(lost()),
             Fault::Hang => std::future::pending().await,
         }
     }
 
-    async fn arrive(&self) {
+    async fn run_late_write(&self) {
         let late = self.late.lock().unwrap().take();
         match late {
-            Some(Late::Create(key, record)) => _ = self.store.create(&key, &record).await.unwrap(),
-            Some(Late::Update(key, expected, record)) => _ = self.store.update(&key, expected, &record).await.unwrap(),
-            Some(Late::Retire(key, expected, tombstone)) => {
+            Some(LateWrite::Create(key, record)) => _ = self.store.create(&key, &record).await.unwrap(),
+            Some(LateWrite::Update(key, expected, record)) => {
+                self.store.update(&key, expected, &record).await.unwrap();
+            }
+            Some(LateWrite::Retire(key, expected, tombstone)) => {
                 self.store.retire(&key, expected, tombstone).await.unwrap();
             }
             None => {}
@@ -93,24 +95,24 @@ impl Store for Faulty {
     }
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
-        let is_late = self.writes.lock().unwrap().front() == Some(&Fault::Late);
-        let answer = self.call(&self.writes, self.store.create(key, record)).await;
+        let is_late = self.writes.lock().unwrap().front() == Some(&Fault::RunLater);
+        let reply = self.call(&self.writes, self.store.create(key, record)).await;
         if is_late {
-            *self.late.lock().unwrap() = Some(Late::Create(*key, record.clone()));
+            *self.late.lock().unwrap() = Some(LateWrite::Create(*key, record.clone()));
         }
-        answer
+        reply
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
-        let is_late = self.writes.lock().unwrap().front() == Some(&Fault::Late);
-        let answer = self.call(&self.writes, self.store.update(key, expected, record)).await;
-        if matches!(&*self.late.lock().unwrap(), Some(Late::Update(..))) {
-            self.arrive().await;
+        let is_late = self.writes.lock().unwrap().front() == Some(&Fault::RunLater);
+        let reply = self.call(&self.writes, self.store.update(key, expected, record)).await;
+        if matches!(&*self.late.lock().unwrap(), Some(LateWrite::Update(..))) {
+            self.run_late_write().await;
         }
         if is_late {
-            *self.late.lock().unwrap() = Some(Late::Update(*key, expected, record.clone()));
+            *self.late.lock().unwrap() = Some(LateWrite::Update(*key, expected, record.clone()));
         }
-        answer
+        reply
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
@@ -118,20 +120,20 @@ impl Store for Faulty {
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        let is_late = self.writes.lock().unwrap().front() == Some(&Fault::Late);
-        let answer = self.call(&self.writes, self.store.retire(key, expected, tombstone)).await;
+        let is_late = self.writes.lock().unwrap().front() == Some(&Fault::RunLater);
+        let reply = self.call(&self.writes, self.store.retire(key, expected, tombstone)).await;
         if is_late {
-            *self.late.lock().unwrap() = Some(Late::Retire(*key, expected, tombstone));
+            *self.late.lock().unwrap() = Some(LateWrite::Retire(*key, expected, tombstone));
         }
-        answer
+        reply
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        let answer = self.call(&self.writes, self.store.delete(key)).await;
-        if matches!(&*self.late.lock().unwrap(), Some(Late::Create(..))) {
-            self.arrive().await;
+        let reply = self.call(&self.writes, self.store.delete(key)).await;
+        if matches!(&*self.late.lock().unwrap(), Some(LateWrite::Create(..))) {
+            self.run_late_write().await;
         }
-        answer
+        reply
     }
 
     async fn delete_expired(&self, limit: u32) -> Result<u64> {
@@ -197,12 +199,12 @@ fn increment(session: &Session<Visitor>) {
 #[tokio::test]
 async fn an_increment_whose_reply_was_lost_is_counted_once() {
     for faults in [
-        &[Fault::LoseAnswer][..],
+        &[Fault::LoseReply][..],
         &[Fault::Refuse],
         &[Fault::Hang],
-        &[Fault::Late],
-        &[Fault::Refuse, Fault::LoseAnswer],
-        &[Fault::Late, Fault::LoseAnswer],
+        &[Fault::RunLater],
+        &[Fault::Refuse, Fault::LoseReply],
+        &[Fault::RunLater, Fault::LoseReply],
     ] {
         let site = Site::new();
         let id = site.session().await;
@@ -210,7 +212,7 @@ async fn an_increment_whose_reply_was_lost_is_counted_once() {
         increment(&session);
         site.fail(faults, &[]);
         session.save().await.unwrap_or_else(|e| panic!("{faults:?}: {e}"));
-        site.faulty.arrive().await;
+        site.faulty.run_late_write().await;
         assert_eq!(site.count(&id).await, 1, "{faults:?}");
     }
 }
@@ -218,7 +220,7 @@ async fn an_increment_whose_reply_was_lost_is_counted_once() {
 #[tokio::test]
 async fn an_uncertain_increment_is_an_error_and_is_never_replayed() {
     for (writes, loads) in [
-        (&[Fault::LoseAnswer][..], &[Fault::Refuse][..]),
+        (&[Fault::LoseReply][..], &[Fault::Refuse][..]),
         (&[Fault::Refuse], &[Fault::Refuse]),
         (&[Fault::Refuse, Fault::Refuse], &[]),
         (&[Fault::Hang, Fault::Hang], &[]),
@@ -279,7 +281,7 @@ async fn the_failure_of_a_dropped_save_fails_the_response() {
 
 #[tokio::test]
 async fn new_sessions_rotations_and_logouts_succeed_although_a_reply_is_lost() {
-    for fault in [Fault::LoseAnswer, Fault::Refuse] {
+    for fault in [Fault::LoseReply, Fault::Refuse] {
         let site = Site::new();
         site.fail(&[fault], &[]);
         let old = site.session().await;
@@ -337,10 +339,10 @@ async fn a_rotation_whose_reply_was_lost_does_not_revive_a_session_that_a_logout
 async fn a_rotation_or_login_that_failed_never_ends_the_session_later() {
     // The new record is created. The retire fails, and is executed after the response with 503.
     for (faults, logs_in, switches) in [
-        (&[Fault::Pass, Fault::Late][..], false, false),
-        (&[Fault::Pass, Fault::Late], true, false),
-        (&[Fault::Pass, Fault::Late], true, true),
-        (&[Fault::Pass, Fault::Late, Fault::Refuse, Fault::LoseAnswer], false, false),
+        (&[Fault::Pass, Fault::RunLater][..], false, false),
+        (&[Fault::Pass, Fault::RunLater], true, false),
+        (&[Fault::Pass, Fault::RunLater], true, true),
+        (&[Fault::Pass, Fault::RunLater, Fault::Refuse, Fault::LoseReply], false, false),
     ] {
         let site = Site::new();
         let mut id = site.session().await;
@@ -358,7 +360,7 @@ async fn a_rotation_or_login_that_failed_never_ends_the_session_later() {
         }
         site.fail(faults, &[]);
         let saved = session.save().await;
-        site.faulty.arrive().await;
+        site.faulty.run_late_write().await;
         let current = if saved.is_ok() { session.id().unwrap() } else { id };
         let found = site.open(&current).await;
         assert!(!found.is_new(), "{faults:?} {logs_in} {switches}: {saved:?}");
@@ -372,7 +374,7 @@ async fn after_a_failed_rotation_a_background_task_prevents_that_the_rotation_en
     let session = site.open(&id).await;
     session.cycle_id();
     // The store confirms nothing until the save has failed.
-    site.fail(&[&[Fault::Pass, Fault::Late][..], &[Fault::Refuse; 1000]].concat(), &[]);
+    site.fail(&[&[Fault::Pass, Fault::RunLater][..], &[Fault::Refuse; 1000]].concat(), &[]);
     session.save().await.unwrap_err();
     let stored = async || site.faulty.store.load(&id.key("session")).await.unwrap();
     let before = stored().await;
@@ -383,7 +385,7 @@ async fn after_a_failed_rotation_a_background_task_prevents_that_the_rotation_en
         }
     };
     tokio::time::timeout(Duration::from_secs(60), fenced_off).await.expect("the task gives the record a new version");
-    site.faulty.arrive().await;
+    site.faulty.run_late_write().await;
     assert!(!site.open(&id).await.is_new());
 }
 
@@ -393,7 +395,7 @@ async fn after_a_failed_login_no_session_remains_even_if_the_store_creates_it_la
     let session = open(&site.engine, None).await;
     USER.set(session.state(), 1);
     // The store creates the record after the background task has removed it once.
-    site.fail(&[Fault::Late], &[Fault::Refuse]);
+    site.fail(&[Fault::RunLater], &[Fault::Refuse]);
     session.save().await.unwrap_err();
     let live_becomes = async |count| {
         while site.faulty.store.stats().await.unwrap().live != count {
@@ -450,7 +452,7 @@ async fn a_rotation_succeeds_if_the_retire_was_executed_and_its_reply_lost() {
     let old = site.session().await;
     let session = site.open(&old).await;
     session.cycle_id();
-    site.fail(&[Fault::Pass, Fault::LoseAnswer], &[]);
+    site.fail(&[Fault::Pass, Fault::LoseReply], &[]);
     session.save().await.unwrap();
     assert!(!site.open(&session.id().unwrap()).await.is_new());
 }

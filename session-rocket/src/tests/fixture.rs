@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::error::Result;
 use crate::base::expiry::{Policy, Refresh};
-use crate::base::id::SessionId;
+use crate::base::id::{Key, SessionId};
 use crate::commit::Events;
 use crate::commit::{Engine, Rules, StoreEngine};
 use crate::data::codec::Format;
@@ -16,7 +16,9 @@ use crate::session::{CookieUpdate, Core, Session};
 use crate::session::{SessionData, SessionFields, SessionIdentity};
 use crate::state::change::{Edit, View};
 use crate::state::{Carrier, CommitScope, State};
-use crate::store::Store;
+use crate::store::memory::MemoryStore;
+use crate::store::record::{Record, Version};
+use crate::store::{Lookup, Store, Update};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Visitor {
@@ -154,4 +156,13 @@ pub(crate) async fn respond(session: &Session<Visitor>, scope: CommitScope) -> R
 /// Whether the store has neither a record nor a tombstone for an id.
 pub(crate) async fn is_unknown(engine: &Arc<Engine>, id: &SessionId) -> bool {
     matches!(load(engine, Some(id)).await.unwrap().carrier(), Carrier::New { .. })
+}
+
+/// Changes a stored record as another release would.
+pub(super) async fn change_record(memory: &MemoryStore, key: &Key, change: impl FnOnce(&mut Record)) {
+    let Lookup::Found(mut record) = memory.load(key).await.unwrap() else { panic!("the record is missing") };
+    let expected = record.version;
+    change(&mut record);
+    record.version = Version::random().unwrap();
+    assert_eq!(memory.update(key, expected, &record).await.unwrap(), Update::Updated);
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use shuttle::future;
 
 use super::fixture::{COUNT, USER, Visitor, clock, open, policy, rules};
-use super::schedules::{Still, Yielding, commit, explore};
+use super::schedules::{FrozenClock, Yielding, commit, explore};
 use crate::WhenFull;
 use crate::base::clock::{Clock, ManualClock};
 use crate::base::error::{ErrorKind, Result};
@@ -251,8 +251,8 @@ struct Processes {
 
 impl Processes {
     fn new(when_full: WhenFull, max: usize) -> Arc<Self> {
-        let store = Arc::new(Yielding(MemoryStore::new(1000, Arc::new(Still))));
-        let engines = [(); 2].map(|()| engine(store.clone(), Arc::new(Still), max, when_full));
+        let store = Arc::new(Yielding(MemoryStore::new(1000, Arc::new(FrozenClock))));
+        let engines = [(); 2].map(|()| engine(store.clone(), Arc::new(FrozenClock), max, when_full));
         Arc::new(Self { max, store, engines, confirmed: Mutex::default() })
     }
 

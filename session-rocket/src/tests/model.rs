@@ -158,7 +158,7 @@ struct Request {
     /// Whether a change of the identity ends the session.
     ends: bool,
     /// Whether the identity was written, which gives the session a new id.
-    moves: bool,
+    rotates: bool,
     login: bool,
     sent: SentCookie,
 }
@@ -168,7 +168,7 @@ struct World {
     sessions: Vec<(Data, Fate)>,
     /// The sessions whose ids the browser has received.
     received: Vec<usize>,
-    jar: Option<usize>,
+    browser_cookie: Option<usize>,
 }
 
 impl World {
@@ -180,8 +180,8 @@ impl World {
         };
         let view = base.clone();
         let (loaded, log, sent) = (cookie, Vec::new(), SentCookie::None);
-        let (flush, cycle, ends, moves, login) = (false, false, false, false, false);
-        Request { loaded, carrier, base, view, log, flush, cycle, ends, moves, login, sent }
+        let (flush, cycle, ends, rotates, login) = (false, false, false, false, false);
+        Request { loaded, carrier, base, view, log, flush, cycle, ends, rotates, login, sent }
     }
 
     fn create(&mut self, data: Data) -> (ModelCarrier, SentCookie) {
@@ -214,7 +214,7 @@ impl World {
         }
         self.show(request);
         request.log.clear();
-        (request.flush, request.cycle, request.ends, request.moves, request.login) =
+        (request.flush, request.cycle, request.ends, request.rotates, request.login) =
             (false, false, false, false, false);
         is_saved
     }
@@ -263,7 +263,7 @@ impl World {
                 Some(_) if overtaken => (ModelCarrier::Ended, SentCookie::None),
                 Some(live) if request.flush || request.ends => self.end(request, live, live == session, own),
                 Some(live) if live != session && request.login => self.create(own),
-                Some(live) if live == session && (request.cycle || request.moves) => {
+                Some(live) if live == session && (request.cycle || request.rotates) => {
                     let cycled = self.create(with(&self.sessions[live].0, &request.log));
                     self.sessions[live].1 = Fate::Moved(self.sessions.len() - 1);
                     cycled
@@ -299,7 +299,7 @@ fn with(data: &Data, log: &[Op]) -> Data {
 
 impl Request {
     fn is_modified(&self) -> bool {
-        !self.log.is_empty() || self.flush || self.ends || self.cycle || self.moves
+        !self.log.is_empty() || self.flush || self.ends || self.cycle || self.rotates
     }
 
     fn empty(&mut self) {
@@ -316,7 +316,7 @@ impl Request {
         match op {
             Op::Flush => {
                 self.empty();
-                (self.flush, self.ends, self.moves, self.login) = (true, false, false, false);
+                (self.flush, self.ends, self.rotates, self.login) = (true, false, false, false);
             }
             Op::Cycle => self.cycle = true,
             Op::Logout if self.view.user.is_none() => {}
@@ -328,7 +328,7 @@ impl Request {
                     self.empty();
                     self.ends = true;
                 }
-                self.moves = true;
+                self.rotates = true;
                 self.login = user.is_some();
                 self.change(op);
             }
@@ -343,7 +343,7 @@ impl Request {
 
     fn drop_changes(&mut self) {
         self.log.clear();
-        (self.ends, self.moves, self.login) = (false, false, false);
+        (self.ends, self.rotates, self.login) = (false, false, false);
         self.view = if self.flush { Data::default() } else { self.base.clone() };
     }
 
@@ -412,7 +412,7 @@ impl Run {
     async fn step(&mut self, step: Step) {
         match step {
             Step::Open { request, late } => {
-                let cookie = if late { self.world.received.first().copied() } else { self.world.jar };
+                let cookie = if late { self.world.received.first().copied() } else { self.world.browser_cookie };
                 let id = cookie.and_then(|session| self.ids[session].clone());
                 let session = open(&self.engine, id.as_ref()).await;
                 self.requests[request] = Some((self.world.open(cookie), session));
@@ -454,10 +454,10 @@ impl Run {
         record_id(&mut self.ids, model, session);
         match (model.sent(&self.world), update) {
             (SentCookie::None, CookieUpdate::None) => {}
-            (SentCookie::Remove, CookieUpdate::Remove) => self.world.jar = None,
+            (SentCookie::Remove, CookieUpdate::Remove) => self.world.browser_cookie = None,
             (SentCookie::Set(session), CookieUpdate::Set { value, .. }) => {
                 assert_eq!(self.ids[session].as_ref().map(SessionId::expose), Some(value));
-                self.world.jar = Some(session);
+                self.world.browser_cookie = Some(session);
                 self.world.received.push(session);
             }
             (sent, _) => panic!("expected the response to send {sent:?}"),

@@ -14,13 +14,11 @@ use crate::data::codec;
 use crate::session::{CookieUpdate, Core, Session};
 use crate::state::CommitScope;
 use crate::store::memory::MemoryStore;
-use crate::store::record::{Record, Version};
-use crate::store::{Lookup, Store, Update};
 
 fn sealed(clock: Arc<crate::ManualClock>, policy: Policy) -> Arc<Engine> {
     let sealer = Sealer::new(Kind::Signed, &SecretKey::new(vec![1; 32]).unwrap(), &[], "session", "sessionid");
     let rules = rules(clock, policy, 4000);
-    Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { frame: 100, limit: 4096 })))
+    Arc::new(Engine::Cookie(CookieEngine::new(rules, sealer, CookieBounds { overhead: 100, limit: 4096 })))
 }
 
 #[tokio::test]
@@ -182,15 +180,6 @@ async fn saves_fail_in_a_request_whose_cookie_was_withheld() {
         (flush, taken, plain, cycle),
         (Err(ErrorKind::Withheld), Err(ErrorKind::Withheld), Err(ErrorKind::Withheld), Err(ErrorKind::Withheld))
     );
-}
-
-/// Changes a stored record as another release would.
-async fn change_record(memory: &MemoryStore, key: &crate::base::id::Key, change: impl FnOnce(&mut Record)) {
-    let Lookup::Found(mut record) = memory.load(key).await.unwrap() else { panic!("the record is missing") };
-    let expected = record.version;
-    change(&mut record);
-    record.version = Version::random().unwrap();
-    assert_eq!(memory.update(key, expected, &record).await.unwrap(), Update::Updated);
 }
 
 fn payload(user: &str) -> bytes::Bytes {

@@ -71,9 +71,9 @@ impl Store for Yielding {
 }
 
 /// A clock that stands still. Timeouts never elapse, and short pauses only yield to other tasks.
-pub(crate) struct Still;
+pub(crate) struct FrozenClock;
 
-impl Clock for Still {
+impl Clock for FrozenClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_000_000)
     }
@@ -89,8 +89,8 @@ impl Clock for Still {
 
 /// The engines of two processes with one store.
 fn processes() -> [Arc<Engine>; 2] {
-    let store = Arc::new(Yielding(MemoryStore::new(1000, Arc::new(Still))));
-    [engine(store.clone(), Arc::new(Still)), engine(store, Arc::new(Still))]
+    let store = Arc::new(Yielding(MemoryStore::new(1000, Arc::new(FrozenClock))));
+    [engine(store.clone(), Arc::new(FrozenClock)), engine(store, Arc::new(FrozenClock))]
 }
 
 /// Commits as a request does. Returns whether the changes were saved.

@@ -10,7 +10,7 @@ use rocket::{Ignite, Request, Rocket};
 use tokio::sync::OnceCell;
 
 use super::cookie::CookieSettings;
-use super::plain_http::PlainHttp;
+use super::plain_http::PlainHttpWarnings;
 use super::transport::{self, Credential, Transport};
 use crate::base::clock::Clock;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
@@ -30,7 +30,7 @@ pub(super) struct Attached<T> {
     pub transport: Transport,
     pub new_id_header: Option<String>,
     pub clear_site_data: bool,
-    pub plain_http: PlainHttp,
+    pub plain_http: PlainHttpWarnings,
     pub sweep: Option<Sweep>,
     pub data: PhantomData<fn() -> T>,
 }
@@ -73,7 +73,7 @@ impl<T> Attached<T> {
             return Ok(Credential::Cookie);
         }
         match transport::token(request)? {
-            Some(_) if self.transport == Transport::CookieOrBearer && self.cookie.presented(request) > 0 => {
+            Some(_) if self.transport == Transport::CookieOrBearer && self.cookie.count_in(request) > 0 => {
                 Err(transport::two_credentials())
             }
             None if self.transport == Transport::CookieOrBearer => Ok(Credential::Cookie),
@@ -109,7 +109,7 @@ impl<T: SessionData> Cached<T> {
     }
 
     /// Makes the fairing run `step` before it saves the session.
-    pub(super) fn run_in_response(
+    pub(super) fn set_test_step(
         &self,
         step: impl FnOnce(Result<Session<T>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + 'static,
     ) {

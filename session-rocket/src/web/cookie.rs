@@ -19,13 +19,13 @@ use crate::base::expiry::MAX_AGE;
 pub(crate) const MAX_LINE: usize = 4096;
 
 /// The last second that an HTTP date can represent, because its year has four digits.
-const LAST: Duration = Duration::from_secs(253_402_300_799);
+const LAST_HTTP_DATE: Duration = Duration::from_secs(253_402_300_799);
 
 /// The maximum number of domains from which to remove a cookie: the request's host and its parents.
-const MAX_PARENTS: usize = 4;
+const MAX_REMOVAL_DOMAINS: usize = 4;
 
 /// The white space that may surround names and values in a `Cookie` header.
-const BLANKS: [char; 2] = [' ', '\t'];
+const WHITESPACE: [char; 2] = [' ', '\t'];
 
 /// The session cookie's name and attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,20 +63,20 @@ impl CookieSettings {
         let jar = is_local.then(|| request.cookies().get(&self.name).map(Cookie::value)).flatten();
         let pairs = headers.flat_map(|header| header.split(';'));
         let values = pairs.filter_map(|pair| {
-            let rest = pair.trim_start_matches(BLANKS).strip_prefix(self.name.as_str())?;
-            rest.trim_start_matches(BLANKS).strip_prefix('=').map(|value| value.trim_matches(BLANKS))
+            let rest = pair.trim_start_matches(WHITESPACE).strip_prefix(self.name.as_str())?;
+            rest.trim_start_matches(WHITESPACE).strip_prefix('=').map(|value| value.trim_matches(WHITESPACE))
         });
         let most = if self.is_host_only_by_name() { 1 + usize::from(self.partitioned) } else { usize::MAX };
         jar.into_iter().chain(values).take(most)
     }
 
     /// Returns the maximum length of a [`set_line`](Self::set_line) without the value, in bytes.
-    pub(crate) fn frame(&self) -> usize {
+    pub(crate) fn overhead(&self) -> usize {
         self.set_line("", Some(MAX_AGE), Timestamp::from_millis(0)).len()
     }
 
     /// Returns the number of cookies of this name in a request.
-    pub(crate) fn presented(&self, request: &Request<'_>) -> usize {
+    pub(crate) fn count_in(&self, request: &Request<'_>) -> usize {
         self.values(request).count()
     }
 
@@ -115,7 +115,7 @@ impl CookieSettings {
             let age = age.min(MAX_AGE);
             let seconds = age.as_secs() + u64::from(age.subsec_nanos() > 0);
             let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
-            push_lifetime(&mut line, seconds, UNIX_EPOCH + (now + Duration::from_secs(seconds)).min(LAST));
+            push_lifetime(&mut line, seconds, UNIX_EPOCH + (now + Duration::from_secs(seconds)).min(LAST_HTTP_DATE));
         }
         line
     }
@@ -152,7 +152,7 @@ impl CookieSettings {
         let parents = std::iter::successors(host, |name| name.split_once('.').map(|(_, parent)| parent));
         parents
             .take_while(|name| name.contains('.') && !is_public_suffix(name))
-            .take(MAX_PARENTS)
+            .take(MAX_REMOVAL_DOMAINS)
             .map(|name| self.removal_line_for(Some(name), self.partitioned))
             .collect()
     }

@@ -244,7 +244,7 @@ impl<'r, S: FormSession, F: FromForm<'r>> FromData<'r> for CsrfForm<S, F> {
     type Error = CsrfError<'r>;
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
-        let posted = match Form::<Posted<'r, F>>::from_data(request, data).await {
+        let posted = match Form::<FormWithToken<'r, F>>::from_data(request, data).await {
             Outcome::Success(posted) => posted.into_inner(),
             Outcome::Error((status, errors)) => return Outcome::Error((status, CsrfError::Form(errors))),
             Outcome::Forward(forward) => return Outcome::Forward(forward),
@@ -306,47 +306,47 @@ impl<S: SessionData> Sentinel for CsrfHeader<S> {
 }
 
 /// A parsed form: the token, and the result of parsing the other fields.
-struct Posted<'v, F> {
+struct FormWithToken<'v, F> {
     token: Option<&'v str>,
     form: form::Result<'v, F>,
 }
 
 /// The state while a form is parsed.
-struct Reading<'v, F: FromForm<'v>> {
+struct FormContext<'v, F: FromForm<'v>> {
     token: Option<&'v str>,
     form: F::Context,
 }
 
 #[rocket::async_trait]
-impl<'v, F: FromForm<'v>> FromForm<'v> for Posted<'v, F> {
-    type Context = Reading<'v, F>;
+impl<'v, F: FromForm<'v>> FromForm<'v> for FormWithToken<'v, F> {
+    type Context = FormContext<'v, F>;
 
     fn init(options: Options) -> Self::Context {
-        Reading { token: None, form: F::init(options) }
+        FormContext { token: None, form: F::init(options) }
     }
 
-    fn push_value(reading: &mut Self::Context, field: ValueField<'v>) {
+    fn push_value(context: &mut Self::Context, field: ValueField<'v>) {
         if field.name.source() == FIELD {
             // Only the first token counts, because the site's pages send exactly one.
-            reading.token.get_or_insert(field.value);
+            context.token.get_or_insert(field.value);
         } else {
-            F::push_value(&mut reading.form, field);
+            F::push_value(&mut context.form, field);
         }
     }
 
-    async fn push_data(reading: &mut Self::Context, field: DataField<'v, '_>) {
+    async fn push_data(context: &mut Self::Context, field: DataField<'v, '_>) {
         // A file is never a token, and `F` does not have a field of this name.
         if field.name.source() == FIELD {
             return;
         }
-        F::push_data(&mut reading.form, field).await;
+        F::push_data(&mut context.form, field).await;
     }
 
-    fn push_error(reading: &mut Self::Context, error: form::Error<'v>) {
-        F::push_error(&mut reading.form, error);
+    fn push_error(context: &mut Self::Context, error: form::Error<'v>) {
+        F::push_error(&mut context.form, error);
     }
 
-    fn finalize(reading: Self::Context) -> form::Result<'v, Self> {
-        Ok(Self { token: reading.token, form: F::finalize(reading.form) })
+    fn finalize(context: Self::Context) -> form::Result<'v, Self> {
+        Ok(Self { token: context.token, form: F::finalize(context.form) })
     }
 }

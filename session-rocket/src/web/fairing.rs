@@ -12,7 +12,7 @@ use super::attached::{Attached, Cached, Sweep, status};
 use super::config::Config;
 use super::cookie;
 use super::headers;
-use super::launch::{Launch, Source};
+use super::launch::{Launch, StoreSource};
 use super::registry::Registry;
 use super::transport::{self, Credential};
 use crate::base::clock::{Clock, SystemClock, Timestamp};
@@ -55,7 +55,7 @@ impl<T: SessionData> Session<T> {
     /// ```
     pub fn fairing() -> SessionFairing<T> {
         let (config, clock) = (Config::default(), Arc::new(SystemClock));
-        SessionFairing { launch: Launch { config, source: Source::Url, clock, on_event: None }, data: PhantomData }
+        SessionFairing { launch: Launch { config, source: StoreSource::Url, clock, on_event: None }, data: PhantomData }
     }
 }
 
@@ -72,7 +72,7 @@ impl<T> SessionFairing<T> {
     /// A configured `cache` stays in front of this store.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
-        self.launch.source = Source::Object(Arc::new(store));
+        self.launch.source = StoreSource::Object(Arc::new(store));
         self
     }
 
@@ -93,7 +93,7 @@ impl<T> SessionFairing<T> {
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
     pub fn pool(mut self, pool: impl store::sql::IntoPool) -> Self {
-        self.launch.source = Source::Pool(pool.into_pool());
+        self.launch.source = StoreSource::Pool(pool.into_pool());
         self
     }
 
@@ -110,7 +110,7 @@ impl<T> SessionFairing<T> {
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
     pub fn shared_pool(mut self, pool: impl store::sql::IntoPool) -> Self {
-        self.launch.source = Source::SharedPool(pool.into_pool());
+        self.launch.source = StoreSource::SharedPool(pool.into_pool());
         self
     }
 
@@ -212,7 +212,7 @@ async fn respond<T: SessionData>(
         Ok(session) => session,
         Err(error) => {
             if response.status() == status(error) {
-                headers::mark_failed(response);
+                headers::set_error_headers(response);
             }
             return;
         }
@@ -237,12 +237,12 @@ fn add_result<T: SessionData>(session: &Session<T>, saved: Result<()>, response:
             let failed = session.core().state.last_failure();
             // The handler returned the error of its own `save`.
             if failed.is_some_and(|error| response.status() == status(&error)) {
-                headers::mark_failed(response);
+                headers::set_error_headers(response);
             }
         }
         Err(error) => {
             log::error!(target: "session_rocket", "cannot save a session of type `{}`: {}", T::NAME, Chain(&error));
-            headers::fail(response, status(&error));
+            headers::replace_with_error(response, status(&error));
         }
     }
 }
@@ -300,21 +300,21 @@ fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request
     match update {
         CookieUpdate::None => {}
         CookieUpdate::Set { value, age, now } => {
-            let presented = settings.presented(request);
-            if presented == 0 {
-                attached.plain_http.note(request);
+            let count = settings.count_in(request);
+            if count == 0 {
+                attached.plain_http.count_new_cookie(request);
             }
-            let mut lines = if presented > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
+            let mut lines = if count > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
             // Last, because a browser that ignores `Partitioned` also applies the removals to this cookie.
             lines.push(settings.set_line(&value, age, now));
             cookie::set(response, lines);
             // The session has its own secret. If the CSRF cookie stayed, its tokens would be valid again after a
             // logout.
-            if attached.csrf_cookie.presented(request) > 0 {
+            if attached.csrf_cookie.count_in(request) > 0 {
                 cookie::set(response, vec![attached.csrf_cookie.removal_line()]);
             }
         }
-        CookieUpdate::Remove if settings.presented(request) > 0 => {
+        CookieUpdate::Remove if settings.count_in(request) > 0 => {
             let mut lines = vec![settings.removal_line()];
             lines.extend(settings.removal_lines_for_others(request));
             cookie::set(response, lines);

@@ -11,13 +11,13 @@ pub(super) fn is_subresource(request: &Request<'_>) -> bool {
 
 /// Whether the response's headers allow caches to store it.
 pub(super) fn is_cacheable(response: &Response<'_>) -> bool {
-    let mut directives = tokens(response, "Cache-Control").peekable();
+    let mut directives = list_elements(response, "Cache-Control").peekable();
     directives.peek().is_some() && !directives.any(|token| is_private(token) || token.eq_ignore_ascii_case("no-cache"))
 }
 
 /// Prevents caches from storing the response, or shared caches if the handler has set `private`.
 pub(super) fn prevent_storing(response: &mut Response<'_>) {
-    if !tokens(response, "Cache-Control").any(is_private) {
+    if !list_elements(response, "Cache-Control").any(is_private) {
         response.set_raw_header("Cache-Control", "no-store");
     }
 }
@@ -28,7 +28,7 @@ pub(super) fn prevent_storing(response: &mut Response<'_>) {
 /// cookies of other hosts of the site.
 pub(super) fn clear_storage(response: &mut Response<'_>) {
     const STORAGE: &str = "\"storage\"";
-    if !tokens(response, "Clear-Site-Data").any(|kind| kind == STORAGE || kind == "\"*\"") {
+    if !list_elements(response, "Clear-Site-Data").any(|kind| kind == STORAGE || kind == "\"*\"") {
         response.adjoin_raw_header("Clear-Site-Data", STORAGE);
     }
     prevent_storing(response);
@@ -46,7 +46,7 @@ pub(super) fn vary(response: &mut Response<'_>, names: &'static str) {
         response.set_raw_header("Vary", names);
         return;
     }
-    let mut merged: Vec<&str> = tokens(response, "Vary").collect();
+    let mut merged: Vec<&str> = list_elements(response, "Vary").collect();
     for name in names.split(", ") {
         if !merged.iter().any(|token| *token == "*" || token.eq_ignore_ascii_case(name)) {
             merged.push(name);
@@ -57,7 +57,7 @@ pub(super) fn vary(response: &mut Response<'_>, names: &'static str) {
 }
 
 /// Returns the elements of a list header.
-fn tokens<'h>(response: &'h Response<'_>, name: &'h str) -> impl Iterator<Item = &'h str> {
+fn list_elements<'h>(response: &'h Response<'_>, name: &'h str) -> impl Iterator<Item = &'h str> {
     let lists = response.headers().get(name).flat_map(|list| list.split(','));
     lists.map(str::trim).filter(|token| !token.is_empty())
 }
@@ -65,7 +65,7 @@ fn tokens<'h>(response: &'h Response<'_>, name: &'h str) -> impl Iterator<Item =
 /// Replaces a response by an empty one with `status`, because a failed save must not look like a success.
 ///
 /// Removes all cookies and all headers that describe, locate or cache the removed content. Keeps the other headers.
-pub(super) fn fail(response: &mut Response<'_>, status: Status) {
+pub(super) fn replace_with_error(response: &mut Response<'_>, status: Status) {
     let remaining: Vec<Header<'static>> = response
         .headers()
         .iter()
@@ -78,11 +78,11 @@ pub(super) fn fail(response: &mut Response<'_>, status: Status) {
         response.adjoin_header(header);
     }
     response.set_status(status);
-    mark_failed(response);
+    set_error_headers(response);
 }
 
 /// Forbids caches to store an error response, and tells the client when to retry after a 503.
-pub(super) fn mark_failed(response: &mut Response<'_>) {
+pub(super) fn set_error_headers(response: &mut Response<'_>) {
     response.set_raw_header("Cache-Control", "no-store");
     if response.status() == Status::ServiceUnavailable {
         response.set_raw_header("Retry-After", "5");

@@ -8,7 +8,7 @@ use rocket::{Build, Rocket};
 use super::attached::{Attached, Isolated, Sweep};
 use super::config::{Config, SealSettings, Settings, resolve};
 use super::cookie::{self, CookieSettings};
-use super::plain_http::PlainHttp;
+use super::plain_http::PlainHttpWarnings;
 use super::registry::{Entry, Registry};
 use super::transport::Transport;
 use crate::base::clock::Clock;
@@ -21,7 +21,7 @@ use crate::store::{self, Store};
 
 /// Where the fairing gets its store from.
 #[derive(Clone)]
-pub(super) enum Source {
+pub(super) enum StoreSource {
     /// The `store` URL of the configuration.
     Url,
     Object(Arc<dyn Store>),
@@ -36,7 +36,7 @@ pub(super) enum Source {
 /// What the application has set on a fairing.
 pub(super) struct Launch {
     pub config: Config,
-    pub source: Source,
+    pub source: StoreSource,
     pub clock: Arc<dyn Clock>,
     pub on_event: Option<Arc<OnEvent>>,
 }
@@ -48,7 +48,7 @@ impl Launch {
     /// If the configuration is invalid or does not fit the session type, or the store cannot be opened.
     pub(super) async fn attach<T: SessionData>(&self, rocket: &Rocket<Build>) -> Result<Attached<T>> {
         let figment = rocket.figment();
-        let by_url = matches!(self.source, Source::Url);
+        let by_url = matches!(self.source, StoreSource::Url);
         let mut settings = resolve(figment, T::CONFIG, &self.config, by_url)?;
         let is_isolated = rocket.state::<Isolated>().is_some();
         if is_isolated {
@@ -67,7 +67,7 @@ impl Launch {
                 (Engine::Cookie(cookie_engine(rules, seal, &settings.cookie)), None)
             }
             None => {
-                let source = if is_isolated { &Source::Url } else { &self.source };
+                let source = if is_isolated { &StoreSource::Url } else { &self.source };
                 let (store, sweep) = self.store_of(source, registry, &settings, &mut entry).await?;
                 check_index::<T>(&*store, &settings)?;
                 let events = Events::new(self.on_event.clone());
@@ -76,7 +76,7 @@ impl Launch {
         };
         log::info!(target: "session_rocket", "session type `{}`: {settings}", T::NAME);
         let has_secure_cookie = settings.cookie.secure && settings.transport != Transport::Bearer;
-        let plain_http = PlainHttp::at_launch(T::NAME, has_secure_cookie, figment);
+        let plain_http = PlainHttpWarnings::at_launch(T::NAME, has_secure_cookie, figment);
         registry.add(entry);
         Ok(attached(settings, engine, plain_http, sweep))
     }
@@ -106,15 +106,15 @@ impl Launch {
     /// Opens the store, and records it in `entry` for other session types.
     async fn store_of(
         &self,
-        source: &Source,
+        source: &StoreSource,
         registry: &Registry,
         settings: &Settings,
         entry: &mut Entry,
     ) -> Result<(Arc<dyn Store>, Option<Sweep>)> {
         let options = store::Options { clock: self.clock.clone(), ..settings.store.clone() };
         let (store, swept) = open(source, registry, &options).await?;
-        entry.opened = matches!(source, Source::Url).then(|| (options, store.clone()));
-        entry.swept = swept || settings.sweep_interval.is_some();
+        entry.opened_store = matches!(source, StoreSource::Url).then(|| (options, store.clone()));
+        entry.is_swept = swept || settings.sweep_interval.is_some();
         let sweep = settings.sweep_interval.filter(|_| !swept).map(|interval| Sweep {
             store: store.clone(),
             interval,
@@ -125,7 +125,7 @@ impl Launch {
 }
 
 /// Collects what the fairing leaves in Rocket's state.
-fn attached<T>(settings: Settings, engine: Engine, plain_http: PlainHttp, sweep: Option<Sweep>) -> Attached<T> {
+fn attached<T>(settings: Settings, engine: Engine, plain_http: PlainHttpWarnings, sweep: Option<Sweep>) -> Attached<T> {
     Attached {
         engine: Arc::new(engine),
         csrf_cookie: settings.cookie.for_csrf(),
@@ -140,21 +140,21 @@ fn attached<T>(settings: Settings, engine: Engine, plain_http: PlainHttp, sweep:
 }
 
 /// Returns the store, and whether a sweep task of another session type already runs for it.
-async fn open(source: &Source, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
+async fn open(source: &StoreSource, registry: &Registry, options: &store::Options) -> Result<(Arc<dyn Store>, bool)> {
     match source {
-        Source::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
+        StoreSource::Object(store) => Ok((store::with_cache(store.clone(), options).await?, false)),
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-        Source::Pool(pool) => {
+        StoreSource::Pool(pool) => {
             let store = pool.clone().open(options).await?;
             Ok((store::with_cache(store, options).await?, false))
         }
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-        Source::SharedPool(pool) => {
+        StoreSource::SharedPool(pool) => {
             let store = pool.clone().share(options).await?;
             Ok((store::with_cache(store, options).await?, false))
         }
-        Source::Url => {
-            let opened = registry.opened(options);
+        StoreSource::Url => {
+            let opened = registry.find_opened_store(options);
             match opened {
                 Some(opened) => Ok(opened),
                 None => Ok((store::open(options).await?, false)),
@@ -212,7 +212,7 @@ fn cookie_engine(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> 
             rules.schema.type_name(),
         );
     }
-    if seal.random {
+    if seal.is_random {
         log::warn!(
             target: "session_rocket",
             "session type `{}`: no secret key is set, so its sessions end when this process ends: set `secret_keys`, \
@@ -220,6 +220,6 @@ fn cookie_engine(rules: Rules, seal: &SealSettings, cookie: &CookieSettings) -> 
             rules.schema.type_name(),
         );
     }
-    let sealer = Sealer::new(seal.kind, &seal.first, &seal.former, rules.scope, &cookie.name);
-    CookieEngine::new(rules, sealer, CookieBounds { frame: cookie.frame(), limit: cookie::MAX_LINE })
+    let sealer = Sealer::new(seal.kind, &seal.current_key, &seal.former_keys, rules.scope, &cookie.name);
+    CookieEngine::new(rules, sealer, CookieBounds { overhead: cookie.overhead(), limit: cookie::MAX_LINE })
 }

@@ -10,13 +10,13 @@ use rocket::Request;
 use rocket::figment::Figment;
 
 /// The maximum number of visitors to count.
-const VISITORS: usize = 16;
+const MAX_VISITORS: usize = 16;
 
 /// The number of new cookies after which a visitor who never sends one back triggers the warning.
-const SUSPICIOUS: u32 = 3;
+const WARNING_THRESHOLD: u32 = 3;
 
 /// The warnings of one session type.
-pub(super) struct PlainHttp {
+pub(super) struct PlainHttpWarnings {
     type_name: &'static str,
     /// Whether the cookie is `Secure` and Rocket serves plain HTTP.
     is_at_risk: bool,
@@ -26,7 +26,7 @@ pub(super) struct PlainHttp {
     visitors: Mutex<Vec<(u64, u32)>>,
 }
 
-impl PlainHttp {
+impl PlainHttpWarnings {
     /// Warns at launch if the cookie is `Secure` and Rocket serves plain HTTP, except in the profile `debug`.
     pub(super) fn at_launch(type_name: &'static str, secure: bool, figment: &Figment) -> Self {
         let has_tls = rocket::Config::try_from(figment).is_ok_and(|config| config.tls_enabled());
@@ -39,7 +39,7 @@ impl PlainHttp {
                  or, to try the site without HTTPS, set `secure = false`",
             );
         }
-        let visitors = Mutex::new(Vec::with_capacity(VISITORS));
+        let visitors = Mutex::new(Vec::with_capacity(MAX_VISITORS));
         Self { type_name, is_at_risk, warned: AtomicBool::new(false), hasher: RandomState::new(), visitors }
     }
 
@@ -47,12 +47,12 @@ impl PlainHttp {
     ///
     /// Warns once if one visitor repeatedly gets a cookie over plain HTTP, and no proxy says that the browser uses
     /// HTTPS.
-    pub(super) fn note(&self, request: &Request<'_>) {
+    pub(super) fn count_new_cookie(&self, request: &Request<'_>) {
         if !self.is_at_risk || self.warned.load(Ordering::Relaxed) || is_secure(request) {
             return;
         }
         let visitor = self.hasher.hash_one((request.client_ip(), request.headers().get_one("User-Agent")));
-        if self.count(visitor) >= SUSPICIOUS && !self.warned.swap(true, Ordering::Relaxed) {
+        if self.count(visitor) >= WARNING_THRESHOLD && !self.warned.swap(true, Ordering::Relaxed) {
             log::warn!(
                 target: "session_rocket",
                 "session type `{}`: a browser does not send the `Secure` cookie back, because it drops a `Secure` cookie \
@@ -68,7 +68,7 @@ impl PlainHttp {
         let mut visitors = self.visitors.lock().unwrap_or_else(PoisonError::into_inner);
         let known = visitors.iter().position(|(other, _)| *other == visitor);
         let count = known.map_or(0, |index| visitors.remove(index).1) + 1;
-        if visitors.len() == VISITORS {
+        if visitors.len() == MAX_VISITORS {
             visitors.remove(0);
         }
         visitors.push((visitor, count));

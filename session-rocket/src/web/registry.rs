@@ -20,17 +20,17 @@ pub(super) struct Entry {
     /// The names of the session cookie and of the CSRF cookie. Empty if the type uses no cookies.
     cookie_names: Vec<String>,
     new_id_header: Option<String>,
-    pub opened: Option<(store::Options, Arc<dyn Store>)>,
-    pub swept: bool,
+    pub opened_store: Option<(store::Options, Arc<dyn Store>)>,
+    pub is_swept: bool,
 }
 
 impl Registry {
     /// Returns the store that another session type opened with the same options, and whether a sweep task runs for it.
-    pub(super) fn opened(&self, options: &store::Options) -> Option<(Arc<dyn Store>, bool)> {
+    pub(super) fn find_opened_store(&self, options: &store::Options) -> Option<(Arc<dyn Store>, bool)> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |entry: &&Entry| entry.opened.as_ref().is_some_and(|(other, _)| other.is_same(options));
-        let (_, store) = entries.iter().find(same)?.opened.as_ref()?;
-        Some((store.clone(), entries.iter().filter(same).any(|entry| entry.swept)))
+        let same = |entry: &&Entry| entry.opened_store.as_ref().is_some_and(|(other, _)| other.is_same(options));
+        let (_, store) = entries.iter().find(same)?.opened_store.as_ref()?;
+        Some((store.clone(), entries.iter().filter(same).any(|entry| entry.is_swept)))
     }
 
     pub(super) fn add(&self, entry: Entry) {
@@ -61,8 +61,8 @@ impl Entry {
             scope: T::SCOPE,
             cookie_names: if uses_cookies { vec![cookie.name.clone(), cookie.for_csrf().name] } else { Vec::new() },
             new_id_header: settings.new_id_header.as_ref().map(|name| name.to_ascii_lowercase()),
-            opened: None,
-            swept: false,
+            opened_store: None,
+            is_swept: false,
         }
     }
 

@@ -188,7 +188,7 @@ fn run<T: SessionData, R: Send + 'static, F: Future<Output = Result<R>> + Send>(
 ) -> Received<R> {
     assert_cookies::<T>(request.rocket().state());
     let (sender, receiver) = oneshot::channel();
-    Cached::<T>::of(request).run_in_response(|session| {
+    Cached::<T>::of(request).set_test_step(|session| {
         Box::pin(async move {
             let result = match session {
                 Ok(session) => work(session).await,

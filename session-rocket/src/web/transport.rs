@@ -45,15 +45,15 @@ pub(super) enum Credential<'r> {
 /// # Errors
 /// [`ErrorKind::AmbiguousCredentials`] if the request has several `Authorization` headers.
 pub(super) fn token<'r>(request: &'r Request<'_>) -> Result<Option<&'r str>> {
-    const BLANKS: [char; 2] = [' ', '\t'];
+    const WHITESPACE: [char; 2] = [' ', '\t'];
     let mut headers = request.headers().get("Authorization");
     let Some(header) = headers.next() else { return Ok(None) };
     if headers.next().is_some() {
         return Err(ambiguous("the request has several `Authorization` headers: send one"));
     }
-    let header = header.trim_matches(BLANKS);
-    let (scheme, token) = header.split_once(BLANKS).unwrap_or((header, ""));
-    Ok(scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_matches(BLANKS)))
+    let header = header.trim_matches(WHITESPACE);
+    let (scheme, token) = header.split_once(WHITESPACE).unwrap_or((header, ""));
+    Ok(scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_matches(WHITESPACE)))
 }
 
 /// Returns the error of a request with a bearer token and a session cookie.

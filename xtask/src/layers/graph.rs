@@ -48,10 +48,10 @@ impl<'s> Graph<'s> {
     }
 
     /// Every group of files that import each other, directly or indirectly.
-    pub fn circles(&self) -> Vec<Vec<&'s str>> {
+    pub fn cycles(&self) -> Vec<Vec<&'s str>> {
         let reachable: Vec<Vec<bool>> = (0..self.edges.len()).map(|from| self.reachable(from)).collect();
         let mut seen = vec![false; self.edges.len()];
-        let mut circles = Vec::new();
+        let mut cycles = Vec::new();
         for from in 0..self.edges.len() {
             let members: Vec<usize> =
                 (0..self.edges.len()).filter(|to| reachable[from][*to] && reachable[*to][from]).collect();
@@ -59,9 +59,9 @@ impl<'s> Graph<'s> {
                 continue;
             }
             members.iter().for_each(|member| seen[*member] = true);
-            circles.push(members.iter().map(|member| self.sources[*member].path.as_str()).collect());
+            cycles.push(members.iter().map(|member| self.sources[*member].path.as_str()).collect());
         }
-        circles
+        cycles
     }
 
     fn reachable(&self, from: usize) -> Vec<bool> {

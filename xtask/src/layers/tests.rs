@@ -48,27 +48,27 @@ fn imports_of_lower_layers_and_in_test_code_are_allowed() {
         ("web/cookie.rs", "use crate::base::id; use rocket::http::Cookie;"),
     ]);
     assert!(Graph::new(&sources).upward(&layers()).is_empty());
-    assert!(Graph::new(&sources).circles().is_empty());
+    assert!(Graph::new(&sources).cycles().is_empty());
 }
 
 #[test]
-fn a_circle_of_any_length_is_found() {
+fn a_cycle_of_any_length_is_found() {
     let sources = parse_all(&[
         ("base/a.rs", "use super::b::B;"),
         ("base/b.rs", "use crate::base::c;"),
         ("base/c.rs", "fn c() { super::a::a() }"),
         ("base/d.rs", "use super::a::A;"),
     ]);
-    assert_eq!(Graph::new(&sources).circles(), [["base/a.rs", "base/b.rs", "base/c.rs"]]);
+    assert_eq!(Graph::new(&sources).cycles(), [["base/a.rs", "base/b.rs", "base/c.rs"]]);
 }
 
 #[test]
 fn a_parent_may_re_export_its_child_but_not_import_it_if_the_child_imports_the_parent() {
     let child = ("base/child.rs", "use super::Parent;");
     let re_exporting = parse_all(&[("base/mod.rs", "mod child; pub(crate) use self::child::Child;"), child]);
-    assert!(Graph::new(&re_exporting).circles().is_empty());
+    assert!(Graph::new(&re_exporting).cycles().is_empty());
     let importing = parse_all(&[("base/mod.rs", "mod child; use self::child::Child;"), child]);
-    assert_eq!(Graph::new(&importing).circles(), [["base/mod.rs", "base/child.rs"]]);
+    assert_eq!(Graph::new(&importing).cycles(), [["base/mod.rs", "base/child.rs"]]);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use super::{color, number, rate, run_details, table, write_chart};
 use crate::chart::{self, Series, thousands};
-use crate::figures::{Figures, Median};
 use crate::growth::{Growth, Measurement};
 use crate::results::Run;
 use crate::sites::{Allocator, Server};
+use crate::statistics::{Median, Statistics};
 use crate::stores::Store;
 
 const SERVERS: [Server; 2] = [Server::HandWritten, Server::SessionRocket];
@@ -80,7 +80,7 @@ impl Axis {
         keys.sort_by_key(|(store, route, value)| (*store, *route != "get", *value));
         keys.dedup();
         let rows = keys.into_iter().map(|(store, route, value)| {
-            let at = |server: Server, round: Option<u32>, figure: fn(&Figures) -> f64| {
+            let at = |server: Server, round: Option<u32>, figure: fn(&Statistics) -> f64| {
                 let matching =
                     selected.iter().filter(|one| (one.store, one.server, one.route.as_str()) == (store, server, route));
                 let selected =

@@ -2,10 +2,10 @@
 
 use super::{color, median_rate, number, rate, run_details, table, write_chart};
 use crate::chart::{self, BarRow};
-use crate::figures::{Figures, Median};
 use crate::peers::{Measurement, SESSIONS};
 use crate::results::{Run, Runs};
 use crate::sites::{Allocator, Server};
+use crate::statistics::{Median, Statistics};
 use crate::stores::Store;
 
 const ROUTES: [(&str, &str); 2] = [("get", "Reading"), ("count", "Writing")];
@@ -117,7 +117,7 @@ impl Table<'_> {
         })
     }
 
-    fn median(&self, store: Store, server: Server, route: &str, figure: fn(&Figures) -> f64) -> Option<Median> {
+    fn median(&self, store: Store, server: Server, route: &str, figure: fn(&Statistics) -> f64) -> Option<Median> {
         Median::of(self.of(store, server, route, false).map(|one| figure(&one.figures)))
     }
 

@@ -51,13 +51,13 @@ fn max_lifetime_is_counted_from_creation() {
 fn only_an_expiry_from_set_expiry_beyond_the_absolute_timeout_is_cut() {
     let second = Duration::from_secs(1);
     let at = |after| Expiry::At(START.plus(DAY).plus(after).to_date());
-    let limited = Policy { max_lifetime: Some(DAY), ..policy(Refresh::OnSave) };
-    for cut in [Expiry::After(DAY + second), at(DAY + second)] {
-        assert!(limited.cuts(&of(cut), START.plus(DAY)), "{cut:?}");
-        assert!(!policy(Refresh::OnSave).cuts(&of(cut), START.plus(DAY)), "without an absolute timeout");
+    let capped = Policy { max_lifetime: Some(DAY), ..policy(Refresh::OnSave) };
+    for beyond in [Expiry::After(DAY + second), at(DAY + second)] {
+        assert!(capped.is_capped(&of(beyond), START.plus(DAY)), "{beyond:?}");
+        assert!(!policy(Refresh::OnSave).is_capped(&of(beyond), START.plus(DAY)), "without an absolute timeout");
     }
-    for kept in [Expiry::After(DAY), at(DAY), Expiry::Default, Expiry::BrowserClose] {
-        assert!(!limited.cuts(&of(kept), START.plus(DAY)), "{kept:?}");
+    for within in [Expiry::After(DAY), at(DAY), Expiry::Default, Expiry::BrowserClose] {
+        assert!(!capped.is_capped(&of(within), START.plus(DAY)), "{within:?}");
     }
 }
 
@@ -112,10 +112,10 @@ fn limits_that_were_lowered_apply_at_load() {
         "the setting does not limit a session that has its own expiry"
     );
     assert_eq!(load(shorter, of(Expiry::At(stored.2.to_date()))), stored.2);
-    let limited = Policy { max_lifetime: Some(DAY), ..unchanged };
-    assert_eq!(load(limited, of(Expiry::Default)), START.plus(DAY));
+    let capped = Policy { max_lifetime: Some(DAY), ..unchanged };
+    assert_eq!(load(capped, of(Expiry::Default)), START.plus(DAY));
     let own = Lifetime { max: Some(DAY * 30), ..Lifetime::default() };
-    assert_eq!(load(limited, own), stored.2);
+    assert_eq!(load(capped, own), stored.2);
 }
 
 #[test]

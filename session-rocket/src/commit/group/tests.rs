@@ -11,7 +11,7 @@ use crate::store::record::{Fate, Version};
 use crate::tests::fixture::{COUNT, DAY, Visitor, clock, policy, rules};
 
 #[tokio::test]
-async fn a_commit_that_waited_too_long_for_its_turn_is_not_saved_by_the_next() {
+async fn a_commit_that_waited_too_long_for_its_group_is_not_saved_by_the_next() {
     let rules = rules(clock(), policy(), 1000);
     let (id, created_at, key) = (None, rules.now(), Key::from_bytes([1; 32]));
     let live = Live { id, key, version: Version::from_bits(1), created_at, expires_at: created_at, is_cut: false };
@@ -23,11 +23,11 @@ async fn a_commit_that_waited_too_long_for_its_turn_is_not_saved_by_the_next() {
         Records::new(rules, Arc::new(MemoryStore::new(1, clock())), Events::default(), Duration::from_millis(1));
     let (groups, calls) = (Groups::default(), Calls::new(&records));
     let other = groups.enter(key);
-    let turn = other.group.turn.lock().await;
+    let latest = other.group.latest.lock().await;
     let release = async {
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert_eq!(other.group.waiting.lock().unwrap().len(), 1);
-        drop(turn);
+        drop(latest);
     };
     let (saved, ()) = tokio::join!(groups.save(&calls, live, pending), release);
     assert_eq!(saved.err().unwrap().kind(), ErrorKind::Timeout);

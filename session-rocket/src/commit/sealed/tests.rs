@@ -133,7 +133,7 @@ fn payloads_are_compressed_where_that_makes_them_smaller() {
 
 /// Seals bytes that are not the content of a session.
 fn sealed_raw(sealer: &Sealer, body: &[u8]) -> String {
-    let keys = &sealer.first;
+    let keys = &sealer.current;
     let mut bytes = vec![Kind::Signed as u8];
     bytes.extend_from_slice(&keys.id);
     bytes.extend_from_slice(body);

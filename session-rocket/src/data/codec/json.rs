@@ -21,20 +21,21 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencoda
 const MAX_DEPTH: usize = 128;
 
 /// Whether two JSON strings are the same value, regardless of the order of keys in objects.
-pub(super) fn is_same(one: &Bytes, other: &Bytes) -> bool {
-    is_same_within(one, other, MAX_DEPTH)
+pub(super) fn is_equivalent(one: &Bytes, other: &Bytes) -> bool {
+    is_equivalent_within(one, other, MAX_DEPTH)
 }
 
-fn is_same_within(one: &Bytes, other: &Bytes, levels: usize) -> bool {
+fn is_equivalent_within(one: &Bytes, other: &Bytes, levels: usize) -> bool {
     if one == other || levels == 0 {
         return one == other;
     }
-    let is_same = |one, other| is_same_within(one, other, levels - 1);
+    let is_equivalent = |one, other| is_equivalent_within(one, other, levels - 1);
     if let (Some(one), Some(other)) = (sorted_entries(one), sorted_entries(other)) {
-        return one.len() == other.len() && one.iter().zip(&other).all(|((a, x), (b, y))| a == b && is_same(x, y));
+        return one.len() == other.len()
+            && one.iter().zip(&other).all(|((a, x), (b, y))| a == b && is_equivalent(x, y));
     }
     if let (Some(one), Some(other)) = (items(one), items(other)) {
-        return one.len() == other.len() && one.iter().zip(&other).all(|(x, y)| is_same(x, y));
+        return one.len() == other.len() && one.iter().zip(&other).all(|(x, y)| is_equivalent(x, y));
     }
     false
 }

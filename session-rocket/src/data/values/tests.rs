@@ -110,8 +110,8 @@ proptest! {
         prop_assert!(payload.len() <= values.size_at_most(), "{} of {}", payload.len(), values.size_at_most());
         let again = load(&payload).unwrap();
         prop_assert_eq!(again.clone().items(), values.clone().items());
-        let own = |values: &Values| (values.lifetime(), values.test_cookie(), values.csrf().map(CsrfSecret::to_text));
-        prop_assert_eq!(own(&again), own(&values));
+        let settings = |values: &Values| (values.lifetime(), values.test_cookie(), values.csrf().map(CsrfSecret::to_text));
+        prop_assert_eq!(settings(&again), settings(&values));
         let same = |(a, b): (&Slot, &Slot)| match (a, b) {
             (Slot::Stored { raw: a, .. }, Slot::Stored { raw: b, .. }) => a == b,
             (a, b) => matches!((a, b), (Slot::Absent, Slot::Absent)),

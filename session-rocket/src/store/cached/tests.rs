@@ -9,11 +9,11 @@ use crate::base::id::Key;
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Lookup, Store};
-use crate::tests::schedules::Still;
+use crate::tests::schedules::FrozenClock;
 use faulty_store::FaultyStore;
 
-mod cuts;
 mod deferred;
+mod dropped_calls;
 mod faults;
 mod faulty_store;
 mod schedules;
@@ -47,18 +47,18 @@ impl World {
     }
 
     /// Creates a world whose clock never moves, so that no call times out.
-    fn still() -> Arc<Self> {
-        Arc::new(Self::new(Arc::new(Still), Duration::from_secs(5)))
+    fn with_frozen_clock() -> Arc<Self> {
+        Arc::new(Self::new(Arc::new(FrozenClock), Duration::from_secs(5)))
     }
 
     fn process(&self) -> Process {
-        let (database, cache) = (FaultyStore::to(self.database.clone()), FaultyStore::to(self.cache.clone()));
+        let (database, cache) = (FaultyStore::new(self.database.clone()), FaultyStore::new(self.cache.clone()));
         let store = CachedStore::new(database.clone(), cache.clone(), TTL, self.timeout, self.clock.clone());
         Process { store, database, cache }
     }
 
     /// Stores the first version in the database.
-    async fn begin(&self) {
+    async fn create_first_record(&self) {
         self.database.create(&KEY, &record(1)).await.unwrap();
     }
 
@@ -82,7 +82,7 @@ fn world() -> (World, Arc<ManualClock>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Position {
     Version(u64, Timestamp),
-    Over,
+    Gone,
 }
 
 impl Default for Position {
@@ -101,7 +101,7 @@ impl From<&Lookup> for Position {
     fn from(found: &Lookup) -> Self {
         match found {
             Lookup::Found(record) => record.into(),
-            Lookup::Tombstone(_) | Lookup::Absent => Self::Over,
+            Lookup::Tombstone(_) | Lookup::Absent => Self::Gone,
         }
     }
 }

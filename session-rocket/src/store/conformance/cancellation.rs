@@ -34,7 +34,7 @@ async fn poll_and_drop(polls: usize, wait: bool, call: impl Future) -> bool {
 
 /// Drops calls after 0, 1, 2 and so on polls, until several calls have finished, because the number of polls varies.
 /// After each call, calls on other keys must get their own replies.
-struct Drops {
+struct CallDropper {
     subject: Subject,
     /// The other keys, and their records.
     neighbours: Vec<(Key, Record)>,
@@ -42,12 +42,12 @@ struct Drops {
     finished: u32,
 }
 
-impl Drops {
+impl CallDropper {
     async fn new(subject: &Subject) -> Self {
         let mut neighbours = Vec::new();
         for number in 0..4 {
             let record = subject.record(&format!("neighbour {number}"));
-            neighbours.push((subject.stored(&record).await, record));
+            neighbours.push((subject.create_new(&record).await, record));
         }
         Self { subject: subject.clone(), neighbours, attempts: 0, finished: 0 }
     }
@@ -79,13 +79,13 @@ impl Drops {
         for (number, (key, record)) in self.neighbours.drain(..).enumerate() {
             let subject = self.subject.clone();
             tasks.spawn(async move {
-                subject.holds(&key, &record).await;
+                subject.assert_holds(&key, &record).await;
                 let next = subject.record(&format!("neighbour {number}, again"));
                 assert_eq!(subject.update(&key, record.version, &next).await, Update::Updated, "{WRONG_REPLY}");
                 assert_eq!(subject.load(&random_key()).await, Lookup::Absent, "{WRONG_REPLY}");
                 let touched = subject.touch(&key, record.version, subject.in_an_hour()).await;
                 assert_eq!(touched, Touch::Conflict, "{WRONG_REPLY}");
-                subject.holds(&key, &next).await;
+                subject.assert_holds(&key, &next).await;
                 (key, next)
             });
         }
@@ -95,13 +95,13 @@ impl Drops {
 
 /// Drops calls on a record. `prepare` returns a call, and the entry of the key after it.
 async fn drop_each<F: Future>(subject: Subject, prepare: impl Fn(Subject, Key, Record) -> (Lookup, F)) {
-    let mut drops = Drops::new(&subject).await;
-    while drops.is_unfinished() {
+    let mut dropper = CallDropper::new(&subject).await;
+    while dropper.is_unfinished() {
         // With an identity, so that calls that change the index are dropped, too.
         let record = subject.record("dropped").with_identity(random_key().to_hex());
-        let key = subject.stored(&record).await;
+        let key = subject.create_new(&record).await;
         let (new, call) = prepare(subject.clone(), key, record.clone());
-        drops.poll_and_drop(call, &key, &Lookup::Found(record), &new).await;
+        dropper.poll_and_drop(call, &key, &Lookup::Found(record), &new).await;
     }
 }
 
@@ -110,28 +110,28 @@ pub(super) async fn loads(subject: Subject) {
 }
 
 pub(super) async fn creates(subject: Subject) {
-    let mut drops = Drops::new(&subject).await;
-    while drops.is_unfinished() {
+    let mut dropper = CallDropper::new(&subject).await;
+    while dropper.is_unfinished() {
         let (key, first, second) = (random_key(), subject.record("first"), subject.record("second"));
         let call = subject.store.create(&key, &first);
-        let absent = drops.poll_and_drop(call, &key, &Lookup::Absent, &Lookup::Found(first.clone())).await;
+        let absent = dropper.poll_and_drop(call, &key, &Lookup::Absent, &Lookup::Found(first.clone())).await;
         let is_second = subject.create(&key, &second).await == Create::Created;
         assert!(absent || !is_second, "a second create replaced the record of the first");
-        drops.check_neighbours().await;
-        subject.holds(&key, if is_second { &second } else { &first }).await;
+        dropper.check_neighbours().await;
+        subject.assert_holds(&key, if is_second { &second } else { &first }).await;
     }
 }
 
 pub(super) async fn updates(subject: Subject) {
-    let mut drops = Drops::new(&subject).await;
-    while drops.is_unfinished() {
+    let mut dropper = CallDropper::new(&subject).await;
+    while dropper.is_unfinished() {
         let (first, second, third) = (subject.record("first"), subject.record("second"), subject.record("third"));
-        let key = subject.stored(&first).await;
+        let key = subject.create_new(&first).await;
         let call = subject.store.update(&key, first.version, &second);
         let is_old =
-            drops.poll_and_drop(call, &key, &Lookup::Found(first.clone()), &Lookup::Found(second.clone())).await;
+            dropper.poll_and_drop(call, &key, &Lookup::Found(first.clone()), &Lookup::Found(second.clone())).await;
         match subject.update(&key, first.version, &third).await {
-            Update::Updated if is_old => subject.holds(&key, &third).await,
+            Update::Updated if is_old => subject.assert_holds(&key, &third).await,
             Update::Conflict(fresh) => assert_eq!(fresh, second, "update returned a record that no call has written"),
             wrong => panic!("after a dropped update, the next update returned {wrong:?}"),
         }
@@ -149,7 +149,7 @@ pub(super) async fn touches(subject: Subject) {
 
 pub(super) async fn retires(subject: Subject) {
     drop_each(subject, |subject, key, record| {
-        let tombstone = subject.moved(random_key());
+        let tombstone = subject.moved_tombstone(random_key());
         (Lookup::Tombstone(tombstone), async move { subject.retire(&key, Some(record.version), tombstone).await })
     })
     .await;
@@ -170,13 +170,13 @@ pub(super) async fn lists(subject: Subject) {
     if !subject.store.has_identity_index() {
         return;
     }
-    let mut drops = Drops::new(&subject).await;
+    let mut dropper = CallDropper::new(&subject).await;
     let identity = random_key().to_hex();
     // One record for all lists, because a list may need a poll for each record in the store.
     let record = subject.record("listed").with_identity(&identity);
-    let key = subject.stored(&record).await;
+    let key = subject.create_new(&record).await;
     let entry = Lookup::Found(record);
-    while drops.is_unfinished() {
-        drops.poll_and_drop(subject.store.list("conformance", &identity), &key, &entry, &entry).await;
+    while dropper.is_unfinished() {
+        dropper.poll_and_drop(subject.store.list("conformance", &identity), &key, &entry, &entry).await;
     }
 }

@@ -14,9 +14,9 @@ impl Subject {
     /// Stores a record and two tombstones that expire at `expires_at`. Returns their keys and entries.
     async fn expiring(&self, expires_at: Timestamp) -> Vec<(Key, Lookup)> {
         let record = Record { expires_at, ..self.record("brief").with_identity("brief") };
-        let mut entries = vec![(self.stored(&record).await, Lookup::Found(record.clone()))];
+        let mut entries = vec![(self.create_new(&record).await, Lookup::Found(record.clone()))];
         for tombstone in self.tombstones() {
-            entries.push(self.retired(&record, Tombstone { expires_at, ..tombstone }).await);
+            entries.push(self.create_retired(&record, Tombstone { expires_at, ..tombstone }).await);
         }
         entries
     }
@@ -36,9 +36,9 @@ pub(super) async fn entries_expire(subject: Subject) {
             for expected in any_versions(current) {
                 subject.check_update(key, Lookup::Absent, expected, &subject.record("late")).await;
                 subject.check_touch(key, Lookup::Absent, expected, subject.in_an_hour()).await;
-                subject.check_retire(key, Lookup::Absent, Some(expected), subject.ended()).await;
+                subject.check_retire(key, Lookup::Absent, Some(expected), subject.ended_tombstone()).await;
             }
-            subject.check_retire(key, Lookup::Absent, None, subject.ended()).await;
+            subject.check_retire(key, Lookup::Absent, None, subject.ended_tombstone()).await;
         }
     }
 }
@@ -50,20 +50,20 @@ pub(super) async fn keys_are_free_again(subject: Subject) {
         let (second, third) = (subject.record("second life"), subject.record("third"));
         subject.check_create(&key, Lookup::Absent, &second).await;
         subject.check_update(&key, Lookup::Found(second.clone()), second.version, &third).await;
-        subject.check_retire(&key, Lookup::Found(third), None, subject.ended()).await;
+        subject.check_retire(&key, Lookup::Found(third), None, subject.ended_tombstone()).await;
     }
 }
 
 pub(super) async fn touched_records_live_on(subject: Subject) {
     let mut record = subject.record("touched");
     record.expires_at = subject.clock.now().plus(TICK);
-    let key = subject.stored(&record).await;
+    let key = subject.create_new(&record).await;
     let later = record.expires_at.plus(HOUR);
     assert_eq!(subject.touch(&key, record.version, later).await, Touch::Touched);
     record.expires_at = later;
     subject.clock.advance(HOUR);
     subject.sweep(100).await;
-    subject.holds(&key, &record).await;
+    subject.assert_holds(&key, &record).await;
     subject.clock.advance(TICK);
     assert_eq!(subject.load(&key).await, Lookup::Absent);
 }
@@ -95,15 +95,15 @@ pub(super) async fn sweep_follows_updates(subject: Subject) {
     for _ in 0..COPIES {
         let mut brief = subject.record("brief");
         brief.expires_at = now.plus(TICK);
-        expiring.push(subject.stored(&brief).await);
-        let key = subject.stored(&brief).await;
+        expiring.push(subject.create_new(&brief).await);
+        let key = subject.create_new(&brief).await;
         assert_eq!(subject.touch(&key, brief.version, later).await, Touch::Touched);
         renewed.push(key);
-        let key = subject.stored(&brief).await;
+        let key = subject.create_new(&brief).await;
         assert_eq!(subject.update(&key, brief.version, &subject.record("longer")).await, Update::Updated);
         renewed.push(key);
         let long = subject.record("long");
-        let key = subject.stored(&long).await;
+        let key = subject.create_new(&long).await;
         brief.version = version();
         assert_eq!(subject.update(&key, long.version, &brief).await, Update::Updated);
         expiring.push(key);

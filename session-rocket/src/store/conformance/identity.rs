@@ -41,19 +41,19 @@ impl Subject {
     /// Creates a session of `identity`.
     async fn session_of(&self, identity: &str) -> (Key, Record) {
         let record = self.record("theirs").with_identity(identity);
-        (self.stored(&record).await, record)
+        (self.create_new(&record).await, record)
     }
 
     /// Creates a session of `identity` in another scope.
     async fn session_in_other_scope(&self, identity: &str) -> (Key, Record) {
         let record = self.record("theirs").with_identity(identity).with_scope("elsewhere");
-        (self.stored(&record).await, record)
+        (self.create_new(&record).await, record)
     }
 
     /// Creates a session of `identity` that expires in a minute.
     async fn brief_session_of(&self, identity: &str) -> Key {
         let expires_at = self.clock.now().plus(MINUTE);
-        self.stored(&Record { expires_at, ..self.record("brief").with_identity(identity) }).await
+        self.create_new(&Record { expires_at, ..self.record("brief").with_identity(identity) }).await
     }
 }
 
@@ -65,7 +65,7 @@ fn random_identity() -> String {
 pub(super) async fn retired_records_are_not_listed(subject: Subject) {
     let identity = random_identity();
     let (key, _) = subject.session_of(&identity).await;
-    assert_eq!(subject.retire(&key, None, subject.moved(random_key())).await, Retire::Retired);
+    assert_eq!(subject.retire(&key, None, subject.moved_tombstone(random_key())).await, Retire::Retired);
     assert_eq!(subject.listed("conformance", &identity).await, [], "a retired record is listed");
     assert_eq!(subject.revoke_all(&identity, None).await, [], "a retired record was revoked");
 }
@@ -86,7 +86,7 @@ pub(super) async fn list(subject: Subject) {
         subject.session_of(other).await;
     }
     let elsewhere = subject.session_in_other_scope(&identity).await;
-    subject.stored(&subject.record("nobody's")).await;
+    subject.create_new(&subject.record("nobody's")).await;
     assert_eq!(subject.listed("conformance", &identity).await, expected);
     assert_eq!(subject.listed("elsewhere", &identity).await, [elsewhere]);
 }
@@ -116,7 +116,7 @@ pub(super) async fn list_follows(subject: Subject) {
 async fn rotate(subject: &Subject, (old, record): &(Key, Record)) -> (Key, Record) {
     let (new, again) = (random_key(), Record { version: version(), ..record.clone() });
     assert_eq!(subject.create(&new, &again).await, Create::Created);
-    if subject.retire(old, Some(record.version), subject.moved(new)).await != Retire::Retired {
+    if subject.retire(old, Some(record.version), subject.moved_tombstone(new)).await != Retire::Retired {
         subject.delete(&new).await;
     }
     (new, again)
@@ -143,7 +143,7 @@ pub(super) async fn list_during_rotation(subject: Subject) {
         subject.session_of(&identity).await;
     }
     let record = subject.record("rotated").with_identity(&identity);
-    let mut session = (subject.stored(&record).await, record);
+    let mut session = (subject.create_new(&record).await, record);
     for _ in 0..LISTS {
         let is_over = Arc::new(AtomicBool::new(false));
         let rotations = tokio::spawn(rotate_until(subject.clone(), session, is_over.clone()));
@@ -176,10 +176,10 @@ pub(super) async fn revoke_one(subject: Subject) {
         assert_eq!(subject.revoke(&identity, key).await, None, "revoke ended a session that is not the identity's");
     }
     for (key, record) in [&kept, &stranger, &elsewhere] {
-        subject.holds(key, record).await;
+        subject.assert_holds(key, record).await;
     }
     for (key, record) in [&ended, &after] {
-        subject.check_update(key, Lookup::Tombstone(subject.ended()), record.version, record).await;
+        subject.check_update(key, Lookup::Tombstone(subject.ended_tombstone()), record.version, record).await;
     }
     assert_eq!(subject.listed("conformance", &identity).await, [kept]);
 }
@@ -191,16 +191,16 @@ pub(super) async fn revoke_others(subject: Subject) {
     let (kept, ended, also) =
         (subject.session_of(&identity).await, subject.session_of(&identity).await, subject.session_of(&identity).await);
     let (stranger, elsewhere) = (subject.session_of(&other).await, subject.session_in_other_scope(&identity).await);
-    let (moved, tombstone) = subject.retired(&also.1, subject.moved(kept.0)).await;
+    let (moved, tombstone) = subject.create_retired(&also.1, subject.moved_tombstone(kept.0)).await;
     let rotated = rotate(&subject, &kept).await;
     let mut keys = [ended.0, also.0];
     keys.sort();
     assert_eq!(subject.revoke_all(&identity, Some(kept.0)).await, keys, "revoke_all ended other sessions than it must");
     for (key, record) in [&ended, &also] {
-        subject.check_update(key, Lookup::Tombstone(subject.ended()), record.version, record).await;
+        subject.check_update(key, Lookup::Tombstone(subject.ended_tombstone()), record.version, record).await;
     }
     for (key, record) in [&rotated, &stranger, &elsewhere] {
-        subject.holds(key, record).await;
+        subject.assert_holds(key, record).await;
     }
     assert_eq!(subject.load(&moved).await, tombstone, "revoke_all changed a tombstone");
     assert_eq!(subject.load(&expired).await, Lookup::Absent, "revoke_all revived an expired session");

@@ -29,7 +29,7 @@ pub(super) async fn creates(subject: Subject) {
         };
         let created: Vec<Record> = concurrently(&subject, create).await.into_iter().flatten().collect();
         assert_eq!(created.len(), 1, "exactly one of {CALLS} concurrent calls must win");
-        subject.holds(&key, &created[0]).await;
+        subject.assert_holds(&key, &created[0]).await;
     }
 }
 
@@ -38,9 +38,9 @@ pub(super) async fn creates(subject: Subject) {
 async fn race(subject: &Subject, is_update: fn(usize) -> bool) {
     for _ in 0..ROUNDS {
         let first = subject.record("first");
-        let (key, expected) = (subject.stored(&first).await, first.version);
+        let (key, expected) = (subject.create_new(&first).await, first.version);
         let call = |subject: Subject, number, record| async move {
-            let tombstone = Lookup::Tombstone(subject.ended());
+            let tombstone = Lookup::Tombstone(subject.ended_tombstone());
             if is_update(number) {
                 match subject.update(&key, expected, &record).await {
                     Update::Updated => (true, Lookup::Found(record)),
@@ -49,7 +49,7 @@ async fn race(subject: &Subject, is_update: fn(usize) -> bool) {
                     Update::Moved(_) => panic!("no call moved the session"),
                 }
             } else {
-                match subject.retire(&key, Some(expected), subject.ended()).await {
+                match subject.retire(&key, Some(expected), subject.ended_tombstone()).await {
                     Retire::Retired => (true, tombstone),
                     Retire::Conflict(fresh) => (false, Lookup::Found(fresh)),
                     Retire::Gone => (false, tombstone),
@@ -88,7 +88,7 @@ async fn increment(subject: &Subject, key: &Key, mut current: Record) {
 pub(super) async fn increments(subject: Subject) {
     const INCREMENTS: usize = 4;
     let first = subject.record("0");
-    let key = subject.stored(&first).await;
+    let key = subject.create_new(&first).await;
     concurrently(&subject, |subject, _, _| {
         let first = first.clone();
         async move {
@@ -105,7 +105,7 @@ pub(super) async fn increments(subject: Subject) {
 pub(super) async fn touch_and_update(subject: Subject) {
     for _ in 0..ROUNDS {
         let (first, second) = (subject.record("first"), subject.record("second"));
-        let key = subject.stored(&first).await;
+        let key = subject.create_new(&first).await;
         let (expected, later) = (first.version, first.expires_at.plus(HOUR));
         let replies = concurrently(&subject, |subject, number, _| {
             let second = second.clone();
@@ -123,6 +123,6 @@ pub(super) async fn touch_and_update(subject: Subject) {
         })
         .await;
         assert!(replies.iter().all(|reply| *reply != Touch::Gone), "touch reported that a live session has ended");
-        subject.holds(&key, &second).await;
+        subject.assert_holds(&key, &second).await;
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn strings(subject: Subject) {
 
 pub(super) async fn updated(subject: Subject) {
     let old = subject.record("old").with_identity("old");
-    let key = subject.stored(&old).await;
+    let key = subject.create_new(&old).await;
     let mut new = subject.record("new, and longer than what was there").with_identity("new");
     new.updated_at = old.updated_at.plus(HOUR);
     new.expires_at = old.expires_at.plus(HOUR);

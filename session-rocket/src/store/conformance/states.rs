@@ -36,10 +36,10 @@ impl Case {
             _ => current,
         };
         let (key, entry) = match number % 8 {
-            1 => subject.retired(&record, subject.ended()).await,
-            2 => subject.retired(&record, subject.moved(random_key())).await,
+            1 => subject.create_retired(&record, subject.ended_tombstone()).await,
+            2 => subject.create_retired(&record, subject.moved_tombstone(random_key())).await,
             3 => (random_key(), Lookup::Absent),
-            _ => (subject.stored(&record).await, Lookup::Found(record)),
+            _ => (subject.create_new(&record).await, Lookup::Found(record)),
         };
         Self { number, key, entry, expected }
     }
@@ -47,7 +47,7 @@ impl Case {
 
 /// Makes `call` for keys in all states, `concurrent` calls at a time. A second key holds a copy of each record, which no
 /// call may change.
-async fn each<F>(subject: &Subject, concurrent: usize, call: impl Fn(Subject, Case) -> F)
+async fn check_each_state<F>(subject: &Subject, concurrent: usize, call: impl Fn(Subject, Case) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -56,21 +56,21 @@ where
         for number in first..first + concurrent {
             let case = Case::new(subject, number).await;
             if let Lookup::Found(record) = &case.entry {
-                copies.push((subject.stored(record).await, record.clone()));
+                copies.push((subject.create_new(record).await, record.clone()));
             }
             cases.push(case);
         }
         let tasks: JoinSet<()> = cases.into_iter().map(|case| call(subject.clone(), case)).collect();
         tasks.join_all().await;
         for (copy, record) in copies {
-            subject.holds(&copy, &record).await;
+            subject.assert_holds(&copy, &record).await;
         }
     }
 }
 
 pub(super) async fn loads(subject: Subject, concurrent: usize) {
-    let hot = subject.stored(&subject.record("hot")).await;
-    each(&subject, concurrent, |subject, case| async move {
+    let hot = subject.create_new(&subject.record("hot")).await;
+    check_each_state(&subject, concurrent, |subject, case| async move {
         assert_eq!(subject.load(&case.key).await, case.entry, "wrong reply from load");
         assert!(matches!(subject.load(&hot).await, Lookup::Found(_)), "wrong reply to one of several loads of one key");
     })
@@ -78,14 +78,14 @@ pub(super) async fn loads(subject: Subject, concurrent: usize) {
 }
 
 pub(super) async fn creates(subject: Subject, concurrent: usize) {
-    each(&subject, concurrent, |subject, Case { number, key, entry, .. }| async move {
+    check_each_state(&subject, concurrent, |subject, Case { number, key, entry, .. }| async move {
         subject.check_create(&key, entry, &subject.record(&format!("new {number}"))).await;
     })
     .await;
 }
 
 pub(super) async fn updates(subject: Subject, concurrent: usize) {
-    each(&subject, concurrent, |subject, Case { number, key, entry, expected }| async move {
+    check_each_state(&subject, concurrent, |subject, Case { number, key, entry, expected }| async move {
         let mut record = subject.record(&format!("new {number}"));
         record.identity = match number % 3 {
             0 => None,
@@ -104,7 +104,7 @@ pub(super) async fn updates(subject: Subject, concurrent: usize) {
 }
 
 pub(super) async fn touches(subject: Subject, concurrent: usize) {
-    each(&subject, concurrent, |subject, Case { number, key, entry, expected }| async move {
+    check_each_state(&subject, concurrent, |subject, Case { number, key, entry, expected }| async move {
         // Some touches have an earlier expiry than the record.
         let lifetime = if number % 5 == 0 { MINUTE } else { HOUR * 2 };
         subject.check_touch(&key, entry, expected, subject.clock.now().plus(lifetime)).await;
@@ -113,8 +113,8 @@ pub(super) async fn touches(subject: Subject, concurrent: usize) {
 }
 
 pub(super) async fn retires(subject: Subject, concurrent: usize) {
-    each(&subject, concurrent, |subject, Case { number, key, entry, expected }| async move {
-        let tombstone = if number % 2 == 0 { subject.ended() } else { subject.moved(random_key()) };
+    check_each_state(&subject, concurrent, |subject, Case { number, key, entry, expected }| async move {
+        let tombstone = if number % 2 == 0 { subject.ended_tombstone() } else { subject.moved_tombstone(random_key()) };
         // Some calls retire any version.
         subject.check_retire(&key, entry, (number % 3 > 0).then_some(expected), tombstone).await;
     })
@@ -122,7 +122,7 @@ pub(super) async fn retires(subject: Subject, concurrent: usize) {
 }
 
 pub(super) async fn deletes(subject: Subject, concurrent: usize) {
-    each(&subject, concurrent, |subject, Case { key, expected, .. }| async move {
+    check_each_state(&subject, concurrent, |subject, Case { key, expected, .. }| async move {
         let record = subject.record("created again");
         subject.delete(&key).await;
         subject.check_update(&key, Lookup::Absent, expected, &record).await;

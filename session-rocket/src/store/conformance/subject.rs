@@ -31,28 +31,28 @@ impl Subject {
             .with_times(self.clock.now(), self.clock.now())
     }
 
-    pub(super) fn ended(&self) -> Tombstone {
+    pub(super) fn ended_tombstone(&self) -> Tombstone {
         Tombstone::ended(self.in_an_hour())
     }
 
-    pub(super) fn moved(&self, to: Key) -> Tombstone {
+    pub(super) fn moved_tombstone(&self, to: Key) -> Tombstone {
         Tombstone::moved(to, self.in_an_hour())
     }
 
     pub(super) fn tombstones(&self) -> [Tombstone; 2] {
-        [self.ended(), self.moved(random_key())]
+        [self.ended_tombstone(), self.moved_tombstone(random_key())]
     }
 
     /// Stores `record` under a new key. Returns the key.
-    pub(super) async fn stored(&self, record: &Record) -> Key {
+    pub(super) async fn create_new(&self, record: &Record) -> Key {
         let key = random_key();
         assert_eq!(self.create(&key, record).await, Create::Created, "create did not store a record under a new key");
         key
     }
 
     /// Stores `record` under a new key and retires it. Returns the key and its entry.
-    pub(super) async fn retired(&self, record: &Record, tombstone: Tombstone) -> (Key, Lookup) {
-        let key = self.stored(record).await;
+    pub(super) async fn create_retired(&self, record: &Record, tombstone: Tombstone) -> (Key, Lookup) {
+        let key = self.create_new(record).await;
         assert_eq!(self.retire(&key, None, tombstone).await, Retire::Retired, "a live record was not retired");
         (key, Lookup::Tombstone(tombstone))
     }
@@ -94,13 +94,13 @@ impl Subject {
         }
     }
 
-    pub(super) async fn holds(&self, key: &Key, record: &Record) {
+    pub(super) async fn assert_holds(&self, key: &Key, record: &Record) {
         assert_eq!(self.load(key).await, Lookup::Found(record.clone()), "load did not return the stored record");
     }
 
     pub(super) async fn round_trip(&self, record: Record) {
-        let key = self.stored(&record).await;
-        self.holds(&key, &record).await;
+        let key = self.create_new(&record).await;
+        self.assert_holds(&key, &record).await;
     }
 }
 

@@ -24,27 +24,27 @@ fn tombstones() -> impl Strategy<Value = Tombstone> {
 
 proptest! {
     #[test]
-    fn records_come_back(record in records()) {
+    fn a_record_is_decoded_as_it_was_encoded(record in records()) {
         prop_assume!(record.expires_at > START);
-        let sealed = encode_record(&record).unwrap();
-        prop_assert_eq!(&sealed[1..9], record.expires_at.as_millis().to_be_bytes());
-        prop_assert_eq!(&sealed[9..17], record.version.bits().to_be_bytes());
-        prop_assert_eq!(decode_live(sealed.clone().into(), START).unwrap(), Lookup::Found(record.clone()));
-        prop_assert_eq!(decode_live(sealed.into(), record.expires_at).unwrap(), Lookup::Absent);
+        let encoded = encode_record(&record).unwrap();
+        prop_assert_eq!(&encoded[1..9], record.expires_at.as_millis().to_be_bytes());
+        prop_assert_eq!(&encoded[9..17], record.version.bits().to_be_bytes());
+        prop_assert_eq!(decode_live(encoded.clone().into(), START).unwrap(), Lookup::Found(record.clone()));
+        prop_assert_eq!(decode_live(encoded.into(), record.expires_at).unwrap(), Lookup::Absent);
     }
 
     #[test]
-    fn tombstones_come_back(tombstone in tombstones()) {
+    fn a_tombstone_is_decoded_as_it_was_encoded(tombstone in tombstones()) {
         prop_assume!(tombstone.expires_at > START);
-        let sealed = encode_tombstone(tombstone);
-        prop_assert_eq!(decode_live(sealed.clone().into(), START).unwrap(), Lookup::Tombstone(tombstone));
-        prop_assert_eq!(decode_live(sealed.into(), tombstone.expires_at).unwrap(), Lookup::Absent);
+        let encoded = encode_tombstone(tombstone);
+        prop_assert_eq!(decode_live(encoded.clone().into(), START).unwrap(), Lookup::Tombstone(tombstone));
+        prop_assert_eq!(decode_live(encoded.into(), tombstone.expires_at).unwrap(), Lookup::Absent);
     }
 
     #[test]
-    fn any_bytes_are_something_or_an_error(bytes: Vec<u8>, kind in 0..5_u8) {
-        let kind_said = [&[kind], bytes.as_slice()].concat();
-        for bytes in [bytes, kind_said] {
+    fn any_bytes_are_decoded_or_rejected(bytes: Vec<u8>, kind in 0..5_u8) {
+        let with_kind = [&[kind], bytes.as_slice()].concat();
+        for bytes in [bytes, with_kind] {
             if let Err(error) = decode_live(bytes.into(), START) {
                 prop_assert_eq!(error.kind(), ErrorKind::Unavailable);
             }
@@ -52,15 +52,15 @@ proptest! {
     }
 
     #[test]
-    fn cut_records_are_errors(record in records(), cut in 0..FIXED_LEN + 4) {
-        let mut sealed = encode_record(&record).unwrap();
-        sealed.truncate(cut);
-        prop_assert!(decode_live(sealed.into(), START).is_err());
+    fn a_truncated_record_is_an_error(record in records(), length in 0..FIXED_LEN + 4) {
+        let mut encoded = encode_record(&record).unwrap();
+        encoded.truncate(length);
+        prop_assert!(decode_live(encoded.into(), START).is_err());
     }
 }
 
 #[test]
-fn a_text_that_its_length_cannot_tell_is_refused() {
+fn a_scope_that_is_too_long_for_its_length_field_is_rejected() {
     for length in [usize::from(NO_IDENTITY), 100_000] {
         let record = Record::new(Version::from_bits(1), START).with_scope("x".repeat(length)).with_times(START, START);
         assert_eq!(encode_record(&record).unwrap_err().kind(), ErrorKind::TooLarge);

@@ -36,18 +36,18 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf> {
 
 /// Creates missing folders if `create_if_missing` allows it, and checks that the directory can be used.
 pub(super) fn prepare(path: &Path, create_if_missing: bool) -> Result<()> {
-    if create_if_missing { create(path) } else { require(path) }?;
-    examine(path).map_err(|why| Error::new(ErrorKind::Config, why))?;
+    if create_if_missing { create(path) } else { check_exists(path) }?;
+    check_metadata(path).map_err(|why| Error::new(ErrorKind::Config, why))?;
     let folders = if create_if_missing { shard::create_all(path) } else { Ok(()) };
     folders.and_then(|()| shard::probe(path)).map_err(|error| unusable(path, error))
 }
 
 /// Checks that the directory still exists and can still be trusted.
 pub(super) fn check(path: &Path) -> Result<()> {
-    examine(path).map_err(|why| Error::new(ErrorKind::Unavailable, why))
+    check_metadata(path).map_err(|why| Error::new(ErrorKind::Unavailable, why))
 }
 
-fn require(path: &Path) -> Result<()> {
+fn check_exists(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let context = format!(
@@ -110,7 +110,7 @@ fn obstacle(path: &Path, error: &io::Error) -> String {
 }
 
 /// Checks the directory's kind, owner and mode. The error says what to do.
-fn examine(path: &Path) -> Result<(), String> {
+fn check_metadata(path: &Path) -> Result<(), String> {
     let shown = path.display();
     let metadata = path.symlink_metadata().map_err(|error| {
         format!("the session directory `{shown}` cannot be opened: {error}: restore it, and restart the site")

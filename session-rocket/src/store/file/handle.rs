@@ -13,18 +13,18 @@ const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
 
 /// The cause of an error: the file or folder belongs to another user.
 #[derive(Debug)]
-struct Foreign;
+struct ForeignOwner;
 
-impl std::fmt::Display for Foreign {
+impl std::fmt::Display for ForeignOwner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the owner is another user")
     }
 }
 
-impl std::error::Error for Foreign {}
+impl std::error::Error for ForeignOwner {}
 
 pub(super) fn is_foreign(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Foreign>)
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<ForeignOwner>)
 }
 
 /// Returns options that do not follow a symbolic link in the last part of the path.
@@ -63,5 +63,9 @@ fn with_flags(flags: OFlags) -> OpenOptions {
 }
 
 fn check_owner(owner: u32) -> io::Result<()> {
-    if owner == geteuid().as_raw() { Ok(()) } else { Err(io::Error::new(io::ErrorKind::PermissionDenied, Foreign)) }
+    if owner == geteuid().as_raw() {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, ForeignOwner))
+    }
 }

@@ -36,7 +36,7 @@ impl Shard {
     pub(super) fn read(&self, key: &Key) -> Result<Option<Bytes>> {
         let mut content = Vec::new();
         let read = open_file(&self.file(key)).and_then(|mut file| file.read_to_end(&mut content));
-        let read = if_exists(read).map_err(cannot("read a file"))?;
+        let read = if_exists(read).map_err(failed_to("read a file"))?;
         Ok(read.map(|_| Bytes::from(content)))
     }
 
@@ -45,7 +45,7 @@ impl Shard {
     }
 
     /// Returns the names of files that a sweep may remove: at most `limit` expired entries, and all temporary files.
-    pub(super) fn stale(&self, limit: u64, now: Timestamp) -> Result<Vec<String>> {
+    pub(super) fn stale_names(&self, limit: u64, now: Timestamp) -> Result<Vec<String>> {
         let (mut expired, mut unreadable) = (0, 0_u32);
         let mut names = self.names()?;
         names.retain(|name| {
@@ -73,7 +73,7 @@ impl Shard {
     fn expiry(&self, name: &str) -> Result<Option<Timestamp>> {
         let mut header = Vec::new();
         let read = open_file(&self.path.join(name)).and_then(|file| file.take(HEADER_LEN).read_to_end(&mut header));
-        if if_exists(read).map_err(cannot("read a file"))?.is_none() {
+        if if_exists(read).map_err(failed_to("read a file"))?.is_none() {
             return Ok(None);
         }
         let malformed = || Error::new(ErrorKind::Unavailable, "malformed file in the session directory");
@@ -82,16 +82,16 @@ impl Shard {
 
     /// Whether the shard has a folder, which a launch creates.
     pub(super) fn exists(&self) -> Result<bool> {
-        self.path.try_exists().map_err(cannot("open a folder"))
+        self.path.try_exists().map_err(failed_to("open a folder"))
     }
 
     fn names(&self) -> Result<Vec<String>> {
         let listed = open_folder(&self.path).and_then(|_| fs::read_dir(&self.path));
-        let Some(entries) = if_exists(listed).map_err(cannot("list a folder"))? else {
+        let Some(entries) = if_exists(listed).map_err(failed_to("list a folder"))? else {
             return Ok(Vec::new());
         };
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-        names.collect::<io::Result<_>>().map_err(cannot("list a folder"))
+        names.collect::<io::Result<_>>().map_err(failed_to("list a folder"))
     }
 
     fn file(&self, key: &Key) -> PathBuf {
@@ -117,14 +117,14 @@ impl LockedShard {
     /// Takes the lock, unless another process holds it.
     pub(super) fn try_lock(root: &Path, number: u8) -> Result<Option<Self>> {
         let shard = Shard::new(root, number);
-        if create_folder(&shard.path).map_err(cannot("create a folder"))? {
-            sync(root).map_err(cannot("write a folder"))?;
+        if create_folder(&shard.path).map_err(failed_to("create a folder"))? {
+            sync(root).map_err(failed_to("write a folder"))?;
         }
-        let folder = open_folder(&shard.path).map_err(cannot("open a folder"))?;
+        let folder = open_folder(&shard.path).map_err(failed_to("open a folder"))?;
         match folder.try_lock() {
             Ok(()) => Ok(Some(Self { shard, folder })),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(cannot("lock a folder")(error)),
+            Err(TryLockError::Error(error)) => Err(failed_to("lock a folder")(error)),
         }
     }
 
@@ -136,7 +136,7 @@ impl LockedShard {
         if let Err(error) = written {
             // If this fails too, a sweep removes the file.
             let _ = fs::remove_file(&temporary);
-            return Err(cannot("write a file")(error));
+            return Err(failed_to("write a file")(error));
         }
         self.sync()
     }
@@ -161,13 +161,13 @@ impl LockedShard {
 
     /// Removes a file, and returns whether it existed.
     fn remove(&self, name: &str) -> Result<bool> {
-        let removed = if_exists(fs::remove_file(self.path.join(name))).map_err(cannot("remove a file"))?;
+        let removed = if_exists(fs::remove_file(self.path.join(name))).map_err(failed_to("remove a file"))?;
         Ok(removed.is_some())
     }
 
     /// Syncs the names of created, renamed and removed files, so that they survive a power cut.
     fn sync(&self) -> Result<()> {
-        self.folder.sync_all().map_err(cannot("write a folder"))
+        self.folder.sync_all().map_err(failed_to("write a folder"))
     }
 }
 
@@ -184,19 +184,19 @@ impl Drop for LockedShard {
 pub(super) fn create_all(root: &Path) -> Result<()> {
     for number in 0..=u8::MAX {
         let path = Shard::new(root, number).path;
-        create_folder(&path).map_err(cannot("create a folder"))?;
-        open_folder(&path).map_err(cannot("open a folder"))?;
+        create_folder(&path).map_err(failed_to("create a folder"))?;
+        open_folder(&path).map_err(failed_to("open a folder"))?;
     }
     // Another process may have been killed after it created a folder and before it synced the directory.
-    sync(root).map_err(cannot("write a folder"))?;
+    sync(root).map_err(failed_to("write a folder"))?;
     LockedShard::try_lock(root, 0).map(drop)
 }
 
 /// Checks that files can be written to the directory.
 pub(super) fn probe(root: &Path) -> Result<()> {
     let path = root.join(".probe");
-    write_file(&path, b"probe").map_err(cannot("write a file"))?;
-    if_exists(fs::remove_file(&path)).map(drop).map_err(cannot("remove a file"))
+    write_file(&path, b"probe").map_err(failed_to("write a file"))?;
+    if_exists(fs::remove_file(&path)).map(drop).map_err(failed_to("remove a file"))
 }
 
 /// Creates a missing folder that only this user can access. Returns whether it was missing.
@@ -219,7 +219,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 
 /// Converts an error of the system. The message shows no path, because a path contains a key. The system's message shows
 /// none either.
-fn cannot(what: &'static str) -> impl Fn(io::Error) -> Error {
+fn failed_to(what: &'static str) -> impl Fn(io::Error) -> Error {
     move |error| {
         if is_foreign(&error) {
             let context = "the session directory contains a file or folder of another user: empty the directory";

@@ -28,7 +28,7 @@ impl Map {
     }
 }
 
-fn happen(event: &Mutex<Option<Event>>, entries: &mut BTreeMap<Key, Bytes>) {
+fn run_event(event: &Mutex<Option<Event>>, entries: &mut BTreeMap<Key, Bytes>) {
     if let Some(event) = event.lock().unwrap().take() {
         event(entries);
     }
@@ -43,7 +43,7 @@ impl KeyValue for Map {
 
     async fn swap(&self, key: &Key, expected: Option<Bytes>, value: Bytes, _: Timestamp) -> Result<bool> {
         let mut entries = self.entries.lock().unwrap();
-        happen(&self.before_swap, &mut entries);
+        run_event(&self.before_swap, &mut entries);
         let is_unchanged = entries.get(key) == expected.as_ref();
         if is_unchanged {
             entries.insert(*key, value);
@@ -67,7 +67,7 @@ impl KeyValue for Map {
             if !self.unlisted.lock().unwrap().contains(&key) {
                 visit(key, value);
             }
-            happen(&self.after_first_visit, &mut self.entries.lock().unwrap());
+            run_event(&self.after_first_visit, &mut self.entries.lock().unwrap());
             rest = Bound::Excluded(key);
             tokio::task::yield_now().await;
         }
@@ -88,7 +88,7 @@ fn record(store: &KeyValueStore<Map>, version: u64) -> Record {
     Record::new(Version::from_bits(version), now.plus(HOUR)).with_scope("s").with_times(now, now).with_identity("ada")
 }
 
-fn sealed(record: &Record) -> Bytes {
+fn encoded(record: &Record) -> Bytes {
     encode_record(record).unwrap().0
 }
 
@@ -103,7 +103,7 @@ async fn an_update_recognizes_its_own_earlier_attempt() {
     let store = store();
     let (first, second) = (record(&store, 1), record(&store, 2));
     store.create(&key(1), &first).await.unwrap();
-    let value = sealed(&second);
+    let value = encoded(&second);
     *store.back_end.before_swap.lock().unwrap() = Some(Box::new(move |entries| {
         entries.insert(key(1), value.clone());
     }));
@@ -118,7 +118,7 @@ async fn a_list_follows_a_session_that_moves_behind_the_scan() {
     let theirs = record(&store, 1);
     store.create(&key(3), &Record { identity: None, ..theirs.clone() }).await.unwrap();
     store.create(&key(5), &theirs).await.unwrap();
-    let (value, until) = (sealed(&theirs), theirs.expires_at);
+    let (value, until) = (encoded(&theirs), theirs.expires_at);
     *store.back_end.after_first_visit.lock().unwrap() = Some(Box::new(move |entries| {
         for (from, to) in [(5, 1), (1, 2), (2, 0)] {
             entries.insert(key(from), encode_tombstone(Tombstone::moved(key(to), until)).0);
@@ -129,16 +129,16 @@ async fn a_list_follows_a_session_that_moves_behind_the_scan() {
 }
 
 #[tokio::test]
-async fn a_list_passes_over_damaged_sessions_and_other_users_sessions_that_it_follows() {
+async fn a_list_skips_malformed_entries_and_other_users_sessions_that_it_follows() {
     let store = store();
     let until = record(&store, 1).expires_at;
     store.create(&key(3), &record(&store, 3)).await.unwrap();
-    let value = sealed(&record(&store, 1).with_identity("bob"));
+    let value = encoded(&record(&store, 1).with_identity("bob"));
     *store.back_end.after_first_visit.lock().unwrap() = Some(Box::new(move |entries| {
         for (from, to) in [(4, 0), (5, 1), (6, 2)] {
             entries.insert(key(from), encode_tombstone(Tombstone::moved(key(to), until)).0);
         }
-        entries.insert(key(0), Bytes::from_static(b"damaged"));
+        entries.insert(key(0), Bytes::from_static(b"malformed"));
         entries.insert(key(1), value.clone());
     }));
     assert_eq!(store.list("s", "ada").await.unwrap(), [(key(3), record(&store, 3))]);
@@ -158,11 +158,11 @@ async fn a_list_of_a_session_that_moves_without_end_fails() {
 }
 
 #[tokio::test]
-async fn a_damaged_entry_hides_no_other_session() {
+async fn a_malformed_entry_hides_no_other_session() {
     let store = store();
     let theirs = record(&store, 1);
     store.create(&key(2), &theirs).await.unwrap();
-    store.back_end.entries.lock().unwrap().insert(key(1), Bytes::from_static(b"damaged"));
+    store.back_end.entries.lock().unwrap().insert(key(1), Bytes::from_static(b"malformed"));
     assert_eq!(store.load(&key(1)).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(store.list("s", "ada").await.unwrap(), [(key(2), theirs)]);
     assert_eq!(store.stats().await.unwrap().live, 1);

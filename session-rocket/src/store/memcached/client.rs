@@ -13,11 +13,11 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 /// Memcached's largest limit for an item (`-I`).
-const LARGEST: u64 = 1 << 30;
+const MAX_ITEM_SIZE: u64 = 1 << 30;
 /// The maximum length of a line in a reply. Valid lines are shorter, because a key has at most 250 bytes.
-const LONGEST_LINE: usize = 1024;
+const MAX_LINE_LEN: usize = 1024;
 /// The maximum time for which a connection may be idle. Firewalls drop idle connections without notice.
-const LONGEST_IDLE: Duration = Duration::from_secs(60);
+const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// Why an exchange failed.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Server {
     /// Takes the idle connection that was used last, if it is still usable.
     fn idle(&self) -> Option<Connection> {
         let (connection, since) = self.lock().pop()?;
-        if since.elapsed() < LONGEST_IDLE && connection.is_usable() {
+        if since.elapsed() < MAX_IDLE && connection.is_usable() {
             return Some(connection);
         }
         // The other connections have been idle for longer.
@@ -179,7 +179,7 @@ impl Connection {
         let mut value = Vec::new();
         if line.starts_with("VALUE ") {
             let length = line.split(' ').nth(3).and_then(|length| length.parse().ok());
-            let length = length.filter(|length| *length <= LARGEST).ok_or(Failure::Malformed)?;
+            let length = length.filter(|length| *length <= MAX_ITEM_SIZE).ok_or(Failure::Malformed)?;
             (&mut self.0).take(length).read_to_end(&mut value).await?;
             if !self.line().await?.is_empty() || self.line().await? != "END" {
                 return Err(Failure::Malformed);
@@ -190,8 +190,8 @@ impl Connection {
 
     async fn line(&mut self) -> Result<String, Failure> {
         let mut line = Vec::new();
-        (&mut self.0).take(LONGEST_LINE as u64).read_until(b'\n', &mut line).await?;
-        if line.last() != Some(&b'\n') && line.len() < LONGEST_LINE {
+        (&mut self.0).take(MAX_LINE_LEN as u64).read_until(b'\n', &mut line).await?;
+        if line.last() != Some(&b'\n') && line.len() < MAX_LINE_LEN {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         let line = line.strip_suffix(b"\r\n").ok_or(Failure::Malformed)?;

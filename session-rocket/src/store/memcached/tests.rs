@@ -35,7 +35,7 @@ fn an_exptime_is_relative_up_to_30_days_and_absolute_beyond() {
 }
 
 #[test]
-fn a_server_more_takes_keys_and_moves_no_others() {
+fn an_added_server_takes_over_keys_and_no_key_moves_between_the_others() {
     let store = |names: &[&str]| Memcached {
         servers: names.iter().map(|name| Server::new((*name).to_owned(), 1)).collect(),
         prefix: String::new(),

@@ -115,7 +115,7 @@ impl SharedConnection {
     }
 
     /// Returns a guard that a call holds while it waits for its reply.
-    pub(super) fn check_on_drop(&self) -> SilenceCheck<'_> {
+    pub(super) fn check_silence_on_drop(&self) -> SilenceCheck<'_> {
         SilenceCheck(self)
     }
 

@@ -19,7 +19,7 @@ const CONCURRENT_CALLS: usize = 32;
 const ENTRIES_PER_CLEANUP: usize = 1024;
 
 /// What a list has loaded.
-struct Visits<'a> {
+struct ListedSessions<'a> {
     server: &'a Server,
     scope: &'a str,
     identity: &'a str,
@@ -30,7 +30,7 @@ struct Visits<'a> {
     malformed: HashSet<Key>,
 }
 
-impl Visits<'_> {
+impl ListedSessions<'_> {
     /// Loads the sessions at `keys`. Follows moved sessions, even to a key that was empty when it was loaded before.
     async fn load(&mut self, mut keys: Vec<Key>) -> Result<()> {
         while !keys.is_empty() {
@@ -79,13 +79,13 @@ impl Server {
     pub(super) async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let index = self.index(scope, identity);
         let (sessions, moved_from, malformed) = (HashMap::new(), HashSet::new(), HashSet::new());
-        let mut visits = Visits { server: self, scope, identity, sessions, moved_from, malformed };
+        let mut listed = ListedSessions { server: self, scope, identity, sessions, moved_from, malformed };
         for entries in self.index_entries(&index).await?.chunks(ENTRIES_PER_CLEANUP) {
-            visits.load(entries.iter().map(|entry| entry.key).collect()).await?;
-            let stale: Vec<IndexEntry> = entries.iter().filter(|entry| visits.is_stale(entry)).copied().collect();
+            listed.load(entries.iter().map(|entry| entry.key).collect()).await?;
+            let stale: Vec<IndexEntry> = entries.iter().filter(|entry| listed.is_stale(entry)).copied().collect();
             self.remove_stale_entries(&index, &stale).await?;
         }
-        warn_of_skipped(visits.malformed.len());
-        Ok(visits.sessions.into_iter().collect())
+        warn_of_skipped(listed.malformed.len());
+        Ok(listed.sessions.into_iter().collect())
     }
 }

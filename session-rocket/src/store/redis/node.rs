@@ -92,7 +92,7 @@ impl Node {
 
     /// Sends a command, once.
     pub(super) async fn call(self: &Arc<Self>, command: Cmd) -> Result<Value, CallError> {
-        let _check = self.connection.check_on_drop();
+        let _check = self.connection.check_silence_on_drop();
         let running = RunningCall::begin(self);
         if running.is_alone {
             // A group would save nothing, and its task would delay the command.
@@ -108,7 +108,7 @@ impl Node {
 
     /// Sends a command for a slot that this server is importing.
     pub(super) async fn call_asking(&self, command: Cmd) -> Result<Value, CallError> {
-        let _check = self.connection.check_on_drop();
+        let _check = self.connection.check_silence_on_drop();
         // Both commands are one message, because `ASKING` applies to the next command on the connection, which other
         // calls use too.
         let mut both = Pipeline::with_capacity(2);

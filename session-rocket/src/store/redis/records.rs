@@ -55,7 +55,7 @@ impl Server {
     }
 
     pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Attempt> {
-        let (expiry, version) = (expires_at.as_millis().to_be_bytes(), bytes_of(expected));
+        let (expiry, version) = (expires_at.as_millis().to_be_bytes(), version_bytes(expected));
         let touched = self.run_on(key, &self.scripts.touch, &expiry, expires_at, &[&version]).await?;
         if let Attempt::Done(Some((scope, identity))) = &touched {
             self.add_to_index(scope, identity, key, expires_at).await?;
@@ -85,7 +85,7 @@ impl Server {
         value: &[u8],
         expires_at: Timestamp,
     ) -> Result<Attempt> {
-        let version = expected.map(bytes_of);
+        let version = expected.map(version_bytes);
         let condition = version.as_ref().map_or(&[][..], |version| version);
         self.run_on(key, &self.scripts.replace, value, expires_at, &[condition]).await
     }
@@ -108,6 +108,6 @@ impl Server {
 }
 
 /// A version as scripts compare it.
-fn bytes_of(version: Version) -> [u8; 8] {
+fn version_bytes(version: Version) -> [u8; 8] {
     version.bits().to_be_bytes()
 }

@@ -48,7 +48,7 @@ pub(super) enum Attempt {
     /// The script succeeded. Contains the owner of the record before the change, or `None` if that record had no identity.
     Done(Option<Owner>),
     /// The script changed nothing, because the key holds this entry.
-    Declined(Lookup),
+    Unchanged(Lookup),
 }
 
 impl Attempt {
@@ -59,8 +59,8 @@ impl Attempt {
             Value::Array(_) => {
                 from_redis_value(reply).map(|owner| Self::Done(Some(owner))).map_err(|_| unexpected_reply())
             }
-            Value::BulkString(entry) if entry.is_empty() => Ok(Self::Declined(Lookup::Absent)),
-            Value::BulkString(entry) => Ok(Self::Declined(envelope::decode_live(Bytes::from(entry), now)?)),
+            Value::BulkString(entry) if entry.is_empty() => Ok(Self::Unchanged(Lookup::Absent)),
+            Value::BulkString(entry) => Ok(Self::Unchanged(envelope::decode_live(Bytes::from(entry), now)?)),
             _ => Err(unexpected_reply()),
         }
     }

@@ -12,7 +12,7 @@ use crate::store::{Create, Touch, Update};
 
 /// What other requests do during a call, or how the store fails.
 #[derive(PartialEq)]
-enum Trouble {
+enum Disruption {
     CannotEnd(Key),
     /// The session at the key gets a new id during each list, which returns the old key and the new key.
     RotatesDuringList(Key),
@@ -22,9 +22,9 @@ enum Trouble {
     RotatesBeforeRetire,
 }
 
-struct TroubledStore {
+struct DisruptedStore {
     store: MemoryStore,
-    trouble: Trouble,
+    disruption: Disruption,
     clock: Arc<ManualClock>,
     last_key: AtomicU8,
 }
@@ -33,12 +33,12 @@ const fn key(number: u8) -> Key {
     Key::from_bytes([number; 32])
 }
 
-impl TroubledStore {
+impl DisruptedStore {
     /// A store with three sessions of Ada.
-    async fn new(trouble: Trouble) -> Self {
+    async fn new(disruption: Disruption) -> Self {
         let clock = Arc::new(ManualClock::default());
         let store = MemoryStore::new(1000, clock.clone());
-        let store = Self { store, trouble, clock, last_key: AtomicU8::new(0) };
+        let store = Self { store, disruption, clock, last_key: AtomicU8::new(0) };
         for _ in 0..3 {
             store.log_in().await;
         }
@@ -78,7 +78,7 @@ impl TroubledStore {
 }
 
 #[async_trait]
-impl Store for TroubledStore {
+impl Store for DisruptedStore {
     async fn load(&self, key: &Key) -> Result<Lookup> {
         self.store.load(key).await
     }
@@ -96,9 +96,9 @@ impl Store for TroubledStore {
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
-        match &self.trouble {
-            Trouble::CannotEnd(broken) if key == broken => Err(Error::new(ErrorKind::Unavailable, "broken")),
-            Trouble::RotatesBeforeRetire => {
+        match &self.disruption {
+            Disruption::CannotEnd(broken) if key == broken => Err(Error::new(ErrorKind::Unavailable, "broken")),
+            Disruption::RotatesBeforeRetire => {
                 self.rotate(key).await;
                 self.store.retire(key, expected, tombstone).await
             }
@@ -116,13 +116,13 @@ impl Store for TroubledStore {
 
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let mut listed = self.store.list(scope, identity).await?;
-        match &self.trouble {
-            Trouble::RotatesDuringList(key) => {
+        match &self.disruption {
+            Disruption::RotatesDuringList(key) => {
                 self.rotate(key).await;
                 listed.extend(self.store.list(scope, identity).await?);
             }
-            Trouble::LogsInDuringList => _ = self.log_in().await,
-            Trouble::CannotEnd(_) | Trouble::RotatesBeforeRetire => {}
+            Disruption::LogsInDuringList => _ = self.log_in().await,
+            Disruption::CannotEnd(_) | Disruption::RotatesBeforeRetire => {}
         }
         Ok(listed)
     }
@@ -130,27 +130,27 @@ impl Store for TroubledStore {
 
 #[tokio::test]
 async fn a_session_that_cannot_be_ended_does_not_keep_the_others_alive() {
-    let store = TroubledStore::new(Trouble::CannotEnd(key(1))).await;
+    let store = DisruptedStore::new(Disruption::CannotEnd(key(1))).await;
     assert_eq!(store.revoke_all(None).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(store.listed().await, [key(1)]);
 }
 
 #[tokio::test]
 async fn the_kept_session_may_get_a_new_id_during_a_list() {
-    let store = TroubledStore::new(Trouble::RotatesDuringList(key(1))).await;
+    let store = DisruptedStore::new(Disruption::RotatesDuringList(key(1))).await;
     assert_eq!(store.revoke_all(Some(key(1))).await.unwrap(), [key(2), key(3)]);
     assert_eq!(store.listed().await, [key(4)]);
 }
 
 #[tokio::test]
 async fn sessions_that_begin_during_each_list_are_an_error_and_not_a_success() {
-    let store = TroubledStore::new(Trouble::LogsInDuringList).await;
+    let store = DisruptedStore::new(Disruption::LogsInDuringList).await;
     assert_eq!(store.revoke_all(None).await.unwrap_err().kind(), ErrorKind::Timeout);
 }
 
 #[tokio::test]
 async fn a_session_that_moves_before_each_retire_is_an_error_and_not_a_success() {
-    let store = TroubledStore::new(Trouble::RotatesBeforeRetire).await;
+    let store = DisruptedStore::new(Disruption::RotatesBeforeRetire).await;
     let revoked = revoke(&store, "s", "ada", key(1), store.until()).await;
     assert_eq!(revoked.unwrap_err().kind(), ErrorKind::Timeout);
 }

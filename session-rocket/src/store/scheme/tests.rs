@@ -32,7 +32,9 @@ fn an_unknown_scheme_gets_the_complete_list() {
 
 #[test]
 fn a_back_end_that_is_not_built_names_its_feature() {
-    assert!(refusal("rediss+cluster://host", row_of("redis:")).contains("lacks the cargo feature `redis`"));
+    assert!(
+        missing_opener_message("rediss+cluster://host", row_of("redis:")).contains("lacks the cargo feature `redis`")
+    );
 }
 
 #[test]

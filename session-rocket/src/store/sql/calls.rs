@@ -33,7 +33,7 @@ impl<DB: Dialect> CallKind for Loads<DB> {
         let rows = match client.run(alone.verb, group_can_run_again::<DB>, load).await? {
             Ok(rows) => rows,
             // The time limit has passed, so the calls cannot run again.
-            Err(error) if DB::fault(&error) == Fault::Late => return Err(failed::<DB>(alone.verb, error)),
+            Err(error) if DB::fault(&error) == Fault::Timeout => return Err(failed::<DB>(alone.verb, error)),
             Err(_) => return Ok(Vec::new()),
         };
         let (mut entries, mut is_complete) = (HashMap::with_capacity(rows.len()), true);

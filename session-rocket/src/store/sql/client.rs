@@ -68,10 +68,10 @@ impl<DB: Dialect> Client<DB> {
         };
         match self.run(statement.verb, can_run_again::<DB>, execute).await? {
             Ok(done) => Ok(DB::rows_affected(&done)),
-            // The key exists. With `has_returning`, the insert ignores an existing key, so a unique violation has
-            // another cause.
+            // The key exists. With `has_on_conflict_and_returning`, the insert ignores an existing key, so a
+            // unique violation has another cause.
             Err(sqlx::Error::Database(error))
-                if statement.is_insert && !DB::SYNTAX.has_returning && error.is_unique_violation() =>
+                if statement.is_insert && !DB::SYNTAX.has_on_conflict_and_returning && error.is_unique_violation() =>
             {
                 Ok(0)
             }
@@ -147,7 +147,7 @@ pub(super) fn group_can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
 /// Converts the database's error for a statement.
 pub(super) fn failed<DB: Dialect>(verb: &str, error: sqlx::Error) -> Error {
     let (kind, advice) = match DB::fault(&error) {
-        Fault::Busy | Fault::Late => (ErrorKind::Timeout, ""),
+        Fault::Busy | Fault::Timeout => (ErrorKind::Timeout, ""),
         Fault::TooLarge => (ErrorKind::TooLarge, ""),
         Fault::Damaged => (ErrorKind::Unavailable, ": the file is damaged: restore a copy and restart the site"),
         _ => (ErrorKind::Unavailable, ""),

@@ -36,13 +36,13 @@ pub(super) struct OwnConnections<DB: Dialect> {
 pub(super) struct Borrowed<DB: Dialect> {
     connections: Arc<Connections<DB>>,
     /// `None` only while the value is dropped, and after a failed test.
-    connection: Option<OwnOrPooled<DB>>,
+    connection: Option<LentConnection<DB>>,
     state: ConnectionState,
     /// Returned after the connection.
     write_permit: Option<OwnedSemaphorePermit>,
 }
 
-enum OwnOrPooled<DB: Dialect> {
+enum LentConnection<DB: Dialect> {
     Own(OwnConnection<DB::Connection>, OwnedSemaphorePermit),
     Application(PoolConnection<DB>),
 }
@@ -91,18 +91,18 @@ impl<DB: Dialect> Connections<DB> {
     pub(super) async fn borrow(self: &Arc<Self>) -> sqlx::Result<Borrowed<DB>> {
         let own = match &**self {
             Self::Own(own) => own,
-            Self::Application { pool, .. } => return Ok(self.lend(OwnOrPooled::Application(pool.acquire().await?))),
+            Self::Application { pool, .. } => return Ok(self.lend(LentConnection::Application(pool.acquire().await?))),
         };
         loop {
             let permit = own.permits.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
             let Some(opened) = own.take_idle() else {
                 let mut connection = DB::Connection::connect_with(&(own.connect)()).await?;
                 DB::set_up(&mut connection, own.limit).await?;
-                return Ok(self.lend(OwnOrPooled::Own(OwnConnection::new(connection), permit)));
+                return Ok(self.lend(LentConnection::Own(OwnConnection::new(connection), permit)));
             };
             let needs_test = opened.needs_test();
             // Lent before the test, so that the connection is taken back if the caller drops the future during the test.
-            let mut borrowed = self.lend(OwnOrPooled::Own(opened, permit));
+            let mut borrowed = self.lend(LentConnection::Own(opened, permit));
             if !needs_test || own.is_alive(borrowed.get()).await {
                 return Ok(borrowed);
             }
@@ -120,7 +120,7 @@ impl<DB: Dialect> Connections<DB> {
         Ok(borrowed)
     }
 
-    fn lend(self: &Arc<Self>, lent: OwnOrPooled<DB>) -> Borrowed<DB> {
+    fn lend(self: &Arc<Self>, lent: LentConnection<DB>) -> Borrowed<DB> {
         let (connections, connection) = (self.clone(), Some(lent));
         Borrowed { connections, connection, state: ConnectionState::Uncertain, write_permit: None }
     }
@@ -187,8 +187,8 @@ impl<DB: Dialect> Borrowed<DB> {
     pub(super) fn get(&mut self) -> &mut DB::Connection {
         match self.connection.as_mut().expect("a connection is lent until the value is dropped or its test has failed")
         {
-            OwnOrPooled::Own(opened, _) => &mut opened.connection,
-            OwnOrPooled::Application(connection) => connection,
+            LentConnection::Own(opened, _) => &mut opened.connection,
+            LentConnection::Application(connection) => connection,
         }
     }
 
@@ -207,8 +207,8 @@ impl<DB: Dialect> Drop for Borrowed<DB> {
     fn drop(&mut self) {
         match (&*self.connections, self.connection.take()) {
             // The permit is returned after the connection.
-            (Connections::Own(own), Some(OwnOrPooled::Own(opened, _permit))) => own.take_back(opened, self.state),
-            (Connections::Application { runtime, limit, .. }, Some(OwnOrPooled::Application(mut connection))) => {
+            (Connections::Own(own), Some(LentConnection::Own(opened, _permit))) => own.take_back(opened, self.state),
+            (Connections::Application { runtime, limit, .. }, Some(LentConnection::Application(mut connection))) => {
                 // The pool needs a runtime for the return, even one that has ended.
                 let _inside = runtime.enter();
                 if DB::IS_SERVER && self.state == ConnectionState::Ready {

@@ -39,7 +39,7 @@ pub trait Dialect: Driver {
     /// Classifies any error.
     fn fault(error: &sqlx::Error) -> Fault {
         match error {
-            sqlx::Error::PoolTimedOut => Fault::Late,
+            sqlx::Error::PoolTimedOut => Fault::Timeout,
             sqlx::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => Fault::Unreachable,
             error => Self::database_fault(error),
         }
@@ -102,15 +102,15 @@ pub struct Syntax {
     /// Whether a table's name may have a schema before a dot.
     pub has_schemas: bool,
     /// Whether parameters are `$1`, `$2` and so on; otherwise, each is `?`.
-    pub has_numbers: bool,
+    pub has_numbered_parameters: bool,
     /// Whether an insert can ignore an existing key (`ON CONFLICT`), and a change can return keys (`RETURNING`).
-    pub has_returning: bool,
+    pub has_on_conflict_and_returning: bool,
     /// Whether the parameters of a group are arrays, so that its SQL does not depend on its size.
     pub has_arrays: bool,
     /// The integer type in a cast.
     pub integer: &'static str,
     /// Selects the first `?2` rows whose `sweep_at` is at most `?1`. `sweep` and `postpone` contain it as `{due}`.
-    pub due: &'static str,
+    pub due_rows: &'static str,
     /// Removes the expired rows of `{due}`.
     pub sweep: &'static str,
     /// Postpones the sweep of the rows of `{due}` that have been renewed.
@@ -126,11 +126,11 @@ pub struct Syntax {
 pub(super) const COMMON_SYNTAX: Syntax = Syntax {
     quote: '"',
     has_schemas: false,
-    has_numbers: false,
-    has_returning: true,
+    has_numbered_parameters: false,
+    has_on_conflict_and_returning: true,
     has_arrays: false,
     integer: "BIGINT",
-    due: "key IN (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2)",
+    due_rows: "key IN (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2)",
     sweep: "DELETE FROM {table} WHERE {due} AND expires_at <= ?1",
     postpone: "UPDATE {table} SET sweep_at = expires_at WHERE {due} AND expires_at > ?1",
     load_rows: "SELECT {columns}, moved_to FROM {table} WHERE {listed}",
@@ -144,7 +144,7 @@ pub enum Fault {
     /// No server listens at the address, for example because the server is restarting.
     Unreachable,
     /// The server gave up, or no connection was free in time.
-    Late,
+    Timeout,
     /// The user name or the password is wrong.
     Login,
     NoDatabase,

@@ -32,7 +32,7 @@ async fn prepare_once<DB: Dialect>(
     // Boxed, because this future is large and runs once.
     let borrowed = Box::pin(in_time(options, connections.borrow())).await;
     let mut connection = borrowed.map_err(|e| {
-        explained::<DB>(&format!("cannot connect to {} at {}", DB::NAME, connections.address()), table, e)
+        error_with_advice::<DB>(&format!("cannot connect to {} at {}", DB::NAME, connections.address()), table, e)
     })?;
     if options.migrate != Migrate::Off {
         migrate::<DB>(connection.get(), table, options).await?;
@@ -44,22 +44,22 @@ async fn prepare_once<DB: Dialect>(
         DB::max_value_len(connection.get()).await
     };
     let probed = Box::pin(in_time(options, probe)).await;
-    connection.record_result(probed).map_err(|e| cannot::<DB>("use", table, e))
+    connection.record_result(probed).map_err(|e| table_error::<DB>("use", table, e))
 }
 
 async fn migrate<DB: Dialect>(connection: &mut DB::Connection, table: &Table, options: &Options) -> Result<()> {
     match (options.migrate, in_time(options, table.first_missing::<DB>(DB::MIGRATIONS, connection)).await) {
         (_, Ok(None)) => Ok(()),
         (Migrate::Check, Ok(Some((version, name, _)))) => Err(not_migrated(*version, name)),
-        (migrate, Err(error)) if migrate == Migrate::Check || DB::fault(&error) == Fault::Late => {
-            Err(cannot::<DB>("read the migrations of", table, error))
+        (migrate, Err(error)) if migrate == Migrate::Check || DB::fault(&error) == Fault::Timeout => {
+            Err(table_error::<DB>("read the migrations of", table, error))
         }
         // The user lacks the right to read the table of migrations, but may have all rights on the session table. The
         // probes check those rights.
         (_, Err(error)) if DB::fault(&error) == Fault::Forbidden => Ok(()),
         (_, Ok(Some(_)) | Err(_)) => {
             let migrated = DB::migrate(connection, table, options.timeout).await;
-            migrated.map_err(|e| cannot::<DB>("migrate", table, e))
+            migrated.map_err(|e| table_error::<DB>("migrate", table, e))
         }
     }
 }
@@ -76,12 +76,12 @@ fn not_migrated(version: i64, name: &str) -> Error {
     Error::new(ErrorKind::Config, context)
 }
 
-fn cannot<DB: Dialect>(verb: &str, table: &Table, error: sqlx::Error) -> Error {
-    explained::<DB>(&format!("cannot {verb} the table `{}` in {}", table.name(), DB::NAME), table, error)
+fn table_error<DB: Dialect>(verb: &str, table: &Table, error: sqlx::Error) -> Error {
+    error_with_advice::<DB>(&format!("cannot {verb} the table `{}` in {}", table.name(), DB::NAME), table, error)
 }
 
 /// Adds advice to an error of a launch. The kind says whether a retry or another configuration may help.
-fn explained<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> Error {
+fn error_with_advice<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> Error {
     let rights = format!(
         "grant the user of the URL SELECT, INSERT, UPDATE and DELETE on the table, and SELECT on `{}_migrations`; if the \
          table is missing or out of date, run `session-rocket migrate` as a user who may create and change tables",
@@ -100,10 +100,10 @@ fn explained<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> E
         Fault::Forbidden => {
             (ErrorKind::Config, "the database is read-only: allow this user to write to the file and its directory")
         }
-        Fault::Busy | Fault::Late if DB::IS_SERVER => {
+        Fault::Busy | Fault::Timeout if DB::IS_SERVER => {
             (ErrorKind::Timeout, "it did not reply in time: check that it is not overloaded or behind a firewall")
         }
-        Fault::Busy | Fault::Late => {
+        Fault::Busy | Fault::Timeout => {
             (ErrorKind::Timeout, "another process has locked the database: end that process, or launch later")
         }
         _ if DB::IS_SERVER => (ErrorKind::Unavailable, "check that the server is running, and check its address"),

@@ -51,11 +51,11 @@ impl Dialect for MySql {
     const SYNTAX: Syntax = Syntax {
         quote: '`',
         // `INSERT IGNORE` would also ignore values that do not fit. So the store reads the error instead.
-        has_returning: false,
+        has_on_conflict_and_returning: false,
         integer: "SIGNED",
         // MySQL accepts no `LIMIT` in a subquery of a condition. `FOR UPDATE` locks all rows together, so that two sweeps
         // cannot each lock a part and wait for each other.
-        due: "(SELECT {key} AS due_key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE) AS due \
+        due_rows: "(SELECT {key} AS due_key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE) AS due \
               STRAIGHT_JOIN {table} ON {key} = due_key",
         sweep: "DELETE {table} FROM {due} WHERE expires_at <= ?1",
         postpone: "UPDATE {due} SET sweep_at = expires_at WHERE expires_at > ?1",
@@ -95,7 +95,7 @@ impl Dialect for MySql {
             // MySQL ended this statement because of a deadlock, or the server has no free connection.
             Some(1213 | 1040) => Fault::Busy,
             // The wait for a lock timed out, or the statement was cancelled.
-            Some(1205 | 1317 | 1907 | 1969 | 3024) => Fault::Late,
+            Some(1205 | 1317 | 1907 | 1969 | 3024) => Fault::Timeout,
             Some(1045 | 1698) => Fault::Login,
             Some(1049) => Fault::NoDatabase,
             Some(1146 | 1054) => Fault::NoTable,

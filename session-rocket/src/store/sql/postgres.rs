@@ -45,10 +45,10 @@ impl PostgresStore {
 impl Dialect for Postgres {
     const SYNTAX: Syntax = Syntax {
         has_schemas: true,
-        has_numbers: true,
+        has_numbered_parameters: true,
         has_arrays: true,
         // PostgreSQL evaluates an array once, but may evaluate a subquery of `IN` many times.
-        due: "key = ANY (ARRAY \
+        due_rows: "key = ANY (ARRAY \
               (SELECT key FROM {table} WHERE sweep_at <= ?1 ORDER BY sweep_at LIMIT ?2 FOR UPDATE SKIP LOCKED))",
         // `LATERAL` and `OFFSET 0` force one index search for each key. Otherwise the planner may read the whole table.
         load_rows: "SELECT live.* FROM (SELECT DISTINCT unnest($1)) AS wanted (wanted_key) CROSS JOIN LATERAL \
@@ -104,7 +104,7 @@ impl Dialect for Postgres {
             // A serialization failure, a deadlock, no free connection, or the server starts or stops.
             Some("40001" | "40P01" | "53300" | "57P03") => Fault::Busy,
             // The statement was cancelled, or the wait for a lock or the transaction timed out.
-            Some("57014" | "55P03" | "25P04") => Fault::Late,
+            Some("57014" | "55P03" | "25P04") => Fault::Timeout,
             Some("28P01" | "28000") => Fault::Login,
             Some("3D000") => Fault::NoDatabase,
             Some("42P01" | "42703") => Fault::NoTable,
@@ -159,7 +159,7 @@ impl Server for Postgres {
         "options",
     ];
 
-    fn with_limit(connect: PgConnectOptions, limit: Duration) -> PgConnectOptions {
+    fn with_statement_timeout(connect: PgConnectOptions, limit: Duration) -> PgConnectOptions {
         match connect.get_options() {
             Some(options) if options.contains("statement_timeout") => connect,
             _ => connect.options([("statement_timeout", limit.as_millis().to_string())]),

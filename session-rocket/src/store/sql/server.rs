@@ -27,7 +27,7 @@ pub trait Server: Dialect {
 
     /// Lets the server cancel the statements of a connection after the given time, if the database has a connect option for
     /// this.
-    fn with_limit(connect: ConnectOptions<Self>, _: Duration) -> ConnectOptions<Self> {
+    fn with_statement_timeout(connect: ConnectOptions<Self>, _: Duration) -> ConnectOptions<Self> {
         connect
     }
 }
@@ -49,7 +49,7 @@ impl<DB: Server> SqlStore<DB> {
         options: &Options,
     ) -> Result<Self> {
         let (limit, size) = (options.timeout, options.max_connections.unwrap_or(CONNECTIONS));
-        let connections = Connections::own(move || DB::with_limit(connect(), limit), size, limit);
+        let connections = Connections::own(move || DB::with_statement_timeout(connect(), limit), size, limit);
         Self::on_connections(connections.clone(), connections, None, options).await
     }
 }

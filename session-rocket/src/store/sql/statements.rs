@@ -70,10 +70,11 @@ impl Statement {
             let (number, rest) = part.split_at(digits);
             let number: usize = number.parse().expect("the SQL of this file numbers each parameter");
             order.push(number - 1);
-            let parameter = if DB::SYNTAX.has_numbers { format!("${}", order.len()) } else { "?".to_owned() };
+            let parameter =
+                if DB::SYNTAX.has_numbered_parameters { format!("${}", order.len()) } else { "?".to_owned() };
             sql.extend([&parameter, rest]);
         }
-        Self { verb, sql: finish(table, &sql), order, is_insert: template.starts_with("INSERT") }
+        Self { verb, sql: fill_in_table(table, &sql), order, is_insert: template.starts_with("INSERT") }
     }
 
     pub(super) fn bound<DB: Dialect>(&self, values: &[Value]) -> sqlx::Result<Bound<DB>> {
@@ -102,7 +103,7 @@ impl GroupStatement {
             let rows = DB::values_table(calls.first().map_or(&[], |call| &call.values), calls.len());
             let listed = format!("{{key}} IN ({}) AND expires_at > ?", vec!["?"; calls.len()].join(", "));
             let listed = expand_placeholders::<DB>(&listed);
-            finish(&self.table, &self.template.replace("{rows}", &rows).replace("{listed}", &listed))
+            fill_in_table(&self.table, &self.template.replace("{rows}", &rows).replace("{listed}", &listed))
         })
     }
 }
@@ -118,7 +119,7 @@ impl GroupableStatement {
         let fill = |text: &str| text.replace("{set}", set).replace("{when}", when);
         let alone = fill("UPDATE {table} SET {set} WHERE {when}");
         let mut change = Self::new::<DB>(verb, table, &alone, &fill(DB::SYNTAX.change_rows));
-        if !DB::SYNTAX.has_returning {
+        if !DB::SYNTAX.has_on_conflict_and_returning {
             let lock = fill("SELECT {key} FROM {rows} STRAIGHT_JOIN {table} WHERE {when} FOR UPDATE NOWAIT");
             change.lock = Some(GroupStatement::new::<DB>(table, &lock));
         }
@@ -129,10 +130,13 @@ impl GroupableStatement {
 /// Replaces the placeholders in braces that do not depend on the table or the size of a group.
 fn expand_placeholders<DB: Dialect>(template: &str) -> String {
     let syntax = DB::SYNTAX;
-    let [or_nothing, returning] =
-        if syntax.has_returning { [" ON CONFLICT (key) DO NOTHING", " RETURNING key"] } else { ["", ""] };
+    let [or_nothing, returning] = if syntax.has_on_conflict_and_returning {
+        [" ON CONFLICT (key) DO NOTHING", " RETURNING key"]
+    } else {
+        ["", ""]
+    };
     template
-        .replace("{due}", syntax.due)
+        .replace("{due}", syntax.due_rows)
         .replace("{columns}", "{key}, scope, identity, payload, version, created_at, updated_at, expires_at")
         // The columns without an index.
         .replace("{content}", "payload = ?4, version = ?5, created_at = ?6, updated_at = ?7, expires_at = ?8")
@@ -146,7 +150,7 @@ fn expand_placeholders<DB: Dialect>(template: &str) -> String {
 }
 
 /// Inserts the table's name. The result is safe SQL, because the name is quoted, and the rest is part of this crate.
-fn finish(table: &Table, template: &str) -> SqlStr {
+fn fill_in_table(table: &Table, template: &str) -> SqlStr {
     AssertSqlSafe(Arc::<str>::from(table.fill(template))).into_sql_str()
 }
 

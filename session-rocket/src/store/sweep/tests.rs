@@ -13,13 +13,13 @@ use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
 /// A store with `left` expired entries, which records the limits of its sweeps.
-struct Heap {
+struct SweptStore {
     left: Mutex<u64>,
     limits: Mutex<Vec<u32>>,
 }
 
 #[async_trait]
-impl Store for Heap {
+impl Store for SweptStore {
     async fn load(&self, _: &Key) -> Result<Lookup> {
         Ok(Lookup::Absent)
     }
@@ -57,9 +57,9 @@ impl Store for Heap {
 }
 
 /// A clock whose first sleeps end immediately. Later sleeps never end.
-struct Ticks(Mutex<u32>);
+struct LimitedClock(Mutex<u32>);
 
-impl Clock for Ticks {
+impl Clock for LimitedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(0)
     }
@@ -75,15 +75,15 @@ impl Clock for Ticks {
     }
 }
 
-fn heap(left: u64) -> Arc<Heap> {
-    Arc::new(Heap { left: Mutex::new(left), limits: Mutex::default() })
+fn store(left: u64) -> Arc<SweptStore> {
+    Arc::new(SweptStore { left: Mutex::new(left), limits: Mutex::default() })
 }
 
-async fn swept(heap: &Arc<Heap>, ticks: u32) {
+async fn run_sweeper(store: &Arc<SweptStore>, sleeps: u32) {
     let (end, ended) = oneshot::channel::<()>();
-    let clock = Arc::new(Ticks(Mutex::new(ticks)));
+    let clock = Arc::new(LimitedClock(Mutex::new(sleeps)));
     let shutdown = async { ended.await.unwrap_or(()) };
-    let sweeper = tokio::spawn(run(heap.clone(), Duration::from_secs(600), clock, shutdown));
+    let sweeper = tokio::spawn(run(store.clone(), Duration::from_secs(600), clock, shutdown));
     // The sweeper yields after each batch, so it needs one turn for each batch.
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -94,34 +94,34 @@ async fn swept(heap: &Arc<Heap>, ticks: u32) {
 }
 
 #[tokio::test]
-async fn it_sweeps_in_batches_until_nothing_is_left() {
-    let heap = heap(2500);
-    swept(&heap, 1).await;
-    assert_eq!(*heap.left.lock().unwrap(), 0);
-    assert_eq!(*heap.limits.lock().unwrap(), [1000; 4]);
+async fn the_sweeper_works_in_batches_until_nothing_is_left() {
+    let store = store(2500);
+    run_sweeper(&store, 1).await;
+    assert_eq!(*store.left.lock().unwrap(), 0);
+    assert_eq!(*store.limits.lock().unwrap(), [1000; 4]);
 }
 
 #[tokio::test]
 async fn a_limit_is_kept_to_the_last_batch() {
-    let heap = heap(5000);
-    let (removed, ended) = in_batches(2100, |limit| heap.delete_expired(limit)).await;
+    let store = store(5000);
+    let (removed, ended) = in_batches(2100, |limit| store.delete_expired(limit)).await;
     assert!(ended.is_ok());
-    assert_eq!((removed, *heap.left.lock().unwrap()), (2100, 2900));
-    assert_eq!(*heap.limits.lock().unwrap(), [1000, 1000, 100]);
+    assert_eq!((removed, *store.left.lock().unwrap()), (2100, 2900));
+    assert_eq!(*store.limits.lock().unwrap(), [1000, 1000, 100]);
 }
 
 #[tokio::test]
-async fn it_tries_again_after_an_error() {
-    let heap = heap(u64::MAX);
-    swept(&heap, 2).await;
-    assert_eq!(*heap.limits.lock().unwrap(), [1000; 2]);
+async fn the_sweeper_tries_again_after_an_error() {
+    let store = store(u64::MAX);
+    run_sweeper(&store, 2).await;
+    assert_eq!(*store.limits.lock().unwrap(), [1000; 2]);
 }
 
 #[tokio::test]
-async fn it_lets_others_run_and_ends_at_shutdown_between_two_batches() {
+async fn the_sweeper_yields_to_other_tasks_and_stops_at_shutdown_between_two_batches() {
     // More batches than there are turns.
-    let heap = heap(100_000);
-    swept(&heap, 1).await;
-    let batches = heap.limits.lock().unwrap().len();
+    let store = store(100_000);
+    run_sweeper(&store, 1).await;
+    let batches = store.limits.lock().unwrap().len();
     assert!(batches > 1 && batches <= 22, "{batches} batches");
 }

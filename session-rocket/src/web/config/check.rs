@@ -6,7 +6,7 @@ use std::time::Duration;
 use rocket::http::SameSite;
 
 use super::definition::Config;
-use super::word::Text;
+use super::word::DurationText;
 use crate::base::expiry::{MAX_AGE, Refresh};
 use crate::commit::sealed::SecretKey;
 use crate::store::TOMBSTONE_LIFETIME;
@@ -54,8 +54,8 @@ impl Problems {
         if let Some(limit) = max_lifetime.filter(|limit| *limit >= SECOND) {
             let idle_timeouts = [("expiry", Some(expiry)), ("anonymous_expiry", anonymous_expiry)];
             for (key, idle) in idle_timeouts.into_iter().filter_map(|(key, idle)| Some((key, idle?))) {
-                let fix =
-                    format!("{} is below `{key}`, which is {}: raise it, or lower `{key}`", Text(limit), Text(idle));
+                let (limit_text, idle_text) = (DurationText(limit), DurationText(idle));
+                let fix = format!("{limit_text} is below `{key}`, which is {idle_text}: raise it, or lower `{key}`");
                 self.add_if(limit < idle && idle <= MAX_AGE, "max_lifetime", fix);
             }
         }
@@ -83,7 +83,7 @@ impl Problems {
         // Clients wait for at most an hour, and timers have a maximum duration.
         for (key, duration, longest) in [("timeout", Some(timeout), HOUR), ("sweep_interval", sweep_interval, MAX_AGE)]
         {
-            let fix = format!("must be at most {}", Text(longest));
+            let fix = format!("must be at most {}", DurationText(longest));
             self.add_if(duration.is_some_and(|duration| duration > longest), key, fix);
         }
         let zeros = [

@@ -30,7 +30,7 @@ pub(super) const OTHER_NAMES: [(&str, &str); 22] = [
 ];
 
 /// Returns the key that `name` probably means: a `known` key, or the key that corresponds to one of the `other` names.
-pub(super) fn meant<'k>(name: &str, known: &'k [&'static str], other: &'k [(&str, &str)]) -> Option<&'k str> {
+pub(super) fn suggest_key<'k>(name: &str, known: &'k [&'static str], other: &'k [(&str, &str)]) -> Option<&'k str> {
     let name = name.to_lowercase();
     let name = name.strip_prefix("session").map_or(name.as_str(), |rest| rest.trim_start_matches(['_', '-']));
     let nearest = nearest(name, known.iter().copied().chain(other.iter().map(|(other, _)| *other)))?;

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::check::{KEY_FORM, problems};
 use super::definition::Config;
-use super::names::{OTHER_NAMES, meant};
+use super::names::{OTHER_NAMES, suggest_key};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::commit::sealed::SecretKey;
 
@@ -133,7 +133,7 @@ impl Table<'_> {
             let path = error.path.join(".");
             match &error.kind {
                 Kind::UnknownField(name, known) => {
-                    let hint = meant(name, known, self.other_names).map_or_else(
+                    let hint = suggest_key(name, known, self.other_names).map_or_else(
                         || format!("the keys are {}", known.join(", ")),
                         |key| format!("did you mean `{key}`?"),
                     );

@@ -12,11 +12,11 @@ use crate::store::scheme::Scheme;
 pub(crate) struct SealSettings {
     pub kind: Kind,
     /// The key that seals and opens cookies.
-    pub first: SecretKey,
+    pub current_key: SecretKey,
     /// The keys that only open cookies.
-    pub former: Vec<SecretKey>,
-    /// Whether the first key is random, and so is lost when the process ends.
-    pub random: bool,
+    pub former_keys: Vec<SecretKey>,
+    /// Whether the current key is random, and so is lost when the process ends.
+    pub is_random: bool,
 }
 
 impl SealSettings {
@@ -32,11 +32,11 @@ impl SealSettings {
             _ => return Ok(None),
         };
         let mut keys = config.secret_keys.iter().filter_map(|text| SecretKey::from_text(text));
-        let (first, random) = match keys.next() {
+        let (current_key, is_random) = match keys.next() {
             Some(key) => (key, false),
             None => (SecretKey::random()?, true),
         };
-        Ok(Some(Self { kind, first, former: keys.collect(), random }))
+        Ok(Some(Self { kind, current_key, former_keys: keys.collect(), is_random }))
     }
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for SealSettings {
             Kind::Signed => "signed",
             Kind::Encrypted => "encrypted",
         };
-        match self.former.len() {
+        match self.former_keys.len() {
             0 => write!(f, "{how}, one key"),
             former => write!(f, "{how}, {} keys", former + 1),
         }

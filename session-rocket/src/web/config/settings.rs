@@ -9,7 +9,7 @@ use rocket::figment::Figment;
 use super::definition::Config;
 use super::read::read;
 use super::seal::SealSettings;
-use super::word::{self, Text};
+use super::word::{self, DurationText};
 use crate::base::error::Result;
 use crate::base::expiry::{Policy, Refresh};
 use crate::base::limit::SessionLimit;
@@ -115,15 +115,15 @@ impl fmt::Display for Settings {
         if let Some(header) = &self.new_id_header {
             write!(f, " (new ids in `{header}`)")?;
         }
-        write!(f, ", expires {} after the last save", Text(self.policy.lifetime))?;
+        write!(f, ", expires {} after the last save", DurationText(self.policy.lifetime))?;
         if self.policy.anonymous_lifetime != self.policy.lifetime {
-            write!(f, " ({} while nobody is logged in)", Text(self.policy.anonymous_lifetime))?;
+            write!(f, " ({} while nobody is logged in)", DurationText(self.policy.anonymous_lifetime))?;
         }
         if self.policy.browser_close {
             f.write_str(" and when the browser is closed")?;
         }
         if let Some(limit) = self.policy.max_lifetime {
-            write!(f, ", and {} after its creation or login", Text(limit))?;
+            write!(f, ", and {} after its creation or login", DurationText(limit))?;
         }
         if let Some(SessionLimit { max, when_full }) = self.limit {
             let when_full = word::of(&when_full).unwrap_or_default();
@@ -152,12 +152,17 @@ impl Settings {
             write!(f, " (table `{}`, migrate {migrate})", self.store.table)?;
         }
         if let Some(cache) = &self.store.cache {
-            write!(f, ", cached in {} for up to {}", mask_url(cache), Text(self.store.cache_ttl))?;
+            write!(f, ", cached in {} for up to {}", mask_url(cache), DurationText(self.store.cache_ttl))?;
         }
         match self.sweep_interval {
-            Some(interval) => write!(f, ", swept every {}", Text(interval))?,
+            Some(interval) => write!(f, ", swept every {}", DurationText(interval))?,
             None => f.write_str(", never swept")?,
         }
-        write!(f, ", at most {} a call and {} a session", Text(self.store.timeout), ByteUnit::from(self.max_size))
+        write!(
+            f,
+            ", at most {} a call and {} a session",
+            DurationText(self.store.timeout),
+            ByteUnit::from(self.max_size)
+        )
     }
 }

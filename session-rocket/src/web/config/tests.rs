@@ -1,8 +1,8 @@
 #![allow(clippy::result_large_err, reason = "the error of figment's jail")]
 
-mod back;
 mod messages;
 mod names;
+mod round_trip;
 
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
@@ -465,22 +465,27 @@ fn the_keys_are_secret_keys_or_rockets_secret_key() {
     let (key, other) = (SecretKey::from_text(KEY).unwrap(), SecretKey::from_text(&hex).unwrap());
     for debug in [false, true] {
         let both = of(&format!("session.secret_keys = [\"{KEY}\", \"{hex}\"]"), debug).unwrap();
-        assert!(both.first == key && both.former == [other.clone()] && !both.random && both.kind == Kind::Signed);
-        assert!(of(&format!("session.secret_keys = \"{KEY}\""), debug).unwrap().first == key);
-        assert!(of(&format!("secret_key = \"{hex}\""), debug).unwrap().first == other);
+        assert!(
+            both.current_key == key
+                && both.former_keys == [other.clone()]
+                && !both.is_random
+                && both.kind == Kind::Signed
+        );
+        assert!(of(&format!("session.secret_keys = \"{KEY}\""), debug).unwrap().current_key == key);
+        assert!(of(&format!("secret_key = \"{hex}\""), debug).unwrap().current_key == other);
         let numbers: Vec<u8> = (0..32).collect();
-        assert!(of(&format!("secret_key = {numbers:?}"), debug).unwrap().first == key);
+        assert!(of(&format!("secret_key = {numbers:?}"), debug).unwrap().current_key == key);
         let own = of(&format!("secret_key = \"{hex}\"\nsession.secret_keys = [\"{KEY}\"]"), debug).unwrap();
-        assert!(own.first == key, "the session's keys take precedence");
+        assert!(own.current_key == key, "the session's keys take precedence");
     }
     let (hex, base64) = ("00".repeat(32), "A".repeat(43) + "=");
     let zeros = format!("secret_key = \"{hex}\"\nsession.secret_keys = [\"{base64}\"]");
     for unset in ["", zeros.as_str(), "session.secret_keys = []"] {
-        assert!(of(unset, true).unwrap().random);
+        assert!(of(unset, true).unwrap().is_random);
         let text = of(unset, false).err().unwrap();
         assert!(text.contains("`session.secret_keys`") && text.contains("openssl rand -base64 32"), "{text}");
     }
-    assert!(of("", true).unwrap().first != of("", true).unwrap().first);
+    assert!(of("", true).unwrap().current_key != of("", true).unwrap().current_key);
     assert!(sealed("", false).unwrap().is_none());
 }
 

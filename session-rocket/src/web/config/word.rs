@@ -102,7 +102,7 @@ impl Word for Duration {
     }
 
     fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Text(self))
+        serializer.collect_str(&DurationText(self))
     }
 }
 
@@ -175,9 +175,9 @@ impl Word for Format {
 }
 
 /// A duration in the syntax of `Rocket.toml`.
-pub(super) struct Text(pub(super) Duration);
+pub(super) struct DurationText(pub(super) Duration);
 
-impl fmt::Display for Text {
+impl fmt::Display for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days = self.0.as_secs() / DAY.as_secs();
         // Humantime would write months and years, which have no exact length.

@@ -58,11 +58,11 @@ fn all<'r>(response: &'r Response<'_>, name: &str) -> Vec<&'r str> {
 fn no_cookie_is_no_candidate() {
     with_cookies(&[], |request| {
         assert!(candidates(&settings(), request).is_empty());
-        assert!(settings().presented(request) == 0);
+        assert!(settings().count_in(request) == 0);
     });
     with_cookies(&[format!("other={}; SESSIONID={}", id().expose(), id().expose())], |request| {
         assert!(candidates(&settings(), request).is_empty());
-        assert!(settings().presented(request) == 0);
+        assert!(settings().count_in(request) == 0);
     });
 }
 
@@ -71,7 +71,7 @@ fn malformed_values_are_presented_and_are_no_candidates() {
     for bad in ["", "x", "../../etc/passwd", "a\"b", "%00", &"A".repeat(10_000), &format!("{}=", id().expose())] {
         with_cookies(&[format!("sessionid={bad}")], |request| {
             assert!(candidates(&settings(), request).is_empty(), "{bad}");
-            assert!(settings().presented(request) > 0, "{bad}");
+            assert!(settings().count_in(request) > 0, "{bad}");
         });
     }
 }
@@ -214,7 +214,7 @@ fn a_partitioned_cookie_and_its_removal_say_so() {
     let attributes = "; HttpOnly; SameSite=None; Secure; Partitioned; Path=/";
     assert!(settings.set_line("v", None, now()).ends_with(attributes));
     assert!(settings.removal_line().contains(&format!("{attributes}; Max-Age=0")));
-    assert_eq!(settings.frame(), settings.set_line("", Some(MAX_AGE), now()).len());
+    assert_eq!(settings.overhead(), settings.set_line("", Some(MAX_AGE), now()).len());
     let client = client();
     let lines = settings.removal_lines_for_others(client.get("/").inner());
     assert!(lines.len() == 1 && !lines[0].contains("Partitioned"), "{lines:?}");

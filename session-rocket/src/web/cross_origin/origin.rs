@@ -29,7 +29,7 @@ impl<'t> Origin<&'t str> {
     }
 
     /// Whether this is the origin of a site that is reached as `host`.
-    pub(super) fn is_at(self, host: &Host<'_>, needs_https: bool) -> bool {
+    pub(super) fn is_origin_of(self, host: &Host<'_>, needs_https: bool) -> bool {
         let is_web = self.scheme.eq_ignore_ascii_case("https") || (!needs_https && is_http(self.scheme));
         let port = host.port().or_else(|| default_port(self.scheme));
         is_web && host.domain() == self.host && port == self.port
@@ -54,7 +54,7 @@ impl Origin<String> {
     }
 
     /// Whether both origins are equal.
-    pub(super) fn is(&self, other: Origin<&str>) -> bool {
+    pub(super) fn is_same_as(&self, other: Origin<&str>) -> bool {
         self.scheme.eq_ignore_ascii_case(other.scheme)
             && self.host.eq_ignore_ascii_case(other.host)
             && self.port == other.port

@@ -55,9 +55,9 @@ pub(super) fn is_judged(request: &Request<'_>) -> bool {
 impl Rules {
     /// Returns an error if the rules refuse the request.
     pub(super) fn judge(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        let Source { origin, site } = Source::of(request)?;
+        let OriginHeaders { origin, site } = OriginHeaders::of(request)?;
         let (origin, site) = (origin.as_deref(), site.as_deref());
-        let is_trusted = |origin| self.trusted.iter().any(|trusted| trusted.is(origin));
+        let is_trusted = |origin| self.trusted.iter().any(|trusted| trusted.is_same_as(origin));
         if !self.trusted.is_empty() && origin.and_then(Origin::parse).is_some_and(is_trusted) {
             return Ok(());
         }
@@ -81,10 +81,10 @@ impl Rules {
 
     fn is_own(&self, origin: Origin<&str>, request: &Request<'_>) -> bool {
         if let Some(own) = &self.own {
-            return own.is(origin);
+            return own.is_same_as(origin);
         }
         let needs_https = self.has_tls || plain_http::is_secure(request);
-        request.host().is_some_and(|host| origin.is_at(host, needs_https))
+        request.host().is_some_and(|host| origin.is_origin_of(host, needs_https))
     }
 
     /// Logs a refusal, without the path and the query of the request, which can contain secrets.
@@ -103,23 +103,23 @@ impl Rules {
 
 /// The headers that say where a request comes from.
 #[derive(Default)]
-struct Source<'r> {
+struct OriginHeaders<'r> {
     origin: Option<Cow<'r, str>>,
     site: Option<Cow<'r, str>>,
 }
 
-impl<'r> Source<'r> {
+impl<'r> OriginHeaders<'r> {
     /// Reads the headers.
     ///
     /// Compares the names of all headers, because Rocket's lookup hashes a name byte by byte, which takes more
     /// instructions.
     fn of(request: &'r Request<'_>) -> Result<Self, Refusal> {
-        let mut source = Self::default();
+        let mut headers = Self::default();
         for header in request.headers().iter() {
             let (name, value) = if header.name == "Origin" {
-                ("Origin", &mut source.origin)
+                ("Origin", &mut headers.origin)
             } else if header.name == "Sec-Fetch-Site" {
-                ("Sec-Fetch-Site", &mut source.site)
+                ("Sec-Fetch-Site", &mut headers.site)
             } else {
                 continue;
             };
@@ -127,7 +127,7 @@ impl<'r> Source<'r> {
                 return Err(Refusal::Repeated(name));
             }
         }
-        Ok(source)
+        Ok(headers)
     }
 }
 

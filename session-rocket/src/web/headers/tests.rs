@@ -95,7 +95,7 @@ fn full() -> Response<'static> {
 #[test]
 fn a_failed_save_leaves_nothing_of_the_success() {
     let mut response = full();
-    fail(&mut response, Status::ServiceUnavailable);
+    replace_with_error(&mut response, Status::ServiceUnavailable);
     assert_eq!(response.status(), Status::ServiceUnavailable);
     assert!(response.body().is_none());
     assert!(response.upgrade("websocket").is_none());
@@ -116,7 +116,7 @@ fn a_failed_save_leaves_nothing_of_the_success() {
 #[test]
 fn only_a_503_says_when_to_try_again() {
     let mut response = full();
-    fail(&mut response, Status::InternalServerError);
+    replace_with_error(&mut response, Status::InternalServerError);
     assert_eq!(response.status(), Status::InternalServerError);
     assert!(all(&response, "Retry-After").is_empty());
     assert_eq!(all(&response, "Cache-Control"), ["no-store"]);
@@ -127,7 +127,7 @@ fn a_marked_response_keeps_its_body() {
     let mut response = Response::new();
     response.set_status(Status::ServiceUnavailable);
     response.set_sized_body(2, std::io::Cursor::new("ok"));
-    mark_failed(&mut response);
+    set_error_headers(&mut response);
     assert!(response.body().is_some());
     assert_eq!((all(&response, "Retry-After"), all(&response, "Cache-Control")), (vec!["5"], vec!["no-store"]));
 }

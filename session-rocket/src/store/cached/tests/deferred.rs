@@ -8,7 +8,7 @@ use crate::store::Retire;
 use crate::store::cached::deferred::{DeferredStore, OpenFuture};
 
 /// A process that could not open its cache at launch.
-struct Late {
+struct DeferredProcess {
     store: CachedStore,
     /// Whether the cache can be opened.
     is_up: Arc<AtomicBool>,
@@ -19,7 +19,7 @@ fn down() -> Error {
     Error::new(ErrorKind::Unavailable, "the cache is down")
 }
 
-impl Late {
+impl DeferredProcess {
     fn start(world: &World) -> Self {
         let (is_up, attempts) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let (cache, up, counted) = (world.cache.clone(), is_up.clone(), attempts.clone());
@@ -51,16 +51,16 @@ impl Late {
 #[tokio::test]
 async fn a_record_that_this_process_changed_without_the_cache_is_not_read_from_it() {
     let (world, clock) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let other = world.process();
     assert_eq!(other.version().await, 1);
-    let late = Late::start(&world);
+    let process = DeferredProcess::start(&world);
     clock.advance(TTL / 2);
-    late.update(1, 2).await;
+    process.update(1, 2).await;
     // The cache still holds version 1.
-    late.is_up.store(true, Ordering::SeqCst);
+    process.is_up.store(true, Ordering::SeqCst);
     for _ in 0..8 {
-        assert_eq!(late.version().await, 2);
+        assert_eq!(process.version().await, 2);
         clock.advance(TTL / 4);
     }
     assert_eq!(other.version().await, 2);
@@ -69,10 +69,10 @@ async fn a_record_that_this_process_changed_without_the_cache_is_not_read_from_i
 #[tokio::test]
 async fn a_record_that_an_earlier_process_changed_without_the_cache_is_not_read_from_it() {
     let (world, clock) = world();
-    world.begin().await;
+    world.create_first_record().await;
     assert_eq!(world.process().version().await, 1);
-    Late::start(&world).update(1, 2).await;
-    let next = Late::start(&world);
+    DeferredProcess::start(&world).update(1, 2).await;
+    let next = DeferredProcess::start(&world);
     next.is_up.store(true, Ordering::SeqCst);
     for _ in 0..8 {
         clock.advance(TTL / 4);
@@ -83,43 +83,43 @@ async fn a_record_that_an_earlier_process_changed_without_the_cache_is_not_read_
 #[tokio::test]
 async fn the_cache_is_used_after_it_can_be_opened() {
     let (world, clock) = world();
-    world.begin().await;
-    let late = Late::start(&world);
+    world.create_first_record().await;
+    let process = DeferredProcess::start(&world);
     // The cache is not read for one `ttl`.
-    assert_eq!((late.version().await, late.attempts.load(Ordering::SeqCst)), (1, 0));
+    assert_eq!((process.version().await, process.attempts.load(Ordering::SeqCst)), (1, 0));
     for attempts in 1..4 {
         clock.advance(TTL);
         for _ in 0..10 {
-            assert_eq!(late.version().await, 1);
+            assert_eq!(process.version().await, 1);
         }
-        assert_eq!(late.attempts.load(Ordering::SeqCst), attempts);
+        assert_eq!(process.attempts.load(Ordering::SeqCst), attempts);
     }
-    late.is_up.store(true, Ordering::SeqCst);
+    process.is_up.store(true, Ordering::SeqCst);
     clock.advance(TTL);
-    assert_eq!(late.version().await, 1);
-    assert_eq!(late.attempts.load(Ordering::SeqCst), 4);
-    late.update(1, 2).await;
+    assert_eq!(process.version().await, 1);
+    assert_eq!(process.attempts.load(Ordering::SeqCst), 4);
+    process.update(1, 2).await;
     let key = super::super::cache::cache_key(&KEY);
     assert!(matches!(world.cache.load(&key).await, Ok(Lookup::Found(entry)) if entry.version.bits() == 2));
-    assert_eq!((late.version().await, late.attempts.load(Ordering::SeqCst)), (2, 4));
+    assert_eq!((process.version().await, process.attempts.load(Ordering::SeqCst)), (2, 4));
 }
 
 #[tokio::test]
 async fn a_write_tries_to_open_the_cache_shortly_after_a_failed_attempt() {
     let (world, clock) = world();
-    world.begin().await;
-    let late = Late::start(&world);
+    world.create_first_record().await;
+    let process = DeferredProcess::start(&world);
     // Another write cannot reach the cache.
-    let _ = late.store.delete(&Key::from_bytes([8; 32])).await;
+    let _ = process.store.delete(&Key::from_bytes([8; 32])).await;
     clock.advance(Duration::from_secs(1));
-    let _ = late.store.delete(&Key::from_bytes([8; 32])).await;
+    let _ = process.store.delete(&Key::from_bytes([8; 32])).await;
     // The cache can be opened now.
-    late.is_up.store(true, Ordering::SeqCst);
+    process.is_up.store(true, Ordering::SeqCst);
     let other = world.process();
     assert_eq!(other.version().await, 1, "and holds the session");
     clock.advance(Duration::from_millis(100));
     let tombstone = Tombstone { fate: Fate::Ended, expires_at: clock.now().plus(TTL) };
-    assert_eq!(late.store.retire(&KEY, None, tombstone).await.unwrap(), Retire::Retired);
+    assert_eq!(process.store.retire(&KEY, None, tombstone).await.unwrap(), Retire::Retired);
     assert_eq!(other.version().await, 0, "a session is served after its logout was acknowledged");
 }
 

@@ -16,16 +16,24 @@ const FAULTS: [Fault; 5] = [Fault::Refuse, Fault::LoseReply, Fault::Hang, Fault:
 #[tokio::test]
 async fn a_loaded_or_saved_record_is_served_without_the_database() {
     let (world, clock) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let (one, other) = (world.process(), world.process());
-    assert_eq!((one.version().await, one.database.calls()), (1, 1));
-    assert_eq!(other.load().await, Lookup::Found(record(1)), "to the bit");
-    assert_eq!(other.database.calls(), 0);
+    assert_eq!((one.version().await, one.database.take_call_count()), (1, 1));
+    assert_eq!(other.load().await, Lookup::Found(record(1)), "the cache returns another record");
+    assert_eq!(other.database.take_call_count(), 0);
     one.update(1, 2).await;
-    assert_eq!((other.version().await, other.database.calls()), (2, 0));
+    assert_eq!((other.version().await, other.database.take_call_count()), (2, 0));
     clock.advance(TTL);
-    assert_eq!((other.version().await, other.database.calls()), (2, 1), "an entry is served for longer than it may");
-    assert_eq!((one.version().await, one.database.calls()), (2, 1), "the update, and no load");
+    assert_eq!(
+        (other.version().await, other.database.take_call_count()),
+        (2, 1),
+        "an entry is served for longer than `ttl`"
+    );
+    assert_eq!(
+        (one.version().await, one.database.take_call_count()),
+        (2, 1),
+        "a load after an update reads the database"
+    );
 }
 
 #[tokio::test]
@@ -55,39 +63,43 @@ async fn a_missing_record_is_not_cached() {
 #[tokio::test]
 async fn an_abandoned_lease_expires_soon() {
     let (world, clock) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let process = world.process();
     process.database.fail(Fault::Refuse);
     assert!(process.store.load(&KEY).await.is_err());
     process.database.fail(Fault::Pass);
     clock.advance(TIMEOUT);
     process.load().await;
-    process.database.calls();
-    assert_eq!((process.version().await, process.database.calls()), (1, 0));
+    process.database.take_call_count();
+    assert_eq!((process.version().await, process.database.take_call_count()), (1, 0));
 }
 
 #[tokio::test]
 async fn a_cache_that_fails_causes_no_error_and_no_outdated_reply() {
     for fault in FAULTS {
         let (world, clock) = world();
-        world.begin().await;
+        world.create_first_record().await;
         let process = world.process();
         assert_eq!(process.version().await, 1);
         process.cache.fail(fault);
         process.update(1, 2).await;
         // The cache can be reached again, and its entry is outdated.
         process.cache.fail(Fault::Pass);
-        process.cache.calls();
+        process.cache.take_call_count();
         let last = Duration::from_millis(1);
         for later in [Duration::ZERO, TTL.saturating_sub(last)] {
             clock.advance(later);
             assert_eq!(process.version().await, 2, "{fault:?}");
-            assert_eq!(process.cache.calls(), 0, "{fault:?}: a cache that failed is read");
+            assert_eq!(process.cache.take_call_count(), 0, "{fault:?}: a cache that failed is read");
         }
         clock.advance(last);
         for calls in [1, 0] {
-            process.database.calls();
-            assert_eq!((process.version().await, process.database.calls()), (2, calls), "{fault:?}: no recovery");
+            process.database.take_call_count();
+            assert_eq!(
+                (process.version().await, process.database.take_call_count()),
+                (2, calls),
+                "{fault:?}: no recovery"
+            );
         }
     }
 }
@@ -115,7 +127,7 @@ async fn every_call_works_without_a_cache() {
 #[tokio::test]
 async fn only_one_call_waits_for_a_cache_that_hangs() {
     let (world, _) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let process = world.process();
     process.cache.fail(Fault::Hang);
     process.load().await;
@@ -124,18 +136,18 @@ async fn only_one_call_waits_for_a_cache_that_hangs() {
         process.load().await;
     }
     assert!(started.elapsed() < TIMEOUT * 50, "1000 loads took {:?}", started.elapsed());
-    assert_eq!(process.cache.calls(), 1);
+    assert_eq!(process.cache.take_call_count(), 1);
 }
 
 #[tokio::test]
 async fn a_connection_that_broke_while_idle_hides_no_write() {
     let (world, _) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let (one, other) = (world.process(), world.process());
     assert_eq!(other.version().await, 1);
     one.cache.fail(Fault::RefuseOnce);
     one.store.touch(&KEY, Version::from_bits(1), START.plus(DAY * 2)).await.unwrap();
-    let Lookup::Found(found) = other.load().await else { panic!("it is gone") };
+    let Lookup::Found(found) = other.load().await else { panic!("the session is missing") };
     assert_eq!(found.expires_at, START.plus(DAY * 2));
 }
 
@@ -143,14 +155,14 @@ async fn a_connection_that_broke_while_idle_hides_no_write() {
 #[tokio::test]
 async fn the_write_of_a_process_without_the_cache_is_seen_after_one_ttl() {
     let (world, clock) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let (cut_off, other) = (world.process(), world.process());
     assert_eq!(other.version().await, 1);
     cut_off.cache.fail(Fault::Refuse);
     cut_off.update(1, 2).await;
     assert_eq!(cut_off.version().await, 2);
     clock.advance(TTL.saturating_sub(Duration::from_millis(1)));
-    assert_eq!(other.version().await, 1, "the bound could be lower");
+    assert_eq!(other.version().await, 1, "the documented limit is too high");
     clock.advance(Duration::from_millis(1));
     assert_eq!(other.version().await, 2);
 }
@@ -160,7 +172,7 @@ async fn the_write_of_a_process_without_the_cache_is_seen_after_one_ttl() {
 async fn the_ttl_starts_when_the_record_was_certainly_current() {
     for is_read in [true, false] {
         let (world, clock) = world();
-        world.begin().await;
+        world.create_first_record().await;
         let (slow, cut_off, other) = (world.process(), world.process(), world.process());
         // A load fills the entry, or an update replaces it.
         let current = if is_read { 1 } else { 2 };
@@ -185,7 +197,7 @@ async fn the_ttl_starts_when_the_record_was_certainly_current() {
             slow.database.fail(Fault::Pass);
         };
         tokio::join!(call, meanwhile);
-        assert_eq!(other.version().await, current, "it was not put into the cache");
+        assert_eq!(other.version().await, current, "the record is not in the cache");
         clock.advance(TTL.saturating_sub(TIMEOUT / 2));
         assert_eq!(other.version().await, current + 1, "is_read: {is_read}");
     }
@@ -194,7 +206,7 @@ async fn the_ttl_starts_when_the_record_was_certainly_current() {
 #[tokio::test]
 async fn a_cache_that_loses_or_evicts_entries_is_filled_again() {
     let (world, _) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let process = world.process();
     for version in 1..5 {
         assert_eq!(process.version().await, version);
@@ -202,23 +214,23 @@ async fn a_cache_that_loses_or_evicts_entries_is_filled_again() {
         process.update(version, version + 1).await;
     }
     process.load().await;
-    process.database.calls();
-    assert_eq!((process.version().await, process.database.calls()), (5, 0));
+    process.database.take_call_count();
+    assert_eq!((process.version().await, process.database.take_call_count()), (5, 0));
 }
 
 #[tokio::test]
 async fn a_record_that_is_too_large_for_the_cache_is_no_failure() {
     let (world, _) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let (one, other) = (world.process(), world.process());
     assert_eq!(one.version().await, 1);
     one.cache.fail(Fault::TooLarge);
     one.update(1, 2).await;
     assert_eq!(other.version().await, 2, "the small one before it is still there");
     one.cache.fail(Fault::Pass);
-    one.cache.calls();
+    one.cache.take_call_count();
     one.load().await;
-    assert!(one.cache.calls() > 0, "the cache is not trusted any more");
+    assert!(one.cache.take_call_count() > 0, "the cache is not trusted any more");
 }
 
 #[tokio::test]
@@ -243,7 +255,7 @@ async fn errors_of_the_database_are_returned() {
 async fn all_processes_see_a_write_whose_reply_was_lost() {
     for fault in [Fault::LoseReply, Fault::RunAndHang] {
         let (world, _) = world();
-        world.begin().await;
+        world.create_first_record().await;
         let (one, other) = (world.process(), world.process());
         assert_eq!(other.version().await, 1);
         one.database.fail_writes(fault);
@@ -255,7 +267,7 @@ async fn all_processes_see_a_write_whose_reply_was_lost() {
 #[tokio::test]
 async fn a_late_write_is_seen_immediately_and_the_cache_is_used_again_later() {
     let (world, clock) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let (one, other) = (world.process(), world.process());
     one.database.fail_writes(Fault::RunLater);
     assert!(one.store.update(&KEY, Version::from_bits(1), &record(2)).await.is_err());
@@ -266,12 +278,12 @@ async fn a_late_write_is_seen_immediately_and_the_cache_is_used_again_later() {
         other.store.touch(&KEY, Version::from_bits(1), START.plus(DAY)).await.unwrap();
         assert_eq!(other.version().await, 1);
     }
-    one.database.arrive().await;
+    one.database.run_late_calls().await;
     assert_eq!((one.version().await, other.version().await), (2, 2));
     clock.advance(TIMEOUT);
     for calls in [1, 0] {
-        other.database.calls();
-        assert_eq!((other.version().await, other.database.calls()), (2, calls));
+        other.database.take_call_count();
+        assert_eq!((other.version().await, other.database.take_call_count()), (2, calls));
     }
 }
 
@@ -279,7 +291,7 @@ async fn a_late_write_is_seen_immediately_and_the_cache_is_used_again_later() {
 #[tokio::test]
 async fn a_second_failed_write_extends_the_barrier() {
     let (world, clock) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let (one, other) = (world.process(), world.process());
     one.database.fail_writes(Fault::RunLater);
     for _ in 0..2 {
@@ -288,8 +300,8 @@ async fn a_second_failed_write_extends_the_barrier() {
     }
     clock.advance(TTL);
     for _ in 0..2 {
-        other.database.calls();
-        assert_eq!((other.version().await, other.database.calls()), (1, 1));
+        other.database.take_call_count();
+        assert_eq!((other.version().await, other.database.take_call_count()), (1, 1));
     }
 }
 

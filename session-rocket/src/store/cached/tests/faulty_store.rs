@@ -26,7 +26,7 @@ pub(super) enum Fault {
     Hang,
     /// The call runs, and never returns.
     RunAndHang,
-    /// The call returns an error, and runs later, in [`arrive`](FaultyStore::arrive).
+    /// The call returns an error, and runs later, in [`run_late_calls`](FaultyStore::run_late_calls).
     RunLater,
     /// An update returns [`ErrorKind::TooLarge`].
     TooLarge,
@@ -71,7 +71,7 @@ pub(super) async fn pause() {
 }
 
 impl FaultyStore {
-    pub(super) fn to(store: Arc<MemoryStore>) -> Arc<Self> {
+    pub(super) fn new(store: Arc<MemoryStore>) -> Arc<Self> {
         let (faults, late) = (Mutex::default(), Mutex::default());
         Arc::new(Self { store, faults, late, calls: AtomicUsize::new(0), is_delaying: AtomicBool::new(false) })
     }
@@ -94,12 +94,12 @@ impl FaultyStore {
     }
 
     /// Returns the number of calls since the last call of this method.
-    pub(super) fn calls(&self) -> usize {
+    pub(super) fn take_call_count(&self) -> usize {
         self.calls.swap(0, Ordering::SeqCst)
     }
 
     /// Runs the calls with the fault [`Fault::RunLater`].
-    pub(super) async fn arrive(&self) {
+    pub(super) async fn run_late_calls(&self) {
         let late = std::mem::take(&mut *self.late.lock().unwrap());
         for call in late {
             call.await;

@@ -5,10 +5,10 @@ use super::*;
 #[test]
 fn only_the_error_of_a_full_disk_advises_to_free_space() {
     for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge] {
-        let error = cannot("write a file")(full.into());
+        let error = failed_to("write a file")(full.into());
         assert!(error.to_string().contains(": free space on its disk"), "{error}");
     }
-    let error = cannot("write a file")(io::ErrorKind::PermissionDenied.into());
+    let error = failed_to("write a file")(io::ErrorKind::PermissionDenied.into());
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(error.to_string(), "cannot write a file in the session directory");
 }

@@ -52,8 +52,8 @@ async fn a_group_changes_each_row_to_the_values_of_its_own_call() {
     assert_eq!(run_group(&store, |s| &s.retire, end).await, all);
     let ended = Lookup::Tombstone(Tombstone::ended(Timestamp::from_millis(i64::MAX)));
     let calls: Vec<Call> = (1..=2).map(|number| Call::new(&Key::from_bytes([number; 32]), [NOW.into()])).collect();
-    let answers = Loads(store.client.clone()).run_group(&calls.iter().collect::<Vec<_>>()).await.unwrap();
-    assert_eq!(answers, [Some(ended.clone()), Some(ended)]);
+    let replies = Loads(store.client.clone()).run_group(&calls.iter().collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(replies, [Some(ended.clone()), Some(ended)]);
 }
 
 /// A call uses the time at which its statement runs, not the time at which the call began.

@@ -66,16 +66,16 @@ fn lead(queue: &Arc<Numbers>) -> Leader<Arc<Recorder>> {
 }
 
 /// Starts a call in a task. Its payload has `bytes` bytes.
-fn ask_at_once(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
-    let asked = queue.clone();
+fn start_call(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
+    let queue = queue.clone();
     let call = Call::new(&key, [Value::Int(Some(number.into())), Value::Payload(vec![0; bytes].into())]);
-    tokio::spawn(async move { asked.call(&call).await })
+    tokio::spawn(async move { queue.call(&call).await })
 }
 
 /// Starts a call, and returns when the call waits in the queue.
-async fn ask(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
+async fn enqueue_call(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinHandle<Result<Option<u32>>> {
     let waiting = queue.state().waiting.len();
-    let task = ask_at_once(queue, number, key, bytes);
+    let task = start_call(queue, number, key, bytes);
     while queue.state().waiting.len() == waiting {
         tokio::task::yield_now().await;
     }
@@ -86,22 +86,22 @@ async fn ask(queue: &Arc<Numbers>, number: u32, key: Key, bytes: usize) -> JoinH
 async fn without_a_running_call_a_call_runs_immediately_and_alone() {
     let (recorder, queue) = queue();
     for _ in 0..3 {
-        assert_eq!(ask_at_once(&queue, 1, key(1), 1).await.unwrap().unwrap(), None);
+        assert_eq!(start_call(&queue, 1, key(1), 1).await.unwrap().unwrap(), None);
     }
     assert!(recorder.groups.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn waiting_calls_go_together_and_each_gets_its_own_reply() {
+async fn waiting_calls_run_in_one_group_and_each_gets_its_own_reply() {
     let (recorder, queue) = queue();
     let under_way = lead(&queue);
-    let mut asked = Vec::new();
+    let mut tasks = Vec::new();
     for (number, byte) in [(1, 7), (2, 3), (LEFT_OUT, 5), (3, 9)] {
-        asked.push(ask(&queue, number, key(byte), 1).await);
+        tasks.push(enqueue_call(&queue, number, key(byte), 1).await);
     }
     drop(under_way);
     let mut replies = Vec::new();
-    for task in asked {
+    for task in tasks {
         replies.push(task.await.unwrap().unwrap());
     }
     assert_eq!(replies, [Some(1), Some(2), None, Some(3)]);
@@ -115,12 +115,12 @@ async fn waiting_calls_go_together_and_each_gets_its_own_reply() {
 async fn the_changes_of_one_key_stay_in_order() {
     let (recorder, queue) = queue();
     let under_way = lead(&queue);
-    let mut asked = Vec::new();
+    let mut tasks = Vec::new();
     for (number, byte) in [(1, 7), (2, 3), (3, 7), (4, 7), (5, 1)] {
-        asked.push(ask(&queue, number, key(byte), 1).await);
+        tasks.push(enqueue_call(&queue, number, key(byte), 1).await);
     }
     drop(under_way);
-    for task in asked {
+    for task in tasks {
         assert!(task.await.unwrap().unwrap().is_some());
     }
     assert_eq!(*recorder.groups.lock().unwrap(), [vec![2, 1], vec![3], vec![5, 4]]);
@@ -130,17 +130,17 @@ async fn the_changes_of_one_key_stay_in_order() {
 async fn groups_are_bounded_in_number_and_weight() {
     let (recorder, queue) = queue();
     let under_way = lead(&queue);
-    let mut asked = Vec::new();
+    let mut tasks = Vec::new();
     for number in 0..300_u32 {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&number.to_be_bytes());
-        asked.push(ask(&queue, number, Key::from_bytes(bytes), 1).await);
+        tasks.push(enqueue_call(&queue, number, Key::from_bytes(bytes), 1).await);
     }
     for (number, weight) in [(300, MAX_GROUP_BYTES), (301, MAX_GROUP_BYTES + 1), (302, 1)] {
-        asked.push(ask(&queue, number, key(u8::try_from(number - 200).unwrap()), weight).await);
+        tasks.push(enqueue_call(&queue, number, key(u8::try_from(number - 200).unwrap()), weight).await);
     }
     drop(under_way);
-    for task in asked {
+    for task in tasks {
         assert!(task.await.unwrap().unwrap().is_some());
     }
     let sizes: Vec<usize> = recorder.groups.lock().unwrap().iter().map(Vec::len).collect();
@@ -165,8 +165,8 @@ fn a_group_may_have_any_size_if_its_parameters_are_arrays() {
 async fn a_call_whose_caller_went_away_does_not_run_and_delays_no_other_call() {
     let (recorder, queue) = queue();
     let under_way = lead(&queue);
-    let gone = ask(&queue, 1, key(1), 1).await;
-    let stays = ask(&queue, 2, key(2), 1).await;
+    let gone = enqueue_call(&queue, 1, key(1), 1).await;
+    let stays = enqueue_call(&queue, 2, key(2), 1).await;
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());
     drop(under_way);
@@ -179,9 +179,9 @@ async fn a_group_that_fails_or_panics_fails_only_its_own_calls() {
     for (bad, kind) in [(FAILS, ErrorKind::Timeout), (PANICS, ErrorKind::Unavailable)] {
         let (_, queue) = queue();
         let under_way = lead(&queue);
-        let (one, two) = (ask(&queue, bad, key(1), 1).await, ask(&queue, 2, key(2), 1).await);
+        let (one, two) = (enqueue_call(&queue, bad, key(1), 1).await, enqueue_call(&queue, 2, key(2), 1).await);
         // The group already contains a call for this key, so this call joins the next group.
-        let later = ask(&queue, 3, key(2), 1).await;
+        let later = enqueue_call(&queue, 3, key(2), 1).await;
         drop(under_way);
         for task in [one, two] {
             assert_eq!(task.await.unwrap().unwrap_err().kind(), kind);
@@ -195,7 +195,7 @@ fn without_a_runtime_waiting_calls_fail() {
     let (_, queue) = queue();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let under_way = lead(&queue);
-    let task = runtime.block_on(ask(&queue, 1, key(1), 1));
+    let task = runtime.block_on(enqueue_call(&queue, 1, key(1), 1));
     // No runtime can run the waiting call.
     drop(under_way);
     assert_eq!(runtime.block_on(task).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
@@ -208,12 +208,12 @@ fn when_the_runtime_shuts_down_all_waiting_calls_fail() {
     let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let under_way = lead(&queue);
     let living = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let task = living.block_on(async {
-        let mut asked = Vec::new();
+    let tasks = living.block_on(async {
+        let mut tasks = Vec::new();
         for number in 1..=100 {
-            asked.push(ask(&queue, number, key(1), 1).await);
+            tasks.push(enqueue_call(&queue, number, key(1), 1).await);
         }
-        asked
+        tasks
     });
     // The leader is dropped with the task that holds it.
     dying.spawn(async move {
@@ -221,7 +221,7 @@ fn when_the_runtime_shuts_down_all_waiting_calls_fail() {
         std::future::pending::<()>().await;
     });
     dying.shutdown_timeout(Duration::from_secs(10));
-    for task in task {
+    for task in tasks {
         assert_eq!(living.block_on(task).unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     }
     drop(lead(&queue));
@@ -231,9 +231,9 @@ fn when_the_runtime_shuts_down_all_waiting_calls_fail() {
 async fn a_slow_call_delays_no_other_call() {
     let (recorder, queue) = queue();
     let slow = lead(&queue);
-    let group = [ask(&queue, SLOW, key(1), 1).await, ask(&queue, 2, key(2), 1).await];
+    let group = [enqueue_call(&queue, SLOW, key(1), 1).await, enqueue_call(&queue, 2, key(2), 1).await];
     // The group already contains a call for this key, so this call joins the next group.
-    let next = ask(&queue, 3, key(2), 1).await;
+    let next = enqueue_call(&queue, 3, key(2), 1).await;
     let started = Instant::now();
     assert_eq!(next.await.unwrap().unwrap(), Some(3));
     assert!(started.elapsed() < MAX_WAIT * 3, "{:?}", started.elapsed());
@@ -245,7 +245,7 @@ async fn a_slow_call_delays_no_other_call() {
     // The slow leader has lost its turn, so dropping it does not end the turn of the other leader.
     let other = lead(&queue);
     drop(slow);
-    let waits = ask(&queue, 4, key(1), 1).await;
+    let waits = enqueue_call(&queue, 4, key(1), 1).await;
     drop(other);
     assert_eq!(waits.await.unwrap().unwrap(), Some(4));
 }
@@ -254,7 +254,7 @@ async fn a_slow_call_delays_no_other_call() {
 async fn if_the_first_caller_goes_away_no_call_waits_for_a_slow_call() {
     let (_, queue) = queue();
     let _slow = lead(&queue);
-    let (first, second) = (ask(&queue, 1, key(1), 1).await, ask(&queue, 2, key(2), 1).await);
+    let (first, second) = (enqueue_call(&queue, 1, key(1), 1).await, enqueue_call(&queue, 2, key(2), 1).await);
     let started = Instant::now();
     first.abort();
     assert_eq!(second.await.unwrap().unwrap(), Some(2));
@@ -270,7 +270,7 @@ async fn a_new_call_replaces_a_slow_leader() {
     let mut first = Box::pin(queue.call(&waits));
     assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     tokio::time::advance(MAX_WAIT * 2).await;
-    let second = ask_at_once(&queue, 2, key(2), 1);
+    let second = start_call(&queue, 2, key(2), 1);
     assert_eq!(second.await.unwrap().unwrap(), Some(2));
     assert_eq!(first.await.unwrap(), Some(1));
 }

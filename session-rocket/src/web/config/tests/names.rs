@@ -1,4 +1,4 @@
-use super::super::names::{OTHER_NAMES, meant};
+use super::super::names::{OTHER_NAMES, suggest_key};
 use super::KEYS;
 
 #[test]
@@ -24,7 +24,7 @@ fn each_setting_of_django_names_the_key() {
             [name.to_owned(), name.to_lowercase(), name.to_lowercase().replace('_', "-"), camel.collect()]
         });
         for spelling in spellings.concat().iter().filter(|spelling| *spelling != key) {
-            assert_eq!(meant(spelling, &KEYS, &OTHER_NAMES), Some(key), "{spelling}");
+            assert_eq!(suggest_key(spelling, &KEYS, &OTHER_NAMES), Some(key), "{spelling}");
         }
     }
 }

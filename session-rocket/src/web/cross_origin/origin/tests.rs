@@ -54,7 +54,9 @@ fn malformed_origins_are_not_parsed() {
 
 #[test]
 fn origins_are_equal_if_scheme_host_and_port_are() {
-    let is = |configured: &str, text: &str| Origin::from_config(configured).unwrap().is(Origin::parse(text).unwrap());
+    let is_same = |configured: &str, text: &str| {
+        Origin::from_config(configured).unwrap().is_same_as(Origin::parse(text).unwrap())
+    };
     for (configured, text) in [
         ("https://shop.example", "https://shop.example"),
         ("https://Shop.Example:443", "https://shop.example"),
@@ -62,7 +64,7 @@ fn origins_are_equal_if_scheme_host_and_port_are() {
         ("http://shop.example:80", "http://SHOP.example"),
         ("capacitor://localhost", "capacitor://localhost"),
     ] {
-        assert!(is(configured, text), "{configured} {text}");
+        assert!(is_same(configured, text), "{configured} {text}");
     }
     for (configured, text) in [
         ("https://shop.example", "http://shop.example"),
@@ -72,14 +74,15 @@ fn origins_are_equal_if_scheme_host_and_port_are() {
         ("http://shop.example", "http://shop.example:443"),
         ("capacitor://localhost", "http://localhost"),
     ] {
-        assert!(!is(configured, text), "{configured} {text}");
+        assert!(!is_same(configured, text), "{configured} {text}");
     }
 }
 
 #[test]
 fn an_origin_is_compared_with_the_host() {
-    let is_at =
-        |origin, host, needs_https| Origin::parse(origin).unwrap().is_at(&Host::parse(host).unwrap(), needs_https);
+    let is_origin_of = |origin, host, needs_https| {
+        Origin::parse(origin).unwrap().is_origin_of(&Host::parse(host).unwrap(), needs_https)
+    };
     for (origin, host, needs_https) in [
         ("https://shop.example", "shop.example", true),
         ("https://shop.example", "Shop.Example:443", true),
@@ -87,7 +90,7 @@ fn an_origin_is_compared_with_the_host() {
         ("https://shop.example", "shop.example", false),
         ("http://[::1]:8000", "[::1]:8000", false),
     ] {
-        assert!(is_at(origin, host, needs_https), "{origin} {host}");
+        assert!(is_origin_of(origin, host, needs_https), "{origin} {host}");
     }
     for (origin, host, needs_https) in [
         ("http://shop.example", "shop.example", true),
@@ -97,7 +100,7 @@ fn an_origin_is_compared_with_the_host() {
         ("http://www.shop.example", "shop.example", false),
         ("capacitor://shop.example", "shop.example", false),
     ] {
-        assert!(!is_at(origin, host, needs_https), "{origin} {host}");
+        assert!(!is_origin_of(origin, host, needs_https), "{origin} {host}");
     }
 }
 

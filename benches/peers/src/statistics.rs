@@ -1,4 +1,4 @@
-//! The figures of one measurement, and the median of several.
+//! The statistics of one measurement, and the median of several.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::visitors::Measured;
 
-/// The figures of one server and one route.
+/// The statistics of one server and one route.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Figures {
+pub struct Statistics {
     /// Requests per second.
     pub rate: f64,
     /// The median latency, in milliseconds.
@@ -28,7 +28,7 @@ pub struct Figures {
 /// The processor time used so far by the server and by the database.
 pub type CpuTimes = [std::time::Duration; 2];
 
-impl Figures {
+impl Statistics {
     pub fn of(measured: &Measured<CpuTimes>) -> Self {
         let tally = &measured.tally;
         let requests = tally.latencies.len() as f64;
@@ -47,7 +47,7 @@ impl Figures {
     }
 }
 
-impl fmt::Display for Figures {
+impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rate, p50, p99, cpu, database_cpu, lost, failed } = self;
         write!(f, "{rate:8.0}/s  p50 {p50:6.3} ms  p99 {p99:6.3} ms  cpu {cpu:5.1} + {database_cpu:5.1} µs")?;

@@ -51,23 +51,23 @@ async fn a_write_that_is_dropped_at_any_await_leaves_no_outdated_entry_in_the_ca
     for number in 0..WRITES {
         for polls in 0.. {
             let (world, _) = world();
-            world.begin().await;
+            world.create_first_record().await;
             let (one, other) = (world.process(), world.process());
             assert_eq!(other.version().await, 1);
             let ended = poll_and_drop(polls, write(&one, number)).await;
             let reported = Position::from(&one.load().await);
             let seen = Position::from(&other.load().await);
-            assert!(seen >= reported, "write {number} cut after {polls} polls: {seen:?} after {reported:?}");
+            assert!(seen >= reported, "write {number} dropped after {polls} polls: {seen:?} after {reported:?}");
             while one.store.0.detached.contains(&KEY) {
                 pause().await;
                 tokio::task::yield_now().await;
             }
             let truth = world.database.load(&KEY).await.unwrap();
             for process in [&one, &other] {
-                assert_eq!(process.load().await, truth, "write {number} cut after {polls} polls");
+                assert_eq!(process.load().await, truth, "write {number} dropped after {polls} polls");
             }
             if ended {
-                assert!(polls > 3, "a call is cut off nowhere");
+                assert!(polls > 3, "the call finished before it could be dropped");
                 break;
             }
         }
@@ -78,14 +78,14 @@ async fn a_write_that_is_dropped_at_any_await_leaves_no_outdated_entry_in_the_ca
 async fn a_load_that_is_dropped_at_any_await_disturbs_no_other_call() {
     for polls in 0.. {
         let (world, _) = world();
-        world.begin().await;
+        world.create_first_record().await;
         let (one, other) = (world.process(), world.process());
         let ended = poll_and_drop(polls, one.load()).await;
         assert_eq!(other.version().await, 1);
         one.update(1, 2).await;
         assert_eq!((other.version().await, one.version().await), (2, 2));
         if ended {
-            assert!(polls > 3, "a call is cut off nowhere");
+            assert!(polls > 3, "the call finished before it could be dropped");
             break;
         }
     }
@@ -96,13 +96,13 @@ async fn a_load_that_is_dropped_at_any_await_disturbs_no_other_call() {
 #[tokio::test]
 async fn after_a_load_has_seen_a_dropped_write_all_loads_see_it() {
     let (world, _) = world();
-    world.begin().await;
+    world.create_first_record().await;
     let (one, other) = (world.process(), world.process());
     assert_eq!((one.version().await, other.version().await), (1, 1));
     one.database.fail_writes(Fault::RunAndHang);
     assert!(!poll_and_drop(2, one.store.update(&KEY, FIRST, &record(2))).await);
-    assert_eq!(one.version().await, 2, "the look was answered by the cache");
-    assert_eq!(other.version().await, 2, "what one was reported is hidden from the other");
+    assert_eq!(one.version().await, 2, "the load returned the outdated entry of the cache");
+    assert_eq!(other.version().await, 2, "one process has loaded the write, but the other has not");
 }
 
 /// The model checker has no runtime that could spawn a task.
@@ -111,8 +111,8 @@ fn without_a_runtime_a_dropped_write_makes_the_process_distrust_the_cache() {
     let test = || {
         future::block_on(async {
             for polls in 0..10 {
-                let world = World::still();
-                world.begin().await;
+                let world = World::with_frozen_clock();
+                world.create_first_record().await;
                 let process = world.process();
                 assert_eq!(process.version().await, 1);
                 poll_and_drop(polls, process.store.update(&KEY, FIRST, &record(2))).await;

@@ -19,7 +19,7 @@ const TEST_COOKIE: &str = "_test_cookie";
 pub(super) const AT_MOST: usize = 352;
 
 #[derive(Clone, Default, PartialEq)]
-pub(super) struct Own {
+pub(super) struct LibraryData {
     pub expiry: Expiry,
     pub max_lifetime: Option<Duration>,
     pub test_cookie: bool,
@@ -35,7 +35,7 @@ pub(super) struct Login {
     pub began_at: Option<Timestamp>,
 }
 
-impl Own {
+impl LibraryData {
     /// Takes the value that is stored under `name`. Returns whether it is one of these fields and decodes.
     ///
     /// A value that does not decode was written by another release. It stays until this release sets the field.

@@ -19,7 +19,9 @@ impl Values {
                 Slot::Set(_) => keys.push(field.spec().stored.to_owned()),
             }
         }
-        keys.extend(self.rest().undeclared.iter().map(|(name, _)| name).filter(|name| !is_reserved(name)).cloned());
+        keys.extend(
+            self.other_data().undeclared.iter().map(|(name, _)| name).filter(|name| !is_reserved(name)).cloned(),
+        );
         keys
     }
 
@@ -45,7 +47,7 @@ impl Values {
             }
         }
         for (name, raw) in
-            self.rest().undeclared.iter().filter(|(name, _)| !is_reserved(name) && !self.schema.declares(name))
+            self.other_data().undeclared.iter().filter(|(name, _)| !is_reserved(name) && !self.schema.declares(name))
         {
             if let Some(json) = raw.decode() {
                 items.insert(name.clone(), json);
@@ -55,25 +57,25 @@ impl Values {
     }
 
     /// Returns the stored value of `field`, or its default.
-    fn presented(&self, field: &dyn AnyField) -> Option<Value> {
+    fn value_or_default(&self, field: &dyn AnyField) -> Option<Value> {
         self.read(field).or_else(|| field.default())
     }
 
     /// Whether `field` reads as `value`. Returns false if one of the two values cannot be encoded.
-    pub(crate) fn presents(&self, field: &dyn AnyField, value: &Value) -> bool {
+    pub(crate) fn has_value(&self, field: &dyn AnyField, value: &Value) -> bool {
         let encode = |value: Option<&Value>| field.encode(value?).ok();
-        let (Some(new), Some(old)) = (encode(Some(value)), encode(self.presented(field).as_ref())) else {
+        let (Some(new), Some(old)) = (encode(Some(value)), encode(self.value_or_default(field).as_ref())) else {
             return false;
         };
-        old.is_same(&new)
+        old.is_equivalent_to(&new)
     }
 
     /// Returns the stored value of `field` or its default as JSON, or `null` for an `Option` without a stored value.
     ///
     /// # Errors
     /// [`ErrorKind::Encode`] if the value cannot be encoded.
-    pub(crate) fn presented_json(&self, field: &dyn AnyField) -> Result<Json> {
-        let Some(value) = self.presented(field) else { return Ok(Json::Null) };
+    pub(crate) fn json_or_default(&self, field: &dyn AnyField) -> Result<Json> {
+        let Some(value) = self.value_or_default(field) else { return Ok(Json::Null) };
         let raw = field.encode(&value).map_err(|reason| self.schema.unencodable(field, reason))?;
         Ok(raw.decode().unwrap_or(Json::Null))
     }
