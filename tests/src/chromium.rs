@@ -31,6 +31,12 @@ use driver::Driver;
 use session::{Preferences, Session};
 pub use tab::Tab;
 
+/// How many times to start a browser, each time with a new driver.
+///
+/// The driver takes a free IPv4 port, and then fails if another program has the same IPv6 port. On a busy machine, Chromium
+/// sometimes exits while it starts.
+const TRIES: usize = 5;
+
 /// A browser with its own profile and cookie jar. It runs until the value is dropped.
 ///
 /// The value dereferences to the browser's first tab. If the test panics, a screenshot of that tab is written to
@@ -80,11 +86,14 @@ impl Chromium {
 
     #[track_caller]
     fn launch(preferences: &Preferences) -> Self {
-        let started = Driver::start().and_then(|driver| {
-            let (session, window) = Session::start(&driver, preferences)?;
-            Ok(Self { tab: Tab::new(Arc::new(session), window), driver })
-        });
-        started.unwrap_or_else(|message| panic!("{message}"))
+        let started = (1..TRIES).find_map(|_| Self::try_launch(preferences).ok());
+        started.unwrap_or_else(|| Self::try_launch(preferences).unwrap_or_else(|message| panic!("{message}")))
+    }
+
+    fn try_launch(preferences: &Preferences) -> Result<Self, String> {
+        let driver = Driver::start()?;
+        let (session, window) = Session::start(&driver, preferences)?;
+        Ok(Self { tab: Tab::new(Arc::new(session), window), driver })
     }
 }
 

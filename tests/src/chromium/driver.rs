@@ -20,9 +20,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(180);
 const DIRECTORIES: [&str; 6] =
     ["TMPDIR", "HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"];
 
-/// How many times to start the driver if another program has the port that it chose.
-const TRIES: usize = 5;
-
 /// A driver that runs until the value is dropped. Its browsers end with it.
 pub(super) struct Driver {
     process: Child,
@@ -38,23 +35,12 @@ impl Driver {
     /// If the program is missing or does not start.
     pub fn start() -> Result<Self, String> {
         let program = programs::chromedriver()?;
-        for _ in 1..TRIES {
-            match Self::try_start(&program) {
-                // The driver takes a free IPv4 port, and then the same IPv6 port, which another program may have.
-                Err(message) if message.contains("Address already in use") => {}
-                started => return started,
-            }
-        }
-        Self::try_start(&program)
-    }
-
-    fn try_start(program: &Path) -> Result<Self, String> {
         let directory = tempfile::Builder::new().prefix("session-rocket-browser-").tempdir().map_err(message)?;
         let log = File::create(directory.path().join("chromedriver.log")).map_err(message)?;
         // The driver stays in the process group of the tests, so that Ctrl-C ends it too. It chooses its port itself,
         // because another program could take a port that is chosen here before the driver listens on it.
-        let process = Command::new(program)
-            .arg("--port=0")
+        let process = Command::new(&program)
+            .args(["--port=0", "--enable-chrome-logs"])
             // Browsers that share one of these directories find each other's files and locks.
             .envs(DIRECTORIES.map(|variable| (variable, directory.path())))
             .stdin(Stdio::null())
