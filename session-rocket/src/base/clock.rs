@@ -1,9 +1,9 @@
-//! Injected time, so that tests can move a clock instead of waiting.
+//! Sources of time, which a test can replace to move the time instead of waiting.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// Returns the duration from this timestamp to `later`, or zero if `later` is not later.
+    /// Returns the duration from this timestamp to `later`, or zero if `later` is before this timestamp.
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
@@ -88,7 +88,7 @@ pub trait Clock: Send + Sync + 'static {
 
 /// Waits for `call`, and returns `None` if it takes longer than `limit`.
 ///
-/// Takes a pinned future, because an `async fn` stores two copies of a future that is passed by value.
+/// `call` is `Unpin`, so that callers pass a pinned reference. This `async fn` would store an owned future twice.
 pub(crate) async fn within<A>(
     clock: &dyn Clock,
     limit: impl FnOnce() -> Duration,
@@ -110,7 +110,7 @@ pub(crate) async fn within<A>(
     .await
 }
 
-/// Lets a test share a clock with the site, to move it.
+/// Lets a test and the site share one clock, so that the test can move it.
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
@@ -121,9 +121,17 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// The default clock: the machine's clock and Tokio's timer.
+/// The default clock, which uses the machine's clock and Tokio's timer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
+
+impl SystemClock {
+    /// Returns the same object at each call, because session types share a store only if they have the same clock.
+    pub(crate) fn shared() -> Arc<dyn Clock> {
+        static CLOCK: LazyLock<Arc<SystemClock>> = LazyLock::new(|| Arc::new(SystemClock));
+        CLOCK.clone()
+    }
+}
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -137,7 +145,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for tests that stands still until [`advance`](Self::advance) moves it.
+/// A clock for tests. Its time stands still until [`advance`](Self::advance) moves it.
 ///
 /// Its [`sleep`](Clock::sleep) uses real time, so that timeouts still expire.
 ///
@@ -153,7 +161,7 @@ impl Clock for SystemClock {
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// Creates a clock that stands at `now`.
+    /// Creates a clock whose time is `now`.
     pub const fn at(now: Timestamp) -> Self {
         Self(AtomicI64::new(now.0))
     }
@@ -165,7 +173,7 @@ impl ManualClock {
 }
 
 impl Default for ManualClock {
-    /// Creates a clock that stands at the machine's current time.
+    /// Creates a clock whose time is the machine's current time.
     fn default() -> Self {
         Self::at(SystemClock.now())
     }

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use crate::base::clock::{Clock, SystemClock};
 
-/// Whether opening a store creates, migrates or checks the session table.
+/// Whether opening a SQL store creates, migrates or checks its session table.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Migrate {
     /// Creates the table, or migrates it to the current version.
     #[default]
     Auto,
-    /// Fails unless the table has the current version.
+    /// Changes nothing. Fails if a migration has not run.
     Check,
-    /// Fails only if the table cannot be used.
+    /// Changes nothing. Fails only if the table cannot be used.
     Off,
 }
 
@@ -31,15 +31,14 @@ pub enum Migrate {
 pub struct Options {
     /// The back-end and its address. _Default:_ `"sqlite://sessions.db"`.
     pub url: String,
-    /// The table's name, in a SQL database. _Default:_ `"rocket_session"`.
+    /// The name of the session table of a SQL store. _Default:_ `"rocket_session"`.
     pub table: String,
-    /// Whether opening creates, migrates or checks the table. _Default:_ [`Migrate::Auto`].
+    /// Whether opening the store migrates the table. _Default:_ [`Migrate::Auto`].
     pub migrate: Migrate,
-    /// The time limit of one call. _Default:_ five seconds.
+    /// The time limit of one call to the back-end. _Default:_ five seconds.
     pub timeout: Duration,
-    /// The maximum number of connections to PostgreSQL, to MySQL, or to each Memcached server, or of connections that
-    /// read from SQLite. Redis always has one connection per server. _Default:_ ten for PostgreSQL and MySQL, 16 for
-    /// Memcached, four for SQLite.
+    /// The maximum number of connections. SQLite counts only connections that read, and Memcached counts per server.
+    /// Redis always has one connection per server. _Default:_ 4 for SQLite, 10 for PostgreSQL and MySQL, 16 for Memcached.
     pub max_connections: Option<u32>,
     /// The maximum number of sessions and tombstones in a `memory:` store. _Default:_ 100,000.
     pub capacity: usize,
@@ -51,7 +50,8 @@ pub struct Options {
     pub key_prefix: String,
     /// The source of the time. _Default:_ [`SystemClock`].
     pub clock: Arc<dyn Clock>,
-    /// Whether opening creates a missing directory or SQLite file. _Default:_ `true`.
+    /// Whether opening the store creates a missing directory (`file:`) or SQLite file. If `false`, opening fails
+    /// instead. A SQLite file is created only with [`Migrate::Auto`]. _Default:_ `true`.
     pub create_if_missing: bool,
 }
 
@@ -67,40 +67,40 @@ impl Default for Options {
             cache: None,
             cache_ttl: Duration::from_secs(60),
             key_prefix: "session:".to_owned(),
-            clock: Arc::new(SystemClock),
+            clock: SystemClock::shared(),
             create_if_missing: true,
         }
     }
 }
 
 impl Options {
-    /// The defaults, with the URL of the back-end.
+    /// Creates the default options for the back-end at `url`.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
     }
 
-    /// Sets the table's name.
+    /// Sets the name of the session table.
     #[must_use]
     pub fn table(mut self, name: impl Into<String>) -> Self {
         self.table = name.into();
         self
     }
 
-    /// Sets whether opening creates, migrates or checks the table.
+    /// Sets whether opening the store migrates the table.
     #[must_use]
     pub fn migrate(mut self, migrate: Migrate) -> Self {
         self.migrate = migrate;
         self
     }
 
-    /// Sets the time limit of one call.
+    /// Sets the time limit of one call to the back-end.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets the maximum number of connections (at least one).
+    /// Sets the maximum number of connections. Zero counts as one.
     #[must_use]
     pub fn max_connections(mut self, number: u32) -> Self {
         self.max_connections = Some(number.max(1));
@@ -153,7 +153,7 @@ impl Options {
             && std::ptr::addr_eq(Arc::as_ptr(&self.clock), Arc::as_ptr(&other.clock))
     }
 
-    /// All options except the clock, which cannot be compared by value.
+    /// Returns all options except the clock, which cannot be compared by value.
     fn comparable(&self) -> impl PartialEq {
         let Self {
             url,
@@ -172,7 +172,7 @@ impl Options {
     }
 }
 
-/// Omits the URLs, which may contain a password.
+/// Omits the URLs, because they may contain a password.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options").field("table", &self.table).field("migrate", &self.migrate).finish_non_exhaustive()

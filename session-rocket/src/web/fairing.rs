@@ -54,7 +54,7 @@ impl<T: SessionData> Session<T> {
     /// let rocket = rocket::build().attach(Session::<Visitor>::fairing());
     /// ```
     pub fn fairing() -> SessionFairing<T> {
-        let (config, clock) = (Config::default(), Arc::new(SystemClock));
+        let (config, clock) = (Config::default(), SystemClock::shared());
         SessionFairing { launch: Launch { config, source: StoreSource::Url, clock, on_event: None }, data: PhantomData }
     }
 }
