@@ -36,7 +36,7 @@ pub(super) struct Options {
     /// The session table in a SQL database, instead of the configured table
     #[arg(long, global = true, value_name = "NAME")]
     pub table: Option<String>,
-    /// The configuration table: the name in `#[session(config = "…")]`. Default: `session`
+    /// The configuration table to read: the name in `#[session(config = "…")]`. Default: `session`
     #[arg(long, global = true, value_name = "NAME")]
     pub config: Option<String>,
     /// Rocket's profile, instead of `ROCKET_PROFILE`. Default: `release`
@@ -74,11 +74,11 @@ pub(super) enum Command {
 pub(super) enum StoreCommand {
     /// Create or update the session table
     Migrate,
-    /// Check that the configuration is valid, the store replies, and its table is up to date
+    /// Check that the configuration is valid, the store replies, and the session table is up to date
     Check,
-    /// Remove expired sessions, and the markers of ended sessions that are no longer needed
+    /// Remove expired sessions and expired tombstones (markers of ended sessions)
     ClearExpired {
-        /// Remove at most this number of them
+        /// Remove at most this number of sessions and tombstones
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
     },
@@ -101,13 +101,13 @@ pub(super) struct User {
     /// The user's id: the value of the field with `#[session(identity)]`, as a string
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub identity: String,
-    /// The scope of the session type (required): the names of its package and struct, or the name in
+    /// The scope of the session type (required): the names of its package and struct, or the value of
     /// `#[session(scope = "…")]`
     #[arg(long, value_name = "PACKAGE::STRUCT")]
     pub scope: Option<String>,
 }
 
-/// The sessions to end. A handle may begin with a hyphen.
+/// The sessions to end. The options accept a value with a hyphen at its start, because a handle may begin with one.
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Selection {

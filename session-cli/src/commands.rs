@@ -53,7 +53,7 @@ async fn create_or_update(config: &Config) -> Result<bool> {
     }
     match checked {
         Ok(_) => Ok(false),
-        // A second call would also wait for `timeout`.
+        // A second attempt would probably also fail after `timeout`.
         Err(error) if error.kind() == ErrorKind::Timeout => Err(error),
         Err(_) => open(config, Migrate::Auto, true).await.map(|_| true),
     }
@@ -131,7 +131,7 @@ async fn remove(config: &Config, store: &dyn Store, limit: u64, bar: &ProgressBa
     Ok(removed)
 }
 
-/// Adds the number of entries that were already removed to an error.
+/// Adds to an error the number of entries that were already removed.
 fn with_progress(error: &Error, removed: u64) -> Error {
     Error::new(error.kind(), format!("{error:#} ({removed} entries were already removed)"))
 }

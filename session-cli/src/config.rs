@@ -1,4 +1,4 @@
-//! Reads the site's configuration, except what the site sets in code.
+//! Reads the site's configuration. This program does not see settings in the site's code.
 
 use rocket::figment::providers::Serialized;
 use rocket::figment::value::{Dict, Map, Value};
@@ -10,10 +10,10 @@ use super::args::Options;
 /// The configuration table of session types without `#[session(config = "…")]`.
 const TABLE: &str = "session";
 
-/// Reads `Rocket.toml` and the environment, as a launch does, and then `options`.
+/// Reads `Rocket.toml` and the environment, as a launch does. `options` override both.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] if a file, a key or a value is invalid.
+/// [`ErrorKind::Config`] if a file, a key or a value is invalid, or if the table in `options.config` is missing.
 pub(super) fn read(options: &Options) -> Result<Config> {
     let figment = rocket::Config::figment();
     let figment = match &options.profile {
@@ -31,8 +31,8 @@ pub(super) fn read(options: &Options) -> Result<Config> {
     Config::from_figment(&with_secure_if_tls(figment, table).merge(options), table)
 }
 
-/// Sets `secure` if the site uses TLS, as a launch does. Reads the table `tls` itself, because this program may be
-/// built without Rocket's feature `tls`. With the feature, Rocket's default is `None`, which is not a table.
+/// Makes `true` the default of `secure` if the site uses TLS, as a launch does. Looks for the table `tls`, because this
+/// program may be built without Rocket's feature `tls`. With the feature, `tls` is `None` if the site does not use TLS.
 fn with_secure_if_tls(figment: Figment, table: &str) -> Figment {
     if figment.find_value("tls").is_ok_and(|tls| tls.as_dict().is_some()) {
         figment.join(Serialized::default(&format!("{table}.secure"), true))

@@ -1,4 +1,4 @@
-//! Generates completion scripts and manual pages from the arguments.
+//! Generates completion scripts and manual pages from the definition of the arguments.
 
 use std::path::Path;
 

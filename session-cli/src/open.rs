@@ -16,7 +16,7 @@ pub(super) async fn open(config: &Config, migrate: Migrate, create_if_missing: b
     store::open(&options).await
 }
 
-/// Opens the store and its cache. Creates nothing.
+/// Opens the store and its cache. Creates no missing directory or file.
 pub(super) async fn open_with_cache(config: &Config, migrate: Migrate) -> Result<Arc<dyn Store>> {
     let mut options = Options::from(config).migrate(migrate);
     options.create_if_missing = false;

@@ -68,13 +68,13 @@ fn print_error(text: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Prints to standard output. If that fails, the exit code is a failure.
+/// Prints to standard output. If printing fails, the exit code is at least [`FAILED`].
 fn print(text: &str, code: u8) -> ExitCode {
     let printed = writeln!(stdout(), "{text}");
     ExitCode::from(if printed.is_ok() { code } else { code.max(FAILED) })
 }
 
-/// Masks secrets in Clap's messages, which repeat arguments: a misplaced argument may be a URL.
+/// Masks secrets in Clap's messages, because a message may repeat an argument that is a URL with a password.
 fn mask_arguments(text: String, arguments: &[OsString]) -> String {
     let arguments = arguments.iter().filter_map(|argument| argument.to_str());
     let parts =

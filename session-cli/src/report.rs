@@ -9,13 +9,13 @@ use session_rocket::{Config, Timestamp};
 
 /// The result of a successful command.
 pub(super) struct Report {
-    /// For people.
+    /// The text for people.
     pub text: String,
-    /// For programs: the object that `--json` prints.
+    /// The object for programs, which `--json` prints.
     pub json: Value,
 }
 
-/// Formats the time from `start` to `end` in whole days, or to the second within the first day.
+/// Formats the time from `start` to `end` in whole days, or to the second if it is shorter than a day.
 pub(super) fn age(start: Timestamp, end: Timestamp) -> String {
     let seconds = start.until(end).as_secs();
     match seconds / 86_400 {

@@ -48,7 +48,8 @@ pub(super) async fn end(config: &Config, user: &User, selection: &Selection) -> 
 }
 
 impl<'a> UserSessions<'a> {
-    /// Opens the store. If `ends` is set, the command ends sessions, and must also remove them from the cache.
+    /// Opens the store. If `ends` is set, the command ends sessions. Such a command needs the cache too, to remove the
+    /// sessions from it.
     async fn open(config: &'a Config, User { identity, scope }: &'a User, ends: bool) -> Result<Self> {
         let unsupported = |context: &str| Err(Error::new(ErrorKind::Unsupported, context));
         if config.is_sealed() {
@@ -99,7 +100,7 @@ impl<'a> UserSessions<'a> {
         Ok(ended.len() as u64)
     }
 
-    /// Returns the text for a user without live sessions, who may not exist.
+    /// Returns the text for a user without live sessions. The user may not exist.
     fn none_found(&self) -> String {
         format!(
             "the user has no live session in the scope `{}`: if that is unexpected, check `--identity` and `--scope`",

@@ -1,4 +1,4 @@
-//! Parses `#[session(…)]`. The module `check` checks the rules between attributes.
+//! Parses `#[session(…)]`. The module `check` checks which attributes can be combined.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -17,7 +17,7 @@ pub struct ContainerAttrs {
     pub krate: Option<Path>,
 }
 
-/// `#[session(…)]` on a field. An attribute without a value is kept as its `Ident`, so that an error can point at it.
+/// `#[session(…)]` on a field. An attribute without a value is kept as an `Ident`, so that an error can point at the attribute.
 #[derive(Default)]
 pub struct FieldAttrs {
     pub default: Option<DefaultAttr>,
@@ -79,7 +79,8 @@ impl FieldAttrs {
     }
 }
 
-/// Sets `slot`, or reports that it is already set. `value` is `None` if it is malformed and already reported.
+/// Sets `slot`, or reports that `key` is given twice. `value` is `None` if the value is malformed, which is already
+/// reported.
 fn set_once<T>(slot: &mut Option<T>, key: &Ident, value: Option<T>, errors: &mut Errors) {
     if slot.is_some() {
         errors.at(key, format!("`{key}` is given twice: remove one of the two"));
@@ -100,7 +101,7 @@ fn unknown(word: &str, target: &str, known: &[&str]) -> String {
     }
 }
 
-/// One attribute in the parentheses: `key` or `key = value`.
+/// One attribute in the parentheses of `#[session(…)]`: `key` or `key = value`.
 struct Item {
     key: Ident,
     value: Option<Expr>,
@@ -112,7 +113,10 @@ impl Item {
         let key = &self.key;
         match self.value.as_ref().map(ungroup) {
             Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) if text.value().is_empty() => {
-                errors.at(text, format!("`{key}` is empty: write a name, such as `{key} = {example}`, or remove it"));
+                errors.at(
+                    text,
+                    format!("`{key}` is empty: write a name, such as `{key} = {example}`, or remove the attribute"),
+                );
                 None
             }
             Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Some(text.clone()),
@@ -132,12 +136,12 @@ impl Item {
         self.parsed("a valid type name", "\"StudentFields\"", LitStr::parse, errors)
     }
 
-    /// Returns the value as the path of a module, in quotes as in serde.
+    /// Returns the quoted value as the path of a module.
     fn module(&self, errors: &mut Errors) -> Option<Path> {
         self.parsed("a valid module path", "\"my_module\"", |text| text.parse_with(Path::parse_mod_style), errors)
     }
 
-    /// Parses the quoted value, or reports that it is not `what`.
+    /// Parses the quoted value, or reports that the value is not `what`.
     fn parsed<T>(
         &self,
         what: &str,
@@ -181,7 +185,7 @@ impl Item {
     }
 }
 
-/// Returns the items of all `#[session(…)]` in `attrs`. Reports and skips malformed ones.
+/// Returns the items of all `#[session(…)]` in `attrs`. Reports and skips malformed items.
 fn items(attrs: &[Attribute], errors: &mut Errors) -> Vec<Item> {
     let mut items = Vec::new();
     for attr in attrs.iter().filter(|attr| attr.path().is_ident(SESSION)) {
@@ -218,7 +222,7 @@ fn parse_items(input: ParseStream, items: &mut Vec<Item>, errors: &mut Errors) {
 }
 
 fn parse_item(input: ParseStream) -> syn::Result<Item> {
-    // Keywords are allowed, because `crate` is one, and so that the error for an unknown keyword names it.
+    // Accepts keywords, because `crate` is a keyword. For another keyword, the caller's error names the keyword.
     let Ok(key) = input.call(Ident::parse_any) else {
         return Err(error_at_next_token(input, "expected an attribute, such as `#[session(default)]`".to_owned()));
     };
@@ -258,7 +262,7 @@ fn ungroup(mut expr: &Expr) -> &Expr {
     expr
 }
 
-/// Returns the expression as a string literal, if it is one.
+/// Returns the string literal, or `None` if the expression is not a string literal.
 pub fn string_literal(expr: &Expr) -> Option<&LitStr> {
     match ungroup(expr) {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),

@@ -1,4 +1,4 @@
-//! The rules for a parsed struct. Each rule is a function, whose comment gives the reason.
+//! The rules for a parsed struct. Each rule is a function, and the function's comment gives the reason for the rule.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::errors::Errors;
 use crate::model::{Field, Input, option_of, reference_in};
 use crate::names::{self, ACCESSOR_PREFIXES};
 
-/// The maximum length of a scope in bytes, which every store accepts.
+/// The maximum length of a scope, in bytes. Every store accepts a scope of this length.
 const MAX_SCOPE: usize = 200;
 
 /// Checks all rules, so that all mistakes are reported at once.
@@ -34,7 +34,7 @@ pub fn check(input: &Input, errors: &mut Errors) {
     check_single(input, names::EXTRA, |field| field.attrs.extra.as_ref(), errors);
 }
 
-/// The generated struct is in the same module as the session struct, so it needs a different name.
+/// The generated struct is in the same module as the session struct, so the generated struct needs a different name.
 fn check_generated_name(input: &Input, errors: &mut Errors) {
     if input.fields_ident == input.ident {
         let message = format!(
@@ -59,7 +59,7 @@ fn check_scope(input: &Input, errors: &mut Errors) {
 }
 
 fn check_default_scope(input: &Input, errors: &mut Errors) {
-    // If `CARGO_PKG_NAME` is missing, rustc reports an error in the generated code, which also reads it.
+    // If `CARGO_PKG_NAME` is missing, rustc reports an error in the generated code, which also reads the variable.
     let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
     let scope = format!("{package}::{}", input.ident.unraw());
     if scope.len() > MAX_SCOPE {
@@ -86,10 +86,10 @@ fn check_skip(field: &Field, errors: &mut Errors) {
     attrs.extra.iter().for_each(|extra| conflict(extra, names::EXTRA));
 }
 
-/// A decoded value cannot borrow from the bytes of the store. A `with` module is not checked, because it may return a
-/// `'static` reference.
+/// A decoded value cannot borrow from the bytes of the store. A field with a `with` module is not checked, because the
+/// module may return a `'static` reference.
 fn check_references(input: &Input, field: &Field, errors: &mut Errors) {
-    // `model` has reported the lifetime of a struct with the same advice.
+    // If the struct has a lifetime parameter, the module `model` has already reported it, with the same advice.
     if field.attrs.with.is_some() || input.generics.lifetimes().next().is_some() {
         return;
     }
@@ -103,8 +103,8 @@ fn check_references(input: &Input, field: &Field, errors: &mut Errors) {
     errors.at(reference, message);
 }
 
-/// The outer `None` means that no value is stored. JSON would store the inner `None` as null, which reads back as the
-/// outer one.
+/// The outer `None` means that no value is stored. `serde_json` writes the inner `None` as `null`, and reads `null` as
+/// the outer `None`.
 fn check_nested_option(field: &Field, errors: &mut Errors) {
     if field.optional && option_of(&field.value).is_some() {
         let message = format!(
@@ -115,7 +115,7 @@ fn check_nested_option(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// An `Option` without a stored value is `None`. With a default, it could never be `None`.
+/// An `Option` without a stored value is `None`. With a default, the field could never be `None`.
 fn check_default(field: &Field, errors: &mut Errors) {
     let Some(default) = &field.attrs.default else { return };
     if field.optional {
@@ -128,7 +128,7 @@ fn check_default(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// A new session belongs to nobody, which only an `Option` can represent.
+/// A new session has no user, which only `None` can represent.
 fn check_identity(field: &Field, errors: &mut Errors) {
     if field.attrs.identity.is_some() && field.attrs.extra.is_none() && !field.optional {
         let ty = field.ty.to_token_stream();
@@ -138,7 +138,8 @@ fn check_identity(field: &Field, errors: &mut Errors) {
     }
 }
 
-/// The `extra` field has no stored name. Its keys are stored next to the other fields, under their own names.
+/// The `extra` field has no stored name and no encoding of its own. Each key in the field is stored under the key's
+/// own name, next to the other fields.
 fn check_extra(field: &Field, errors: &mut Errors) {
     let Some(extra) = &field.attrs.extra else { return };
     let conflict =
@@ -238,8 +239,8 @@ fn check_stored_names(input: &Input, errors: &mut Errors) {
             None => drop(owners.insert(name, &field.ident)),
         }
     }
-    // Aliases are checked after all stored names, so that the error points at the alias if it clashes with a stored
-    // name.
+    // Aliases are checked after all stored names, so that a clash between an alias and a stored name is reported at the
+    // alias.
     for (field, alias) in stored.iter().flat_map(|field| field.attrs.aliases.iter().map(move |alias| (field, alias))) {
         match owners.get(&alias.value()) {
             Some(owner) => errors.at(alias, alias_clash(alias, &field.ident, owner)),

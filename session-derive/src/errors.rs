@@ -6,8 +6,8 @@ use quote::ToTokens;
 
 /// The mistakes in one struct.
 ///
-/// Call [`Errors::finish`] to get them. In debug builds, dropping an unfinished `Errors` panics, so that no mistake is
-/// lost.
+/// Call [`Errors::finish`] to get the mistakes. In debug builds, dropping `Errors` without this call panics, so that no
+/// mistake is lost.
 pub struct Errors {
     found: Option<syn::Error>,
     finished: bool,

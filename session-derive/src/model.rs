@@ -1,5 +1,5 @@
-//! The parsed struct, with its fields and attributes. This module checks only that the derive supports the form of the
-//! struct.
+//! The parsed struct, with its fields and attributes. This module checks only the form of the struct, for
+//! example that the struct has no generic parameters.
 
 use syn::ext::IdentExt;
 use syn::{
@@ -15,14 +15,14 @@ use crate::serde;
 pub struct Input {
     pub ident: Ident,
     pub vis: Visibility,
-    /// The generics, which are not allowed, but which the code that is generated after a mistake needs.
+    /// Generics are a mistake, but the code that is generated for a struct with a mistake needs them.
     pub generics: Generics,
     /// The path of `session_rocket`.
     pub krate: Path,
     /// The name of the generated struct that has the accessors.
     pub fields_ident: Ident,
     pub config: String,
-    /// The scope that `#[session(scope = "…")]` pins.
+    /// The value of `#[session(scope = "…")]`.
     pub scope: Option<LitStr>,
     pub fields: Vec<Field>,
 }
@@ -37,7 +37,8 @@ pub struct Field {
     pub deprecated: Option<Attribute>,
     /// The type as declared.
     pub ty: Type,
-    /// The type of a stored value: `T` for a field of type `Option<T>`. For a skipped field, the declared type.
+    /// The type of a stored value: `T` for a field of type `Option<T>`, and otherwise the declared type. A skipped field
+    /// always has its declared type here.
     pub value: Type,
     pub optional: bool,
     pub attrs: FieldAttrs,
@@ -66,14 +67,14 @@ impl Input {
         self.fields.iter().filter(|field| field.attrs.skip.is_none())
     }
 
-    /// Returns the lifetimes of the struct. There are none unless the struct has a mistake.
+    /// Returns the lifetimes of the struct. A struct without a mistake has none.
     pub fn lifetimes(&self) -> Vec<&Lifetime> {
         self.generics.lifetimes().map(|param| &param.lifetime).collect()
     }
 }
 
 impl Field {
-    /// Returns `None` for a field without a name, which `named_fields` has reported.
+    /// Returns `None` for a field without a name. The caller passes only named fields.
     fn from_syn(field: syn::Field, errors: &mut Errors) -> Option<Self> {
         let attrs = FieldAttrs::from_syn(&field.attrs, errors);
         serde::check_attributes(&field.attrs, errors);
@@ -99,12 +100,12 @@ impl Field {
         self.attrs.rename.as_ref().map_or_else(|| self.name(), syn::LitStr::value)
     }
 
-    /// Returns the name of the accessor with this prefix. The getter is a raw identifier if the field is one.
+    /// Returns the name of the accessor with this prefix. The getter's name is a raw identifier if the field's name is.
     pub fn accessor(&self, prefix: &str) -> Ident {
         if prefix.is_empty() { self.ident.clone() } else { quote::format_ident!("{prefix}{}", self.ident) }
     }
 
-    /// Whether the name of the stored type is that of a number type, `bool` or `char`.
+    /// Whether the stored type has the name of a number type, `bool` or `char`.
     pub fn is_primitive(&self) -> bool {
         let Some(name) = plain_path(&self.value).and_then(Path::get_ident).map(Ident::to_string) else { return false };
         let (kind, size) = name.split_at(1);
@@ -143,7 +144,7 @@ pub fn reference_in(ty: &Type) -> Option<&TypeReference> {
     }
 }
 
-/// Returns the `T` of an `Option<T>`. Recognizes `Option` by its paths in std, and not through an alias.
+/// Returns the `T` of an `Option<T>`. Recognizes `Option` by its name or its paths in std, but not through an alias.
 pub fn option_of(ty: &Type) -> Option<&Type> {
     let path = plain_path(ty)?;
     if !["Option", "std::option::Option", "core::option::Option"].contains(&path_string(path).as_str()) {
@@ -156,7 +157,7 @@ pub fn option_of(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// Returns the path of a type, also in parentheses or in the invisible group that `macro_rules` puts around the type.
+/// Returns the path of a type. Ignores parentheses, and the invisible group that `macro_rules` puts around the type.
 fn plain_path(ty: &Type) -> Option<&Path> {
     match ty {
         Type::Group(group) => plain_path(&group.elem),
@@ -166,7 +167,7 @@ fn plain_path(ty: &Type) -> Option<&Path> {
     }
 }
 
-/// Returns a path as a string, without generic arguments and leading colons.
+/// Returns a path as a string, without generic arguments or leading colons.
 fn path_string(path: &Path) -> String {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::")
 }

@@ -1,7 +1,7 @@
-//! The names of attributes, of accessors and of the methods of `Session`. Also finds the name that a misspelled one
-//! probably means.
+//! The names of attributes, of accessors and of the methods of `Session`. Also finds the known name that a
+//! misspelled name probably means.
 
-/// The attribute itself, `#[session(…)]`.
+/// The name of the attribute `#[session(…)]` itself.
 pub const SESSION: &str = "session";
 
 pub const DEFAULT: &str = "default";
@@ -11,14 +11,14 @@ pub const IDENTITY: &str = "identity";
 pub const EXTRA: &str = "extra";
 pub const WITH: &str = "with";
 pub const SKIP: &str = "skip";
-/// The attributes of `#[session(…)]` on a field, in the order of the documentation.
+/// The attributes in `#[session(…)]` on a field, in the order of the documentation.
 pub const FIELD_ATTRIBUTES: &[&str] = &[DEFAULT, RENAME, ALIAS, WITH, SKIP, IDENTITY, EXTRA];
 
 pub const CONFIG: &str = "config";
 pub const SCOPE: &str = "scope";
 pub const FIELDS: &str = "fields";
 pub const CRATE: &str = "crate";
-/// The attributes of `#[session(…)]` on the struct.
+/// The attributes in `#[session(…)]` on the struct.
 pub const CONTAINER_ATTRIBUTES: &[&str] = &[CONFIG, SCOPE, FIELDS, CRATE];
 
 /// The prefixes of accessor names. The getter has no prefix.
@@ -65,7 +65,8 @@ pub fn is_session_method(name: &str) -> bool {
     SESSION_METHODS.contains(&name) || TRAIT_METHODS.contains(&name)
 }
 
-/// Returns the known word that is closest to `word`, if they differ by at most one or two typing errors.
+/// Returns the known word that is closest to `word`, if the two words differ by at most two typing errors, or one if
+/// `word` has fewer than six characters.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let max_typos = (word.chars().count() / 3).clamp(1, 2);
     let measured = known.iter().map(|name| (strsim::levenshtein(word, name), *name));

@@ -1,4 +1,4 @@
-//! Refuses `#[serde(…)]` on a field, because it has no effect on the session, and says what to write instead.
+//! Reports `#[serde(…)]` on a field, because the attribute has no effect on the session, and says what to write instead.
 //!
 //! `#[serde(…)]` on the struct is allowed, because the struct may also derive serde's traits.
 
@@ -30,7 +30,7 @@ fn instead(word: &str, value: Option<String>) -> String {
         ("default", Some(function)) => format!("write `#[session(default = {function}())]`"),
         ("default", None) => "write `#[session(default)]`".to_owned(),
         ("skip" | "skip_serializing" | "skip_deserializing", _) => {
-            "write `#[session(skip)]`, or remove it to store the field".to_owned()
+            "write `#[session(skip)]`, or remove the attribute to store the field".to_owned()
         }
         ("with", Some(module)) => format!("write `#[session(with = \"{module}\")]`"),
         ("with" | "serialize_with" | "deserialize_with", _) => {

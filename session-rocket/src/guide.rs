@@ -12,21 +12,21 @@
 //! | [`login_and_logout`] | the identity, guards for users, a change of the password |
 //! | [`confirming_the_password`] | actions that need a recent login |
 //! | [`ending_sessions`] | devices of a user, logging out everywhere, limits, an audit log |
-//! | [`forged_requests`] | forms and forged requests (CSRF): which defence when, tokens, templates |
+//! | [`forged_requests`] | forms and forged requests (CSRF): which defence to use, tokens, templates |
 //! | [`cookies`] | when the cookie is sent, HTTPS, proxies, other sites |
 //! | [`apps`] | bearer tokens for apps and API clients, OpenAPI |
 //! | [`sealed_cookies`] | sessions without a store |
-//! | [`changing_the_struct`] | old sessions and new releases |
+//! | [`changing_the_struct`] | how a new release of the site reads old sessions |
 //! | [`testing`] | a store, users and a clock for tests |
-//! | [`production`] | what to check before the site goes live, settings for NIST and OWASP |
+//! | [`production`] | what to check before the site goes live, settings that NIST and OWASP require |
 //! | [`making_it_fast`] | the allocator, SQLite, connections, a cache, what a request costs |
-//! | [`troubleshooting`] | errors by their text |
+//! | [`troubleshooting`] | what to do about an error message |
 //! | [`generated_code`] | what the derive generates |
 //! | [`from_django`] | settings, methods and differences |
 //! | [`from_other_libraries`] | tower-sessions, actix-session, rocket_flex_session |
 //! | [`attacks`] | each attack: what the library does, and what the site must do |
 
-/// Declares the pages.
+/// Declares a module for each page, so that rustdoc shows the page and tests its examples.
 macro_rules! pages {
     ($($page:ident)*) => {
         $(

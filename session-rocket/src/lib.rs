@@ -41,7 +41,7 @@
 //! | read and change a session | [`Session`](struct@Session) and the accessors of its fields |
 //! | configure sessions | [`Config`], [`SessionFairing`] |
 //! | refuse requests that other sites forge | [`CrossOriginProtection`] |
-//! | accept forms and script requests | [`CsrfForm`], [`CsrfHeader`] |
+//! | check the CSRF tokens of forms and scripts | [`CsrfForm`], [`CsrfHeader`] |
 //! | log users in, and find their accounts | [`LoadUser`] |
 //! | serve apps and API clients | [`Transport`] |
 //! | test a site | [`testing`] |
@@ -61,21 +61,21 @@
 //! | [`CurrentUser<U>`](CurrentUser) | the account of the logged-in user; otherwise forwards with 401 | 503 |
 //! | [`Sessions<T>`](Sessions) | lists, ends and changes the sessions of any user | its methods return the error |
 //!
-//! All guards of a request share one session. Catchers and fairings get the same session with `request.guard()`. If a
-//! mounted route uses a session type whose fairing is not attached, the launch aborts.
+//! In a request, all guards of the same session type share one session. Catchers and fairings get this session with
+//! `request.guard()`. If a mounted route uses a session type whose fairing is not attached, the launch aborts.
 //!
 //! # Stores
 //!
 //! | `store` | where sessions are stored | cargo feature |
 //! |---|---|---|
-//! | `sqlite:` | a SQLite database; `?synchronous=normal` makes saves faster, but a power cut may lose the last ones | `sqlite` (default) |
+//! | `sqlite:` | a SQLite database; `?synchronous=normal` makes saves faster, but a power cut may lose the last saves | `sqlite` (default) |
 //! | `postgres:` | a PostgreSQL database | `postgres` |
 //! | `mysql:` `mariadb:` | a MySQL or MariaDB database | `mysql` |
 //! | `redis:` `rediss:` `redis+cluster:` `rediss+cluster:` | Redis or Valkey: one server or a cluster, with or without TLS | `redis` |
 //! | `memcached:` | Memcached, which may evict a session and thereby log its user out | `memcached` |
 //! | `file:` | a directory with one file for each session | `file` |
 //! | `memory:` | the memory of this process | none |
-//! | `cookie+encrypted:` `cookie+signed:` | a sealed cookie in the browser; the [guide](guide::sealed_cookies) lists the limits | none |
+//! | `cookie+encrypted:` `cookie+signed:` | an encrypted or signed (_sealed_) cookie in the browser; the [guide](guide::sealed_cookies) lists the limits | none |
 //!
 //! The setting `cache = "redis://…"` puts a [cache](store::cached) in front of any store except sealed cookies. In
 //! code, [`SessionFairing`] also accepts the application's database pool or a [`Store`](store::Store). The file
@@ -84,7 +84,7 @@
 //! The cargo feature `messagepack` adds the setting `format = "messagepack"` for all stores. The crate `session-cli`
 //! contains the program `session-rocket`, which maintains a store.
 #![forbid(unsafe_code)]
-// Shows the required cargo feature next to an item. Only docs.rs sets `docsrs`, because it has a nightly compiler.
+// docs.rs sets `docsrs`. `doc_cfg` shows the required cargo feature next to each item, and needs a nightly compiler.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // `expect` is allowed, because its text says why the call cannot fail.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! The accessors of the fields. The body of each is one call to the library.
+//! The accessors of the fields. The body of each accessor is one call to the library.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::names::ACCESSOR_PREFIXES;
 pub enum BodyKind {
     /// Each accessor calls the library.
     Calls,
-    /// Each accessor loops forever, which compiles for every type. Used after a mistake.
+    /// Each accessor loops forever, which compiles for every type. Used if the struct has a mistake.
     Loops,
 }
 
@@ -24,7 +24,8 @@ pub fn accessors(input: &Input, body_kind: BodyKind) -> TokenStream {
     let ident = &input.fields_ident;
     let mut seen = HashSet::new();
     let methods = input.stored().enumerate().flat_map(|(index, field)| Accessor::all(index, field));
-    // After a mistake, two accessors may have the same name. That mistake is reported, so the second is left out.
+    // If the struct has a mistake, two accessors may have the same name. This clash is already reported, so the second
+    // accessor is left out.
     let methods = methods.filter(|method| body_kind == BodyKind::Calls || seen.insert(method.ident().to_string()));
     let methods: Vec<_> = methods.map(|method| method.tokens(input, body_kind)).collect();
     quote! {
@@ -41,7 +42,7 @@ struct Accessor<'a> {
     prefix: &'static str,
 }
 
-/// The signature of an accessor without its name.
+/// The signature of an accessor, except the accessor's name.
 struct Signature {
     attrs: TokenStream,
     generics: Option<Ident>,
@@ -84,7 +85,7 @@ impl<'a> Accessor<'a> {
         }
     }
 
-    /// Returns the name of the method of `Field` that the accessor calls.
+    /// Returns the name of the method of the library's `Field` that the accessor calls.
     fn verb(&self) -> &'static str {
         if self.prefix.is_empty() { "get" } else { self.prefix.trim_end_matches('_') }
     }
@@ -139,8 +140,8 @@ impl<'a> Accessor<'a> {
         }
     }
 
-    /// Generates the doc comment, because the user's crate may forbid missing doc comments. A getter has that of the
-    /// field, if there is one.
+    /// Generates the doc comment, because the user's crate may forbid missing doc comments. A getter has the field's doc
+    /// comment, if the field has one.
     fn docs(&self) -> TokenStream {
         let Field { docs, optional, .. } = self.field;
         let name = self.field.name();
@@ -149,10 +150,10 @@ impl<'a> Accessor<'a> {
             "" if *optional => format!("Returns `{name}`, or `None` if no value is stored."),
             "" => format!("Returns `{name}`, or its default if no value is stored."),
             "set_" => set_doc(&name),
-            "setdefault_" => format!("Returns `{name}`. If no value is stored, stores `value` and returns it."),
+            "setdefault_" => format!("Returns `{name}`. If no value is stored, stores and returns `value`."),
             "update_" => update_doc(&name, &self.field.ident),
             "with_" => {
-                format!("Calls `look` with a reference to `{name}` and returns its result, without cloning the value.")
+                format!("Calls `look` with a reference to `{name}` and returns its result. Does not clone the value.")
             }
             "has_" => format!("Returns whether a value of `{name}` is stored."),
             _ => format!("Deletes `{name}` and returns the deleted value, or `None` if no value was stored."),
@@ -168,13 +169,13 @@ impl<'a> Accessor<'a> {
             "set_" => format!(
                 "\n\nThis logs a user in. Each call gives the session a new id, restarts its `max_lifetime` and \
                  invalidates earlier CSRF tokens. The session keeps data that was stored while nobody was logged in. \
-                 If another user is logged in, the session loses all data except `{name}` and values that are set \
+                 If another user was logged in before, the session loses all data except `{name}` and values that are set \
                  after this call."
             ),
-            "setdefault_" => format!("\n\nIf this stores `value`, it logs a user in, as `set_{name}` does."),
+            "setdefault_" => format!("\n\nIf this call stores `value`, it logs a user in, as `set_{name}` does."),
             "update_" => {
                 format!(
-                    "\n\nThis logs a user in, as `set_{name}` does. If `op` leaves `None`, it logs the user out, as \
+                    "\n\nThis logs a user in, as `set_{name}` does. If `op` sets it to `None`, this logs the user out, as \
                      `delete_{name}` does."
                 )
             }
@@ -199,9 +200,9 @@ fn set_doc(name: &str) -> String {
 fn update_doc(name: &str, ident: &Ident) -> String {
     format!(
         "Changes `{name}` in place, without losing a concurrent change, and returns the result of `op`.\n\n\
-         If another request changed `{name}` meanwhile, a clone of `op` runs again on the newer value when the session \
-         is saved. The returned result is that of the first run. `op` cannot borrow, so clone the data that it uses, and \
-         move the clone into it.\n\n\
+         If another request has changed `{name}` since this request loaded the session, a clone of `op` runs again on the \
+         newer value when the session is saved. The returned result is that of the first run. `op` cannot borrow from the \
+         request: clone the data that `op` uses, and move the clone into `op`.\n\n\
          ```text\n\
          let own = borrowed.to_owned();\n\
          session.update_{name}(move |{ident}| /* use `own` */);\n\
@@ -209,7 +210,7 @@ fn update_doc(name: &str, ident: &Ident) -> String {
     )
 }
 
-/// Returns the name of the generic result of a closure: `R`, unless the type of the field contains a name `R`.
+/// Returns the name of the type parameter for a closure's result: `R`, unless the field's type contains the name `R`.
 fn closure_result(value: &Type) -> Ident {
     let name = if mentions_r(value.to_token_stream()) { "__SessionR" } else { "R" };
     Ident::new(name, Span::call_site())

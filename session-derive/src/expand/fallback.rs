@@ -1,5 +1,5 @@
-//! The code that is generated after a mistake. It has the same names and signatures as the usual code, but its bodies
-//! only loop. So the compiler reports the mistake, and no errors where the struct is used.
+//! The code that is generated if the struct has a mistake. It has the same names and signatures as the usual code, but
+//! its function bodies only loop. So the compiler reports the mistake, but no further errors where the struct is used.
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -9,7 +9,7 @@ use syn::{Expr, Ident};
 use crate::attr::string_literal;
 use crate::model::{Field, Input};
 
-/// Generates the struct that has the accessors, outside the `const`, so that users can name it.
+/// Generates the struct that has the accessors.
 pub fn fields_struct(input: &Input) -> TokenStream {
     let Input { ident, vis, krate, fields_ident, .. } = input;
     let doc = format!("The accessors of the fields of [`{ident}`]. `Session<{ident}>` dereferences to this struct.");
@@ -22,13 +22,14 @@ pub fn fields_struct(input: &Input) -> TokenStream {
     }
 }
 
-/// Puts `items` into a scope in which `__session` is the library, next to `fields_struct`.
+/// Puts `items` into a `const`, in which `__session` is the library's module `__private`. `fields_struct` stays outside
+/// the `const`, so that users can name the struct.
 pub fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> TokenStream {
     let krate = &input.krate;
     quote! {
         #fields_struct
 
-        // Lints are off, because users cannot change this code. It contains the user's names and types.
+        // Lints are off, because this code contains the user's names and types, but users cannot change it.
         #[allow(dead_code, deprecated, private_interfaces, unused_qualifications, clippy::all, clippy::pedantic)]
         const _: () = {
             use #krate::__private as __session;
@@ -37,7 +38,7 @@ pub fn wrap(input: &Input, fields_struct: &TokenStream, items: &TokenStream) -> 
     }
 }
 
-/// Returns the name of the `static` of a field. The index distinguishes `a` from `A`.
+/// Returns the name of the `static` of a field. The index distinguishes the fields `a` and `A`.
 pub fn static_ident(index: usize, field: &Field) -> Ident {
     format_ident!("__SESSION_{index}_{}", field.name().to_ascii_uppercase(), span = Span::call_site())
 }
@@ -69,8 +70,8 @@ fn kind(field: &Field) -> Ident {
 
 /// Generates the expression that creates the description of a field.
 ///
-/// Only this expression requires the bounds on the field's type. It has the span of the type, so that the compiler
-/// reports a missing bound there.
+/// Only this expression requires the bounds on the field's type. The expression has the span of the type, so that the
+/// compiler reports a missing bound at the type.
 fn description(index: usize, field: &Field) -> TokenStream {
     let (value, kind, name) = (&field.value, kind(field), field.name());
     let at = value.span();
@@ -148,8 +149,8 @@ fn default(field: &Field) -> TokenStream {
 
 /// Generates the expression of a default.
 ///
-/// A string literal is converted with `into`, except for a primitive type: no string converts into it, and rustc's
-/// error is clearer for the literal alone.
+/// A string literal is converted with `into`, unless the field has a primitive type. No string converts into a primitive
+/// type, and rustc's error is clearer if the literal is not converted.
 fn default_value(field: &Field, expr: &Expr) -> TokenStream {
     match string_literal(expr) {
         Some(text) if !field.is_primitive() => quote_spanned! {text.span()=> ::core::convert::Into::into(#text) },
@@ -157,7 +158,7 @@ fn default_value(field: &Field, expr: &Expr) -> TokenStream {
     }
 }
 
-/// Generates the implementations that connect the two structs with the library.
+/// Generates the implementations that connect the session struct and the generated struct with the library.
 pub fn data_impls(input: &Input) -> TokenStream {
     let Input { ident, fields_ident, config, .. } = input;
     let name = ident.unraw().to_string();
@@ -196,7 +197,7 @@ pub fn data_impls(input: &Input) -> TokenStream {
     }
 }
 
-/// Generates the implementation that gives the library the identity field, if there is one.
+/// Generates the implementation of `SessionIdentity`, if the struct has an identity field.
 pub fn identity_impl(input: &Input) -> Option<TokenStream> {
     let (index, field) = input.stored().enumerate().find(|(_, field)| field.attrs.identity.is_some())?;
     let (ident, value, description) = (&input.ident, &field.value, static_ident(index, field));
@@ -212,7 +213,7 @@ pub fn identity_impl(input: &Input) -> Option<TokenStream> {
     })
 }
 
-/// Generates the scope: the one in `#[session(scope = "…")]`, or the names of the package and the struct.
+/// Generates the scope: the value of `#[session(scope = "…")]`, or the names of the package and the struct.
 fn scope(input: &Input) -> TokenStream {
     let name = input.ident.unraw().to_string();
     match &input.scope {

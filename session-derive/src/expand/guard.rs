@@ -6,7 +6,7 @@ use syn::GenericParam;
 
 use crate::model::Input;
 
-/// Generates the guard for one struct. The orphan rule keeps the library from implementing it for all `T`.
+/// Generates the guard for one struct. The orphan rule prevents the library from implementing the guard for every `T`.
 pub fn guard_impls(input: &Input) -> TokenStream {
     let ident = &input.ident;
     let (_, ty_generics, _) = input.generics.split_for_impl();
@@ -42,7 +42,7 @@ pub fn guard_impls(input: &Input) -> TokenStream {
     }
 }
 
-/// Generates the generic parameters of the implementations and their bounds. Both are empty unless the struct is
+/// Generates the generic parameters of the implementations, and a `where` clause. Both are empty unless the struct is
 /// generic, which is a mistake.
 pub fn guard_generics(input: &Input) -> (TokenStream, TokenStream) {
     if input.generics.params.is_empty() {

@@ -20,23 +20,25 @@ use std::sync::Arc;
 pub enum ErrorKind {
     /// The store could not be reached, refused the call, or returned a record that this build cannot read.
     Unavailable,
-    /// The store did not reply within the configured `timeout`, or other requests kept changing the session for that
-    /// long.
+    /// The store did not reply within the configured `timeout`, or other requests changed the session at the same time.
+    ///
+    /// In the second case, other requests usually changed the session during every attempt, until `timeout` passed. If a
+    /// [`transact`](crate::Session::transact) changes the user, one change by another request is enough.
     Timeout,
     /// The store received a write, but its outcome is unknown.
     ///
     /// The changes are dropped and never sent again.
     Uncertain,
-    /// The session ended after this request loaded it, so the changes are dropped.
+    /// The session ended before the changes of this request were saved, so the changes are dropped.
     ///
-    /// Another request logged the user out, the session expired, or somebody logged in on the session, including the
-    /// visitor in another tab. Only a repeated login of the same user does not count.
+    /// The session expired, or another request logged the user out or logged in a different user. If nobody was logged
+    /// in, the visitor's own login in another tab also ends the session for this request.
     Ended,
     /// The browser did not send its session cookie with this cross-site request, so the changes are dropped.
     ///
     /// The reason is the `SameSite` attribute of the cookie. Saving the changes would start a new session, whose cookie
-    /// would replace the visitor's own. The library does not call the store for such a request, so `flush` ends no
-    /// session.
+    /// would replace the visitor's own, so only a login is saved. Because the request does not know the visitor's
+    /// session, `flush` does not end that session.
     Withheld,
     /// The request has several credentials: a bearer token and a session cookie, or several `Authorization` headers.
     ///
@@ -50,11 +52,11 @@ pub enum ErrorKind {
     Encode,
     /// The encoded session is larger than the configured `max_size`.
     ///
-    /// For a sealed cookie: the `Set-Cookie` line would be longer than 4,096 bytes.
+    /// With sealed cookies, this error also means that the `Set-Cookie` line would be longer than 4,096 bytes.
     TooLarge,
     /// Code of the application, such as an `update` closure or a `Serialize` implementation, panicked during a save.
     Panicked,
-    /// The response head has been sent, and the change needs a new session cookie.
+    /// The change needs a new session cookie, but the response head is already sent.
     TooLate,
     /// The store does not support the operation.
     Unsupported,
@@ -67,14 +69,14 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns whether a later request may succeed.
+    /// Returns whether the same request may succeed later.
     ///
-    /// True for failures of the store or the operating system, false for mistakes of the application.
+    /// True for the kinds whose status is 503.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unavailable | Self::Timeout | Self::Uncertain | Self::Random)
     }
 
-    /// Whether the changes were dropped although nothing failed, so that the response is sent unchanged.
+    /// Whether the changes were dropped without a failure, so that the fairing sends the response unchanged.
     pub(crate) fn is_drop(self) -> bool {
         matches!(self, Self::Ended | Self::Withheld)
     }
@@ -101,7 +103,7 @@ impl Error {
         Self(Arc::new(Inner { kind, context: context.into(), source: None }))
     }
 
-    /// Creates an error of `kind` that `source` caused. `context` is as in [`new`](Self::new).
+    /// Creates an error of `kind` that `source` caused. The rules of [`new`](Self::new) apply to `context`.
     pub fn with_source(
         kind: ErrorKind,
         context: impl Into<String>,
@@ -149,7 +151,7 @@ impl fmt::Display for Chain<'_> {
         let mut cause = self.0.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            // Some errors include the message of their cause in their own.
+            // Some error messages already end with the message of their cause.
             if !last.ends_with(&text) {
                 write!(f, ": {text}")?;
                 last = text;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::base::clock::Timestamp;
 use crate::base::id::SessionHandle;
 
-/// An event in the life of a session. The store has confirmed it.
+/// An event in the life of a session, which the store has confirmed.
 ///
 /// [`SessionFairing::on_event`](crate::SessionFairing::on_event) receives events. `Debug` hides the identity.
 #[non_exhaustive]
@@ -17,8 +17,8 @@ pub struct Event {
     pub handle: SessionHandle,
     /// The user of the session as a string, or `None` if nobody is logged in.
     ///
-    /// Also `None` if the browser sent several session cookies and `flush` ended a session that the request did not
-    /// load.
+    /// If the browser sent several session cookies, `flush` also ends the sessions that the request did not load. For
+    /// these sessions, the identity is `None`.
     pub identity: Option<String>,
     /// When this process received the store's confirmation.
     pub at: Timestamp,
@@ -57,7 +57,7 @@ pub enum EventKind {
     },
     /// This process ended the session.
     ///
-    /// If a login and the end of its session overlap, this event can precede `LoggedIn`.
+    /// If a session ends while its login is still being saved, this event can precede `LoggedIn`.
     Ended {
         /// Why the session ended.
         reason: EndReason,
@@ -81,12 +81,12 @@ impl fmt::Display for EventKind {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum EndReason {
-    /// The user logged out, or another user logged in on the session.
+    /// A request called `flush`, logged the user out, or logged in another user on the session.
     #[default]
     Logout,
     /// [`Sessions`](crate::Sessions) ended the session.
     Revoked,
-    /// A newer session of the user replaced it, because of [`max_sessions`](field@crate::Config::max_sessions).
+    /// A newer login of the user exceeded [`max_sessions`](field@crate::Config::max_sessions).
     Replaced,
     /// [`CurrentUser`](crate::CurrentUser) found no account for the session.
     UserGone,

@@ -34,7 +34,7 @@ impl From<Duration> for Expiry {
 }
 
 impl From<time::Duration> for Expiry {
-    /// Converts a duration as from a [`Duration`]; a negative duration expires the session immediately.
+    /// Converts a duration like a [`Duration`]. A negative duration expires the session immediately.
     ///
     /// A negative duration does not count as zero, because a session whose deadline has passed must not live until the
     /// browser is closed.
@@ -104,15 +104,16 @@ impl From<StoredExpiry> for Expiry {
 pub enum Refresh {
     /// Only a save renews the session. This is the default, as in Django.
     OnSave,
-    /// Every request that carries the session cookie renews the session, as with Django's `SESSION_SAVE_EVERY_REQUEST`.
+    /// Every request with a session cookie or bearer token renews the session, as with Django's
+    /// `SESSION_SAVE_EVERY_REQUEST`.
     ///
-    /// The exceptions are requests for parts of a page, such as images and scripts, and responses that caches may store
-    /// or whose status is 500 or above.
+    /// Three kinds of requests do not renew the session: requests for parts of a page, such as images and scripts,
+    /// requests whose response caches may store, and requests whose response has a status of 500 or above.
     Always,
-    /// A request that reads the session renews it if at least this share of its lifetime has passed since the last
-    /// renewal.
+    /// A request that reads the session renews it if at least this share of the idle timeout has passed since the last
+    /// save or renewal.
     ///
-    /// The share must be greater than 0 and less than 1. The exceptions are those of [`Always`](Self::Always).
+    /// The share must be greater than 0 and less than 1. The exceptions of [`Always`](Self::Always) apply.
     Share(f64),
 }
 
@@ -132,7 +133,7 @@ pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// The longest lifetime of a cookie that browsers accept: 400 days (RFC 6265bis).
 pub(crate) const MAX_AGE: Duration = Duration::from_hours(400 * 24);
 
-/// The length of a cookie period as a share of the session's lifetime, unless `refresh` is a share.
+/// The length of a period of [`Policy::period_end`] as a share of the idle timeout, unless `refresh` is a share.
 const COOKIE_SHARE: f64 = 0.1;
 
 /// The configured lifetimes.
@@ -158,10 +159,10 @@ impl Policy {
         self.cap_expiry(lifetime, idle, created_at)
     }
 
-    /// Returns when a stored session expires, with limits that were lowered after its last save.
+    /// Returns when a stored session expires, even if the configured limits were lowered after its last save.
     ///
     /// If the stored expiry is later than the expiry that a save at the current time would set, the session was saved
-    /// while `expiry` was longer. Then its idle timeout is counted from its last save.
+    /// while `expiry` was longer. Then the current idle timeout is counted from the last save.
     pub(crate) fn expires_at_load(
         &self,
         lifetime: &Lifetime,
@@ -173,8 +174,8 @@ impl Policy {
         let is_configured = matches!(lifetime.expiry, Expiry::Default | Expiry::BrowserClose);
         let idle = self.idle_timeout(lifetime);
         let since_save = updated_at.plus(idle);
-        // Most sessions were not renewed after their last save; for them, the first two conditions avoid reading the
-        // clock. The tolerance is the clock skew, or a tenth of the idle timeout if that is longer.
+        // The first two conditions avoid reading the clock for most sessions, which were not renewed after their last
+        // save. The tolerance is the clock skew, or a tenth of the idle timeout if that is longer.
         if is_configured && expires_at > since_save && expires_at > now().plus(idle).plus(CLOCK_SKEW.max(idle / 10)) {
             return since_save;
         }
@@ -206,12 +207,11 @@ impl Policy {
         (!self.at_browser_close(lifetime.expiry)).then(|| self.period_end(lifetime, created_at, expires_at))
     }
 
-    /// Returns the end of the period that follows the one in which the session expires, but at most the end of the
-    /// absolute timeout.
+    /// Returns when the cookie expires: one to two periods after the session, but not after the absolute timeout.
     ///
-    /// A period is a tenth of the session's lifetime, or the share that `refresh` sets. Only a save that moves the
-    /// expiry into another period sends a cookie. If that response is lost, a save in the next period sends another
-    /// cookie before the old cookie expires.
+    /// The time since the creation of the session is divided into periods. A period is a tenth of the idle timeout, or
+    /// the share that `refresh` sets. Only a save that moves the session's expiry into another period sends a cookie. If
+    /// that response is lost, a save in the next period sends another cookie before the old cookie expires.
     pub(crate) fn period_end(&self, lifetime: &Lifetime, created_at: Timestamp, expires_at: Timestamp) -> Timestamp {
         let share = if let Refresh::Share(share) = self.refresh { share } else { COOKIE_SHARE };
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -222,7 +222,7 @@ impl Policy {
         self.cap_expiry(lifetime, created_at.plus(end), created_at)
     }
 
-    /// Whether the browser removes the cookie when it is closed.
+    /// Whether the cookie lasts only until the browser is closed.
     pub(crate) fn at_browser_close(&self, expiry: Expiry) -> bool {
         match expiry {
             Expiry::Default => self.browser_close,
@@ -233,7 +233,7 @@ impl Policy {
 
     /// Returns the new expiry of a session that a request only read, or `None` if no renewal is due.
     ///
-    /// A renewal must postpone the expiry by at least one second to be worth a write.
+    /// A renewal that postpones the expiry by less than one second is not worth a write.
     pub(crate) fn refreshed(
         &self,
         lifetime: &Lifetime,

@@ -14,8 +14,8 @@ fn normalized(word: &str) -> String {
 
 /// Returns how different two words are, or `None` if one is not a plausible misspelling of the other.
 ///
-/// `false` stands for words that differ in few letters. `true` stands for words that differ more, of which one contains
-/// the other; these sort last.
+/// The result starts with `false` if the words differ in few letters, and with `true` if they differ more but one word
+/// contains the other. So words that differ in few letters sort first.
 fn distance(word: &str, name: &str) -> Option<(bool, usize)> {
     const SHORTEST_PART: usize = 4;
     let shorter = word.len().min(name.len());

@@ -18,9 +18,9 @@ const HANDLE_BYTES: usize = 16;
 
 /// A session id, the secret that the session cookie carries.
 ///
-/// It has 256 bits from the operating system's random number generator (OWASP ASVS 5.0, 7.2.3 requires at least 128
-/// bits). Only [`expose`](Self::expose) reveals it; `Debug` hides it. Use the [`SessionHandle`] to name a session in
-/// logs and URLs. `==` compares ids in constant time.
+/// A session id has 256 bits from the operating system's random number generator (OWASP ASVS 5.0, 7.2.3 requires at
+/// least 128 bits). Only [`expose`](Self::expose) reveals the id; `Debug` hides it. Use the [`SessionHandle`] to name a
+/// session in logs and URLs. `==` compares ids in constant time.
 #[derive(Clone)]
 pub struct SessionId([u8; ID_BYTES]);
 
@@ -34,7 +34,7 @@ impl SessionId {
         random_bytes().map(Self)
     }
 
-    /// Parses the value of a cookie. Returns `None` for a string that [`expose`](Self::expose) cannot have returned.
+    /// Parses the value of a cookie. Returns `None` for a string that [`expose`](Self::expose) never returns.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.len() != ID_CHARS {
             return None;
@@ -54,7 +54,7 @@ impl SessionId {
 
 /// Computes the store keys of one scope: the SHA-256 hash of the scope and the id.
 ///
-/// The scope is padded to whole blocks of SHA-256, so that it is hashed only once.
+/// The scope is padded to whole blocks of SHA-256, so that it is hashed once for all keys.
 #[derive(Clone)]
 pub(crate) struct ScopeHash(Sha256);
 
@@ -93,9 +93,10 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The key of a record in a store: a hash of the scope and the session id.
+/// The key of a record in a store: a hash of the session id and its scope.
 ///
-/// The session id cannot be computed from the key, so a leaked session table gives nobody access to a session.
+/// The scope separates the session types in a store. The session id cannot be computed from the key, so a leaked session
+/// table gives nobody access to a session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 32]);
 
@@ -122,7 +123,7 @@ impl Key {
         SessionHandle(handle)
     }
 
-    /// Derives a digest for `purpose`. Neither the key nor the digest for another purpose can be computed from it.
+    /// Derives a digest for `purpose`, from which neither the key nor the digest for another purpose can be computed.
     pub(crate) fn digest(&self, purpose: &str) -> [u8; 32] {
         Sha256::new()
             .chain_update(b"session-rocket ")
@@ -147,7 +148,7 @@ impl Key {
 
     /// Parses a string that [`to_hex`](Self::to_hex) returned.
     ///
-    /// Returns `None` for any other string, including one with upper-case digits, so that each key has exactly one
+    /// Returns `None` for any other string, including a string with upper-case digits, so that each key has exactly one
     /// string.
     pub fn from_hex(text: &str) -> Option<Self> {
         let key = Self::from_slice(&hex::decode(text)?)?;
@@ -163,9 +164,9 @@ impl fmt::Debug for Key {
 
 /// The public name of a session, which is safe in URLs, pages and logs.
 ///
-/// Neither the session id nor the store key can be computed from it. `Display` writes 22 characters of base64url, and
-/// `FromStr` parses them. A handle can be a parameter of a route, a field of a form, and a value in a template. It
-/// changes whenever the session gets a new id.
+/// Neither the session id nor the store key can be computed from a handle. `Display` writes 22 characters of base64url,
+/// and `FromStr` parses them. A handle can be a parameter of a route, a field of a form, and a value in a template. The
+/// handle changes whenever the session gets a new id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionHandle([u8; HANDLE_BYTES]);
 

@@ -4,10 +4,10 @@
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
-    /// The login ends the sessions in which the user authenticated longest ago. In `Rocket.toml`: `"end oldest"`.
+    /// The login ends the sessions in which the user authenticated longest ago. `Rocket.toml` calls it `"end oldest"`.
     #[default]
     EndOldest,
-    /// The login fails with [`ErrorKind::TooManySessions`](crate::ErrorKind::TooManySessions). In `Rocket.toml`:
+    /// The login fails with [`ErrorKind::TooManySessions`](crate::ErrorKind::TooManySessions). `Rocket.toml` calls it
     /// `"refuse login"`.
     RefuseLogin,
 }

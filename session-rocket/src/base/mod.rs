@@ -1,4 +1,4 @@
-//! Types that every other layer uses: errors, events, injected time, ids and keys, lifetimes, limits.
+//! Types that every other layer uses: errors, events, clocks, ids and keys, lifetimes, limits.
 
 pub(crate) mod clock;
 pub(crate) mod error;

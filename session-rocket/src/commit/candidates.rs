@@ -1,6 +1,6 @@
 //! The cookie values of a request that may be its session id or sealed session.
 
-/// The maximum number of cookies of one name to consider, because an attacker may send many.
+/// The maximum number of candidates to try, because an attacker may plant many cookies.
 pub(crate) const MAX_CANDIDATES: usize = 8;
 
 /// The values of the cookies of one name.
@@ -8,7 +8,7 @@ pub(crate) const MAX_CANDIDATES: usize = 8;
 /// A trait object, because the future that loads a session would store a generic type several times.
 pub(crate) type CookieValues<'i, 'v> = dyn Iterator<Item = &'v str> + Send + 'i;
 
-/// Returns the well-formed cookie values without duplicates.
+/// Returns the first [`MAX_CANDIDATES`] well-formed cookie values, without duplicates.
 ///
 /// Values are parsed lazily, because the first value is usually the session.
 pub(crate) fn candidates<'v, C: Clone + PartialEq>(

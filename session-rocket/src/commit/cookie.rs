@@ -36,7 +36,7 @@ impl CookieEngine {
         self.sealer.has_former_keys()
     }
 
-    /// Returns the cookie value unless it is empty or longer than a cookie can be.
+    /// Returns the cookie value, or `None` if it is empty or longer than a cookie can be.
     pub(super) fn well_formed<'v>(&self, value: &'v str) -> Option<&'v str> {
         (!value.is_empty() && value.len() <= self.bounds.limit).then_some(value)
     }
@@ -47,7 +47,7 @@ impl CookieEngine {
             let Some((content, by_former_key)) = self.sealer.open(cookie) else { continue };
             let Some(values) = self.read(&content)? else { continue };
             let Content { created_at, issued_at, .. } = content;
-            // Limits that were lowered after the seal apply too.
+            // Limits that were lowered after the session was sealed apply too.
             let limit = self.rules.policy.expires_at(&values.lifetime(), created_at, issued_at);
             let expires_at = content.expires_at.min(limit);
             if now < expires_at {
@@ -103,19 +103,20 @@ impl CookieEngine {
                 return Ok(Committed::new(carrier, values, CookieEffect::None));
             }
             (Carrier::Sealed(sealed), Lifecycle::Keep) => sealed.created_at,
-            // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2); a cycle for any other reason does not.
+            // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2). `cycle_id` alone does not.
             (Carrier::Sealed(sealed), Lifecycle::Cycle) if !login => sealed.created_at,
             _ => now,
         };
         let expires_at = self.rules.expires_at(&values, created_at, now);
         if expires_at <= now {
-            // Otherwise the browser's older cookie would stay valid.
+            // Without the removal, the browser's older cookie could stay valid.
             return Ok(absent(self.rules.schema, CookieEffect::Remove));
         }
         self.seal(values, now, created_at, expires_at)
     }
 
-    /// Whether a save moves the expiry into another cookie period, so that the browser needs a new cookie.
+    /// Whether a save at `now` moves the expiry into another cookie period (see `Policy::period_end`), so that the browser
+    /// needs a new cookie.
     fn is_due(&self, sealed: &Sealed, values: &Values, now: Timestamp) -> bool {
         let Sealed { created_at, expires_at, .. } = *sealed;
         let end = |expires_at| self.rules.policy.period_end(&values.lifetime(), created_at, expires_at);
@@ -123,7 +124,7 @@ impl CookieEngine {
         renewed > expires_at && end(renewed) != end(expires_at)
     }
 
-    /// Seals a session that was only read, if a former key sealed it or a renewal is due.
+    /// Makes a new cookie for a session that was only read, if a former key sealed it or a renewal is due.
     pub(super) fn refresh(&self, sealed: &Sealed, values: Values) -> Result<Option<Committed>> {
         let Sealed { created_at, expires_at, by_former_key, .. } = *sealed;
         let now = self.rules.now();

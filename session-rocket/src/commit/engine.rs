@@ -34,8 +34,9 @@ impl Engine {
 
     /// Loads the session of the first cookie value that leads to a live session, or returns an empty session.
     ///
-    /// A request can have several values, because a cookie for a parent domain or another path can have the same name.
-    /// Browsers send the older cookie first, and a cookie that an attacker plants is newer than the visitor's own.
+    /// A request can have several values, because a cookie for a parent domain or another path can have the same name. For
+    /// equal paths, browsers send the older cookie first, and a cookie that an attacker plants is newer than the visitor's
+    /// own.
     ///
     /// # Errors
     /// If the store cannot be read. A failed read never results in an empty session.
@@ -46,12 +47,12 @@ impl Engine {
         }
     }
 
-    /// Returns the empty session of a request whose session cookie the browser withheld.
+    /// Returns the empty session of a cross-site request, from which the browser may have withheld its cookie (`SameSite`).
     pub(crate) fn withheld(&self) -> State {
         State::new(Carrier::Withheld, Values::empty(self.rules().schema), Vec::new())
     }
 
-    /// Whether a cookie value is well-formed.
+    /// Whether any of the cookie values is well-formed.
     pub(crate) fn accepts<'v>(&self, mut cookies: impl Iterator<Item = &'v str>) -> bool {
         match self {
             Self::Store(_) => cookies.any(|value| SessionId::parse(value).is_some()),
@@ -62,8 +63,8 @@ impl Engine {
     /// Commits the changes of a request. The caller must run the future to completion.
     ///
     /// # Errors
-    /// If the store did not confirm the commit, or if a change could not be encoded or replayed. The changes are then
-    /// dropped and never sent again.
+    /// If the store did not confirm the commit, or if a change could not be encoded or replayed (applied again). The
+    /// changes are then dropped and never sent again.
     pub(crate) async fn commit(&self, mut pending: Box<PendingCommit>) -> Result<Committed> {
         if matches!(pending.carrier, Carrier::Withheld) {
             if !pending.login {
@@ -79,12 +80,13 @@ impl Engine {
         }
     }
 
-    /// Whether former keys are configured, so that a read may seal a session again with the current key.
+    /// Whether former secret keys are configured. If so, a read may seal a session again with the current key.
     pub(crate) fn has_former_keys(&self) -> bool {
         matches!(self, Self::Cookie(engine) if engine.has_former_keys())
     }
 
-    /// Loads a session again. Returns `None` if it has ended.
+    /// Loads a session again, even if it has a new id. Returns `None` if the session has ended, or if it now belongs to
+    /// somebody else.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -100,7 +102,7 @@ impl Engine {
         engine.records.is_live(live).await
     }
 
-    /// Renews a session that was only read, if a renewal is due.
+    /// Renews a session that was only read, if a renewal is due, or if a former key sealed the session.
     pub(crate) async fn refresh(&self, carrier: &Carrier, values: Values) -> Option<Committed> {
         let renewed = match (self, carrier) {
             (Self::Store(engine), Carrier::Live(live)) => engine.refresh(live, values).await,
@@ -117,8 +119,8 @@ impl Engine {
 
 /// Loads and commits the sessions of one type in a store.
 ///
-/// A commit replays the changes of the request on the stored session and writes the result with compare-and-swap, so
-/// that no update is lost. A commit never creates a session under the key of an ended session.
+/// A commit writes with compare-and-swap. If another request wrote first, the commit replays its changes on the newer
+/// record, so that no update is lost. A commit never creates a session under the key of an ended session.
 pub(crate) struct StoreEngine {
     pub(super) records: Records,
     groups: Groups,
@@ -166,7 +168,7 @@ impl StoreEngine {
         let Some(due) = due else { return Ok(None) };
         let Live { key, version, created_at, .. } = *live;
         let renewed = if live.is_cut {
-            // A touch would not lower the expiry in the record.
+            // `touch` cannot lower the expiry in the record.
             let (record, renewed) = records.record(key, live.id.clone(), &values, Some(created_at))?;
             let update = Calls::new(records).swap(&key, version, &record).await?;
             (update == Update::Updated).then_some(renewed)
@@ -175,7 +177,7 @@ impl StoreEngine {
             let touch = records.call(|| records.timeout, "renew", touch).await?;
             (touch == Touch::Touched).then(|| Live { expires_at: due, ..live.clone() })
         };
-        // If `renewed` is `None`, another request has renewed or ended the session meanwhile.
+        // If `renewed` is `None`, another request has changed or ended the session meanwhile.
         Ok(renewed.map(|renewed| {
             let cookie = rules.cookie_after(live, &values, &renewed, &values);
             Committed::new(Carrier::Live(renewed), values, cookie)

@@ -24,7 +24,7 @@ use crate::state::change::Change;
 use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
 use crate::store::{Lookup, Touch, Update};
 
-/// The groups of this process, with the number of commits of each group.
+/// The groups of this process by session key, with the number of commits in each group.
 #[derive(Default)]
 pub(super) struct Groups(Mutex<HashMap<Key, (usize, Arc<Group>), DefaultHashBuilder>>);
 
@@ -43,7 +43,8 @@ impl Groups {
             Saved::Committed(committed) => Ok(committed),
             Saved::ChangesUser(pending) if pending.is_late => Err(too_late()),
             Saved::ChangesUser(mut pending) => {
-                // The last replay included changes of other members, which may not be stored.
+                // A `transact` returns the result of the last run of its closure. The last run saw changes of other
+                // members, which may not be stored, so the closure runs again on the loaded values.
                 let mut values = pending.base.clone();
                 calls.records.rules.replay(&pending.changes, &mut values)?;
                 pending.values = values;
@@ -91,7 +92,7 @@ impl Groups {
     }
 }
 
-/// The membership of one commit in a group. Dropping it leaves the group, and the last member removes the group.
+/// The membership of one commit in a group. Dropping it removes the commit from the group. The last drop removes the group.
 struct Membership<'g> {
     groups: &'g Groups,
     key: Key,
@@ -113,14 +114,14 @@ impl Drop for Membership<'_> {
 #[derive(Default)]
 struct Group {
     waiting: Mutex<Vec<Member>>,
-    /// Held by the commit that writes to the store.
+    /// The lock of the group. The commit that writes to the store holds it.
     ///
     /// Contains the session as the last commit stored it, or `None` if this is unknown or the session got a new id.
     latest: AsyncMutex<Option<Stored>>,
 }
 
 impl Group {
-    /// Takes the waiting members in the order of their arrival, without members that gave up.
+    /// Removes the waiting members, and returns those that did not give up, in the order of their arrival.
     fn take(&self) -> Vec<Member> {
         let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.retain(|member| !member.reply.is_closed());
@@ -157,8 +158,8 @@ impl Member {
         matches!(&self.pending.carrier, Carrier::Live(live) if live.version == current.live.version)
     }
 
-    /// Replies with the stored session. If another request gave the session a new id, only the response of that request
-    /// may send it.
+    /// Replies with the stored session. If another request gave the session a new id, only the response of that request may
+    /// send the new id.
     fn reply_stored(self, current: &Stored, cookie: CookieEffect) {
         let (id, cookie) = match &self.pending.carrier {
             Carrier::Live(live) if live.key == current.live.key => (live.id.clone(), cookie),
@@ -200,8 +201,8 @@ async fn save(calls: &Calls<'_>, mut current: Stored, mut members: Vec<Member>) 
     }
 }
 
-/// Retries the save on the newest stored session until the store confirms it or no member is left. Returns false if the
-/// session has ended.
+/// Saves the changes of all members. Retries on the newest stored session until the store confirms the save or no member is
+/// left. Returns false if the session has ended.
 async fn save_all(calls: &Calls<'_>, current: &mut Stored, members: &mut Vec<Member>) -> Result<bool> {
     let records = calls.records;
     let mut attempt = 0;
@@ -237,10 +238,10 @@ fn reply_dropped(member: Member) {
     member.reply(Ok(dropped));
 }
 
-/// Replaces the record version that the values were computed from. Returns the reply and the new [`Live`].
+/// Stores `values` if the record still has the version of `current`. Returns the store's reply and the new [`Live`].
 ///
-/// If the values are equal to the stored ones, touches the record instead, which renews the session and succeeds only
-/// if nobody changed it.
+/// If `values` are equal to the stored values, calls `touch` instead, which postpones the expiry and succeeds only if
+/// nobody changed the record.
 async fn store_values(calls: &Calls<'_>, current: &Stored, values: &Values) -> Result<(Update, Live)> {
     let (records, live) = (calls.records, current.live.clone());
     if !values.is_identical_to(&current.values) || live.is_cut {
@@ -258,8 +259,8 @@ async fn store_values(calls: &Calls<'_>, current: &Stored, values: &Values) -> R
     Ok((update, Live { expires_at: renewed.max(live.expires_at), ..live }))
 }
 
-/// Drops members whose user does not own the session after it moved to a new id. Removes the CSRF secrets of the
-/// others.
+/// Drops the members whose user does not own the session after it moved to a new id. Removes the CSRF secret from the
+/// changes of the other members.
 fn drop_other_users(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
     for mut member in std::mem::take(members) {
         member.pending.forget_csrf();
@@ -271,8 +272,8 @@ fn drop_other_users(rules: &Rules, members: &mut Vec<Member>, to: &Values) {
     }
 }
 
-/// Applies the changes of all members to the stored values, in order. A member whose changes fail gets the error and is
-/// removed.
+/// Applies the changes of all members to the stored values, in order. Replies to members whose changes fail or change the
+/// user, and removes these members.
 fn merge(rules: &Rules, current: &Stored, members: &mut Vec<Member>) -> Values {
     let is_only_member = members.len() == 1;
     let mut merged = current.values.clone();
@@ -292,7 +293,7 @@ fn merge(rules: &Rules, current: &Stored, members: &mut Vec<Member>) -> Values {
     merged
 }
 
-/// Applies the changes of a member to `merged`. Returns `None` if they change the user, which needs a new id.
+/// Returns `merged` with the changes of a member, or `None` if they change the user, so that the session needs a new id.
 fn values_of(
     rules: &Rules,
     member: &Member,

@@ -16,7 +16,8 @@ use crate::data::values::Values;
 use crate::store::Retire;
 use crate::store::record::Fate;
 
-/// The maximum number of pauses in which a login waits for later logins to withdraw.
+/// The maximum number of pauses of a login with [`WhenFull::RefuseLogin`], in which refused logins can remove their
+/// records.
 const MAX_PAUSES: u32 = 12;
 
 /// The number of sessions that are ended concurrently.
@@ -26,22 +27,22 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Returns when the session of a login begins, or `None` if it begins now.
 ///
-/// With `max_sessions`, the session begins later than all other sessions of the user. Otherwise, if a server with a
-/// faster clock had started another session, the new session could count as the oldest.
+/// With `max_sessions`, the session begins later than all other sessions of the user. Otherwise, the new session could
+/// count as the oldest if a server with a faster clock had started the others.
 ///
-/// Ignores sessions that begin at least [`CLOCK_SKEW`] in the future because of a wrong clock. Otherwise the new
-/// session would also begin there, and [`RecentLogin`](crate::RecentLogin) would accept its login for too long.
+/// Ignores sessions that begin at least [`CLOCK_SKEW`] in the future because of a wrong clock. Otherwise the new session
+/// would begin even later, and [`RecentLogin`](crate::RecentLogin) would accept its login for too long.
 pub(super) async fn begins_at(calls: &Calls<'_>, values: &Values) -> Result<Option<Timestamp>> {
     let rules = &calls.records.rules;
     let Some(identity) = rules.limit.map(|_| rules.identity(values)).transpose()?.flatten() else { return Ok(None) };
     let listed = calls.list(&identity).await?;
     let now = rules.now();
-    // `<`, because the new session has to stay within the tolerance.
+    // `<`, because the new session begins a millisecond later and must stay within [`CLOCK_SKEW`].
     let begins = listed.iter().map(|(_, record)| record.created_at).filter(|begins| *begins < now.plus(CLOCK_SKEW));
     Ok(Some(begins.map(|begins| begins.plus(MILLISECOND)).fold(now, Timestamp::max)))
 }
 
-/// Returns the time to sort a session by, the oldest first.
+/// Returns the time by which sessions are sorted, the oldest first.
 ///
 /// Returns `None`, which sorts first, if the session begins more than [`CLOCK_SKEW`] in the future.
 fn sort_time(begins: Timestamp, now: Timestamp) -> Option<Timestamp> {
@@ -50,12 +51,12 @@ fn sort_time(begins: Timestamp, now: Timestamp) -> Option<Timestamp> {
 
 /// Ends the user's oldest sessions, or refuses the new one, if the user has more sessions than `max_sessions`.
 ///
-/// The caller has stored the record of the new session, and confirms the login only after `enforce` returns. So the
-/// login that lists the sessions last sees the sessions of all other logins, and leaves at most `max_sessions`. The
-/// session at `replaced` does not count, because the new session replaces it.
+/// The caller has stored the record of the new session, and confirms the login only after `enforce` returns. So the login
+/// that lists the sessions last sees those of all concurrent logins, and leaves at most `max_sessions`. The session at
+/// `replaced` does not count, because the new session replaces it.
 ///
 /// # Errors
-/// [`ErrorKind::TooManySessions`] if the login is refused, or the error of the store. The caller then removes the
+/// [`ErrorKind::TooManySessions`] if the login is refused, or the error of the store. The caller then removes the new
 /// record.
 pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&Key>) -> Result<()> {
     let rules = &calls.records.rules;
@@ -68,7 +69,8 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&K
         if listed.len() <= limit.max {
             return Ok(());
         }
-        // All logins use the same order, so that concurrent logins neither end each other nor all withdraw.
+        // All logins use the same order, so that concurrent logins do not end each other's sessions, and are not all
+        // refused.
         let now = rules.now();
         listed.sort_by_key(|(key, record)| (sort_time(record.created_at, now), *key));
         match limit.when_full {
@@ -92,10 +94,10 @@ pub(super) async fn enforce(calls: &Calls<'_>, new: &Stored, replaced: Option<&K
     }
 }
 
-/// Ends the sessions at these keys.
+/// Replaces the sessions at these keys with tombstones, which mark ended sessions.
 ///
-/// Returns false if one of the sessions has already ended or moved to another key, where it may be that of a newer
-/// login. The caller must then list the sessions again.
+/// Returns false if a session has already ended or moved to another key. A moved session may belong to a newer login, so
+/// the caller must list the sessions again.
 async fn end_all(calls: &Calls<'_>, keys: &[Key], identity: &str) -> Result<bool> {
     let mut all_ended = true;
     for keys in keys.chunks(CONCURRENT_CALLS) {

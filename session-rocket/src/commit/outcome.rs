@@ -12,21 +12,21 @@ pub(crate) fn too_late() -> Error {
     Error::new(ErrorKind::TooLate, context)
 }
 
-/// Returns the error of a commit that drops its changes because the browser withheld its cookie.
+/// Returns the error of a commit that drops its changes because the browser withheld (did not send) its cookie.
 pub(crate) fn withheld() -> Error {
     let context = "the browser did not send its session cookie with this cross-site request, because of the setting \
                    `same_site`";
     Error::new(ErrorKind::Withheld, context)
 }
 
-/// Returns the error of a `transact` that changes the user of a session that another request changed first.
+/// Returns the error of an overtaken `transact`: it changes the user, but another request changed the session first.
 pub(super) fn overtaken_transact() -> Error {
     let context = "another request changed the session while `transact` was changing its user: let the client retry the \
                    request";
     Error::new(ErrorKind::Timeout, context)
 }
 
-/// Returns the result of a commit that leaves no session.
+/// Returns the result of a commit after which the request has no session.
 pub(super) fn absent(schema: &'static Schema, cookie: CookieEffect) -> Committed {
     Committed::new(Carrier::New { replaces: None }, Values::empty(schema), cookie)
 }

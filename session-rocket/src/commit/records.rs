@@ -1,4 +1,6 @@
-//! The records of one session type in a store: loads, decodes and builds records, but does not write to the store.
+//! Loads, decodes and builds the records of one session type. Does not write to the store.
+//!
+//! A _tombstone_ replaces the record of a session that ended or got a new id.
 
 use std::future::Future;
 use std::pin::pin;
@@ -16,9 +18,9 @@ use crate::state::{Carrier, Committed, CookieEffect, Live, State};
 use crate::store::record::{Fate, Record, TOMBSTONE_LIFETIME, Tombstone, Version};
 use crate::store::{Lookup, Store};
 
-/// How long after the end of a session requests with its id may still arrive from a browser that has a newer cookie.
+/// For how long requests with the old id may still arrive after a session ended or got a new id.
 ///
-/// A request within this time stores nothing. A later request starts a new session.
+/// Such a request stores nothing, unless it logs somebody in. A later request can start a new session.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
@@ -35,6 +37,7 @@ pub(super) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
+/// A session as the store keeps it.
 #[derive(Clone)]
 pub(super) struct Stored {
     pub(super) live: Live,
@@ -54,7 +57,8 @@ impl Records {
 
     /// Loads the session of the first cookie value that leads to a live session, or returns an empty session.
     ///
-    /// If no session is live and one ended within [`GRACE`], the request stores nothing.
+    /// If no value leads to a live session, but one leads to a tombstone younger than [`GRACE`], the carrier is
+    /// [`Carrier::Ended`].
     ///
     /// # Errors
     /// If the store cannot be read. A failed read never results in an empty session.
@@ -86,7 +90,7 @@ impl Records {
         Ok(State::new(carrier, Values::empty(self.rules.schema), Vec::new()))
     }
 
-    /// Whether a request with the old id may have been sent before the browser knew that the session ended.
+    /// Whether the browser may have sent the old id before it received the new cookie.
     fn is_recent(&self, tombstone: &Tombstone) -> bool {
         self.rules.now().plus(TOMBSTONE_LIFETIME) <= tombstone.expires_at.plus(GRACE)
     }
@@ -98,8 +102,8 @@ impl Records {
 
     /// Decodes a record and calls `make` with its session.
     ///
-    /// Returns `None` if the record is damaged, or if the session has expired under a limit that was lowered after its
-    /// last save. `make` avoids copies of the session.
+    /// Returns `None` if the record is damaged, or if the session has expired under a limit that was lowered after its last
+    /// save. The parameter `make` avoids copies of the session.
     #[inline]
     pub(super) fn open<S>(
         &self,
@@ -123,12 +127,12 @@ impl Records {
         Ok(Some(make(live, values)))
     }
 
-    /// Whether a request that loads this record gets its session, as in [`open`](Self::open).
+    /// Whether a request that loads this record gets a session, by the rules of [`open`](Self::open).
     pub(super) fn is_usable(&self, record: &Record) -> bool {
         match self.rules.read(&record.payload, record.identity.clone()) {
             Ok(Some(values)) => self.rules.expires_at_load(&values, record) > self.rules.now(),
             Ok(None) => false,
-            // Another build supports the format of this record.
+            // Another build may support the format of this record.
             Err(_) => true,
         }
     }
@@ -136,7 +140,7 @@ impl Records {
     /// Decodes a record that changed during a commit.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if the record is damaged.
+    /// [`ErrorKind::Unavailable`] if the record is damaged or has an unsupported format.
     pub(super) fn reread(&self, key: Key, id: Option<SessionId>, record: &Record) -> Result<Stored> {
         let values = self.rules.read(&record.payload, record.identity.clone())?;
         let damaged = || Error::new(ErrorKind::Unavailable, "the record of the session is damaged");
@@ -184,7 +188,7 @@ impl Records {
         &*self.store
     }
 
-    /// Runs a store call for at most `limit`, and then drops it, which the store's contract allows.
+    /// Runs a store call, and drops the call after `limit`, which the store's contract allows (clause 10).
     pub(super) async fn call<A>(
         &self,
         limit: impl FnOnce() -> Duration,

@@ -28,7 +28,7 @@ impl Calls<'_> {
         let mut ended = Vec::new();
         let revoke = revoke_each(records.store(), records.rules.scope, identity, kept, until, &mut ended);
         let done = self.call("end", revoke).await;
-        // Reported even if the call failed after it had ended some sessions.
+        // Even a call that failed may have ended some sessions.
         ended.iter().for_each(|key| records.report_end_of(key, Some(identity), EndReason::Revoked));
         done?;
         Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))

@@ -1,4 +1,7 @@
-//! Commits that change the id, which are not grouped: new sessions, rotations, logins and logouts.
+//! Commits that change the id: new sessions, rotations, logins and logouts. They are not grouped (see `group`).
+//!
+//! A _rotation_ gives a session a new id. To _retire_ a record is to replace it with a _tombstone_, which says that the
+//! session ended or moved to another key.
 
 use super::limit;
 use super::outcome::{absent, dropped, overtaken_transact};
@@ -27,8 +30,8 @@ pub(super) enum Rotation {
 
 /// Stores a session under a new id.
 ///
-/// `created_at` is when the lifetime of the session began. `None` begins a new lifetime and enforces `max_sessions`,
-/// for which the session at `replaced` does not count.
+/// `created_at` is when the lifetime of the session began. `None` begins a new lifetime and enforces `max_sessions`, which
+/// does not count the session at `replaced`.
 async fn create_record(
     calls: &Calls<'_>,
     mut values: Values,
@@ -47,7 +50,7 @@ async fn create_record(
         let (record, live) = records.record(key, Some(id), &values, begins_at)?;
         let created = calls.create(&key, &record).await;
         if created.is_err() && record.identity.is_some() {
-            // The record may exist, and would stay in the list of the user.
+            // The failed call may have stored the record, which would stay in the user's list.
             calls.discard_in_background(key);
         }
         if created? {
@@ -71,9 +74,9 @@ async fn create_session(calls: &Calls<'_>, values: Values, is_login: bool) -> Re
     Ok(new.committed(CookieEffect::Set))
 }
 
-/// Starts a session for a login whose session another request ended or moved meanwhile.
+/// Starts a new session for a login, because another request ended or moved the loaded session.
 ///
-/// The new session contains only values that the request set.
+/// The new session contains only values that this request set.
 pub(super) async fn create_for_login(calls: &Calls<'_>, pending: &PendingCommit) -> Result<Committed> {
     let mut values = Values::empty(pending.base.schema());
     calls.records.rules.replay(&pending.changes, &mut values)?;
@@ -82,7 +85,8 @@ pub(super) async fn create_for_login(calls: &Calls<'_>, pending: &PendingCommit)
 
 /// Starts a session for a request that has none, unless there is nothing to store.
 ///
-/// Removes the `unusable` record of the browser's id, if there is one, when the session starts or after `flush`.
+/// `unusable` is a damaged or expired record under the browser's id. The function removes it if a session starts or `flush`
+/// was called.
 pub(super) async fn create_or_forget(
     calls: &Calls<'_>,
     pending: Box<PendingCommit>,
@@ -107,12 +111,12 @@ pub(super) async fn create_or_forget(
     }
 }
 
-/// Gives a session a new id: creates the new record, then replaces the old record with a tombstone that points to it.
+/// Gives a session a new id: creates the new record, then retires the old record with a tombstone that names the new key.
 ///
 /// A crash between the two steps leaves a record whose id nobody knows.
 pub(super) async fn cycle(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Rotation> {
     let records = calls.records;
-    // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2); a cycle for any other reason does not.
+    // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2). `cycle_id` alone does not.
     let created_at = if pending.login { None } else { Some(live.created_at) };
     let mut values = pending.values.clone();
     let mut current = Stored { live, values: pending.base.clone() };
@@ -149,10 +153,10 @@ fn rotation_reason(rules: &Rules, pending: &PendingCommit, old: &Values, new: &V
     })
 }
 
-/// Handles a rotation of a session that another request rotated or ended first.
+/// Handles a rotation that was overtaken: another request rotated or ended the session first.
 ///
-/// A login gets a new session. Other changes are saved under the new id if the same user still owns the session, and
-/// are dropped otherwise.
+/// A login, unless in `transact`, gets a new session. Other changes are saved under the new id if the same user still owns
+/// the session, and are dropped otherwise.
 async fn overtaken(calls: &Calls<'_>, key: &Key, pending: Box<PendingCommit>) -> Result<Rotation> {
     if pending.login && !pending.transacts {
         return create_for_login(calls, &pending).await.map(Rotation::Done);
@@ -163,7 +167,7 @@ async fn overtaken(calls: &Calls<'_>, key: &Key, pending: Box<PendingCommit>) ->
     })
 }
 
-/// Ends a session. Values that were set afterwards go into a new session.
+/// Ends a session. Values that were set after `flush` go into a new session.
 pub(super) async fn end(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
     if !pending.flushed {
         return replace(calls, live, pending).await;
@@ -184,9 +188,9 @@ pub(super) async fn end(calls: &Calls<'_>, live: Live, pending: Box<PendingCommi
     }
 }
 
-/// Ends a session whose user logged out or was replaced by another user, and continues with a new one.
+/// Ends a session whose user logged out or was replaced by another user, and starts a new session.
 ///
-/// Creates the new session first, so that the old session does not end if the new one cannot be saved.
+/// Creates the new session first, so that the old session does not end if the new session cannot be saved.
 async fn replace(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
     let new = create_record(calls, pending.values.clone(), None, Some(&live.key)).await?;
     let retired = retire_session(calls, live, &pending).await;
@@ -202,10 +206,10 @@ async fn replace(calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> 
     Ok(Committed { logged_out: !pending.login, ..new.committed(CookieEffect::Set) })
 }
 
-/// Replaces a session with a tombstone, even if other requests change it or give it a new id meanwhile.
+/// Retires a session, even if other requests change it or give it a new id meanwhile.
 ///
-/// Returns the session, and whether another request had given it a new id. Returns `None` if the session had already
-/// ended, or if somebody has logged in on it meanwhile; that login's session does not end.
+/// Returns the session, and whether another request had given it a new id. Returns `None` if the session had already ended,
+/// or if it now belongs to a newer login, which must not end.
 async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) -> Result<Option<(Stored, bool)>> {
     let records = calls.records;
     let tombstone = records.tombstone(Fate::Ended);
@@ -220,7 +224,7 @@ async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) 
         };
         match retired {
             Retire::Retired => return Ok(Some((current, moved))),
-            // The closure ran on values that are no longer stored, and cannot be replayed.
+            // The `transact` closure ran on values that are no longer stored, and it cannot run again.
             Retire::Conflict(_) if pending.transacts => return Err(overtaken_transact()),
             Retire::Conflict(fresh) => current = records.reread(current.live.key, None, &fresh)?,
             Retire::Gone => match calls.follow(&current.live.key, &pending.base).await? {
@@ -232,13 +236,13 @@ async fn retire_session(calls: &Calls<'_>, live: Live, pending: &PendingCommit) 
     }
 }
 
-/// Whether the commit ends the session because its auth hash changed, but a login has stored another hash meanwhile.
+/// Whether the commit ends the session because its auth hash changed, but a newer login has stored another hash meanwhile.
 fn has_new_auth(pending: &PendingCommit, values: &Values) -> bool {
     pending.reason == EndReason::AuthHashChanged && values.auth() != pending.base.auth()
 }
 
-/// Ends the other sessions whose ids a logout presented. If that fails, the browser keeps its cookies, so that the next
-/// request presents the ids again.
+/// Ends the sessions of the other ids that the browser sent with a logout. If that fails, the browser keeps its cookies, so
+/// that the next request sends the ids again.
 pub(super) async fn end_others(calls: &Calls<'_>, committed: &mut Committed, others: Vec<Key>, reason: EndReason) {
     for key in others {
         match calls.retire(&key, calls.records.tombstone(Fate::Ended)).await {

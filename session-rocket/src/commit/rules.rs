@@ -1,4 +1,4 @@
-//! The rules for all sessions of one type, in a store or in sealed cookies.
+//! What both engines share for one session type: limits, encoding, and running user code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(crate) struct Rules {
     pub schema: &'static Schema,
     pub scope: &'static str,
     pub policy: Policy,
-    /// The format of payloads that are written from now on.
+    /// The format in which payloads are written.
     pub format: Format,
     /// The maximum size of a payload, in bytes.
     pub max_size: usize,
@@ -59,13 +59,14 @@ impl Rules {
         self.policy.expires_at(&lifetime, created_at, now)
     }
 
-    /// Returns when a stored session expires, with limits that were lowered after its last save.
+    /// Returns when a stored session expires. Limits that were lowered after its last save apply too.
     pub(super) fn expires_at_load(&self, values: &Values, record: &Record) -> Timestamp {
         let Record { created_at, updated_at, expires_at, .. } = *record;
         self.policy.expires_at_load(&values.lifetime(), (created_at, updated_at, expires_at), || self.now())
     }
 
-    /// Returns [`CookieEffect::Set`] if a save changed the expiry of the cookie, so that the browser needs it again.
+    /// Returns [`CookieEffect::Set`] if a save changed the expiry of the cookie, so that the browser needs the cookie
+    /// again.
     pub(super) fn cookie_after(
         &self,
         old: &Live,
@@ -79,7 +80,7 @@ impl Rules {
         if until(old, old_values) == until(new, new_values) { CookieEffect::None } else { CookieEffect::Set }
     }
 
-    /// Returns the values of a payload, or `None` if it is damaged.
+    /// Returns the values of a payload, or `None` if the payload is damaged.
     ///
     /// # Errors
     /// If this build does not support the format of the payload. Another build can still read the session, and starting
@@ -148,7 +149,7 @@ impl Rules {
 
     /// Runs user code, and turns a panic into an error.
     fn guarded<R>(&self, run: impl FnOnce() -> R) -> Result<R> {
-        // The caller drops half-changed values after an error.
+        // After an error, the caller drops the values, which a panic may leave half changed.
         catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
             let name = self.schema.type_name();
             let context = format!(

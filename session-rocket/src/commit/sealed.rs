@@ -11,9 +11,9 @@
 //! | 1 + n | `0` and the payload; or `1`, the payload's size in 4 bytes, and the payload as an LZ4 block | the same, encrypted |
 //! | 32 or 16 | HMAC-SHA-256 | the tag of XChaCha20-Poly1305 |
 //!
-//! The tag also authenticates the purpose, the scope and the cookie's name, which are not part of these bytes, so that
-//! one cookie cannot replace another. From each secret key, HKDF-SHA-256 derives one key for each purpose, and the
-//! key's id.
+//! The HMAC or tag also authenticates the purpose, the scope and the cookie's name, which are not part of these bytes, so
+//! that one cookie cannot replace another. HKDF-SHA-256 derives the signing key, the encryption key and the key's id from a
+//! secret key.
 
 mod keys;
 #[cfg(test)]
@@ -47,9 +47,9 @@ const LZ4: u8 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The browser can read the cookie, but nobody can change it.
+    /// The browser can read the cookie, but only the server can change it.
     Signed = 1,
-    /// Nobody can read or change the cookie.
+    /// Only the server can read or change the cookie.
     Encrypted = 2,
 }
 
@@ -84,8 +84,7 @@ pub(crate) struct Sealer {
     current: DerivedKeys,
     /// The keys that only open.
     former: Vec<DerivedKeys>,
-    /// The purpose, the scope and the cookie's name, which each tag authenticates. The `mac` of each key already
-    /// contains them.
+    /// The purpose, the scope and the cookie's name, which each tag authenticates. Each `mac` has already processed them.
     context: Vec<u8>,
 }
 
@@ -180,7 +179,7 @@ impl Sealer {
     }
 }
 
-/// Appends the times and the payload, compressed if that makes it smaller.
+/// Appends the times and the payload. Compresses the payload if that makes it smaller.
 fn write(content: &Content, bytes: &mut Vec<u8>) {
     let Content { issued_at, created_at, expires_at, payload } = content;
     for time in [issued_at, created_at, expires_at] {

@@ -41,7 +41,7 @@ impl Engine {
             let last_saved = record.updated_at;
             match records.open(key, None, &record, |live, values| Listed { live, values, last_saved }) {
                 Ok(listed) => sessions.extend(listed),
-                // Another build may be able to read the record.
+                // This build cannot read the record, but another build may.
                 Err(error) => {
                     log::warn!(target: "session_rocket", "skipped an unreadable session while listing sessions: {}", Chain(&error));
                 }
@@ -65,9 +65,9 @@ impl Engine {
         Calls::new(&self.in_store()?.records).revoke_all(identity, kept).await
     }
 
-    /// Completes when the session has ended, or somebody else has logged in on it.
+    /// Completes when the session has ended, or when somebody else has logged in on it.
     ///
-    /// Never completes for a sealed cookie, because the server cannot end it.
+    /// Never completes for a session in a sealed cookie, because the server cannot end it.
     pub(crate) async fn ended(&self, live: Live, base: Values) {
         match self {
             Self::Store(engine) => engine.ended(live, base).await,
@@ -77,9 +77,9 @@ impl Engine {
 }
 
 impl Rules {
-    /// Waits until a task that waits for the end of a session should ask the store again.
+    /// Sleeps until the next multiple of `poll_interval`, when the tasks that wait for the end of a session ask the store.
     ///
-    /// All tasks ask at the same time, so that the store can reply to them in groups.
+    /// All tasks ask at the same time, so that the store can group their loads.
     pub(crate) async fn next_poll(&self) {
         let millis = i64::try_from(self.poll_interval.as_millis()).unwrap_or(i64::MAX).max(1);
         let since_last = self.now().as_millis().rem_euclid(millis);
@@ -94,7 +94,7 @@ impl StoreEngine {
         loop {
             let awaited = self.records.events.wait_for(live.key);
             let mut changed = pin!(awaited.changed.notified());
-            // Enabled before the load, so that an end in between is not missed.
+            // Enabled before the load, so that a notification during the load is not missed.
             changed.as_mut().enable();
             match Calls::new(&self.records).reload(&live, &base).await {
                 Ok(Some(Committed { carrier: Carrier::Live(moved), .. })) if moved.key != live.key => {

@@ -1,4 +1,7 @@
-//! The store calls of a commit. If the reply to a write is lost, the commit asks the store for the outcome.
+//! The store calls of a commit. If the reply to a write is lost, the commit asks the store for the outcome. The commit
+//! fails with [`ErrorKind::Uncertain`] if the outcome stays unknown.
+//!
+//! To _retire_ a record is to replace it with a _tombstone_, which says that the session ended or moved to another key.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -12,7 +15,7 @@ use crate::state::{Committed, CookieEffect, Live};
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Touch, Update};
 
-/// The time to wait for a write whose reply was lost and that may still arrive.
+/// How long to wait for a write that may still reach the store after a lost reply.
 const LATE_WRITE_WAIT: Duration = Duration::from_millis(250);
 
 /// The pause between two attempts in the background.
@@ -45,7 +48,7 @@ impl<'r> Calls<'r> {
         left(self.deadline)
     }
 
-    /// Runs one call with a share of the time left, so that there is time to ask the store for the outcome.
+    /// Runs one call with a share of the time left, so that time is left to ask the store for the outcome.
     pub(super) async fn call<A>(&self, what: &str, call: impl Future<Output = Result<A>>) -> Result<A> {
         self.records.call(|| self.left().mul_f64(0.6), what, call).await
     }
@@ -54,7 +57,8 @@ impl<'r> Calls<'r> {
         self.call("load", self.records.store().load(key)).await
     }
 
-    /// Returns the live session at `key`, or at the key to which other requests moved it, if there is one.
+    /// Returns the live session at `key`, or at the key to which its tombstone leads. Returns `None` if the session has
+    /// ended.
     pub(super) async fn find_moved(&self, key: &Key) -> Result<Option<Stored>> {
         let mut key = *key;
         for _ in 0..MAX_MOVES {
@@ -78,7 +82,7 @@ impl<'r> Calls<'r> {
 
     /// Loads the session again, even if another request gave it a new id.
     ///
-    /// Returns `None` if the session has ended, or somebody else logged in on it.
+    /// Returns `None` if the session has ended, or if somebody else has logged in on it.
     pub(super) async fn reload(&self, live: &Live, base: &Values) -> Result<Option<Committed>> {
         let committed = |stored: Stored| stored.committed(CookieEffect::None);
         match self.load(&live.key).await? {
@@ -101,7 +105,7 @@ impl<'r> Calls<'r> {
         Ok(reply.await? == Create::Created)
     }
 
-    /// Replaces the record of version `expected`.
+    /// Replaces the record if it has version `expected`.
     pub(super) async fn swap(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         let is_pending = |seen: &Lookup| has_version(seen, expected);
         let write = || self.records.store().update(key, expected, record);
@@ -116,10 +120,10 @@ impl<'r> Calls<'r> {
         self.write(key, "end", write, Retire::Retired, is_done, is_pending).await
     }
 
-    /// Sends a write. If the reply is lost, loads the key to find out whether the write is done.
+    /// Sends a write. If the reply is lost, loads the key to find out whether the write is done (`is_done`).
     ///
-    /// If the write may still be queued, sends it once more. Any other state of the key is an error, because the
-    /// outcome is unknown.
+    /// If the key is still in the state before the write (`is_pending`), sends the write once more. In any other state, the
+    /// outcome is unknown, which is an error.
     async fn write<A: PartialEq, F: Future<Output = Result<A>>>(
         &self,
         key: &Key,
@@ -133,7 +137,7 @@ impl<'r> Calls<'r> {
             Ok(reply) => return Ok(reply),
             Err(error) => error,
         };
-        // Boxed, because a lost reply is rare and would make the future of every write larger.
+        // Boxed, because this rare case would make the future of every write larger.
         let resolve = Box::pin(async {
             match self.load(key).await {
                 Ok(seen) if is_done(&seen) => return true,
@@ -152,12 +156,12 @@ impl<'r> Calls<'r> {
 
     /// Replaces the record with a tombstone if it has the expected version.
     ///
-    /// If the reply is lost, gives the record a new version and returns this as a conflict, so that the lost retire
-    /// cannot end the session later.
+    /// If the reply is lost, the retire may still arrive and end the session later. To prevent that, [`fence`](Self::fence)
+    /// gives the record a new version, and this function returns a conflict.
     pub(super) async fn retire_version(&self, current: &Stored, tombstone: Tombstone) -> Result<Retire> {
         let timeout = self.records.timeout;
         if self.left() < timeout / 4 {
-            // After a lost reply, there would be no time left for the fence.
+            // A call with so little time may fail, and would then need the fence.
             return Err(Error::new(
                 ErrorKind::Timeout,
                 "cannot end the session or give it a new id: too little of `timeout` is left; raise `timeout`",
@@ -175,8 +179,8 @@ impl<'r> Calls<'r> {
 
     /// Gives a record a new version, so that a retire that may still arrive fails with a conflict.
     ///
-    /// Retries, because the first attempts may be queued behind the lost retire. Returns `None` if the store does not
-    /// confirm in time.
+    /// Retries, because the first attempts may be queued behind the lost retire. Returns the outcome of the retire, or
+    /// `None` if the store does not confirm in time.
     async fn fence(&self, current: &Stored, tombstone: Tombstone) -> Result<Option<Retire>> {
         let Live { key, version, created_at, .. } = current.live;
         let (record, _) = self.records.record(key, None, &current.values, Some(created_at))?;
@@ -200,7 +204,7 @@ impl<'r> Calls<'r> {
         }
     }
 
-    /// Continues a fence in a background task, while a lost retire may still arrive.
+    /// Continues a fence in a background task, because the lost retire may still arrive.
     fn fence_in_background(&self, key: Key, version: Version, record: Record) {
         let records = self.records.clone();
         tokio::spawn(async move {
@@ -214,7 +218,7 @@ impl<'r> Calls<'r> {
         });
     }
 
-    /// Renews the record if it has version `expected`.
+    /// Postpones the expiry of the record if it has version `expected`.
     ///
     /// Retries once after an error, because a second touch does no harm.
     pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
@@ -227,8 +231,8 @@ impl<'r> Calls<'r> {
 
     /// Removes a record that is no longer needed.
     ///
-    /// If `expected` is `None`, no browser has the id: deletes the record, and retries in the background. Otherwise
-    /// replaces the record with a tombstone if it has the expected version, without retries.
+    /// If `expected` is `None`, no browser has the id: the record is deleted, with retries in the background. Otherwise, it
+    /// is retired if it has the expected version, without retries.
     pub(super) async fn discard(&self, key: &Key, expected: Option<Version>) {
         // A failed commit may have no time left, and the record would stay in the user's list.
         let calls = self.with_at_least(self.records.timeout / 4);
@@ -250,8 +254,8 @@ impl<'r> Calls<'r> {
 
     /// Removes a record whose id no browser has, in a background task.
     ///
-    /// The record would stay in the list of its user until it expires, and count for `max_sessions`. The task removes
-    /// it a second time after `timeout`, because the failed call may still create it until then.
+    /// Otherwise, the record would stay in the list of its user until it expires, and count for `max_sessions`. The task
+    /// deletes the record again after `timeout`, because a failed `create` may still arrive until then.
     pub(super) fn discard_in_background(&self, key: Key) {
         let records = self.records.clone();
         tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! The MAC of the user's auth hash, which a session stores so that a change of the password ends the session.
+//! A session stores a MAC of the user's `LoadUser::auth_hash`, so that a change of the password ends the session.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,8 +14,8 @@ const TAG: usize = 16;
 
 /// A salted HMAC-SHA256 of an auth hash.
 ///
-/// The salt is the key. Auth hashes are often derived from password hashes, so a reader of the session or of a signed
-/// cookie must not learn them.
+/// The salt is the key of the HMAC. Auth hashes are often derived from password hashes, so a stored session or a signed
+/// cookie must not reveal them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AuthMac([u8; SALT + TAG]);
 

@@ -1,8 +1,8 @@
 //! The encoding of payloads.
 //!
 //! A payload is one byte that names the format, followed by the encoded fields. Loading splits the payload into fields
-//! without decoding them, so a field that nobody reads is written back unchanged. In memory, all values are JSON
-//! strings.
+//! without decoding them, so a field that nobody reads is written back unchanged. In memory, each value is a JSON string,
+//! whatever the format.
 
 mod json;
 #[cfg(feature = "messagepack")]
@@ -23,14 +23,14 @@ const MESSAGEPACK: u8 = b'm';
 
 /// The setting `format`: the encoding of sessions that are saved from now on.
 ///
-/// Sessions in every format that the build supports can be read.
+/// Sessions in every format that the build supports can be read, regardless of this setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Format {
     /// JSON, which is readable in the store. This is the default.
     #[default]
     Json,
-    /// [MessagePack](https://msgpack.org), which is smaller. It requires the cargo feature `messagepack`.
+    /// [MessagePack](https://msgpack.org), which is smaller than JSON. Requires the cargo feature `messagepack`.
     ///
     /// Values have the same structure as in JSON, so a site can change the format at any time.
     #[cfg(feature = "messagepack")]
@@ -61,7 +61,7 @@ impl Raw {
         raw.decode::<T>().map(|_| raw).ok_or(Unencodable::NotReadBack)
     }
 
-    /// Creates an object from encoded values.
+    /// Creates an object from encoded entries.
     pub(crate) fn of_entries(entries: &[(String, Self)]) -> Self {
         let mut json = Vec::new();
         json::put_object(&mut json, entries.iter().map(|(name, raw)| (name.as_str(), &raw.0)));
@@ -73,10 +73,10 @@ impl Raw {
         serde_json::from_slice(&self.0).ok()
     }
 
-    /// Whether both are the same value.
+    /// Whether both represent the same value.
     ///
-    /// Objects are equal regardless of the order of their keys, because unordered maps encode in any order. Numbers are
-    /// compared as strings, because a float cannot represent every number.
+    /// Objects are equal regardless of the order of their keys, because an unordered map encodes its keys in any order.
+    /// Numbers are compared as strings, because a float cannot represent every number.
     pub(crate) fn is_equivalent_to(&self, other: &Self) -> bool {
         json::is_equivalent(&self.0, &other.0)
     }
@@ -89,8 +89,8 @@ impl Raw {
 
 /// Returns an upper bound for the size of an entry in a payload of any format, in bytes.
 pub(crate) fn size_at_most(name: &str, raw: &Raw) -> usize {
-    // In JSON, an escaped byte takes up to six bytes, and a name is surrounded by two quotes, a colon and a comma. In
-    // MessagePack, a float of three characters takes nine bytes.
+    // In JSON, an escaped byte takes up to six bytes, and each entry adds two quotes, a colon and a comma. In MessagePack,
+    // a float of three characters takes nine bytes.
     6 * name.len() + 4 + 3 * raw.0.len() + 4
 }
 
@@ -106,7 +106,7 @@ pub(crate) enum PayloadError {
 /// Splits a payload into its fields, and calls `field` with each field in order.
 ///
 /// # Errors
-/// If the payload is damaged or its format is unknown. `field` may already have been called.
+/// If the payload is damaged or its format is unknown. `field` may run before the error is found.
 pub(crate) fn split(payload: &Bytes, mut field: impl FnMut(Cow<'_, str>, Raw)) -> Result<(), PayloadError> {
     let json = match payload.first() {
         Some(&JSON) => Some(payload.slice_ref(payload[1..].trim_ascii_start())),

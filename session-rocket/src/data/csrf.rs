@@ -1,4 +1,4 @@
-//! CSRF secrets and tokens, which prevent other sites from posting the forms of a site.
+//! CSRF secrets and tokens, which prevent other sites from submitting a site's forms.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ const BYTES: usize = 16;
 /// The length of a token in bytes: a random mask, followed by the exclusive or of the mask and the secret.
 const MASKED: usize = 2 * BYTES;
 
-/// The secret of the tokens of a session, or of a browser without a session: 128 bits.
+/// The 128-bit secret for the tokens of a session, or of a browser without a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CsrfSecret([u8; BYTES]);
 
@@ -23,7 +23,8 @@ impl CsrfSecret {
         random_bytes().map(Self)
     }
 
-    /// Derives the secret of a session in a store from its key. The secret changes when the session gets a new id.
+    /// Derives the secret of a session from the session's key in the store. The secret changes when the session gets a new
+    /// id.
     pub(crate) fn of(key: &Key) -> Self {
         let mut secret = [0; BYTES];
         secret.copy_from_slice(&key.digest("csrf")[..BYTES]);

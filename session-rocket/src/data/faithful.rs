@@ -1,14 +1,14 @@
 //! Refuses values that `serde_json` writes but does not read back.
 //!
-//! `serde_json` writes NaN, the infinities and `Some(None)` as `null`, and it does not read values that are nested
-//! deeper than 127 levels. Without this check, such a value would be saved without an error and be missing in the next
+//! `serde_json` writes NaN, the infinities and `Some(None)` as `null`, and it does not read values that are nested deeper
+//! than 127 levels. Without this check, such a value would be saved without an error, and would be missing in the next
 //! request. The check is a serializer that writes nothing and runs before the encoding.
 
 use std::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
 
-/// The maximum depth of a value: the 127 levels that `serde_json` reads, less some for the payload around the value.
+/// The maximum depth of a value: the 127 levels that `serde_json` reads, less a margin for the payload around the value.
 const MAX_DEPTH: u8 = 120;
 
 /// The reason why a value was not encoded. The message never contains the value.
@@ -22,9 +22,9 @@ pub enum Unencodable {
     TooDeep,
     /// The `Serialize` implementation of the value failed.
     Refused,
-    /// JSON cannot represent the value.
+    /// JSON cannot represent a map key of the value.
     NotJson,
-    /// The type of the value does not decode what it encodes.
+    /// The value's type cannot decode the encoded value.
     NotReadBack,
 }
 
@@ -54,9 +54,9 @@ impl ser::Error for Unencodable {
     }
 }
 
-/// Checks that `value` reads back unchanged from JSON.
+/// Refuses a value that `serde_json` would write but not read back.
 ///
-/// Does not check map keys, because `serde_json` refuses keys that JSON cannot represent.
+/// Does not check the types of map keys, because `serde_json` refuses keys that JSON cannot represent.
 pub(crate) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), Unencodable> {
     value.serialize(Checker { depth: 0 }).map(drop)
 }

@@ -30,7 +30,7 @@ pub trait FieldValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'stat
 
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> FieldValue for T {}
 
-/// The bounds on the type of a user's id.
+/// The bound on the type of the identity field, which holds the user's id.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an `identity`: it does not implement `Display`",
     note = "the library finds a user's sessions by the identity as a string: use an integer, a `String` or an id type \
@@ -40,7 +40,7 @@ pub trait Identity: ToString {}
 
 impl<T: std::fmt::Display> Identity for T {}
 
-/// The only type that an `extra` field can have.
+/// Implemented only by the type that an `extra` field must have.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold the undeclared keys of a session",
     note = "declare the `extra` field as `serde_json::Map<String, serde_json::Value>`"
@@ -67,7 +67,7 @@ pub struct Spec {
     pub aliases: &'static [&'static str],
     /// Whether the field is the user's id.
     pub identity: bool,
-    /// Whether the field holds all stored keys that no field declares.
+    /// Whether the field holds the stored keys that are neither declared nor reserved.
     pub extra: bool,
     /// Whether the log already has a warning about a stored value that does not decode.
     undecodable: AtomicBool,
@@ -97,16 +97,16 @@ pub trait AnyField: Send + Sync + 'static {
     /// Encodes a value to show or compare it.
     ///
     /// # Errors
-    /// [`Unencodable`] if JSON cannot represent the value.
+    /// [`Unencodable`] if the value cannot be encoded.
     #[doc(hidden)]
     fn encode(&self, value: &Value) -> Result<Raw, Unencodable>;
     /// Encodes a value to store it.
     ///
     /// # Errors
-    /// [`Unencodable`] if JSON cannot represent the value, or the type of the field does not decode it.
+    /// [`Unencodable`] if the value cannot be encoded, or if the encoded value does not decode as the type of the field.
     #[doc(hidden)]
     fn encode_to_keep(&self, value: &Value) -> Result<Raw, Unencodable>;
-    /// Returns the default of the field, or `None` for an `Option`.
+    /// Returns the default of the field, or `None` if the field is declared as an `Option`.
     #[doc(hidden)]
     fn default(&self) -> Option<Value>;
     /// Returns the user's id as a string, or `None` if this is not the identity field.
@@ -116,7 +116,7 @@ pub trait AnyField: Send + Sync + 'static {
 
 /// A field of type `V`. `K` says whether it is declared as `Option<V>` ([`Optional`]) or as `V` ([`Defaulted`]).
 ///
-/// It contains no data of a session.
+/// A `Field` contains no data of a session.
 pub struct Field<V, K> {
     spec: Spec,
     ops: Ops<V>,
@@ -124,8 +124,8 @@ pub struct Field<V, K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// The operations on values of the type of a field. Because they are function pointers, only the constructors of a
-/// field need the bounds on the type, not every accessor.
+/// The operations on values of type `V`. They are function pointers, so that the accessors need no bounds on `V`. Only the
+/// constructors of `Field` need the bounds.
 struct Ops<V> {
     wrap: fn(V) -> Value,
     peek: fn(&Value) -> &V,
@@ -204,7 +204,7 @@ impl<V> Field<V, Optional> {
         Self::new::<E>(index, name, None)
     }
 
-    /// Makes the field the user's id.
+    /// Marks the field as the user's id.
     #[must_use]
     pub const fn identity(mut self) -> Self
     where
@@ -233,7 +233,7 @@ impl<V> Field<V, Defaulted> {
         Self::new::<E>(index, name, Some(default))
     }
 
-    /// Creates the field that holds all stored keys that no field declares.
+    /// Creates the `extra` field, which holds the stored keys that no field declares.
     pub const fn extra(index: usize, name: &'static str) -> Self
     where
         V: ExtraKeys + Default + FieldValue,

@@ -1,4 +1,4 @@
-//! The data of a session: its fields, their encoding, and the payload that a store keeps.
+//! The data of a session: its fields, their encoding, and the stored payload.
 
 pub(crate) mod auth;
 pub(crate) mod codec;

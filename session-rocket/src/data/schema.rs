@@ -33,7 +33,7 @@ impl Schema {
         self.fields
     }
 
-    /// Returns the index of the field that is stored under `name`, and the name. Tries the index `hint` first.
+    /// Returns the index of the field whose stored name or alias is `name`, and that name. Tries the index `hint` first.
     pub(crate) fn find(&self, name: &str, hint: usize) -> Option<(usize, &'static str)> {
         if let Some(field) = self.fields.get(hint).filter(|field| field.spec().stored == name && !field.spec().extra) {
             return Some((hint, field.spec().stored));
@@ -53,7 +53,7 @@ impl Schema {
         self.fields.iter().position(|field| field.spec().extra)
     }
 
-    /// Whether `name` belongs in the `extra` field.
+    /// Whether the stored key `name` belongs in the `extra` field, which holds the keys that no field declares.
     pub(crate) fn is_extra(&self, name: &str) -> bool {
         !is_reserved(name) && !self.declares(name)
     }
@@ -63,8 +63,7 @@ impl Schema {
         index.map(|index| self.fields[index])
     }
 
-    /// Decodes a stored value. Warns about the first value of each field that does not decode, without showing the
-    /// value.
+    /// Decodes a stored value. If the value does not decode, logs a warning once per field, without the value.
     pub(crate) fn decode(&self, field: &dyn AnyField, raw: &Raw) -> Option<Value> {
         let decoded = field.decode(raw);
         if decoded.is_none() && field.spec().first_undecodable() {
@@ -86,8 +85,8 @@ impl Schema {
     /// Returns the entries of the encoded value of an `extra` field.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] if an entry has the name of another field or a reserved name, and so would not read back
-    /// as an entry of the `extra` field.
+    /// [`ErrorKind::Encode`] if an entry has a reserved name or the name of another field. Such an entry would not read
+    /// back as an entry of the `extra` field.
     pub(crate) fn extra_entries(&self, field: &dyn AnyField, raw: &Raw) -> Result<Vec<(String, Raw)>> {
         let entries = raw.entries().unwrap_or_default();
         if entries.iter().all(|(name, _)| self.is_extra(name)) {

@@ -19,44 +19,47 @@ use crate::data::codec::{self, Format, PayloadError, Raw};
 use crate::data::field::{AnyField, Spec, Value};
 use crate::data::schema::{Schema, is_reserved};
 
-/// The maximum size of a payload without its fields, in bytes: the format byte and the braces.
+/// An upper bound for the size of a payload without fields, in bytes.
 const FRAME: usize = 8;
 
+/// The value of one field.
 #[derive(Clone)]
 enum Slot {
-    /// No value is stored.
+    /// The field has no value.
     Absent,
-    /// A stored value and its stored name. A save writes the value back unchanged. The first read sets `seen` to the
-    /// decoded value, or to `None` if the value does not decode.
+    /// The encoded value `raw`, stored under the name `under`. A save writes `raw` back unchanged. The first read sets
+    /// `seen` to the decoded value, or to `None` if `raw` does not decode.
     Stored { raw: Raw, under: &'static str, seen: OnceLock<Option<Value>> },
-    /// A value that this request set and that is not yet encoded.
+    /// A value that this request set and has not encoded yet.
     Set(Value),
 }
 
-/// The result of a read that runs no user code.
+/// The result of [`Values::peek`], which runs no user code.
 pub(crate) enum Peek {
     Known(Option<Value>),
     Undecoded(Raw),
 }
 
+/// The values of one session. A clone is cheap.
 #[derive(Clone)]
 pub(crate) struct Values {
     schema: &'static Schema,
-    /// Clones share the slots until one of them is changed.
+    /// One slot per field. Clones share the slots until a clone is changed.
     slots: Arc<[Slot]>,
-    /// `None` if the session has only declared fields. Shared between clones.
+    /// `None` if the session has only declared fields. Clones share the data until a clone is changed.
     other_data: Option<Arc<OtherData>>,
 }
 
 /// The data of a session besides its declared fields.
 #[derive(Clone, Default)]
 struct OtherData {
-    /// Stored keys that no field of this build declares.
+    /// Entries that a save writes back unchanged: undeclared keys outside the `extra` field, reserved keys that this
+    /// release cannot read, and values of a field under its other names.
     undeclared: Vec<(String, Raw)>,
     library: LibraryData,
     /// The stored value of the `extra` field before this request set it.
     extra_before: Option<Raw>,
-    /// The identity of the loaded record. A save keeps it if this build cannot decode the identity field.
+    /// The identity in the loaded record. A save keeps it if this build has no identity field, or cannot decode the field.
     loaded_identity: Option<String>,
 }
 
@@ -68,7 +71,7 @@ static NO_OTHER_DATA: LazyLock<OtherData> = LazyLock::new(OtherData::default);
 pub(crate) enum Owner {
     Nobody,
     User(String),
-    /// A user whose id does not decode, with the identity of the record.
+    /// A user whose id does not decode, with the identity in the record.
     Unknown(Option<String>),
 }
 
@@ -103,25 +106,25 @@ impl Values {
         self.other_data.as_deref().unwrap_or(&NO_OTHER_DATA)
     }
 
-    /// Returns the other data to change, and copies it first if a clone shares it.
+    /// Returns the other data for a change. First copies the data if a clone shares it.
     fn other_data_mut(&mut self) -> &mut OtherData {
         Arc::make_mut(self.other_data.get_or_insert_default())
     }
 
-    /// Removes the undeclared keys that `keep` does not accept.
+    /// Removes the undeclared keys for which `keep` returns false.
     fn retain_undeclared(&mut self, keep: impl Fn(&str) -> bool) {
         if self.other_data().undeclared.iter().any(|(name, _)| !keep(name)) {
             self.other_data_mut().undeclared.retain(|(name, _)| keep(name));
         }
     }
 
-    /// Returns a slot to change, and copies the slots first if a clone shares them.
+    /// Returns a slot for a change. First copies the slots if a clone shares them.
     fn slot(&mut self, index: usize) -> &mut Slot {
         &mut Arc::make_mut(&mut self.slots)[index]
     }
 
-    /// Inserts the stored value of a declared field. If the payload also has an alias of the field, the value under the
-    /// stored name is used, and the other value is kept unchanged.
+    /// Inserts the stored value of a declared field. If the payload has the field under several names, the stored name wins
+    /// over aliases, and `undeclared` gets the other values.
     fn store_field(&mut self, index: usize, under: &'static str, raw: Raw) {
         let stored = self.schema.fields()[index].spec().stored;
         let present = match &self.slots[index] {
@@ -149,7 +152,7 @@ impl Values {
     fn collect_extra(&mut self) {
         let Some(extra) = self.schema.extra().filter(|_| !self.other_data().undeclared.is_empty()) else { return };
         let schema = self.schema;
-        // A value that `serde_json::Value` cannot represent stays undeclared, so a save keeps it unchanged.
+        // A value that `serde_json::Value` cannot represent stays in `undeclared`, so a save does not change it.
         let is_seen = |(name, raw): &(String, Raw)| schema.is_extra(name) && raw.decode::<Json>().is_some();
         let undeclared = &mut self.other_data_mut().undeclared;
         let (seen, unseen): (Vec<_>, Vec<_>) = std::mem::take(undeclared).into_iter().partition(is_seen);
@@ -169,7 +172,7 @@ impl Values {
         }
     }
 
-    /// Caches the decoded value of `raw` if the field still holds `raw`, also for clones that share the slots.
+    /// Caches the decoded value of `raw`, for all clones that share the slots, if the field still holds `raw`.
     pub(crate) fn remember(&self, field: &dyn AnyField, raw: &Raw, decoded: Option<Value>) {
         if let Slot::Stored { raw: stored, seen, .. } = &self.slots[field.spec().index]
             && stored == raw
@@ -179,7 +182,7 @@ impl Values {
         }
     }
 
-    /// Returns the stored value. Runs user code if the value is not decoded yet.
+    /// Returns the value of a field, if it decodes. Runs user code if the value is not decoded yet.
     pub(crate) fn read(&self, field: &dyn AnyField) -> Option<Value> {
         match self.peek(field) {
             Peek::Known(value) => value,
@@ -193,13 +196,12 @@ impl Values {
 
     /// Replaces the value of a field, or removes it.
     ///
-    /// Returns the replaced value if it was decoded, because dropping a value runs user code, and the caller may hold a
-    /// lock.
+    /// Returns the replaced value if it was decoded. Dropping it runs user code, so the caller must first release its lock.
     pub(crate) fn put(&mut self, field: &dyn AnyField, value: Option<Value>) -> Option<Value> {
         let spec = field.spec();
         self.forget_aliases(spec);
         if spec.identity {
-            // A login invalidates earlier tokens (ASVS 5.0, 7.2.4).
+            // A login invalidates the old CSRF secret and auth MAC (ASVS 5.0, 7.2.4).
             self.set_csrf(None);
             self.set_auth(None);
         }
@@ -224,12 +226,12 @@ impl Values {
         replaced
     }
 
-    /// Whether a field has a stored value, even one that does not decode.
+    /// Whether a field has a value, including a value that does not decode.
     pub(crate) fn is_stored(&self, field: &dyn AnyField) -> bool {
         !matches!(self.slots[field.spec().index], Slot::Absent)
     }
 
-    /// Removes values that are stored under an alias, because they would reappear after the field is deleted.
+    /// Removes the undeclared values under the field's aliases. Otherwise, they would reappear after the field is deleted.
     fn forget_aliases(&mut self, spec: &Spec) {
         if !spec.aliases.is_empty() {
             self.retain_undeclared(|name| !spec.aliases.contains(&name));
@@ -243,7 +245,7 @@ impl Values {
             && self.other_data().undeclared.is_empty()
     }
 
-    /// Whether no field and no undeclared key is stored.
+    /// Whether the session has neither a field nor an undeclared key. Ignores reserved keys, which hold the library's data.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.iter().all(|slot| matches!(slot, Slot::Absent))
             && self.other_data().undeclared.iter().all(|(name, _)| is_reserved(name))
@@ -271,10 +273,10 @@ impl Values {
         }
     }
 
-    /// Removes everything except the identity, what belongs to its login, and the CSRF secret.
+    /// Removes everything except the identity, the data of the login, and the CSRF secret.
     ///
-    /// If somebody is logged in, `Session::clear` ends the session instead. So an identity here is of a user who logged
-    /// in with another request meanwhile, and must not be logged out.
+    /// If somebody is logged in, `Session::clear` ends the session instead. So an identity in `self` is of a user who
+    /// logged in with another request meanwhile, and must stay logged in.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
@@ -340,7 +342,7 @@ impl Values {
         slots.chain(undeclared).sum::<usize>() + FRAME + library::AT_MOST
     }
 
-    /// Whether the encoded values are stored exactly as those of `other`.
+    /// Whether `self` and `other` have the same values under the same names, and all are encoded.
     pub(crate) fn is_identical_to(&self, other: &Self) -> bool {
         let same_slot = |pair: (&Slot, &Slot)| match pair {
             (Slot::Absent, Slot::Absent) => true,
@@ -353,7 +355,7 @@ impl Values {
             && one.undeclared == two.undeclared
     }
 
-    /// Whether `field` is stored exactly as in `other`.
+    /// Whether `field` has the same encoded value in `other`.
     pub(crate) fn has_identical_field(&self, other: &Self, field: &dyn AnyField) -> bool {
         let raw = |values: &Self| match &values.slots[field.spec().index] {
             Slot::Stored { raw, .. } => Some(raw.clone()),
@@ -374,7 +376,7 @@ impl Values {
     }
 }
 
-/// Replaces the unchanged entries of an `extra` field by their stored form.
+/// Replaces each unchanged entry of an `extra` field with its stored form.
 ///
 /// Encoding an entry again could change a number, because `serde_json::Value` cannot represent every number.
 fn keep_unchanged(entries: Vec<(String, Raw)>, before: Option<&Raw>) -> Vec<(String, Raw)> {

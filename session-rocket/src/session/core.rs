@@ -50,10 +50,11 @@ impl Core {
 
     /// Saves the changes. `completed` is the number of finished commits before the caller made its changes.
     ///
-    /// If another caller started a commit that may contain the changes of this caller, both callers get its error.
+    /// A commit that another caller started may contain the changes of this caller. If that commit fails, both callers
+    /// get the error.
     pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: CommitScope) -> Result<()> {
-        // The first check does not wait for the turn, because dropping the future during that wait would cancel the
-        // save. The second check waits, because a running commit may contain this caller's changes.
+        // The first check does not wait for the turn: if the caller dropped the future during that wait, the changes
+        // would not be saved. The second check waits, because a running commit may contain this caller's changes.
         let is_modified = self.state.is_modified() || {
             let _turn = self.turn.lock().await;
             self.state.is_modified()
@@ -88,7 +89,7 @@ impl Core {
         tokio::spawn(commit).await.map_err(|task| stopped(kind(task)))
     }
 
-    /// Runs a commit to a sealed cookie, which never waits once it has its turn, so it cannot be cancelled.
+    /// Runs a commit to a sealed cookie. After the commit gets its turn, it awaits nothing, so it cannot be cancelled.
     async fn commit_to_cookie(&self, engine: &CookieEngine, scope: CommitScope) -> Result<()> {
         let _turn = self.turn.lock().await;
         let Some(pending) = self.take(scope) else { return Ok(()) };
@@ -164,22 +165,22 @@ impl Core {
 
     /// Saves the changes of the request or, if `renews` is set, renews a session that was only read.
     ///
-    /// Returns the cookie to send and the result of the save. A cookie can accompany a failed save, because an earlier
+    /// Returns the cookie to send and the result of the save. Even a failed save can return a cookie, because an earlier
     /// `save` may have given the session a new id.
     pub(crate) async fn respond(self: &Arc<Self>, scope: CommitScope, renews: bool) -> (CookieUpdate, Result<()>) {
         if self.respond_unchanged(scope, renews) {
             return (CookieUpdate::None, Ok(()));
         }
         let earlier = self.state.renewal();
-        // A `save` whose caller dropped the future may have failed.
+        // An earlier `save` may have failed after its caller dropped the future.
         let saved = self
             .commit_since(self.state.completed(), scope)
             .await
             .and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
         if let Some(live) = self.state.renewal() {
-            // This cookie must not replace a newer id that another request gave the browser. After a successful save,
-            // the id of the cookie is current. If an earlier save set the cookie, the store is asked. After a failed
-            // save, the answer is unknown, so no cookie is sent.
+            // This cookie repeats the id that the browser sent. It must not replace a newer id that another request gave
+            // the browser. If this save succeeded and set the cookie, the id is current. If an earlier save set the
+            // cookie, the store is asked. After a failed save, the current id is unknown, so no cookie is sent.
             let is_earlier_save = earlier.is_some_and(|earlier| earlier.version == live.version);
             if saved.is_err() || is_earlier_save && !Box::pin(self.engine.is_live(&live)).await {
                 self.state.withdraw_cookie();
@@ -203,7 +204,7 @@ impl Core {
         self.turn.try_lock().is_ok_and(|_turn| self.state.send_head_unchanged())
     }
 
-    /// Marks the response head as sent, and returns its effect on the cookie.
+    /// Marks the response head as sent, and returns the change of the cookie that the head carries.
     fn send_head(&self) -> CookieUpdate {
         let Some((effect, carrier, lifetime)) = self.state.send_head() else { return CookieUpdate::None };
         let (value, created_at, expires_at) = match (effect, carrier) {

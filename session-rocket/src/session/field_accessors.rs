@@ -1,4 +1,4 @@
-//! The methods of a field that generated code calls, for the session of a request or for a snapshot.
+//! The methods of a field that generated code calls, for a live session or for a snapshot (a copy of all fields).
 
 use crate::data::field::{Defaulted, Field, Optional};
 use crate::state::State;
@@ -11,7 +11,7 @@ impl<V: 'static, K: 'static> Field<V, K> {
         state.set(self, self.wrap(value));
     }
 
-    /// Returns the stored value. If no value is stored, stores `value` and returns it.
+    /// Returns the stored value. If no value is stored, stores and returns `value`.
     #[track_caller]
     pub fn setdefault(&'static self, state: &State, value: V) -> V {
         self.owned(&state.setdefault(self, self.wrap(value)))
@@ -55,7 +55,7 @@ impl<V: 'static> Field<V, Optional> {
         view.read(self).map(|value| self.owned(&value))
     }
 
-    /// Writes the value that this field has in a snapshot back to `edit`.
+    /// Writes the value from a snapshot back to `edit`.
     pub fn write(&'static self, edit: &mut Edit, value: Option<V>) {
         edit.put(self, value.map(|value| self.wrap(value)));
     }
@@ -75,7 +75,7 @@ impl<V: 'static> Field<V, Defaulted> {
         }
     }
 
-    /// Changes the stored value or the default with `op`, which runs again on newer data after a conflict.
+    /// Changes the stored value, or else the default, with `op`, which runs again on newer data after a conflict.
     #[track_caller]
     pub fn update<R>(&'static self, state: &State, op: impl FnOnce(&mut V) -> R + Clone + Send + 'static) -> R {
         state.update(self, move |value| {
@@ -90,7 +90,7 @@ impl<V: 'static> Field<V, Defaulted> {
         view.read(self).map_or_else(|| self.default_value(), |value| self.owned(&value))
     }
 
-    /// Writes the value that this field has in a snapshot back to `edit`.
+    /// Writes the value from a snapshot back to `edit`.
     pub fn write(&'static self, edit: &mut Edit, value: V) {
         edit.put(self, Some(self.wrap(value)));
     }

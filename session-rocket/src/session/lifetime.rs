@@ -25,7 +25,7 @@ impl<T: SessionData> Session<T> {
     /// The configured `max_lifetime` still limits the session, unless [`set_max_lifetime`](Self::set_max_lifetime)
     /// changes this limit.
     ///
-    /// Both settings stay when the same user logs in again, so a login handler should set or reset both.
+    /// A login keeps both settings, unless it replaces another user. So a login handler should set or reset both.
     ///
     /// ```
     /// # use session_rocket::{Expiry, Session};
@@ -56,8 +56,8 @@ impl<T: SessionData> Session<T> {
     /// Sets the absolute timeout of this session, counted from its creation or login, instead of the configured
     /// `max_lifetime`.
     ///
-    /// `None` resets the timeout to the configured value. `Some(Duration::MAX)` means no absolute timeout. The setting
-    /// stays when the same user logs in again.
+    /// `None` resets the timeout to the configured value. `Some(Duration::MAX)` means no absolute timeout. A login keeps
+    /// this setting, unless it replaces another user.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -107,7 +107,7 @@ impl<T: SessionData> Session<T> {
         self.core.engine.rules().policy.expires_at(&self.values().lifetime(), created_at, now)
     }
 
-    /// Returns whether the browser removes the session cookie when it is closed.
+    /// Returns whether the session cookie lasts only until the browser is closed.
     pub fn expires_at_browser_close(&self) -> bool {
         self.core.engine.rules().policy.at_browser_close(self.values().lifetime().expiry)
     }

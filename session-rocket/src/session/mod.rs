@@ -102,23 +102,23 @@ impl<T: SessionData> Session<T> {
 
     /// Returns the names of all stored values, in the order of the fields in the struct.
     ///
-    /// The names are those in the store. Keys that no field declares come last.
+    /// The names are those in the store. Keys that no field declares come last, or at the position of the `extra` field.
     pub fn keys(&self) -> Vec<String> {
         self.values().keys()
     }
 
     /// Returns all stored values, in the order of `serde_json`'s maps.
     ///
-    /// The names are those in the store. Keys that no field declares are included; fields without a stored value are
-    /// missing.
+    /// The names are those in the store. Keys that no field declares are included. A field is missing if it has no
+    /// stored value, or if its stored value does not decode.
     pub fn items(&self) -> Map<String, Json> {
         self.values().items()
     }
 
     /// Removes all data of the session.
     ///
-    /// If a user is logged in, `clear` logs the user out, and the session gets a new id. Otherwise the session keeps
-    /// its id.
+    /// If a user is logged in, `clear` also logs the user out: the session ends, and the visitor gets a new, empty
+    /// session. Otherwise the session keeps its id.
     #[track_caller]
     pub fn clear(&self) {
         self.state().clear();
@@ -126,11 +126,11 @@ impl<T: SessionData> Session<T> {
 
     /// Ends the session and removes its data, record and cookie, for example to log a user out.
     ///
-    /// Values that are set afterwards in the same request go into a new session. If the browser sent several session
-    /// cookies, `flush` ends all of their sessions. `flush` takes effect regardless of the status of the response.
+    /// Values that the request sets after `flush` go into a new session. If the browser sent several session cookies,
+    /// `flush` ends the sessions of all these cookies. `flush` takes effect regardless of the response's status.
     ///
-    /// If another user logged in on the session after this request loaded it, `flush` does not end that login. If
-    /// nobody was logged in at the load, `flush` ends no later login.
+    /// If a user logs in on the session after this request loaded it, `flush` ends the session only if the same user
+    /// was already logged in at the load.
     ///
     /// With sealed cookies, only the browser's copy is removed. An earlier copy of the cookie stays valid until it
     /// expires.
@@ -141,9 +141,9 @@ impl<T: SessionData> Session<T> {
 
     /// Gives the session a new id and keeps its data.
     ///
-    /// Call it when the privileges of the user change. Setting the identity also gives the session a new id. Earlier
-    /// CSRF tokens become invalid. `cycle_id` takes effect regardless of the status of the response. A sealed cookie
-    /// has no id and is sealed again.
+    /// Call `cycle_id` when the privileges of the user change. A login needs no `cycle_id`, because setting the identity
+    /// also gives the session a new id. Earlier CSRF tokens become invalid. `cycle_id` takes effect regardless of the
+    /// response's status. A sealed cookie has no id: `cycle_id` only seals the cookie again.
     #[track_caller]
     pub fn cycle_id(&self) {
         self.state().cycle_id();
@@ -176,12 +176,13 @@ impl<T: SessionData> Session<T> {
     /// Every call returns a different token. All tokens are valid until the session ends or gets a new id, for example
     /// at a login.
     ///
-    /// A token starts no session. For a visitor without a session, the response sets a cookie with the token's secret,
-    /// which lasts until the browser is closed and has the name of the session cookie followed by `-csrf`. The
-    /// visitor's first session takes over the secret, but a login does not. If a browser without this cookie loads
-    /// several pages at the same time, only the forms of one of them work; the others get 403.
+    /// `csrf_token` does not start a session. If the visitor has no session, the response stores the secret of the token
+    /// in a separate cookie, whose name is that of the session cookie followed by `-csrf`. The browser removes this
+    /// cookie when it is closed. If the visitor's first session starts without a login, it takes over the secret. If a
+    /// browser without this cookie loads several pages at the same time, only the forms of one page work. The forms of
+    /// the other pages get 403.
     ///
-    /// The token is empty if the operating system returns no random bytes, and the response is then 503. It is also
+    /// If the operating system returns no random bytes, the token is empty, and the response is 503. The token is also
     /// empty if a new secret needs a cookie but the response head is already sent.
     ///
     /// ```
@@ -211,19 +212,19 @@ impl<T: SessionData> Session<T> {
         self.state().check_csrf(token) == CsrfCheck::Valid
     }
 
-    /// Returns the id of the session, or `None` if this request knows no id.
+    /// Returns the id of the session, or `None` if this request does not know an id.
     ///
-    /// There is no id before the first save, and from [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a login
-    /// to the next save. The id is unknown after another request gave the session a new id. Sealed cookies have no id.
-    /// An [app](crate::guide::apps) sends the id as its bearer token.
+    /// The result is `None` while [`handle`](Self::handle) returns `None`. It is also `None` after a save or a reload
+    /// found that another request gave the session a new id. An [app](crate::guide::apps) sends the id as its bearer
+    /// token.
     pub fn id(&self) -> Option<SessionId> {
         self.live().and_then(|live| live.id)
     }
 
-    /// Returns the public name of the session, which is safe in pages, URLs and logs, or `None` if there is none.
+    /// Returns the public name of the session, which is safe in pages, URLs and logs, or `None` if there is no name.
     ///
-    /// There is no handle before the first save, and from [`cycle_id`](Self::cycle_id), [`flush`](Self::flush) or a
-    /// login to the next save. Sealed cookies have no handle.
+    /// A session has no handle before it is first saved. After [`cycle_id`](Self::cycle_id), [`flush`](Self::flush), a
+    /// login or a logout, it has no handle until the next save. Sealed cookies have no handle.
     pub fn handle(&self) -> Option<SessionHandle> {
         self.live().map(|live| live.key.handle())
     }
@@ -243,7 +244,8 @@ impl<T: SessionData> Session<T> {
 
     /// Returns whether this request has no stored session.
     ///
-    /// True before the first save, after the session ended, and if the browser withheld its cookie.
+    /// True before the session is first saved, after it ended, and if the browser did not send its session cookie with a
+    /// cross-site request.
     pub fn is_new(&self) -> bool {
         !matches!(self.state().carrier(), Carrier::Live(_) | Carrier::Sealed(_))
     }
@@ -256,24 +258,25 @@ impl<T: SessionData> Session<T> {
     /// Saves the changes now, instead of with the response.
     ///
     /// Streams, WebSockets and tasks must call `save`, because they run after the response head is sent. A handler can
-    /// call `save` to handle the error itself.
+    /// call `save` to handle a failed save itself.
     ///
-    /// Dropping the future after its first poll does not cancel the save. If such a save fails, so does the response.
+    /// Dropping the future after its first poll does not cancel the save. If that save fails, the response fails too.
     ///
-    /// Without changes, `save` checks that the session still exists in the store, and does not renew it. With sealed
-    /// cookies, `save` only seals the new cookie, which the browser stores when it receives the response.
+    /// Without changes, `save` only checks that the session still exists in the store, and does not renew it. With
+    /// sealed cookies, `save` only seals the new cookie, which the browser stores when it receives the response.
     ///
     /// # Errors
-    /// After any error, the changes are dropped.
+    /// After any error, the changes are dropped, so a second `save` does not retry them.
     ///
     /// - [`ErrorKind::Unavailable`], [`Timeout`](ErrorKind::Timeout) or [`Uncertain`](ErrorKind::Uncertain): the store
-    ///   did not confirm the save.
+    ///   did not confirm the save, or other requests changed the session during every attempt.
     /// - [`ErrorKind::Encode`], [`TooLarge`](ErrorKind::TooLarge) or [`Panicked`](ErrorKind::Panicked): a value could
-    ///   not be encoded, or the session is too large.
-    /// - [`ErrorKind::Ended`]: another request ended the session, somebody else logged in on it, or it expired.
+    ///   not be encoded, the session is too large, or code of the application panicked.
+    /// - [`ErrorKind::Ended`]: another request ended the session or changed its user, or the session expired.
     /// - [`ErrorKind::TooManySessions`]: a login exceeds `max_sessions`, and `when_full` is `"refuse login"`.
-    /// - [`ErrorKind::Withheld`]: the browser did not send its cookie with this cross-site request, even after `flush`.
-    /// - [`ErrorKind::TooLate`]: the change needs a new session cookie, but the response head is sent.
+    /// - [`ErrorKind::Withheld`]: the browser did not send its session cookie with this cross-site request. In such a
+    ///   request, `save` succeeds only after a login. It fails even after `flush` or without changes.
+    /// - [`ErrorKind::TooLate`]: the change needs a new session cookie, but the response head is already sent.
     /// - [`ErrorKind::Random`]: the operating system returned no random bytes.
     ///
     /// If a handler returns the error with `?`, its [kind](ErrorKind) decides the status.
@@ -294,16 +297,15 @@ impl<T: SessionData> Session<T> {
 
     /// Loads the session again from the store, and returns whether it still exists.
     ///
-    /// In streams and WebSockets, `reload` shows changes of other requests, and a logout.
+    /// Call `reload` in a stream or a WebSocket to see what other requests changed, and whether they ended the session.
     ///
-    /// Returns `false` if the session ended or expired, or if another user logged in on it after this request loaded
-    /// it. If nobody was logged in at the load, every login counts as that of another user. The session then reads as
-    /// empty, and the page has to open the stream again (`EventSource` reconnects automatically). If the same user logs
-    /// in again, `reload` returns `true`.
+    /// Returns `false` if the session ended or expired, or if another request logged in a different user. If nobody was
+    /// logged in before, every login counts. After `false`, the session reads as empty, and the page has to open the
+    /// stream again (`EventSource` reconnects automatically).
     ///
-    /// `reload` does not renew the session. Unsaved changes are applied to the loaded data. If another request of the
-    /// same user gave the session a new id, `reload` follows it, and [`handle`](Self::handle) changes. For a sealed
-    /// cookie, `reload` reads nothing and returns `true`.
+    /// If another request gave the session a new id and kept its user, `reload` loads the session under the new id, and
+    /// [`handle`](Self::handle) changes. Unsaved changes are applied to the loaded data. `reload` does not renew the
+    /// session. With sealed cookies, and for a visitor without a session, `reload` reads nothing and returns `true`.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the store cannot be read. The session stays unchanged.
@@ -311,15 +313,15 @@ impl<T: SessionData> Session<T> {
         self.core.reload().await
     }
 
-    /// Completes when the session has ended: after a logout, a revocation, a login of somebody else, or its expiry.
+    /// Completes when the session has ended: after a logout, a revocation, a login that changed the user, or the expiry.
     ///
-    /// [Streams](crate::guide::streams) and WebSockets use it to stop. If another process ends the session, `ended`
-    /// completes within [`poll_interval`](field@crate::Config::poll_interval), otherwise immediately. While the store
-    /// cannot be read, `ended` waits.
+    /// [Streams](crate::guide::streams) and WebSockets use `ended` to stop. If this process ends the session, `ended`
+    /// completes immediately. If the session expires or another process ends it, `ended` completes within
+    /// [`poll_interval`](field@crate::Config::poll_interval). While the store cannot be read, `ended` waits.
     ///
-    /// A new id for the same user does not end the session. For a visitor without a session, and for sealed cookies,
-    /// `ended` never completes. Each future asks the store when it is first polled, so create one future before a loop,
-    /// not one in each iteration.
+    /// A new id for the same user does not end the session. With sealed cookies, `ended` never completes. For a visitor
+    /// without a session, `ended` waits until this request saves a new session and that session ends. Each future asks
+    /// the store when it is first polled, so create one future before a loop, not one in each iteration.
     ///
     /// ```
     /// # use rocket::response::stream::{Event, EventStream};

@@ -26,7 +26,8 @@ pub trait SessionData: Sized + Send + Sync + 'static {
 
     /// The scope, which separates the sessions of this type from those of other types in the same store.
     ///
-    /// Each store key, each record, and the authenticated data of a sealed cookie contain it.
+    /// Each record and the authenticated data of each sealed cookie contain the scope. A store key is a hash of the
+    /// scope and the session id.
     #[doc(hidden)]
     const SCOPE: &'static str;
 
@@ -49,7 +50,7 @@ pub trait SessionData: Sized + Send + Sync + 'static {
     note = "mark the field that has the id of the logged-in user with `#[session(identity)]`"
 )]
 pub trait SessionIdentity: SessionData {
-    /// The type of the user's id, the `I` of the field's `Option<I>`.
+    /// The type of the user's id: `I` for a field of type `Option<I>`.
     type Identity: Identity + Clone + Send + Sync + 'static;
 
     #[doc(hidden)]

@@ -19,12 +19,13 @@ use crate::state::{Carrier, Live};
 
 /// Lists, ends and changes the sessions of a user.
 ///
-/// `Sessions<T>` is a request guard; tasks without a request use [`Sessions::of`]. Every call asks the store, so it
-/// includes sessions that other processes created. After a call has ended a session, no new request gets that session,
-/// in any process. A [cache that fails](crate::guide::ending_sessions#how-soon-a-session-ends) can delay this.
+/// `Sessions<T>` is a request guard; tasks without a request use [`Sessions::of`]. Every call asks the store, so the
+/// result includes sessions that other processes created. After a call has ended a session, no new request gets that
+/// session, in any process. A [cache that fails](crate::guide::ending_sessions#how-soon-a-session-ends) can delay the
+/// end in other processes.
 ///
-/// With sealed cookies and Memcached, every method fails with [`ErrorKind::Unsupported`]. The memory store and files
-/// search all sessions.
+/// With sealed cookies and Memcached, every method fails with [`ErrorKind::Unsupported`]. With the stores `memory:` and
+/// `file:`, every call reads the sessions of all users.
 ///
 /// ```
 /// use rocket::http::Status;
@@ -71,11 +72,11 @@ pub struct Listing<T> {
     pub data: T,
     /// When the user logged in. A later authentication does not change it.
     pub created_at: Timestamp,
-    /// When the user last authenticated. The absolute timeout counts from then.
+    /// When the user last authenticated. The absolute timeout counts from this time.
     pub authenticated_at: Timestamp,
     /// When the session was last saved.
     pub last_saved: Timestamp,
-    /// When the session expires, unless it is saved before.
+    /// When the session expires if nothing renews it before.
     pub expires_at: Timestamp,
 }
 
@@ -100,7 +101,7 @@ impl<T: SessionData> Sessions<T> {
     /// Ends one session of a user. Returns 1, or 0 if the user has no live session with this handle.
     ///
     /// # Errors
-    /// As [`list`](Self::list). After an error, it is unknown whether the session ended.
+    /// The errors of [`list`](Self::list). After an error, it is unknown whether the session ended.
     pub async fn revoke(&self, identity: &T::Identity, handle: &SessionHandle) -> Result<u64>
     where
         T: SessionIdentity,
@@ -108,13 +109,13 @@ impl<T: SessionData> Sessions<T> {
         Ok(u64::from(self.engine.revoke(&identity.to_string(), handle).await?))
     }
 
-    /// Ends all sessions of a user. Returns how many it ended.
+    /// Ends all sessions of a user. Returns the number of ended sessions.
     ///
-    /// The session of the current request ends too. A concurrent login may survive. A session that gets a new id
-    /// meanwhile may count twice.
+    /// If the user sent the current request, that session ends too. The session of a concurrent login may survive. A
+    /// session that gets a new id during the call may count twice.
     ///
     /// # Errors
-    /// As [`list`](Self::list). After an error, some sessions may have ended.
+    /// The errors of [`list`](Self::list). After an error, some sessions may have ended.
     pub async fn revoke_all(&self, identity: &T::Identity) -> Result<u64>
     where
         T: SessionIdentity,
@@ -122,12 +123,12 @@ impl<T: SessionData> Sessions<T> {
         self.engine.revoke_all(&identity.to_string(), None).await
     }
 
-    /// Ends all sessions of the user of `session`, except `session`. Returns how many it ended.
+    /// Ends all sessions of the user of `session`, except `session`. Returns the number of ended sessions.
     ///
-    /// First saves the changes of `session`, such as a login. Returns 0 if nobody is logged in.
+    /// `revoke_others` first saves the changes of `session`, such as a login. It returns 0 if nobody is logged in.
     ///
     /// # Errors
-    /// As [`list`](Self::list) and [`Session::save`]. After an error, some sessions may have ended.
+    /// The errors of [`list`](Self::list) and [`Session::save`]. After an error, some sessions may have ended.
     pub async fn revoke_others(&self, session: &Session<T>) -> Result<u64>
     where
         T: SessionIdentity,
@@ -141,15 +142,15 @@ impl<T: SessionData> Sessions<T> {
         }
     }
 
-    /// Changes all live sessions of a user, for example after a change of role. Returns how many it changed.
+    /// Changes all live sessions of a user, for example after a change of role. Returns the number of changed sessions.
     ///
-    /// If a request changes a session meanwhile, `op` runs again on the newer data, so no change is lost. Each session
-    /// is renewed. Sessions that end meanwhile are not counted. Requests that loaded a session before do not see the
-    /// change.
+    /// If a request changes a session at the same time, `op` runs again on the newer data, so no change is lost. Each
+    /// session is renewed. A session that ends during the call does not count. A request that has already loaded its
+    /// session does not see the change.
     ///
     /// # Errors
-    /// As [`list`](Self::list), and [`ErrorKind::TooLate`] if `op` changes the identity. After an error, some sessions
-    /// may be changed.
+    /// The errors of [`list`](Self::list) and [`Session::save`], and [`ErrorKind::TooLate`] if `op` changes the
+    /// identity. After an error, some sessions may be changed.
     ///
     /// ```
     /// # use session_rocket::{Error, Session, Sessions};

@@ -18,8 +18,8 @@ impl<T: SessionData> Session<T> {
     /// `replace` sets only the fields that differ, and deletes the fields that are `None` in `data`. If `data` has the
     /// identity of another user, `replace` sets all fields and removes all data of the former user.
     ///
-    /// A field that `replace` sets overwrites a concurrent change, as with a setter. Use [`update`](Self::update) to
-    /// lose no change.
+    /// If another request changes a field that `replace` sets, the other change is lost, as with a setter. Use
+    /// [`update`](Self::update) to keep both changes.
     #[track_caller]
     pub fn replace(&self, data: T) {
         self.state().replace(|edit| data.replace(edit));
@@ -27,9 +27,9 @@ impl<T: SessionData> Session<T> {
 
     /// Changes several fields together, without losing a concurrent change.
     ///
-    /// Returns the result of the first run of `op`. If another request changed the session meanwhile, a clone of `op`
-    /// runs again on the newer data when the session is saved. So the change is applied exactly once, on the stored
-    /// data. If `op` replaces the logged-in user by another one, the session keeps only the fields that `op` sets.
+    /// Returns the result of the first run of `op`. If another request changes the session at the same time, a clone of
+    /// `op` runs again on the newer data when the session is saved. So the change is applied exactly once to the stored
+    /// data. If `op` logs the user out or replaces the user, the session keeps only the fields that `op` sets.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -57,26 +57,25 @@ impl<T: SessionData> Session<T> {
         })
     }
 
-    /// Changes several fields, saves the session, and returns the result of the run of `op` that was committed.
+    /// Changes several fields, saves the session, and returns the result of the run of `op` that was saved.
     ///
-    /// If another request changed the session meanwhile, a clone of `op` runs again on the newer data. So if concurrent
-    /// requests take a [one-time value](crate::guide::one_time_values) out of the session, exactly one of them gets it.
-    /// Use [`update`](Self::update) if you do not need the committed result.
+    /// If another request changes the session at the same time, a clone of `op` runs again on the newer data. So if
+    /// concurrent requests take a [one-time value](crate::guide::one_time_values) out of the session, exactly one
+    /// request gets the value. Use [`update`](Self::update) if you do not need the result of the saved run.
     ///
     /// `transact` also saves earlier changes of this request. `op` first runs when `transact` is called. If the future
     /// is not awaited, the change is saved with the response.
     ///
-    /// Even if `op` changes nothing, `transact` calls the store to check that `op` saw the stored session, and this
-    /// renews the session. On a page that causes many requests, check first whether there is a value to take.
+    /// Even if `op` changes nothing, `transact` calls the store to check that `op` saw the stored session. This call
+    /// renews the session. On a page that causes many requests, first check whether there is a value to take.
     ///
     /// With a [sealed cookie](crate::guide::sealed_cookies), concurrent requests can take the same value.
     ///
     /// # Errors
-    /// The errors of [`save`](Self::save). After an error, the result of `op` is lost.
+    /// The errors of [`save`](Self::save), with two further causes. After an error, the result of `op` is lost.
     ///
-    /// Also [`ErrorKind::Ended`] if another guard of the same request logs the user out or logs in somebody else before
-    /// `op` is committed, and [`ErrorKind::Timeout`] if `op` logs out or replaces the user and another request changed
-    /// the session meanwhile.
+    /// - [`ErrorKind::Ended`]: another guard of the same request logged out or replaced the user before the save.
+    /// - [`ErrorKind::Timeout`]: `op` changes the user, and another request changed the session at the same time.
     ///
     /// ```
     /// # use session_rocket::{Error, Session};
@@ -108,7 +107,7 @@ impl<T: SessionData> Session<T> {
         let core = self.core.clone();
         async move {
             core.commit_since(completed, CommitScope::Everything).await?;
-            // A logout or a login as somebody else by another guard of this request drops the change.
+            // If another guard of this request logged out or replaced the user, the change was dropped.
             let is_kept = core.state.emptied() == emptied;
             let result = last.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|_| is_kept);
             result.ok_or_else(|| {

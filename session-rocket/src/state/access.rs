@@ -1,4 +1,4 @@
-//! Reads and changes of a session. Changes are logged for replay.
+//! Reads and changes of a session. Each change is logged, so that a commit can replay it on newer data.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -24,18 +24,19 @@ enum Method {
     Replace,
 }
 
-/// The values and changes that a change replaced, to be dropped without the lock, because dropping them runs user code.
+/// The values and changes that a change replaced. Dropping them runs user code, so the caller must not hold the lock.
 type Replaced = (Option<Value>, Option<Box<(Values, Vec<Change>)>>);
 
 impl State {
     /// Returns the stored value of a field, and records the read.
+    ///
+    /// After a recorded read, a `set` that overwrites the change of another request logs a warning.
     pub(crate) fn read(&self, field: &dyn AnyField) -> Option<Value> {
         self.lock().read.insert(field.spec().index);
         self.current(field)
     }
 
-    /// Returns the stored value of a field without recording the read, so that a later `set` does not warn if it
-    /// overwrites the change of another request.
+    /// Returns the stored value of a field without recording the read.
     fn current(&self, field: &dyn AnyField) -> Option<Value> {
         let (schema, raw) = {
             let inner = self.lock();
@@ -55,8 +56,9 @@ impl State {
 
     /// Reads values, computes a change from them, and makes the change.
     ///
-    /// Makes no change if `compute` returns `None`, or during a replay, because the first run has made and logged the
-    /// change. If another thread changed the values in between, reads and computes again, as a replay.
+    /// Makes no change if `compute` returns `None`. Makes no change during a replay either, because the first run has
+    /// made and logged the change. If another thread changed the values after the read, reads and computes again; this
+    /// second run of user code counts as a replay.
     #[track_caller]
     fn change<Op, Seen, New, Old>(
         &self,
@@ -170,9 +172,9 @@ impl State {
         stored
     }
 
-    /// Computes the new value of a field with `op`, and returns the result of its first run.
+    /// Computes the new value of a field with `op`, and returns the result of the first run of `op`.
     ///
-    /// `op` runs again if another thread changed the field in between.
+    /// `op` runs again if another thread changed the field during the run.
     #[track_caller]
     pub(crate) fn update<R, F>(&self, field: &'static dyn AnyField, op: F) -> R
     where
@@ -189,15 +191,15 @@ impl State {
         first.expect("`change` calls `compute` at least once")
     }
 
-    /// Computes all values with `op`, and returns the result of its first run.
+    /// Computes all values with `op`, and returns the result of the first run of `op`.
     ///
-    /// `op` runs again if another thread changed a field in between.
+    /// `op` runs again if another thread changed a field during the run.
     #[track_caller]
     pub(crate) fn edit<R>(&self, op: impl Fn(&mut Edit) -> R + Send + 'static) -> R {
         self.run(op, Method::Update)
     }
 
-    /// Runs `op` like [`edit`](Self::edit), for a caller that uses the result of the committed run.
+    /// Runs `op` like [`edit`](Self::edit), for a caller that needs the result of the committed run.
     ///
     /// A run that changes nothing is committed too, because the commit checks that the run saw the stored session.
     #[track_caller]
@@ -205,7 +207,7 @@ impl State {
         self.run(op, Method::Transact);
     }
 
-    /// Writes the fields of a struct that differ, or all fields if the struct has the identity of another user.
+    /// Writes the fields that `write` changes, or all fields if `write` changes the user.
     #[track_caller]
     pub(crate) fn replace(&self, write: impl FnOnce(&mut Edit)) {
         let schema = self.lock().values.schema();
@@ -254,7 +256,7 @@ impl State {
             }
             inner.changes.push(Change::Clear);
             let mut empty = Values::empty(inner.values.schema());
-            // The session keeps its id, so its tokens stay valid.
+            // The session keeps its id, so its CSRF tokens stay valid.
             empty.set_csrf(inner.values.csrf());
             (std::mem::replace(&mut inner.values, empty), Vec::new())
         });
@@ -264,7 +266,7 @@ impl State {
     pub(crate) fn flush(&self, reason: EndReason) {
         self.write(|inner| {
             inner.intent = Intent { asked: Lifecycle::End, reason, ..Intent::default() };
-            // The next session must not inherit the secret.
+            // The next session must not inherit the CSRF secret.
             inner.browser_csrf = None;
             inner.empty()
         });
@@ -279,7 +281,7 @@ impl State {
     pub(crate) fn cycle_id(&self) {
         self.write(|inner| {
             inner.intent.asked = inner.intent.asked.max(Lifecycle::Cycle);
-            // Earlier tokens become invalid, also those of a visitor without a session.
+            // Earlier CSRF tokens become invalid, including those of a visitor without a session.
             inner.browser_csrf = None;
             inner.apply(Change::ForgetCsrf);
         });
@@ -302,7 +304,7 @@ impl State {
 }
 
 impl Inner {
-    /// Sets or deletes a field. `is_same_user` says whether a new identity is the same user as before.
+    /// Sets or deletes a field. `is_same_user` says whether a new identity belongs to the same user as before.
     fn put(&mut self, Put { field, value }: Put, is_same_user: bool) -> Replaced {
         let mut emptied = None;
         if field.spec().identity {
@@ -320,7 +322,7 @@ impl Inner {
         (replaced, emptied)
     }
 
-    /// Sets and deletes fields, the identity first, because changing it may empty the session.
+    /// Sets and deletes fields. Starts with the identity, because a change of the identity may empty the session.
     fn put_all(&mut self, mut puts: Vec<Put>, is_same_user: bool) -> Vec<Replaced> {
         puts.sort_by_key(|put| !put.is_of_identity());
         puts.into_iter().map(|put| self.put(put, is_same_user)).collect()

@@ -14,16 +14,16 @@ use crate::store::record::Version;
 pub(crate) enum Carrier {
     /// The session is not stored yet.
     ///
-    /// `replaces` is the record of the browser's id if it is damaged, or expired under a lowered limit. The commit that
-    /// stores the session removes this record.
+    /// `replaces` is the record of the browser's id, if the record is damaged, or expired because a limit was lowered.
+    /// The commit that stores the session removes this record.
     New { replaces: Option<(Key, Version)> },
     /// The session has a record in the store.
     Live(Live),
     /// The session is stored in its cookie.
     Sealed(Sealed),
-    /// Another request ended the session, or somebody else logged in on it. Changes are not stored.
+    /// Another request ended the session or changed its user. Changes are stored only if this request logs somebody in.
     Ended,
-    /// The browser has a session cookie that it did not send with this cross-site request.
+    /// The browser may have a session cookie that it did not send with this cross-site request.
     ///
     /// Changes are stored only if the request logs somebody in, because the cookie of a new session would replace the
     /// visitor's own.
@@ -61,14 +61,14 @@ pub(crate) struct Sealed {
     pub by_former_key: bool,
 }
 
-/// What a commit does with the id of a session. If a request asks for two of these, the commit does the greater one.
+/// What a commit does with the id of a session. If a request asks for several variants, the last variant wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Lifecycle {
     #[default]
     Keep,
     /// The session gets a new id and keeps its data.
     Cycle,
-    /// The session ends. Values that are set after the end go into a new session.
+    /// The session ends. Values that are set afterwards go into a new session.
     End,
 }
 
@@ -98,23 +98,23 @@ pub(crate) struct PendingCommit {
     /// Whether `flush` was called, so that the browser has to remove the cookie.
     pub flushed: bool,
     pub reason: EndReason,
-    /// Whether the identity was set. The user then gets a session even if this one has ended.
+    /// Whether the identity was set. The user then gets a new session if the loaded session has ended.
     pub login: bool,
     /// Whether a caller of `transact` waits for the result of its closure, which must run on the stored values.
     pub transacts: bool,
     /// Whether the response head is sent, so that the browser cannot receive a new cookie.
     pub is_late: bool,
-    /// The keys of the other sessions whose ids the request presented. The end of the session ends them too.
+    /// The keys of the other sessions whose ids the browser sent. If the commit ends the session, it also ends these.
     pub others: Vec<Key>,
 }
 
 impl PendingCommit {
-    /// Whether the commit only ends the session, and no value was set afterwards.
+    /// Whether the commit only ends the session, because no value was set after `flush`.
     pub(crate) fn only_ends(&self) -> bool {
         self.flushed && self.values.is_blank()
     }
 
-    /// Drops the CSRF secret before a commit under another id, because the secret belongs to the loaded id.
+    /// Drops the CSRF secret before a commit under another id, because the secret must not outlive the loaded id.
     pub(crate) fn forget_csrf(&mut self) {
         self.changes.retain(|change| !matches!(change, Change::Csrf(_)));
         self.values.set_csrf(None);
@@ -128,7 +128,7 @@ pub(crate) struct Committed {
     pub cookie: CookieEffect,
     /// The reason why some changes were not saved, although the rest was committed.
     pub failure: Option<Error>,
-    /// Whether the commit ended a session by `flush` or by deleting the identity.
+    /// Whether the commit ended a session because of `flush` or a deleted identity.
     pub logged_out: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The logged changes of a session, and the views from which snapshots are read and to which they are written.
+//! The logged changes of a session, and the types that generated code uses to read and write whole structs.
 
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
@@ -72,13 +72,13 @@ pub(crate) enum Change {
     Csrf(CsrfSecret),
     /// Removes the CSRF secret.
     ForgetCsrf,
-    /// Remembers the auth hash of the user who logged in.
+    /// Stores the MAC of the auth hash of the user who logged in.
     Auth(AuthMac),
 }
 
 pub(crate) type FieldUpdate = dyn Fn(Option<&Value>) -> Option<Value> + Send;
 
-/// A closure that can be replayed on any thread, in a mutex because it is `Send` but not `Sync`.
+/// A closure that can be replayed on any thread. The mutex is needed because the closure is `Send` but not `Sync`.
 pub(crate) struct Operation<F: ?Sized>(Mutex<Box<F>>);
 
 impl<F: ?Sized> Operation<F> {
@@ -131,7 +131,7 @@ impl Change {
     }
 }
 
-/// The values that a snapshot is read from.
+/// The values from which generated code reads a struct.
 pub struct View {
     pub(crate) values: Values,
 }
@@ -159,11 +159,11 @@ impl Put {
     }
 }
 
-/// A view, and the fields that changed when a snapshot was written back to it.
+/// The values to which generated code writes a struct, and the fields that the write changed.
 pub struct Edit {
     pub(crate) view: View,
     pub(super) puts: Vec<Put>,
-    /// Whether writing an equal value is ignored.
+    /// Whether `put` ignores a value that is equal to the stored one.
     compares: bool,
 }
 
@@ -179,7 +179,7 @@ impl Edit {
         edit
     }
 
-    /// Writes the fields of another edit. Drops the values of a former user.
+    /// Writes the fields of `given`. If this removes or replaces the user, drops all other values of the former user.
     pub(super) fn replace(&mut self, given: &Self) {
         let (identity, others): (Vec<_>, Vec<_>) = given.puts.iter().cloned().partition(Put::is_of_identity);
         let owner = self.view.values.owner();

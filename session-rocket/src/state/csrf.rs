@@ -1,8 +1,8 @@
 //! The CSRF secrets of a request.
 //!
-//! The secret of a stored session is derived from its key, unless the session stores one. A sealed session stores its
-//! secret. A browser without a session has a secret in a separate cookie, so that a form on a public page starts no
-//! session.
+//! The secret of a session in a store is derived from its key, unless the session contains a secret. A sealed session
+//! contains its secret. A browser without a session keeps a secret in a separate cookie, so that a form on a public page
+//! does not start a session.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::data::csrf::CsrfSecret;
@@ -20,11 +20,11 @@ pub(crate) enum CsrfCheck {
 }
 
 impl State {
-    /// Returns the CSRF secret for a page, and draws one if there is none.
+    /// Returns the CSRF secret for a page. Draws a secret if there is none.
     ///
     /// # Errors
-    /// If the operating system returns no random bytes, or if a new secret needs a cookie and the response head is
-    /// sent.
+    /// If the operating system returns no random bytes, or if a new secret needs a cookie but the response head is
+    /// already sent.
     #[track_caller]
     pub(crate) fn ensure_csrf_secret(&self) -> Result<CsrfSecret> {
         if let Some(secret) = self.lock().csrf_secret() {
@@ -74,13 +74,13 @@ impl Inner {
         }
     }
 
-    /// Whether a separate cookie keeps the secret: the browser has no session after this request, and nobody logs in.
+    /// Whether a separate cookie keeps the secret, because the browser has no session and this request logs nobody in.
     fn keeps_csrf_in_browser(&self) -> bool {
         let has_session = self.carrier.has_session() && self.intent.asked != Lifecycle::End;
         !has_session && !self.intent.login
     }
 
-    /// Sets the secret of the browser, unless there is one, and returns it.
+    /// Returns the secret of the browser. If there is none, sets it to `random` first.
     fn draw_browser_csrf(&mut self, random: CsrfSecret) -> CsrfSecret {
         if let Some(secret) = self.browser_csrf {
             return secret;
@@ -93,7 +93,7 @@ impl Inner {
 impl PendingCommit {
     /// Gives a new session the secret of the browser, so that the visitor's open forms stay valid.
     ///
-    /// A login gets a new secret, because earlier tokens must become invalid.
+    /// A session that starts with a login gets a new secret, because earlier tokens must become invalid.
     pub(super) fn inherit_csrf(&mut self, browser_csrf: Option<CsrfSecret>) {
         let is_new = !self.carrier.has_session() || self.flushed;
         if is_new && !self.login && !self.values.is_blank() && self.values.csrf().is_none() {

@@ -22,7 +22,7 @@ pub(super) struct Inner {
     pub loaded: Option<Key>,
     /// The keys of the other ids that the browser sent.
     pub others: Vec<Key>,
-    /// The CSRF secret in a cookie of its own, for a browser without a session.
+    /// The CSRF secret that a browser without a session keeps in a separate cookie.
     pub browser_csrf: Option<CsrfSecret>,
     /// Whether this request drew `browser_csrf`, so that the response has to send it.
     pub drew_browser_csrf: bool,
@@ -36,7 +36,7 @@ pub(super) struct Inner {
     pub read: FieldSet,
     /// The code that made the first unsaved change.
     pub changed_at: Option<&'static Location<'static>>,
-    /// The number of changes of `values`.
+    /// Incremented at each change of `values`, so that a caller can notice changes by other threads.
     pub revision: u64,
     /// The number of times that all values and changes were dropped.
     pub emptied: u64,
@@ -49,10 +49,10 @@ pub(super) struct Inner {
     pub head_sent: bool,
 }
 
-/// A set of field indices. Needs no allocation, because each request creates one.
+/// A set of field indices. It needs no allocation, because each request creates a set.
 ///
-/// All indices from 127 share one bit. The only effect is that a struct with more than 128 fields can cause a wrong
-/// warning about an overwritten field.
+/// All indices from 127 share one bit, so a struct with more than 128 fields can cause a wrong warning about an
+/// overwritten field.
 #[derive(Clone, Copy, Default)]
 pub(super) struct FieldSet(u128);
 
@@ -91,7 +91,7 @@ impl Intent {
 
 /// A commit that failed.
 pub(super) struct Failure {
-    /// The number of finished commits, this one included.
+    /// The number of finished commits, including this commit.
     pub number: u64,
     pub error: Error,
     /// Whether the error was returned to a caller.
@@ -133,7 +133,7 @@ impl State {
         !self.lock().carrier.has_session()
     }
 
-    /// Locks the state. Poisoning is ignored, because no panic leaves the state half changed.
+    /// Locks the state. Ignores poisoning, because no panic leaves the state half changed.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,7 +171,7 @@ impl Inner {
         self.intent.login = login;
     }
 
-    /// Removes all values and changes. Returns them, so that the caller drops them after it releases the lock.
+    /// Removes and returns all values and changes. The caller drops them after it releases the lock.
     pub(super) fn empty(&mut self) -> (Values, Vec<Change>) {
         self.emptied += 1;
         self.read = FieldSet::default();
@@ -188,8 +188,8 @@ impl Inner {
         self.intent.lifecycle() == Lifecycle::Keep
     }
 
-    /// Drops all changes except `flush` and `cycle_id`. Returns them, so that the caller drops them after it releases
-    /// the lock.
+    /// Removes and returns all values and changes, except the effects of `flush` and `cycle_id`. The caller drops the
+    /// result after it releases the lock.
     pub(super) fn drop_changes(&mut self) -> (Values, Vec<Change>) {
         let dropped = self.empty();
         self.intent = Intent { asked: self.intent.asked, reason: self.intent.reason, ..Intent::default() };

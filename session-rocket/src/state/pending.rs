@@ -1,4 +1,4 @@
-//! How commits and the response use the session of a request.
+//! The methods of `State` that commits and the response call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,7 +10,7 @@ use crate::state::change::{Change, replay};
 use crate::state::inner::State;
 
 impl State {
-    /// Returns where the session is stored, and its stored values as far as this request knows.
+    /// Returns where the session is stored, and the stored values as far as this request knows them.
     pub(crate) fn stored(&self) -> (Carrier, Values) {
         let inner = self.lock();
         (inner.carrier.clone(), inner.base.clone())
@@ -18,7 +18,7 @@ impl State {
 
     /// Takes the changes to commit, if there are any.
     pub(crate) fn take(&self, scope: CommitScope) -> Option<Box<PendingCommit>> {
-        // Declared before the lock, so that it is dropped after the lock.
+        // Declared before `inner`, so that the changes are dropped after the lock is released.
         let _dropped;
         let mut inner = self.lock();
         _dropped = (scope == CommitScope::LifecycleOnly).then(|| inner.drop_changes());
@@ -145,8 +145,8 @@ impl State {
         self.lock().completed
     }
 
-    /// Returns the error of the last failed commit, unless this is one of the first `completed` commits. Marks the
-    /// error as seen.
+    /// Returns the error of the last failed commit, unless that commit is one of the first `completed` commits. Marks
+    /// the error as seen.
     pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
         let mut inner = self.lock();
         inner.earlier_unseen.take_if(|failure| failure.number > completed);
@@ -155,7 +155,7 @@ impl State {
         Some(failure.error.clone())
     }
 
-    /// Returns the error of a failed commit that was not returned to a caller.
+    /// Returns the error of a failed commit, unless a caller has already received that error.
     pub(crate) fn unseen_failure(&self) -> Option<Error> {
         let inner = self.lock();
         let last = inner.failure.as_ref().filter(|failure| !failure.seen);
@@ -166,7 +166,7 @@ impl State {
         self.lock().failure.as_ref().map(|failure| failure.error.clone())
     }
 
-    /// Returns the session's record if the response only renews the cookie of the id that the browser sent.
+    /// Returns the session's record if the response sets the cookie again with the id that the browser sent.
     pub(crate) fn renewal(&self) -> Option<Live> {
         let inner = self.lock();
         match &inner.carrier {
@@ -181,7 +181,7 @@ impl State {
         self.lock().cookie = CookieEffect::None;
     }
 
-    /// Marks the response head as sent, and returns its effect on the cookie, if any.
+    /// Marks the response head as sent, and returns the effect of the head on the cookie, if there is one.
     pub(crate) fn send_head(&self) -> Option<(CookieEffect, Carrier, Lifetime)> {
         let mut inner = self.lock();
         inner.head_sent = true;
@@ -191,7 +191,7 @@ impl State {
 
     /// Marks the response head as sent if the session was only read.
     ///
-    /// Returns false if there is anything to save, to send or to seal again.
+    /// Returns false if there is a change to save, a cookie to send or seal again, or an error to report.
     pub(crate) fn send_head_unchanged(&self) -> bool {
         let mut inner = self.lock();
         let unchanged = !inner.is_modified() && inner.cookie == CookieEffect::None && inner.failure.is_none();

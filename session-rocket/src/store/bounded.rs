@@ -7,7 +7,7 @@ use humantime::format_duration;
 use crate::base::clock::{Clock, within};
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// Runs `call` for at most `limit`. After that, returns [`ErrorKind::Timeout`] with a message that names `server`.
+/// Waits for `call`. After `limit`, returns [`ErrorKind::Timeout`] with a message that names `server`.
 pub(crate) async fn bounded<A>(
     clock: &dyn Clock,
     limit: Duration,

@@ -1,61 +1,60 @@
-//! A cache in front of a database. Any store can be either.
+//! A cache in front of a database. Any store can be the cache or the database.
 //!
-//! Every change is written to the database first, and to the cache before the caller gets its reply. Only the end of a
-//! session also changes the cache before the database.
+//! Every change is written to the database first, and the cache is changed before the caller gets the reply. Only
+//! [`retire`](Store::retire) also changes the cache before the database.
 //!
 //! # Promises
 //! - While every process reaches the cache, a load that begins after a write was confirmed never returns an older record,
-//!   or a record that the write ended. A load that begins after a `list` without a session never returns that session,
-//!   even if the write that ended it is not confirmed yet.
-//! - If the cache is down, hangs, loses entries or refuses calls, calls take longer, but none fails or returns an
+//!   or a session that the write ended. If a `list` does not return a session because it has ended, no later load returns
+//!   that session, even if the write that ended it is not confirmed yet.
+//! - If the cache is down, hangs, loses entries or refuses calls, calls take longer, but do not fail and do not return an
 //!   outdated record. After a failed call to the cache, the process reads only from the database for one `ttl`. If the
-//!   cache cannot be opened at launch, that counts as a failed call; later calls try again until one succeeds.
-//! - In all other cases, no load returns a record that was replaced more than one `ttl` ago, plus the difference between
-//!   the machines' clocks. This applies if a process cannot report its write, because the process cannot reach the cache
-//!   or is killed at that moment. It also applies if the cache loses a confirmed write, because the cache was restarted
-//!   from a snapshot or a lagging replica became the primary.
+//!   cache cannot be opened at launch, the same applies, and later calls try to open the cache again.
+//! - In all other cases, a load may return an outdated record for at most one `ttl` plus the difference between the clocks
+//!   of the machines. For example, a process writes to the database, and then cannot reach the cache or is killed. Or the
+//!   cache returns to an older state, because it was restarted from a snapshot or a lagging replica became the primary.
 //!
 //! # How it works
-//! Each session has one _cache key_, which is empty, or holds an _entry_ or a _lease_. An entry is an encoded record with
-//! the version of that record. A lease has a random version, and means that a reader is about to store an entry.
+//! Each session has one _cache key_, which is empty, or holds an _entry_ or a _lease_. An entry contains a record and has
+//! the record's version. A lease has a random version, and means that a reader is about to store an entry.
 //!
-//! - **Load.** Returns the entry, if there is one. If the cache key is empty, the load takes a lease, reads the database,
-//!   and replaces its lease with the entry by compare-and-swap. If another reader has the lease, the load only reads the
-//!   database. Only live records become entries.
+//! - **Load.** Returns the record of the entry, if there is an entry. If the cache key is empty, the load takes a lease,
+//!   reads the database, and replaces its lease with an entry by compare-and-swap. If another reader has the lease, the
+//!   load only reads the database. Only live records become entries.
 //! - **Update.** Changes the database, then replaces the entry of the old version with the new one by compare-and-swap.
 //!   If the cache key does not hold the old entry, the update _invalidates_ the cache key: it deletes the entry or lease.
 //! - **Touch, delete.** Change the database, then invalidate the cache key.
-//! - **Retire.** Sets a _barrier_, which keeps the cache key empty. Then changes the database, and invalidates the cache
-//!   key.
+//! - **Retire.** Sets a _barrier_, which prevents readers from storing an entry. Then changes the database, and
+//!   invalidates the cache key.
 //! - **Create.** Changes only the database, because the cache never stores that a record is missing.
 //!
 //! # Why it is correct
-//! An entry is stored only in exchange for a lease, or for the entry of the record that it replaces. Consider a write
-//! that changes the database and then invalidates the cache key. A reader that took its lease before the invalidation has
-//! lost the lease. A reader that took its lease later read the database after the write. An update replaces the previous
-//! entry with the record that it has just written. If the network delays the replacement, and another write changes the
-//! cache key meanwhile, the replacement fails, because the versions differ. So after a write is confirmed, the cache
-//! never holds an older record. This does not depend on clocks, because the invalidation also deletes expired entries.
+//! An entry replaces only a lease, or the entry of the previous record. Consider a write that changes the database and
+//! then invalidates the cache key. If a reader takes its lease before the invalidation, the invalidation deletes the
+//! lease, and the reader stores no entry. If a reader takes its lease later, it reads the database after the write. An
+//! update replaces the previous entry with the record that it has just written. If the network delays the replacement,
+//! and another write changes the cache key meanwhile, the replacement fails, because the versions differ. So after a
+//! write is confirmed, the cache never holds an older record. This does not depend on clocks, because the invalidation
+//! also deletes expired entries.
 //!
-//! The expiry of an entry is at most one `ttl` after a time at which the record was current. This gives the third
-//! promise.
+//! An entry expires at most one `ttl` after a time at which its record was current. This gives the third promise.
 //!
-//! A barrier has a key of its own, and exists for `ttl` plus `timeout`. A write that sets a barrier then invalidates the
-//! cache key. A reader looks for a barrier after it has taken its lease, so it either sees the barrier or loses its
-//! lease. A reader that sees the barrier stores no entry, so all loads read the database. Three cases need more than the
-//! invalidation after the write:
-//! - **A session ends.** A login lists the sessions in the database, and may find room under `max_sessions` as soon as
-//!   the database has ended one. An entry would serve the ended session until the invalidation. So `retire` sets a
-//!   barrier first.
-//! - **A write to the database fails.** Its caller loads the record to find out whether the write happened. The write may
+//! A barrier has a key of its own in the cache, and exists for `ttl` plus `timeout`. The call that sets a barrier then
+//! invalidates the cache key. A reader looks for a barrier after it has taken its lease, so it either sees the barrier or
+//! loses its lease. A reader that sees the barrier stores no entry, so all loads read the database. In three cases, the
+//! invalidation after a write is not enough:
+//! - **A session ends.** As soon as the database has ended the session, a login that counts the user's sessions may find
+//!   room under `max_sessions`. Until the invalidation, an entry would still serve the ended session. So `retire` sets a
+//!   barrier before it changes the database.
+//! - **A write to the database fails.** The caller loads the record to find out whether the write happened. The write may
 //!   still happen after another reader has stored the older record as an entry. So the failed write sets a barrier.
 //! - **The caller of a write goes away.** The write continues without the caller. Until the write ends, a load in this
-//!   process reads the database, and invalidates the cache key before it returns, so that no entry hides the result.
+//!   process reads the database, and invalidates the cache key before it returns, so that no outdated entry is left.
 //!
 //! # Combinations
-//! The keys in the cache differ from those in the database, so one server can be both. If a cache evicts a barrier, the
-//! limit of one `ttl` applies to that session. A `memory:` cache is correct only if no other process changes the
-//! sessions, because each process has its own cache.
+//! The keys in the cache differ from the keys in the database, so one server can keep both. If a cache evicts a barrier,
+//! the third promise applies to that session. A `memory:` cache is correct only if no other process changes the sessions,
+//! because each process has its own cache.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -81,10 +80,10 @@ mod detached;
 #[cfg(test)]
 mod tests;
 
-/// A database with a cache in front of it. The [module's documentation](self) says what it promises.
+/// A database with a cache in front of it. The [module's documentation](self) lists the promises.
 pub struct CachedStore(Arc<Shared>);
 
-/// The parts of the store. A call may need them after its caller has gone away.
+/// The parts of the store, which a call may need after its caller has gone away.
 struct Shared {
     database: Arc<dyn Store>,
     cache: Cache,
@@ -96,9 +95,9 @@ struct Shared {
 impl CachedStore {
     /// Puts `cache` in front of `database`.
     ///
-    /// The cache serves an entry for at most `ttl`. A write to the database takes at most `timeout`, and a call to the
-    /// cache a small part of it. Processes that share a cache should have the same `ttl` and `timeout`. If they differ,
-    /// the longest values apply to all processes.
+    /// The cache serves an entry for at most `ttl`. A write to the database takes at most `timeout`. Calls to the cache
+    /// for a session have shorter limits. Processes that share a cache should have the same `ttl` and `timeout`. If the
+    /// values differ, the promises apply with the longest values.
     pub fn new(
         database: Arc<dyn Store>,
         cache: Arc<dyn Store>,
@@ -123,8 +122,8 @@ impl CachedStore {
 
     /// Records and logs that the cache could not be opened.
     ///
-    /// The cache is then not read for one `ttl`, or longer if its calls still fail, because an earlier process may have
-    /// changed sessions without reaching the cache.
+    /// An earlier process may have changed sessions without reaching the cache. So the cache is read only when it has
+    /// worked for one `ttl`.
     pub(crate) fn start_without_cache(&self, error: &Error) {
         self.0.cache.record_failure(error);
     }
@@ -157,7 +156,7 @@ impl Shared {
         reply
     }
 
-    /// Loads from the database, and stores the record in the cache.
+    /// Loads from the database, and stores the record in the cache if no other reader has a lease and no barrier exists.
     async fn fill(&self, key: &Key) -> Result<Lookup> {
         let since = self.clock.now();
         let Some(lease) = self.cache.lease(key).await else { return self.database.load(key).await };
@@ -198,7 +197,7 @@ impl Store for CachedStore {
             let reply = shared.write(&key, shared.database.update(&key, expected, &record)).await;
             match &reply {
                 Ok(Update::Updated) => shared.cache.replace(&key, expected, &record, since).await,
-                // The cache has an outdated entry, and the caller's next load must return the newer record.
+                // The cache may have an outdated entry, but the caller's next load must return the newer record.
                 Ok(Update::Conflict(_) | Update::Moved(_) | Update::Gone) => shared.cache.invalidate(&key).await,
                 Err(_) => {}
             }

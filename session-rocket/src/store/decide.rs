@@ -1,7 +1,6 @@
 //! The decisions of the contract, as pure functions of what a key holds and the current time.
 //!
-//! A back-end calls a function while no other call can change the key, or checks when it writes that the entry is
-//! unchanged.
+//! After a decision to write, the write must fail if another call has changed the entry since it was loaded.
 
 use crate::base::clock::Timestamp;
 use crate::store::record::{Fate, Record, Tombstone, Version};
@@ -28,7 +27,7 @@ impl Lookup {
 /// What a call does.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decision<W, R> {
-    /// The call writes, and succeeds if the write does.
+    /// The call writes, and succeeds if the write succeeds.
     Write(W),
     /// The call changes nothing and returns this reply.
     Reply(R),
@@ -63,7 +62,7 @@ pub(crate) fn update(entry: Lookup, expected: Version, now: Timestamp) -> Decisi
     }
 }
 
-/// Whether `touch` moves the record's expiry to `later` (clause 4). If it does, returns the record to change.
+/// Whether `touch` postpones the record's expiry to `later` (clause 4). If so, returns the record to change.
 pub(crate) fn touch(entry: Lookup, expected: Version, later: Timestamp, now: Timestamp) -> Decision<Record, Touch> {
     match entry.unexpired(now) {
         Lookup::Found(record) if record.version != expected => Decision::Reply(Touch::Conflict),
@@ -73,7 +72,7 @@ pub(crate) fn touch(entry: Lookup, expected: Version, later: Timestamp, now: Tim
     }
 }
 
-/// Whether `retire` replaces the record by a tombstone (clause 5).
+/// Whether `retire` replaces the record with a tombstone (clause 5).
 pub(crate) fn retire(entry: Lookup, expected: Option<Version>, now: Timestamp) -> Decision<(), Retire> {
     match entry.unexpired(now) {
         Lookup::Found(record) if expected.is_none_or(|expected| expected == record.version) => Decision::Write(()),

@@ -4,14 +4,14 @@
 //! |---|---|---|
 //! | 1 | `0x01` | `0x02` ended, `0x03` moved |
 //! | 8 | expires | expires |
-//! | 8 | version | the key that the session moved to, 32 bytes, only if it moved |
+//! | 8 | version | if it moved: the new key (32 bytes) |
 //! | 8 + 8 | created, updated | |
-//! | 2 + n | the scope, after its length | |
-//! | 2 + n | the identity, after its length; without an identity, only the length `0xffff` | |
+//! | 2 + n | the length of the scope, the scope | |
+//! | 2 + n | the length of the identity, the identity; without an identity, only `0xffff` | |
 //! | n | the payload | |
 //!
-//! Numbers are big endian. Times are milliseconds since the Unix epoch. The scripts of the Redis store parse this
-//! format, too.
+//! Numbers are big endian. Times are milliseconds since the Unix epoch. The scripts of the Redis store also parse this
+//! format.
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -58,7 +58,7 @@ pub(crate) fn encode_tombstone(tombstone: Tombstone) -> Vec<u8> {
     [&[kind], tombstone.expires_at.as_millis().to_be_bytes().as_slice(), to].concat()
 }
 
-/// Decodes the entry of a key, as [`decode`] does, but an entry that expired at `now` or earlier is absent.
+/// Decodes the entry of a key. An entry that expired at `now` or earlier is absent. Returns the same errors as [`decode`].
 pub(crate) fn decode_live(bytes: Bytes, now: Timestamp) -> Result<Lookup> {
     Ok(decode(bytes)?.unexpired(now))
 }

@@ -26,8 +26,8 @@ mod listing;
 mod queue;
 mod shard;
 
-/// The maximum number of calls that use the disk at the same time, each on its own thread. If the disk hangs, the site
-/// needs the rest of Tokio's 512 blocking threads.
+/// The maximum number of calls that use the disk at the same time, each on its own thread. If the disk hangs, the rest of
+/// Tokio's 512 blocking threads stay free for the site.
 const MAX_THREADS: usize = 64;
 /// The pause between two attempts to take a lock that another process holds.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -37,26 +37,28 @@ const LOCKED: &str = "another process held a lock in the session directory for l
 
 /// A store in a directory of files. Processes of one machine may share the directory.
 ///
-/// The URL names the directory: `file:///var/lib/site/sessions` is an absolute path, and `file:sessions` is relative to
-/// the working directory at the time of [`open`](FileStore::open). Percent signs have no special meaning. If only the
-/// last part of the path is missing, `open` creates the directory with mode 0700. The directory must belong to the user
-/// that the site runs as, must not be accessible to other users, and must not be a symbolic link. Each call checks this.
-/// The file system must support `flock` and atomic renames.
+/// The URL names the directory. `file:///var/lib/site/sessions` is an absolute path. `file:sessions` is relative to the
+/// working directory at the time of [`open`](FileStore::open). Percent signs have no special meaning. If only the last
+/// part of the path is missing, `open` creates the directory with mode 0700. The directory must belong to the user that
+/// the site runs as, must not be accessible to other users, and must not be a symbolic link. Each call checks these
+/// conditions. The file system must support `flock` and atomic renames.
 ///
 /// A write is on the disk before the call returns. After a power cut, a killed process or a full disk, a session's file
-/// is either the old one or the new one. A write takes one of 256 locks, each for a part of the keys. If a process stops
-/// while it holds a lock, other processes' writes of those keys fail after `timeout`. Loads take no lock.
+/// is either the old file or the new file. There are 256 locks, each for a part of the keys, and a write takes the lock of
+/// its key. If a process hangs while it holds a lock, other processes' writes that need this lock fail after `timeout`.
+/// Loads take no lock.
 ///
 /// [`list`](super::Store::list) reads all files, because there is no index.
 pub type FileStore = KeyValueStore<Files>;
 
 impl FileStore {
-    /// Opens the directory that `options.url` names. With `create_if_missing`, creates a missing directory.
+    /// Opens the directory that `options.url` names. If `create_if_missing` is `true`, creates a missing directory.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the directory cannot be created, written or locked, or if it belongs or is accessible to
-    /// other users; the message says what to change. [`ErrorKind::Unavailable`] if the disk is full, or if the directory
-    /// is missing and `create_if_missing` is `false`. [`ErrorKind::Timeout`] if the disk does not reply in time.
+    /// - [`ErrorKind::Config`] if the URL is invalid, the directory cannot be created, written or locked, or another user
+    ///   owns it or can access it.
+    /// - [`ErrorKind::Unavailable`] if the disk is full, or if the directory is missing and `create_if_missing` is `false`.
+    /// - [`ErrorKind::Timeout`] if the disk does not reply in time.
     pub async fn open(options: &Options) -> Result<Self> {
         let files = Files {
             path: directory::path_of(&options.url)?.into(),
@@ -78,7 +80,7 @@ pub struct Files {
     threads: Arc<Semaphore>,
     /// One queue for each lock. Only the call at the head of the queue tries to take the lock.
     queues: Vec<Arc<Queue>>,
-    /// The shard that the next sweep starts with.
+    /// The shard (one of the 256 parts of the directory) that the next sweep starts with.
     next_swept: AtomicU8,
 }
 
@@ -87,7 +89,7 @@ impl Files {
         timeout(self.timeout, work).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    /// Runs `work` with the directory's path on a thread that may wait for the disk. `work` finishes even if the caller
+    /// Passes the directory's path to `work` on a thread that may wait for the disk. `work` finishes even if the caller
     /// stops waiting.
     async fn on_disk<R: Send + 'static>(&self, work: impl FnOnce(&Path) -> Result<R> + Send + 'static) -> Result<R> {
         let path = self.path.clone();
@@ -120,8 +122,8 @@ impl Files {
             let _turn = queue.turn.lock().await;
             loop {
                 let attempt = attempt.clone();
-                // Does not block a thread until the lock is free: the thread would take the lock even if the caller has
-                // stopped waiting.
+                // Does not block a thread until the lock is free, because the thread would then take the lock even if
+                // the caller had stopped waiting.
                 if let Some(done) = self.on_disk(move |root| attempt(root)).await? {
                     return Ok(Some(done));
                 }
@@ -135,7 +137,7 @@ impl Files {
         }
     }
 
-    /// Like [`try_with_lock`](Self::try_with_lock), with an error instead of `None`.
+    /// Like [`try_with_lock`](Self::try_with_lock), but returns an error instead of `None`.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] if another process still holds the lock at the timeout.
@@ -152,7 +154,7 @@ impl Files {
     async fn listing(&self, first: u8) -> Result<Listing> {
         match self.try_with_lock(first, move |root, locked| Listing::of(root, first, locked)).await? {
             Some(listing) => Ok(listing),
-            // The process that holds the lock has stopped, so it does not replace files during the listing.
+            // The process that holds the lock hangs, so it does not replace files during the listing.
             None => self.on_disk(move |root| Listing::of_unlocked(root, first)).await,
         }
     }
@@ -191,7 +193,7 @@ impl KeyValue for Files {
             if removed == limit {
                 break;
             }
-            // Counted first, so that the next call skips this shard if it cannot be swept.
+            // Advanced first, so that the next call skips this shard if this call fails.
             let shard = self.next_swept.fetch_add(1, Ordering::Relaxed);
             let left = limit - removed;
             let stale = self.on_disk(move |root| Shard::new(root, shard).stale_names(left, now)).await?;
@@ -209,7 +211,7 @@ impl KeyValue for Files {
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
         let mut next = Some(0);
         while let Some(first) = next {
-            // A missing folder is skipped, because locking its shard would create it.
+            // A shard without a folder is skipped, because locking the shard would create the folder.
             if !self.on_disk(move |root| Shard::new(root, first).exists()).await? {
                 next = first.checked_add(1);
                 continue;
@@ -217,7 +219,7 @@ impl KeyValue for Files {
             let listing = self.listing(first).await?;
             for keys in listing.keys.chunks(listing::FILES_PER_CALL) {
                 let keys = keys.to_vec();
-                // Each chunk has its own timeout, so that a large shard on a slow disk does not fail.
+                // Each chunk has its own timeout, so that a scan of a large shard on a slow disk does not fail.
                 let entries = self.on_disk(move |root| listing::read(root, &keys)).await?;
                 entries.into_iter().for_each(|(key, value)| visit(key, value));
             }

@@ -1,7 +1,7 @@
-//! An adapter for back-ends that keep whole entries: [`KeyValue::into_store`] makes a [`Store`] of a [`KeyValue`].
+//! An adapter for back-ends that keep one value under each key: [`KeyValue::into_store`] turns a back-end into a [`Store`].
 //!
-//! A back-end keeps opaque bytes under a key, and replaces them only if no other call replaced them since they were
-//! loaded. The adapter makes all decisions of the [contract](super): it compares versions, leaves tombstones, and
+//! The value is an entry as opaque bytes. A back-end replaces a value only if no other call has changed it since it
+//! was loaded. The adapter makes all decisions of the [contract](super): it compares versions, leaves tombstones, and
 //! treats expired entries as absent.
 //!
 //! ```
@@ -64,24 +64,24 @@ const MAX_MOVES: usize = 100;
 ///
 /// # Errors
 /// Every method returns [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if the back-end fails. The error's context
-/// must not contain a key or a value. The library drops a call that takes longer than `timeout`. A back-end that can
-/// hang should also have a time limit of its own.
+/// must not contain a key or a value. The library drops a call that takes longer than the configured `timeout`. A
+/// back-end that can hang should also have a time limit of its own.
 ///
 /// # Cancellation
 /// The caller may drop the future of any method at any await. The method must then take effect completely or not at
 /// all. It may take effect after the future is dropped.
 pub trait KeyValue: Send + Sync + 'static {
-    /// Identifies the entry that [`load`](Self::load) returned: two entries of one key that differ in a byte have
-    /// different tags. A back-end that does not count its writes can use the bytes themselves.
+    /// Identifies the entry that [`load`](Self::load) returned. Two entries of one key must have different tags if their
+    /// bytes differ. A back-end that does not count its writes can use the bytes as the tag.
     type Tag: Send + Sync + 'static;
 
-    /// Returns the entry's bytes and tag, or `None` if the key holds no entry. An expired entry may be returned or not.
+    /// Returns the entry's bytes and tag, or `None` if the key holds no entry. May return an expired entry.
     fn load(&self, key: &Key) -> impl Future<Output = Result<Option<(Bytes, Self::Tag)>>> + Send;
 
-    /// Stores `value` if the key still holds the entry with the tag `expected`, or no entry if `expected` is `None`.
-    /// Returns whether it stored `value`. The comparison and the write are one atomic step.
+    /// Stores `value` if the key still holds the entry with the tag `expected`, or still holds no entry if `expected` is
+    /// `None`. Returns whether it stored `value`. The comparison and the write are one atomic step.
     ///
-    /// The back-end may remove the entry from `expires_at` on, and not earlier.
+    /// The back-end may remove the entry at `expires_at` or later, but not earlier.
     fn swap(
         &self,
         key: &Key,
@@ -108,14 +108,14 @@ pub trait KeyValue: Send + Sync + 'static {
         false
     }
 
-    /// Passes every entry's key and bytes to `visit`, in any order. An entry that changes during the scan may be passed
-    /// in either state. An entry that is created during the scan may be left out. The adapter implements
+    /// Passes every entry's key and bytes to `visit`, in any order. If an entry changes during the scan, passes its old
+    /// or its new bytes. May leave out an entry that is created during the scan. The adapter implements
     /// [`list`](Store::list) and [`stats`](Store::stats) with this method.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
     fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> impl Future<Output = Result<()>> + Send {
         let _ = visit;
-        ready(Err(Error::new(ErrorKind::Unsupported, "this store cannot list its sessions")))
+        ready(Err(Error::new(ErrorKind::Unsupported, "this store cannot list or count its sessions")))
     }
 
     /// Makes a store that keeps its entries in this back-end and compares their expiry with `clock`.
@@ -134,11 +134,11 @@ pub struct KeyValueStore<K> {
 }
 
 impl<K: KeyValue> KeyValueStore<K> {
-    /// Loads the entry of `key` and calls `decide` with it. If `decide` returns a value to write, writes the value and
+    /// Loads the entry of `key` and passes it to `decide`. If `decide` returns a value to write, writes the value and
     /// returns `done`. Otherwise returns the reply of `decide`.
     ///
-    /// If another call changes the entry first, starts again, and passes `true` to `decide`. The loop ends, because
-    /// each repetition means that another call succeeded.
+    /// If another call changes the entry before the write, starts again. The second argument of `decide` says whether
+    /// this is a retry. The loop ends, because each retry means that another call succeeded.
     async fn replace<R>(
         &self,
         key: &Key,
@@ -175,7 +175,7 @@ impl<K: KeyValue> KeyValueStore<K> {
         Ok(())
     }
 
-    /// Returns what `key` holds. A malformed entry counts as absent, as in a scan.
+    /// Returns what `key` holds. A malformed entry counts as absent, because a scan skips it too.
     async fn load_unless_malformed(&self, key: &Key) -> Result<Lookup> {
         let Some((value, _)) = self.back_end.load(key).await? else { return Ok(Lookup::Absent) };
         Ok(envelope::decode_live(value, self.clock.now()).unwrap_or(Lookup::Absent))
@@ -191,7 +191,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
         let (value, expires_at) = encode_record(record)?;
-        // Almost every key is new, so try without a load first.
+        // Almost every key is new, so the first attempt needs no load.
         if self.back_end.swap(key, None, value.clone(), expires_at).await? {
             return Ok(Create::Created);
         }
@@ -201,7 +201,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         let decide = |entry, is_retry| match entry {
-            // An earlier call of the same update, whose caller stopped waiting, has written the record meanwhile.
+            // The caller has sent this update before and stopped waiting. That call has now written the record.
             Lookup::Found(fresh) if is_retry && fresh.version == record.version => Ok(Decision::Reply(Update::Updated)),
             entry => decide::update(entry, expected, self.clock.now()).try_map(|()| encode_record(record)),
         };
@@ -234,7 +234,7 @@ impl<K: KeyValue> Store for KeyValueStore<K> {
         let now = self.clock.now();
         let mut listing = Listing::new(scope, identity);
         self.scan(|key, entry| listing.add(key, entry.unexpired(now))).await?;
-        // A session may have moved to a key that the scan had already passed.
+        // A session may have moved during the scan to a key that the scan missed.
         for _ in 0..MAX_MOVES {
             let keys = listing.unseen_keys();
             if keys.is_empty() {
@@ -270,7 +270,7 @@ struct Listing<'a> {
     identity: &'a str,
     sessions: Vec<(Key, Record)>,
     seen: HashSet<Key>,
-    /// The keys to which sessions moved. Includes other users' sessions, because a tombstone has no identity.
+    /// The keys to which sessions moved, including those of other users, because a tombstone has no identity.
     moved_to: Vec<Key>,
 }
 
@@ -288,7 +288,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Takes the keys in `moved_to` that have not been added.
+    /// Empties `moved_to`, and returns those of its keys that are not in `seen`.
     fn unseen_keys(&mut self) -> Vec<Key> {
         self.moved_to.drain(..).filter(|to| !self.seen.contains(to)).collect()
     }

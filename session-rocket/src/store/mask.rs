@@ -2,8 +2,8 @@
 
 /// Masks the secrets in a store's URL: the password, and the values of all parameters that are not known to be harmless.
 ///
-/// A password may contain any character, percent-encoded or not. So this function masks everything from the first `:`
-/// after the scheme to the last `@`, or everything after the scheme if that `@` may be part of a parameter.
+/// A password may contain any character, even without percent-encoding. So this function masks everything from the first
+/// `:` after the scheme to the last `@`. If a `?` precedes that `@`, masks everything after the scheme.
 ///
 /// ```
 /// use session_rocket::store::mask_url;

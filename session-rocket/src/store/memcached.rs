@@ -1,8 +1,9 @@
 //! Sessions in Memcached.
 //!
 //! This module implements five commands of Memcached's classic text protocol: `gets`, `add`, `cas`, `delete` and
-//! `version`. It does not use the newer meta protocol, whose only write command is `ms`: if the new value is too large or
-//! there is no memory for it, Memcached 1.6 removes the old value, even if the condition of the command is false.
+//! `version`. It does not use the newer meta protocol, because the protocol's only write command, `ms`, is unsafe. If the
+//! new value is too large or there is no memory for it, Memcached 1.6 removes the old value, even if the condition of the
+//! command is false.
 //!
 //! No published client is suitable. The experimental client of `memcache` 0.21 writes only with `ms`, resolves a host
 //! name only once, distributes keys with a hash that may differ between builds, and shows keys in its errors.
@@ -28,26 +29,26 @@ mod client;
 const PORT: u16 = 11211;
 /// The default maximum number of connections to each server.
 const CONNECTIONS: u32 = 16;
-/// The maximum relative `exptime` in seconds. Memcached reads a greater number as seconds since 1970.
+/// The maximum `exptime` that Memcached reads as seconds from now. It reads a greater number as seconds since 1970.
 const MAX_RELATIVE_EXPTIME: u64 = 30 * 24 * 60 * 60;
-/// The maximum absolute `exptime`. A server that counts with 32 bits reads a greater number as a time in the past.
+/// The maximum `exptime` in seconds since 1970. A server that counts with 32 bits reads a greater number as a past time.
 const MAX_ABSOLUTE_EXPTIME: u64 = i32::MAX as u64;
 
 /// A store in Memcached: `memcached://host:port`, or `memcached://host:port,host2:port2` for several servers. The
 /// default port is 11211.
 ///
-/// Memcached is a cache. If its memory is full, sessions end early; if it restarts, all users are logged out. Memcached
-/// has no index of identities, so the sessions of one user cannot be listed or revoked together. This store sends no
-/// password and does not encrypt the connection. Everyone who can reach the server can read and change every session, so
-/// let only the site reach it.
+/// Memcached is a cache. If its memory is full, sessions end early. If it restarts, all users are logged out. Memcached
+/// has no index of identities, so the store cannot list or revoke the sessions of one user. The store sends no password
+/// and does not encrypt the connections. Everyone who can reach the server can read and change every session, so let
+/// only the site reach the server.
 ///
-/// The session's key and the servers' names in the URL, but not their order, decide which server keeps a session. All
-/// processes of a site must list the same servers. Adding or removing a server loses the sessions that move to another
-/// server. Sessions on a server that is down cannot be reached until it is up.
+/// The session's key and the addresses in the URL decide which server keeps a session. The order of the addresses does
+/// not matter, but all processes of a site must list the same addresses. If you add or remove a server, the sessions that
+/// then belong to another server are lost. While a server is down, the calls for its sessions fail.
 ///
-/// A session that is larger than the server's largest item (1 MiB by default, `-I`) fails with [`ErrorKind::TooLarge`],
-/// and the stored session stays as it was. The store opens at most `max_connections` connections to each server (16 by
-/// default).
+/// If a session is larger than the server's largest item (1 MiB by default, `-I`), a save fails with
+/// [`ErrorKind::TooLarge`], and the stored session does not change. The store opens at most `max_connections` connections
+/// to each server (16 by default).
 pub type MemcachedStore = KeyValueStore<Memcached>;
 
 /// The servers behind a [`MemcachedStore`].
@@ -62,7 +63,7 @@ impl MemcachedStore {
     /// Connects to the servers in `options.url`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the URL or the key prefix is invalid, or a host is not a Memcached server;
+    /// [`ErrorKind::Config`] if the URL or `key_prefix` is invalid, or if a host is not a Memcached server.
     /// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] if a server cannot be reached within `options.timeout`.
     pub async fn open(options: &Options) -> Result<Self> {
         let back_end = Memcached::new(options)?;
@@ -78,7 +79,7 @@ impl MemcachedStore {
 impl Memcached {
     fn new(options: &Options) -> Result<Self> {
         let prefix = options.key_prefix.clone();
-        // The configuration allows 100. The prefix of a cache is a little longer.
+        // `Config` allows 100 characters, and a cache appends `cache:` to them.
         if prefix.len() > 120 || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
             let context =
                 "invalid value for `key_prefix`: expected at most 120 printable ASCII characters, without spaces";
@@ -92,8 +93,8 @@ impl Memcached {
 
     /// Returns the server that keeps `key`, and the key's name on that server.
     ///
-    /// This is rendezvous hashing: the server with the greatest hash of key and address keeps the key. So adding or
-    /// removing a server moves no keys between the other servers.
+    /// This is rendezvous hashing: the server with the greatest hash of key and address keeps the key. So if a server is
+    /// added or removed, no key moves between the other servers.
     fn server_of(&self, key: &Key) -> (&Server, String) {
         let rank =
             |server: &&Server| Sha256::new().chain_update(key.as_bytes()).chain_update(server.address()).finalize();
@@ -161,7 +162,7 @@ fn address(text: &str) -> Option<String> {
     valid.then(|| format!("{host}:{port}"))
 }
 
-/// Returns the `exptime` of an entry that expires after `left`. `now` is the time of the machine's clock.
+/// Returns the `exptime` of an entry that expires after `left`. `now` is the machine's time, not that of `options.clock`.
 fn exptime(left: Duration, now: Timestamp) -> u64 {
     /// Prevents an early removal, because Memcached's clock counts whole seconds and may be late.
     const MARGIN: u128 = 5;
@@ -209,7 +210,7 @@ fn explain(verb: &str, failure: Failure) -> Error {
         ),
         Failure::TooLarge => (
             ErrorKind::TooLarge,
-            "it is larger than Memcached's limit: lower `max_size`, or start the server with a higher `-I`",
+            "the session is larger than Memcached's limit: lower `max_size`, or start the server with a higher `-I`",
         ),
     };
     let context = format!("cannot {verb} a session: {reason}");

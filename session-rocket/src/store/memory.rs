@@ -13,7 +13,8 @@ use crate::base::id::Key;
 
 /// A store in the memory of this process. Its sessions end with the process.
 ///
-/// The store holds at most `capacity` sessions and tombstones. If it is full, the least recently used entry is removed.
+/// The store holds at most `capacity` sessions and tombstones. If the store is full, each new entry replaces the entry
+/// that was not used for the longest time.
 pub type MemoryStore = KeyValueStore<Memory>;
 
 /// The entries of a [`MemoryStore`].
@@ -28,7 +29,7 @@ struct Entries {
 impl MemoryStore {
     /// Creates an empty store for at most `capacity` sessions and tombstones. A capacity of zero counts as one.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        // With a capacity of zero, `create` would report success, and the record would be missing.
+        // With a capacity of zero, `create` would report success but store nothing.
         let values = LruCache::new(capacity.max(1));
         Memory(Mutex::new(Entries { values, writes: 0 })).into_store(clock)
     }
@@ -80,7 +81,7 @@ impl KeyValue for Memory {
     }
 
     async fn scan(&self, visit: &mut (dyn FnMut(Key, Bytes) + Send)) -> Result<()> {
-        // Releases the lock first, so that other calls do not wait for `visit`.
+        // Copies the entries and releases the lock first, so that other calls do not wait for `visit`.
         let entries: Vec<_> = self.entries().values.iter().map(|(key, (_, value))| (*key, value.clone())).collect();
         entries.into_iter().for_each(|(key, value)| visit(key, value));
         Ok(())

@@ -1,41 +1,42 @@
 //! The contract that every store of sessions must fulfill.
 //!
-//! A store keeps opaque [`Record`]s under opaque [`Key`]s. It never sees a session id or a decoded value.
-//! [`conformance`] tests the clauses of the contract on any store. A back-end that keeps whole entries can implement
+//! Under each [`Key`], a store keeps at most one _entry_: the [`Record`] of a session, or a [`Tombstone`]. A tombstone
+//! replaces the record if the session ends, or if it gets a new id and so moves to another key. An entry is _live_ until
+//! it expires. A store never sees a session id or a decoded value.
+//!
+//! [`conformance`] tests the clauses of the contract on any store. If a back-end keeps each entry as one value, implement
 //! [`key_value::KeyValue`] instead of [`Store`].
 //!
 //! 1. **Round trip.** [`load`](Store::load) returns exactly what [`create`](Store::create) or
-//!    [`update`](Store::update) stored: payload (any bytes), version, times, identity (any string of at most 255 bytes),
-//!    scope (any string of at most 200 bytes).
-//! 2. **Create only inserts.** If the key holds a live record or a live tombstone, `create` returns [`Create::Taken`]
-//!    and changes nothing. Of several concurrent creates of one key, exactly one returns [`Create::Created`].
-//! 3. **Update compares and swaps atomically.** `update` replaces a record only if its version is the expected one. If
-//!    the record has another version, `update` returns [`Update::Conflict`] with that record; if the key is absent or
-//!    its session ended, [`Update::Gone`]; if the session moved, [`Update::Moved`]. An update never creates a record.
-//!    Of several concurrent updates that expect the same version, exactly one returns [`Update::Updated`].
-//! 4. **Touch postpones only the expiry.** `touch` compares versions as `update` does. It does not change the version,
-//!    the payload or `updated_at`, leaves a record that already expires later unchanged, and never creates a record.
-//! 5. **Retire leaves a tombstone.** `retire` replaces a live record of any version, or only of the expected version.
-//!    The store then no longer contains the payload and the identity. If the key holds no live record, `retire` returns
-//!    [`Retire::Gone`] and changes nothing.
-//! 6. **Delete removes** the record or the tombstone. Deleting an absent key succeeds.
-//! 7. **Expired means absent**, for records and tombstones, in every call, from the millisecond `expires_at` on, even
-//!    if the sweep has not removed them yet. So `create` can use the key again.
-//! 8. **Sweep.** [`delete_expired`](Store::delete_expired) removes at most `limit` expired records and tombstones, and
-//!    no live ones. It returns how many it removed.
+//!    [`update`](Store::update) stored: the payload (any bytes), the version, the times, the identity (any string of at
+//!    most 255 bytes) and the scope (any string of at most 200 bytes).
+//! 2. **Create only inserts.** If the key holds a live entry, `create` returns [`Create::Taken`] and changes nothing. Of
+//!    several concurrent creates of one key, exactly one returns [`Create::Created`].
+//! 3. **Update compares and swaps atomically.** `update` replaces a live record only if its version is the expected one.
+//!    If the record has another version, `update` returns [`Update::Conflict`] with that record. If the session moved,
+//!    `update` returns [`Update::Moved`]. In all other cases, it returns [`Update::Gone`]. An update never creates a
+//!    record. Of several concurrent updates that expect the same version, exactly one returns [`Update::Updated`].
+//! 4. **Touch only postpones the expiry.** `touch` changes a live record only if its version is the expected one. It
+//!    changes only `expires_at`, and only to a later time. It never creates a record.
+//! 5. **Retire leaves a tombstone.** `retire` replaces a live record with a tombstone, if the record has the expected
+//!    version or the caller expects no version. The store then no longer contains the payload and the identity. If the
+//!    key holds no live record, `retire` returns [`Retire::Gone`] and changes nothing.
+//! 6. **Delete.** `delete` removes the entry. Deleting an absent key succeeds.
+//! 7. **Expired means absent.** From the millisecond `expires_at` on, every call treats an entry as absent, even if no
+//!    sweep has removed it yet. So `create` can use the key again.
+//! 8. **Sweep.** [`delete_expired`](Store::delete_expired) removes at most `limit` expired entries, and no live entry.
 //! 9. **Identity index.** [`list`](Store::list) returns every session of one identity in one scope that is live during
-//!    the whole call. If a session gets a new id during the call, `list` returns its old key, its new key or both: the
-//!    library creates the record under the new key before it retires the old key with a tombstone that leads to the new
-//!    key. [`revoke_all`] relies on this clause. A store that cannot index returns [`ErrorKind::Unsupported`] from
-//!    `list`, and `false` from [`has_identity_index`](Store::has_identity_index).
-//! 10. **Cancellation.** The future of any call may be dropped at any await. The call then takes effect completely or not
-//!     at all, and no later call receives the reply to another call.
-//! 11. **Failures are errors.** If the store cannot read or write, the call returns an error, and never `Absent`, `Gone` or
-//!     success.
+//!    the whole call. If a session gets a new id during the call, `list` returns the record under the old key, the new
+//!    key or both. To change an id, the library creates the record under the new key, and then retires the old key with
+//!    a tombstone that names the new key. [`revoke_all`] relies on this clause. If a store cannot list, `list` returns
+//!    [`ErrorKind::Unsupported`], and [`has_identity_index`](Store::has_identity_index) returns `false`.
+//! 10. **Cancellation.** The caller may drop the future of any call at any await. The dropped call takes effect completely
+//!     or not at all, and no other call receives its reply.
+//! 11. **Failures are errors.** If the store cannot read or write, the call returns an error, and never `Absent` or `Gone`.
 //!
 //! # A cache in front
 //! Any store can be a [cache](cached) in front of any other store: set `cache` and `cache_ttl` of [`Options`]. Every
-//! change goes to the store first. If the cache is down, calls take longer, but none fails. The module [`cached`] says
+//! change goes to the store first. If the cache is down, calls take longer, but do not fail. The module [`cached`] says
 //! how old a loaded session may be.
 
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub enum Lookup {
     Found(Record),
     /// A live tombstone: the session ended or moved.
     Tombstone(Tombstone),
-    /// Nothing, or an expired entry.
+    /// The key holds nothing, or an expired entry.
     Absent,
 }
 
@@ -97,7 +98,7 @@ pub enum Lookup {
 pub enum Create {
     /// The record is stored.
     Created,
-    /// The key was in use. Nothing changed.
+    /// The key holds a live entry. Nothing changed.
     Taken,
 }
 
@@ -149,7 +150,7 @@ pub struct Stats {
     pub tombstones: u64,
     /// Expired sessions and tombstones that are not removed yet.
     pub expired: u64,
-    /// The size of all payloads in bytes.
+    /// The size of all payloads in bytes, including those of expired sessions.
     pub bytes: u64,
     /// When the oldest live session began.
     pub oldest: Option<Timestamp>,
@@ -186,23 +187,23 @@ pub trait Store: Send + Sync + 'static {
     /// Stores a new record.
     async fn create(&self, key: &Key, record: &Record) -> Result<Create>;
 
-    /// Replaces the record whose version is `expected`. The store may assume that `created_at` and `scope` are unchanged.
+    /// Replaces the record whose version is `expected` with `record`.
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update>;
 
-    /// Moves the expiry of the record whose version is `expected` to `expires_at`, unless the record expires later.
+    /// Postpones the record's expiry to `expires_at`, if the record's version is `expected` and its expiry is earlier.
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch>;
 
-    /// Replaces the record by `tombstone`, if the version is `expected` or `expected` is `None`.
+    /// Replaces the record with `tombstone`, if the record's version is `expected` or `expected` is `None`.
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire>;
 
-    /// Removes what `key` holds.
+    /// Removes the entry of `key`.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// Removes at most `limit` expired records and tombstones. Returns how many it removed.
+    /// Removes at most `limit` expired entries. Returns how many it removed.
     async fn delete_expired(&self, limit: u32) -> Result<u64>;
 
-    /// Returns the live records of `identity` in `scope` (clause 9 of the contract). Skips malformed entries, and logs
-    /// a warning with their number.
+    /// Returns the live records of `identity` in `scope`, with their keys. Skips malformed entries, and logs a warning
+    /// with their number.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
@@ -210,14 +211,15 @@ pub trait Store: Send + Sync + 'static {
         Err(Error::new(ErrorKind::Unsupported, "this store has no index of identities"))
     }
 
-    /// Whether [`list`](Self::list) works. If not, the launch of a session type with an identity logs a warning.
+    /// Whether the store supports [`list`](Self::list). If not, the launch logs a warning for each session type with an
+    /// identity, or aborts if the type limits `max_sessions`.
     ///
     /// _Default:_ `false`.
     fn has_identity_index(&self) -> bool {
         false
     }
 
-    /// Counts the entries. Reads all entries, so a call may take long. The library does not call it during a request.
+    /// Counts the entries. Reads all entries, so a call may take long. The library never calls this during a request.
     ///
     /// _Default:_ [`ErrorKind::Unsupported`].
     async fn stats(&self) -> Result<Stats> {
@@ -227,7 +229,7 @@ pub trait Store: Send + Sync + 'static {
 
 /// Logs the number of malformed entries that a list skipped.
 ///
-/// If a malformed entry made the list fail, the user's other sessions could not be ended.
+/// A malformed entry does not make a list fail, because nobody could then end the user's other sessions.
 fn warn_of_skipped(malformed: usize) {
     if malformed > 0 {
         log::warn!(target: "session_rocket", "skipped {malformed} malformed entries while listing sessions");

@@ -12,8 +12,8 @@ use crate::base::error::{Error, Result};
 
 /// Opens the store that `options.url` names. If `options.cache` is set, puts that cache in front of the store.
 ///
-/// A cache that cannot be reached is not an error: `open` logs a warning, and the store works without the cache until the
-/// cache replies.
+/// If the cache cannot be reached, `open` logs a warning and succeeds. The store works without the cache until the cache
+/// replies.
 ///
 /// # Errors
 /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the URL of the store or cache is invalid, or if this build does
@@ -52,7 +52,7 @@ pub(crate) async fn with_cache(store: Arc<dyn Store>, options: &Options) -> Resu
     Ok(Arc::new(cached))
 }
 
-/// Opens the back-end that `options.url` names. Errors name `setting`, which contains the URL.
+/// Opens the back-end that `options.url` names. Error messages name `setting`, the setting with the URL.
 async fn open_backend(setting: &str, options: &Options) -> Result<Arc<dyn Store>> {
     let opened = match opener(&options.url) {
         Ok(open) => open(options).await,

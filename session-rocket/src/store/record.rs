@@ -10,13 +10,13 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
 
-/// The number of random versions that one system call draws, because a system call for each version would slow down
-/// saves. Versions are not secret, so unused ones may stay in memory.
+/// The number of random versions that one system call draws, so that few saves need a system call. Versions are not
+/// secret, so unused versions may stay in memory.
 const BATCH: usize = 32;
 
-/// The lifetime of a tombstone: one minute. A request that still carries the old id arrives sooner.
+/// The lifetime of a [`Tombstone`]: one minute. A late request with the old session id arrives within this time.
 ///
-/// Every tombstone must have this lifetime, because the library computes from its expiry when the session ended.
+/// Every tombstone must have this lifetime, because the library computes from the expiry when the session ended.
 pub const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(60);
 
 thread_local! {
@@ -25,8 +25,8 @@ thread_local! {
 
 /// The version of a record: 64 random bits.
 ///
-/// Every save draws a new version. A version is not a counter, so that a writer that got no reply can recognize its own
-/// write.
+/// Every save draws a new version. A version is random and not a counter, so that a writer that received no reply can
+/// recognize its own record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
@@ -52,7 +52,7 @@ impl Version {
     }
 }
 
-/// A session in the form that stores keep. A store reads only the times, the version, and the scope and identity to index.
+/// A session as a store keeps it. A store compares the version and the expiry, and may index the scope and identity.
 ///
 /// ```
 /// use session_rocket::{Clock, Record, SystemClock, Version};
@@ -72,16 +72,16 @@ pub struct Record {
     pub created_at: Timestamp,
     /// When the session was last saved.
     pub updated_at: Timestamp,
-    /// The record is absent from this time on.
+    /// The record counts as absent from this time on.
     pub expires_at: Timestamp,
-    /// The user that the session belongs to, at most 255 bytes.
+    /// Identifies the user that the session belongs to, in at most 255 bytes.
     pub identity: Option<String>,
-    /// The session type that the session belongs to. `identity` is indexed within a scope.
+    /// Identifies the session type, in at most 200 bytes. Equal identities in two scopes are unrelated.
     pub scope: Cow<'static, str>,
 }
 
 impl Record {
-    /// Creates a record that was created and saved at the Unix epoch, with an empty payload and scope and no identity.
+    /// Creates a record with an empty payload, an empty scope and no identity. Its session began at the Unix epoch.
     pub fn new(version: Version, expires_at: Timestamp) -> Self {
         let epoch = Timestamp::from_millis(0);
         Self {
@@ -95,7 +95,7 @@ impl Record {
         }
     }
 
-    /// Sets the session type that the session belongs to.
+    /// Sets the scope, which identifies the session type.
     #[must_use]
     pub fn with_scope(mut self, scope: impl Into<Cow<'static, str>>) -> Self {
         self.scope = scope.into();
@@ -142,25 +142,25 @@ impl std::fmt::Debug for Record {
     }
 }
 
-/// Marks the key of a session that ended or moved, until `expires_at`.
+/// Replaces the record of a session that ended, or that moved to another key because it got a new id.
 ///
-/// A tombstone prevents a late request with the old id from reviving the session or logging out its successor.
+/// Without tombstones, a late request with the old id could revive an ended session, or log the visitor out after a move.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {
     /// What happened to the session.
     pub fate: Fate,
-    /// The tombstone is absent from this time on.
+    /// The tombstone counts as absent from this time on.
     pub expires_at: Timestamp,
 }
 
 impl Tombstone {
-    /// The tombstone of a session that ended.
+    /// Creates the tombstone of a session that ended.
     pub const fn ended(expires_at: Timestamp) -> Self {
         Self { fate: Fate::Ended, expires_at }
     }
 
-    /// The tombstone of a session that moved to the key `to`.
+    /// Creates the tombstone of a session that moved to the key `to`.
     pub const fn moved(to: Key, expires_at: Timestamp) -> Self {
         Self { fate: Fate::Moved(to), expires_at }
     }
@@ -170,8 +170,8 @@ impl Tombstone {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The session ended: it was logged out or revoked.
+    /// The session ended, for example because it was logged out or revoked.
     Ended,
-    /// The session has a new id and is stored under this key.
+    /// The session got a new id and moved to this key.
     Moved(Key),
 }

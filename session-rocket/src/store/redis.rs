@@ -1,17 +1,17 @@
 //! Sessions in Redis, Valkey or a compatible server: one server, or a cluster.
 //!
 //! A URL is `redis://user:password@host:6379/0`, or `redis+cluster://user:password@one:6379,two:6379` for a cluster. The
-//! store finds the other nodes of a cluster through the named ones; user and password apply to all nodes. `rediss`
-//! encrypts the connection with TLS, and this machine must trust the server's certificate. rustls uses the crypto
-//! provider `ring`, unless the application installs another one before it opens the store. `?protocol=2` is for proxies
-//! that do not support RESP3. The store needs Redis 6.0 or later.
+//! store finds the other nodes of a cluster through the nodes in the URL. User and password apply to all nodes. `rediss`
+//! and `rediss+cluster` encrypt the connections with TLS, and this machine must trust the server's certificate. rustls
+//! uses the crypto provider `ring`, unless the application installs another one before it opens the store. For a proxy
+//! that does not support RESP3, append `?protocol=2`. The store needs Redis 6.0 or later.
 //!
-//! Each session is one string. Its key is the prefix and the session's key in hexadecimal digits. Each call reads or
-//! changes the string with one command or script, which the server runs atomically. This machine's clock decides whether
-//! a session has expired. The server removes an expired session a minute later.
+//! Each session is one string in Redis. Its name is `key_prefix` and the session's key in hexadecimal digits. Each call
+//! reads or changes the string with one command or script, which the server runs atomically. The site's clock decides
+//! whether a session has expired. The server removes an expired session a minute later.
 //!
-//! Redis acknowledges a change before it sends the change to its replicas. Its configuration (`appendonly yes`) decides
-//! when it writes changes to the disk. If a server fails, its last changes may be lost.
+//! Redis acknowledges a change before it sends the change to its replicas. Redis's settings `appendonly` and
+//! `appendfsync` decide when it writes the change to the disk. If a server fails, its last changes may be lost.
 
 use std::fmt;
 use std::pin::pin;
@@ -45,20 +45,20 @@ mod url;
 pub struct RedisStore(Server);
 
 impl RedisStore {
-    /// Opens the server or cluster that `options.url` names. Creates and deletes a session to check the user's rights.
-    /// Logs a warning if the server may evict sessions.
+    /// Connects to the server or cluster in `options.url`. Creates and deletes a session, to check the rights of the URL's
+    /// user. Logs a warning if a server may evict sessions.
     ///
     /// # Errors
-    /// Within `options.timeout`: [`ErrorKind::Config`](crate::ErrorKind::Config) for an invalid URL, a wrong password, missing
-    /// rights of the user, or a replica; [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the server cannot be reached.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the URL or the password is wrong, the user lacks a right, or the
+    /// server is a replica. [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the server cannot be reached within `options.timeout`.
     pub async fn open(options: &Options) -> Result<Self> {
         let store = Self(Server::new(options)?);
         store.within(pin!(store.check())).await.map_err(fault::at_launch)?;
         Ok(store)
     }
 
-    /// Makes the calls of a request on a session with a random key, to check the user's rights.
+    /// Makes every call that a request may make, on a session with a random key, to check the user's rights.
     async fn check(&self) -> Result<()> {
         const LIFETIME: Duration = Duration::from_secs(60);
         self.0.check_nodes().await?;
@@ -120,7 +120,7 @@ impl Store for RedisStore {
             Attempt::Done(owner) => {
                 // A session that moved stays in the index, because its tombstone leads to the new key.
                 if let (Some((scope, identity)), Fate::Ended) = (owner, tombstone.fate) {
-                    // The session has ended even if this fails. Readers of the index skip it.
+                    // Even if this fails, the session has ended, and readers of the index skip its key.
                     let _ = self.within(pin!(self.0.remove_from_index(&scope, &identity, key))).await;
                 }
                 Retire::Retired
@@ -134,7 +134,7 @@ impl Store for RedisStore {
         self.within(pin!(self.0.delete(key))).await
     }
 
-    /// Redis removes expired sessions by itself. This method only checks that the server replies.
+    /// Only checks that the server replies, because Redis removes expired sessions by itself.
     async fn delete_expired(&self, _limit: u32) -> Result<u64> {
         self.within(pin!(async { Ok(self.0.call(&self.0.prefix, command("PING")).await?) })).await.map(|_| 0)
     }

@@ -1,4 +1,4 @@
-//! Ends the sessions of a user with a store's `list`, `retire` and `load`.
+//! Ends sessions of a user with a store's `list`, `retire` and `load`.
 
 use std::time::Instant;
 
@@ -10,19 +10,19 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::record::{Fate, TOMBSTONE_LIFETIME, Tombstone};
 
-/// The maximum number of lists. A list after the first one finds only sessions that began or got new ids in between.
+/// The maximum number of lists. Each list after the first finds only sessions that began or moved since the last list.
 const MAX_ROUNDS: usize = 16;
 /// The number of sessions that are ended concurrently.
 const CONCURRENT_CALLS: usize = 16;
 /// The maximum number of calls that follow one session from key to key.
 const MAX_STEPS: usize = 100;
 
-/// Ends the live sessions of `identity` in `scope` except `kept`. Returns the keys of the sessions it ended.
+/// Ends the live sessions of `identity` in `scope`, except the session at `kept`. Returns the keys of the ended sessions.
 ///
-/// The tombstones of the sessions expire at `until`: pass the current time plus [`TOMBSTONE_LIFETIME`]. A session that gets
-/// a new id meanwhile ends too, and the result may contain both of its keys. If the session at `kept` has moved, the
-/// function keeps the session at its new key. The kept session may end if another request gives it a new id at the same
-/// time: until that request has retired the old key, the new key looks like that of another session.
+/// The sessions leave tombstones that expire at `until`: pass the current time plus [`TOMBSTONE_LIFETIME`]. A session that
+/// gets a new id meanwhile ends too, and the result may contain its old and its new key. If the session at `kept` has
+/// moved, the function keeps the session at its new key. But the session to keep may end if another request gives it a
+/// new id meanwhile: until that request has retired the old key, the new key looks like the key of another session.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -49,11 +49,11 @@ const MAX_STEPS: usize = 100;
 ///
 /// # Errors
 /// - [`ErrorKind::Unsupported`] if the store has no index of identities.
-/// - [`ErrorKind::Timeout`] if the sessions get new ids faster than they can be ended, or if a list takes so long that
-///   sessions may have moved unnoticed.
-/// - Errors of the store. If a session cannot be ended, the function ends the others first.
+/// - [`ErrorKind::Timeout`] if the sessions get new ids faster than they can be ended, or if a list takes so long that it
+///   may have missed a session that moved.
+/// - Errors of the store. If a session cannot be ended, the function ends the other sessions first.
 ///
-/// After an error, some sessions may have ended. Call the function again.
+/// After an error, some sessions may have ended. Call the function again to end the rest.
 pub async fn revoke_all(
     store: &dyn Store,
     scope: &str,
@@ -66,7 +66,7 @@ pub async fn revoke_all(
     Ok(ended)
 }
 
-/// Does what [`revoke_all`] does, and adds the keys of the sessions it ended to `ended`, even if it returns an error.
+/// Does what [`revoke_all`] does, but adds the keys of the ended sessions to `ended`, even if it returns an error.
 pub(crate) async fn revoke_each(
     store: &dyn Store,
     scope: &str,
@@ -95,11 +95,11 @@ pub(crate) async fn revoke_each(
     Err(too_many_moves())
 }
 
-/// Ends the session of `identity` in `scope` at `key`, or at the key to which the session moved. Returns the session's
-/// key, or `None` if the session had ended or belongs to another identity or scope.
+/// Ends the session of `identity` in `scope` at `key`, or at the key to which the session moved. Returns the key of the
+/// ended session, or `None` if `key` leads to no live session of that identity and scope.
 ///
-/// The tombstone expires at `until`: pass the current time plus [`TOMBSTONE_LIFETIME`]. The store needs no index of
-/// identities.
+/// The session leaves a tombstone that expires at `until`: pass the current time plus [`TOMBSTONE_LIFETIME`]. The store
+/// needs no index of identities.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -125,8 +125,8 @@ pub(crate) async fn revoke_each(
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::Timeout`] if the session gets new ids faster than it can be ended, and errors of the store. After an error,
-/// the session may have ended.
+/// [`ErrorKind::Timeout`] if the session gets new ids faster than it can be ended, or an error of the store. After an
+/// error, the session may have ended.
 pub async fn revoke(
     store: &dyn Store,
     scope: &str,
@@ -137,8 +137,8 @@ pub async fn revoke(
     for _ in 0..MAX_STEPS {
         match store.load(&key).await? {
             Lookup::Found(record) if record.belongs_to(scope, identity) => {
-                // Retires any version, because requests that keep changing the version would otherwise keep the session
-                // alive. This is safe: the library never changes the identity of a session without giving it a new key.
+                // Retires any version. Otherwise, requests that keep changing the version would keep the session alive.
+                // This is safe, because the library gives a session a new key whenever its identity changes.
                 if retire(store, &key, until).await? == Retire::Retired {
                     return Ok(Some(key));
                 }
@@ -150,8 +150,8 @@ pub async fn revoke(
     Err(too_many_moves())
 }
 
-/// Ends the sessions at `keys`, and adds the keys of the sessions it ended to `ended`. If a session cannot be ended,
-/// ends the others before it returns the error.
+/// Ends the sessions at `keys`, and adds the keys of the ended sessions to `ended`. If a session cannot be ended, ends
+/// the other sessions before it returns the error.
 async fn end_each(
     store: &dyn Store,
     scope: &str,
@@ -170,7 +170,7 @@ async fn end_each(
     let mut failure = None;
     for keys in keys.chunks(CONCURRENT_CALLS) {
         let mut calls: FuturesUnordered<_> = keys.iter().copied().map(end).collect();
-        // Takes each result when its call ends, so that `ended` is complete even if another call hangs.
+        // Takes each result as soon as its call ends, so that `ended` is complete even if another call hangs.
         while let Some(result) = calls.next().await {
             match result {
                 Ok(key) => ended.extend(key),
@@ -191,7 +191,7 @@ async fn retire(store: &dyn Store, key: &Key, until: Timestamp) -> Result<Retire
     reply
 }
 
-/// Adds the keys to which the session at `key` has moved to `keys`.
+/// Appends to `keys` each key to which the session at `key` has moved.
 async fn follow(store: &dyn Store, mut key: Key, keys: &mut Vec<Key>) -> Result<()> {
     for _ in 0..MAX_STEPS {
         let Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) = store.load(&key).await? else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The schemes of store URLs, and the back-end that each selects.
+//! The schemes of store URLs, and the back-end that each scheme selects.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::base::hint::nearest;
 
 pub(super) type Opener = for<'o> fn(&'o Options) -> BoxFuture<'o, Result<Arc<dyn Store>>>;
 
-/// The opener of a back-end; `None` if the build does not contain the back-end.
+/// The function that opens a back-end, or `None` if the build does not contain the back-end.
 macro_rules! back_end {
     ($condition:meta, $store:path) => {{
         #[cfg($condition)]
@@ -23,7 +23,7 @@ macro_rules! back_end {
     }};
 }
 
-/// Defines [`Scheme`] and its table: a line for each back-end.
+/// Defines [`Scheme`] and `TABLE` from one line for each back-end.
 macro_rules! schemes {
     ($($scheme:ident, $names:expr, $opener:expr;)*) => {
         /// The back-end that a URL's scheme selects.
@@ -60,7 +60,7 @@ fn open_memory(options: &Options) -> BoxFuture<'_, Result<Arc<dyn Store>>> {
 }
 
 impl Scheme {
-    /// The scheme of `url` (case-insensitive).
+    /// Returns the scheme of `url`, case-insensitively.
     pub(crate) fn of(url: &str) -> Option<Self> {
         row_of(url).map(|row| row.scheme)
     }
@@ -71,7 +71,7 @@ impl Scheme {
     }
 }
 
-/// Whether the URL's sessions are lost when the process ends.
+/// Whether the sessions of the store at `url` are lost when the process ends.
 pub(crate) fn is_in_memory(url: &str) -> bool {
     let url = url.to_ascii_lowercase();
     match Scheme::of(&url) {
@@ -81,10 +81,10 @@ pub(crate) fn is_in_memory(url: &str) -> bool {
     }
 }
 
-/// The opener of the back-end that `url` selects.
+/// Returns the function that opens the back-end of `url`.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] if this build has no such back-end. The message shows only the scheme of the URL.
+/// [`ErrorKind::Config`] if this build does not contain the back-end. The message shows only the scheme of the URL.
 pub(super) fn opener(url: &str) -> Result<Opener> {
     let row = row_of(url);
     row.and_then(|row| row.opener).ok_or_else(|| Error::new(ErrorKind::Config, missing_opener_message(url, row)))

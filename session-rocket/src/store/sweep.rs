@@ -1,4 +1,4 @@
-//! The sweeper, which removes expired sessions in batches.
+//! A sweep removes expired sessions and tombstones in batches.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(crate) async fn run(
             sweep(&*store, &*clock).await;
         }
     };
-    // The next launch finishes a sweep that the shutdown interrupts.
+    // If the shutdown interrupts a sweep, a sweep after the next launch removes the rest.
     select(pin!(sweeps), pin!(shutdown)).await;
 }
 
@@ -48,8 +48,8 @@ async fn sweep(store: &dyn Store, clock: &dyn Clock) {
     }
 }
 
-/// Calls `delete` with the size of a batch until nothing is left or `limit` entries are removed, and yields after each
-/// batch. Returns the number of removed entries, even if a call failed.
+/// Calls `delete` with the size of a batch, until nothing is left or `limit` entries are removed. Yields after each batch.
+/// Returns the number of removed entries even if a call fails.
 pub(crate) async fn in_batches<F>(limit: u64, mut delete: impl FnMut(u32) -> F) -> (u64, Result<()>)
 where
     F: Future<Output = Result<u64>>,

@@ -43,7 +43,7 @@ pub(super) struct Sweep {
 }
 
 impl<T> Attached<T> {
-    /// Whether a request that only reads its session can renew it.
+    /// Whether a request that only reads its session can renew the session.
     pub(super) fn renews(&self) -> bool {
         self.engine.rules().policy.refresh != Refresh::OnSave || self.engine.has_former_keys()
     }
@@ -59,7 +59,7 @@ impl<T> Attached<T> {
             }
     }
 
-    /// Whether the request carries its id in a bearer token. A page of another site cannot make a browser add the token.
+    /// Whether the request has a bearer token. A page of another site cannot make a browser add this token.
     pub(super) fn is_bearer(&self, request: &Request<'_>) -> bool {
         matches!(self.credential_of(request), Ok(Credential::Bearer(_)))
     }
@@ -67,7 +67,8 @@ impl<T> Attached<T> {
     /// Returns how a request carries the id of its session.
     ///
     /// # Errors
-    /// [`ErrorKind::AmbiguousCredentials`] for several `Authorization` headers, or a bearer token and a session cookie.
+    /// [`ErrorKind::AmbiguousCredentials`] if the request has several `Authorization` headers, or a bearer token and a
+    /// session cookie.
     pub(super) fn credential_of<'r>(&self, request: &'r Request<'_>) -> Result<Credential<'r>> {
         if self.transport == Transport::Cookie {
             return Ok(Credential::Cookie);
@@ -82,7 +83,7 @@ impl<T> Attached<T> {
     }
 }
 
-/// Marks a Rocket under test, whose sessions are in memory.
+/// Marks a Rocket that [`isolated`](super::testing::isolated) has changed.
 pub(super) struct Isolated;
 
 /// What a test does with a session before the fairing saves it.
@@ -132,7 +133,7 @@ impl<T: SessionData> Cached<T> {
         self.session.get()
     }
 
-    /// Returns the session, which is loaded at its first use in the request.
+    /// Returns the session. The first call in a request loads the session.
     pub(super) async fn session(&self, request: &Request<'_>) -> &Result<Session<T>> {
         self.session
             .get_or_init(|| async {
@@ -198,8 +199,9 @@ pub(super) fn status(error: &Error) -> Status {
     }
 }
 
-/// Returns whether the fairing of `T` is missing, and logs an error if it is. The launch aborts if this is true for the
-/// session type of a guard in a mounted route.
+/// Returns whether the fairing of `T` is missing. If so, logs an error.
+///
+/// Rocket calls this function for each guard in a mounted route, and aborts the launch if the result is true.
 pub fn missing_fairing<T: SessionData>(rocket: &Rocket<Ignite>) -> bool {
     let missing = rocket.state::<Attached<T>>().is_none();
     if missing {

@@ -42,8 +42,8 @@ pub(crate) struct CookieSettings {
 impl CookieSettings {
     /// Returns the settings of the cookie for the CSRF secret of a browser without a session.
     ///
-    /// Browsers send this cookie with a link from another site even if the session cookie is `Strict`. So a page that is
-    /// opened by a link does not replace the cookie, which would make forms in other tabs invalid.
+    /// Browsers send this cookie with a link from another site even if the session cookie is `Strict`. If browsers
+    /// withheld it, a page that the link opens would replace the cookie, and make forms in other tabs invalid.
     pub(crate) fn for_csrf(&self) -> Self {
         let same_site = if self.same_site == SameSite::None { SameSite::None } else { SameSite::Lax };
         Self { name: format!("{}-csrf", self.name), http_only: true, same_site, ..self.clone() }
@@ -51,12 +51,11 @@ impl CookieSettings {
 
     /// Returns the session cookie values of a request, in the order of its `Cookie` header.
     ///
-    /// Of a `__Host-` cookie, only the first value counts, because a browser has at most one. With `partitioned`, two
-    /// values count, because a browser can also have a cookie from before that setting.
+    /// Of a `__Host-` cookie, only the first value counts, because a browser has at most one such cookie. With
+    /// `partitioned`, two values count, because a browser can also have an unpartitioned cookie from an earlier time.
     ///
-    /// Does not use Rocket's cookie jar, which decodes `%` in names and trims any white space, so a neighbouring host
-    /// could set a cookie that the jar takes for the session cookie. The exception is a request of a local client,
-    /// which has no `Cookie` header.
+    /// Rocket's cookie jar is used only if there is no `Cookie` header, as in requests of a local client. The jar decodes
+    /// `%` in names and trims any white space, so the jar could take a cookie of a neighbouring host for the session cookie.
     pub(crate) fn values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
         let mut headers = request.headers().get("cookie").peekable();
         let is_local = headers.peek().is_none();
@@ -89,7 +88,7 @@ impl CookieSettings {
         if header("Sec-Fetch-Site") != Some("cross-site") {
             return false;
         }
-        // Rocket's `_method` field can turn a posted form into a GET; a body shows that it was a POST.
+        // Rocket's `_method` field can turn a posted form into a GET. `Content-Type` shows that the request was a POST.
         let is_safe = matches!(request.method(), Method::Get | Method::Head | Method::Options)
             && header("Content-Type").is_none();
         let is_page = matches!(header("Sec-Fetch-Dest"), None | Some("document"));
@@ -111,7 +110,7 @@ impl CookieSettings {
     pub(crate) fn set_line(&self, value: &str, age: Option<Duration>, now: Timestamp) -> String {
         let mut line = self.without_lifetime(value, self.domain.as_deref(), self.partitioned);
         if let Some(age) = age {
-            // Otherwise, the cookie could end before the session.
+            // Rounded up, because otherwise the cookie could end before the session.
             let age = age.min(MAX_AGE);
             let seconds = age.as_secs() + u64::from(age.subsec_nanos() > 0);
             let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
@@ -122,16 +121,16 @@ impl CookieSettings {
 
     /// Returns the `Set-Cookie` line that removes the cookie from the browser.
     ///
-    /// The attributes are those of [`set_line`](Self::set_line), because they identify the cookie, and because browsers
-    /// refuse to remove a `__Host-` cookie without `Secure`.
+    /// The line has the attributes of [`set_line`](Self::set_line), because they identify the cookie, and because browsers
+    /// refuse to remove a `__Host-` cookie if `Secure` is missing.
     pub(crate) fn removal_line(&self) -> String {
         self.removal_line_for(self.domain.as_deref(), self.partitioned)
     }
 
-    /// Returns the `Set-Cookie` lines that remove other cookies of the same name: those with another `Domain`, and one
-    /// that is not partitioned.
+    /// Returns the `Set-Cookie` lines that remove other cookies of the same name: cookies with another `Domain`, and with
+    /// `partitioned` the unpartitioned cookie.
     ///
-    /// A browser can have them from before a change of `cookie_domain` or `partitioned`.
+    /// A browser can have these cookies from before a change of `cookie_domain` or `partitioned`.
     pub(crate) fn removal_lines_for_others(&self, request: &Request<'_>) -> Vec<String> {
         let mut lines = self.removal_lines_for_other_domains(request);
         if self.partitioned {
@@ -140,7 +139,8 @@ impl CookieSettings {
         lines
     }
 
-    /// Returns the lines that remove cookies without `Domain`, or with the request's host or one of its parent domains.
+    /// Returns the line that removes the cookie without `Domain`. If the session cookie itself has no `Domain`, returns the
+    /// lines that remove the cookies for the request's host and for its parent domains.
     fn removal_lines_for_other_domains(&self, request: &Request<'_>) -> Vec<String> {
         if self.is_host_only_by_name() {
             return Vec::new();
@@ -197,7 +197,7 @@ fn is_domain(host: &str) -> bool {
         && host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
-/// Adds the lifetime and, for old browsers, the date on which it ends.
+/// Adds the lifetime and, for old browsers, the date on which the lifetime ends.
 fn push_lifetime(line: &mut String, seconds: u64, until: SystemTime) {
     // Writing to a string cannot fail.
     let _ = write!(line, "; Max-Age={seconds}; Expires={}", HttpDate::from(until));

@@ -43,37 +43,40 @@ use crate::base::error::Chain;
 /// ```
 ///
 /// # Rules
-/// The fairing judges each request whose method is not GET, HEAD or OPTIONS, each request with an `Upgrade` header, such
-/// as a WebSocket handshake, and each URL-encoded form, even if its `_method` field names a safe method. The rules
-/// are the same for all paths. The first matching row applies:
+/// The fairing judges three kinds of requests:
+/// - requests whose method is not GET, HEAD or OPTIONS;
+/// - requests with an `Upgrade` header, such as a WebSocket handshake;
+/// - URL-encoded forms, even if the form's field `_method` names a safe method.
+///
+/// The rules are the same for all paths. The first matching row applies:
 ///
 /// | the request | result |
 /// |---|---|
 /// | several `Origin` or several `Sec-Fetch-Site` headers | refused |
 /// | `Origin` is one of the [trusted origins](Self::trusted_origin) | passes |
 /// | `Sec-Fetch-Site: same-origin` or `none` | passes |
-/// | `Sec-Fetch-Site` with another value, also `same-site` | refused |
+/// | `Sec-Fetch-Site` with any other value, such as `same-site` | refused |
 /// | no `Sec-Fetch-Site`, `Origin` is the [site's own](Self::origin) | passes |
-/// | no `Sec-Fetch-Site`, any other `Origin`, also `null` | refused |
+/// | no `Sec-Fetch-Site`, any other `Origin`, such as `null` | refused |
 /// | neither header | passes, unless [`strict`](Self::strict) is on |
 ///
-/// A page of another host, such as `forum.shop.example` for `shop.example`, has another origin. If the page may post to
-/// the site, add its origin to the trusted origins.
+/// The page of a sibling host has another origin than the site: `forum.shop.example` is not `shop.example`. If such a page
+/// may post to the site, add the page's origin to the trusted origins.
 ///
 /// # A refused request
-/// A refused request reaches no handler. The site's catcher for 403 responds, and a warning in the log names the
-/// method, the two headers and the setting that would accept the request. Catchers, the fairings attached later, and
-/// Rocket's log see the method TRACE instead of the request's own, because a Rocket fairing has no other way to keep a
-/// request from its handler. The URI stays the same. The response gets `Cache-Control: no-store` and `Vary: Sec-Fetch-Site,
-/// Origin`, so that no cache serves it to another visitor.
+/// A refused request reaches no handler. The site's catcher for 403 responds, and a warning in the log shows the
+/// method, the two headers and, if a setting can accept the request, this setting. Catchers, fairings that are attached
+/// later, and Rocket's log see the method TRACE instead of the original method, because a Rocket fairing has no other way
+/// to keep a request from its handler. The URI stays the same. The response gets `Cache-Control: no-store` and
+/// `Vary: Sec-Fetch-Site, Origin`, so that no cache serves the response to another visitor.
 ///
 /// Attach the fairing after fairings that change the method of a request. If a later fairing replaces TRACE by another
 /// method, a refused request reaches its handler.
 ///
 /// # Configuration
-/// The table `[default.cross_origin]` in `Rocket.toml` and the environment variable `ROCKET_CROSS_ORIGIN` override the
-/// methods. The keys are `origin`, `trusted_origins`, `strict` and `report_only`. An unknown key or an invalid value
-/// aborts the launch.
+/// The table `[default.cross_origin]` in `Rocket.toml` and the environment variable `ROCKET_CROSS_ORIGIN` override
+/// settings in code. The keys are `origin`, `trusted_origins`, `strict` and `report_only`. An unknown key or an invalid
+/// value aborts the launch.
 ///
 /// ```toml
 /// [default.cross_origin]
@@ -86,11 +89,11 @@ use crate::base::error::Chain;
 /// browsers, the fairing compares `Origin` with `Host`. If a proxy changes `Host`, set [`origin`](Self::origin).
 ///
 /// # Limits
-/// - GET, HEAD and OPTIONS must change nothing. The fairing lets them pass, because links of other sites must work.
+/// - Handlers of GET, HEAD and OPTIONS must change nothing, because the fairing lets links of other sites pass.
 /// - Browsers from before 2020 send neither header in some requests, such as forms in Firefox before 70. These requests
 ///   pass unless [`strict`](Self::strict) is on. For these browsers, also use [`CsrfForm`](crate::CsrfForm).
-/// - The fairing does not help if the attacker controls a page of the site's own origin, for example by cross-site scripting
-///   (XSS), or a page of a trusted origin.
+/// - The fairing does not help if the attacker controls a page of a trusted origin or of the site's own origin, for
+///   example by cross-site scripting (XSS).
 ///
 /// # Sources
 /// [Fetch Metadata Request Headers](https://www.w3.org/TR/fetch-metadata/) (W3C), the [_Cross-Site Request Forgery
@@ -108,13 +111,13 @@ impl CrossOriginProtection {
         Self::default()
     }
 
-    /// Sets the site's own origin, such as `"https://shop.example"`. Default: the host of the request.
+    /// Sets the site's own origin, such as `"https://shop.example"`. Default: the host in the `Host` header.
     ///
-    /// The fairing uses this setting only for requests without `Sec-Fetch-Site`. A site with several origins makes the
-    /// others [trusted origins](Self::trusted_origin).
+    /// The fairing uses this setting only for requests without `Sec-Fetch-Site`. If a site has several origins, add the
+    /// others as [trusted origins](Self::trusted_origin).
     ///
-    /// By default, the host and port in `Origin` must be those of the `Host` header. If Rocket serves HTTPS, or a proxy
-    /// sends `X-Forwarded-Proto: https` or `Forwarded: proto=https`, the scheme must be `https`.
+    /// By default, the host and port in `Origin` must equal those in `Host`. If Rocket serves HTTPS, or a proxy sends
+    /// `X-Forwarded-Proto: https` or `Forwarded: proto=https`, the scheme in `Origin` must be `https`.
     pub fn origin(mut self, origin: impl Into<String>) -> Self {
         self.settings.origin = Some(origin.into());
         self
@@ -132,8 +135,8 @@ impl CrossOriginProtection {
 
     /// Sets whether to refuse judged requests with neither `Origin` nor `Sec-Fetch-Site`. Default: `false`.
     ///
-    /// Programs and old browsers send such requests. No path is exempt. To accept a webhook, let its server or your
-    /// reverse proxy set `Sec-Fetch-Site: same-origin` in the request. Otherwise leave `strict` off.
+    /// Programs and old browsers send such requests. No path is exempt. To accept a webhook, let the sender or your
+    /// reverse proxy add `Sec-Fetch-Site: same-origin` to the request. If neither can do this, leave `strict` off.
     pub fn strict(mut self, on: bool) -> Self {
         self.settings.strict = on;
         self
@@ -141,7 +144,7 @@ impl CrossOriginProtection {
 
     /// Sets whether to log each request that would be refused, and to let it pass. Default: `false`.
     ///
-    /// Use it for a trial on an existing site.
+    /// Use this setting for a trial on an existing site.
     pub fn report_only(mut self, on: bool) -> Self {
         self.settings.report_only = on;
         self
@@ -189,10 +192,10 @@ impl Fairing for CrossOriginProtection {
     }
 }
 
-/// Whether a request is refused, in the request's local cache.
+/// Whether the fairing refused a request. The request's local cache keeps this value.
 struct Refused(bool);
 
-/// Whether the fairing refused the request. A site can also have its own TRACE routes.
+/// Whether the fairing refused the request. The method alone does not tell, because a site can have TRACE routes.
 fn is_refused(request: &Request<'_>) -> bool {
     request.method() == Method::Trace && request.local_cache(|| Refused(false)).0
 }

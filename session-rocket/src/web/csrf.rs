@@ -19,24 +19,24 @@ use crate::state::CsrfCheck;
 /// The form field that carries the token.
 const FIELD: &str = "csrf_token";
 
-/// The request headers that carry the token. Front ends for Django send the second one.
+/// The request headers that carry the token. Front ends for Django send the second header.
 const HEADERS: [&str; 2] = ["X-CSRF-Token", "X-CSRFToken"];
 
-/// A data guard for a form `F` that refuses forms from other sites.
+/// A data guard that parses a form `F`, and refuses forms that other sites forge.
 ///
 /// The form must have a hidden field `csrf_token` with a [`csrf_token`](crate::Session::csrf_token) of the visitor's
-/// session of type `S`. `F` does not declare this field. Use `CsrfForm<S>` for a form without other fields, such as a
-/// button. A script that posts the form can send the token in a header, as for [`CsrfHeader`].
+/// session of type `S`. `F` does not declare this field. For a form without other fields, such as a button, use
+/// `CsrfForm<S>`. A script that posts the form can instead send the token in a header, as [`CsrfHeader`] describes.
 ///
 /// `CsrfForm` replaces Rocket's [`Form`], for urlencoded and multipart forms. `F` can be any type that `Form` accepts,
-/// including [`Contextual`](form::Contextual) and [`Strict`](form::Strict). `CsrfForm` first checks the token, and
-/// refuses the form with 403 if the token is missing, belongs to another session, or is older than the last login.
-/// Invalid values in other fields have the same result as with `Form`.
+/// including [`Contextual`](form::Contextual) and [`Strict`](form::Strict). `CsrfForm` refuses the form with 403 if the
+/// token is missing, belongs to another session, or was made before the last login, logout or
+/// [`cycle_id`](crate::Session::cycle_id). An invalid value in another field has the same result as with `Form`.
 ///
 /// Verifying the token does not change the session and sends no cookie. A request with a bearer token needs no CSRF
-/// token, because a browser does not add the bearer token by itself. The CSRF token also protects a site if `same_site`
-/// is `"None"` or a browser does not support `SameSite` (OWASP, _Cross-Site Request Forgery Prevention_: synchronizer
-/// token).
+/// token, because a browser does not add the bearer token by itself. CSRF tokens also protect a site if `same_site` is
+/// `"None"` or a browser does not support `SameSite`. (OWASP, _Cross-Site Request Forgery Prevention_, calls them
+/// synchronizer tokens.)
 ///
 /// ```
 /// use rocket::{FromForm, get, post, response::content::RawHtml};
@@ -117,13 +117,12 @@ impl<'v> FromForm<'v> for NoFields {
     }
 }
 
-/// A request guard that refuses requests without a CSRF token in a header.
+/// A request guard that refuses requests without a valid CSRF token in a header.
 ///
-/// Use it for routes that scripts call with `fetch`, for example with JSON. The page gives the script a
-/// [`csrf_token`](crate::Session::csrf_token) of the visitor's session of type `S`, and the script sends it in the
-/// header `X-CSRF-Token`, or in `X-CSRFToken`, as front ends for Django do. The guard fails with 403 if the token is
-/// missing, belongs to another session, or is older than the last login. A request with a bearer token needs no CSRF
-/// token.
+/// Use `CsrfHeader` for routes that scripts call with `fetch`, for example with JSON. The page gives the script a
+/// [`csrf_token`](crate::Session::csrf_token) of the visitor's session of type `S`. The script sends the token in the
+/// header `X-CSRF-Token`, or in `X-CSRFToken`, as front ends for Django do. [`CsrfForm`] describes which tokens are
+/// invalid. Without a valid token, the guard fails with 403. A request with a bearer token needs no CSRF token.
 ///
 /// ```
 /// use rocket::serde::json::Json;
@@ -151,7 +150,7 @@ impl<S> fmt::Debug for CsrfHeader<S> {
 /// The reason why a [`CsrfForm`] or a [`CsrfHeader`] was refused.
 ///
 /// A handler that takes `Result<CsrfForm<S, F>, CsrfError<'_>>` can respond to a refused form itself. Otherwise, Rocket
-/// calls the catcher of the status.
+/// calls the catcher for the status.
 ///
 /// `Display` and `Debug` show the names of invalid fields, but no posted values, because Rocket logs the error.
 ///
@@ -178,7 +177,7 @@ pub enum CsrfError<'v> {
     Missing,
     /// The session has ended since the page was loaded, or the browser sends no cookies. The status is 403.
     NoSession,
-    /// The token belongs to another session. The page may have been loaded before a login. The status is 403.
+    /// The token belongs to another session, or the page was loaded before a login. The status is 403.
     WrongToken,
     /// The session cannot be loaded. The status is 400, 500 or 503, as [`ErrorKind`](crate::ErrorKind) lists them.
     Session(Error),
@@ -191,7 +190,7 @@ impl fmt::Display for CsrfError<'_> {
         match self {
             Self::Missing => f.write_str(
                 "the CSRF token is missing: add a hidden field `csrf_token` with `session.csrf_token()` to the form, or \
-                 send it in the header `X-CSRF-Token`",
+                 send the token in the header `X-CSRF-Token`",
             ),
             Self::NoSession => f.write_str(
                 "the CSRF token is invalid, because the session has ended since the page was loaded, or the browser \
@@ -227,7 +226,7 @@ impl std::error::Error for CsrfError<'_> {
     }
 }
 
-/// A session type as the first parameter of [`CsrfForm`], with its own compiler message.
+/// A session type that is the first parameter of [`CsrfForm`]. The trait has a message for swapped parameters.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a session type",
     note = "if `{Self}` is the form, write `CsrfForm<YourSession, {Self}>`: the session type comes first",
@@ -271,7 +270,8 @@ impl<'r, S: SessionData> FromRequest<'r> for CsrfHeader<S> {
     }
 }
 
-/// Verifies the token of a form or, if the form has none, of a header. Accepts every request with a bearer token.
+/// Verifies `posted`, the token of a form, or if it is `None`, the token in a header. Accepts every request with a
+/// bearer token.
 async fn verify<'r, S: SessionData>(
     request: &Request<'_>,
     posted: Option<&str>,

@@ -25,9 +25,9 @@ use crate::store::{self, Store};
 
 /// The fairing that loads and saves the sessions of type `T`.
 ///
-/// [`Session::fairing`] creates it. Attach session fairings after all other fairings, because the changes of a fairing
-/// that runs later are not saved. If two fairings of one session type are attached, Rocket uses the last one, so a test
-/// can replace the fairing of the site.
+/// [`Session::fairing`] creates this fairing. Attach session fairings after all other fairings, because changes that a
+/// later fairing makes to a session are not saved. If two fairings of one session type are attached, Rocket uses only the
+/// last of them, so a test can replace the fairing of the site.
 ///
 /// ```
 /// # use session_rocket::{Config, Session};
@@ -45,7 +45,7 @@ impl<T: SessionData> Session<T> {
     /// Creates the fairing to attach to Rocket.
     ///
     /// The fairing reads its configuration from the table `[default.session]` in `Rocket.toml` and from the environment
-    /// variable `ROCKET_SESSION`. `#[session(config = "admin")]` changes them to `[default.admin]` and `ROCKET_ADMIN`.
+    /// variable `ROCKET_SESSION`. With `#[session(config = "admin")]`, they are `[default.admin]` and `ROCKET_ADMIN`.
     ///
     /// ```
     /// # use session_rocket::Session;
@@ -79,13 +79,13 @@ impl<T> SessionFairing<T> {
     /// Stores sessions in the database of the application's pool, instead of the `store` of the configuration.
     ///
     /// The pool is a `SqlitePool`, `PgPool` or `MySqlPool` of [`sqlx`](crate::sqlx). The fairing opens its own
-    /// connections with the connect options of the pool, at most [`max_connections`](field@Config::max_connections). So
+    /// connections, at most [`max_connections`](field@Config::max_connections), with the connect options of the pool. So
     /// a handler that holds a connection of the pool never waits for its own session. If the application changes the
     /// connect options of a PostgreSQL or MySQL pool, for example to rotate a password, new connections of the fairing
     /// use the new options.
     ///
-    /// The hooks of the pool (`after_connect`, `before_acquire`, `after_release`) do not run on these connections. Put
-    /// settings that sessions need into the connect options, with `PgConnectOptions::options` or
+    /// The hooks of the pool (`after_connect`, `before_acquire`, `after_release`) do not run on the fairing's connections.
+    /// Put settings that sessions need into the connect options, with `PgConnectOptions::options` or
     /// `SqliteConnectOptions::pragma`, or use [`shared_pool`](Self::shared_pool).
     ///
     /// For an in-memory SQLite database, the fairing uses the pool's connections, because another connection would not
@@ -99,14 +99,14 @@ impl<T> SessionFairing<T> {
 
     /// Stores sessions in the database of the application's pool, and uses the pool's connections.
     ///
-    /// Use it if hooks of the pool set up its connections, for example with a search path, a role or an encryption key
-    /// in `after_connect`. The setting `max_connections` has no effect.
+    /// Use this method if hooks of the pool set up its connections, for example with a search path, a role or an
+    /// encryption key in `after_connect`. The setting `max_connections` has no effect.
     ///
     /// # Hazard
-    /// A request needs a second connection of the pool if its handler or a guard holds one while the session loads or
-    /// [`save`](Session::save) runs. If such requests hold all connections of the pool, they wait for each other until
-    /// the pool's `acquire_timeout` or the session's `timeout` expires, and fail with 503. Release the connection
-    /// before you use the session, or use [`pool`](Self::pool).
+    /// A request needs a second connection of the pool if its handler or a guard holds a connection while the session
+    /// loads or [`save`](Session::save) runs. If such requests hold all connections of the pool, they wait for each other
+    /// until the pool's `acquire_timeout` or the session's `timeout` expires, and then fail with 503. Release the
+    /// connection before you use the session, or use [`pool`](Self::pool).
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     #[must_use]
     pub fn shared_pool(mut self, pool: impl store::sql::IntoPool) -> Self {
@@ -124,12 +124,12 @@ impl<T> SessionFairing<T> {
         self
     }
 
-    /// Calls `on_event` for each event in the life of a session, after the store has confirmed it.
+    /// Calls `on_event` after the store has confirmed an event in the life of a session, such as a login.
     ///
-    /// Use it for an audit log or for metrics. The response waits for `on_event`, so it must not block: send slow work
-    /// to a task. Each process receives only the events of its own changes. A session that expires has no event,
-    /// because no process notices its end. If a reply of the store is lost, an end can have two events or none.
-    /// Sessions in sealed cookies have no events, so a launch with `on_event` and sealed cookies fails.
+    /// Use events for an audit log or for metrics. The response waits for `on_event`, so `on_event` must not block: send
+    /// slow work to a task. Each process receives only the events of its own changes. The expiry of a session causes no
+    /// event, because no process notices it. If a reply of the store is lost, the end of a session can cause two events
+    /// or none. Sessions in sealed cookies have no events, so a launch with `on_event` and sealed cookies fails.
     ///
     /// ```
     /// # use session_rocket::{EventKind, Session};
@@ -179,7 +179,7 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
         let Some(attached) = request.rocket().state::<Attached<T>>() else { return };
         let cached = Cached::<T>::of(request);
         if cached.has_test_step() {
-            // Boxed for the same reason as in `respond`.
+            // Boxed, because only tests have this step, and its future would make every response's future larger.
             Box::pin(cached.run_test_step(request)).await;
         }
         cached.responded.store(true, Ordering::SeqCst);
@@ -203,7 +203,7 @@ async fn respond<T: SessionData>(
 ) {
     headers::vary(response, attached.transport.headers());
     let scope = if response.status().code < 500 { CommitScope::Everything } else { CommitScope::LifecycleOnly };
-    // Boxed, so that the future of every response is not as large as that of a load, which is rare here.
+    // Boxed, because a load is rare here, and its future would make every response's future larger.
     let session = match cached.loaded() {
         Some(session) => session,
         None => Box::pin(cached.session(request)).await,
@@ -235,7 +235,7 @@ fn add_result<T: SessionData>(session: &Session<T>, saved: Result<()>, response:
         Err(error) if error.kind().is_drop() => log_drop::<T>(&error),
         Ok(()) => {
             let failed = session.core().state.last_failure();
-            // The handler returned the error of its own `save`.
+            // The handler has returned the error of its own `save`, because the status is that of the error.
             if failed.is_some_and(|error| response.status() == status(&error)) {
                 headers::set_error_headers(response);
             }
@@ -268,7 +268,7 @@ fn log_drop<T: SessionData>(error: &Error) {
 
 /// Sets the cookie with the CSRF secret of a browser without a session. The cookie lives until the browser is closed.
 ///
-/// Does nothing if the browser may be withholding such a cookie, because the new cookie would replace it.
+/// Does nothing if the browser may be withholding a CSRF cookie, because the new cookie would replace that cookie.
 fn add_csrf_cookie<T>(secret: CsrfSecret, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
     let cookie = &attached.csrf_cookie;
     if !attached.is_bearer(request) && !cookie.is_withheld_from(request) {
@@ -294,7 +294,7 @@ fn add_id<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request<'_>
     }
 }
 
-/// Sets or removes the session cookie. If the request had several cookies of the name, removes the others.
+/// Sets or removes the session cookie, and removes other cookies of the same name that the request had.
 fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request<'_>, response: &mut Response<'_>) {
     let settings = &attached.cookie;
     match update {
@@ -305,11 +305,11 @@ fn add_cookie<T>(update: CookieUpdate, attached: &Attached<T>, request: &Request
                 attached.plain_http.count_new_cookie(request);
             }
             let mut lines = if count > 1 { settings.removal_lines_for_others(request) } else { Vec::new() };
-            // Last, because a browser that ignores `Partitioned` also applies the removals to this cookie.
+            // This line is last, because a browser that ignores `Partitioned` applies the removals to this cookie too.
             lines.push(settings.set_line(&value, age, now));
             cookie::set(response, lines);
-            // The session has its own secret. If the CSRF cookie stayed, its tokens would be valid again after a
-            // logout.
+            // The session has its own CSRF secret. If the CSRF cookie stayed, the cookie's tokens would be valid again
+            // after a logout.
             if attached.csrf_cookie.count_in(request) > 0 {
                 cookie::set(response, vec![attached.csrf_cookie.removal_line()]);
             }

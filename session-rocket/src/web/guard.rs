@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::session::SessionData;
 use crate::state::change::View;
 
-/// Lets a handler return the error with `?`: logs the error, and Rocket calls the catcher of the status.
+/// Lets a handler return the error with `?`. The library logs the error, and Rocket calls the catcher for the status.
 ///
 /// [`ErrorKind`] lists the status of each kind.
 impl<'r> Responder<'r, 'static> for Error {
@@ -26,8 +26,8 @@ impl<'r> Responder<'r, 'static> for Error {
     }
 }
 
-/// The guard fails with 503 if the store cannot be read, with 500 if the fairing is not attached, and with 400 if the
-/// request has a bearer token and a session cookie.
+/// The guard fails with 503 if the store cannot be read, with 500 if the fairing is not attached, and with 400 for
+/// [`ErrorKind::AmbiguousCredentials`].
 #[rocket::async_trait]
 impl<'r, T: SessionData> FromRequest<'r> for Session<T> {
     type Error = Error;
@@ -49,7 +49,7 @@ impl<T: SessionData> Sentinel for Session<T> {
 /// The future that the guard of a snapshot returns.
 pub type SnapshotFuture<'f, 'r, T> = Pin<Box<dyn Future<Output = Outcome<&'r T, Error>> + Send + 'f>>;
 
-/// Returns the read-only snapshot of a session, taken once per request.
+/// Returns the read-only snapshot of the session. The first call in a request takes the snapshot.
 pub fn snapshot<'f, 'r: 'f, 'a: 'f, T: SessionData>(request: &'r Request<'a>) -> SnapshotFuture<'f, 'r, T> {
     Box::pin(async move {
         let cached = Cached::<T>::of(request);

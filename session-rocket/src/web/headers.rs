@@ -15,7 +15,7 @@ pub(super) fn is_cacheable(response: &Response<'_>) -> bool {
     directives.peek().is_some() && !directives.any(|token| is_private(token) || token.eq_ignore_ascii_case("no-cache"))
 }
 
-/// Prevents caches from storing the response, or shared caches if the handler has set `private`.
+/// Prevents caches from storing the response. If the handler has set `private`, only shared caches are prevented.
 pub(super) fn prevent_storing(response: &mut Response<'_>) {
     if !list_elements(response, "Cache-Control").any(is_private) {
         response.set_raw_header("Cache-Control", "no-store");
@@ -24,7 +24,7 @@ pub(super) fn prevent_storing(response: &mut Response<'_>) {
 
 /// Tells the browser to delete what scripts of the site stored.
 ///
-/// The header names no other types, because `"cache"` blocks Chromium for seconds, and `"cookies"` also removes the
+/// The header has no other values, because `"cache"` blocks Chromium for seconds, and `"cookies"` also removes the
 /// cookies of other hosts of the site.
 pub(super) fn clear_storage(response: &mut Response<'_>) {
     const STORAGE: &str = "\"storage\"";
@@ -40,7 +40,7 @@ fn is_private(directive: &str) -> bool {
     name.eq_ignore_ascii_case("private") || name.eq_ignore_ascii_case("no-store")
 }
 
-/// Adds names of request headers, separated by `, `, to `Vary`, because the response depends on these headers.
+/// Adds `names` to `Vary`: the request headers on which the response depends, separated by `, `.
 pub(super) fn vary(response: &mut Response<'_>, names: &'static str) {
     if !response.headers().iter().any(|header| header.name == "Vary") {
         response.set_raw_header("Vary", names);
@@ -89,7 +89,7 @@ pub(super) fn set_error_headers(response: &mut Response<'_>) {
     }
 }
 
-/// Whether a header describes the content, and so must be removed with it.
+/// Whether a header describes the content, and so must be removed together with the content.
 fn is_about_content(name: &str) -> bool {
     const NAMES: [&str; 14] = [
         "Location",

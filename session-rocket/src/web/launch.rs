@@ -99,7 +99,7 @@ impl Launch {
         if self.on_event.is_none() {
             return Ok(());
         }
-        let context = "`on_event` is never called for sealed cookies: remove it, or set another `store`";
+        let context = "`on_event` is never called for sealed cookies: remove `on_event`, or set another `store`";
         Err(Error::new(ErrorKind::Config, context))
     }
 
@@ -124,7 +124,7 @@ impl Launch {
     }
 }
 
-/// Collects what the fairing leaves in Rocket's state.
+/// Collects what the fairing keeps in Rocket's managed state.
 fn attached<T>(settings: Settings, engine: Engine, plain_http: PlainHttpWarnings, sweep: Option<Sweep>) -> Attached<T> {
     Attached {
         engine: Arc::new(engine),
@@ -183,7 +183,7 @@ fn refuse_without_identity<T: SessionData>(settings: &Settings) -> Result<()> {
 /// Warns at launch if the store can neither list nor revoke the sessions of a user.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] if `max_sessions` needs the list.
+/// [`ErrorKind::Config`] if `max_sessions` is set, because a login then needs the list.
 fn check_index<T: SessionData>(store: &dyn Store, settings: &Settings) -> Result<()> {
     if T::schema().identity().is_none() || store.has_identity_index() {
         return Ok(());
@@ -191,7 +191,7 @@ fn check_index<T: SessionData>(store: &dyn Store, settings: &Settings) -> Result
     let (table, name) = (T::CONFIG, T::NAME);
     if settings.limit.is_some() {
         let context = format!(
-            "`{table}.max_sessions` needs a store that lists the sessions of a user: remove it, or set another `store`"
+            "`{table}.max_sessions` needs a store that lists the sessions of a user: remove `max_sessions`, or set another `store`"
         );
         return Err(Error::new(ErrorKind::Config, context));
     }

@@ -16,10 +16,11 @@ use crate::session::{Session, SessionData, SessionIdentity};
 
 /// The session of a logged-in user.
 ///
-/// As a request guard, it forwards with 401 if nobody is logged in, and fails with 503 if the store cannot be read. So
-/// the route of the next rank, or a catcher for 401, can show the login page. It dereferences to [`Session`].
+/// As a request guard, `LoggedIn` forwards with 401 if nobody is logged in, so that the route of the next rank, or a
+/// catcher for 401, can show the login page. If the store cannot be read, the guard fails with 503. `LoggedIn`
+/// dereferences to [`Session`].
 ///
-/// It does not load the account. If the site has a [`LoadUser::auth_hash`](crate::LoadUser::auth_hash), use
+/// The guard does not load the account. If the site implements [`LoadUser::auth_hash`](crate::LoadUser::auth_hash), use
 /// [`CurrentUser`](crate::CurrentUser), which checks the hash.
 ///
 /// ```
@@ -61,7 +62,7 @@ impl<T: SessionIdentity> LoggedIn<T> {
         T::identity_field().peek(&self.identity)
     }
 
-    /// Returns when the user logged in, or authenticated again.
+    /// Returns when the user last authenticated, by a login or by confirming the password.
     ///
     /// Each assignment to the identity field counts as an authentication, even if the value stays the same.
     pub fn authenticated_at(&self) -> Timestamp {
@@ -104,12 +105,12 @@ impl<T: SessionData> Sentinel for LoggedIn<T> {
 
 /// The session of a user who authenticated in the last `SECONDS` seconds.
 ///
-/// Use it for actions that need a fresh confirmation of the password, such as a change of the e-mail address (OWASP
-/// ASVS 5.0, 7.5.1). To confirm, check the password and set the identity again, which restarts the time.
+/// Use this guard for actions that need a fresh confirmation of the password, such as a change of the e-mail address
+/// (OWASP ASVS 5.0, 7.5.1). To restart the period, check the password and set the identity again.
 ///
-/// As a request guard, it fails with 401 if nobody is logged in, with 403 if the login is too long ago, and with 503 if
-/// the store cannot be read. The guard `Result<RecentLogin<T, SECONDS>, LoginError>` tells these cases apart. It
-/// dereferences to [`LoggedIn`].
+/// As a request guard, `RecentLogin` fails with 401 if nobody is logged in, with 403 if the user authenticated too long
+/// ago, and with 503 if the store cannot be read. The guard `Result<RecentLogin<T, SECONDS>, LoginError>` tells these
+/// cases apart. `RecentLogin` dereferences to [`LoggedIn`].
 ///
 /// ```
 /// use rocket::Either;

@@ -22,7 +22,8 @@ pub(super) struct PlainHttpWarnings {
     is_at_risk: bool,
     warned: AtomicBool,
     hasher: RandomState,
-    /// The hashes of visitors that got a cookie but sent none, with the number of such requests, oldest visitor first.
+    /// The hashes of visitors that got a cookie but sent none, each with the number of such requests. The visitor with the
+    /// oldest request is first.
     visitors: Mutex<Vec<(u64, u32)>>,
 }
 
@@ -55,15 +56,15 @@ impl PlainHttpWarnings {
         if self.count(visitor) >= WARNING_THRESHOLD && !self.warned.swap(true, Ordering::Relaxed) {
             log::warn!(
                 target: "session_rocket",
-                "session type `{}`: a browser does not send the `Secure` cookie back, because it drops a `Secure` cookie \
-                 that it receives over plain HTTP: serve HTTPS; if a proxy serves HTTPS, let the proxy send \
+                "session type `{}`: a browser does not send the `Secure` cookie back, because browsers drop a `Secure` \
+                 cookie that they receive over plain HTTP: serve HTTPS; if a proxy serves HTTPS, let the proxy send \
                  `X-Forwarded-Proto: https`",
                 self.type_name,
             );
         }
     }
 
-    /// Counts a visitor, and returns the new count.
+    /// Counts a request of a visitor, and returns the number of the visitor's requests.
     fn count(&self, visitor: u64) -> u32 {
         let mut visitors = self.visitors.lock().unwrap_or_else(PoisonError::into_inner);
         let known = visitors.iter().position(|(other, _)| *other == visitor);

@@ -12,7 +12,7 @@ use crate::base::id::{InvalidHandle, SessionHandle};
 use crate::session::{SessionData, SessionIdentity, Sessions};
 
 impl<T: SessionData> Sessions<T> {
-    /// Returns the sessions of a launched or ignited Rocket, for tasks that have no request.
+    /// Returns the sessions of an ignited or launched Rocket, for tasks that have no request.
     ///
     /// # Errors
     /// [`ErrorKind::NoFairing`](crate::ErrorKind::NoFairing) if the fairing of `T` is not attached, or Rocket is not

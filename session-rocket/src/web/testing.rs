@@ -15,8 +15,8 @@ use crate::session::{Session, SessionData};
 
 /// Keeps all sessions of a Rocket in the memory of the process, instead of the configured store.
 ///
-/// The sessions are in an empty memory store, even if a store or pool is set in code, and no cache is used. So tests
-/// share no sessions with the site or with each other. Sealed cookies stay sealed cookies. All other settings apply.
+/// An empty memory store replaces the store, even if code passes a store or a pool, and no cache is used. So tests share
+/// no sessions with the site or with each other. Sealed cookies stay in use. All other settings apply.
 ///
 /// ```
 /// use rocket::local::blocking::Client;
@@ -53,19 +53,20 @@ pub fn isolated(rocket: Rocket<Build>) -> Rocket<Build> {
 /// Reads and changes the session of a blocking local client.
 ///
 /// Each method sends the request `TRACE /`, and the session's fairing reads or changes the session during the response.
-/// No handler of the site runs, unless the site has a route for `TRACE /`. Other fairings and the catcher for 404 do
-/// run. With [`CrossOriginProtection`](crate::CrossOriginProtection) and `strict`, the request is refused with 403 and
-/// a warning in the log, but the method still reads or changes the session.
+/// No handler of the site runs, unless the site has a route for `TRACE /`. Other fairings and the catcher for 404 run.
+/// With [`CrossOriginProtection`](crate::CrossOriginProtection) and `strict`, the response is 403 and the log has a
+/// warning, but the method still reads or changes the session.
 ///
 /// The request has no `Authorization` header, so each method panics if the session type has the setting
 /// `transport = "bearer"`. To test such a site, log in through a route, and send the id that the route returns. With
-/// `"cookie or bearer"`, the value of the cookie that [`set_session`](Self::set_session) and [`log_in`](Self::log_in)
-/// return is also a valid bearer token.
+/// `"cookie or bearer"`, [`set_session`](Self::set_session) and [`log_in`](Self::log_in) return a cookie whose value is
+/// also a valid bearer token.
 pub trait ClientExt {
-    /// Changes the client's session with `op`, and saves it.
+    /// Changes the client's session with `op`, and saves the session.
     ///
     /// Returns the session cookie if the response set it, for example for a new session or after a login. A client that
-    /// tracks cookies stores it. With any other client, add it to the requests: `client.get("/").cookie(cookie)`.
+    /// tracks cookies stores the cookie. With any other client, add the cookie to each request:
+    /// `client.get("/").cookie(cookie)`.
     ///
     /// # Panics
     /// If the session cannot be loaded or saved, its fairing is not attached, or its `transport` is `"bearer"`.
@@ -75,30 +76,30 @@ pub trait ClientExt {
     /// does.
     ///
     /// # Panics
-    /// As [`set_session`](Self::set_session).
+    /// In the same cases as [`set_session`](Self::set_session).
     fn log_in<U: LoadUser>(&self, user: &U) -> Option<Cookie<'static>>;
 
     /// Returns the data of the client's session. Without a session, all fields have their defaults.
     ///
-    /// The client must track cookies.
+    /// The client must track cookies. Otherwise, the request has no session.
     ///
     /// # Panics
     /// If the session cannot be loaded, its fairing is not attached, or its `transport` is `"bearer"`.
     fn session<T: SessionData>(&self) -> T;
 }
 
-/// Reads and changes the session of an asynchronous local client, as [`ClientExt`] does for a blocking one.
+/// Reads and changes the session of an asynchronous local client, as [`ClientExt`] does for a blocking client.
 pub trait AsyncClientExt {
-    /// As [`ClientExt::set_session`].
+    /// Changes and saves the client's session, as [`ClientExt::set_session`] does.
     fn set_session<T: SessionData>(
         &self,
         op: impl FnOnce(&Session<T>) + Send + 'static,
     ) -> impl Future<Output = Option<Cookie<'static>>> + Send;
 
-    /// As [`ClientExt::log_in`].
+    /// Logs a user in, as [`ClientExt::log_in`] does.
     fn log_in<U: LoadUser>(&self, user: &U) -> impl Future<Output = Option<Cookie<'static>>> + Send;
 
-    /// As [`ClientExt::session`].
+    /// Returns the data of the client's session, as [`ClientExt::session`] does.
     fn session<T: SessionData>(&self) -> impl Future<Output = T> + Send;
 }
 
@@ -154,7 +155,7 @@ impl AsyncClientExt for asynchronous::Client {
 
 type Received<R> = oneshot::Receiver<Result<R>>;
 
-/// Panics if the session type ignores cookies, because a request of these helpers has no other credentials.
+/// Panics if the session type ignores cookies, because the requests of these helpers have no bearer token.
 #[track_caller]
 fn assert_cookies<T: SessionData>(attached: Option<&Attached<T>>) {
     assert!(
@@ -180,7 +181,7 @@ fn read<T: SessionData>(request: &Request<'_>) -> Received<T> {
     run(request, |session: Session<T>| async move { Ok(session.get()) })
 }
 
-/// Lets the fairing run `work` before it saves the session of `request`, in the runtime of the client.
+/// Lets the fairing run `work` before the fairing saves the session of `request`.
 #[track_caller]
 fn run<T: SessionData, R: Send + 'static, F: Future<Output = Result<R>> + Send>(
     request: &Request<'_>,

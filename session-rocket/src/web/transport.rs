@@ -16,8 +16,8 @@ pub enum Transport {
     /// In the header `Authorization: Bearer …` (RFC 6750). Cookies are ignored, and no response sets one. In
     /// `Rocket.toml`: `"bearer"`.
     Bearer,
-    /// In the header if the request has `Authorization: Bearer …`, and otherwise in the session cookie. In
-    /// `Rocket.toml`: `"cookie or bearer"`.
+    /// In the header `Authorization: Bearer …` or in the session cookie. The guards fail with 400 if a request has both.
+    /// In `Rocket.toml`: `"cookie or bearer"`.
     CookieOrBearer,
 }
 
@@ -36,11 +36,11 @@ impl Transport {
 #[derive(Clone, Copy)]
 pub(super) enum Credential<'r> {
     Cookie,
-    /// The token of the header `Authorization`, if the request has one with the scheme `Bearer`.
+    /// The token of the header `Authorization: Bearer …`, or `None` without this header.
     Bearer(Option<&'r str>),
 }
 
-/// Returns the token of a request with the scheme `Bearer` in `Authorization`. The token can be empty.
+/// Returns the token of the header `Authorization: Bearer …`. The token can be empty.
 ///
 /// # Errors
 /// [`ErrorKind::AmbiguousCredentials`] if the request has several `Authorization` headers.
@@ -65,7 +65,7 @@ fn ambiguous(context: &str) -> Error {
     Error::new(ErrorKind::AmbiguousCredentials, context)
 }
 
-/// Prevents every cache from storing a response that gives a client a new id, and adds the id in this header.
+/// Sends a new id to the client in `header`, if it is set, and prevents caches from storing the response.
 pub(super) fn send_id(response: &mut Response<'_>, header: Option<&str>, id: String) {
     if let Some(header) = header {
         response.set_raw_header(header.to_owned(), id);

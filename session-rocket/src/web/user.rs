@@ -65,7 +65,7 @@ pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
     note = "implement `session_rocket::LoadUser` for `{Self}`"
 )]
 pub trait LoadUser: Sized + Send + Sync + 'static {
-    /// The session type that has the user's id.
+    /// The session type whose identity is the user's id.
     type Session: SessionIdentity;
 
     /// Loads the account of `identity`, or returns `None` if the account no longer exists.
@@ -84,23 +84,23 @@ pub trait LoadUser: Sized + Send + Sync + 'static {
 
     /// Returns a string, usually the hash of the password. If the string changes, earlier logins become invalid.
     ///
-    /// [`CurrentUser`] compares the string in each request that uses the guard, and ends the session if the string has
+    /// In each request that uses [`CurrentUser`], the guard checks the string, and ends the session if the string has
     /// changed since the login. The session stores only a salted MAC of the string. Django: `get_session_auth_hash`.
     ///
     /// When a user changes the password, call [`log_in`](Self::log_in) to keep the current session, and
     /// [`Sessions::revoke_others`](crate::Sessions::revoke_others) to end the other sessions immediately. The guards
     /// [`LoggedIn`] and [`RecentLogin`](crate::RecentLogin), and open event streams, do not check the hash.
     ///
-    /// _Default:_ `None`, so that logins stay valid. If it returns a string, log users in with `log_in`. If a login
-    /// only sets the identity field, `CurrentUser` ends the session.
+    /// _Default:_ `None`, which means no check. If `auth_hash` returns a string, log users in with `log_in`. After a login
+    /// that only sets the identity field, `CurrentUser` ends the session.
     fn auth_hash(&self) -> Option<String> {
         None
     }
 
-    /// Logs the user in: sets the identity of `session`, and remembers the [`auth_hash`](Self::auth_hash).
+    /// Logs the user in: sets the identity of `session`, and stores a MAC of the [`auth_hash`](Self::auth_hash).
     ///
-    /// The session gets a new id, and keeps data that was stored while nobody, or the same user, was logged in. Also
-    /// call it when the user confirms or changes the password.
+    /// The session gets a new id, and keeps its data unless another user was logged in. Also call `log_in` when the user
+    /// confirms or changes the password.
     #[track_caller]
     fn log_in(&self, session: &Session<Self::Session>) {
         session.log_in(self.identity(), self.auth_hash().as_deref());
@@ -109,10 +109,11 @@ pub trait LoadUser: Sized + Send + Sync + 'static {
 
 /// The account of the logged-in user, with the user's session.
 ///
-/// As a request guard, it forwards with 401 if nobody is logged in, and fails with 503 if the store or the account
-/// cannot be read. It ends the session, and forwards with 401, if the account no longer exists or its
-/// [`auth_hash`](LoadUser::auth_hash) changed. It loads the account once per request, and dereferences to the account.
-/// [`LoadUser`] has an example.
+/// As a request guard, `CurrentUser` forwards with 401 if nobody is logged in. If the account no longer exists or its
+/// [`auth_hash`](LoadUser::auth_hash) has changed, the guard ends the session and forwards with 401. If the store or the
+/// account cannot be read, the guard fails with 503. The guard loads the account once per request.
+///
+/// `CurrentUser` dereferences to the account. [`LoadUser`] has an example.
 pub struct CurrentUser<U: LoadUser> {
     user: Arc<U>,
     session: LoggedIn<U::Session>,
@@ -169,7 +170,7 @@ async fn load<U: LoadUser>(session: &LoggedIn<U::Session>, request: &Request<'_>
     let loaded = request.local_cache(|| Loaded::<U>(Mutex::new(None)));
     let mut loaded = loaded.0.lock().await;
     let identity = session.identity().to_string();
-    // A handler may have logged another user in since another guard loaded the account.
+    // The user may have changed since an earlier guard of this request loaded the account.
     if let Some((loaded_identity, user)) = &*loaded
         && *loaded_identity == identity
     {

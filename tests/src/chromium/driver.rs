@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -71,7 +71,7 @@ impl Driver {
 
     /// The directory whose path is in the environment of the driver's processes.
     #[cfg(test)]
-    pub fn directory(&self) -> &Path {
+    pub fn directory(&self) -> &std::path::Path {
         self.directory.path()
     }
 }

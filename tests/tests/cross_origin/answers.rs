@@ -192,8 +192,8 @@ const REFUSALS: [Logged; 7] = [
     Logged {
         headers: &[("Origin", "https://b.test")],
         mark: "https://b.test",
-        line: "(Origin \"https://b.test\", no Sec-Fetch-Site): the origin does not match the site's own origin; if it is the \
-               site's own, set `cross_origin.origin`; if the site trusts this origin, add it to \
+        line: "(Origin \"https://b.test\", no Sec-Fetch-Site): the origin does not match the site's own origin; if this is the \
+               site's own page, set `cross_origin.origin`; if the site trusts this origin, add it to \
                `cross_origin.trusted_origins`",
     },
     Logged {

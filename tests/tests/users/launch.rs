@@ -90,7 +90,7 @@ async fn a_limit_on_memcached_fails() {
         return;
     }
     let server = Memcached::start();
-    let advice = "`session.max_sessions` needs a store that lists the sessions of a user: remove it, or set another \
+    let advice = "`session.max_sessions` needs a store that lists the sessions of a user: remove `max_sessions`, or set another \
                   `store`";
     let config = Config::new().store(server.url()).timeout(TIME_LIMIT).max_sessions(3);
     assert_fails(Session::<Account>::fairing().config(config), advice).await;
@@ -98,7 +98,7 @@ async fn a_limit_on_memcached_fails() {
 
 #[rocket::async_test]
 async fn events_for_sealed_cookies_fail() {
-    let advice = "`on_event` is never called for sealed cookies: remove it, or set another `store`";
+    let advice = "`on_event` is never called for sealed cookies: remove `on_event`, or set another `store`";
     let config = Config::new().store(SEALED);
     assert_fails(Session::<Account>::fairing().config(config).on_event(|_| {}), advice).await;
 }

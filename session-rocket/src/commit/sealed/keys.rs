@@ -32,11 +32,12 @@ impl SecretKey {
         (bytes.len() >= MIN_KEY).then_some(Self(bytes))
     }
 
-    /// Parses the forms of Rocket's `secret_key`: hexadecimal digits, or base64 in both alphabets, with or without
+    /// Parses the forms of Rocket's `secret_key`: hexadecimal digits, or base64 in either alphabet, with or without
     /// padding.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let text = text.trim();
-        // A string of hexadecimal digits is never base64, because a key that is too short would then seem long enough.
+        // A string of hexadecimal digits is never read as base64, because a key that is too short would then seem long
+        // enough.
         let is_hex = text.bytes().all(|b| b.is_ascii_hexdigit());
         Self::new(if is_hex { from_hex(text)? } else { from_base64(text)? })
     }

@@ -11,16 +11,16 @@ use serde_json::value::RawValue;
 use crate::data::faithful::Unencodable;
 
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Unencodable> {
-    // `faithful::check` has found every other error. The message of `serde_json` may contain the value, so it is
-    // dropped.
+    // After `faithful::check`, only a map key can still cause an error. The error is dropped, because its message may
+    // contain the value.
     serde_json::to_vec(value).map(Bytes::from).map_err(|_| Unencodable::NotJson)
 }
 
-/// The number of levels that are compared part by part, as many as `serde_json` decodes. Deeper parts are compared as
-/// strings.
+/// The number of levels that are compared part by part: the maximum depth that `serde_json` decodes. Deeper parts are
+/// compared as strings.
 const MAX_DEPTH: usize = 128;
 
-/// Whether two JSON strings are the same value, regardless of the order of keys in objects.
+/// Whether two JSON strings represent the same value, regardless of the order of keys in objects.
 pub(super) fn is_equivalent(one: &Bytes, other: &Bytes) -> bool {
     is_equivalent_within(one, other, MAX_DEPTH)
 }
@@ -68,8 +68,8 @@ pub(super) fn entries(json: &Bytes) -> Option<Vec<(String, Bytes)>> {
     Some(entries)
 }
 
-/// Calls `entry` with the entries of an object in order. Returns `None` if `json` is not an object; then `entry` may
-/// already have been called.
+/// Calls `entry` with each entry of an object, in order. If `json` is not a valid object, returns `None`, but may have
+/// called `entry` before.
 pub(super) fn for_each(json: &Bytes, entry: impl FnMut(Cow<'_, str>, Bytes)) -> Option<()> {
     if json.first() != Some(&b'{') {
         return None;

@@ -15,20 +15,19 @@ use serde_json::value::RawValue;
 
 use super::json::{entries, items};
 
-/// The maximum number of levels to read, as in JSON. It protects the stack from a damaged payload.
+/// The maximum number of levels to read, the same as in JSON. The limit protects the stack from a damaged payload.
 const MAX_DEPTH: usize = 128;
 
-/// The maximum number of levels to write. Only a raw JSON value can be deeper; its deeper parts are stored as JSON
-/// strings.
+/// The maximum number of levels to write. Deeper parts of a value are stored as JSON strings in binary values.
 const MAX_WRITTEN: usize = 100;
 
-/// Appends the value of a JSON string.
+/// Appends the value of the JSON string `json` as `MessagePack`.
 pub(super) fn put(out: &mut Vec<u8>, json: &Bytes) {
     // Writing to a vector cannot fail, and every part of a JSON string can be serialized.
     let _ = Text { json, depth: 0 }.serialize(&mut Serializer::new(out));
 }
 
-/// Converts one value to JSON. Returns `None` if `bytes` is not exactly one valid value.
+/// Converts one `MessagePack` value to JSON. Returns `None` if `bytes` is not exactly one valid value.
 pub(super) fn to_json(bytes: &[u8]) -> Option<Bytes> {
     let mut deserializer = Deserializer::new(Cursor::new(bytes));
     deserializer.set_max_depth(MAX_DEPTH);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The encoding of the values of a field.
 ///
-/// Either the type of the field implements it, or the module that `#[session(with = "…")]` names.
+/// Generated code implements it with the functions of the module that `#[session(with = "…")]` names.
 pub trait Encoding<V>: 'static {
     /// Encodes a value.
     ///
@@ -23,7 +23,7 @@ pub trait Encoding<V>: 'static {
     fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V, D::Error>;
 }
 
-/// The encoding of a field without `with`.
+/// The encoding of a field without `with`: the serde implementation of its type.
 pub(super) struct ByType;
 
 impl<V: Serialize + DeserializeOwned> Encoding<V> for ByType {
@@ -36,7 +36,7 @@ impl<V: Serialize + DeserializeOwned> Encoding<V> for ByType {
     }
 }
 
-/// A value with its encoding `E`. `B` is the value or a reference to it.
+/// A value of type `V` that serde encodes with `E`. `B` is `V` or `&V`.
 pub(super) struct Encoded<B, V, E>(B, PhantomData<(V, E)>);
 
 impl<B, V, E> Encoded<B, V, E> {

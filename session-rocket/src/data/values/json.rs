@@ -8,7 +8,7 @@ use crate::data::field::{AnyField, Value};
 use crate::data::schema::is_reserved;
 
 impl Values {
-    /// Returns the stored names of all values, including values that do not decode.
+    /// Returns the stored names of all values, including values that do not decode, but without reserved names.
     pub(crate) fn keys(&self) -> Vec<String> {
         let mut keys = Vec::new();
         for (index, field) in self.schema.fields().iter().enumerate() {
@@ -34,7 +34,8 @@ impl Values {
         raw.and_then(|raw| raw.entries()).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Returns all stored values as JSON, without values that cannot be encoded, which fail when they are saved.
+    /// Returns all values as JSON, by their stored names. Leaves out the library's own data, and values that cannot be
+    /// decoded or encoded.
     pub(crate) fn items(self) -> Map<String, Json> {
         let mut items = Map::new();
         for field in self.schema.fields() {
@@ -61,7 +62,7 @@ impl Values {
         self.read(field).or_else(|| field.default())
     }
 
-    /// Whether `field` reads as `value`. Returns false if one of the two values cannot be encoded.
+    /// Whether `field` reads as `value`. Returns false if either value cannot be encoded.
     pub(crate) fn has_value(&self, field: &dyn AnyField, value: &Value) -> bool {
         let encode = |value: Option<&Value>| field.encode(value?).ok();
         let (Some(new), Some(old)) = (encode(Some(value)), encode(self.value_or_default(field).as_ref())) else {

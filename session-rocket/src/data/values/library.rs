@@ -1,4 +1,4 @@
-//! The data that the library itself stores in a session, under reserved names.
+//! The data that the library itself stores in a session, under reserved names, which start with `_`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) const AUTH: &str = "_auth";
 pub(super) const BEGAN: &str = "_began";
 const TEST_COOKIE: &str = "_test_cookie";
 
-/// The maximum size of these fields together, in bytes.
+/// The maximum size of all [`LibraryData`] in a payload, in bytes.
 pub(super) const AT_MOST: usize = 352;
 
 #[derive(Clone, Default, PartialEq)]
@@ -30,15 +30,16 @@ pub(super) struct LibraryData {
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(super) struct Login {
     pub auth: Option<AuthMac>,
-    /// When the user logged in. `None` until the user authenticates again; until then, this is the record's
-    /// `created_at`.
+    /// When the user logged in, or `None` if the user has not authenticated again since. Then the record's `created_at` is
+    /// the time of the login.
     pub began_at: Option<Timestamp>,
 }
 
 impl LibraryData {
-    /// Takes the value that is stored under `name`. Returns whether it is one of these fields and decodes.
+    /// Sets the field that is stored under `name`. Returns false if there is no such field, or `raw` does not decode.
     ///
-    /// A value that does not decode was written by another release. It stays until this release sets the field.
+    /// A value that does not decode was written by another release. The caller keeps the value until this release sets the
+    /// field.
     pub(super) fn take(&mut self, name: &str, raw: &Raw) -> bool {
         match name {
             EXPIRY => match raw.decode::<StoredExpiry>() {

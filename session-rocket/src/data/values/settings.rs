@@ -1,4 +1,4 @@
-//! Reads and changes the data of the library in a session.
+//! Reads and changes the library's own data in a session.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Values {
         self.other_data_mut().library.login_mut().began_at = Some(began_at);
     }
 
-    /// Removes a field of the library that another release wrote and that this release cannot read.
+    /// Removes the library's value under `name` if another release wrote it and this release cannot read it.
     fn forget_unread(&mut self, name: &str) {
         self.retain_undeclared(|other| other != name);
     }

@@ -16,15 +16,16 @@ use crate::store::{Create, Lookup, Touch, Update, envelope};
 
 use super::deferred::DeferredStore;
 
-/// The time limit of a read. A slower cache has no benefit, because most databases are faster.
+/// The longest time limit of a read. A slower cache has no benefit, because most databases are faster.
 const READ_LIMIT: Duration = Duration::from_millis(250);
-/// The time limit of a write. It is longer, because other processes may read an outdated record if the write fails.
+/// The longest time limit of a write. It is longer than that of a read, because other processes may read an outdated
+/// record if the write fails.
 const WRITE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The version of every barrier. It is constant, so that processes can extend each other's barriers.
 const BARRIER: Version = Version::from_bits(0);
 
-/// A store that is used as a cache. Its methods return no errors: a cache that fails is unusable.
+/// A store that is used as a cache. Its methods return no errors, because the database can replace a cache that fails.
 pub(super) struct Cache {
     store: DeferredStore,
     ttl: Duration,
@@ -32,7 +33,7 @@ pub(super) struct Cache {
     clock: Arc<dyn Clock>,
     /// The time from which the cache may be read, in milliseconds since the Unix epoch.
     trusted_from: AtomicI64,
-    /// Whether the failure of the cache has been logged, but not yet its recovery.
+    /// Whether the log contains a failure of the cache, but not yet the recovery.
     is_reported: AtomicBool,
 }
 
@@ -63,7 +64,7 @@ impl Cache {
         }
     }
 
-    /// Takes a lease, which expires after the time limit of a load. Returns `None` if the cache key was not empty.
+    /// Takes a lease, which expires after `timeout`. Returns `None` if the cache key is not empty or the cache fails.
     pub(super) async fn lease(&self, key: &Key) -> Option<Version> {
         let (version, now) = (Version::random().ok()?, self.clock.now());
         let lease = Record::new(version, now.plus(self.timeout)).with_times(now, now);
@@ -87,8 +88,8 @@ impl Cache {
         }
     }
 
-    /// Replaces the lease or entry of `version` with the entry of `record`. Returns `true` only if it certainly
-    /// succeeded.
+    /// Replaces the lease or entry of `version` with the entry of `record`. Returns `false` if that failed or may have
+    /// failed.
     async fn compare_and_swap(
         &self,
         key: &Key,
@@ -121,8 +122,7 @@ impl Cache {
         }
     }
 
-    /// Keeps a cache key empty while a session ends, or while a failed write may still happen and its caller may check
-    /// the result.
+    /// Keeps a cache key empty while a session ends, or after a failed write, which may still happen.
     pub(super) async fn set_barrier(&self, key: &Key) {
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {
@@ -131,11 +131,11 @@ impl Cache {
                 Ok(false) | Err(_) => {}
             }
         }
-        // Comes last: a reader that did not see the barrier took its lease before, and now loses it.
+        // Comes last, because a reader that took its lease before the barrier existed must lose the lease.
         self.invalidate(key).await;
     }
 
-    /// Creates or extends a barrier. Returns `false` if the barrier of another call expired during this call.
+    /// Creates a barrier, or extends an existing one. Returns `false` if the existing barrier expired during this call.
     async fn write_barrier(&self, barrier: &Key) -> Result<bool> {
         let (store, now) = (self.store.get().await?, self.clock.now());
         let until = now.plus(self.ttl).plus(self.timeout);
@@ -155,7 +155,7 @@ impl Cache {
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(0),
             swept => swept,
         };
-        // The cache may have more expired entries than the database, because every load may store one.
+        // The cache may have more expired entries than the database, because every load may store an entry.
         while let Ok(swept) = self.call(self.timeout, batch()).await
             && swept > 0
             && swept == u64::from(limit)
@@ -181,7 +181,7 @@ impl Cache {
         READ_LIMIT.min(self.timeout / 10)
     }
 
-    /// The time limit of a write. It is shorter if the cache failed recently, so that writes do not wait long.
+    /// Returns the time limit of a write. It is shorter if the cache failed recently, so that writes do not wait long.
     fn write_limit(&self) -> Duration {
         if self.is_trusted() { WRITE_LIMIT.min(self.timeout / 5) } else { self.read_limit() }
     }
@@ -202,7 +202,7 @@ impl Cache {
         }
     }
 
-    /// Runs a call to the cache. After an error, the cache is not trusted for one `ttl`.
+    /// Runs a call to the cache. After an error, the process does not read the cache for one `ttl`.
     async fn call<A>(&self, limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A, ErrorKind> {
         let reply = bounded(&*self.clock, limit, "the cache", pin!(call)).await;
         match &reply {

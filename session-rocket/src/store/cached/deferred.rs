@@ -1,4 +1,4 @@
-//! The store of a cache, which is opened later if it was unreachable at launch.
+//! The store that serves as the cache. If it cannot be reached at launch, it is opened later.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ pub(crate) type OpenFuture = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>>>
 pub(crate) struct DeferredStore {
     opened: Arc<OnceLock<Arc<dyn Store>>>,
     open: Box<dyn Fn() -> OpenFuture + Send + Sync>,
-    /// When the last attempt failed, and its error. A call holds the lock during its attempt.
+    /// The time and error of the last failed attempt. A call holds the lock during its attempt.
     failure: Arc<Mutex<Option<(Instant, Error)>>>,
 }
 
@@ -45,7 +45,7 @@ impl DeferredStore {
         // Runs in a task, because opening the cache may take longer than the caller waits.
         let attempt = tokio::spawn(async move {
             let opening = opening.await.inspect_err(|error| {
-                // An error in the configuration may appear only when the store can be reached. The error is logged once.
+                // A mistake in the configuration may show only when the store can be reached. It is logged once.
                 let is_known = failure.as_ref().is_some_and(|(_, last)| last.kind() == ErrorKind::Config);
                 if error.kind() == ErrorKind::Config && !is_known {
                     log::error!(target: "session_rocket", "{}", Chain(error));

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::cache::Cache;
 use crate::base::id::Key;
 
-/// The number of running calls without a caller, for each key.
+/// For each key, the number of running calls whose caller has gone away.
 #[derive(Clone, Default)]
 pub(super) struct DetachedCalls(Arc<Mutex<HashMap<Key, usize>>>);
 
@@ -71,7 +71,7 @@ impl<A: Send + 'static> Future for Completion<'_, A> {
     type Output = A;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A> {
-        // Taken out during the poll, so that a panic does not lead to another poll.
+        // Taken out during the poll, so that nobody polls `work` again after a panic.
         let Some(mut work) = self.work.take() else { return Poll::Pending };
         let polled = work.as_mut().poll(context);
         if polled.is_pending() {

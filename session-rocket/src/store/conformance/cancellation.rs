@@ -13,8 +13,8 @@ use crate::store::{Create, Lookup, Touch, Update};
 
 /// Polls `call` at most `polls` times, then drops it. Returns whether the call finished.
 ///
-/// Without `wait`, drops the call immediately after the last poll, while the back-end is working. With `wait`, drops the
-/// call when it would be polled again, so that an unread reply may exist.
+/// If `wait` is `false`, drops the call immediately after the last poll, while the back-end is working. If `wait` is
+/// `true`, drops the call when it would be polled again, when an unread reply may exist.
 async fn poll_and_drop(polls: usize, wait: bool, call: impl Future) -> bool {
     let mut call = pin!(call);
     let mut left = polls;
@@ -32,11 +32,11 @@ async fn poll_and_drop(polls: usize, wait: bool, call: impl Future) -> bool {
     .await
 }
 
-/// Drops calls after 0, 1, 2 and so on polls, until several calls have finished, because the number of polls varies.
-/// After each call, calls on other keys must get their own replies.
+/// Drops calls after 0, 1, 2 and so on polls, until several calls have finished, because the number of polls that a call
+/// needs varies. After each call, calls on other keys must get their own replies.
 struct CallDropper {
     subject: Subject,
-    /// The other keys, and their records.
+    /// The other keys and their records.
     neighbours: Vec<(Key, Record)>,
     attempts: usize,
     finished: u32,
@@ -59,8 +59,8 @@ impl CallDropper {
         self.finished <= REPETITIONS
     }
 
-    /// Drops `call` after the next number of polls. `call` changes the entry of `key` from `old` to `new`. Returns
-    /// whether the entry is still `old`.
+    /// Drops `call`, which changes the entry of `key` from `old` to `new`, after the next number of polls. Returns whether
+    /// the entry is still `old`.
     async fn poll_and_drop(&mut self, call: impl Future, key: &Key, old: &Lookup, new: &Lookup) -> bool {
         let finished = poll_and_drop(self.attempts / 2, self.attempts % 2 == 1, call).await;
         self.attempts += 1;
@@ -72,7 +72,7 @@ impl CallDropper {
         entry == *old
     }
 
-    /// Makes calls on the other keys, and checks that each gets its own reply.
+    /// Makes calls on the other keys, and checks that each call gets its own reply.
     async fn check_neighbours(&mut self) {
         const WRONG_REPLY: &str = "after a dropped call, another call got a wrong reply";
         let mut tasks = JoinSet::new();
@@ -93,11 +93,11 @@ impl CallDropper {
     }
 }
 
-/// Drops calls on a record. `prepare` returns a call, and the entry of the key after it.
+/// Drops calls on a record. `prepare` returns a call, and the entry of the key after the call.
 async fn drop_each<F: Future>(subject: Subject, prepare: impl Fn(Subject, Key, Record) -> (Lookup, F)) {
     let mut dropper = CallDropper::new(&subject).await;
     while dropper.is_unfinished() {
-        // With an identity, so that calls that change the index are dropped, too.
+        // With an identity, so that calls that change the index are also dropped.
         let record = subject.record("dropped").with_identity(random_key().to_hex());
         let key = subject.create_new(&record).await;
         let (new, call) = prepare(subject.clone(), key, record.clone());

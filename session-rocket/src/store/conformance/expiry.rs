@@ -69,7 +69,7 @@ pub(super) async fn touched_records_live_on(subject: Subject) {
 }
 
 pub(super) async fn sweep_removes_the_expired(subject: Subject) {
-    // Not a divisor of the number of entries.
+    // Does not divide the number of entries, so that the last sweep removes fewer.
     const LIMIT: u32 = 4;
     subject.sweep(1000).await;
     let soon = subject.clock.now().plus(TICK);

@@ -18,19 +18,19 @@ impl Subject {
         assert!(is_unsupported, "has_identity_index is false, but list does not return Unsupported");
     }
 
-    /// What `list` returns, sorted by key.
+    /// Returns what `list` returns, sorted by key.
     async fn listed(&self, scope: &str, identity: &str) -> Vec<(Key, Record)> {
         let mut listed = reply("list", self.store.list(scope, identity).await);
         listed.sort_by_key(|(key, _)| *key);
         listed
     }
 
-    /// Ends the session of `identity` at `key`, or at the key it moved to.
+    /// Ends the session of `identity` at `key`, or at the key to which the session moved.
     async fn revoke(&self, identity: &str, key: Key) -> Option<Key> {
         reply("revoke", revoke(&*self.store, "conformance", identity, key, self.in_an_hour()).await)
     }
 
-    /// Ends the sessions of `identity` except `kept`. Returns their keys, sorted.
+    /// Ends the sessions of `identity` except the session at `kept`. Returns the keys of the ended sessions, sorted.
     async fn revoke_all(&self, identity: &str, kept: Option<Key>) -> Vec<Key> {
         let revoked = revoke_all(&*self.store, "conformance", identity, kept, self.in_an_hour()).await;
         let mut ended = reply("revoke_all", revoked);
@@ -57,7 +57,7 @@ impl Subject {
     }
 }
 
-/// Returns a new identity, which contains lower-case letters.
+/// Returns a new identity. It contains lower-case letters, so that `list` can check case sensitivity.
 fn random_identity() -> String {
     format!("ada {}", random_key().to_hex())
 }
@@ -72,7 +72,11 @@ pub(super) async fn retired_records_are_not_listed(subject: Subject) {
 
 pub(super) async fn list(subject: Subject) {
     let identity = random_identity();
-    assert_eq!(subject.listed("conformance", &identity).await, [], "an identity without sessions has some");
+    assert_eq!(
+        subject.listed("conformance", &identity).await,
+        [],
+        "`list` returned a session of an identity without sessions"
+    );
     let mut expected = vec![
         subject.session_of(&identity).await,
         subject.session_of(&identity).await,
@@ -81,7 +85,7 @@ pub(super) async fn list(subject: Subject) {
     expected.sort_by_key(|(key, _)| *key);
     let upper = identity.to_uppercase();
     let accent = format!("{identity}\u{301}");
-    // Strings that a database's collation or pattern may treat as equal.
+    // A database's collation or pattern matching may treat these strings as equal to `identity`.
     for other in [&format!("{identity} "), &format!("{identity}\0"), &identity[1..], &upper, &accent, "%", ""] {
         subject.session_of(other).await;
     }
@@ -112,7 +116,7 @@ pub(super) async fn list_follows(subject: Subject) {
     assert_eq!(subject.listed("conformance", &after).await, [], "a record without an identity is listed");
 }
 
-/// Gives the session at `old` a new id, as a login does. Removes the new record if the session has ended meanwhile.
+/// Moves the session at `old` to a new key, as a login does. Removes the new record if the session has ended meanwhile.
 async fn rotate(subject: &Subject, (old, record): &(Key, Record)) -> (Key, Record) {
     let (new, again) = (random_key(), Record { version: version(), ..record.clone() });
     assert_eq!(subject.create(&new, &again).await, Create::Created);
@@ -122,7 +126,7 @@ async fn rotate(subject: &Subject, (old, record): &(Key, Record)) -> (Key, Recor
     (new, again)
 }
 
-/// Gives the session a new id at most 20 times, until `is_over` is true. Returns the session under its last id.
+/// Moves the session at most 20 times, until `is_over` is true. Returns the session at its last key.
 async fn rotate_until(subject: Subject, mut session: (Key, Record), is_over: Arc<AtomicBool>) -> (Key, Record) {
     for _ in 0..20 {
         session = rotate(&subject, &session).await;
@@ -225,6 +229,9 @@ pub(super) async fn revoke_all_during_rotation(subject: Subject) {
         let ended = subject.revoke_all(&identity, None).await;
         assert!(ended.len() > OTHERS, "revoke_all left sessions");
         let (new, _) = rotating.await.expect("a rotation does not panic");
-        assert!(!matches!(subject.load(&new).await, Lookup::Found(_)), "a session that was given a new id lives on");
+        assert!(
+            !matches!(subject.load(&new).await, Lookup::Found(_)),
+            "`revoke_all` did not end a session that got a new id"
+        );
     }
 }

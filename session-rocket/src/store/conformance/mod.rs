@@ -1,9 +1,9 @@
 //! Tests of every clause of the store contract, for any store.
 //!
-//! This module is for authors of stores. [`run`] takes a function that opens the store with a clock that the suite moves,
-//! and calls the function once for each of the [`checks`]. The store need not be empty, and other processes may use it,
-//! because keys are random. But no other process may sweep it while the suite runs. The suite needs a Tokio runtime with
-//! time enabled, preferably a multi-threaded one.
+//! This module is for authors of stores. [`run`] takes a function that opens the store with the given clock, and calls
+//! the function once for each of the [`checks`]. The store must read the time from that clock, because the suite moves it.
+//! The store need not be empty, and other processes may use it, because the suite uses random keys. But no other process
+//! may sweep the store meanwhile. The suite needs a Tokio runtime with time enabled, preferably a multi-threaded one.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -16,8 +16,7 @@
 //! # }
 //! ```
 //!
-//! Clause 11 ("failures are errors") needs a store whose back-end is broken, which only you can set up. Pass that store to
-//! [`failures_are_errors`].
+//! For clause 11 ("failures are errors"), set up a store whose back-end is broken, and pass it to [`failures_are_errors`].
 
 use std::any::Any;
 use std::fmt;
@@ -48,9 +47,9 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 pub enum Outcome {
     /// The store fulfills this part of the contract.
     Passed,
-    /// The store reports that it does not support the call, which the contract allows.
+    /// The store does not support the call, which the contract allows.
     Unsupported,
-    /// The store breaks the contract. The string says how.
+    /// The store breaks the contract in the way that the string describes.
     Failed(String),
 }
 
@@ -63,12 +62,12 @@ pub struct Check {
 }
 
 impl Check {
-    /// The number of the check's clause in the documentation of [`store`](super).
+    /// Returns the number of the clause that the check tests. The documentation of [`store`](super) has the clauses.
     pub fn clause(&self) -> u8 {
         self.clause
     }
 
-    /// Describes what the check tests, in one sentence.
+    /// Returns a sentence that describes what the check tests.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -100,7 +99,7 @@ macro_rules! checks {
     };
 }
 
-/// All checks, in the order of the clauses.
+/// Returns all checks, in the order of the clauses.
 pub fn checks() -> &'static [Check] {
     CHECKS
 }
@@ -184,7 +183,8 @@ pub async fn examine(open: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Store>) -> 
 /// Checks clause 11 on a store whose back-end is broken: every call must return an error.
 ///
 /// # Panics
-/// If a call succeeds, or if its error has a kind other than [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`].
+/// If a call succeeds, or if its error has a kind other than [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`]. Only
+/// `list` may also return [`ErrorKind::Unsupported`].
 pub async fn failures_are_errors(store: &dyn Store) {
     let (key, now) = (random_key(), ManualClock::default().now());
     let record = Record::new(version(), now.plus(HOUR))

@@ -10,7 +10,7 @@ use crate::store::{Create, Lookup, Retire, Touch, Update};
 const CALLS: usize = 16;
 const ROUNDS: usize = 4;
 
-/// Makes [`CALLS`] concurrent calls, each with its own number and record. Returns their results.
+/// Makes [`CALLS`] concurrent calls, each with its own number and record. Returns the results.
 async fn concurrently<F, R>(subject: &Subject, call: impl Fn(Subject, usize, Record) -> F) -> Vec<R>
 where
     F: Future<Output = R> + Send + 'static,
@@ -33,8 +33,8 @@ pub(super) async fn creates(subject: Subject) {
     }
 }
 
-/// Makes concurrent updates and retires of one record. Exactly one may succeed, and each reply must match the entry that
-/// is left.
+/// Makes concurrent updates and retires of one record. Exactly one call must succeed, and each reply must match the entry
+/// that the key holds afterwards.
 async fn race(subject: &Subject, is_update: fn(usize) -> bool) {
     for _ in 0..ROUNDS {
         let first = subject.record("first");
@@ -72,7 +72,7 @@ pub(super) async fn updates_and_retires(subject: Subject) {
     race(&subject, |number| number.is_multiple_of(2)).await;
 }
 
-/// Adds one by compare-and-swap, with retries.
+/// Adds 1 to the number in the payload by compare-and-swap, and retries until it succeeds.
 async fn increment(subject: &Subject, key: &Key, mut current: Record) {
     loop {
         let count: u32 = std::str::from_utf8(&current.payload).ok().and_then(|text| text.parse().ok()).unwrap_or(0);

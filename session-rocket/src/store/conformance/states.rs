@@ -1,4 +1,4 @@
-//! Clauses 1 to 6: each call on keys in each state. Calls are also made concurrently, because a store may group them.
+//! Clauses 1 to 6: each call on keys in each state, alone and concurrently, because a store may group concurrent calls.
 
 use tokio::task::JoinSet;
 
@@ -13,7 +13,7 @@ pub(super) const CONCURRENT: usize = 64;
 /// The number of cases after which each combination of state and version has occurred.
 const CASES: usize = 24;
 const ROUNDS: usize = 3;
-/// The size of a payload that exceeds the limits of some column types and packets.
+/// A size of a payload that exceeds the limits of some column types and packets.
 const LARGE: usize = 70_000;
 
 struct Case {
@@ -29,7 +29,7 @@ impl Case {
         let record = subject.record(&format!("number {number}")).with_identity(format!("user {number}"));
         let record = record.with_times(created_at, updated_at);
         let [current, other, zero] = any_versions(record.version);
-        // Most records get a matching version.
+        // Most calls expect the record's version.
         let expected = match (number % 8, number / 8 % 3) {
             (0, 0) | (1..=3, 1) => other,
             (0, _) | (1..=3, 2) => zero,
@@ -45,8 +45,8 @@ impl Case {
     }
 }
 
-/// Makes `call` for keys in all states, `concurrent` calls at a time. A second key holds a copy of each record, which no
-/// call may change.
+/// Makes `call` for keys in all states, `concurrent` calls at a time. Stores a copy of each record under a second key, and
+/// checks that no call changes a copy.
 async fn check_each_state<F>(subject: &Subject, concurrent: usize, call: impl Fn(Subject, Case) -> F)
 where
     F: Future<Output = ()> + Send + 'static,

@@ -23,7 +23,7 @@ impl Subject {
         self.clock.now().plus(HOUR)
     }
 
-    /// A record that expires in an hour.
+    /// Returns a record that expires in an hour.
     pub(super) fn record(&self, payload: &str) -> Record {
         Record::new(version(), self.in_an_hour())
             .with_scope("conformance")
@@ -116,7 +116,7 @@ pub(super) fn version() -> Version {
     Version::random().expect("a test needs random bytes")
 }
 
-/// Returns the current version, an unknown version, and zero, which a back-end may use for "no version".
+/// Returns `current`, another version, and zero, because a back-end may use zero for "no version".
 pub(super) fn any_versions(current: Version) -> [Version; 3] {
     [current, version(), Version::from_bits(0)]
 }

@@ -34,7 +34,7 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf> {
     Ok(path.components().collect())
 }
 
-/// Creates missing folders if `create_if_missing` allows it, and checks that the directory can be used.
+/// Creates missing folders if `create_if_missing` is `true`, and checks that the directory can be used.
 pub(super) fn prepare(path: &Path, create_if_missing: bool) -> Result<()> {
     if create_if_missing { create(path) } else { check_exists(path) }?;
     check_metadata(path).map_err(|why| Error::new(ErrorKind::Config, why))?;
@@ -42,7 +42,7 @@ pub(super) fn prepare(path: &Path, create_if_missing: bool) -> Result<()> {
     folders.and_then(|()| shard::probe(path)).map_err(|error| unusable(path, error))
 }
 
-/// Checks that the directory still exists and can still be trusted.
+/// Checks that the directory still exists, and still has the right owner and mode.
 pub(super) fn check(path: &Path) -> Result<()> {
     check_metadata(path).map_err(|why| Error::new(ErrorKind::Unavailable, why))
 }
@@ -83,13 +83,13 @@ fn create(path: &Path) -> Result<()> {
         Error::with_source(ErrorKind::Config, context, error)
     })?;
     if created {
-        // This fails if this process may not open the parent. The system then syncs the parent later.
+        // The sync fails if this process may not open the parent. The system then writes the parent to the disk later.
         let _ = path.parent().map(shard::sync);
     }
     Ok(())
 }
 
-/// Why the directory cannot be created, and what to do.
+/// Says why the directory cannot be created, and what to do.
 fn obstacle(path: &Path, error: &io::Error) -> String {
     let parent = path.parent().unwrap_or(path);
     let (shown, user) = (parent.display(), geteuid().as_raw());
@@ -103,7 +103,9 @@ fn obstacle(path: &Path, error: &io::Error) -> String {
         }
         io::ErrorKind::NotADirectory => format!("`{shown}` is not a directory: choose another directory"),
         io::ErrorKind::PermissionDenied => {
-            format!("user {user} may not write to `{shown}`: create the directory for that user, or choose another one")
+            format!(
+                "user {user} may not write to `{shown}`: create the directory for that user, or choose another directory"
+            )
         }
         _ => format!("create it for user {user}, or choose another directory"),
     }

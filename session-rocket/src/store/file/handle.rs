@@ -35,7 +35,7 @@ pub(super) fn options() -> OpenOptions {
 /// Opens a regular file of this user for reading.
 ///
 /// # Errors
-/// Fails for anything else, including a symbolic link. [`is_foreign`] recognizes the error for a file of another user.
+/// Fails if the path leads to anything else, such as a symbolic link. [`is_foreign`] recognizes another user's file.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     let file = options().read(true).open(path)?;
     let metadata = file.metadata()?;
@@ -49,7 +49,7 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
 /// Opens a folder of this user, to lock or list it.
 ///
 /// # Errors
-/// Fails for anything else, including a symbolic link. [`is_foreign`] recognizes the error for a folder of another user.
+/// Fails if the path leads to anything else, such as a symbolic link. [`is_foreign`] recognizes another user's folder.
 pub(super) fn open_folder(path: &Path) -> io::Result<File> {
     let folder = with_flags(FLAGS.union(OFlags::DIRECTORY)).read(true).open(path)?;
     check_owner(folder.metadata()?.uid())?;

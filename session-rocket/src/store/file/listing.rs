@@ -10,7 +10,7 @@ use crate::base::id::Key;
 
 /// A listing that has this many keys does not continue with another shard.
 const ENOUGH_KEYS: usize = 256;
-/// The maximum number of shards in a listing. With one shard in each listing, even a scan of few sessions would make 256
+/// The maximum number of shards in a listing. With one shard in each listing, a scan of even a few sessions would make 256
 /// calls to the disk. A listing of all shards would time out on a slow disk.
 const MAX_SHARDS: usize = 16;
 /// The maximum number of files that one call to the disk reads.
@@ -24,10 +24,11 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Lists the locked shard `first` and the following shards, up to the first shard whose lock another process holds.
+    /// Lists the shard `first`, whose lock is `locked`, and the following shards. Stops at the limits above, and before a
+    /// shard whose lock another process holds.
     ///
-    /// Needs the lock, because some file systems list neither the old file nor the new one while another process replaces
-    /// a file.
+    /// Takes the lock of each shard, because some file systems list neither the old file nor the new file while another
+    /// process replaces a file.
     pub(super) fn of(root: &Path, first: u8, locked: LockedShard) -> Result<Self> {
         let mut keys = locked.keys()?;
         drop(locked);

@@ -17,8 +17,8 @@ impl Queue {
         *self.held_at.lock().unwrap_or_else(PoisonError::into_inner) = is_held.then(Instant::now);
     }
 
-    /// Whether the last attempt failed because another process held the lock. Ignores an attempt older than `max_age`:
-    /// the disk has not replied since, so the lock may be free.
+    /// Whether the last attempt failed because another process held the lock. Ignores an attempt older than `max_age`,
+    /// because the disk has not replied to a later attempt, so the lock may be free.
     pub(super) fn is_held(&self, max_age: Duration) -> bool {
         let held_at = *self.held_at.lock().unwrap_or_else(PoisonError::into_inner);
         held_at.is_some_and(|held_at| held_at.elapsed() < max_age)

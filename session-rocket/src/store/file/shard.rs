@@ -1,4 +1,4 @@
-//! A shard: one of the 256 folders of the session directory. It holds the files of the keys that begin with one byte.
+//! A shard is one of the 256 folders of the session directory. It holds the files of the keys with the same first byte.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -14,7 +14,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, random_bytes};
 use crate::store::envelope;
 
-/// The length of the part of an entry that contains its expiry.
+/// The length of the first part of an entry, which contains the entry's expiry, in bytes.
 const HEADER_LEN: u64 = 9;
 /// The start of a temporary file's name, before 64 hexadecimal digits.
 const TEMPORARY: &str = ".new-";
@@ -128,13 +128,13 @@ impl LockedShard {
         }
     }
 
-    /// Replaces or creates a key's file. A crash leaves either the old file or the new one.
+    /// Replaces or creates a key's file. After a crash, the key has either the old file or the new file.
     pub(super) fn write(&self, key: &Key, content: &[u8]) -> Result<()> {
         let name = format!("{TEMPORARY}{}", Key::from_bytes(random_bytes()?).to_hex());
         let temporary = self.path.join(name);
         let written = write_file(&temporary, content).and_then(|()| fs::rename(&temporary, self.file(key)));
         if let Err(error) = written {
-            // If this fails too, a sweep removes the file.
+            // If the removal fails too, a sweep removes the file.
             let _ = fs::remove_file(&temporary);
             return Err(failed_to("write a file")(error));
         }
@@ -147,7 +147,7 @@ impl LockedShard {
 
     /// Removes the files of `names` that are still stale, and returns how many expired entries it removed.
     ///
-    /// Does not sync the folder: an entry that a power cut brings back is expired.
+    /// Does not sync the folder, because an entry that a power cut brings back is expired.
     pub(super) fn sweep(&self, names: &[String], now: Timestamp) -> Result<u64> {
         let mut removed = 0;
         for name in names {
@@ -199,7 +199,7 @@ pub(super) fn probe(root: &Path) -> Result<()> {
     if_exists(fs::remove_file(&path)).map(drop).map_err(failed_to("remove a file"))
 }
 
-/// Creates a missing folder that only this user can access. Returns whether it was missing.
+/// Creates a folder that only this user can access, if the folder is missing. Returns whether it was missing.
 pub(super) fn create_folder(path: &Path) -> io::Result<bool> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(true),
@@ -218,7 +218,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 }
 
 /// Converts an error of the system. The message shows no path, because a path contains a key. The system's message shows
-/// none either.
+/// no path either.
 fn failed_to(what: &'static str) -> impl Fn(io::Error) -> Error {
     move |error| {
         if is_foreign(&error) {

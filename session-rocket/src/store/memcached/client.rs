@@ -1,4 +1,4 @@
-//! The client of one Memcached server: one command and its reply at a time on each connection.
+//! The client of one Memcached server. A connection handles one command and its reply at a time.
 //!
 //! A connection becomes idle again only after a complete, valid reply. An error or a dropped future closes the
 //! connection, so that no call can read the reply to another call.
@@ -24,7 +24,7 @@ const MAX_IDLE: Duration = Duration::from_secs(60);
 pub(super) enum Failure {
     /// The connection could not be opened, or it broke. A write may have happened.
     Io(io::Error),
-    /// The reply does not fit the command: the server is not Memcached, or requires a password.
+    /// The reply does not fit the command: the server is not Memcached or requires a password.
     Malformed,
     /// The server has no memory for the value, or has another internal error.
     Refused,
@@ -60,7 +60,7 @@ impl Server {
         self.query(b"version\r\n", |reply| reply.line.starts_with("VERSION ").then_some(())).await
     }
 
-    /// Returns the value of `key`, and the number that identifies it. Every write changes the number.
+    /// Returns the value of `key`, and a number that identifies the value. Every write changes the number.
     pub(super) async fn get(&self, key: &str) -> Result<Option<(Bytes, u64)>, Failure> {
         let command = format!("gets {key}\r\n");
         let read = |reply: Reply| match reply.line.split(' ').collect::<Vec<_>>()[..] {
@@ -71,8 +71,8 @@ impl Server {
         self.query(command.as_bytes(), read).await
     }
 
-    /// Writes `value` if the key still holds the value that `expected` identifies, or no value if `expected` is `None`.
-    /// Returns whether it wrote.
+    /// Writes `value` if the key still holds the value that `expected` identifies, or still holds no value if `expected`
+    /// is `None`. Returns whether it wrote `value`.
     pub(super) async fn put(
         &self,
         key: &str,
@@ -123,7 +123,7 @@ impl Server {
             }
             Err(failure) => {
                 if let Failure::Io(_) = failure {
-                    // If the server stopped, the other connections are broken too.
+                    // If the server has stopped, the other connections are broken too.
                     self.lock().clear();
                 }
                 Err(failure)

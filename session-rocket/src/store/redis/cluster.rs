@@ -1,9 +1,10 @@
-//! Finds the node of a cluster that has a key, even while slots move between nodes.
+//! Finds the node of a cluster that has a key. A cluster divides all keys into slots, which can move between nodes.
 //!
-//! The driver's own cluster connection is not suitable. Even with `retries(0)`, it delays the calls to all nodes while it
-//! asks for the slots, up to the time limit of a reply if the asked node hangs. It cannot follow a slot to a node that
-//! has no slots yet, and does not say whether a failed command was sent. In this module, a call waits only for its own
-//! node, and a command is sent again only if it certainly was not run.
+//! The driver's own cluster connection is not suitable. While it asks a node for the owners of the slots, it delays the
+//! calls to all nodes, even with `retries(0)`. If that node hangs, the delay is the time limit of a reply. The driver
+//! cannot follow a slot to a node that has no slots yet, and does not say whether a failed command was sent. In this
+//! module, a call waits only for the owner of its slot, if that node is known. A command is sent again only if it
+//! certainly was not run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,27 +22,27 @@ use super::node::{Node, command};
 const SLOTS: u16 = 16384;
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
-/// The number of nodes that are asked for the slots at the same time. The first reply is used.
+/// The number of nodes that are asked for the owners of the slots at the same time. The first success is used.
 const NODES_ASKED: usize = 8;
 
 type Address = (String, u16);
 
 pub(super) struct Cluster {
-    /// The connection settings of all nodes, with the address of one of them.
+    /// The connection settings of all nodes, with the address of one node.
     template: ConnectionInfo,
     seeds: Vec<Address>,
     timeout: Duration,
     map: Mutex<Map>,
-    /// When the last successful request for the slots began. A call holds the lock while it asks for the slots.
+    /// When the last successful request for the owners began. A call holds the lock while it asks.
     slots_known_at: tokio::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct Map {
     nodes: HashMap<Address, Arc<Node>>,
-    /// The node that has each slot, if it is known.
+    /// For each slot, the node that has it, if that node is known.
     owners: Vec<Option<Arc<Node>>>,
-    /// The position of the first node to ask for the slots next time.
+    /// The position of the first node that the next request for the owners asks.
     next_asked: usize,
 }
 
@@ -60,7 +61,7 @@ impl Cluster {
     pub(super) async fn call(&self, key: &[u8], command: &Cmd) -> Result<Value, CallError> {
         let slot = slot(key);
         let mut pause = Duration::ZERO;
-        // The target of an `ASK` redirection, for one attempt. This node is importing the slot and already has the key.
+        // The target of an `ASK` redirection, for one attempt: a node that is importing the slot and already has the key.
         let mut importing: Option<Arc<Node>> = None;
         loop {
             let began = Instant::now();
@@ -77,12 +78,12 @@ impl Cluster {
                     Some(node) if error.kind() == Kind::Server(ServerErrorKind::Ask) => importing = Some(node),
                     Some(node) => {
                         self.refresh_slots(began).await?;
-                        // The node that was asked for the slots may not know yet that the slot has moved.
+                        // The node that replied to `refresh_slots` may not know yet that the slot has moved.
                         self.set_owner(slot, node);
                     }
                     None => self.refresh_slots(began).await?,
                 },
-                // The command may have been run, so only the caller can decide whether to send it again.
+                // A command whose reply was lost may have been run, so only the caller can decide whether to send it again.
                 reply => return reply,
             }
             tokio::time::sleep(pause).await;
@@ -90,11 +91,11 @@ impl Cluster {
         }
     }
 
-    /// The nodes that have slots.
+    /// Returns the nodes that have slots.
     pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, CallError> {
         self.refresh_slots(Instant::now()).await?;
         let mut primaries: Vec<Arc<Node>> = self.map().owners.iter().flatten().cloned().collect();
-        // The slots of one node need not be adjacent.
+        // Sorted, because the slots of one node need not be adjacent.
         primaries.sort_unstable_by_key(Arc::as_ptr);
         primaries.dedup_by(|one, other| Arc::ptr_eq(one, other));
         Ok(primaries)
@@ -119,7 +120,7 @@ impl Cluster {
         }
     }
 
-    /// Asks which node has which slot, unless another call has asked after `since`.
+    /// Asks which node has which slot, unless another call has successfully asked after `since`.
     async fn refresh_slots(&self, since: Instant) -> Result<(), CallError> {
         let mut slots_known_at = self.slots_known_at.lock().await;
         if slots_known_at.is_some_and(|known_at| known_at >= since) {
@@ -133,7 +134,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Returns some of the seeds and known nodes, to ask them for the slots. Each call returns the next ones.
+    /// Returns some of the seeds and known nodes, to ask them for the owners. Each call returns the next nodes.
     fn some_nodes(&self) -> RedisResult<Vec<Arc<Node>>> {
         let mut map = self.map();
         let mut addresses = self.seeds.clone();
@@ -154,7 +155,7 @@ impl Cluster {
             (*host, *port) = address.clone();
         }
         let info = self.template.clone().set_addr(location);
-        // A short limit leaves time to find the successor of a node that hangs.
+        // Connecting has a short limit, which leaves time to find the successor of a node that hangs.
         let node = Arc::new(Node::new(info, self.timeout / 4, self.timeout)?);
         map.nodes.insert(address.clone(), node.clone());
         Ok(node)
@@ -176,7 +177,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The node to which `from` redirects with `error`; `None` if `error` is not a redirection.
+    /// Returns the node to which `from` redirects with `error`, or `None` if `error` is not a redirection.
     fn redirected(&self, from: &Node, error: &RedisError) -> Result<Option<Arc<Node>>, CallError> {
         let Some((target, _)) = error.redirect_node() else { return Ok(None) };
         let (host, port) = target
@@ -229,7 +230,7 @@ async fn ask_for_slots(node: Arc<Node>) -> Result<Vec<Range>, CallError> {
     if ranges.is_empty() { Err(cluster_down("a node reports no slots")) } else { Ok(ranges) }
 }
 
-/// Reads a row of `CLUSTER SLOTS`. A missing host is the host that was `asked`.
+/// Reads a row of `CLUSTER SLOTS`. A row without a host means the host `asked`, which sent the row.
 fn range(row: Vec<Value>, asked: &str) -> Option<Range> {
     let mut row = row.into_iter();
     let first = u16::from_redis_value(row.next()?).ok()?;
@@ -242,12 +243,12 @@ fn range(row: Vec<Value>, asked: &str) -> Option<Range> {
         (host != "?").then_some((host, port))
     };
     let mut addresses = row.map(address);
-    // Without the primary's address, the range is skipped, so that its replica is not used as the primary.
+    // A range without the primary's address is skipped, so that a replica is not used as the primary.
     let primary = addresses.next()??;
     Some((first, last, std::iter::once(primary).chain(addresses.flatten()).collect()))
 }
 
-/// The slot of a key: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tag>.
+/// Returns the slot of a key: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tag>.
 fn slot(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];

@@ -1,4 +1,4 @@
-//! The connection to one server, which all calls share. An unusable connection is replaced.
+//! The connection to one server. All calls share the connection. A call replaces an unusable connection.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,13 +15,14 @@ const BACKOFF: Duration = Duration::from_millis(50);
 
 /// The connection to one server.
 ///
-/// A message may be dropped at any time, because the driver matches replies to commands by their order and discards the
-/// replies to a dropped message. The driver has no time limit for a reply; [`SilenceCheck`] detects a silent server.
+/// A message consists of one or more commands. A call may drop a message at any time, because the driver matches replies
+/// to commands by their order, and discards the replies to a dropped message. The driver has no time limit for a reply,
+/// so [`SilenceCheck`] detects a silent server.
 pub(super) struct SharedConnection {
     client: Client,
-    /// The time limit of an attempt to connect. Dropping the call or group that makes the attempt also ends it.
+    /// The time limit of an attempt to connect. The attempt also ends if the call or group that makes it is dropped.
     connect_timeout: Duration,
-    /// A connection is replaced if it receives no reply for this long.
+    /// A connection is replaced if it receives no reply for this long although a reply is missing.
     max_silence: Duration,
     connection: Mutex<Option<Connection>>,
     /// The time and error of the last failed attempt to connect. A call holds the lock during its attempt.
@@ -43,12 +44,12 @@ struct HealthState {
     is_closed: bool,
     /// The number of messages whose sender still waits for the replies.
     waiting: usize,
-    /// The time of the last reply, or of the first message since then. `None` if no reply is missing. Dropping a message
-    /// does not reset this time, so that calls that are dropped early also detect a silent server.
+    /// When the silence began: since then, replies are missing and none has arrived. `None` if none is missing. Dropping
+    /// a message does not reset this time, so that calls that are dropped early also detect a silent server.
     silent_since: Option<Instant>,
 }
 
-/// Counts a message as waiting until it is dropped.
+/// Counts a message as waiting until this value is dropped.
 struct WaitingMessage<'h>(&'h Health);
 
 impl<'h> WaitingMessage<'h> {
@@ -119,7 +120,7 @@ impl SharedConnection {
         SilenceCheck(self)
     }
 
-    /// The connection, unless it is closed.
+    /// Returns the connection, unless it is closed.
     fn open_connection(&self) -> Option<Connection> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         connection.as_ref().filter(|connection| !connection.health.state().is_closed).cloned()
@@ -166,7 +167,7 @@ impl SharedConnection {
 
 /// Closes the connection when a call ends, if the connection has received no reply for `max_silence`.
 ///
-/// Such a call may have been dropped by a timeout. The server may be down, so the next call opens a new connection.
+/// A call also ends if a timeout drops it. The server may be down, so the next call opens a new connection.
 pub(super) struct SilenceCheck<'a>(&'a SharedConnection);
 
 impl Drop for SilenceCheck<'_> {

@@ -1,4 +1,4 @@
-//! Counts the sessions of a server in batches, between which the server can run other commands.
+//! Counts the sessions of a server in batches, so that the server can run other commands between two batches.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::store::{Stats, envelope};
 
 const BATCH: u32 = 500;
 
-/// Adds the sessions of the batch at `cursor` to `stats`. Returns the next cursor, which is "0" after the last batch.
+/// Adds the sessions of the batch at `cursor` to `stats`. Returns the next cursor, or "0" after the last batch.
 pub(super) async fn count_batch(
     node: &Arc<Node>,
     prefix: &str,

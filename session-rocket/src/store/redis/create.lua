@@ -1,4 +1,5 @@
--- ARGV: now, the record, milliseconds to keep it.
+-- Stores a record if the key is free.
+-- ARGV: now, the record, the milliseconds for which Redis keeps it.
 if entry then
   return ''
 end

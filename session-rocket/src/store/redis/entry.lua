@@ -1,10 +1,9 @@
--- Sets `entry` to the value of KEYS[1] at the time ARGV[1], or to false if the key is absent or expired. Byte 1 of a
--- value is its kind, bytes 2 to 9 are its expiry, bytes 10 to 17 its version. The scope and the identity start at byte
--- 34, each after its length.
--- A script that succeeds replies nothing, or the owner of the record. Otherwise it replies `entry`, or '' if `entry` is
--- false.
+-- The start of create.lua, replace.lua and touch.lua. Sets `entry` to the value of KEYS[1], or to false if the value is
+-- absent or has expired at the time ARGV[1]. Byte 1 of a value is the kind, bytes 2 to 9 are the expiry, and bytes 10 to
+-- 17 are the version. From byte 34 on: the length of the scope, the scope, the length of the identity, the identity.
+-- After a success, a script replies `owner()` or false. Otherwise, it replies `entry`, or '' if `entry` is false.
 
--- A Lua number is a double, which cannot hold every 64-bit time. It can hold each half of a time.
+-- Whether the time `one` is later than `other`. Compares halves, because a Lua number cannot hold every 64-bit time.
 local function is_after(one, other)
   local high, low = struct.unpack('>i4I4', one)
   local than_high, than_low = struct.unpack('>i4I4', other)
@@ -16,7 +15,7 @@ if entry and not is_after(entry:sub(2, 9), ARGV[1]) then
   entry = false
 end
 
--- The scope and identity of the record; false if it has no identity.
+-- Returns {scope, identity} of the record in `entry`, or false if the record has no identity.
 local function owner()
   local scope = struct.unpack('>I2', entry, 34)
   local identity = struct.unpack('>I2', entry, 36 + scope)

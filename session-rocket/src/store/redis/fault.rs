@@ -23,7 +23,7 @@ pub(super) enum CallError {
     Refused(RedisError),
 }
 
-/// The driver's error without the arguments of the command, which contain keys and which a server may repeat.
+/// The driver's error, without the arguments of the command. Servers may repeat the arguments, which contain keys.
 #[derive(Debug)]
 struct Cause {
     text: String,

@@ -14,24 +14,24 @@ use crate::store::{Lookup, warn_of_skipped};
 
 /// The number of records that are loaded at the same time.
 const CONCURRENT_CALLS: usize = 32;
-/// The number of index entries after which stale entries are removed. If a list times out, the next one finds a shorter
-/// index.
+/// The number of index entries after which a list removes stale entries. If the list then times out, the next list finds
+/// a shorter index.
 const ENTRIES_PER_CLEANUP: usize = 1024;
 
-/// What a list has loaded.
+/// The sessions that a list has loaded so far.
 struct ListedSessions<'a> {
     server: &'a Server,
     scope: &'a str,
     identity: &'a str,
     sessions: HashMap<Key, Record>,
-    /// The keys that sessions have left for other keys.
+    /// The keys from which sessions have moved to other keys.
     moved_from: HashSet<Key>,
     /// The keys whose entries are malformed. They stay in the index, because an operator may repair the entries.
     malformed: HashSet<Key>,
 }
 
 impl ListedSessions<'_> {
-    /// Loads the sessions at `keys`. Follows moved sessions, even to a key that was empty when it was loaded before.
+    /// Loads the sessions at `keys`. Follows moved sessions, even to a key that has been loaded before and was empty.
     async fn load(&mut self, mut keys: Vec<Key>) -> Result<()> {
         while !keys.is_empty() {
             let mut moved = Vec::new();
@@ -65,7 +65,7 @@ impl ListedSessions<'_> {
         None
     }
 
-    /// Whether the key of an index entry holds no session and leads to none.
+    /// Whether the key of an index entry neither holds a session nor leads to one.
     fn is_stale(&self, IndexEntry { key, .. }: &IndexEntry) -> bool {
         !self.sessions.contains_key(key) && !self.moved_from.contains(key) && !self.malformed.contains(key)
     }
@@ -74,8 +74,8 @@ impl ListedSessions<'_> {
 impl Server {
     /// Returns the live sessions of an identity.
     ///
-    /// Does not miss a session that gets a new id meanwhile. The new key is indexed and written before the session leaves
-    /// the old key, so the index has the new key, or the old key, whose tombstone leads to the new key.
+    /// Does not miss a session that gets a new id meanwhile. The new key is indexed and written before the old key is
+    /// retired. So the list finds the new key in the index, or finds the record or the tombstone at the old key.
     pub(super) async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let index = self.index(scope, identity);
         let (sessions, moved_from, malformed) = (HashMap::new(), HashSet::new(), HashSet::new());

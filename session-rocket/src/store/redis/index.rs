@@ -1,8 +1,8 @@
-//! The index of identities: for each identity a sorted set of the keys of its sessions.
+//! The index of identities: for each identity, a sorted set of the keys of its sessions.
 //!
 //! In a cluster, the index may be on another node than a session, and no script can change both. So a key is added to the
-//! index before its record is written, and readers of the index check each record. Readers remove stale entries after a
-//! grace period. Each addition removes the entries that need not be kept any longer.
+//! index before its record is written, and readers of the index check each record. Readers remove stale entries, whose
+//! keys hold no session, after a grace period. Each addition removes the entries whose time to be kept is over.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::id::Key;
 
-/// How long an entry is kept after two lifetimes of its session.
+/// The time for which an entry is kept in addition to two lifetimes of its session.
 const EXTRA_RETENTION: Duration = Duration::from_hours(24);
 /// The factor of the hour in a score. A score is the hour until which the entry is kept, multiplied by this factor, plus
 /// the second in which the entry was added. A double can represent every score.
@@ -24,16 +24,15 @@ const HOUR_FACTOR: u64 = 1 << 32;
 const MAX_HOUR: u64 = (1 << 21) - 1;
 const MAX_SECOND: u64 = HOUR_FACTOR - 1;
 
-/// Returns the name of an identity's index, without the prefix. The name is a hash, so that it does not show the
-/// identity.
+/// Returns the name of an identity's index, without the prefix. The name contains a hash, which hides the identity.
 fn name(scope: &str, identity: &str) -> String {
     let length = u64::try_from(scope.len()).unwrap_or(u64::MAX).to_be_bytes();
     let digest = Sha256::new().chain_update(length).chain_update(scope).chain_update(identity).finalize();
     format!("index:{}", Key::from_bytes(digest.into()).to_hex())
 }
 
-/// Returns how long to keep the entry of a session with the remaining `lifetime`: two lifetimes and a day. So a renewed
-/// session stays listed even if its process ends before it updates the index.
+/// Returns how long to keep the entry of a session with the remaining `lifetime`: two lifetimes and a day. So if a process
+/// ends after it renewed a session and before it updated the index, the session stays listed.
 fn retention(lifetime: Duration) -> Duration {
     lifetime.saturating_mul(2).saturating_add(EXTRA_RETENTION).min(MAX_RETENTION)
 }
@@ -61,7 +60,7 @@ impl IndexEntry {
 }
 
 impl Server {
-    /// The key of an identity's index.
+    /// Returns the name of an identity's index.
     pub(super) fn index(&self, scope: &str, identity: &str) -> String {
         format!("{}{}", self.prefix, name(scope, identity))
     }
@@ -93,7 +92,7 @@ impl Server {
 
     /// Removes stale entries, except recent ones.
     pub(super) async fn remove_stale_entries(&self, index: &str, entries: &[IndexEntry]) -> Result<()> {
-        // A record is written within two time limits, by a machine whose clock may differ.
+        // A record is written at most two time limits after its entry, by a machine whose clock may differ.
         let (now, grace) = (self.now(), self.timeout.saturating_mul(2).saturating_add(CLOCK_SKEW));
         let stale = entries.iter().filter(|entry| !entry.is_recent(now, grace));
         let stale: Vec<(&[u8], u64)> = stale.map(|entry| (&entry.key.as_bytes()[..], entry.score)).collect();

@@ -1,9 +1,9 @@
 //! One server, and the groups in which commands are sent to it.
 //!
-//! If no call is running, a command is sent immediately. Otherwise, the first waiting command starts a task. The task
-//! goes to the end of its thread's queue, so that other ready tasks can add commands, and then sends all waiting commands
-//! in groups of at most [`MAX_GROUP`]. A group is one message, and does not wait for the replies to earlier groups. Each
-//! command gets its own reply or error. If the connection is lost, every call of the group fails.
+//! If no call is running, a command is sent immediately. Otherwise, the command waits, and the first waiting command
+//! starts a task. The task goes to the end of its thread's queue, so that other ready tasks can add commands. Then it sends
+//! all waiting commands in groups of at most [`MAX_GROUP`]. A group is one message, and does not wait for the replies to
+//! earlier groups. Each command gets its own reply or error. If the connection is lost, every call of the group fails.
 
 use std::future::poll_fn;
 use std::mem;
@@ -24,8 +24,8 @@ use super::fault::CallError;
 /// delays its first reply.
 const MAX_GROUP: usize = 32;
 
-/// If commands have waited this long, the next caller sends them, because their task may be stuck: its runtime has
-/// stopped, or a caller blocks its thread. Without a next caller, they wait until their time limit.
+/// If commands have waited this long, the next caller sends them, because their task may be stuck: its runtime may have
+/// stopped, or a caller may block its thread. Without a next caller, the commands wait until their calls time out.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
 /// The interval at which a group checks whether any of its callers still waits.
@@ -50,11 +50,11 @@ struct NextGroup {
 
 struct Waiting {
     command: Cmd,
-    /// Dropped if the task of the group stops, for example because its runtime shuts down.
+    /// Sends the reply to the caller. Dropped if the group's task stops, for example because its runtime shuts down.
     reply: Sender<Result<Value, CallError>>,
 }
 
-/// Counts a call as running until it is dropped.
+/// Counts a call as running until this value is dropped.
 struct RunningCall<'n> {
     node: &'n Node,
     is_alone: bool,
@@ -109,8 +109,8 @@ impl Node {
     /// Sends a command for a slot that this server is importing.
     pub(super) async fn call_asking(&self, command: Cmd) -> Result<Value, CallError> {
         let _check = self.connection.check_silence_on_drop();
-        // Both commands are one message, because `ASKING` applies to the next command on the connection, which other
-        // calls use too.
+        // Both commands are one message, because `ASKING` applies to the next command on the connection, and other calls
+        // use the same connection.
         let mut both = Pipeline::with_capacity(2);
         both.add_command(cmd("ASKING")).add_command(command);
         self.last_reply(&both).await

@@ -44,7 +44,7 @@ impl Server {
                 "a session is larger than 512 MiB, the limit of Redis: lower `max_size`",
             ));
         }
-        // The index is changed first. Otherwise a live session could be missing from it.
+        // The index is changed first. Otherwise, a live session could be missing from the index.
         if let Some(identity) = &record.identity {
             self.add_to_index(&record.scope, identity, key, record.expires_at).await?;
         }
@@ -63,7 +63,7 @@ impl Server {
         Ok(touched)
     }
 
-    /// Replaces a record of version `expected`, or of any version if that is `None`, with a tombstone.
+    /// Replaces a record with a tombstone, if the record's version is `expected` or `expected` is `None`.
     pub(super) async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Attempt> {
         self.replace(key, expected, &envelope::encode_tombstone(tombstone), tombstone.expires_at).await
     }
@@ -90,7 +90,7 @@ impl Server {
         self.run_on(key, &self.scripts.replace, value, expires_at, &[condition]).await
     }
 
-    /// Runs a script that stores `value` at `key`, until `expires_at`.
+    /// Runs a script on `key`. Its arguments are: now, `value`, the milliseconds until Redis removes the key, `conditions`.
     async fn run_on(
         &self,
         key: &Key,
@@ -107,7 +107,7 @@ impl Server {
     }
 }
 
-/// A version as scripts compare it.
+/// Returns a version in the form that scripts compare.
 fn version_bytes(version: Version) -> [u8; 8] {
     version.bits().to_be_bytes()
 }

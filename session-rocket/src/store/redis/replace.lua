@@ -1,6 +1,6 @@
--- Replaces a record by another record or by a tombstone.
--- ARGV: now, the new value, milliseconds to keep it, the version to replace or '' for any.
--- Replies the owner of the record that it replaced.
+-- Replaces a record with another record or with a tombstone.
+-- ARGV: now, the new value, the milliseconds for which Redis keeps it, the expected version or '' for any version.
+-- After a success, replies {scope, identity} of the old record, or false if the old record had no identity.
 if not entry then
   return ''
 end

@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::store::{Lookup, envelope};
 
-/// A script. A server that has run it once accepts its hash instead of its code.
+/// A script. After a server has run the script once, the hash is enough to run it again.
 pub(super) struct Script {
     pub code: &'static str,
     pub hash: String,
@@ -45,14 +45,14 @@ type Owner = (String, String);
 
 /// The result of a script that changes a session.
 pub(super) enum Attempt {
-    /// The script succeeded. Contains the owner of the record before the change, or `None` if that record had no identity.
+    /// The script succeeded. Contains the owner of the old record, or `None` if it had no identity or did not exist.
     Done(Option<Owner>),
     /// The script changed nothing, because the key holds this entry.
     Unchanged(Lookup),
 }
 
 impl Attempt {
-    /// Reads the reply of such a script.
+    /// Reads the reply of `create`, `replace` or `touch`.
     pub(super) fn read(reply: Value, now: Timestamp) -> Result<Self> {
         match reply {
             Value::Nil => Ok(Self::Done(None)),

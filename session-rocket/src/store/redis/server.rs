@@ -40,7 +40,7 @@ impl Server {
         let timeout = options.timeout;
         let target = url::parse(&options.url, timeout)?;
         if target.is_tls {
-            // This fails if the application has already installed a provider, which is then used.
+            // This fails if the application has already installed a provider. Then that provider is used.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let invalid = || Error::new(ErrorKind::Config, "invalid Redis URL: write `redis://user:password@host:6379/0`");
@@ -88,7 +88,7 @@ impl Server {
         }
     }
 
-    /// The nodes that keep sessions.
+    /// Returns the nodes that keep sessions.
     pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, CallError> {
         match &self.nodes {
             Nodes::Single(node) => Ok(vec![node.clone()]),
@@ -96,8 +96,8 @@ impl Server {
         }
     }
 
-    /// Checks that the scheme fits the server: one server, or a cluster. Warns if a server may evict keys, which logs
-    /// users out.
+    /// Checks that the scheme of the URL fits the kind of server (single server or cluster). Logs a warning if a server may
+    /// evict keys, which logs users out.
     pub(super) async fn check_nodes(&self) -> Result<()> {
         for node in self.primaries().await? {
             node.call(command("PING")).await?;

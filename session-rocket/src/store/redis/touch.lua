@@ -1,5 +1,6 @@
--- ARGV: now, the new expiry, milliseconds to keep the record until then, the version to touch.
--- Replies the owner of the record that it touched.
+-- Postpones the expiry of a record.
+-- ARGV: now, the new expiry, the milliseconds for which Redis then keeps the record, the expected version.
+-- After a success, replies {scope, identity} of the record, or false if the record has no identity.
 if not entry then
   return ''
 end

@@ -12,18 +12,18 @@ const WRITE_URL: &str = "write `redis://user:password@host:6379/0`, or \
                          `redis+cluster://user:password@one:6379,two:6379`; use `rediss` for TLS; percent-encode special \
                          characters in user and password (`%40` for `@`)";
 
-/// The content of a URL.
+/// The settings that a URL contains.
 pub(super) struct Target {
-    /// One server, or nodes of a cluster through which the others are found.
+    /// The single server, or the nodes of a cluster through which the store finds the other nodes.
     pub nodes: Vec<ConnectionInfo>,
     pub is_cluster: bool,
     pub is_tls: bool,
 }
 
-/// Parses a URL. On Linux, a connection closes if a packet is not acknowledged for `timeout`, but at least one second.
+/// Parses a URL. On Linux, a connection closes if a packet stays unacknowledged for `timeout` (at least one second).
 ///
 /// # Errors
-/// [`ErrorKind::Config`], without the URL.
+/// [`ErrorKind::Config`]. The message does not contain the URL.
 pub(super) fn parse(url: &str, timeout: Duration) -> Result<Target> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid(WRITE_URL))?;
     let scheme = scheme.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! The kinds of calls that can run in groups: loads, and the changes of one row.
+//! The kinds of calls that can run in groups: loads, and changes of one row.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::value::{Call, Value};
 use crate::base::error::Result;
 use crate::store::Lookup;
 
-/// The kind of call that loads a key. Its values are the key and the time.
+/// The kind of call that loads a key. The values of a call are the key and the time.
 pub(super) struct Loads<DB: Dialect>(pub Arc<Client<DB>>);
 
 impl<DB: Dialect> CallKind for Loads<DB> {
@@ -40,7 +40,7 @@ impl<DB: Dialect> CallKind for Loads<DB> {
         for row in &rows {
             match DB::entry(row) {
                 Ok((key, lookup)) => drop(entries.insert(key, lookup)),
-                // The malformed row may belong to any call without an entry. So these calls run again, alone.
+                // The malformed row may belong to any call without an entry. So all calls without an entry run again, alone.
                 Err(_) => is_complete = false,
             }
         }
@@ -84,7 +84,8 @@ impl<DB: Dialect> CallKind for Changes<DB> {
                 changed.sort_unstable();
                 Ok(calls.iter().map(|call| changed.binary_search(&call.key).is_ok().then_some(true)).collect())
             }
-            // The database did not run the statement. A server that is starting refuses the connection with `Busy`.
+            // The database did not run the statement, so the calls run alone. A server that is starting refuses the connection
+            // with `Busy`.
             Err(error) if DB::is_refusal(&error) || DB::IS_SERVER && DB::fault(&error) == Fault::Busy => Ok(Vec::new()),
             Err(error) => Err(failed::<DB>(alone.verb, error)),
         }

@@ -30,8 +30,8 @@ pub(super) struct Client<DB: Dialect> {
 }
 
 impl<DB: Dialect> Client<DB> {
-    /// Prepares the table as `options.migrate` says. `path` is the path of a SQLite file. If another file is at that
-    /// path later, all calls fail.
+    /// Migrates or checks the table, as `options.migrate` says. `path` is the path of a SQLite file. If another file is at
+    /// that path later, all calls fail.
     pub(super) async fn open(
         writer: Arc<Connections<DB>>,
         readers: Arc<Connections<DB>>,
@@ -68,8 +68,8 @@ impl<DB: Dialect> Client<DB> {
         };
         match self.run(statement.verb, can_run_again::<DB>, execute).await? {
             Ok(done) => Ok(DB::rows_affected(&done)),
-            // The key exists. With `has_on_conflict_and_returning`, the insert ignores an existing key, so a
-            // unique violation has another cause.
+            // The key exists. In a database with `ON CONFLICT`, the insert ignores an existing key, so a unique violation
+            // has another cause.
             Err(sqlx::Error::Database(error))
                 if statement.is_insert && !DB::SYNTAX.has_on_conflict_and_returning && error.is_unique_violation() =>
             {
@@ -104,7 +104,7 @@ impl<DB: Dialect> Client<DB> {
     }
 
     /// Runs a statement, and repeats it as long as its error is retryable. The outer error says that the time limit has
-    /// passed or that the SQLite file was replaced. The inner error is the database's.
+    /// passed or that the SQLite file was replaced. The inner error is that of the database.
     pub(super) async fn run<A, F>(
         &self,
         verb: &str,
@@ -135,8 +135,8 @@ fn can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     matches!(DB::fault(error), Fault::Busy | Fault::Unreachable)
 }
 
-/// Whether the statement of a group had no effect and can run again as a group, because each single call would fail
-/// too: the server does not run, or another process has locked the whole database.
+/// Whether the statement of a group had no effect, and the group can run again as a group. Its calls could also run alone,
+/// but each would fail too, because the server does not run, or another process has locked the whole database.
 pub(super) fn group_can_run_again<DB: Dialect>(error: &sqlx::Error) -> bool {
     match DB::fault(error) {
         Fault::Busy => !DB::IS_SERVER,

@@ -1,7 +1,7 @@
 //! The connections of a store: its own, or those of an application's pool.
 //!
-//! The store's own connections are not in a pool of sqlx, because that pool tests every returned connection, which
-//! costs a round trip and a timer in each call.
+//! The store's own connections are not in a pool of sqlx. Such a pool tests every connection that is returned to it, and
+//! the test would cost a round trip and a timer in each call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,10 +35,10 @@ pub(super) struct OwnConnections<DB: Dialect> {
 /// A connection for one call.
 pub(super) struct Borrowed<DB: Dialect> {
     connections: Arc<Connections<DB>>,
-    /// `None` only while the value is dropped, and after a failed test.
+    /// `None` only after a failed test, and while the `Borrowed` is dropped.
     connection: Option<LentConnection<DB>>,
     state: ConnectionState,
-    /// Returned after the connection.
+    /// Released after the connection is returned.
     write_permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -141,15 +141,16 @@ impl<DB: Dialect> OwnConnections<DB> {
 
     async fn is_alive(&self, connection: &mut DB::Connection) -> bool {
         if !DB::IS_SERVER {
-            // The test waits for a statement whose caller went away. It has no time limit, because a connection to
-            // SQLite must stay open, as `take_back` explains.
+            // The ping waits until a statement whose caller went away has finished. The ping has no time limit, because
+            // a connection to SQLite must stay open, as `take_back` explains.
             return connection.ping().await.is_ok();
         }
         // A quarter of the time limit leaves enough time for a new connection and the statement.
         if let Ok(reply) = timeout(self.limit / 4, connection.ping()).await {
             return reply.is_ok();
         }
-        // The other connections have been idle for longer. The call has no time to test each of them.
+        // The other connections have been idle for longer, and the call has no time to test each of them. So they are
+        // closed.
         self.close_idle(|_| true);
         false
     }
@@ -157,8 +158,8 @@ impl<DB: Dialect> OwnConnections<DB> {
     /// Puts a connection back, or closes it.
     ///
     /// An uncertain connection to a server is closed, because a later call could read the reply to an earlier call. A
-    /// connection to SQLite is never closed: when the last connection closes, SQLite removes the write-ahead log, and a
-    /// database in memory ends.
+    /// connection to SQLite is never closed: when the last connection closes, SQLite removes the write-ahead log, and the
+    /// data of a database in memory is lost.
     fn take_back(&self, opened: OwnConnection<DB::Connection>, state: ConnectionState) {
         match state {
             ConnectionState::Uncertain if DB::IS_SERVER => drop(opened),
@@ -166,13 +167,14 @@ impl<DB: Dialect> OwnConnections<DB> {
             ConnectionState::Ready => put_back(&mut self.idle(), opened),
             ConnectionState::Forbidden => {
                 put_back(&mut self.idle(), opened);
-                // After a failover, the old primary is read-only. A new connection leads to the new primary.
+                // After a failover, the old primary is read-only, but a new connection leads to the new primary. So all idle
+                // connections are closed, including this connection.
                 self.close_idle(|_| true);
             }
         }
     }
 
-    /// Closes some of the idle connections, and notifies the server. Without a runtime, drops the connections.
+    /// Closes the idle connections that `is_closed` selects, and notifies the server. Outside a runtime, only drops them.
     fn close_idle(&self, is_closed: impl Fn(&OwnConnection<DB::Connection>) -> bool) {
         let closed: Vec<_> = self.idle().extract_if(.., |connection| is_closed(connection)).collect();
         if let Ok(runtime) = Handle::try_current() {
@@ -206,10 +208,10 @@ impl<DB: Dialect> Borrowed<DB> {
 impl<DB: Dialect> Drop for Borrowed<DB> {
     fn drop(&mut self) {
         match (&*self.connections, self.connection.take()) {
-            // The permit is returned after the connection.
+            // The permit is released after the connection is returned.
             (Connections::Own(own), Some(LentConnection::Own(opened, _permit))) => own.take_back(opened, self.state),
             (Connections::Application { runtime, limit, .. }, Some(LentConnection::Application(mut connection))) => {
-                // The pool needs a runtime for the return, even one that has ended.
+                // The pool takes a connection back only within a runtime, but the runtime may have shut down.
                 let _inside = runtime.enter();
                 if DB::IS_SERVER && self.state == ConnectionState::Ready {
                     // The pool tests the connection without a time limit. If the server no longer responds, the test

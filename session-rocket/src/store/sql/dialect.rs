@@ -24,8 +24,8 @@ pub trait Dialect: Driver {
 
     fn rows_affected(result: &Self::QueryResult) -> u64;
 
-    /// Returns SQL for a table `v` of parameters, with a row for each call of a group, and the columns `column1`,
-    /// `column2` and so on. `row` is an example of a row, which shows the types of the columns.
+    /// Returns SQL for a table `v` of parameters, with the columns `column1`, `column2` and so on. `rows` is the number
+    /// of rows, one for each call of a group. `row` is an example of a row, which shows the types of the columns.
     fn values_table(row: &[Value], rows: usize) -> String;
 
     /// Appends the values of all `rows`, which have the same types, to the arguments.
@@ -51,12 +51,12 @@ pub trait Dialect: Driver {
     /// The address of the database for error messages, without the user name and the password.
     fn address(connect: &ConnectOptions<Self>) -> String;
 
-    /// Prepares a new connection of the store, so that its statements wait for a lock for at most the given time.
+    /// Prepares a new connection of the store. Statements on the connection then wait for a lock for at most the given time.
     fn set_up(_: &mut Self::Connection, _: Duration) -> impl Future<Output = sqlx::Result<()>> + Send {
         async { Ok(()) }
     }
 
-    /// Runs missing migrations. If another launch is migrating the table, waits for it for at most `limit`.
+    /// Runs missing migrations. If another launch is migrating the table, waits for that launch for at most `limit`.
     fn migrate(
         connection: &mut Self::Connection,
         table: &Table,
@@ -65,8 +65,8 @@ pub trait Dialect: Driver {
 
     /// Runs a statement that changes the rows of a group of calls, and returns the keys of the changed rows.
     ///
-    /// The changes are atomic. If another transaction has locked a row, the statement skips the row or fails. Only
-    /// MySQL needs `lock`, a statement that locks the rows first and returns their keys, because MySQL cannot return
+    /// The changes are atomic. If another transaction has locked a row, the statement skips the row or fails. `lock` is a
+    /// statement that locks the rows first and returns their keys. Only MySQL needs `lock`, because MySQL cannot return
     /// the keys of changed rows.
     fn change_many(
         connection: &mut Self::Connection,
@@ -95,7 +95,7 @@ pub trait Dialect: Driver {
     }
 }
 
-/// The SQL syntax of a database, as far as databases differ.
+/// The parts of SQL that differ between databases.
 pub struct Syntax {
     /// The character around names.
     pub quote: char,
@@ -109,11 +109,11 @@ pub struct Syntax {
     pub has_arrays: bool,
     /// The integer type in a cast.
     pub integer: &'static str,
-    /// Selects the first `?2` rows whose `sweep_at` is at most `?1`. `sweep` and `postpone` contain it as `{due}`.
+    /// Selects the first `?2` rows whose `sweep_at` is at most `?1`. `{due}` in `sweep` and `postpone` stands for this SQL.
     pub due_rows: &'static str,
-    /// Removes the expired rows of `{due}`.
+    /// Removes those rows of `{due}` that have expired.
     pub sweep: &'static str,
-    /// Postpones the sweep of the rows of `{due}` that have been renewed.
+    /// Sets a later `sweep_at` for those rows of `{due}` that have not expired, because they were renewed.
     pub postpone: &'static str,
     /// Loads the live rows of the keys of a group.
     pub load_rows: &'static str,
@@ -122,7 +122,7 @@ pub struct Syntax {
     pub change_rows: &'static str,
 }
 
-/// The syntax of SQLite. PostgreSQL and MySQL override some of it.
+/// The syntax of SQLite. PostgreSQL and MySQL override some fields.
 pub(super) const COMMON_SYNTAX: Syntax = Syntax {
     quote: '"',
     has_schemas: false,
@@ -143,7 +143,7 @@ pub enum Fault {
     Busy,
     /// No server listens at the address, for example because the server is restarting.
     Unreachable,
-    /// The server gave up, or no connection was free in time.
+    /// The server stopped the statement at a time limit, or no connection was free in time.
     Timeout,
     /// The user name or the password is wrong.
     Login,

@@ -21,7 +21,7 @@ pub trait Driver: Database {
 
     fn fetch(connection: &mut Self::Connection, bound: Bound<Self>) -> BoxFuture<'_, sqlx::Result<Vec<Self::Row>>>;
 
-    /// Runs one or more statements without parameters, and returns the number of rows they return.
+    /// Runs one or more statements without parameters, and returns the number of rows that the statements return.
     fn run_script(connection: &mut Self::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<usize>>;
 
     fn key(row: &Self::Row) -> sqlx::Result<Key>;
@@ -72,7 +72,7 @@ where
             return Ok((key, Lookup::Tombstone(Tombstone { fate, expires_at })));
         };
         let version = Version::from_bits(row.try_get::<i64, _>(4)?.cast_unsigned());
-        // Unchecked, because some databases store scope and identity as bytes.
+        // The column's type is not checked, because some databases store scope and identity as bytes.
         let scope: String = row.try_get_unchecked(1)?;
         let mut record = Record::new(version, expires_at)
             .with_scope(scope)

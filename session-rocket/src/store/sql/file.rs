@@ -1,7 +1,7 @@
 //! Detects that the file of an open SQLite database was moved, removed or replaced.
 //!
-//! SQLite would continue to write to the open file, and the data would be lost. The check costs two `stat` calls of
-//! about a microsecond each.
+//! Without this check, SQLite would continue to write to the open file, and the data would be lost. The check costs two
+//! `stat` calls of about a microsecond each.
 
 use std::fs::Metadata;
 use std::io;
@@ -20,14 +20,15 @@ pub(super) struct DatabaseFile {
     /// The write-ahead log. SQLite keeps it as long as a connection is open.
     log: PathBuf,
     log_id: Option<FileId>,
-    /// Whether a check has failed. Never reset, because connections that were opened since may use another file.
+    /// Whether a check has failed. Never reset, because connections that were opened after the failure may use another
+    /// file.
     is_lost: AtomicBool,
 }
 
 impl DatabaseFile {
     /// Records which files exist now. Fails if the file system cannot be read.
     pub(super) fn new(path: PathBuf) -> Result<Self> {
-        // SQLite follows links before it names the log.
+        // SQLite follows symbolic links before it derives the log's path from the path of the file.
         let mut log = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone()).into_os_string();
         log.push("-wal");
         let log = PathBuf::from(log);

@@ -38,12 +38,12 @@ impl<C> OwnConnection<C> {
     }
 }
 
-/// Adds a connection, which is the next to be used.
+/// Adds a connection. The next call uses this connection.
 pub(super) fn put_back<C>(idle: &mut Vec<OwnConnection<C>>, connection: OwnConnection<C>) {
     idle.push(OwnConnection { used_at: Instant::now(), is_uncertain: false, ..connection });
 }
 
-/// Adds a connection that must be tested before its next use, and is used only after all others.
+/// Adds a connection that must be tested before its next use. It is used only if no other connection is idle.
 pub(super) fn put_back_uncertain<C>(idle: &mut Vec<OwnConnection<C>>, connection: OwnConnection<C>) {
     idle.insert(0, OwnConnection { used_at: Instant::now(), is_uncertain: true, ..connection });
 }

@@ -1,4 +1,4 @@
-//! Checks at launch that the database can be reached and the table can be used.
+//! Checks at launch that the database can be reached, migrates the table, and checks that the table can be used.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::table::Table;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::store::{Migrate, Options};
 
-/// Prepares the table as `options.migrate` says. Returns the length of the longest value that the database accepts, in
+/// Migrates or checks the table, as `options.migrate` says. Returns the length of the longest value that the database accepts, in
 /// bytes.
 pub(super) async fn prepare<DB: Dialect>(
     connections: &Arc<Connections<DB>>,
@@ -18,7 +18,7 @@ pub(super) async fn prepare<DB: Dialect>(
     probes: &[Statement],
     options: &Options,
 ) -> Result<usize> {
-    // If several processes start at the same time, only one can lock a SQLite database.
+    // If several processes start at the same time, only one can lock a SQLite database, and the others have to retry.
     let is_retryable = |error: &Error| error.kind() == ErrorKind::Timeout;
     retry(&*options.clock, options.timeout, is_retryable, || prepare_once(connections, table, probes, options)).await
 }
@@ -80,7 +80,7 @@ fn table_error<DB: Dialect>(verb: &str, table: &Table, error: sqlx::Error) -> Er
     error_with_advice::<DB>(&format!("cannot {verb} the table `{}` in {}", table.name(), DB::NAME), table, error)
 }
 
-/// Adds advice to an error of a launch. The kind says whether a retry or another configuration may help.
+/// Adds advice to an error of a launch. The kind of the error says whether a retry or another configuration may help.
 fn error_with_advice<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> Error {
     let rights = format!(
         "grant the user of the URL SELECT, INSERT, UPDATE and DELETE on the table, and SELECT on `{}_migrations`; if the \
@@ -100,9 +100,10 @@ fn error_with_advice<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Err
         Fault::Forbidden => {
             (ErrorKind::Config, "the database is read-only: allow this user to write to the file and its directory")
         }
-        Fault::Busy | Fault::Timeout if DB::IS_SERVER => {
-            (ErrorKind::Timeout, "it did not reply in time: check that it is not overloaded or behind a firewall")
-        }
+        Fault::Busy | Fault::Timeout if DB::IS_SERVER => (
+            ErrorKind::Timeout,
+            "the server did not reply in time: check that it is not overloaded or behind a firewall",
+        ),
         Fault::Busy | Fault::Timeout => {
             (ErrorKind::Timeout, "another process has locked the database: end that process, or launch later")
         }

@@ -1,4 +1,4 @@
-//! Sessions in a SQL database: one store for all databases, and the differences between them.
+//! Sessions in SQLite, PostgreSQL, MySQL or MariaDB. [`SqlStore`] is the store for all of these databases.
 
 mod calls;
 mod client;

@@ -18,7 +18,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::store::Options;
 
-/// The number of bytes in a packet besides the longest value: the other values and the protocol.
+/// The number of bytes that a packet needs besides its longest value, for the other values and the protocol.
 const OVERHEAD: usize = 4096;
 
 /// A store in a MySQL or MariaDB database.
@@ -50,7 +50,8 @@ impl MySqlStore {
 impl Dialect for MySql {
     const SYNTAX: Syntax = Syntax {
         quote: '`',
-        // `INSERT IGNORE` would also ignore values that do not fit. So the store reads the error instead.
+        // `INSERT IGNORE` would also ignore values that do not fit. So the store uses `INSERT`, and recognizes the error for an
+        // existing key.
         has_on_conflict_and_returning: false,
         integer: "SIGNED",
         // MySQL accepts no `LIMIT` in a subquery of a condition. `FOR UPDATE` locks all rows together, so that two sweeps
@@ -107,8 +108,8 @@ impl Dialect for MySql {
     }
 
     fn is_refusal(error: &sqlx::Error) -> bool {
-        // With these numbers, the server stops or closes the connection, or a proxy has lost the server. The statement
-        // may have been committed.
+        // With these numbers, the server stops or closes the connection, or a proxy has lost the server. In these cases,
+        // the statement may have been committed.
         number(error).is_some_and(|number| !matches!(number, 1053 | 1152 | 1184 | 1927 | 2006 | 2013 | 4031 | 9000..))
     }
 
@@ -121,8 +122,8 @@ impl Dialect for MySql {
 
     async fn set_up(connection: &mut MySqlConnection, limit: Duration) -> sqlx::Result<()> {
         let seconds = limit.as_secs().max(1);
-        // The first two limits are for row locks and table locks. The third one applies if the host of this process
-        // disappears during a transaction. Otherwise its rows could stay locked for up to eight hours.
+        // The first two time limits are for row locks and table locks. `wait_timeout` matters if the host of this process
+        // disappears during a transaction. By default, the transaction's rows could stay locked for eight hours.
         let settings = format!(
             "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), innodb_lock_wait_timeout = {seconds}, \
              lock_wait_timeout = {seconds}, wait_timeout = LEAST(@@wait_timeout, {})",
@@ -153,21 +154,21 @@ impl Dialect for MySql {
         calls: &[&Call],
     ) -> sqlx::Result<Vec<Key>> {
         let Some(lock) = lock else {
-            // The statement inserts all rows or fails.
+            // A statement without `lock` is an insert, which inserts all rows or fails.
             Self::execute(connection, Self::bound_rows(sql, calls, &[])?).await?;
             return Ok(calls.iter().map(|call| call.key).collect());
         };
         if calls.len() == 1 {
-            // Alone, the call needs only one statement.
+            // Returns no reply, so that the call runs alone, which needs only one statement.
             return Ok(Vec::new());
         }
-        // Sets the level of the next transaction. At the default level, MySQL would also lock the gap around a missing
+        // Sets the isolation level of the next transaction. At the default level, MySQL would also lock the gap around a missing
         // key, so that other calls could not insert there.
         Self::run_script(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned()).await?;
         let mut transaction = connection.begin().await?;
         match change_locked(&mut transaction, sql, lock, calls).await {
             Ok(changed) if !changed.is_empty() => transaction.commit().await.map(|()| changed),
-            // Rolled back now, because the transaction has locked rows.
+            // The transaction is rolled back now, because it has locked rows.
             undone => transaction.rollback().await.and(undone),
         }
     }
@@ -212,8 +213,8 @@ fn without_payload(call: &Call) -> Vec<Value> {
     call.values.iter().map(value).collect()
 }
 
-/// Returns the values of a change, with the key `NULL` if the row is not locked. With its key, the statement would wait
-/// for the lock of another transaction.
+/// Returns the values of a change. If this transaction has not locked the row, the key is `NULL`, because otherwise the
+/// statement could wait for the lock of another transaction.
 fn only_if_locked(locked: &[Key], call: &Call) -> Vec<Value> {
     let mut values = call.values.clone();
     values[0] = Value::Key(locked.contains(&call.key).then_some(call.key));

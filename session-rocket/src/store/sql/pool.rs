@@ -24,8 +24,8 @@ pub enum Pool {
 impl Pool {
     /// Opens a store in the pool's database, on connections of the store's own.
     ///
-    /// The connections use the pool's connect options. `options.url` is not used. For an in-memory SQLite database, this is
-    /// the same as [`share`](Self::share), because only the pool's connections can access its data.
+    /// The connections use the pool's connect options. `options.url` is not used. For an in-memory SQLite database, `open`
+    /// does the same as [`share`](Self::share), because only the pool's connections can access the data.
     ///
     /// # Errors
     /// Returns an error if the database cannot be reached, migrated or written to, or if the table's name is invalid.
@@ -46,7 +46,7 @@ impl Pool {
     /// the pool can deadlock; see [`SessionFairing::shared_pool`](crate::SessionFairing::shared_pool).
     ///
     /// # Errors
-    /// The same as [`open`](Self::open).
+    /// The errors of [`open`](Self::open).
     pub async fn share(self, options: &Options) -> Result<Arc<dyn Store>> {
         Ok(match self {
             #[cfg(feature = "sqlite")]

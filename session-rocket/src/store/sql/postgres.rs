@@ -53,8 +53,8 @@ impl Dialect for Postgres {
         // `LATERAL` and `OFFSET 0` force one index search for each key. Otherwise the planner may read the whole table.
         load_rows: "SELECT live.* FROM (SELECT DISTINCT unnest($1)) AS wanted (wanted_key) CROSS JOIN LATERAL \
                     (SELECT {columns}, moved_to FROM {table} WHERE key = wanted_key AND expires_at > $2 OFFSET 0) AS live",
-        // The inner query finds and locks each row once. It skips locked rows, because the whole group would wait for
-        // them. `OFFSET 0` keeps the planner from merging the inner query into the update. The update finds rows by
+        // The inner query finds and locks each row once. It skips locked rows, because otherwise the whole group would
+        // wait for them. `OFFSET 0` keeps the planner from merging the inner query into the update. The update finds rows by
         // their `ctid`. If another transaction has just changed a row, the update does not see the new `ctid`, so the
         // call runs again, alone.
         change_rows: "UPDATE {table} SET {set} FROM (SELECT v.*, row_id FROM {rows} CROSS JOIN LATERAL \
@@ -101,7 +101,7 @@ impl Dialect for Postgres {
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
     fn database_fault(error: &sqlx::Error) -> Fault {
         match code(error).as_deref() {
-            // A serialization failure, a deadlock, no free connection, or the server starts or stops.
+            // A serialization failure, a deadlock, no free connection, or a server that is starting or stopping.
             Some("40001" | "40P01" | "53300" | "57P03") => Fault::Busy,
             // The statement was cancelled, or the wait for a lock or the transaction timed out.
             Some("57014" | "55P03" | "25P04") => Fault::Timeout,
@@ -116,8 +116,8 @@ impl Dialect for Postgres {
     }
 
     fn is_refusal(error: &sqlx::Error) -> bool {
-        // With these codes and classes, a pooler has lost the server, or the server stops or closes the connection. The
-        // statement may have been committed.
+        // With these codes and classes, a pooler has lost the server, or the server stops or closes the connection. In
+        // these cases, the statement may have been committed.
         code(error).is_some_and(|code| {
             !["08", "25P03", "25P04", "57P", "58", "XX"].iter().any(|prefix| code.starts_with(prefix))
         })
@@ -132,8 +132,8 @@ impl Dialect for Postgres {
 
     async fn migrate(connection: &mut PgConnection, table: &Table, limit: Duration) -> sqlx::Result<()> {
         let mut transaction = connection.begin().await?;
-        // The settings are local, because a pooler may give the connection to another client after the transaction. A
-        // migration of a large table may take longer than the time limit of a call.
+        // The settings are local, because a pooler may give the connection to another client after the transaction. The
+        // statements have no time limit, because the migration of a large table may take longer than a call may.
         transaction.execute("SET LOCAL statement_timeout = 0").await?;
         let limit = limit.as_millis().to_string();
         sqlx::query("SELECT set_config('lock_timeout', $1, true)").bind(limit).execute(&mut *transaction).await?;

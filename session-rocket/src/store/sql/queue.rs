@@ -1,8 +1,8 @@
-//! Queues that send waiting calls together.
+//! A queue that groups calls of the same kind.
 //!
-//! If no call of its kind is running, a call runs alone and immediately; no timer collects calls. Calls that arrive
-//! meanwhile wait. When the running call ends, the waiting calls run as one group, and so on until no call waits. If a
-//! group has no reply for one of its calls, that call runs again, alone.
+//! If no call of the queue is running, a new call runs immediately and alone. Calls that arrive meanwhile wait. When the
+//! running call ends, or takes longer than [`MAX_WAIT`], the waiting calls run as one group, and so on until no call waits.
+//! No timer collects calls. If a group has no reply for one of its calls, that call runs again, alone.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,18 +15,18 @@ use tokio::time::{Instant, timeout_at};
 use super::value::Call;
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// The largest weight of a group of several calls, in bytes.
+/// The maximum [weight](Call::weight) of a group, in bytes. A single call may be heavier.
 const MAX_GROUP_BYTES: usize = 1024 * 1024;
 
-/// The sizes of groups if the SQL depends on the size. There are few sizes, because each connection caches a statement
-/// for each kind of call and size. MySQL's statements all fit into sqlx's cache of 100.
+/// The allowed sizes of groups if the SQL depends on the size. There are few sizes, because each connection caches a
+/// statement for each kind of call and size. All of MySQL's statements fit into sqlx's cache of 100 statements.
 pub(super) const SIZES: [usize; 11] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, MAX_GROUP];
 
-/// The largest number of calls in a group.
+/// The maximum number of calls in a group.
 const MAX_GROUP: usize = 256;
 
-/// The maximum time that calls wait for the running call or group. After that, the next group runs at the same time,
-/// because the running call may wait for a lock, or its connection may no longer respond.
+/// The maximum time that calls wait for the running call or group. After this time, the next group starts before the
+/// running call ends, because the running call may wait for a lock, or its connection may no longer respond.
 const MAX_WAIT: Duration = Duration::from_millis(50);
 
 /// A kind of call, such as a load.
@@ -41,8 +41,8 @@ pub(super) trait CallKind: Send + Sync + 'static {
 
     fn run_alone(&self, call: &Call) -> impl Future<Output = Result<Self::Reply>> + Send;
 
-    /// Runs calls, which are sorted by key, and returns their replies in the same order. `None` means that the call must run
-    /// alone.
+    /// Runs calls, which are sorted by key, and returns their replies in the same order. If a reply is `None` or missing at
+    /// the end, its call must run alone.
     ///
     /// # Errors
     /// Returns an error if it is unknown which calls took effect.
@@ -71,12 +71,12 @@ struct Waiting<T: CallKind> {
 /// The reply of a group to one call, or `None` if the call must run alone.
 type GroupReply<T> = Result<Option<<T as CallKind>::Reply>>;
 
-/// The turn to run calls, which a caller or a task has. Dropping the leader gives the turn to a task that runs the waiting
-/// calls.
+/// The turn to run calls. A caller or a task has the turn. Dropping the leader gives the turn to a task that runs the
+/// waiting calls, if any call waits.
 struct Leader<T: CallKind> {
     queue: Arc<CallQueue<T>>,
     turn: u64,
-    /// Whether the leader is in a task that has not started yet.
+    /// Whether the leader was moved to a task that has not started yet.
     is_unstarted: bool,
 }
 
@@ -131,8 +131,8 @@ impl<T: CallKind> CallQueue<T> {
         Leader { queue: self.clone(), turn: state.turn, is_unstarted: false }
     }
 
-    /// Takes the turn from a leader that has had it for longer than [`MAX_WAIT`], and gives it to a task. Returns when the
-    /// current leader will have had the turn for that long.
+    /// Takes the turn from a leader that has had it for longer than [`MAX_WAIT`], and gives it to a task. Returns the
+    /// time at which the current leader will have had the turn for [`MAX_WAIT`].
     fn replace_slow_leader(self: &Arc<Self>) -> Instant {
         let mut state = self.state();
         let now = Instant::now();
@@ -153,7 +153,7 @@ impl<T: CallKind> CallQueue<T> {
         let mut replies = self.kind.run_group(&calls).await.map(Vec::into_iter);
         for waiting in group {
             let reply = replies.as_mut().map(|replies| replies.next().flatten()).map_err(|error| error.clone());
-            // Fails if the caller went away.
+            // `send` fails if the caller went away.
             let _ = waiting.reply.send(reply);
         }
     }
@@ -186,7 +186,7 @@ impl<T: CallKind> Leader<T> {
         }
     }
 
-    /// Takes the next group out of the queue and sorts it. Returns no calls if another leader has the turn.
+    /// Takes the next group out of the queue, and sorts its calls by key. Returns no calls if another leader has the turn.
     fn next_group(&self) -> Vec<Waiting<T>> {
         let mut state = self.queue.state();
         if state.turn != self.turn {
@@ -225,8 +225,8 @@ impl<T: CallKind> Drop for Leader<T> {
         if state.waiting.is_empty() {
             state.busy_since = None;
         } else if self.is_unstarted || Handle::try_current().is_err() {
-            // Without a runtime, or with one that is shutting down, no task can run the waiting calls. Dropping them gives
-            // their callers an error.
+            // Outside a runtime, or if the runtime is shutting down, no task can run the waiting calls. Dropping the calls
+            // gives their callers an error.
             state.busy_since = None;
             let waiting = std::mem::take(&mut state.waiting);
             drop(state);

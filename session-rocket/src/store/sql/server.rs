@@ -20,13 +20,13 @@ const COMMON_PARAMETERS: &[&str] =
 
 /// A database that is reached over the network.
 pub trait Server: Dialect {
-    /// An example of its URL, for error messages.
+    /// An example of a URL of this database, for error messages.
     const URL_EXAMPLE: &'static str;
-    /// The parameters that sqlx accepts in its URL, besides [`COMMON_PARAMETERS`].
+    /// The parameters that sqlx accepts in a URL of this database, besides [`COMMON_PARAMETERS`].
     const PARAMETERS: &'static [&'static str];
 
     /// Lets the server cancel the statements of a connection after the given time, if the database has a connect option for
-    /// this.
+    /// such a limit.
     fn with_statement_timeout(connect: ConnectOptions<Self>, _: Duration) -> ConnectOptions<Self> {
         connect
     }
@@ -39,7 +39,8 @@ impl<DB: Server> SqlStore<DB> {
     /// # Errors
     /// Returns an error if the database cannot be reached, migrated or written to, or if the table's name is invalid.
     pub async fn from_pool(pool: Pool<DB>, options: &Options) -> Result<Self> {
-        // Read for each connection, because the application may set new options, for example to rotate its password.
+        // The options are read for each new connection, because the application may set new options, for example to rotate
+        // its password.
         Self::on_own_connections(move || (*pool.connect_options()).clone(), options).await
     }
 
@@ -54,15 +55,15 @@ impl<DB: Server> SqlStore<DB> {
     }
 }
 
-/// Parses a URL. The error shows no value of the URL.
+/// Parses a URL. The error shows no part of the URL.
 pub(super) fn parse<DB: Server>(url: &str) -> Result<ConnectOptions<DB>> {
     check(url, DB::URL_EXAMPLE, DB::PARAMETERS)?;
     let invalid = |_| Error::new(ErrorKind::Config, format!("invalid {} URL: write `{}`", DB::NAME, DB::URL_EXAMPLE));
     ConnectOptions::<DB>::from_str(url).map_err(invalid)
 }
 
-/// Checks a URL before the driver parses it. If a password contains an unescaped character, the driver would use part
-/// of it as the host. The driver would also log unknown parameters.
+/// Checks a URL before the driver parses it. If a password contains an unescaped character such as `/`, the driver would
+/// use a part of the password as the host. The driver would also log unknown parameters.
 fn check(url: &str, example: &str, parameters: &[&str]) -> Result<()> {
     let invalid = |problem: &str| Err(Error::new(ErrorKind::Config, format!("the URL {problem}: write `{example}`")));
     let Some((_, rest)) = url.split_once("://") else { return invalid("has no `//`") };

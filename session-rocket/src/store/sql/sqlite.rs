@@ -39,16 +39,16 @@ const SELECT_FILE: &str = "SELECT file FROM pragma_database_list WHERE name = 'm
 
 /// A store in a SQLite database.
 ///
-/// The database has a write-ahead log, and `synchronous = FULL` unless the URL says `?synchronous=normal`. The store has
-/// one connection that writes and several that read.
+/// A database that is opened from a URL uses a write-ahead log, and `synchronous = FULL` unless the URL sets another value,
+/// such as `?synchronous=normal`. The store has one connection that writes and several that read.
 ///
 /// If the file is moved, removed or replaced while it is open, every call fails with
 /// [`ErrorKind::Unavailable`] until the site is restarted.
 pub type SqliteStore = SqlStore<Sqlite>;
 
 impl SqliteStore {
-    /// Opens the database that `options.url` names. With [`Migrate::Auto`] and `create_if_missing`, creates a missing
-    /// file.
+    /// Opens the database that `options.url` names. Creates a missing file if `options.migrate` is [`Migrate::Auto`] and
+    /// `options.create_if_missing` is `true`, unless the `mode` in the URL forbids it.
     ///
     /// # Errors
     /// Returns an error if the database cannot be opened or migrated, or if the URL or the table's name is invalid.
@@ -60,7 +60,8 @@ impl SqliteStore {
             let connection = own_connections(connect, 1, options);
             return Self::on_connections(connection.clone(), connection, None, options).await;
         }
-        // If the application changed its working directory, later connections would resolve a relative path there.
+        // The path must be absolute, because the application may change its working directory before later connections
+        // open.
         let path = std::path::absolute(connect.get_filename()).map_err(|e| {
             Error::with_source(ErrorKind::Config, "the URL contains no file name: write `sqlite://sessions.db`", e)
         })?;
@@ -69,7 +70,7 @@ impl SqliteStore {
             .page_size(PAGE_SIZE)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(url.synchronous);
-        // Without a migration, a new file would have no table. A missing file probably means that the path is wrong.
+        // If nothing migrates a new file, the file has no table. A missing file then probably means that the path is wrong.
         let create_if_missing = options.migrate == Migrate::Auto && options.create_if_missing;
         if !create_if_missing || !url.has_mode {
             connect = connect.create_if_missing(create_if_missing);

@@ -1,4 +1,4 @@
-//! The statements of a session table, each written once for all databases.
+//! The statements of a session table. Each is written once for all databases, with placeholders for their differences.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +13,8 @@ use super::value::{Call, Value};
 pub(super) struct Statements {
     pub load: GroupableStatement,
     pub insert: GroupableStatement,
-    /// Saves a record, unless an indexed column would change. Then it changes no row, and `overwrite` saves the record.
+    /// Saves a record, unless an indexed column would change. In this case, `update` changes no row, and `overwrite` saves
+    /// the record.
     pub update: GroupableStatement,
     /// Saves a record, including its indexed columns.
     pub overwrite: Statement,
@@ -26,7 +27,7 @@ pub(super) struct Statements {
     pub list: Statement,
     /// Counts live sessions, tombstones, expired rows and the bytes of payloads, and finds the oldest live session.
     pub stats: Statement,
-    /// Statements that each need a right on the table and change nothing.
+    /// Statements that change nothing. Each fails if the user lacks a certain right on the table.
     pub probes: [Statement; 4],
 }
 
@@ -35,7 +36,7 @@ pub(super) struct Statement {
     /// The verb for error messages, as in "cannot load a session".
     pub verb: &'static str,
     sql: SqlStr,
-    /// For each parameter in order, the index of its value.
+    /// The index of the value of each parameter, in the order of the parameters in `sql`.
     order: Vec<usize>,
     /// Whether the statement inserts a row.
     pub is_insert: bool,
@@ -49,7 +50,7 @@ pub(super) struct GroupableStatement {
     pub lock: Option<GroupStatement>,
 }
 
-/// A statement for groups of calls. Its SQL depends on the size of the group, unless parameters are arrays.
+/// A statement for groups of calls. The SQL depends on the size of the group, unless the parameters are arrays.
 pub(super) struct GroupStatement {
     table: Table,
     /// The SQL before the size is known. `{rows}` stands for the table of the calls' values, and `{listed}` for the condition
@@ -59,7 +60,7 @@ pub(super) struct GroupStatement {
 }
 
 impl Statement {
-    /// Converts a template whose parameters are `?1`, `?2` and so on.
+    /// Creates a statement from a template whose parameters are `?1`, `?2` and so on.
     fn new<DB: Dialect>(verb: &'static str, table: &Table, template: &str) -> Self {
         let template = expand_placeholders::<DB>(template);
         let mut order = Vec::new();
@@ -87,7 +88,8 @@ impl Statement {
 }
 
 impl GroupStatement {
-    /// Converts a template. Its parameters `?1`, `?2` and so on become columns of the table of the calls' values.
+    /// Creates a statement from a template. The parameters `?1`, `?2` and so on of the template become columns of the table
+    /// of the calls' values.
     fn new<DB: Dialect>(table: &Table, template: &str) -> Self {
         let template = expand_placeholders::<DB>(template).replace('?', "v.column");
         Self { table: table.clone(), template, sizes: [const { OnceLock::new() }; SIZES.len()] }
@@ -138,7 +140,7 @@ fn expand_placeholders<DB: Dialect>(template: &str) -> String {
     template
         .replace("{due}", syntax.due_rows)
         .replace("{columns}", "{key}, scope, identity, payload, version, created_at, updated_at, expires_at")
-        // The columns without an index.
+        // The columns that no index contains.
         .replace("{content}", "payload = ?4, version = ?5, created_at = ?6, updated_at = ?7, expires_at = ?8")
         .replace("{expected}", "{key} = ?1 AND version = ?9 AND {live} ?10")
         .replace("{live}", "payload IS NOT NULL AND expires_at >")

@@ -1,4 +1,4 @@
-//! The store contract in SQL.
+//! Implements the [store contract](crate::store) in SQL.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,9 +23,10 @@ use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update,
 
 /// A store in a SQL database.
 ///
-/// One table contains sessions and tombstones. A call for a session runs one or more statements. At most one of them
-/// changes what other calls see, so the call is atomic without a transaction. Calls that arrive while a call of the
-/// same kind is running are grouped into one statement (in MySQL, into one transaction).
+/// One table contains the entries of the [contract](crate::store): sessions and tombstones. A call runs one or more
+/// statements. At most one of them changes what other calls see, so the call is atomic without a transaction. Calls that
+/// arrive while a call of the same kind is running wait for it, and then run together in one statement. In MySQL, an
+/// update, a touch or a retirement of several sessions needs a transaction.
 pub struct SqlStore<DB: Dialect> {
     pub(super) client: Arc<Client<DB>>,
     loads: Arc<CallQueue<Loads<DB>>>,
@@ -35,12 +36,12 @@ pub struct SqlStore<DB: Dialect> {
     retires: Arc<CallQueue<Changes<DB>>>,
 }
 
-/// The maximum number of renewed sessions whose sweep one statement postpones, unless the limit of the sweep is higher.
+/// The maximum number of rows that the statement `postpone` examines, unless the limit of the sweep is higher.
 const MAX_POSTPONED: u32 = 1000;
 
 impl<DB: Dialect> SqlStore<DB> {
-    /// Opens a store that borrows the connections of an application's pool. `options.url` and `options.max_connections`
-    /// are not used. The settings of the pool are not changed.
+    /// Opens a store that borrows the connections of an application's pool. Does not use `options.url` and
+    /// `options.max_connections`, and does not change the settings of the pool.
     ///
     /// # Errors
     /// Returns an error if the database cannot be reached, migrated or written to, or if the table's name is invalid.
@@ -84,8 +85,8 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         if self.inserts.call(&insert).await? {
             return Ok(Create::Created);
         }
-        // The key may have an expired row that the sweep has not removed yet. Large futures that few calls need are boxed, here and
-        // in `update`.
+        // The key may have an expired row that the sweep has not removed yet. Large futures that few calls need are boxed,
+        // here and in `update`.
         let statements = &self.client.statements;
         Box::pin(self.client.write(&statements.delete_expired, &[Value::Key(Some(*key)), self.now()])).await?;
         let inserted = Box::pin(self.client.write(&statements.insert.alone, &insert.values)).await?;
@@ -99,14 +100,15 @@ impl<DB: Dialect> Store for SqlStore<DB> {
         }
         let mut lookup = self.load(key).await?;
         if matches!(&lookup, Lookup::Found(fresh) if fresh.version == expected) {
-            // The save changes an indexed column: the session expires sooner, or belongs to another user.
+            // The version is right, so the save changes an indexed column: the session expires before its `sweep_at`,
+            // or belongs to another user.
             if Box::pin(self.client.write(&self.client.statements.overwrite, &save.values)).await? == 1 {
                 return Ok(Update::Updated);
             }
             lookup = self.load(key).await?;
         }
         Ok(match lookup {
-            // A group saved the record, but the reply was lost.
+            // An earlier attempt of this call saved the record in a group, but the reply of the group was lost.
             Lookup::Found(fresh) if fresh.version == record.version => Update::Updated,
             Lookup::Found(fresh) => Update::Conflict(fresh),
             Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. }) => Update::Moved(to),
@@ -151,8 +153,9 @@ impl<DB: Dialect> Store for SqlStore<DB> {
             if removed >= u64::from(limit) {
                 return Ok(removed);
             }
-            // A sweep reads rows in the order of `sweep_at`. Renewed sessions must be postponed even if `limit` is
-            // small. Otherwise they would hide the expired sessions after them.
+            // A sweep examines the first `limit` rows in the order of `sweep_at`. If these are renewed sessions, they
+            // hide the expired sessions after them. So `postpone` gives renewed sessions a later `sweep_at`, for many
+            // rows even if `limit` is small.
             let due = [self.now(), Value::Int(Some(MAX_POSTPONED.max(limit).into()))];
             let postponed = self.client.write(&statements.postpone, &due).await;
             if removed > 0 || postponed? == 0 {

@@ -1,13 +1,13 @@
 //! The name of the session table, and its migrations.
 //!
 //! This module runs migrations itself, because sqlx's feature `migrate` depends on every driver. The feature would put
-//! SQLite into the lock file of a site that uses only PostgreSQL or MySQL, and only one crate in a lock file may link
-//! SQLite.
+//! SQLite into the lock file of a site that uses only PostgreSQL or MySQL. Only one crate in a lock file may link SQLite,
+//! so the site could not use another crate that does.
 
 use super::driver::Driver;
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// The maximum length of a table's name, in bytes. Every database accepts it with the suffix of an index.
+/// The maximum length of a table's name, in bytes. Every database accepts such a name followed by the suffix of an index.
 const MAX_NAME_LEN: usize = 48;
 
 /// A migration: its number, its name, and its SQL, in which `{table}` stands for the table's name.
@@ -21,11 +21,11 @@ pub struct Table {
 }
 
 impl Table {
-    /// Parses a table's name. With `has_schemas`, the part before the first dot is a schema. `quote` is the character that
-    /// statements put around names.
+    /// Parses a table's name. If `has_schemas` is `true`, the part before the first dot is a schema. `quote` is the
+    /// character that statements put around names.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a name that no database accepts.
+    /// [`ErrorKind::Config`] if the name or the schema is empty, is longer than 48 bytes, or contains a NUL.
     pub(super) fn new(name: &str, quote: char, has_schemas: bool) -> Result<Self> {
         let (schema, name) = match name.split_once('.') {
             Some((schema, name)) if has_schemas => (Some(schema), name),
@@ -51,13 +51,14 @@ impl Table {
         format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}")))
     }
 
-    /// Quotes a name, with its schema if it has one.
+    /// Quotes a name, and puts the table's schema before it, if the table has one.
     fn qualified(&self, name: &str) -> String {
         let schema = self.schema.as_ref().map(|schema| format!("{}.", self.quoted(schema)));
         schema.unwrap_or_default() + &self.quoted(name)
     }
 
-    /// Returns the name of the table that records migrations. It is not sqlx's table, which the application may use.
+    /// Returns the name of the table that records migrations. It is not sqlx's table of migrations, which the application
+    /// may use.
     fn migrations_table(&self) -> String {
         self.qualified(&format!("{}_migrations", self.name))
     }
@@ -79,7 +80,7 @@ impl Table {
 
     /// Runs the `migrations` that are not recorded. The caller must hold a lock that excludes other launches.
     ///
-    /// A migration must be idempotent, because it runs again if it is interrupted before it is recorded.
+    /// A migration must be idempotent, because a migration that is interrupted before it is recorded runs again.
     pub(super) async fn migrate<DB: Driver>(
         &self,
         migrations: &[Migration],

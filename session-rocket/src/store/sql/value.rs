@@ -1,4 +1,4 @@
-//! The values that statements bind, and the calls that have them.
+//! The values that statements bind, and the calls that contain these values.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::store::record::{Record, Version};
 pub enum Value {
     /// A number, a time or a version.
     Int(Option<i64>),
-    /// The time when the statement is bound. A call may wait in a queue, and a session may expire during the wait.
+    /// The time when the statement is bound, because a call may wait in a queue, and a session may expire during the wait.
     Now(Arc<dyn Clock>),
     Key(Option<Key>),
     Payload(Bytes),
@@ -68,7 +68,7 @@ impl Call {
         Self { key: *key, values: std::iter::once(Value::Key(Some(*key))).chain(values).collect() }
     }
 
-    /// Returns the approximate number of bytes that the call sends, with 16 for the type and length of each value.
+    /// Returns the approximate number of bytes that the call sends, including 16 for the type and length of each value.
     pub(super) fn weight(&self) -> usize {
         self.values.iter().map(|value| value.as_bytes().map_or(0, <[u8]>::len) + 16).sum()
     }

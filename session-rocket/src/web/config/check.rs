@@ -20,7 +20,7 @@ const HOUR: Duration = Duration::from_hours(1);
 pub(super) const KEY_FORM: &str =
     "at least 32 random bytes in base64 or hexadecimal digits, such as the output of `openssl rand -base64 32`";
 
-/// Returns the invalid keys of a [complete](Config::from_figment) configuration, with the reason and the fix.
+/// Returns the invalid keys of a configuration, each with the reason and the fix. `secure` and `cookie_name` must be set.
 pub(super) fn problems(config: &Config, debug: bool) -> Vec<(&'static str, Cow<'static, str>)> {
     let mut problems = Problems(Vec::new());
     problems.check_lifetimes(config);
@@ -55,7 +55,9 @@ impl Problems {
             let idle_timeouts = [("expiry", Some(expiry)), ("anonymous_expiry", anonymous_expiry)];
             for (key, idle) in idle_timeouts.into_iter().filter_map(|(key, idle)| Some((key, idle?))) {
                 let (limit_text, idle_text) = (DurationText(limit), DurationText(idle));
-                let fix = format!("{limit_text} is below `{key}`, which is {idle_text}: raise it, or lower `{key}`");
+                let fix = format!(
+                    "{limit_text} is below `{key}`, which is {idle_text}: raise `max_lifetime`, or lower `{key}`"
+                );
                 self.add_if(limit < idle && idle <= MAX_AGE, "max_lifetime", fix);
             }
         }
@@ -64,23 +66,23 @@ impl Problems {
     fn check_limits(&mut self, config: &Config) {
         let Config { refresh, cache_ttl, timeout, sweep_interval, .. } = *config;
         let is_share = if let Refresh::Share(share) = refresh { share > 0.0 && share < 1.0 } else { true };
-        self.add_if(!is_share, "refresh", "a share of the lifetime must be above 0 and below 1, such as 0.1");
+        self.add_if(!is_share, "refresh", "a share of the idle timeout must be above 0 and below 1, such as 0.1");
         self.add_if(
             sweep_interval.is_some_and(|interval| interval.is_zero()),
             "sweep_interval",
             "must not be zero: write \"off\" to never sweep",
         );
-        // The interval is limited, because a task finds the new key of a session only while the old key has a tombstone.
+        // The interval is limited, because `Session::ended` finds the new key of a session only while the old key has a
+        // tombstone.
         let is_interval = (SECOND / 10..=TOMBSTONE_LIFETIME / 2).contains(&config.poll_interval);
         self.add_if(!is_interval, "poll_interval", "must be between 100 milliseconds and 30 seconds");
-        // The TTL is limited, because the cache serves an old session for this long if a process cannot reach the cache
-        // to update it.
+        // The TTL is limited, because a process that cannot reach the cache leaves an old session there until the TTL ends.
         let is_ttl = (SECOND..=HOUR).contains(&cache_ttl);
         self.add_if(!is_ttl, "cache_ttl", "must be between 1 second and 1 hour");
         let prefix = &config.key_prefix;
         let is_prefix = prefix.len() <= 100 && prefix.bytes().all(|b| b.is_ascii_graphic());
         self.add_if(!is_prefix, "key_prefix", "must be at most 100 printable ASCII characters, without spaces");
-        // Clients wait for at most an hour, and timers have a maximum duration.
+        // Limited, because clients wait for at most an hour, and timers have a maximum duration.
         for (key, duration, longest) in [("timeout", Some(timeout), HOUR), ("sweep_interval", sweep_interval, MAX_AGE)]
         {
             let fix = format!("must be at most {}", DurationText(longest));

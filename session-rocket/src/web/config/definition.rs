@@ -36,8 +36,8 @@ use crate::web::transport::Transport;
 /// ```
 ///
 /// # Reading the configuration of a site
-/// [`Config::from_figment`] returns the checked configuration that a launch uses. If the figment has the whole
-/// configuration, `figment.extract_inner::<Config>("session")` returns it unchecked.
+/// [`Config::from_figment`] returns the checked configuration that a launch uses.
+/// `figment.extract_inner::<Config>("session")` returns the table of the figment without checks.
 ///
 /// # Secrets
 /// `Debug` and `Serialize` mask passwords in URLs and the `secret_keys`.
@@ -73,7 +73,7 @@ pub struct Config {
 
     /// Whether the browser sends the cookie only over HTTPS. Default: `None` (`"auto"` in `Rocket.toml`).
     ///
-    /// `None` means on if Rocket's TLS is on or the profile is not `debug`, and off otherwise. Django:
+    /// With `None`, the setting is on if Rocket serves HTTPS or the profile is not `debug`. Django:
     /// `SESSION_COOKIE_SECURE`.
     #[serde(with = "word")]
     pub secure: Option<bool>,
@@ -85,27 +85,27 @@ pub struct Config {
 
     /// Whether the browser sends the cookie with requests that other sites start. Default: `Lax`.
     ///
-    /// `None` requires `secure`. Django: `SESSION_COOKIE_SAMESITE`.
+    /// [`SameSite::None`] requires `secure`. Django: `SESSION_COOKIE_SAMESITE`.
     ///
-    /// Unlike with Django's `False`, the attribute cannot be omitted. Without it, browsers treat a cookie as `Lax`,
-    /// with exceptions: Chromium sends a new cookie with cross-site `POST` requests for two minutes, and Safari sends
-    /// it with every request.
+    /// The attribute cannot be omitted, unlike with Django's `False`. Browsers treat a cookie without the attribute as
+    /// `Lax`, with exceptions: Chromium sends a new cookie with cross-site `POST` requests for two minutes, and Safari
+    /// sends the cookie with every request.
     #[serde(with = "word")]
     pub same_site: SameSite,
 
     /// Whether the browser keeps a separate cookie for each site that embeds this site in a frame (CHIPS). Default:
     /// `false`.
     ///
-    /// Use it for a site that works in frames of other sites, because browsers block other cookies there. It requires
-    /// `secure` and `same_site = "None"`. If you change it on a live site, also change `cookie_name`, because a browser
-    /// that has cookies of both kinds sends both.
+    /// Use this setting for a site that other sites show in frames, because browsers block unpartitioned cookies in such
+    /// frames. `partitioned` requires `secure` and `same_site = "None"`. If you change `partitioned` on a live site, also
+    /// change `cookie_name`, because a browser sends both the old and the new cookie.
     pub partitioned: bool,
 
     /// Whether a logout response tells the browser to delete the data that the site's scripts stored. Default: `false`.
     ///
-    /// If [`flush`](crate::Session::flush) or the deletion of the identity ended a session, the response has the header
-    /// `Clear-Site-Data: "storage"`. The browser then deletes the local storage, the databases and the service workers
-    /// of the site's host, but no cookies and no cache.
+    /// If [`flush`](crate::Session::flush) ended a session, or if [`clear`](crate::Session::clear) or the deletion of the
+    /// identity logged a user out, the response has the header `Clear-Site-Data: "storage"`. Over HTTPS, the browser then
+    /// deletes the local storage, the databases and the service workers of the site's host, but no cookies and no cache.
     pub clear_site_data: bool,
 
     /// How requests carry the id of their session. Default: [`Transport::Cookie`].
@@ -117,8 +117,8 @@ pub struct Config {
 
     /// The response header that gives a new id to a client that sends bearer tokens. Default: none.
     ///
-    /// Without it, a route returns [`Session::id`](crate::Session::id). It requires a `transport` with bearer tokens,
-    /// and must be a header that HTTP does not define, such as `X-Session-Id`.
+    /// Without this header, a route must return [`Session::id`](crate::Session::id) to the client. The setting requires a
+    /// `transport` with bearer tokens. The header must be one that HTTP does not define, such as `X-Session-Id`.
     pub new_id_header: Option<String>,
 
     /// The idle timeout: how long a session lives after its last save. Default: 14 days.
@@ -130,12 +130,12 @@ pub struct Config {
     /// The idle timeout while nobody is logged in. Default: `None` (`"off"` in `Rocket.toml`), which means the same as
     /// `expiry`.
     ///
-    /// It applies to session types that have an identity, and must be between 1 second and 400 days. With a short
-    /// value, a visitor's open forms become invalid early, because their CSRF tokens end with the session.
+    /// It requires a session type with an identity, and must be between 1 second and 400 days. With a short timeout, a
+    /// visitor's open forms become invalid early, because their CSRF tokens end with the session.
     #[serde(with = "word")]
     pub anonymous_expiry: Option<Duration>,
 
-    /// Whether the browser removes the cookie when it is closed. Default: `false`.
+    /// Whether the cookie lasts only until the browser is closed. Default: `false`.
     ///
     /// The record in the store still lives for `expiry`. Django: `SESSION_EXPIRE_AT_BROWSER_CLOSE`.
     pub expire_at_browser_close: bool,
@@ -143,14 +143,14 @@ pub struct Config {
     /// The absolute timeout: how long a session lives after its creation or the last login. Default: `None` (`"off"` in
     /// `Rocket.toml`), which means no limit.
     ///
-    /// Saves do not postpone it. It must be at least `expiry` and at most 400 days.
+    /// Saves do not postpone this timeout. It must be at least `expiry` and `anonymous_expiry`, and at most 400 days.
     #[serde(with = "word")]
     pub max_lifetime: Option<Duration>,
 
     /// The maximum number of sessions of one user. Default: `None` (`"off"` in `Rocket.toml`), which means no limit.
     ///
-    /// Concurrent logins do not exceed it, even in several processes. `when_full` says what a login does at the limit.
-    /// It requires a session type with an identity, and a store that lists the sessions of a user.
+    /// Concurrent logins do not exceed the limit, even in several processes. `when_full` says what a login does at the
+    /// limit. `max_sessions` requires a session type with an identity, and a store that lists the sessions of a user.
     #[serde(with = "word")]
     pub max_sessions: Option<u32>,
 
@@ -160,8 +160,8 @@ pub struct Config {
     #[serde(with = "word")]
     pub when_full: WhenFull,
 
-    /// How often [`Session::ended`](crate::Session::ended) asks the store whether another process ended the session.
-    /// Default: 2 seconds.
+    /// How often [`Session::ended`](crate::Session::ended) asks the store whether the session still exists. Default: 2
+    /// seconds.
     ///
     /// It must be between 100 milliseconds and 30 seconds.
     #[serde(with = "word")]
@@ -169,36 +169,35 @@ pub struct Config {
 
     /// Which requests renew a session that they do not change. Default: [`Refresh::OnSave`].
     ///
-    /// In `Rocket.toml`: `"on save"`, `"always"`, or a share of the lifetime, above 0 and below 1. Requests for parts of a
-    /// page, and responses that caches may store, do not renew the session. After this share of the lifetime, a save
-    /// also sends the cookie again; with the other values, after a tenth of the lifetime. Django:
-    /// `SESSION_SAVE_EVERY_REQUEST`.
+    /// In `Rocket.toml`: `"on save"`, `"always"`, or a share of the idle timeout, such as `0.1`. [`Refresh`] lists requests
+    /// that never renew a session. A save or a renewal sends the cookie again after the same share of the idle timeout,
+    /// or after a tenth if `refresh` is not a share. Django: `SESSION_SAVE_EVERY_REQUEST`.
     #[serde(with = "word")]
     pub refresh: Refresh,
 
-    /// The encoding of sessions that are saved from now on. Default: [`Format::Json`].
+    /// The encoding in which sessions are saved. Default: [`Format::Json`].
     ///
     /// In `Rocket.toml`: `"json"`, or `"messagepack"`, which requires the cargo feature `messagepack`. Django:
     /// `SESSION_SERIALIZER`.
     ///
-    /// Sessions in the other format are still read, and converted by the next save, so changing the format logs nobody
-    /// out. Do not disable the cargo feature while there are sessions in its format.
+    /// Sessions in the other format are still read, and the next save converts them. So changing the format logs nobody
+    /// out. Do not disable the cargo feature while sessions are stored as MessagePack.
     #[serde(with = "word")]
     pub format: Format,
 
     /// The secret keys of sealed cookies. Default: Rocket's `secret_key`.
     ///
-    /// The first key seals cookies, and all keys open them. To replace a key without logging anybody out, put the new
-    /// key first. A site that used Rocket's `secret_key` lists that key after the new one. Each key has at least 32
-    /// random bytes, in base64 or hexadecimal digits; `openssl rand -base64 32` prints one. A single key can be a
+    /// The first key seals cookies, and all keys open cookies. To replace a key without logging anybody out, put the new
+    /// key first. If the site used Rocket's `secret_key`, list that key after the new key. Each key has at least 32
+    /// random bytes, in base64 or hexadecimal digits; `openssl rand -base64 32` prints such a key. A single key can be a
     /// string instead of a list. A key of zeros is ignored. Django: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.
     ///
     /// Put keys into the environment, not into code. In a shell: `ROCKET_SESSION='{secret_keys=["…", "…"]}'`. Without a
-    /// key, the launch aborts. In the profile `debug`, it instead draws a random key, which is lost when the process
-    /// ends.
+    /// key, a launch with sealed cookies aborts. In the profile `debug`, the launch instead draws a random key, which is
+    /// lost when the process ends.
     ///
-    /// A request that reads a cookie sealed with a former key seals it again with the first key. The
-    /// [guide](crate::guide::sealed_cookies) describes which changes this can undo.
+    /// If a request reads a session that another key sealed, the response seals the session with the first key. The
+    /// [guide](crate::guide::sealed_cookies) describes which changes of other requests this can undo.
     #[serde(
         deserialize_with = "encoding::keys",
         serialize_with = "encoding::hidden",
@@ -206,7 +205,7 @@ pub struct Config {
     )]
     pub secret_keys: Vec<String>,
 
-    /// The session table in a SQL database. Default: `"rocket_session"`.
+    /// The name of the session table in a SQL database. Default: `"rocket_session"`.
     ///
     /// Django: `django_session`.
     pub table: String,
@@ -226,15 +225,16 @@ pub struct Config {
 
     /// The maximum duration of a load, or of a save with all its retries. Default: 5 seconds.
     ///
-    /// If it is exceeded, the request fails with 503. It must be at most 1 hour.
+    /// If a load or a save takes longer, the request fails with 503. The timeout must be at most 1 hour.
     #[serde(with = "word")]
     pub timeout: Duration,
 
     /// The maximum number of connections of the store. Default: 4 for SQLite, 10 for PostgreSQL and MySQL, 16 for
     /// Memcached.
     ///
-    /// SQLite counts only connections that read, and Memcached counts per server. In PostgreSQL and MySQL, a quarter of
-    /// the connections, at most two, is only for reads. Redis always uses one connection per server.
+    /// With SQLite, the limit applies only to connections that read. With PostgreSQL and MySQL, a quarter of the
+    /// connections, but at most two, is only for reads. With Memcached, the limit applies to each server. Redis always
+    /// uses one connection for each server.
     pub max_connections: Option<u32>,
 
     /// The maximum size of an encoded session, in bytes. Default: 262,144 (256 KiB).
@@ -246,14 +246,15 @@ pub struct Config {
 
     /// The maximum number of sessions in the memory store. Default: 100,000.
     ///
-    /// A full store evicts the least recently used session. Django: `MAX_ENTRIES`.
+    /// Sessions that ended in the last minute count too. A full store removes the least recently used session. Django:
+    /// `MAX_ENTRIES`.
     pub capacity: usize,
 
     /// The URL of a cache in front of the store. Default: none.
     ///
     /// Every change is written to the store first. [`store::cached`](crate::store::cached) describes when a cache can
-    /// return an old session. If the cache is down at launch, the launch logs a warning, and the site uses the cache
-    /// once it is reachable. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
+    /// return an old session. If the cache is down at launch, the launch logs a warning, and the site uses the cache as
+    /// soon as the cache is reachable. Django: `cached_db` and `SESSION_CACHE_ALIAS`.
     #[serde(serialize_with = "encoding::masked_option")]
     pub cache: Option<String>,
 
@@ -310,7 +311,7 @@ impl Default for Config {
     }
 }
 
-/// Generates a method for each key that sets it.
+/// Generates a setter for each key.
 macro_rules! setters {
     ($($key:ident($given:ident: $type:ty) = $value:expr;)*) => {
         impl Config {
@@ -370,7 +371,7 @@ impl Config {
         matches!(Scheme::of(&self.store), Some(Scheme::SignedCookie | Scheme::EncryptedCookie))
     }
 
-    /// Returns whether sessions are stored in the memory of the process, and are lost when it ends.
+    /// Returns whether sessions are stored in the memory of the process, and are lost when the process ends.
     pub fn is_in_memory(&self) -> bool {
         is_in_memory(&self.store)
     }

@@ -1,4 +1,4 @@
-//! How serde reads and writes the settings that contain secrets, and sizes.
+//! How serde reads and writes sizes, and the settings that contain secrets.
 
 use rocket::data::ByteUnit;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

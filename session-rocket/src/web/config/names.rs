@@ -2,7 +2,7 @@
 
 use crate::base::hint::nearest;
 
-/// Names that other frameworks use, with the corresponding key. Django's names are listed without `SESSION_`.
+/// Names that other frameworks use, each with the corresponding key. Django's names omit the prefix `SESSION_`.
 pub(super) const OTHER_NAMES: [(&str, &str); 22] = [
     ("ENGINE", "store"),
     ("FILE_PATH", "store"),

@@ -18,9 +18,9 @@ use crate::commit::sealed::SecretKey;
 impl Config {
     /// Reads and checks the configuration that a launch would use with this figment and this table.
     ///
-    /// Configuration in code is not included. The result has values for `secure` and `cookie_name`, and the
-    /// `secret_keys` of a sealed cookie contain Rocket's `secret_key` if no other key is set. In the profile `debug`,
-    /// `secret_keys` can be empty, because a launch would draw a random key.
+    /// Configuration in code is not included. In the result, `secure` and `cookie_name` have values. With sealed cookies,
+    /// `secret_keys` has Rocket's `secret_key` if no other key is set. In the profile `debug`, `secret_keys` can be empty,
+    /// because a launch would draw a random key.
     ///
     /// ```
     /// use rocket::figment::Figment;
@@ -40,8 +40,8 @@ impl Config {
     }
 }
 
-/// Reads and checks a configuration as [`Config::from_figment`] does, with `code` as defaults. `store` replaces the
-/// configured store.
+/// Reads and checks a configuration as [`Config::from_figment`] does. The figment overrides `code`, and `store` overrides
+/// the setting `store` of both.
 pub(super) fn read(figment: &Figment, table: &str, code: &Config, store: Option<&str>) -> Result<Config> {
     let table = Table { name: table, example: "expiry=\"1 hour\",max_size=65536", other_names: &OTHER_NAMES };
     let (mut config, merged): (Config, _) = table.read(figment, &Code { values: code, unmasked: unmasked(code) })?;
@@ -54,7 +54,7 @@ pub(super) fn read(figment: &Figment, table: &str, code: &Config, store: Option<
         return Err(Error::new(ErrorKind::Config, format!("`secret_key`{source}: {problem}")));
     }
     table.refuse(&merged, problems(&config, debug))?;
-    // Rocket sets a missing key to zeros.
+    // Rocket sets a missing `secret_key` to zeros.
     config.secret_keys.retain(|text| SecretKey::from_text(text).is_some_and(|key| !key.is_zero()));
     Ok(config)
 }
@@ -81,7 +81,7 @@ pub(crate) struct Table<'t> {
 }
 
 impl Table<'_> {
-    /// Reads the table. The figment overrides `code`. Also returns the figment of the table, with `code`.
+    /// Returns the values of the table, and the figment of the table. Both include `code`, which `figment` overrides.
     ///
     /// # Errors
     /// If a file cannot be read, a key is unknown, or a value has the wrong type.
@@ -101,7 +101,7 @@ impl Table<'_> {
         }
     }
 
-    /// Returns an error if there are problems, which are keys with the fix.
+    /// Returns an error if `problems` is not empty. Each problem is a key and its fix.
     pub(crate) fn refuse(&self, merged: &Figment, problems: Vec<(&str, Cow<'_, str>)>) -> Result<()> {
         if problems.is_empty() {
             return Ok(());
@@ -139,7 +139,8 @@ impl Table<'_> {
                     );
                     format!("`{table}.{name}`{source}: unknown key; {hint}")
                 }
-                // The file is unreadable. The lines after the first quote the file, which may contain a password.
+                // The file is unreadable. Only the first line is shown, because the others show parts of the file, which
+                // may contain a password.
                 kind if path.is_empty() => {
                     let message = kind.to_string();
                     format!("the configuration{source} cannot be read: {}", message.lines().next().unwrap_or_default())
@@ -175,7 +176,7 @@ impl<T: Serialize> Provider for Code<'_, T> {
 /// # Errors
 /// If a sealed cookie needs Rocket's `secret_key` and that key is invalid. The error says what to write.
 fn complete(config: &mut Config, figment: &Figment, debug: bool) -> Result<(), String> {
-    // Rocket reports an invalid figment at launch.
+    // An error counts as no TLS, because Rocket reports an invalid figment at launch.
     let tls = rocket::Config::try_from(figment).is_ok_and(|config| config.tls_enabled());
     let secure = *config.secure.get_or_insert(tls || !debug);
     // Browsers ignore a leading dot.

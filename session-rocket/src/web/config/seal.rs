@@ -7,7 +7,7 @@ use crate::base::error::Result;
 use crate::commit::sealed::{Kind, SecretKey};
 use crate::store::scheme::Scheme;
 
-/// The kind of seal, and the keys.
+/// The kind of the seal, and its keys.
 #[derive(Clone)]
 pub(crate) struct SealSettings {
     pub kind: Kind,

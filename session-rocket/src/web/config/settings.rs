@@ -39,8 +39,8 @@ pub(crate) struct Settings {
     pub new_id_header: Option<String>,
 }
 
-/// Reads the configuration of `table`. Rocket's `figment` overrides `code`. `by_url` is set if the setting `store` is
-/// used, and not a store object or pool.
+/// Reads the configuration of `table`. Rocket's `figment` overrides `code`. `by_url` is false if the application passes a
+/// store object or a pool, which replaces the setting `store`.
 ///
 /// # Errors
 /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a key is unknown, or values are invalid or contradict each other.
@@ -85,7 +85,7 @@ impl Settings {
     }
 }
 
-/// The options for [`store::open`]. Sealed cookies have no store; see [`Config::is_sealed`].
+/// The options for [`store::open`]. Before the call, check [`Config::is_sealed`], because sealed cookies have no store.
 impl From<&Config> for store::Options {
     fn from(config: &Config) -> Self {
         let config = config.clone();
@@ -135,7 +135,7 @@ impl fmt::Display for Settings {
         match self.policy.refresh {
             Refresh::OnSave => f.write_str("; renewed on save")?,
             Refresh::Always => f.write_str("; renewed by every request")?,
-            Refresh::Share(share) => write!(f, "; renewed when read after {share} of the lifetime")?,
+            Refresh::Share(share) => write!(f, "; renewed when read after {share} of the idle timeout")?,
         }
         match &self.seal {
             Some(seal) => write!(f, "; each in its own cookie, {seal}"),

@@ -1,4 +1,4 @@
-//! The text form of settings whose values are words, numbers or booleans.
+//! How settings whose values are words, durations, numbers or booleans are read and written.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) trait Word: Copy + PartialEq + 'static {
     /// The accepted values, for error messages.
     const EXPECTED: &'static str;
 
-    /// The values that have a word. Words are read case-insensitively.
+    /// The values that have a word, each with its word. Words are read case-insensitively.
     const WORDS: &'static [(&'static str, Self)];
 
     /// Reads a value that has no word. Returns `None` if it is invalid.
@@ -142,7 +142,7 @@ impl Word for WhenFull {
 
 impl Word for Refresh {
     const EXPECTED: &'static str =
-        "\"on save\", \"always\", or a share of the lifetime above 0 and below 1, such as 0.1";
+        "\"on save\", \"always\", or a share of the idle timeout above 0 and below 1, such as 0.1";
     const WORDS: &'static [(&'static str, Self)] = &[("on save", Refresh::OnSave), ("always", Refresh::Always)];
 
     fn read(value: &Value) -> Option<Self> {

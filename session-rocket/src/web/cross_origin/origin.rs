@@ -11,7 +11,7 @@ use crate::store::mask_url;
 pub(super) struct Origin<T> {
     scheme: T,
     host: T,
-    /// The port, or `None` for a default port that is unknown.
+    /// The port. `None` if the origin has no port, and the scheme has no known default port.
     port: Option<u16>,
 }
 
@@ -28,7 +28,7 @@ impl<'t> Origin<&'t str> {
         (is_scheme(scheme) && is_host(host)).then_some(Self { scheme, host, port })
     }
 
-    /// Whether this is the origin of a site that is reached as `host`.
+    /// Whether this is the origin of a site that browsers reach at `host`.
     pub(super) fn is_origin_of(self, host: &Host<'_>, needs_https: bool) -> bool {
         let is_web = self.scheme.eq_ignore_ascii_case("https") || (!needs_https && is_http(self.scheme));
         let port = host.port().or_else(|| default_port(self.scheme));

@@ -42,10 +42,10 @@ pub(super) enum Refusal {
     NoHeaders,
 }
 
-/// Whether the fairing checks this request.
+/// Whether the fairing judges this request.
 ///
-/// Before fairings see a posted form, Rocket replaces its method by the one in the field `_method`. So every form is
-/// judged as if its method were POST.
+/// Before a fairing sees a posted form, Rocket replaces POST by the method in the form's field `_method`. So the fairing
+/// judges every form.
 pub(super) fn is_judged(request: &Request<'_>) -> bool {
     !matches!(request.method(), Method::Get | Method::Head | Method::Options)
         || request.content_type().is_some_and(|kind| kind.is_form())
@@ -144,7 +144,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The reason, and what to do to accept the request.
+/// The reason for the refusal, and what to do to accept the request.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -155,8 +155,8 @@ impl fmt::Display for Refusal {
             ),
             Self::UnknownSite => f.write_str("the value of `Sec-Fetch-Site` is unknown; no setting accepts such requests"),
             Self::NotOwnOrigin => f.write_str(
-                "the origin does not match the site's own origin; if it is the site's own, set `cross_origin.origin`; if the \
-                 site trusts this origin, add it to `cross_origin.trusted_origins`",
+                "the origin does not match the site's own origin; if this is the site's own page, set `cross_origin.origin`; if \
+                 the site trusts this origin, add it to `cross_origin.trusted_origins`",
             ),
             Self::HiddenOrigin => f.write_str(
                 "the browser hides the origin; if this is the site's own page, serve HTTPS or change its `Referrer-Policy`",

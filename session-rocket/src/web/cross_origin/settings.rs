@@ -25,7 +25,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the configuration. `self` has the values of keys that the figment does not set.
+    /// Reads the configuration. The figment overrides `self`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a key is unknown or a value is invalid.

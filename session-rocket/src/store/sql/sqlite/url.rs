@@ -6,8 +6,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 
 /// The parts of a `sqlite:` URL.
 ///
-/// The parameter `synchronous` exists only in this crate. With `synchronous=normal`, writes do not wait for the disk,
-/// but a power cut can lose the last writes.
+/// sqlx does not know the parameter `synchronous`. With `synchronous=normal`, writes do not wait for the disk, so a power
+/// cut can lose the last writes.
 pub(super) struct Url {
     /// The URL for sqlx, without `synchronous`.
     pub for_sqlx: String,
