@@ -181,7 +181,7 @@ pub struct Config {
     /// `SESSION_SERIALIZER`.
     ///
     /// Sessions in the other format are still read, and the next save converts them. So changing the format logs nobody
-    /// out. Do not disable the cargo feature while sessions are stored as MessagePack.
+    /// out. Do not disable the cargo feature while sessions are stored as `"messagepack"`.
     #[serde(with = "word")]
     pub format: Format,
 
