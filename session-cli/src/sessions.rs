@@ -24,6 +24,7 @@ struct UserSessions<'a> {
 pub(super) async fn list(config: &Config, user: &User) -> Result<Report> {
     let sessions = UserSessions::open(config, user, false).await?;
     let mut listed = sessions.list().await?;
+    // `created_at` is the time of the authentication.
     listed.sort_by_key(|(key, record)| Reverse((record.created_at, *key)));
     let now = SystemClock.now();
     let blocks: Vec<String> = listed.iter().map(|(key, record)| text_of(key, record, now)).collect();

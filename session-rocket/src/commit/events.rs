@@ -28,9 +28,9 @@ impl Events {
     /// registration.
     pub(super) fn wait_for(&self, key: Key) -> Awaited<'_> {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tasks, changed) = awaited.entry(key).or_default();
+        let (tasks, notify) = awaited.entry(key).or_default();
         *tasks += 1;
-        Awaited { events: self, key, changed: changed.clone() }
+        Awaited { events: self, key, notify: notify.clone() }
     }
 
     /// Passes an event to the application's function, if there is one.
@@ -45,8 +45,8 @@ impl Events {
 
     pub(super) fn wake(&self, key: &Key) {
         let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, changed)) = awaited.get(key) {
-            changed.notify_waiters();
+        if let Some((_, notify)) = awaited.get(key) {
+            notify.notify_waiters();
         }
     }
 }
@@ -55,7 +55,7 @@ impl Events {
 pub(super) struct Awaited<'e> {
     events: &'e Events,
     key: Key,
-    pub(super) changed: Arc<Notify>,
+    pub(super) notify: Arc<Notify>,
 }
 
 impl Drop for Awaited<'_> {

@@ -15,7 +15,7 @@ use crate::data::codec::{Format, PayloadError};
 use crate::data::schema::Schema;
 use crate::data::values::Values;
 use crate::state::change::Change;
-use crate::state::{CookieEffect, Live, replay};
+use crate::state::{CookieEffect, Live, while_replaying};
 use crate::store::record::Record;
 
 /// The maximum length of an identity in bytes. Every store accepts identities of this length.
@@ -102,7 +102,7 @@ impl Rules {
     }
 
     pub(super) fn replay(&self, changes: &[Change], values: &mut Values) -> Result<()> {
-        self.guarded(|| replay(|| changes.iter().for_each(|change| change.apply(values))))
+        self.guarded(|| while_replaying(|| changes.iter().for_each(|change| change.apply(values))))
     }
 
     /// Whether two sessions belong to the same user, or both belong to nobody.

@@ -93,7 +93,7 @@ impl StoreEngine {
         let mut has_failed = false;
         loop {
             let awaited = self.records.events.wait_for(live.key);
-            let mut changed = pin!(awaited.changed.notified());
+            let mut changed = pin!(awaited.notify.notified());
             // Enabled before the load, so that a notification during the load is not missed.
             changed.as_mut().enable();
             match Calls::new(&self.records).reload(&live, &base).await {

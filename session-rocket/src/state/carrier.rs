@@ -128,7 +128,7 @@ pub(crate) struct Committed {
     pub cookie: CookieEffect,
     /// The reason why some changes were not saved, although the rest was committed.
     pub failure: Option<Error>,
-    /// Whether the commit ended a session because of `flush` or a deleted identity.
+    /// Whether the commit ended a session because of `flush`, `clear` or a deleted identity.
     pub logged_out: bool,
 }
 

@@ -34,7 +34,8 @@ impl Drop for Replaying {
     }
 }
 
-pub(crate) fn replay<R>(run: impl FnOnce() -> R) -> R {
+/// Runs `run`, during which [`is_replaying`] returns `true`.
+pub(crate) fn while_replaying<R>(run: impl FnOnce() -> R) -> R {
     let _replaying = Replaying::begin();
     run()
 }

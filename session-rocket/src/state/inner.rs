@@ -17,6 +17,7 @@ use crate::state::change::Change;
 pub struct State(Arc<Mutex<Inner>>);
 
 pub(super) struct Inner {
+    /// Whether the request has a session in the store or in a sealed cookie, and which.
     pub carrier: Carrier,
     /// The key of the session that was loaded by an id from the browser.
     pub loaded: Option<Key>,
@@ -44,12 +45,12 @@ pub(super) struct Inner {
     /// The number of finished commits.
     pub completed: u64,
     pub failure: Option<Failure>,
-    /// The last failure before `failure` that was not returned to a caller.
+    /// The last failure before `failure`, if it was not returned to a caller. Dropped changes do not count.
     pub earlier_unseen: Option<Failure>,
     pub head_sent: bool,
 }
 
-/// A set of field indices. It needs no allocation, because each request creates a set.
+/// A set of field indices, without an allocation, because each request creates a set.
 ///
 /// All indices from 127 share one bit, so a struct with more than 128 fields can cause a wrong warning about an
 /// overwritten field.
@@ -188,8 +189,8 @@ impl Inner {
         self.intent.lifecycle() == Lifecycle::Keep
     }
 
-    /// Removes and returns all values and changes, except the effects of `flush` and `cycle_id`. The caller drops the
-    /// result after it releases the lock.
+    /// Restores the values as they are stored, and keeps only the effects of `flush` and `cycle_id`. Returns the previous
+    /// values and changes, which the caller drops after it releases the lock.
     pub(super) fn drop_changes(&mut self) -> (Values, Vec<Change>) {
         let dropped = self.empty();
         self.intent = Intent { asked: self.intent.asked, reason: self.intent.reason, ..Intent::default() };
@@ -218,8 +219,8 @@ impl Drop for Inner {
         if let Some(at) = self.changed_at.filter(|_| self.is_modified()) {
             log::error!(
                 target: "session_rocket",
-                "a session of type `{}` was changed at {at} and never saved: after the response, call `save().await`; \
-                 for a visitor without a session, save in the handler, before the response",
+                "a session of type `{}` was changed at {at} and never saved: code that runs after the response must \
+                 call `save().await`; for a visitor without a session, save in the handler, before the response",
                 self.base.schema().type_name(),
             );
         }

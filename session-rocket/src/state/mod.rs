@@ -10,6 +10,6 @@ mod inner;
 mod pending;
 
 pub(crate) use self::carrier::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed};
-pub(crate) use self::change::replay;
+pub(crate) use self::change::while_replaying;
 pub(crate) use self::csrf::CsrfCheck;
 pub use self::inner::State;

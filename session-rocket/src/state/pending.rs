@@ -6,7 +6,7 @@ use crate::base::error::{Error, ErrorKind};
 use crate::base::expiry::Lifetime;
 use crate::data::values::Values;
 use crate::state::carrier::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed};
-use crate::state::change::{Change, replay};
+use crate::state::change::{Change, while_replaying};
 use crate::state::inner::State;
 
 impl State {
@@ -214,7 +214,7 @@ impl State {
 /// Replays a change. Returns false if it panics, and then leaves `values` unchanged.
 fn replay_or_undo(change: &Change, values: &mut Values) -> bool {
     let mut changed = values.clone();
-    let made = catch_unwind(AssertUnwindSafe(|| replay(|| change.apply(&mut changed)))).is_ok();
+    let made = catch_unwind(AssertUnwindSafe(|| while_replaying(|| change.apply(&mut changed)))).is_ok();
     if made {
         *values = changed;
     }

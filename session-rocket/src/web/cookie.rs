@@ -55,7 +55,7 @@ impl CookieSettings {
     /// `partitioned`, two values count, because a browser can also have an unpartitioned cookie from an earlier time.
     ///
     /// Rocket's cookie jar is used only if there is no `Cookie` header, as in requests of a local client. The jar decodes
-    /// `%` in names and trims any white space, so the jar could take a cookie of a neighbouring host for the session cookie.
+    /// `%` in names and trims any white space, so the jar could take a cookie of a sibling host for the session cookie.
     pub(crate) fn values<'r>(&'r self, request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
         let mut headers = request.headers().get("cookie").peekable();
         let is_local = headers.peek().is_none();

@@ -70,8 +70,8 @@ use crate::base::error::Chain;
 /// to keep a request from its handler. The URI stays the same. The response gets `Cache-Control: no-store` and
 /// `Vary: Sec-Fetch-Site, Origin`, so that no cache serves the response to another visitor.
 ///
-/// Attach the fairing after fairings that change the method of a request. If a later fairing replaces TRACE by another
-/// method, a refused request reaches its handler.
+/// Attach the fairing after fairings that change the method of a request, and before all others. If a later fairing
+/// replaces TRACE by another method, a refused request reaches its handler.
 ///
 /// # Configuration
 /// The table `[default.cross_origin]` in `Rocket.toml` and the environment variable `ROCKET_CROSS_ORIGIN` override

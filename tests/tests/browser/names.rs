@@ -1,4 +1,4 @@
-//! Cookies that a neighbouring host plants under a name that resembles that of the session cookie.
+//! Cookies that a sibling host plants under a name that resembles that of the session cookie.
 
 use std::collections::BTreeSet;
 
@@ -89,7 +89,7 @@ fn names_with(browser: &Chromium, value: &str) -> BTreeSet<String> {
     cookies.map(|cookie| cookie.name).collect()
 }
 
-/// Returns the names that Chromium accepts from a neighbouring host.
+/// Returns the names that Chromium accepts from a sibling host.
 fn accepted(names: &[String]) -> BTreeSet<String> {
     names.iter().filter(|name| !name.to_ascii_lowercase().starts_with(PREFIX)).cloned().collect()
 }

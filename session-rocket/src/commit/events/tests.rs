@@ -25,7 +25,7 @@ async fn waking_a_session_wakes_all_its_tasks_and_no_others() {
     let events = Events::default();
     let (one, other) = (Key::from_bytes([1; 32]), Key::from_bytes([2; 32]));
     let waits = [events.wait_for(one), events.wait_for(one), events.wait_for(other)];
-    let mut changes: Vec<_> = waits.iter().map(|wait| Box::pin(wait.changed.notified())).collect();
+    let mut changes: Vec<_> = waits.iter().map(|wait| Box::pin(wait.notify.notified())).collect();
     for change in &mut changes {
         change.as_mut().enable();
     }

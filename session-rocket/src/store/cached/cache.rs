@@ -22,7 +22,8 @@ const READ_LIMIT: Duration = Duration::from_millis(250);
 /// record if the write fails.
 const WRITE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The version of every barrier. It is constant, so that processes can extend each other's barriers.
+/// The version of every barrier (see [`Cache::set_barrier`]). It is constant, so that processes can extend each other's
+/// barriers.
 const BARRIER: Version = Version::from_bits(0);
 
 /// A store that is used as a cache. Its methods return no errors, because the database can replace a cache that fails.
@@ -122,7 +123,8 @@ impl Cache {
         }
     }
 
-    /// Keeps a cache key empty while a session ends, or after a failed write, which may still happen.
+    /// Tells readers to leave a cache key empty (see `has_barrier`), because a session is about to end, or because a write
+    /// that failed may still take effect.
     pub(super) async fn set_barrier(&self, key: &Key) {
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {
@@ -186,7 +188,8 @@ impl Cache {
         if self.is_trusted() { WRITE_LIMIT.min(self.timeout / 5) } else { self.read_limit() }
     }
 
-    /// Returns the entry of a record that was current at `since`, or `None` if the entry has already expired.
+    /// Returns the entry of a record, which expires at most one `ttl` after `since`. Returns `None` if the entry has already
+    /// expired.
     fn entry(&self, record: &Record, since: Timestamp) -> Option<Record> {
         let expires_at = record.expires_at.min(since.plus(self.ttl));
         let payload = envelope::encode_record(record).ok()?;

@@ -14,11 +14,11 @@ use crate::store::{Lookup, warn_of_skipped};
 
 /// The number of records that are loaded at the same time.
 const CONCURRENT_CALLS: usize = 32;
-/// The number of index entries after which a list removes stale entries. If the list then times out, the next list finds
-/// a shorter index.
+/// The number of index entries after which `list` removes stale index entries. If the call then times out, the next call
+/// finds a shorter index.
 const ENTRIES_PER_CLEANUP: usize = 1024;
 
-/// The sessions that a list has loaded so far.
+/// The sessions that a call of `list` has loaded so far.
 struct ListedSessions<'a> {
     server: &'a Server,
     scope: &'a str,
@@ -26,7 +26,7 @@ struct ListedSessions<'a> {
     sessions: HashMap<Key, Record>,
     /// The keys from which sessions have moved to other keys.
     moved_from: HashSet<Key>,
-    /// The keys whose entries are malformed. They stay in the index, because an operator may repair the entries.
+    /// The keys that hold malformed records. These keys stay in the index, because an operator may repair the records.
     malformed: HashSet<Key>,
 }
 
