@@ -2,6 +2,8 @@
 
 #[path = "../allocator.rs"]
 mod allocator;
+#[path = "../barrier.rs"]
+mod barrier;
 
 use std::env;
 use std::net::Ipv4Addr;
@@ -11,6 +13,7 @@ use actix_session::storage::RedisSessionStore;
 use actix_session::{Session, SessionGetError, SessionMiddleware};
 use actix_web::cookie::Key;
 use actix_web::cookie::time::Duration;
+use actix_web::web::Path;
 use actix_web::{App, HttpServer, get};
 
 const WORKERS: usize = 2;
@@ -34,6 +37,20 @@ async fn count(session: Session) -> Result<String, actix_web::Error> {
     Ok(number.to_string())
 }
 
+#[get("/logout")]
+async fn logout(session: Session) -> &'static str {
+    session.purge();
+    ""
+}
+
+#[get("/slow/{port}")]
+async fn slow(session: Session, port: Path<u16>) -> Result<String, actix_web::Error> {
+    let number = session.get::<u32>(NUMBER)?.unwrap_or_default() + 1;
+    barrier::wait(*port).await;
+    session.insert(NUMBER, number)?;
+    Ok(number.to_string())
+}
+
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -44,7 +61,8 @@ async fn main() -> std::io::Result<()> {
         let lifecycle = PersistentSession::default().session_ttl(Duration::days(14));
         let sessions = SessionMiddleware::builder(store.clone(), Key::from(SECRET.as_bytes()));
         let sessions = sessions.session_lifecycle(lifecycle).build();
-        App::new().wrap(sessions).service(plain).service(read).service(count)
+        let site = App::new().wrap(sessions).service(plain).service(read).service(count);
+        site.service(logout).service(slow)
     })
     .workers(WORKERS)
     .bind((Ipv4Addr::LOCALHOST, port))?

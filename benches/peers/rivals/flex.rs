@@ -2,6 +2,8 @@
 
 #[path = "../allocator.rs"]
 mod allocator;
+#[path = "../barrier.rs"]
+mod barrier;
 
 use std::env;
 use std::num::ParseIntError;
@@ -92,6 +94,18 @@ fn count(mut session: Session<'_, Visits>) -> String {
     number.to_string()
 }
 
+#[get("/logout")]
+fn logout(mut session: Session<'_, Visits>) {
+    session.delete();
+}
+
+#[get("/slow/<port>")]
+async fn slow(session: Session<'_, Visits>, port: u16) -> String {
+    session.tap(|_| ());
+    barrier::wait(port).await;
+    count(session)
+}
+
 async fn with_sessions(site: Rocket<Build>, store: &str) -> Rocket<Build> {
     let sessions = RocketFlexSession::<Visits>::builder();
     match store.split(':').next() {
@@ -105,8 +119,8 @@ async fn with_sessions(site: Rocket<Build>, store: &str) -> Rocket<Build> {
                 .busy_timeout(Duration::from_secs(5));
             let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
             let pool = pool.connect_with(options).await.expect("cannot open STORE");
-            let table = "CREATE TABLE sessions (id TEXT NOT NULL PRIMARY KEY, data TEXT NOT NULL, user_id TEXT, \
-                         expires TEXT NOT NULL)";
+            let table = "CREATE TABLE IF NOT EXISTS sessions (id TEXT NOT NULL PRIMARY KEY, data TEXT NOT NULL, \
+                         user_id TEXT, expires TEXT NOT NULL)";
             sqlx::query(table).execute(&pool).await.expect("cannot create the table");
             let storage = SqlxSqliteStorage::builder().pool(pool).table_name("sessions").build();
             site.attach(sessions.storage(storage).build())
@@ -114,7 +128,7 @@ async fn with_sessions(site: Rocket<Build>, store: &str) -> Rocket<Build> {
         Some("postgres") => {
             let pool =
                 PgPoolOptions::new().max_connections(CONNECTIONS).connect(store).await.expect("cannot open STORE");
-            let table = "CREATE TABLE sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, user_id TEXT, \
+            let table = "CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, user_id TEXT, \
                          expires TIMESTAMPTZ NOT NULL)";
             sqlx::query(table).execute(&pool).await.expect("cannot create the table");
             let storage = SqlxPostgresStorage::builder().pool(pool).table_name("sessions").build();
@@ -137,5 +151,5 @@ async fn rocket() -> _ {
     let [port, store] = args.as_slice() else { panic!("usage: flex PORT STORE") };
     let port: u16 = port.parse().expect("PORT must be a number");
     let config: Figment = rocket::Config::figment().merge(("port", port)).merge(("secret_key", SECRET));
-    with_sessions(rocket::custom(config), store).await.mount("/", routes![plain, get, count])
+    with_sessions(rocket::custom(config), store).await.mount("/", routes![plain, get, count, logout, slow])
 }

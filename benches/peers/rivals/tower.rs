@@ -2,12 +2,15 @@
 
 #[path = "../allocator.rs"]
 mod allocator;
+#[path = "../barrier.rs"]
+mod barrier;
 
 use std::env;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use axum::Router;
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::routing::get;
 use fred::prelude::{ClientLike, Config, Pool};
@@ -40,13 +43,31 @@ async fn count(session: Session) -> Result<String, StatusCode> {
     Ok(number.to_string())
 }
 
+async fn logout(session: Session) -> Result<(), StatusCode> {
+    session.flush().await.map_err(internal_server_error)
+}
+
+async fn slow(session: Session, Path(port): Path<u16>) -> Result<String, StatusCode> {
+    let number: Option<u32> = session.get(NUMBER).await.map_err(internal_server_error)?;
+    let number = number.unwrap_or_default() + 1;
+    barrier::wait(port).await;
+    session.insert(NUMBER, number).await.map_err(internal_server_error)?;
+    Ok(number.to_string())
+}
+
 fn internal_server_error(_: Error) -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
 fn site<S: SessionStore + Clone>(store: S) -> Router {
     let sessions = SessionManagerLayer::new(store).with_expiry(Expiry::OnInactivity(Duration::days(14)));
-    Router::new().route("/plain", get(plain)).route("/get", get(read)).route("/count", get(count)).layer(sessions)
+    Router::new()
+        .route("/plain", get(plain))
+        .route("/get", get(read))
+        .route("/count", get(count))
+        .route("/logout", get(logout))
+        .route("/slow/{port}", get(slow))
+        .layer(sessions)
 }
 
 async fn site_on(store: &str) -> Router {

@@ -2,6 +2,8 @@
 
 #[path = "../allocator.rs"]
 mod allocator;
+#[path = "../barrier.rs"]
+mod barrier;
 
 use std::env;
 
@@ -34,6 +36,19 @@ fn count(session: Session<Visits>) -> String {
     number.to_string()
 }
 
+#[get("/logout")]
+fn logout(session: Session<Visits>) {
+    session.flush();
+}
+
+#[get("/slow/<port>")]
+async fn slow(session: Session<Visits>, port: u16) -> String {
+    let number = session.num_visits() + 1;
+    barrier::wait(port).await;
+    session.set_num_visits(number);
+    number.to_string()
+}
+
 #[launch]
 fn rocket() -> _ {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -49,5 +64,5 @@ fn rocket() -> _ {
     }
     rocket::custom(rocket::Config::figment().merge(("port", port)))
         .attach(Session::<Visits>::fairing().config(sessions))
-        .mount("/", routes![plain, get, count])
+        .mount("/", routes![plain, get, count, logout, slow])
 }
