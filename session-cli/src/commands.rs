@@ -62,7 +62,7 @@ async fn create_or_update(config: &Config) -> Result<bool> {
 async fn check(config: &Config) -> Result<Report> {
     let text = if config.is_sealed() {
         if config.secret_keys.is_empty() {
-            log::warn!(target: "session_rocket", "no secret key is set: each launch in this profile uses a random key");
+            log::warn!(target: "session_rocket", "no secret key is set, so each launch ends all sessions: set `secret_keys`");
         }
         "ready: each session is in its own cookie".to_owned()
     } else {

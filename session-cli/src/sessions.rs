@@ -62,7 +62,7 @@ impl<'a> UserSessions<'a> {
         let Some(scope) = scope else {
             return Err(Error::new(
                 ErrorKind::Config,
-                "missing `--scope`: write the names of the site's package and of its session struct, such as `--scope \
+                "missing `--scope`: write the site's package and session struct, such as `--scope \
                  shop::Account`, or the scope in the struct's attribute `#[session(scope = \"…\")]`",
             ));
         };

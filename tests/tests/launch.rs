@@ -111,7 +111,7 @@ async fn a_launch_with_an_unusable_postgresql_database_says_what_to_do() {
 }
 
 /// The advice for a database user who lacks a right.
-const RIGHTS: &str = "grant the user of the URL SELECT, INSERT, UPDATE and DELETE";
+const RIGHTS: &str = "grant the user in the URL the rights SELECT, INSERT, UPDATE and DELETE";
 
 /// Creates the session table, as the launch of a site with all rights does.
 async fn create_table(url: String) {

@@ -65,7 +65,7 @@ impl CookieEngine {
             let name = self.rules.schema.type_name();
             log::error!(
                 target: "session_rocket",
-                "a sealed session of type `{name}` is damaged: the visitor starts with an empty session",
+                "a session cookie of type `{name}` is damaged: the visitor starts with an empty session",
             );
         }
         Ok(values)

@@ -111,7 +111,7 @@ impl Engine {
         };
         renewed.unwrap_or_else(|error| {
             // A failed renewal loses no change, so it does not fail the request.
-            log::warn!(target: "session_rocket", "cannot renew a session that was only read: {}", Chain(&error));
+            log::warn!(target: "session_rocket", "cannot renew an unchanged session: {}", Chain(&error));
             None
         })
     }

@@ -21,7 +21,7 @@ pub(crate) fn withheld() -> Error {
 
 /// Returns the error of an overtaken `transact`: it changes the user, but another request changed the session first.
 pub(super) fn overtaken_transact() -> Error {
-    let context = "another request changed the session while `transact` was changing its user: let the client retry the \
+    let context = "another request changed the session during a login or logout in `transact`: let the client retry the \
                    request";
     Error::new(ErrorKind::Timeout, context)
 }

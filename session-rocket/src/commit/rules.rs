@@ -153,7 +153,7 @@ impl Rules {
         catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
             let name = self.schema.type_name();
             let context = format!(
-                "code of session type `{name}` panicked during a save: an `update` closure or a trait implementation"
+                "an `update` closure or a trait implementation of session type `{name}` panicked during a save"
             );
             Error::new(ErrorKind::Panicked, context)
         })

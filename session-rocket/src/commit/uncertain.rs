@@ -298,7 +298,7 @@ fn has_version(seen: &Lookup, version: Version) -> bool {
 fn warn_of_leftover(error: &Error) {
     log::warn!(
         target: "session_rocket",
-        "cannot remove an unneeded record, which stays until it expires: {}",
+        "cannot remove an unused session, which stays in the store until it expires: {}",
         Chain(error),
     );
 }

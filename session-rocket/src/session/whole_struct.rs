@@ -111,7 +111,7 @@ impl<T: SessionData> Session<T> {
             let is_kept = core.state.emptied() == emptied;
             let result = last.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|_| is_kept);
             result.ok_or_else(|| {
-                Error::new(ErrorKind::Ended, "the session was emptied before the changes of `transact` were saved")
+                Error::new(ErrorKind::Ended, "a login or logout in the same request dropped the changes of `transact`")
             })
         }
     }

@@ -96,7 +96,7 @@ impl State {
             let _dropped;
             let mut inner = self.lock();
             if changes.len() < taken {
-                let context = "a change panicked while it was replayed after a save";
+                let context = "an `update` closure panicked when it ran again after a save";
                 inner.note_failure(Error::new(ErrorKind::Panicked, context));
             }
             let is_current = inner.revision == revision && inner.emptied == emptied;

@@ -208,7 +208,7 @@ pub trait Store: Send + Sync + 'static {
     /// _Default:_ [`ErrorKind::Unsupported`].
     async fn list(&self, scope: &str, identity: &str) -> Result<Vec<(Key, Record)>> {
         let _ = (scope, identity);
-        Err(Error::new(ErrorKind::Unsupported, "this store has no index of identities"))
+        Err(Error::new(ErrorKind::Unsupported, "this store cannot list the sessions of a user"))
     }
 
     /// Whether the store supports [`list`](Self::list). If not, the launch logs a warning for each session type with an

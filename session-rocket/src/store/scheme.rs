@@ -98,7 +98,7 @@ fn missing_opener_message(url: &str, row: Option<&Row>) -> String {
     match row {
         Some(Row { scheme: Scheme::SignedCookie | Scheme::EncryptedCookie, .. }) => {
             format!(
-                "`{name}:` keeps each session in its own cookie, so there is no store to open: use `{name}:` only as \
+                "`{name}:` keeps each session in its own cookie, so nothing can be opened: use `{name}:` only as \
                  the value of `store`, or choose another URL"
             )
         }

@@ -160,7 +160,7 @@ type Received<R> = oneshot::Receiver<Result<R>>;
 fn assert_cookies<T: SessionData>(attached: Option<&Attached<T>>) {
     assert!(
         attached.is_none_or(|attached| attached.transport != Transport::Bearer),
-        "session type `{}` has `transport = \"bearer\"`, and a request of this method has no bearer token: log in through a \
+        "session type `{}` has `transport = \"bearer\"`, but this test method sends no bearer token: log in through a \
          route of the site, and send the id that the route returns",
         T::NAME,
     );

@@ -223,7 +223,7 @@ const REFUSALS: [Logged; 7] = [
     Logged {
         headers: &[],
         mark: "no Origin, no Sec-Fetch-Site",
-        line: "(no Origin, no Sec-Fetch-Site): the request has neither header; to accept such requests, set \
+        line: "(no Origin, no Sec-Fetch-Site): the request has neither `Origin` nor `Sec-Fetch-Site`; to accept such requests, set \
                `cross_origin.strict = false`",
     },
 ];

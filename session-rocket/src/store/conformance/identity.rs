@@ -199,7 +199,11 @@ pub(super) async fn revoke_others(subject: Subject) {
     let rotated = rotate(&subject, &kept).await;
     let mut keys = [ended.0, also.0];
     keys.sort();
-    assert_eq!(subject.revoke_all(&identity, Some(kept.0)).await, keys, "revoke_all ended other sessions than it must");
+    assert_eq!(
+        subject.revoke_all(&identity, Some(kept.0)).await,
+        keys,
+        "revoke_all ended too many or too few sessions"
+    );
     for (key, record) in [&ended, &also] {
         subject.check_update(key, Lookup::Tombstone(subject.ended_tombstone()), record.version, record).await;
     }

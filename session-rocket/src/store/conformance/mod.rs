@@ -126,7 +126,7 @@ const CHECKS: &[Check] = checks! {
     6 states::deletes(ALONE) "delete removes a record or tombstone, and succeeds if the key is absent",
     7 expiry::entries_expire "an expired record or tombstone is absent in every call",
     7 expiry::keys_are_free_again "an expired key can be created again",
-    7 expiry::touched_records_live_on "a touched record expires at the time of the touch",
+    7 expiry::touched_records_live_on "a touched record expires at the time that touch sets",
     8 expiry::sweep_removes_the_expired "a sweep removes all expired entries within its limit, and no live ones",
     8 expiry::sweep_follows_updates "a sweep respects the expiry of the last update or touch",
     9 identity::list "list returns the live records of one identity in one scope",

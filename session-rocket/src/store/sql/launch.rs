@@ -83,8 +83,8 @@ fn table_error<DB: Dialect>(verb: &str, table: &Table, error: sqlx::Error) -> Er
 /// Adds advice to an error of a launch. The kind of the error says whether a retry or another configuration may help.
 fn error_with_advice<DB: Dialect>(problem: &str, table: &Table, error: sqlx::Error) -> Error {
     let rights = format!(
-        "grant the user of the URL SELECT, INSERT, UPDATE and DELETE on the table, and SELECT on `{}_migrations`; if the \
-         table is missing or out of date, run `session-rocket migrate` as a user who may create and change tables",
+        "grant the user in the URL the rights SELECT, INSERT, UPDATE and DELETE on the table, and SELECT on `{}_migrations`; \
+         if the table is missing or out of date, run `session-rocket migrate` as a user who may create and change tables",
         table.name()
     );
     let (kind, advice) = match DB::fault(&error) {

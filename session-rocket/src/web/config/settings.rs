@@ -130,12 +130,12 @@ impl fmt::Display for Settings {
             write!(f, "; at most {max} for each user, when full {when_full}")?;
         }
         if self.clear_site_data {
-            f.write_str("; a logout clears the storage")?;
+            f.write_str("; a logout sends `Clear-Site-Data`")?;
         }
         match self.policy.refresh {
             Refresh::OnSave => f.write_str("; renewed on save")?,
             Refresh::Always => f.write_str("; renewed by every request")?,
-            Refresh::Share(share) => write!(f, "; renewed when read after {share} of the idle timeout")?,
+            Refresh::Share(share) => write!(f, "; renewed by a read after {share} of the idle timeout")?,
         }
         match &self.seal {
             Some(seal) => write!(f, "; each in its own cookie, {seal}"),
@@ -158,11 +158,6 @@ impl Settings {
             Some(interval) => write!(f, ", swept every {}", DurationText(interval))?,
             None => f.write_str(", never swept")?,
         }
-        write!(
-            f,
-            ", at most {} a call and {} a session",
-            DurationText(self.store.timeout),
-            ByteUnit::from(self.max_size)
-        )
+        write!(f, ", timeout {}, at most {} a session", DurationText(self.store.timeout), ByteUnit::from(self.max_size))
     }
 }

@@ -401,9 +401,9 @@ fn the_log_shows_the_policy_and_no_secret() {
     assert_eq!(
         settings(toml, &Config::new(), false).to_string(),
         "cookie `__Host-sessionid` (Path=/, Secure, HttpOnly, SameSite=Lax), expires 14 days after the last save, and \
-         30 days after its creation or login; renewed when read after 0.1 of the idle timeout; store \
+         30 days after its creation or login; renewed by a read after 0.1 of the idle timeout; store \
          postgres://school:***@db.example/school?sslmode=require&sslkey=*** (table `rocket_session`, migrate auto), \
-         swept every 10m, at most 5s a call and 256KiB a session"
+         swept every 10m, timeout 5s, at most 256KiB a session"
     );
     assert!(!format!("{:?}", Config::new().store("redis://:geheim@host")).contains("geheim"));
     let cached = "store = \"memory:\"\ncache = \"redis://:geheim@host\"\ncache_ttl = 90";

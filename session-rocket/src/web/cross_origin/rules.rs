@@ -163,7 +163,7 @@ impl fmt::Display for Refusal {
             ),
             Self::UnknownOrigin => f.write_str("the request comes from an unknown origin; no setting accepts such requests"),
             Self::NoHeaders => f.write_str(
-                "the request has neither header; to accept such requests, set `cross_origin.strict = false`",
+                "the request has neither `Origin` nor `Sec-Fetch-Site`; to accept such requests, set `cross_origin.strict = false`",
             ),
         }
     }
