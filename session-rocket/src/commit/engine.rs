@@ -167,7 +167,7 @@ impl StoreEngine {
         let due = rules.policy.refreshed(&values.lifetime(), live.created_at, live.expires_at, rules.now());
         let Some(due) = due else { return Ok(None) };
         let Live { key, version, created_at, .. } = *live;
-        let renewed = if live.is_cut {
+        let renewed = if live.has_lowered_expiry {
             // `touch` cannot lower the expiry in the record.
             let (record, renewed) = records.record(key, live.id.clone(), &values, Some(created_at))?;
             let update = Calls::new(records).swap(&key, version, &record).await?;

@@ -41,10 +41,10 @@ impl Groups {
     pub(super) async fn save(&self, calls: &Calls<'_>, live: Live, pending: Box<PendingCommit>) -> Result<Committed> {
         match self.save_in_group(calls, &live, pending).await? {
             Saved::Committed(committed) => Ok(committed),
-            Saved::ChangesUser(pending) if pending.is_late => Err(too_late()),
+            Saved::ChangesUser(pending) if pending.after_head => Err(too_late()),
             Saved::ChangesUser(mut pending) => {
                 // A `transact` returns the result of the last run of its closure. The last run saw changes of other
-                // members, which may not be stored, so the closure runs again on the loaded values.
+                // members, whose save can still fail, so the closure runs again on the loaded values.
                 let mut values = pending.base.clone();
                 calls.records.rules.replay(&pending.changes, &mut values)?;
                 pending.values = values;
@@ -240,11 +240,11 @@ fn reply_dropped(member: Member) {
 
 /// Stores `values` if the record still has the version of `current`. Returns the store's reply and the new [`Live`].
 ///
-/// If `values` are equal to the stored values, calls `touch` instead, which postpones the expiry and succeeds only if
-/// nobody changed the record.
+/// If `values` are equal to the stored values and the expiry was not lowered, calls `touch` instead, which postpones the
+/// expiry and succeeds only if nobody changed the record.
 async fn store_values(calls: &Calls<'_>, current: &Stored, values: &Values) -> Result<(Update, Live)> {
     let (records, live) = (calls.records, current.live.clone());
-    if !values.is_identical_to(&current.values) || live.is_cut {
+    if !values.is_identical_to(&current.values) || live.has_lowered_expiry {
         let (record, new) = records.record(live.key, live.id, values, Some(live.created_at))?;
         return Ok((calls.swap(&live.key, live.version, &record).await?, new));
     }

@@ -121,7 +121,7 @@ impl Records {
             return Ok(None);
         };
         let live = self.live(key, id, record, &values);
-        if live.is_cut && live.expires_at <= self.rules.now() {
+        if live.has_lowered_expiry && live.expires_at <= self.rules.now() {
             return Ok(None);
         }
         Ok(Some(make(live, values)))
@@ -152,7 +152,7 @@ impl Records {
     fn live(&self, key: Key, id: Option<SessionId>, record: &Record, values: &Values) -> Live {
         let Record { version, created_at, .. } = *record;
         let expires_at = self.rules.expires_at_load(values, record);
-        Live { id, key, version, created_at, expires_at, is_cut: expires_at < record.expires_at }
+        Live { id, key, version, created_at, expires_at, has_lowered_expiry: expires_at < record.expires_at }
     }
 
     /// Builds the record that a save stores now. The values must be encoded.
@@ -176,7 +176,7 @@ impl Records {
             identity: self.rules.identity(values)?,
             scope: self.rules.scope.into(),
         };
-        Ok((record, Live { id, key, version, created_at, expires_at, is_cut: false }))
+        Ok((record, Live { id, key, version, created_at, expires_at, has_lowered_expiry: false }))
     }
 
     pub(super) fn tombstone(&self, fate: Fate) -> Tombstone {

@@ -56,7 +56,7 @@ impl Raw {
     /// # Errors
     /// [`Unencodable`] if JSON cannot represent the value, or if the encoded value does not decode as a `T` and so
     /// would be missing in the next request.
-    pub(crate) fn encode_to_keep<T: DeserializeOwned>(value: &impl Serialize) -> Result<Self, Unencodable> {
+    pub(crate) fn encode_faithfully<T: DeserializeOwned>(value: &impl Serialize) -> Result<Self, Unencodable> {
         let raw = Self::encode(value)?;
         raw.decode::<T>().map(|_| raw).ok_or(Unencodable::NotReadBack)
     }

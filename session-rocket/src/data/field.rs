@@ -105,7 +105,7 @@ pub trait AnyField: Send + Sync + 'static {
     /// # Errors
     /// [`Unencodable`] if the value cannot be encoded, or if the encoded value does not decode as the type of the field.
     #[doc(hidden)]
-    fn encode_to_keep(&self, value: &Value) -> Result<Raw, Unencodable>;
+    fn encode_faithfully(&self, value: &Value) -> Result<Raw, Unencodable>;
     /// Returns the default of the field, or `None` if the field is declared as an `Option`.
     #[doc(hidden)]
     fn default(&self) -> Option<Value>;
@@ -132,7 +132,7 @@ struct Ops<V> {
     clone: fn(&V) -> V,
     decode: fn(&Raw) -> Option<Value>,
     encode: fn(&V) -> Result<Raw, Unencodable>,
-    encode_to_keep: fn(&V) -> Result<Raw, Unencodable>,
+    encode_faithfully: fn(&V) -> Result<Raw, Unencodable>,
     identity: Option<fn(&V) -> String>,
 }
 
@@ -148,7 +148,7 @@ impl<V: Clone + Send + Sync + 'static> Ops<V> {
             clone: V::clone,
             decode: |raw| raw.decode::<Encoded<V, V, E>>().map(|value| Arc::new(value.into_inner()) as Value),
             encode: |value| Raw::encode(&Encoded::<&V, V, E>::new(value)),
-            encode_to_keep: |value| Raw::encode_to_keep::<Encoded<V, V, E>>(&Encoded::<&V, V, E>::new(value)),
+            encode_faithfully: |value| Raw::encode_faithfully::<Encoded<V, V, E>>(&Encoded::<&V, V, E>::new(value)),
             identity: None,
         }
     }
@@ -257,8 +257,8 @@ impl<V: 'static, K: 'static> AnyField for Field<V, K> {
         (self.ops.encode)(self.peek(value))
     }
 
-    fn encode_to_keep(&self, value: &Value) -> Result<Raw, Unencodable> {
-        (self.ops.encode_to_keep)(self.peek(value))
+    fn encode_faithfully(&self, value: &Value) -> Result<Raw, Unencodable> {
+        (self.ops.encode_faithfully)(self.peek(value))
     }
 
     fn default(&self) -> Option<Value> {

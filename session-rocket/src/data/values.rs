@@ -53,8 +53,8 @@ pub(crate) struct Values {
 /// The data of a session besides its declared fields.
 #[derive(Clone, Default)]
 struct OtherData {
-    /// Entries that a save writes back unchanged: undeclared keys outside the `extra` field, reserved keys that this
-    /// release cannot read, and values of a field under its other names.
+    /// Entries that a save writes back unchanged: undeclared keys that are not in the `extra` field, reserved keys that
+    /// this release cannot read, and values of a field under its other names.
     undeclared: Vec<(String, Raw)>,
     library: LibraryData,
     /// The stored value of the `extra` field before this request set it.
@@ -153,12 +153,12 @@ impl Values {
         let Some(extra) = self.schema.extra().filter(|_| !self.other_data().undeclared.is_empty()) else { return };
         let schema = self.schema;
         // A value that `serde_json::Value` cannot represent stays in `undeclared`, so a save does not change it.
-        let is_seen = |(name, raw): &(String, Raw)| schema.is_extra(name) && raw.decode::<Json>().is_some();
+        let is_extra = |(name, raw): &(String, Raw)| schema.is_extra(name) && raw.decode::<Json>().is_some();
         let undeclared = &mut self.other_data_mut().undeclared;
-        let (seen, unseen): (Vec<_>, Vec<_>) = std::mem::take(undeclared).into_iter().partition(is_seen);
-        *undeclared = unseen;
-        if !seen.is_empty() {
-            *self.slot(extra) = Slot::Stored { raw: Raw::of_entries(&seen), under: "", seen: OnceLock::new() };
+        let (entries, rest): (Vec<_>, Vec<_>) = std::mem::take(undeclared).into_iter().partition(is_extra);
+        *undeclared = rest;
+        if !entries.is_empty() {
+            *self.slot(extra) = Slot::Stored { raw: Raw::of_entries(&entries), under: "", seen: OnceLock::new() };
         }
     }
 
@@ -275,8 +275,8 @@ impl Values {
 
     /// Removes everything except the identity, the data of the login, and the CSRF secret.
     ///
-    /// If somebody is logged in, `Session::clear` ends the session instead. So an identity in `self` is of a user who
-    /// logged in with another request meanwhile, and must stay logged in.
+    /// If somebody is logged in, `Session::clear` ends the session instead. So if `self` has an identity, its
+    /// user logged in with another request meanwhile, and must stay logged in.
     pub(crate) fn clear(&mut self) {
         let identity = self.schema.identity().map(|field| field.spec().index);
         let identity_slot = identity.map(|index| (index, self.slots[index].clone()));
@@ -299,12 +299,12 @@ impl Values {
         }
         for (slot, field) in Arc::make_mut(&mut self.slots).iter_mut().zip(self.schema.fields()) {
             if let Slot::Set(value) = slot {
-                let encoded = field.encode_to_keep(value);
+                let encoded = field.encode_faithfully(value);
                 let mut raw = encoded.map_err(|reason| self.schema.unencodable(*field, reason))?;
                 if field.spec().extra {
                     let entries = self.schema.extra_entries(*field, &raw)?;
                     let data = Arc::make_mut(self.other_data.get_or_insert_default());
-                    data.undeclared.retain(|(unseen, _)| entries.iter().all(|(name, _)| name != unseen));
+                    data.undeclared.retain(|(key, _)| entries.iter().all(|(name, _)| name != key));
                     raw = Raw::of_entries(&keep_unchanged(entries, data.extra_before.as_ref()));
                 }
                 let seen = OnceLock::from(Some(value.clone()));

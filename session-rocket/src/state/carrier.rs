@@ -47,7 +47,7 @@ pub(crate) struct Live {
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     /// Whether `expires_at` is earlier than the expiry in the record, because a limit was lowered after the last save.
-    pub is_cut: bool,
+    pub has_lowered_expiry: bool,
 }
 
 /// A session that is stored in its cookie.
@@ -103,7 +103,7 @@ pub(crate) struct PendingCommit {
     /// Whether a caller of `transact` waits for the result of its closure, which must run on the stored values.
     pub transacts: bool,
     /// Whether the response head is sent, so that the browser cannot receive a new cookie.
-    pub is_late: bool,
+    pub after_head: bool,
     /// The keys of the other sessions whose ids the browser sent. If the commit ends the session, it also ends these.
     pub others: Vec<Key>,
 }

@@ -38,7 +38,7 @@ impl State {
                 reason: intent.reason,
                 login: intent.login,
                 transacts: intent.transacts,
-                is_late: inner.head_sent,
+                after_head: inner.head_sent,
                 others: if lifecycle == Lifecycle::End { inner.others.clone() } else { Vec::new() },
             });
             pending.inherit_csrf(inner.browser_csrf);

@@ -14,7 +14,8 @@ use crate::tests::fixture::{COUNT, DAY, Visitor, clock, policy, rules};
 async fn a_commit_that_waited_too_long_for_its_group_is_not_saved_by_the_next() {
     let rules = rules(clock(), policy(), 1000);
     let (id, created_at, key) = (None, rules.now(), Key::from_bytes([1; 32]));
-    let live = Live { id, key, version: Version::from_bits(1), created_at, expires_at: created_at, is_cut: false };
+    let live =
+        Live { id, key, version: Version::from_bits(1), created_at, expires_at: created_at, has_lowered_expiry: false };
     let state = State::new(Carrier::Live(live.clone()), Values::empty(Visitor::schema()), Vec::new());
     COUNT.set(&state, 1);
     let pending = state.take(CommitScope::Everything).unwrap();

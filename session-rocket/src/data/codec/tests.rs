@@ -86,11 +86,11 @@ fn a_value_that_its_own_type_does_not_decode_is_refused() {
         (Untagged::Text("5".into()), true),
         (Untagged::Named { number: 5 }, false),
     ] {
-        let raw = Raw::encode_to_keep::<Untagged>(&value).ok();
+        let raw = Raw::encode_faithfully::<Untagged>(&value).ok();
         assert_eq!(raw.is_some(), comes_back, "{value:?}");
         assert!(raw.is_none_or(|raw| raw.decode() == Some(value.clone())), "{value:?}");
     }
-    assert!(Raw::encode_to_keep::<u128>(&u128::MAX).is_ok());
+    assert!(Raw::encode_faithfully::<u128>(&u128::MAX).is_ok());
 }
 
 #[cfg(feature = "messagepack")]
