@@ -199,7 +199,9 @@ fn count_run(program: &Path, name: &str, times: u32) -> Result<u64> {
         .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
         .arg(program)
         .args([name, &times.to_string()])
-        // The environment, which Rocket reads, affects memory addresses and so the counts.
+        // Rocket reads the environment and looks for its configuration in the working directory and above. Both affect
+        // memory addresses and so the counts.
+        .current_dir("/")
         .env_clear()
         .envs(env::var_os("PATH").map(|path| ("PATH", path)))
         // Otherwise, copies above a length that depends on the processor use an instruction that Valgrind counts once per byte.
