@@ -10,7 +10,7 @@ use session_rocket::store::{Migrate, Stats, Store};
 use session_rocket::{Clock, Config, Error, ErrorKind, Key, Result, SystemClock, Timestamp};
 
 use super::args::StoreCommand;
-use super::open::{open, open_with_cache, within};
+use super::open::{open, open_with_cache, with_time_limit};
 use super::report::{Report, age, count_of, shown_url};
 use super::sessions;
 
@@ -68,7 +68,7 @@ async fn check(config: &Config) -> Result<Report> {
     } else {
         let store = open_with_cache(config, Migrate::Check).await?;
         // No session has this key, so the store has nothing to send.
-        within(config.timeout, store.load(&Key::from_bytes([0; 32]))).await?;
+        with_time_limit(config.timeout, store.load(&Key::from_bytes([0; 32]))).await?;
         format!("ready: {}", shown_url(config))
     };
     let settings = serde_json::to_value(config)
@@ -119,7 +119,7 @@ async fn remove(config: &Config, store: &dyn Store, limit: u64, bar: &ProgressBa
     let mut removed = 0;
     while removed < limit {
         let batch = u32::try_from(BATCH.min(limit - removed)).unwrap_or(u32::MAX);
-        match within(config.timeout, store.delete_expired(batch)).await {
+        match with_time_limit(config.timeout, store.delete_expired(batch)).await {
             Ok(0) => break,
             Ok(number) => {
                 removed += number;
@@ -138,7 +138,7 @@ fn with_progress(error: &Error, removed: u64) -> Error {
 
 /// Creates a progress bar on standard error. If the store cannot count its entries in time, the bar shows no total.
 async fn progress_bar(config: &Config, store: &dyn Store, limit: u64) -> ProgressBar {
-    let total = within(config.timeout, store.stats()).await.ok().map(|stats| stats.expired.min(limit));
+    let total = with_time_limit(config.timeout, store.stats()).await.ok().map(|stats| stats.expired.min(limit));
     let style = match total {
         Some(_) => ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left"),
         None => ProgressStyle::with_template("{spinner} {human_pos}  {per_sec}"),
@@ -156,7 +156,7 @@ async fn stats(config: &Config) -> Result<Report> {
         return Err(Error::new(ErrorKind::Unsupported, context));
     }
     let store = open(config, Migrate::Off, false).await?;
-    let stats = within(config.timeout, store.stats()).await?;
+    let stats = with_time_limit(config.timeout, store.stats()).await?;
     let now = SystemClock.now();
     Ok(Report { text: stats_text(&stats, now), json: stats_json(&stats, now, shown_url(config)) })
 }
@@ -226,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_without_a_reply_times_out() {
-        let error = within(Duration::from_millis(1), std::future::pending::<Result<()>>()).await.unwrap_err();
+        let error = with_time_limit(Duration::from_millis(1), std::future::pending::<Result<()>>()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(error.to_string().contains("1ms") && error.to_string().contains("--timeout"), "{error}");
     }

@@ -23,7 +23,7 @@ pub(super) async fn open_with_cache(config: &Config, migrate: Migrate) -> Result
     store::open(&options).await
 }
 
-pub(super) async fn within<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A> {
+pub(super) async fn with_time_limit<A>(limit: Duration, call: impl Future<Output = Result<A>>) -> Result<A> {
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
         let limit = format_duration(limit);
         let context = format!("the store did not reply within {limit}: try a longer `--timeout`");

@@ -9,7 +9,7 @@ use session_rocket::store::{Migrate, Store, TOMBSTONE_LIFETIME, revoke, revoke_a
 use session_rocket::{Clock, Config, Error, ErrorKind, Key, Record, Result, SessionHandle, SystemClock, Timestamp};
 
 use super::args::{Selection, User};
-use super::open::{open, open_with_cache, within};
+use super::open::{open, open_with_cache, with_time_limit};
 use super::report::{Report, age, count_of, shown_url};
 
 /// The store, and the user whose sessions a command lists or ends.
@@ -78,7 +78,7 @@ impl<'a> UserSessions<'a> {
     }
 
     async fn list(&self) -> Result<Vec<(Key, Record)>> {
-        within(self.config.timeout, self.store.list(self.scope, self.identity)).await
+        with_time_limit(self.config.timeout, self.store.list(self.scope, self.identity)).await
     }
 
     /// Returns the key of the live session with this handle.
@@ -90,14 +90,14 @@ impl<'a> UserSessions<'a> {
     async fn end_one(&self, handle: SessionHandle) -> Result<u64> {
         let key = self.find(handle).await?;
         let revoke = revoke(&*self.store, self.scope, self.identity, key, tombstone_expiry());
-        let ended = within(self.config.timeout, revoke).await.map_err(|error| unfinished(&error))?;
+        let ended = with_time_limit(self.config.timeout, revoke).await.map_err(|error| unfinished(&error))?;
         // The session may have ended since it was listed.
         ended.map(|_| 1).ok_or_else(|| not_found(handle))
     }
 
     async fn end_all(&self, kept: Option<Key>) -> Result<u64> {
         let revoke = revoke_all(&*self.store, self.scope, self.identity, kept, tombstone_expiry());
-        let ended = within(self.config.timeout, revoke).await.map_err(|error| unfinished(&error))?;
+        let ended = with_time_limit(self.config.timeout, revoke).await.map_err(|error| unfinished(&error))?;
         Ok(ended.len() as u64)
     }
 

@@ -117,7 +117,7 @@ pub enum Refresh {
     Share(f64),
 }
 
-/// The settings of one session that decide when it expires.
+/// The settings of one session, which take precedence over the [`Policy`] of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Lifetime {
     pub expiry: Expiry,
@@ -133,16 +133,15 @@ pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// The longest lifetime of a cookie that browsers accept: 400 days (RFC 6265bis).
 pub(crate) const MAX_AGE: Duration = Duration::from_hours(400 * 24);
 
-/// The length of a period of [`Policy::period_end`] as a share of the idle timeout, unless `refresh` is a share.
+/// The length of a period of [`Policy::cookie_period_end`] as a share of the idle timeout, unless `refresh` is a share.
 const COOKIE_SHARE: f64 = 0.1;
 
 /// The configured lifetimes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
-    /// The idle timeout.
-    pub lifetime: Duration,
+    pub idle_timeout: Duration,
     /// The idle timeout of sessions without identity.
-    pub anonymous_lifetime: Duration,
+    pub anonymous_idle_timeout: Duration,
     pub browser_close: bool,
     /// The absolute timeout.
     pub max_lifetime: Option<Duration>,
@@ -204,7 +203,7 @@ impl Policy {
         created_at: Timestamp,
         expires_at: Timestamp,
     ) -> Option<Timestamp> {
-        (!self.at_browser_close(lifetime.expiry)).then(|| self.period_end(lifetime, created_at, expires_at))
+        (!self.at_browser_close(lifetime.expiry)).then(|| self.cookie_period_end(lifetime, created_at, expires_at))
     }
 
     /// Returns when the cookie expires: one to two periods after the session, but not after the absolute timeout.
@@ -212,7 +211,12 @@ impl Policy {
     /// The time since the creation of the session is divided into periods. A period is a tenth of the idle timeout, or
     /// the share that `refresh` sets. Only a save that moves the session's expiry into another period sends a cookie. If
     /// that response is lost, a save in the next period sends another cookie before the old cookie expires.
-    pub(crate) fn period_end(&self, lifetime: &Lifetime, created_at: Timestamp, expires_at: Timestamp) -> Timestamp {
+    pub(crate) fn cookie_period_end(
+        &self,
+        lifetime: &Lifetime,
+        created_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Timestamp {
         let share = if let Refresh::Share(share) = self.refresh { share } else { COOKIE_SHARE };
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let period = self.idle_timeout(lifetime).min(MAX_AGE).mul_f64(share);
@@ -254,8 +258,8 @@ impl Policy {
     fn idle_timeout(&self, lifetime: &Lifetime) -> Duration {
         match lifetime.expiry {
             Expiry::After(duration) => duration,
-            _ if lifetime.is_anonymous => self.anonymous_lifetime,
-            _ => self.lifetime,
+            _ if lifetime.is_anonymous => self.anonymous_idle_timeout,
+            _ => self.idle_timeout,
         }
     }
 

@@ -9,7 +9,7 @@ use super::sealed::{Content, Sealer};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::data::values::Values;
-use crate::state::{Carrier, Committed, CookieEffect, Lifecycle, PendingCommit, Sealed, State};
+use crate::state::{Committed, CookieEffect, Lifecycle, PendingCommit, Sealed, SessionStatus, State};
 
 /// Loads and commits the sessions of one type in sealed cookies.
 pub(crate) struct CookieEngine {
@@ -52,10 +52,10 @@ impl CookieEngine {
             let expires_at = content.expires_at.min(limit);
             if now < expires_at {
                 let sealed = Sealed { created_at, expires_at, cookie: None, by_former_key };
-                return Ok(State::new(Carrier::Sealed(sealed), values, Vec::new()));
+                return Ok(State::new(SessionStatus::Sealed(sealed), values, Vec::new()));
             }
         }
-        Ok(State::new(Carrier::New { replaces: None }, Values::empty(self.rules.schema), Vec::new()))
+        Ok(State::new(SessionStatus::New { replaces: None }, Values::empty(self.rules.schema), Vec::new()))
     }
 
     /// Returns the values of a sealed session, or `None` if they are damaged.
@@ -77,7 +77,7 @@ impl CookieEngine {
     /// If a change cannot be encoded, or if the cookie would be too large. The browser then keeps its cookie.
     pub(crate) fn commit(&self, pending: Box<PendingCommit>) -> Result<Committed> {
         let flushed = pending.flushed;
-        let ends = pending.lifecycle == Lifecycle::End && matches!(pending.carrier, Carrier::Sealed(_));
+        let ends = pending.lifecycle == Lifecycle::End && matches!(pending.status, SessionStatus::Sealed(_));
         let logged_out = ends && (flushed || !pending.login);
         let committed = match self.seal_changes(pending) {
             // The session ended, so the browser has to remove its cookie.
@@ -90,21 +90,21 @@ impl CookieEngine {
     }
 
     fn seal_changes(&self, pending: Box<PendingCommit>) -> Result<Committed> {
-        let PendingCommit { carrier, base, mut values, lifecycle, flushed, login, .. } = *pending;
-        if values.is_blank() && (flushed || !matches!(carrier, Carrier::Sealed(_))) {
+        let PendingCommit { status, base, mut values, lifecycle, flushed, login, .. } = *pending;
+        if values.is_blank() && (flushed || !matches!(status, SessionStatus::Sealed(_))) {
             return Ok(absent(self.rules.schema, if flushed { CookieEffect::Remove } else { CookieEffect::None }));
         }
         self.rules.encode(&mut values)?;
         let now = self.rules.now();
-        let created_at = match (&carrier, lifecycle) {
-            (Carrier::Sealed(sealed), Lifecycle::Keep)
+        let created_at = match (&status, lifecycle) {
+            (SessionStatus::Sealed(sealed), Lifecycle::Keep)
                 if values.is_identical_to(&base) && !self.is_due(sealed, &values, now) =>
             {
-                return Ok(Committed::new(carrier, values, CookieEffect::None));
+                return Ok(Committed::new(status, values, CookieEffect::None));
             }
-            (Carrier::Sealed(sealed), Lifecycle::Keep) => sealed.created_at,
+            (SessionStatus::Sealed(sealed), Lifecycle::Keep) => sealed.created_at,
             // Authentication starts a new lifetime (NIST SP 800-63B-4, 5.2). `cycle_id` alone does not.
-            (Carrier::Sealed(sealed), Lifecycle::Cycle) if !login => sealed.created_at,
+            (SessionStatus::Sealed(sealed), Lifecycle::Cycle) if !login => sealed.created_at,
             _ => now,
         };
         let expires_at = self.rules.expires_at(&values, created_at, now);
@@ -115,11 +115,11 @@ impl CookieEngine {
         self.seal(values, now, created_at, expires_at)
     }
 
-    /// Whether a save at `now` moves the expiry into another cookie period (see `Policy::period_end`), so that the browser
+    /// Whether a save at `now` moves the expiry into another cookie period (see `Policy::cookie_period_end`), so that the browser
     /// needs a new cookie.
     fn is_due(&self, sealed: &Sealed, values: &Values, now: Timestamp) -> bool {
         let Sealed { created_at, expires_at, .. } = *sealed;
-        let end = |expires_at| self.rules.policy.period_end(&values.lifetime(), created_at, expires_at);
+        let end = |expires_at| self.rules.policy.cookie_period_end(&values.lifetime(), created_at, expires_at);
         let renewed = self.rules.expires_at(values, created_at, now);
         renewed > expires_at && end(renewed) != end(expires_at)
     }
@@ -155,6 +155,6 @@ impl CookieEngine {
             return Err(Error::new(ErrorKind::TooLarge, context));
         }
         let sealed = Sealed { created_at, expires_at, cookie: Some(Arc::from(cookie)), by_former_key: false };
-        Ok(Committed::new(Carrier::Sealed(sealed), values, CookieEffect::Set))
+        Ok(Committed::new(SessionStatus::Sealed(sealed), values, CookieEffect::Set))
     }
 }

@@ -15,7 +15,7 @@ use super::uncertain::Calls;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::id::SessionId;
 use crate::data::values::Values;
-use crate::state::{Carrier, Committed, CookieEffect, Lifecycle, Live, PendingCommit, State};
+use crate::state::{Committed, CookieEffect, Lifecycle, Live, PendingCommit, SessionStatus, State};
 use crate::store::{Store, Touch, Update};
 
 /// Loads and commits the sessions of one type, either in a store or in sealed cookies.
@@ -49,7 +49,7 @@ impl Engine {
 
     /// Returns the empty session of a cross-site request, from which the browser may have withheld its cookie (`SameSite`).
     pub(crate) fn withheld(&self) -> State {
-        State::new(Carrier::Withheld, Values::empty(self.rules().schema), Vec::new())
+        State::new(SessionStatus::Withheld, Values::empty(self.rules().schema), Vec::new())
     }
 
     /// Whether any of the cookie values is well-formed.
@@ -66,13 +66,13 @@ impl Engine {
     /// If the store did not confirm the commit, or if a change could not be encoded or replayed (applied again). The
     /// changes are then dropped and never sent again.
     pub(crate) async fn commit(&self, mut pending: Box<PendingCommit>) -> Result<Committed> {
-        if matches!(pending.carrier, Carrier::Withheld) {
+        if matches!(pending.status, SessionStatus::Withheld) {
             if !pending.login {
                 let empty = Values::empty(self.rules().schema);
-                let committed = Committed::new(Carrier::Withheld, empty, CookieEffect::None);
+                let committed = Committed::new(SessionStatus::Withheld, empty, CookieEffect::None);
                 return Ok(Committed { failure: Some(withheld()), ..committed });
             }
-            pending.carrier = Carrier::New { replaces: None };
+            pending.status = SessionStatus::New { replaces: None };
         }
         match self {
             Self::Store(engine) => engine.commit(pending).await,
@@ -103,10 +103,10 @@ impl Engine {
     }
 
     /// Renews a session that was only read, if a renewal is due, or if a former key sealed the session.
-    pub(crate) async fn refresh(&self, carrier: &Carrier, values: Values) -> Option<Committed> {
-        let renewed = match (self, carrier) {
-            (Self::Store(engine), Carrier::Live(live)) => engine.refresh(live, values).await,
-            (Self::Cookie(engine), Carrier::Sealed(sealed)) => engine.refresh(sealed, values),
+    pub(crate) async fn refresh(&self, status: &SessionStatus, values: Values) -> Option<Committed> {
+        let renewed = match (self, status) {
+            (Self::Store(engine), SessionStatus::Live(live)) => engine.refresh(live, values).await,
+            (Self::Cookie(engine), SessionStatus::Sealed(sealed)) => engine.refresh(sealed, values),
             _ => Ok(None),
         };
         renewed.unwrap_or_else(|error| {
@@ -143,19 +143,21 @@ impl StoreEngine {
 
     async fn commit_one(&self, calls: &Calls<'_>, pending: Box<PendingCommit>) -> Result<Committed> {
         // Rare cases are boxed, because otherwise they would make the future of every commit larger.
-        match (&pending.carrier, pending.lifecycle) {
-            // This cannot happen, because only the cookie engine creates this carrier.
-            (Carrier::Sealed(_), _) => {
+        match (&pending.status, pending.lifecycle) {
+            // This cannot happen, because only the cookie engine creates this status.
+            (SessionStatus::Sealed(_), _) => {
                 Err(Error::new(ErrorKind::Unsupported, "a sealed session cannot be committed to a store"))
             }
-            (Carrier::Ended, _) if pending.login && !pending.transacts => {
+            (SessionStatus::Ended, _) if pending.login && !pending.transacts => {
                 Box::pin(create_for_login(calls, &pending)).await
             }
-            (Carrier::Ended | Carrier::Withheld, _) => Ok(dropped(&pending)),
-            (Carrier::Live(live), Lifecycle::Keep) => self.groups.save(calls, live.clone(), pending).await,
-            (Carrier::Live(live), Lifecycle::Cycle) => Box::pin(self.groups.cycle(calls, live.clone(), pending)).await,
-            (Carrier::Live(live), Lifecycle::End) => Box::pin(end(calls, live.clone(), pending)).await,
-            (Carrier::New { replaces }, _) => {
+            (SessionStatus::Ended | SessionStatus::Withheld, _) => Ok(dropped(&pending)),
+            (SessionStatus::Live(live), Lifecycle::Keep) => self.groups.save(calls, live.clone(), pending).await,
+            (SessionStatus::Live(live), Lifecycle::Cycle) => {
+                Box::pin(self.groups.cycle(calls, live.clone(), pending)).await
+            }
+            (SessionStatus::Live(live), Lifecycle::End) => Box::pin(end(calls, live.clone(), pending)).await,
+            (SessionStatus::New { replaces }, _) => {
                 let replaces = *replaces;
                 Box::pin(create_or_forget(calls, pending, replaces)).await
             }
@@ -180,7 +182,7 @@ impl StoreEngine {
         // If `renewed` is `None`, another request has changed or ended the session meanwhile.
         Ok(renewed.map(|renewed| {
             let cookie = rules.cookie_after(live, &values, &renewed, &values);
-            Committed::new(Carrier::Live(renewed), values, cookie)
+            Committed::new(SessionStatus::Live(renewed), values, cookie)
         }))
     }
 }

@@ -21,7 +21,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::Key;
 use crate::data::values::Values;
 use crate::state::change::Change;
-use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
+use crate::state::{Committed, CookieEffect, Live, PendingCommit, SessionStatus};
 use crate::store::{Lookup, Touch, Update};
 
 /// The groups of this process by session key, with the number of commits in each group.
@@ -155,14 +155,14 @@ impl Member {
     }
 
     fn is_current(&self, current: &Stored) -> bool {
-        matches!(&self.pending.carrier, Carrier::Live(live) if live.version == current.live.version)
+        matches!(&self.pending.status, SessionStatus::Live(live) if live.version == current.live.version)
     }
 
     /// Replies with the stored session. If another request gave the session a new id, only the response of that request may
     /// send the new id.
     fn reply_stored(self, current: &Stored, cookie: CookieEffect) {
-        let (id, cookie) = match &self.pending.carrier {
-            Carrier::Live(live) if live.key == current.live.key => (live.id.clone(), cookie),
+        let (id, cookie) = match &self.pending.status {
+            SessionStatus::Live(live) if live.key == current.live.key => (live.id.clone(), cookie),
             _ => (None, CookieEffect::None),
         };
         let live = Live { id, ..current.live.clone() };

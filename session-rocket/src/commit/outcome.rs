@@ -3,7 +3,7 @@
 use crate::base::error::{Error, ErrorKind};
 use crate::data::schema::Schema;
 use crate::data::values::Values;
-use crate::state::{Carrier, Committed, CookieEffect, PendingCommit};
+use crate::state::{Committed, CookieEffect, PendingCommit, SessionStatus};
 
 /// Returns the error of a commit that needs a new session cookie after the response head is sent.
 pub(crate) fn too_late() -> Error {
@@ -28,12 +28,12 @@ pub(super) fn overtaken_transact() -> Error {
 
 /// Returns the result of a commit after which the request has no session.
 pub(super) fn absent(schema: &'static Schema, cookie: CookieEffect) -> Committed {
-    Committed::new(Carrier::New { replaces: None }, Values::empty(schema), cookie)
+    Committed::new(SessionStatus::New { replaces: None }, Values::empty(schema), cookie)
 }
 
 /// Returns the result of a commit whose session has ended.
 pub(crate) fn ended(schema: &'static Schema) -> Committed {
-    Committed::new(Carrier::Ended, Values::empty(schema), CookieEffect::None)
+    Committed::new(SessionStatus::Ended, Values::empty(schema), CookieEffect::None)
 }
 
 /// Returns the result of a commit that drops its changes because the session has ended.

@@ -14,7 +14,7 @@ use crate::base::clock::{Timestamp, within};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{Key, ScopeHash, SessionId};
 use crate::data::values::Values;
-use crate::state::{Carrier, Committed, CookieEffect, Live, State};
+use crate::state::{Committed, CookieEffect, Live, SessionStatus, State};
 use crate::store::record::{Fate, Record, TOMBSTONE_LIFETIME, Tombstone, Version};
 use crate::store::{Lookup, Store};
 
@@ -46,7 +46,7 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) fn committed(self, cookie: CookieEffect) -> Committed {
-        Committed::new(Carrier::Live(self.live), self.values, cookie)
+        Committed::new(SessionStatus::Live(self.live), self.values, cookie)
     }
 }
 
@@ -57,8 +57,8 @@ impl Records {
 
     /// Loads the session of the first cookie value that leads to a live session, or returns an empty session.
     ///
-    /// If no value leads to a live session, but one leads to a tombstone younger than [`GRACE`], the carrier is
-    /// [`Carrier::Ended`].
+    /// If no value leads to a live session, but one leads to a tombstone younger than [`GRACE`], the status is
+    /// [`SessionStatus::Ended`].
     ///
     /// # Errors
     /// If the store cannot be read. A failed read never results in an empty session.
@@ -75,7 +75,7 @@ impl Records {
                 Lookup::Found(record) => {
                     let state = |live, values| {
                         let others = ids.by_ref().map(|id| self.keys.key(&id)).collect();
-                        State::new(Carrier::Live(live), values, others)
+                        State::new(SessionStatus::Live(live), values, others)
                     };
                     match self.open(key, Some(id), &record, state)? {
                         Some(state) => return Ok(state),
@@ -86,8 +86,8 @@ impl Records {
                 Lookup::Absent => {}
             }
         }
-        let carrier = if has_ended { Carrier::Ended } else { Carrier::New { replaces } };
-        Ok(State::new(carrier, Values::empty(self.rules.schema), Vec::new()))
+        let status = if has_ended { SessionStatus::Ended } else { SessionStatus::New { replaces } };
+        Ok(State::new(status, Values::empty(self.rules.schema), Vec::new()))
     }
 
     /// Whether the browser may have sent the old id before it received the new cookie.

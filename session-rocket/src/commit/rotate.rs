@@ -14,7 +14,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::event::EndReason;
 use crate::base::id::{Key, SessionId};
 use crate::data::values::Values;
-use crate::state::{Carrier, Committed, CookieEffect, Live, PendingCommit};
+use crate::state::{Committed, CookieEffect, Live, PendingCommit, SessionStatus};
 use crate::store::Retire;
 use crate::store::record::{Fate, Version};
 
@@ -95,8 +95,10 @@ pub(super) async fn create_or_forget(
     let PendingCommit { values, flushed, login, .. } = *pending;
     let schema = values.schema();
     let created = match (values.is_blank(), flushed) {
-        (true, false) => return Ok(Committed::new(Carrier::New { replaces: unusable }, values, CookieEffect::None)),
-        (true, true) => Ok(Committed::new(Carrier::New { replaces: None }, values, CookieEffect::Remove)),
+        (true, false) => {
+            return Ok(Committed::new(SessionStatus::New { replaces: unusable }, values, CookieEffect::None));
+        }
+        (true, true) => Ok(Committed::new(SessionStatus::New { replaces: None }, values, CookieEffect::Remove)),
         (false, _) => create_session(calls, values, login).await,
     };
     if let Some((key, version)) = unusable

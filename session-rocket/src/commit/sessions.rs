@@ -14,7 +14,7 @@ use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::event::EndReason;
 use crate::base::id::{Key, SessionHandle};
 use crate::data::values::Values;
-use crate::state::{Carrier, Committed, Live};
+use crate::state::{Committed, Live, SessionStatus};
 
 pub(crate) struct Listed {
     pub live: Live,
@@ -97,7 +97,7 @@ impl StoreEngine {
             // Enabled before the load, so that a notification during the load is not missed.
             changed.as_mut().enable();
             match Calls::new(&self.records).reload(&live, &base).await {
-                Ok(Some(Committed { carrier: Carrier::Live(moved), .. })) if moved.key != live.key => {
+                Ok(Some(Committed { status: SessionStatus::Live(moved), .. })) if moved.key != live.key => {
                     live = moved;
                     continue;
                 }

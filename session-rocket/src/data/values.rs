@@ -216,7 +216,7 @@ impl Values {
                 seen.into_inner().flatten()
             }
         };
-        if spec.extra && !self.is_stored(field) {
+        if spec.extra && !self.has_stored(field) {
             if self.other_data().extra_before.is_some() {
                 self.other_data_mut().extra_before = None;
             }
@@ -227,7 +227,7 @@ impl Values {
     }
 
     /// Whether a field has a value, including a value that does not decode.
-    pub(crate) fn is_stored(&self, field: &dyn AnyField) -> bool {
+    pub(crate) fn has_stored(&self, field: &dyn AnyField) -> bool {
         !matches!(self.slots[field.spec().index], Slot::Absent)
     }
 
@@ -256,7 +256,7 @@ impl Values {
         let Some(field) = self.schema.identity() else { return Owner::Nobody };
         match self.read(field).and_then(|value| field.identity(&value)) {
             Some(user) => Owner::User(user),
-            None if !self.is_stored(field) => Owner::Nobody,
+            None if !self.has_stored(field) => Owner::Nobody,
             None => Owner::Unknown(self.other_data().loaded_identity.clone()),
         }
     }
@@ -370,7 +370,7 @@ impl Values {
 
     /// Returns the settings of this session that decide when it expires.
     pub(crate) fn lifetime(&self) -> Lifetime {
-        let is_anonymous = self.schema.identity().is_some_and(|field| !self.is_stored(field));
+        let is_anonymous = self.schema.identity().is_some_and(|field| !self.has_stored(field));
         let library = &self.other_data().library;
         Lifetime { expiry: library.expiry, max: library.max_lifetime, is_anonymous }
     }

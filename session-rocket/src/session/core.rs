@@ -8,21 +8,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Mutex as Turn;
+use tokio::sync::Mutex;
 use tokio::task::JoinError;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::expiry::Refresh;
 use crate::commit::{CookieEngine, Engine, ended, too_late, withheld};
-use crate::state::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed, State};
+use crate::state::{
+    CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed, SessionStatus, State,
+};
 
 /// The state of a session and the engine that saves the session.
 pub(crate) struct Core {
     pub state: State,
     pub engine: Arc<Engine>,
     /// Held by the running commit, so that only one commit of this request runs at a time.
-    turn: Turn<()>,
+    commit_lock: Mutex<()>,
     /// Whether a commit of this request logged the user out.
     logged_out: AtomicBool,
 }
@@ -40,7 +42,7 @@ pub(crate) enum CookieUpdate {
 
 impl Core {
     pub(crate) fn new(state: State, engine: Arc<Engine>) -> Self {
-        Self { state, engine, turn: Turn::new(()), logged_out: AtomicBool::new(false) }
+        Self { state, engine, commit_lock: Mutex::new(()), logged_out: AtomicBool::new(false) }
     }
 
     /// Whether a commit of this request logged the user out, and the store confirmed it.
@@ -48,15 +50,15 @@ impl Core {
         self.logged_out.load(Ordering::Relaxed)
     }
 
-    /// Saves the changes. `completed` is the number of finished commits before the caller made its changes.
+    /// Saves the changes. `commits_before` is the number of finished commits before the caller made its changes.
     ///
     /// A commit that another caller started may contain the changes of this caller. If that commit fails, both callers
     /// get the error.
-    pub(super) async fn commit_since(self: &Arc<Self>, completed: u64, scope: CommitScope) -> Result<()> {
-        // The first check does not wait for the turn: if the caller dropped the future during that wait, the changes
+    pub(super) async fn commit_since(self: &Arc<Self>, commits_before: u64, scope: CommitScope) -> Result<()> {
+        // The first check does not wait for `commit_lock`: if the caller dropped the future during that wait, the changes
         // would not be saved. The second check waits, because a running commit may contain this caller's changes.
         let is_modified = self.state.is_modified() || {
-            let _turn = self.turn.lock().await;
+            let _locked = self.commit_lock.lock().await;
             self.state.is_modified()
         };
         if is_modified {
@@ -68,7 +70,7 @@ impl Core {
                 self.state.fail(error);
             }
         }
-        self.state.failure_since(completed).map_or(Ok(()), Err)
+        self.state.failure_since(commits_before).map_or(Ok(()), Err)
     }
 
     /// Runs a commit to completion, even if the caller drops the future.
@@ -76,7 +78,7 @@ impl Core {
     /// A commit that does not finish at its first poll continues in a separate task.
     async fn commit_to_completion(self: Arc<Self>, scope: CommitScope) -> Result<()> {
         let mut commit = Box::pin(async move {
-            let _turn = self.turn.lock().await;
+            let _locked = self.commit_lock.lock().await;
             if let Some(pending) = self.take(scope) {
                 self.finish(self.engine.commit(pending).await);
             }
@@ -89,9 +91,9 @@ impl Core {
         tokio::spawn(commit).await.map_err(|task| stopped(kind(task)))
     }
 
-    /// Runs a commit to a sealed cookie. After the commit gets its turn, it awaits nothing, so it cannot be cancelled.
+    /// Runs a commit to a sealed cookie. After it has locked `commit_lock`, it awaits nothing, so it cannot be cancelled.
     async fn commit_to_cookie(&self, engine: &CookieEngine, scope: CommitScope) -> Result<()> {
-        let _turn = self.turn.lock().await;
+        let _locked = self.commit_lock.lock().await;
         let Some(pending) = self.take(scope) else { return Ok(()) };
         let committed = catch_unwind(AssertUnwindSafe(|| engine.commit(pending)));
         self.finish(committed.map_err(|_| stopped(ErrorKind::Panicked))?);
@@ -124,12 +126,12 @@ impl Core {
 
     /// Saves the changes. Without changes, checks that the session still exists.
     pub(super) async fn save(self: &Arc<Self>) -> Result<()> {
-        let completed = self.state.completed();
-        self.commit_since(completed, CommitScope::Everything).await?;
-        if matches!(self.state.carrier(), Carrier::Withheld) {
+        let commits_before = self.state.num_commits();
+        self.commit_since(commits_before, CommitScope::Everything).await?;
+        if matches!(self.state.status(), SessionStatus::Withheld) {
             return Err(withheld());
         }
-        if self.state.completed() > completed || self.reload().await? {
+        if self.state.num_commits() > commits_before || self.reload().await? {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Ended, "the session no longer exists: it expired, or another request ended it"))
@@ -137,12 +139,12 @@ impl Core {
 
     /// Loads the session again and reapplies unsaved changes. Returns whether the session still exists.
     pub(super) async fn reload(&self) -> Result<bool> {
-        let _turn = self.turn.lock().await;
-        let (carrier, base) = self.state.stored();
-        let live = match carrier {
-            Carrier::Live(live) => live,
-            Carrier::Ended => return Ok(false),
-            Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Withheld => return Ok(true),
+        let _locked = self.commit_lock.lock().await;
+        let (status, base) = self.state.stored();
+        let live = match status {
+            SessionStatus::Live(live) => live,
+            SessionStatus::Ended => return Ok(false),
+            SessionStatus::New { .. } | SessionStatus::Sealed(_) | SessionStatus::Withheld => return Ok(true),
         };
         let stored = self.engine.reload(&live, &base).await?;
         let exists = stored.is_some();
@@ -152,13 +154,15 @@ impl Core {
 
     pub(super) async fn ended(&self) {
         loop {
-            let (carrier, base) = self.state.stored();
-            match carrier {
-                Carrier::Live(live) => return self.engine.ended(live, base).await,
-                Carrier::Ended => return,
-                Carrier::New { .. } if self.state.had_session() => return,
+            let (status, base) = self.state.stored();
+            match status {
+                SessionStatus::Live(live) => return self.engine.ended(live, base).await,
+                SessionStatus::Ended => return,
+                SessionStatus::New { .. } if self.state.had_session() => return,
                 // A new session may be saved later in this request. A sealed cookie does not end.
-                Carrier::New { .. } | Carrier::Sealed(_) | Carrier::Withheld => self.engine.rules().next_poll().await,
+                SessionStatus::New { .. } | SessionStatus::Sealed(_) | SessionStatus::Withheld => {
+                    self.engine.rules().next_poll().await
+                }
             }
         }
     }
@@ -174,7 +178,7 @@ impl Core {
         let earlier = self.state.renewal();
         // An earlier `save` may have failed after its caller dropped the future.
         let saved = self
-            .commit_since(self.state.completed(), scope)
+            .commit_since(self.state.num_commits(), scope)
             .await
             .and_then(|()| self.state.unseen_failure().map_or(Ok(()), Err));
         if let Some(live) = self.state.renewal() {
@@ -191,7 +195,7 @@ impl Core {
         }
         // Waits for a running commit of another task, because that commit may change the cookie. A later commit fails
         // with `TooLate` if it needs a new cookie.
-        let _turn = self.turn.lock().await;
+        let _locked = self.commit_lock.lock().await;
         (self.send_head(), saved)
     }
 
@@ -200,21 +204,21 @@ impl Core {
         if renews && scope == CommitScope::Everything && self.engine.rules().policy.refresh != Refresh::OnSave {
             return false;
         }
-        // If the turn is taken, another guard is saving.
-        self.turn.try_lock().is_ok_and(|_turn| self.state.send_head_unchanged())
+        // If `commit_lock` is locked, another guard is saving.
+        self.commit_lock.try_lock().is_ok_and(|_locked| self.state.send_head_unchanged())
     }
 
     /// Marks the response head as sent, and returns the change of the cookie that the head carries.
     fn send_head(&self) -> CookieUpdate {
-        let Some((effect, carrier, lifetime)) = self.state.send_head() else { return CookieUpdate::None };
-        let (value, created_at, expires_at) = match (effect, carrier) {
-            (CookieEffect::Set, Carrier::Live(Live { id: Some(id), created_at, expires_at, .. })) => {
+        let Some((effect, status, lifetime)) = self.state.send_head() else { return CookieUpdate::None };
+        let (value, created_at, expires_at) = match (effect, status) {
+            (CookieEffect::Set, SessionStatus::Live(Live { id: Some(id), created_at, expires_at, .. })) => {
                 (id.expose(), created_at, expires_at)
             }
-            (CookieEffect::Set, Carrier::Sealed(Sealed { cookie: Some(cookie), created_at, expires_at, .. })) => {
+            (CookieEffect::Set, SessionStatus::Sealed(Sealed { cookie: Some(cookie), created_at, expires_at, .. })) => {
                 (cookie.to_string(), created_at, expires_at)
             }
-            (CookieEffect::Remove, Carrier::New { .. }) => return CookieUpdate::Remove,
+            (CookieEffect::Remove, SessionStatus::New { .. }) => return CookieUpdate::Remove,
             _ => return CookieUpdate::None,
         };
         let rules = self.engine.rules();
@@ -227,12 +231,12 @@ impl Core {
     }
 
     async fn refresh(&self) {
-        let _turn = self.turn.lock().await;
+        let _locked = self.commit_lock.lock().await;
         if self.state.has_cookie_to_send() || self.state.is_modified() {
             return;
         }
-        let (carrier, stored) = self.state.stored();
-        let mut refresh = Box::pin(self.engine.refresh(&carrier, stored));
+        let (status, stored) = self.state.stored();
+        let mut refresh = Box::pin(self.engine.refresh(&status, stored));
         let caught = poll_fn(|context| poll_caught(refresh.as_mut(), context).unwrap_or(Poll::Ready(None)));
         if let Some(committed) = caught.await {
             self.state.finish_commit(committed);
@@ -251,12 +255,12 @@ fn stopped(kind: ErrorKind) -> Error {
 
 /// Whether the browser needs a new cookie to use the session after this commit.
 fn needs_cookie(pending: &PendingCommit) -> bool {
-    match (&pending.carrier, pending.lifecycle) {
-        (Carrier::Live(_), Lifecycle::Keep) => false,
-        (Carrier::Live(_), Lifecycle::Cycle) => true,
-        (Carrier::Live(_), Lifecycle::End) => !pending.flushed || !pending.values.is_blank(),
-        (Carrier::Sealed(_), _) => true,
-        (Carrier::New { .. }, _) => !pending.values.is_blank(),
-        (Carrier::Ended | Carrier::Withheld, _) => pending.login,
+    match (&pending.status, pending.lifecycle) {
+        (SessionStatus::Live(_), Lifecycle::Keep) => false,
+        (SessionStatus::Live(_), Lifecycle::Cycle) => true,
+        (SessionStatus::Live(_), Lifecycle::End) => !pending.flushed || !pending.values.is_blank(),
+        (SessionStatus::Sealed(_), _) => true,
+        (SessionStatus::New { .. }, _) => !pending.values.is_blank(),
+        (SessionStatus::Ended | SessionStatus::Withheld, _) => pending.login,
     }
 }

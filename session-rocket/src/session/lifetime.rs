@@ -8,7 +8,7 @@ use super::Session;
 use crate::base::clock::Timestamp;
 use crate::base::expiry::Expiry;
 use crate::session::SessionData;
-use crate::state::Carrier;
+use crate::state::SessionStatus;
 
 impl<T: SessionData> Session<T> {
     /// Sets when this session expires, instead of the configured `expiry`.
@@ -79,10 +79,10 @@ impl<T: SessionData> Session<T> {
     ///
     /// Unsaved changes do not affect the result.
     pub fn time_left(&self) -> Option<Duration> {
-        let expires_at = match self.state().carrier() {
-            Carrier::Live(live) => live.expires_at,
-            Carrier::Sealed(sealed) => sealed.expires_at,
-            Carrier::New { .. } | Carrier::Ended | Carrier::Withheld => return None,
+        let expires_at = match self.state().status() {
+            SessionStatus::Live(live) => live.expires_at,
+            SessionStatus::Sealed(sealed) => sealed.expires_at,
+            SessionStatus::New { .. } | SessionStatus::Ended | SessionStatus::Withheld => return None,
         };
         Some(self.core.engine.rules().now().until(expires_at))
     }
@@ -99,10 +99,10 @@ impl<T: SessionData> Session<T> {
     }
 
     fn expires_at(&self, now: Timestamp) -> Timestamp {
-        let created_at = match self.state().carrier() {
-            Carrier::Live(live) => live.created_at,
-            Carrier::Sealed(sealed) => sealed.created_at,
-            Carrier::New { .. } | Carrier::Ended | Carrier::Withheld => now,
+        let created_at = match self.state().status() {
+            SessionStatus::Live(live) => live.created_at,
+            SessionStatus::Sealed(sealed) => sealed.created_at,
+            SessionStatus::New { .. } | SessionStatus::Ended | SessionStatus::Withheld => now,
         };
         self.core.engine.rules().policy.expires_at(&self.values().lifetime(), created_at, now)
     }

@@ -23,7 +23,7 @@ use crate::base::event::EndReason;
 use crate::base::id::{SessionHandle, SessionId};
 use crate::data::csrf::{CsrfSecret, CsrfToken};
 use crate::data::values::Values;
-use crate::state::{Carrier, CsrfCheck, Live, State};
+use crate::state::{CsrfCheck, Live, SessionStatus, State};
 
 pub(crate) use self::core::{CookieUpdate, Core};
 pub use self::session_data::{SessionData, SessionFields, SessionIdentity};
@@ -231,8 +231,8 @@ impl<T: SessionData> Session<T> {
 
     /// Returns the record of the session, unless the next save gives the session a new id.
     fn live(&self) -> Option<Live> {
-        match self.state().carrier() {
-            Carrier::Live(live) if self.state().keeps_id() => Some(live),
+        match self.state().status() {
+            SessionStatus::Live(live) if self.state().keeps_id() => Some(live),
             _ => None,
         }
     }
@@ -247,7 +247,7 @@ impl<T: SessionData> Session<T> {
     /// True before the session is first saved, after it ended, and if the browser did not send its session cookie with a
     /// cross-site request.
     pub fn is_new(&self) -> bool {
-        !matches!(self.state().carrier(), Carrier::Live(_) | Carrier::Sealed(_))
+        !matches!(self.state().status(), SessionStatus::Live(_) | SessionStatus::Sealed(_))
     }
 
     /// Returns whether the session has changes that are not saved yet.

@@ -15,7 +15,7 @@ use crate::base::id::SessionHandle;
 use crate::commit::{Engine, Listed};
 use crate::state::State;
 use crate::state::change::View;
-use crate::state::{Carrier, Live};
+use crate::state::{Live, SessionStatus};
 
 /// Lists, ends and changes the sessions of a user.
 ///
@@ -134,10 +134,10 @@ impl<T: SessionData> Sessions<T> {
         T: SessionIdentity,
     {
         session.save().await?;
-        match (session.state().carrier(), session.identity_text()) {
-            (Carrier::Live(live), Some(identity)) => self.engine.revoke_all(&identity, Some(live.key)).await,
+        match (session.state().status(), session.identity_text()) {
+            (SessionStatus::Live(live), Some(identity)) => self.engine.revoke_all(&identity, Some(live.key)).await,
             // Fails, because sealed cookies cannot be revoked.
-            (Carrier::Sealed(_), Some(identity)) => self.engine.revoke_all(&identity, None).await,
+            (SessionStatus::Sealed(_), Some(identity)) => self.engine.revoke_all(&identity, None).await,
             _ => Ok(0),
         }
     }
@@ -166,7 +166,7 @@ impl<T: SessionData> Sessions<T> {
     {
         let mut changed = 0;
         for Listed { live, values, .. } in self.engine.list(&identity.to_string()).await? {
-            let state = State::new(Carrier::Live(live), values, Vec::new());
+            let state = State::new(SessionStatus::Live(live), values, Vec::new());
             // No response can carry a new cookie.
             state.send_head();
             let session = Session::<T>::new(Core::new(state, self.engine.clone()));

@@ -5,7 +5,7 @@ use crate::base::clock::Timestamp;
 use crate::base::event::EndReason;
 use crate::data::auth::AuthMac;
 use crate::data::field::Value;
-use crate::state::Carrier;
+use crate::state::SessionStatus;
 
 impl<T: SessionIdentity> Session<T> {
     pub(crate) fn identity(&self) -> Option<Value> {
@@ -19,11 +19,11 @@ impl<T: SessionIdentity> Session<T> {
 
     /// Returns when the user last authenticated.
     pub(crate) fn authenticated_at(&self) -> Timestamp {
-        match self.state().carrier() {
+        match self.state().status() {
             _ if self.state().has_unsaved_login() => self.now(),
-            Carrier::Live(live) => live.created_at,
-            Carrier::Sealed(sealed) => sealed.created_at,
-            Carrier::New { .. } | Carrier::Ended | Carrier::Withheld => self.now(),
+            SessionStatus::Live(live) => live.created_at,
+            SessionStatus::Sealed(sealed) => sealed.created_at,
+            SessionStatus::New { .. } | SessionStatus::Ended | SessionStatus::Withheld => self.now(),
         }
     }
 

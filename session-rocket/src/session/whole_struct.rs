@@ -94,7 +94,7 @@ impl<T: SessionData> Session<T> {
         &self,
         op: impl FnOnce(&mut T) -> R + Clone + Send + 'static,
     ) -> impl Future<Output = Result<R>> + Send {
-        let completed = self.state().completed();
+        let commits_before = self.state().num_commits();
         let last = Arc::new(Mutex::new(None));
         let slot = last.clone();
         self.state().transact(move |edit: &mut Edit| {
@@ -103,12 +103,12 @@ impl<T: SessionData> Session<T> {
             data.replace(edit);
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         });
-        let emptied = self.state().emptied();
+        let times_emptied_before = self.state().times_emptied();
         let core = self.core.clone();
         async move {
-            core.commit_since(completed, CommitScope::Everything).await?;
+            core.commit_since(commits_before, CommitScope::Everything).await?;
             // If another guard of this request logged out or replaced the user, the change was dropped.
-            let is_kept = core.state.emptied() == emptied;
+            let is_kept = core.state.times_emptied() == times_emptied_before;
             let result = last.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|_| is_kept);
             result.ok_or_else(|| {
                 Error::new(ErrorKind::Ended, "a login or logout in the same request dropped the changes of `transact`")

@@ -9,9 +9,9 @@ use crate::base::expiry::Expiry;
 use crate::data::auth::AuthMac;
 use crate::data::field::{AnyField, Value};
 use crate::data::values::{Owner, Peek, Values};
-use crate::state::carrier::Lifecycle;
 use crate::state::change::{Change, Edit, Operation, Put, Replaying, is_replaying};
 use crate::state::inner::{Inner, Intent, State};
+use crate::state::status::Lifecycle;
 
 /// The new value of a field, or `None` to delete the field.
 struct NewValue(Option<Value>);
@@ -166,7 +166,7 @@ impl State {
         let compute = |(): &(), seen: Option<&Value>| {
             stored = seen.cloned();
             // A value that does not decode reads as absent, but is deleted too.
-            (stored.is_some() || self.lock().values.is_stored(field)).then_some(NewValue(None))
+            (stored.is_some() || self.lock().values.has_stored(field)).then_some(NewValue(None))
         };
         self.change_field(field, (), compute, |(), new| Change::of_put(field, new));
         stored
@@ -250,7 +250,7 @@ impl State {
     #[track_caller]
     pub(crate) fn clear(&self) {
         self.write(|inner| {
-            if inner.values.schema().identity().is_some_and(|field| inner.values.is_stored(field)) {
+            if inner.values.schema().identity().is_some_and(|field| inner.values.has_stored(field)) {
                 inner.imply(Lifecycle::End, false);
                 return inner.empty();
             }
@@ -265,7 +265,7 @@ impl State {
     #[track_caller]
     pub(crate) fn flush(&self, reason: EndReason) {
         self.write(|inner| {
-            inner.intent = Intent { asked: Lifecycle::End, reason, ..Intent::default() };
+            inner.intent = Intent { requested: Lifecycle::End, reason, ..Intent::default() };
             // The next session must not inherit the CSRF secret.
             inner.browser_csrf = None;
             inner.empty()
@@ -280,7 +280,7 @@ impl State {
     #[track_caller]
     pub(crate) fn cycle_id(&self) {
         self.write(|inner| {
-            inner.intent.asked = inner.intent.asked.max(Lifecycle::Cycle);
+            inner.intent.requested = inner.intent.requested.max(Lifecycle::Cycle);
             // Earlier CSRF tokens become invalid, including those of a visitor without a session.
             inner.browser_csrf = None;
             inner.apply(Change::ForgetCsrf);
@@ -306,12 +306,12 @@ impl State {
 impl Inner {
     /// Sets or deletes a field. `is_same_user` says whether a new identity belongs to the same user as before.
     fn put(&mut self, Put { field, value }: Put, is_same_user: bool) -> Replaced {
-        let mut emptied = None;
+        let mut removed = None;
         if field.spec().identity {
             // Every change of the identity gives the session a new id, and a new user sees no data of the former user.
             // An identity that does not decode counts as another user.
-            let former_user_leaves = self.values.is_stored(field) && !is_same_user;
-            emptied = former_user_leaves.then(|| Box::new(self.empty()));
+            let former_user_leaves = self.values.has_stored(field) && !is_same_user;
+            removed = former_user_leaves.then(|| Box::new(self.empty()));
             self.imply(if former_user_leaves { Lifecycle::End } else { Lifecycle::Cycle }, value.is_some());
         }
         let replaced = self.values.put(field, value.clone());
@@ -319,7 +319,7 @@ impl Inner {
         if value.is_some() || !field.spec().identity {
             self.changes.push(Change::of_put(field, value));
         }
-        (replaced, emptied)
+        (replaced, removed)
     }
 
     /// Sets and deletes fields. Starts with the identity, because a change of the identity may empty the session.

@@ -199,7 +199,7 @@ impl Edit {
     pub(crate) fn put(&mut self, field: &'static dyn AnyField, value: Option<Value>) {
         let is_unchanged = |values: &Values| match &value {
             Some(value) => values.has_value(field, value),
-            None => !values.is_stored(field),
+            None => !values.has_stored(field),
         };
         if self.compares && is_unchanged(&self.view.values) {
             return;

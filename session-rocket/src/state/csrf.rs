@@ -6,9 +6,9 @@
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::data::csrf::CsrfSecret;
-use crate::state::carrier::{Carrier, Lifecycle, PendingCommit};
 use crate::state::change::Change;
 use crate::state::inner::{Inner, State};
+use crate::state::status::{Lifecycle, PendingCommit, SessionStatus};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CsrfCheck {
@@ -47,7 +47,7 @@ impl State {
         let inner = self.lock();
         if inner.csrf_secret().is_some_and(|secret| secret.verifies(token)) {
             CsrfCheck::Valid
-        } else if inner.carrier.has_session() {
+        } else if inner.status.has_session() {
             CsrfCheck::Wrong
         } else {
             CsrfCheck::NoSession
@@ -57,7 +57,7 @@ impl State {
     /// Returns the secret to send in a cookie, if this request drew one for a browser that still has no session.
     pub(crate) fn csrf_to_send(&self) -> Option<CsrfSecret> {
         let inner = self.lock();
-        inner.browser_csrf.filter(|_| inner.drew_browser_csrf && !inner.carrier.has_session())
+        inner.browser_csrf.filter(|_| inner.drew_browser_csrf && !inner.status.has_session())
     }
 }
 
@@ -67,8 +67,8 @@ impl Inner {
         if let Some(stored) = self.values.csrf() {
             return Some(stored);
         }
-        match &self.carrier {
-            Carrier::Live(live) if self.keeps_id() => Some(CsrfSecret::of(&live.key)),
+        match &self.status {
+            SessionStatus::Live(live) if self.keeps_id() => Some(CsrfSecret::of(&live.key)),
             _ if self.keeps_csrf_in_browser() => self.browser_csrf,
             _ => None,
         }
@@ -76,7 +76,7 @@ impl Inner {
 
     /// Whether a separate cookie keeps the secret, because the browser has no session and this request logs nobody in.
     fn keeps_csrf_in_browser(&self) -> bool {
-        let has_session = self.carrier.has_session() && self.intent.asked != Lifecycle::End;
+        let has_session = self.status.has_session() && self.intent.requested != Lifecycle::End;
         !has_session && !self.intent.login
     }
 
@@ -95,7 +95,7 @@ impl PendingCommit {
     ///
     /// A session that starts with a login gets a new secret, because earlier tokens must become invalid.
     pub(super) fn inherit_csrf(&mut self, browser_csrf: Option<CsrfSecret>) {
-        let is_new = !self.carrier.has_session() || self.flushed;
+        let is_new = !self.status.has_session() || self.flushed;
         if is_new && !self.login && !self.values.is_blank() && self.values.csrf().is_none() {
             self.values.set_csrf(browser_csrf);
         }

@@ -9,16 +9,15 @@ use crate::base::event::EndReason;
 use crate::base::id::Key;
 use crate::data::csrf::CsrfSecret;
 use crate::data::values::Values;
-use crate::state::carrier::{Carrier, CookieEffect, Lifecycle};
 use crate::state::change::Change;
+use crate::state::status::{CookieEffect, Lifecycle, SessionStatus};
 
 /// The session of one request. Clones share the session.
 #[derive(Clone)]
 pub struct State(Arc<Mutex<Inner>>);
 
 pub(super) struct Inner {
-    /// Whether the request has a session in the store or in a sealed cookie, and which.
-    pub carrier: Carrier,
+    pub status: SessionStatus,
     /// The key of the session that was loaded by an id from the browser.
     pub loaded: Option<Key>,
     /// The keys of the other ids that the browser sent.
@@ -40,10 +39,10 @@ pub(super) struct Inner {
     /// Incremented at each change of `values`, so that a caller can notice changes by other threads.
     pub revision: u64,
     /// The number of times that all values and changes were dropped.
-    pub emptied: u64,
+    pub times_emptied: u64,
     pub cookie: CookieEffect,
     /// The number of finished commits.
-    pub completed: u64,
+    pub num_commits: u64,
     pub failure: Option<Failure>,
     /// The last failure before `failure`, if it was not returned to a caller. Dropped changes do not count.
     pub earlier_unseen: Option<Failure>,
@@ -75,9 +74,9 @@ impl FieldSet {
 #[derive(Default)]
 pub(super) struct Intent {
     /// The lifecycle that `flush` and `cycle_id` request.
-    pub asked: Lifecycle,
+    pub requested: Lifecycle,
     /// The lifecycle that a change of the identity requires.
-    pub implied: Lifecycle,
+    pub required: Lifecycle,
     pub login: bool,
     pub transacts: bool,
     /// Why `flush` was called.
@@ -86,7 +85,7 @@ pub(super) struct Intent {
 
 impl Intent {
     pub(super) fn lifecycle(&self) -> Lifecycle {
-        self.asked.max(self.implied)
+        self.requested.max(self.required)
     }
 }
 
@@ -100,10 +99,10 @@ pub(super) struct Failure {
 }
 
 impl State {
-    pub(crate) fn new(carrier: Carrier, values: Values, others: Vec<Key>) -> Self {
-        let loaded = if let Carrier::Live(live) = &carrier { Some(live.key) } else { None };
+    pub(crate) fn new(status: SessionStatus, values: Values, others: Vec<Key>) -> Self {
+        let loaded = if let SessionStatus::Live(live) = &status { Some(live.key) } else { None };
         Self(Arc::new(Mutex::new(Inner {
-            carrier,
+            status,
             loaded,
             others,
             browser_csrf: None,
@@ -115,9 +114,9 @@ impl State {
             read: FieldSet::default(),
             changed_at: None,
             revision: 0,
-            emptied: 0,
+            times_emptied: 0,
             cookie: CookieEffect::None,
-            completed: 0,
+            num_commits: 0,
             failure: None,
             earlier_unseen: None,
             head_sent: false,
@@ -131,7 +130,7 @@ impl State {
 
     /// Whether the request has no stored session.
     pub(crate) fn is_without_session(&self) -> bool {
-        !self.lock().carrier.has_session()
+        !self.lock().status.has_session()
     }
 
     /// Locks the state. Ignores poisoning, because no panic leaves the state half changed.
@@ -144,8 +143,8 @@ impl State {
         (inner.revision, inner.values.clone())
     }
 
-    pub(crate) fn carrier(&self) -> Carrier {
-        self.lock().carrier.clone()
+    pub(crate) fn status(&self) -> SessionStatus {
+        self.lock().status.clone()
     }
 
     pub(crate) fn is_modified(&self) -> bool {
@@ -168,13 +167,13 @@ impl Inner {
 
     /// Records the lifecycle that a change of the identity requires, and whether the change is a login.
     pub(super) fn imply(&mut self, lifecycle: Lifecycle, login: bool) {
-        self.intent.implied = self.intent.implied.max(lifecycle);
+        self.intent.required = self.intent.required.max(lifecycle);
         self.intent.login = login;
     }
 
     /// Removes and returns all values and changes. The caller drops them after it releases the lock.
     pub(super) fn empty(&mut self) -> (Values, Vec<Change>) {
-        self.emptied += 1;
+        self.times_emptied += 1;
         self.read = FieldSet::default();
         let empty = Values::empty(self.values.schema());
         (std::mem::replace(&mut self.values, empty), std::mem::take(&mut self.changes))
@@ -193,12 +192,12 @@ impl Inner {
     /// values and changes, which the caller drops after it releases the lock.
     pub(super) fn drop_changes(&mut self) -> (Values, Vec<Change>) {
         let dropped = self.empty();
-        self.intent = Intent { asked: self.intent.asked, reason: self.intent.reason, ..Intent::default() };
+        self.intent = Intent { requested: self.intent.requested, reason: self.intent.reason, ..Intent::default() };
         self.revision += 1;
-        if self.intent.asked != Lifecycle::End {
+        if self.intent.requested != Lifecycle::End {
             self.values = self.base.clone();
         }
-        if self.intent.asked == Lifecycle::Cycle {
+        if self.intent.requested == Lifecycle::Cycle {
             // `cycle_id` also removes the CSRF secret.
             self.apply(Change::ForgetCsrf);
         }
@@ -206,8 +205,8 @@ impl Inner {
     }
 
     pub(super) fn note_failure(&mut self, error: Error) {
-        self.completed += 1;
-        let before = self.failure.replace(Failure { number: self.completed, error, seen: false });
+        self.num_commits += 1;
+        let before = self.failure.replace(Failure { number: self.num_commits, error, seen: false });
         if let Some(before) = before.filter(|before| !before.seen && !before.error.kind().is_drop()) {
             self.earlier_unseen = Some(before);
         }

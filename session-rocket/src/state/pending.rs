@@ -5,15 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::base::error::{Error, ErrorKind};
 use crate::base::expiry::Lifetime;
 use crate::data::values::Values;
-use crate::state::carrier::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed};
 use crate::state::change::{Change, while_replaying};
 use crate::state::inner::State;
+use crate::state::status::{
+    CommitScope, Committed, CookieEffect, Lifecycle, Live, PendingCommit, Sealed, SessionStatus,
+};
 
 impl State {
     /// Returns where the session is stored, and the stored values as far as this request knows them.
-    pub(crate) fn stored(&self) -> (Carrier, Values) {
+    pub(crate) fn stored(&self) -> (SessionStatus, Values) {
         let inner = self.lock();
-        (inner.carrier.clone(), inner.base.clone())
+        (inner.status.clone(), inner.base.clone())
     }
 
     /// Takes the changes to commit, if there are any.
@@ -25,11 +27,11 @@ impl State {
         let is_modified = inner.is_modified();
         let intent = std::mem::take(&mut inner.intent);
         inner.changed_at = None;
-        let flushed = intent.asked == Lifecycle::End;
+        let flushed = intent.requested == Lifecycle::End;
         let lifecycle = intent.lifecycle();
         is_modified.then(|| {
             let mut pending = Box::new(PendingCommit {
-                carrier: inner.carrier.clone(),
+                status: inner.status.clone(),
                 base: inner.base.clone(),
                 values: inner.values.clone(),
                 changes: std::mem::take(&mut inner.changes),
@@ -48,7 +50,7 @@ impl State {
 
     /// Replaces the loaded session with the committed one, and keeps changes that were made during the commit.
     pub(crate) fn finish_commit(&self, committed: Committed) {
-        self.lock().completed += 1;
+        self.lock().num_commits += 1;
         self.replace_loaded(committed);
     }
 
@@ -57,7 +59,7 @@ impl State {
         let _dropped;
         {
             let mut inner = self.lock();
-            inner.carrier = stored.carrier;
+            inner.status = stored.status;
             if stored.cookie != CookieEffect::None {
                 inner.cookie = stored.cookie;
             }
@@ -85,11 +87,11 @@ impl State {
             return;
         }
         loop {
-            let (mut changes, mut values, revision, emptied) = {
+            let (mut changes, mut values, revision, times_emptied) = {
                 let mut inner = self.lock();
                 let ended = inner.intent.lifecycle() == Lifecycle::End;
                 let values = if ended { Values::empty(inner.base.schema()) } else { inner.base.clone() };
-                (std::mem::take(&mut inner.changes), values, inner.revision, inner.emptied)
+                (std::mem::take(&mut inner.changes), values, inner.revision, inner.times_emptied)
             };
             let taken = changes.len();
             changes.retain(|change| replay_or_undo(change, &mut values));
@@ -99,8 +101,8 @@ impl State {
                 let context = "an `update` closure panicked when it ran again after a save";
                 inner.note_failure(Error::new(ErrorKind::Panicked, context));
             }
-            let is_current = inner.revision == revision && inner.emptied == emptied;
-            if inner.emptied == emptied {
+            let is_current = inner.revision == revision && inner.times_emptied == times_emptied;
+            if inner.times_emptied == times_emptied {
                 inner.changes.splice(..0, changes);
             }
             inner.revision += 1;
@@ -137,20 +139,20 @@ impl State {
         self.lock().keeps_id()
     }
 
-    pub(crate) fn emptied(&self) -> u64 {
-        self.lock().emptied
+    pub(crate) fn times_emptied(&self) -> u64 {
+        self.lock().times_emptied
     }
 
-    pub(crate) fn completed(&self) -> u64 {
-        self.lock().completed
+    pub(crate) fn num_commits(&self) -> u64 {
+        self.lock().num_commits
     }
 
-    /// Returns the error of the last failed commit, unless that commit is one of the first `completed` commits. Marks
+    /// Returns the error of the last failed commit, unless that commit is one of the first `commits` commits. Marks
     /// the error as seen.
-    pub(crate) fn failure_since(&self, completed: u64) -> Option<Error> {
+    pub(crate) fn failure_since(&self, commits: u64) -> Option<Error> {
         let mut inner = self.lock();
-        inner.earlier_unseen.take_if(|failure| failure.number > completed);
-        let failure = inner.failure.as_mut().filter(|failure| failure.number > completed)?;
+        inner.earlier_unseen.take_if(|failure| failure.number > commits);
+        let failure = inner.failure.as_mut().filter(|failure| failure.number > commits)?;
         failure.seen = true;
         Some(failure.error.clone())
     }
@@ -169,8 +171,8 @@ impl State {
     /// Returns the session's record if the response sets the cookie again with the id that the browser sent.
     pub(crate) fn renewal(&self) -> Option<Live> {
         let inner = self.lock();
-        match &inner.carrier {
-            Carrier::Live(live) if inner.cookie == CookieEffect::Set && inner.loaded == Some(live.key) => {
+        match &inner.status {
+            SessionStatus::Live(live) if inner.cookie == CookieEffect::Set && inner.loaded == Some(live.key) => {
                 Some(live.clone())
             }
             _ => None,
@@ -182,11 +184,11 @@ impl State {
     }
 
     /// Marks the response head as sent, and returns the effect of the head on the cookie, if there is one.
-    pub(crate) fn send_head(&self) -> Option<(CookieEffect, Carrier, Lifetime)> {
+    pub(crate) fn send_head(&self) -> Option<(CookieEffect, SessionStatus, Lifetime)> {
         let mut inner = self.lock();
         inner.head_sent = true;
         let effect = std::mem::replace(&mut inner.cookie, CookieEffect::None);
-        (effect != CookieEffect::None).then(|| (effect, inner.carrier.clone(), inner.base.lifetime()))
+        (effect != CookieEffect::None).then(|| (effect, inner.status.clone(), inner.base.lifetime()))
     }
 
     /// Marks the response head as sent if the session was only read.
@@ -195,7 +197,7 @@ impl State {
     pub(crate) fn send_head_unchanged(&self) -> bool {
         let mut inner = self.lock();
         let unchanged = !inner.is_modified() && inner.cookie == CookieEffect::None && inner.failure.is_none();
-        if !unchanged || matches!(&inner.carrier, Carrier::Sealed(Sealed { by_former_key: true, .. })) {
+        if !unchanged || matches!(&inner.status, SessionStatus::Sealed(Sealed { by_former_key: true, .. })) {
             return false;
         }
         inner.head_sent = true;

@@ -26,7 +26,7 @@ use crate::base::error::Result;
 use crate::base::id::{Key, random_bytes};
 use crate::store::record::{Fate, Record, Tombstone, Version};
 use node::command;
-use script::Attempt;
+use script::ScriptReply;
 use server::Server;
 
 mod cluster;
@@ -93,31 +93,31 @@ impl Store for RedisStore {
 
     async fn create(&self, key: &Key, record: &Record) -> Result<Create> {
         Ok(match self.within(pin!(self.0.write(key, None, record))).await? {
-            Attempt::Done(_) => Create::Created,
-            Attempt::Unchanged(_) => Create::Taken,
+            ScriptReply::Changed(_) => Create::Created,
+            ScriptReply::Unchanged(_) => Create::Taken,
         })
     }
 
     async fn update(&self, key: &Key, expected: Version, record: &Record) -> Result<Update> {
         Ok(match self.within(pin!(self.0.write(key, Some(expected), record))).await? {
-            Attempt::Done(_) => Update::Updated,
-            Attempt::Unchanged(Lookup::Found(fresh)) => Update::Conflict(fresh),
-            Attempt::Unchanged(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Update::Moved(to),
-            Attempt::Unchanged(Lookup::Tombstone(_) | Lookup::Absent) => Update::Gone,
+            ScriptReply::Changed(_) => Update::Updated,
+            ScriptReply::Unchanged(Lookup::Found(fresh)) => Update::Conflict(fresh),
+            ScriptReply::Unchanged(Lookup::Tombstone(Tombstone { fate: Fate::Moved(to), .. })) => Update::Moved(to),
+            ScriptReply::Unchanged(Lookup::Tombstone(_) | Lookup::Absent) => Update::Gone,
         })
     }
 
     async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Touch> {
         Ok(match self.within(pin!(self.0.touch(key, expected, expires_at))).await? {
-            Attempt::Done(_) => Touch::Touched,
-            Attempt::Unchanged(Lookup::Found(_)) => Touch::Conflict,
-            Attempt::Unchanged(Lookup::Tombstone(_) | Lookup::Absent) => Touch::Gone,
+            ScriptReply::Changed(_) => Touch::Touched,
+            ScriptReply::Unchanged(Lookup::Found(_)) => Touch::Conflict,
+            ScriptReply::Unchanged(Lookup::Tombstone(_) | Lookup::Absent) => Touch::Gone,
         })
     }
 
     async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Retire> {
         Ok(match self.within(pin!(self.0.retire(key, expected, tombstone))).await? {
-            Attempt::Done(owner) => {
+            ScriptReply::Changed(owner) => {
                 // A session that moved stays in the index, because its tombstone leads to the new key.
                 if let (Some((scope, identity)), Fate::Ended) = (owner, tombstone.fate) {
                     // Even if this fails, the session has ended, and readers of the index skip its key.
@@ -125,8 +125,8 @@ impl Store for RedisStore {
                 }
                 Retire::Retired
             }
-            Attempt::Unchanged(Lookup::Found(fresh)) => Retire::Conflict(fresh),
-            Attempt::Unchanged(Lookup::Tombstone(_) | Lookup::Absent) => Retire::Gone,
+            ScriptReply::Unchanged(Lookup::Found(fresh)) => Retire::Conflict(fresh),
+            ScriptReply::Unchanged(Lookup::Tombstone(_) | Lookup::Absent) => Retire::Gone,
         })
     }
 

@@ -21,7 +21,7 @@ use crate::data::codec;
 use crate::data::csrf::CsrfSecret;
 use crate::session::{CookieUpdate, Core, Session};
 use crate::state::change::Change;
-use crate::state::{Carrier, CommitScope, Live, State};
+use crate::state::{CommitScope, Live, SessionStatus, State};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 
@@ -131,7 +131,7 @@ async fn after_a_logout_by_field_the_visit_continues_under_a_new_id() {
             panic!("the response does not send the new id");
         };
         let id = SessionId::parse(&value).unwrap();
-        assert!(id != old && matches!(open(&engine, Some(&old)).await.state().carrier(), Carrier::Ended));
+        assert!(id != old && matches!(open(&engine, Some(&old)).await.state().status(), SessionStatus::Ended));
         let next = open(&engine, Some(&id)).await;
         NAME.set(next.state(), "kept".into());
         next.save().await.unwrap();
@@ -281,7 +281,7 @@ fn replacing_the_struct_without_a_user_empties_a_session_of_an_unknown_user() {
     let payload = bytes::Bytes::from_static(br#"j{"user":"ada","name":"ada's","count":3}"#);
     let schema = <Visitor as crate::SessionData>::schema();
     let values = crate::data::values::Values::load(schema, &payload, Some("ada".into())).ok().unwrap();
-    let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
+    let state = crate::state::State::new(SessionStatus::New { replaces: None }, values, Vec::new());
     let visitor = Visitor { name: None, count: 5, greeting: "hello".into(), tags: Vec::new(), user: None };
     state.replace(|edit| crate::SessionData::replace(visitor, edit));
     assert_eq!((NAME.get(&state), COUNT.get(&state)), (None, 5));
@@ -294,7 +294,7 @@ fn replacing_the_struct_with_another_user_writes_all_fields() {
         |user| Visitor { name: Some("same".into()), count: 5, greeting: "hello".into(), tags: Vec::new(), user };
     for (first, second) in [(Some(1), Some(2)), (Some(1), None), (None, Some(1)), (Some(1), Some(1))] {
         let values = crate::data::values::Values::empty(<Visitor as crate::SessionData>::schema());
-        let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
+        let state = crate::state::State::new(SessionStatus::New { replaces: None }, values, Vec::new());
         for user in [first, second] {
             state.replace(|edit| crate::SessionData::replace(visitor(user), edit));
             assert_eq!((NAME.get(&state), COUNT.get(&state), USER.get(&state)), (Some("same".into()), 5, user));
@@ -312,12 +312,12 @@ async fn a_sealed_session_of_an_unknown_format_is_unavailable_and_a_damaged_one_
         let content = Content { issued_at, created_at, expires_at, payload: payload.into() };
         let cookie = sealer().seal(&content).unwrap();
         let state = engine.load(&mut std::iter::once(cookie.as_str())).await?;
-        Ok::<_, Error>((state.carrier(), state.snapshot().1.is_blank()))
+        Ok::<_, Error>((state.status(), state.snapshot().1.is_blank()))
     };
-    assert!(matches!(load(r#"j{"count":1}"#).await, Ok((Carrier::Sealed(_), false))));
+    assert!(matches!(load(r#"j{"count":1}"#).await, Ok((SessionStatus::Sealed(_), false))));
     assert_eq!(load("z{}").await.err().unwrap().kind(), ErrorKind::Unavailable);
     for damaged in ["", "j", r#"j{"count":"#, "m"] {
-        assert!(matches!(load(damaged).await, Ok((Carrier::New { replaces: None }, true))), "{damaged}");
+        assert!(matches!(load(damaged).await, Ok((SessionStatus::New { replaces: None }, true))), "{damaged}");
     }
 }
 
@@ -353,7 +353,7 @@ async fn a_replayed_change_that_logs_in_changes_the_id() {
     other.save().await.unwrap();
     session.save().await.unwrap();
     let new = session.id().unwrap();
-    assert!(new != old && matches!(open(&engine, Some(&old)).await.state().carrier(), Carrier::Ended));
+    assert!(new != old && matches!(open(&engine, Some(&old)).await.state().status(), SessionStatus::Ended));
     assert_eq!(open(&engine, Some(&new)).await.get().user, Some(1));
 }
 
@@ -361,7 +361,7 @@ async fn a_replayed_change_that_logs_in_changes_the_id() {
 fn two_threads_that_set_a_default_get_the_same_value() {
     for _ in 0..2000 {
         let values = crate::data::values::Values::empty(<Visitor as crate::SessionData>::schema());
-        let state = crate::state::State::new(Carrier::New { replaces: None }, values, Vec::new());
+        let state = crate::state::State::new(SessionStatus::New { replaces: None }, values, Vec::new());
         let given = std::thread::scope(|scope| {
             ["a", "b"]
                 .map(|name| scope.spawn(|| NAME.setdefault(&state, name.into())))
@@ -438,10 +438,10 @@ async fn a_logout_during_a_save_ends_the_saved_session() {
     slow.release.add_permits(1);
     save.await.unwrap().unwrap();
     assert!(session.is_empty());
-    let Carrier::Live(saved) = session.state().carrier() else { panic!("the session is not saved") };
+    let SessionStatus::Live(saved) = session.state().status() else { panic!("the session is not saved") };
     session.save().await.unwrap();
     assert!(session.is_new());
-    assert!(matches!(open(&engine, saved.id.as_ref()).await.state().carrier(), Carrier::Ended));
+    assert!(matches!(open(&engine, saved.id.as_ref()).await.state().status(), SessionStatus::Ended));
 }
 
 #[tokio::test]
@@ -460,7 +460,7 @@ async fn a_logout_after_another_request_rotated_the_id_leaves_the_newer_cookie_t
             NAME.set(logout.state(), "after".into());
         }
         let update = respond(&logout, CommitScope::Everything).await.unwrap();
-        assert!(matches!(open(&engine, other.id().as_ref()).await.state().carrier(), Carrier::Ended));
+        assert!(matches!(open(&engine, other.id().as_ref()).await.state().status(), SessionStatus::Ended));
         match update {
             CookieUpdate::Set { .. } => assert!(is_used_again),
             CookieUpdate::None => assert!(!is_used_again),
@@ -471,8 +471,8 @@ async fn a_logout_after_another_request_rotated_the_id_leaves_the_newer_cookie_t
 
 #[tokio::test]
 async fn a_save_that_follows_a_rotation_by_another_request_sends_no_cookie() {
-    let (now, lifetime) = (clock(), Duration::from_secs(100));
-    let policy = Policy { lifetime, anonymous_lifetime: lifetime, ..policy() };
+    let (now, idle_timeout) = (clock(), Duration::from_secs(100));
+    let policy = Policy { idle_timeout, anonymous_idle_timeout: idle_timeout, ..policy() };
     let engine = engine_with(Arc::new(MemoryStore::new(100, now.clone())), now.clone(), policy, (DAY, 1000));
     let session = open(&engine, None).await;
     COUNT.set(session.state(), 5);
@@ -482,7 +482,7 @@ async fn a_save_that_follows_a_rotation_by_another_request_sends_no_cookie() {
     other.cycle_id();
     other.save().await.unwrap();
     // By now, a save renews the cookie.
-    now.advance(lifetime / 5);
+    now.advance(idle_timeout / 5);
     COUNT.set(late.state(), 6);
     assert!(matches!(respond(&late, CommitScope::Everything).await, Ok(CookieUpdate::None)));
     assert_eq!(COUNT.get(open(&engine, other.id().as_ref()).await.state()), 6);
@@ -497,8 +497,8 @@ async fn a_request_keeps_its_id_if_it_saves_together_with_a_change_of_all_sessio
     session.save().await.unwrap();
     let request = open(&engine, session.id().as_ref()).await;
     // `Sessions::update` does not know the id of a session.
-    let Carrier::Live(live) = session.state().carrier() else { panic!("the session is not stored") };
-    let listed = State::new(Carrier::Live(Live { id: None, ..live }), session.state().snapshot().1, Vec::new());
+    let SessionStatus::Live(live) = session.state().status() else { panic!("the session is not stored") };
+    let listed = State::new(SessionStatus::Live(Live { id: None, ..live }), session.state().snapshot().1, Vec::new());
     let listed = Session::<Visitor>::new(Core::new(listed, engine.clone()));
     NAME.set(listed.state(), "changed".into());
     slow.hold.store(true, Ordering::SeqCst);
@@ -590,6 +590,6 @@ async fn if_there_are_several_ids_the_live_one_is_used() {
     let session = open(&engine, Some(&ids[0])).await;
     session.flush();
     session.save().await.unwrap();
-    assert!(matches!(load(&engine, &ids).await.unwrap().carrier(), Carrier::Live(_)));
-    assert!(matches!(load(&engine, &ids[..1]).await.unwrap().carrier(), Carrier::Ended));
+    assert!(matches!(load(&engine, &ids).await.unwrap().status(), SessionStatus::Live(_)));
+    assert!(matches!(load(&engine, &ids[..1]).await.unwrap().status(), SessionStatus::Ended));
 }

@@ -19,7 +19,7 @@ use crate::base::expiry::{Policy, Refresh};
 use crate::base::id::{Key, SessionId};
 use crate::commit::Engine;
 use crate::session::{CookieUpdate, Session};
-use crate::state::{Carrier, CommitScope};
+use crate::state::{CommitScope, SessionStatus};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
@@ -291,13 +291,13 @@ async fn new_sessions_rotations_and_logouts_succeed_although_a_reply_is_lost() {
         site.fail(&[Fault::Pass, fault], &[]);
         session.save().await.unwrap();
         let new = session.id().unwrap();
-        assert!(new != old && matches!(site.open(&old).await.state().carrier(), Carrier::Ended));
+        assert!(new != old && matches!(site.open(&old).await.state().status(), SessionStatus::Ended));
 
         let session = site.open(&new).await;
         session.flush();
         site.fail(&[fault], &[]);
         session.save().await.unwrap();
-        assert!(matches!(site.open(&new).await.state().carrier(), Carrier::Ended));
+        assert!(matches!(site.open(&new).await.state().status(), SessionStatus::Ended));
     }
 }
 
@@ -633,7 +633,7 @@ async fn changes_that_need_a_cookie_fail_after_the_response_head() {
     session.save().await.unwrap();
     increment(&session);
     assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::TooLate);
-    assert!(matches!(site.open(&id).await.state().carrier(), Carrier::Ended));
+    assert!(matches!(site.open(&id).await.state().status(), SessionStatus::Ended));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::data::schema::Schema;
 use crate::session::{CookieUpdate, Core, Session};
 use crate::session::{SessionData, SessionFields, SessionIdentity};
 use crate::state::change::{Edit, View};
-use crate::state::{Carrier, CommitScope, State};
+use crate::state::{CommitScope, SessionStatus, State};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Version};
 use crate::store::{Lookup, Store, Update};
@@ -91,10 +91,10 @@ impl SessionIdentity for Visitor {
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn policy() -> Policy {
-    let lifetime = DAY * 14;
+    let idle_timeout = DAY * 14;
     Policy {
-        lifetime,
-        anonymous_lifetime: lifetime,
+        idle_timeout,
+        anonymous_idle_timeout: idle_timeout,
         browser_close: false,
         max_lifetime: None,
         refresh: Refresh::OnSave,
@@ -155,7 +155,7 @@ pub(crate) async fn respond(session: &Session<Visitor>, scope: CommitScope) -> R
 
 /// Whether the store has neither a record nor a tombstone for an id.
 pub(crate) async fn is_unknown(engine: &Arc<Engine>, id: &SessionId) -> bool {
-    matches!(load(engine, Some(id)).await.unwrap().carrier(), Carrier::New { .. })
+    matches!(load(engine, Some(id)).await.unwrap().status(), SessionStatus::New { .. })
 }
 
 /// Changes a stored record as another release would.

@@ -12,7 +12,7 @@ use crate::base::error::ErrorKind;
 use crate::base::expiry::Policy;
 use crate::data::csrf::CsrfSecret;
 use crate::session::{CookieUpdate, Core, Session, SessionData};
-use crate::state::{Carrier, CommitScope};
+use crate::state::{CommitScope, SessionStatus};
 use crate::store::memory::MemoryStore;
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn changes_of_a_request_that_loaded_the_session_before_a_login_are_dropped
     for held in [&counts, &cycles, &clears, &expires] {
         assert_eq!(held.save().await.unwrap_err().kind(), ErrorKind::Ended);
         assert!(matches!(respond(held, CommitScope::Everything).await, Ok(CookieUpdate::None)));
-        assert!(matches!(held.core().state.carrier(), Carrier::Ended) && held.is_empty());
+        assert!(matches!(held.core().state.status(), SessionStatus::Ended) && held.is_empty());
     }
     flushes.flush();
     assert!(matches!(respond(&flushes, CommitScope::Everything).await, Ok(CookieUpdate::None)));

@@ -12,7 +12,7 @@ use crate::base::id::SessionId;
 use crate::commit::Engine;
 use crate::session::{CookieUpdate, Session};
 use crate::state::change::View;
-use crate::state::{Carrier, CommitScope};
+use crate::state::{CommitScope, SessionStatus};
 use crate::store::memory::MemoryStore;
 
 const REQUESTS: usize = 3;
@@ -149,7 +149,7 @@ enum SentCookie {
 struct Request {
     /// The session of the request's cookie.
     loaded: Option<usize>,
-    carrier: ModelCarrier,
+    status: ModelCarrier,
     base: Data,
     view: Data,
     log: Vec<Op>,
@@ -173,7 +173,7 @@ struct World {
 
 impl World {
     fn open(&self, cookie: Option<usize>) -> Request {
-        let (carrier, base) = match cookie.map(|session| (session, &self.sessions[session])) {
+        let (status, base) = match cookie.map(|session| (session, &self.sessions[session])) {
             None => (ModelCarrier::New, Data::default()),
             Some((session, (data, Fate::Live))) => (ModelCarrier::Stored { session, known: true }, data.clone()),
             Some(_) => (ModelCarrier::Ended, Data::default()),
@@ -181,7 +181,7 @@ impl World {
         let view = base.clone();
         let (loaded, log, sent) = (cookie, Vec::new(), SentCookie::None);
         let (flush, cycle, ends, rotates, login) = (false, false, false, false, false);
-        Request { loaded, carrier, base, view, log, flush, cycle, ends, rotates, login, sent }
+        Request { loaded, status, base, view, log, flush, cycle, ends, rotates, login, sent }
     }
 
     fn create(&mut self, data: Data) -> (ModelCarrier, SentCookie) {
@@ -205,9 +205,9 @@ impl World {
         let mut is_saved = true;
         if request.is_modified() {
             let only_ends = request.flush && request.view == Data::default();
-            let (carrier, sent) = self.commit_changes(request);
-            is_saved = carrier != ModelCarrier::Ended || only_ends;
-            request.carrier = carrier;
+            let (status, sent) = self.commit_changes(request);
+            is_saved = status != ModelCarrier::Ended || only_ends;
+            request.status = status;
             if sent != SentCookie::None {
                 request.sent = sent;
             }
@@ -221,19 +221,19 @@ impl World {
 
     /// Saves without changes. Returns whether the session still exists.
     fn verify(&mut self, request: &mut Request) -> bool {
-        if let ModelCarrier::Stored { session, known } = request.carrier {
-            request.carrier = match self.live(session) {
+        if let ModelCarrier::Stored { session, known } = request.status {
+            request.status = match self.live(session) {
                 Some(live) if live == session => ModelCarrier::Stored { session, known },
                 Some(live) if !self.overtaken(request) => ModelCarrier::Stored { session: live, known: false },
                 _ => ModelCarrier::Ended,
             };
         }
         self.show(request);
-        request.carrier != ModelCarrier::Ended
+        request.status != ModelCarrier::Ended
     }
 
     fn show(&self, request: &mut Request) {
-        if let ModelCarrier::Stored { session, .. } = request.carrier {
+        if let ModelCarrier::Stored { session, .. } = request.status {
             request.base = self.sessions[session].0.clone();
         } else {
             request.base = Data::default();
@@ -243,14 +243,14 @@ impl World {
 
     /// Whether another user logged in meanwhile, so that the request's changes are dropped.
     fn overtaken(&self, request: &Request) -> bool {
-        let ModelCarrier::Stored { session, .. } = request.carrier else { return false };
+        let ModelCarrier::Stored { session, .. } = request.status else { return false };
         self.live(session).is_some_and(|live| live != session && self.sessions[live].0.user != request.base.user)
     }
 
     fn commit_changes(&mut self, request: &Request) -> (ModelCarrier, SentCookie) {
         let overtaken = self.overtaken(request);
         let own = with(&Data::default(), &request.log);
-        match request.carrier {
+        match request.status {
             ModelCarrier::Ended if request.login => self.create(own),
             ModelCarrier::Ended => (ModelCarrier::Ended, SentCookie::None),
             ModelCarrier::New if own != Data::default() => self.create(own),
@@ -349,7 +349,7 @@ impl Request {
 
     /// The cookie that the response sends. If another request rotated the id, that request sends it.
     fn sent(&self, world: &World) -> SentCookie {
-        match (self.sent, self.carrier) {
+        match (self.sent, self.status) {
             // After an earlier save, the browser received a newer cookie.
             (SentCookie::Set(_), ModelCarrier::Stored { session, .. })
                 if self.loaded == Some(session) && world.sessions[session].1 != Fate::Live =>
@@ -428,7 +428,7 @@ impl Run {
                 if let Some((model, session)) = &mut self.requests[request] {
                     let is_saved =
                         if model.is_modified() { self.world.commit(model) } else { self.world.verify(model) };
-                    assert_eq!(session.save().await.is_ok(), is_saved, "{:?}", model.carrier);
+                    assert_eq!(session.save().await.is_ok(), is_saved, "{:?}", model.status);
                     assert_eq!(data(session), model.view, "after a save");
                     record_id(&mut self.ids, model, session);
                     self.check().await;
@@ -471,7 +471,7 @@ impl Run {
             let session = open(&self.engine, Some(id)).await;
             match fate {
                 Fate::Live => assert_eq!(&data(&session), expected),
-                _ => assert!(matches!(session.core().state.carrier(), Carrier::Ended)),
+                _ => assert!(matches!(session.core().state.status(), SessionStatus::Ended)),
             }
         }
     }
@@ -479,7 +479,7 @@ impl Run {
 
 /// Records the id of a session that the request has created.
 fn record_id(ids: &mut Vec<Option<SessionId>>, model: &Request, session: &Session<Visitor>) {
-    if let ModelCarrier::Stored { session: number, known: true } = model.carrier {
+    if let ModelCarrier::Stored { session: number, known: true } = model.status {
         let id = session.id().expect("the request knows the id of its session");
         assert!(ids.len() <= number || ids[number].as_ref().is_none_or(|known| *known == id));
         if ids.len() <= number {

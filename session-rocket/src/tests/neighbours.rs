@@ -103,7 +103,7 @@ async fn regular_reads_keep_a_session_alive_under_a_lowered_expiry() {
     COUNT.set(s.state(), 5);
     s.save().await.unwrap();
     let id = s.id();
-    let lowered = Policy { lifetime: DAY, anonymous_lifetime: DAY, refresh: Refresh::Always, ..policy() };
+    let lowered = Policy { idle_timeout: DAY, anonymous_idle_timeout: DAY, refresh: Refresh::Always, ..policy() };
     let new = engine_with(store, time.clone(), lowered, (Duration::from_secs(5), 256 * 1024));
     for hour in 0..30 {
         time.advance(DAY / 24);

@@ -16,7 +16,7 @@ use crate::base::id::{Key, SessionId};
 use crate::commit::Engine;
 use crate::session::Session;
 use crate::state::change::View;
-use crate::state::{Carrier, CommitScope, Committed};
+use crate::state::{CommitScope, Committed, SessionStatus};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{Record, Tombstone, Version};
 use crate::store::{Create, Lookup, Retire, Store, Touch, Update};
@@ -124,7 +124,7 @@ async fn increment(engine: Arc<Engine>, id: SessionId) {
 }
 
 fn is_ended(session: &Session<Visitor>) -> bool {
-    matches!(session.state().carrier(), Carrier::Ended)
+    matches!(session.state().status(), SessionStatus::Ended)
 }
 
 const SCHEDULES: usize = 2000;

@@ -10,11 +10,11 @@ use crate::EndReason;
 use crate::data::codec::Format;
 use crate::data::values::Values;
 use crate::session::{SessionData, SessionFields};
-use crate::state::{Carrier, CommitScope, Committed, CookieEffect, Lifecycle, State};
+use crate::state::{CommitScope, Committed, CookieEffect, Lifecycle, SessionStatus, State};
 
 fn loaded(payload: &'static str) -> State {
     let values = Values::load(Visitor::schema(), &Bytes::from_static(payload.as_bytes()), None).unwrap();
-    State::new(Carrier::New { replaces: None }, values, Vec::new())
+    State::new(SessionStatus::New { replaces: None }, values, Vec::new())
 }
 
 /// The payload that a commit would store.
@@ -86,8 +86,8 @@ fn an_update_runs_again_if_a_save_finished_meanwhile() {
         state.edit(move |edit| {
             let count = COUNT.read(&mut edit.view);
             if !finished.swap(true, Ordering::SeqCst) {
-                let carrier = Carrier::New { replaces: None };
-                inner.finish_commit(Committed::new(carrier, saved.snapshot().1, CookieEffect::None));
+                let status = SessionStatus::New { replaces: None };
+                inner.finish_commit(Committed::new(status, saved.snapshot().1, CookieEffect::None));
                 if sets_again {
                     NAME.set(&inner, "set again".into());
                 }

@@ -90,7 +90,7 @@ pub(super) struct Isolated;
 type TestStep<T> = Box<dyn FnOnce(Result<Session<T>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// The session of type `T` of one request, cached in the request.
-pub(super) struct Cached<T: SessionData> {
+pub(super) struct RequestCache<T: SessionData> {
     session: OnceCell<Result<Session<T>>>,
     pub snapshot: OnceCell<T>,
     /// Set only in requests that a test helper sends.
@@ -99,7 +99,7 @@ pub(super) struct Cached<T: SessionData> {
     pub responded: AtomicBool,
 }
 
-impl<T: SessionData> Cached<T> {
+impl<T: SessionData> RequestCache<T> {
     pub(super) fn of<'r>(request: &'r Request<'_>) -> &'r Self {
         request.local_cache(|| Self {
             session: OnceCell::new(),

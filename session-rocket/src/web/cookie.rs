@@ -51,7 +51,7 @@ impl CookieSettings {
 
     /// Returns the session cookie values of a request, in the order of its `Cookie` header.
     ///
-    /// Of a `__Host-` cookie, only the first value counts, because a browser has at most one such cookie. With
+    /// Of a `__Host-` cookie, only the first value counts, because a browser has at max_values one such cookie. With
     /// `partitioned`, two values count, because a browser can also have an unpartitioned cookie from an earlier time.
     ///
     /// Rocket's cookie jar is used only if there is no `Cookie` header, as in requests of a local client. The jar decodes
@@ -65,8 +65,8 @@ impl CookieSettings {
             let rest = pair.trim_start_matches(WHITESPACE).strip_prefix(self.name.as_str())?;
             rest.trim_start_matches(WHITESPACE).strip_prefix('=').map(|value| value.trim_matches(WHITESPACE))
         });
-        let most = if self.is_host_only_by_name() { 1 + usize::from(self.partitioned) } else { usize::MAX };
-        jar.into_iter().chain(values).take(most)
+        let max_values = if self.is_host_only_by_name() { 1 + usize::from(self.partitioned) } else { usize::MAX };
+        jar.into_iter().chain(values).take(max_values)
     }
 
     /// Returns the maximum length of a [`set_line`](Self::set_line) without the value, in bytes.

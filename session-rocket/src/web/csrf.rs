@@ -11,7 +11,7 @@ use rocket::outcome::Outcome;
 use rocket::request::FromRequest;
 use rocket::{Ignite, Request, Rocket, Sentinel, data};
 
-use super::attached::{Attached, Cached, missing_fairing, status};
+use super::attached::{Attached, RequestCache, missing_fairing, status};
 use crate::base::error::Error;
 use crate::session::SessionData;
 use crate::state::CsrfCheck;
@@ -276,7 +276,7 @@ async fn verify<'r, S: SessionData>(
     request: &Request<'_>,
     posted: Option<&str>,
 ) -> Result<(), (Status, CsrfError<'r>)> {
-    let session = match Cached::<S>::of(request).session(request).await {
+    let session = match RequestCache::<S>::of(request).session(request).await {
         Ok(session) => session,
         Err(error) => return Err((status(error), CsrfError::Session(error.clone()))),
     };

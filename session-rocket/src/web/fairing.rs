@@ -8,11 +8,11 @@ use rocket::fairing::{self, Fairing, Info, Kind};
 use rocket::http::Status;
 use rocket::{Build, Orbit, Request, Response, Rocket};
 
-use super::attached::{Attached, Cached, Sweep, status};
+use super::attached::{Attached, RequestCache, Sweep, status};
 use super::config::Config;
 use super::cookie;
 use super::headers;
-use super::launch::{Launch, StoreSource};
+use super::launch::{FairingOptions, StoreSource};
 use super::registry::Registry;
 use super::transport::{self, Credential};
 use crate::base::clock::{Clock, SystemClock, Timestamp};
@@ -37,7 +37,7 @@ use crate::store::{self, Store};
 /// let rocket = rocket::build().attach(Session::<Visitor>::fairing().config(config));
 /// ```
 pub struct SessionFairing<T> {
-    launch: Launch,
+    launch: FairingOptions,
     data: PhantomData<fn() -> T>,
 }
 
@@ -55,7 +55,10 @@ impl<T: SessionData> Session<T> {
     /// ```
     pub fn fairing() -> SessionFairing<T> {
         let (config, clock) = (Config::default(), SystemClock::shared());
-        SessionFairing { launch: Launch { config, source: StoreSource::Url, clock, on_event: None }, data: PhantomData }
+        SessionFairing {
+            launch: FairingOptions { config, source: StoreSource::Url, clock, on_event: None },
+            data: PhantomData,
+        }
     }
 }
 
@@ -177,7 +180,7 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         let Some(attached) = request.rocket().state::<Attached<T>>() else { return };
-        let cached = Cached::<T>::of(request);
+        let cached = RequestCache::<T>::of(request);
         if cached.has_test_step() {
             // Boxed, because only tests have this step, and its future would make every response's future larger.
             Box::pin(cached.run_test_step(request)).await;
@@ -195,7 +198,7 @@ impl<T: SessionData> Fairing for SessionFairing<T> {
 
 /// Commits the session of a request, and adds the result to the response.
 async fn respond<T: SessionData>(
-    cached: &Cached<T>,
+    cached: &RequestCache<T>,
     attached: &Attached<T>,
     request: &Request<'_>,
     response: &mut Response<'_>,

@@ -8,7 +8,7 @@ use rocket::response::{self, Responder};
 pub use rocket::{Ignite, Rocket, Sentinel};
 
 pub use super::attached::missing_fairing;
-use super::attached::{Cached, status};
+use super::attached::{RequestCache, status};
 #[cfg(doc)]
 use crate::base::error::ErrorKind;
 use crate::base::error::{Chain, Error};
@@ -33,7 +33,7 @@ impl<'r, T: SessionData> FromRequest<'r> for Session<T> {
     type Error = Error;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        match Cached::<T>::of(request).session(request).await {
+        match RequestCache::<T>::of(request).session(request).await {
             Ok(session) => Outcome::Success(session.clone()),
             Err(error) => Outcome::Error((status(error), error.clone())),
         }
@@ -52,7 +52,7 @@ pub type SnapshotFuture<'f, 'r, T> = Pin<Box<dyn Future<Output = Outcome<&'r T, 
 /// Returns the read-only snapshot of the session. The first call in a request takes the snapshot.
 pub fn snapshot<'f, 'r: 'f, 'a: 'f, T: SessionData>(request: &'r Request<'a>) -> SnapshotFuture<'f, 'r, T> {
     Box::pin(async move {
-        let cached = Cached::<T>::of(request);
+        let cached = RequestCache::<T>::of(request);
         match cached.session(request).await {
             Ok(session) => {
                 let take = || async { T::snapshot(&mut View::new(session.core().state.snapshot().1)) };

@@ -34,14 +34,14 @@ pub(super) enum StoreSource {
 }
 
 /// What the application has set on a fairing.
-pub(super) struct Launch {
+pub(super) struct FairingOptions {
     pub config: Config,
     pub source: StoreSource,
     pub clock: Arc<dyn Clock>,
     pub on_event: Option<Arc<OnEvent>>,
 }
 
-impl Launch {
+impl FairingOptions {
     /// Attaches the session type `T`.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ fn refuse_without_identity<T: SessionData>(settings: &Settings) -> Result<()> {
         return Ok(());
     }
     let (table, name) = (T::CONFIG, T::NAME);
-    let (key, fix) = if settings.policy.anonymous_lifetime != settings.policy.lifetime {
+    let (key, fix) = if settings.policy.anonymous_idle_timeout != settings.policy.idle_timeout {
         ("anonymous_expiry", "set `expiry` instead")
     } else if settings.limit.is_some() {
         ("max_sessions", "mark the field that has the user's id with `#[session(identity)]`")

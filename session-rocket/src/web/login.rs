@@ -8,7 +8,7 @@ use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome, Request};
 use rocket::{Ignite, Rocket, Sentinel};
 
-use super::attached::{Cached, missing_fairing, status};
+use super::attached::{RequestCache, missing_fairing, status};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::data::field::Value;
@@ -90,7 +90,7 @@ impl<'r, T: SessionIdentity> FromRequest<'r> for LoggedIn<T> {
     type Error = Error;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        match Cached::<T>::of(request).session(request).await {
+        match RequestCache::<T>::of(request).session(request).await {
             Ok(session) => LoggedIn::of(session).map_or(Outcome::Forward(Status::Unauthorized), Outcome::Success),
             Err(error) => Outcome::Error((status(error), error.clone())),
         }
@@ -185,7 +185,7 @@ impl<'r, T: SessionIdentity, const SECONDS: u64> FromRequest<'r> for RecentLogin
     type Error = LoginError;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, LoginError> {
-        let session = match Cached::<T>::of(request).session(request).await {
+        let session = match RequestCache::<T>::of(request).session(request).await {
             Ok(session) => session,
             Err(error) => return Outcome::Error((status(error), LoginError::Session(error.clone()))),
         };

@@ -7,7 +7,7 @@ use rocket::local::{asynchronous, blocking};
 use rocket::{Build, Request, Rocket};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::attached::{Attached, Cached, Isolated};
+use super::attached::{Attached, Isolated, RequestCache};
 use super::transport::Transport;
 use super::user::LoadUser;
 use crate::base::error::Result;
@@ -107,9 +107,9 @@ impl ClientExt for blocking::Client {
     #[track_caller]
     fn set_session<T: SessionData>(&self, op: impl FnOnce(&Session<T>) + Send + 'static) -> Option<Cookie<'static>> {
         let request = self.req(Method::Trace, "/");
-        let changed = change::<T>(request.inner(), op);
+        let changed = schedule_change::<T>(request.inner(), op);
         let response = request.dispatch();
-        received::<T, _>(changed);
+        take_result::<T, _>(changed);
         session_cookie::<T>(self.rocket().state(), response.cookies())
     }
 
@@ -122,9 +122,9 @@ impl ClientExt for blocking::Client {
     #[track_caller]
     fn session<T: SessionData>(&self) -> T {
         let request = self.req(Method::Trace, "/");
-        let read = read(request.inner());
+        let read = schedule_read(request.inner());
         drop(request.dispatch());
-        received::<T, _>(read)
+        take_result::<T, _>(read)
     }
 }
 
@@ -134,9 +134,9 @@ impl AsyncClientExt for asynchronous::Client {
         op: impl FnOnce(&Session<T>) + Send + 'static,
     ) -> Option<Cookie<'static>> {
         let request = self.req(Method::Trace, "/");
-        let changed = change::<T>(request.inner(), op);
+        let changed = schedule_change::<T>(request.inner(), op);
         let response = request.dispatch().await;
-        received::<T, _>(changed);
+        take_result::<T, _>(changed);
         session_cookie::<T>(self.rocket().state(), response.cookies())
     }
 
@@ -147,13 +147,13 @@ impl AsyncClientExt for asynchronous::Client {
 
     async fn session<T: SessionData>(&self) -> T {
         let request = self.req(Method::Trace, "/");
-        let read = read(request.inner());
+        let read = schedule_read(request.inner());
         drop(request.dispatch().await);
-        received::<T, _>(read)
+        take_result::<T, _>(read)
     }
 }
 
-type Received<R> = oneshot::Receiver<Result<R>>;
+type PendingResult<R> = oneshot::Receiver<Result<R>>;
 
 /// Panics if the session type ignores cookies, because the requests of these helpers have no bearer token.
 #[track_caller]
@@ -168,8 +168,11 @@ fn assert_cookies<T: SessionData>(attached: Option<&Attached<T>>) {
 
 /// Lets the fairing change and save the session of `request`.
 #[track_caller]
-fn change<T: SessionData>(request: &Request<'_>, op: impl FnOnce(&Session<T>) + Send + 'static) -> Received<()> {
-    run(request, |session: Session<T>| async move {
+fn schedule_change<T: SessionData>(
+    request: &Request<'_>,
+    op: impl FnOnce(&Session<T>) + Send + 'static,
+) -> PendingResult<()> {
+    schedule(request, |session: Session<T>| async move {
         op(&session);
         session.save().await
     })
@@ -177,19 +180,19 @@ fn change<T: SessionData>(request: &Request<'_>, op: impl FnOnce(&Session<T>) + 
 
 /// Lets the fairing read the session of `request`.
 #[track_caller]
-fn read<T: SessionData>(request: &Request<'_>) -> Received<T> {
-    run(request, |session: Session<T>| async move { Ok(session.get()) })
+fn schedule_read<T: SessionData>(request: &Request<'_>) -> PendingResult<T> {
+    schedule(request, |session: Session<T>| async move { Ok(session.get()) })
 }
 
 /// Lets the fairing run `work` before the fairing saves the session of `request`.
 #[track_caller]
-fn run<T: SessionData, R: Send + 'static, F: Future<Output = Result<R>> + Send>(
+fn schedule<T: SessionData, R: Send + 'static, F: Future<Output = Result<R>> + Send>(
     request: &Request<'_>,
     work: impl FnOnce(Session<T>) -> F + Send + 'static,
-) -> Received<R> {
+) -> PendingResult<R> {
     assert_cookies::<T>(request.rocket().state());
     let (sender, receiver) = oneshot::channel();
-    Cached::<T>::of(request).set_test_step(|session| {
+    RequestCache::<T>::of(request).set_test_step(|session| {
         Box::pin(async move {
             let result = match session {
                 Ok(session) => work(session).await,
@@ -203,7 +206,7 @@ fn run<T: SessionData, R: Send + 'static, F: Future<Output = Result<R>> + Send>(
 }
 
 #[track_caller]
-fn received<T: SessionData, R>(mut receiver: Received<R>) -> R {
+fn take_result<T: SessionData, R>(mut receiver: PendingResult<R>) -> R {
     match receiver.try_recv() {
         Ok(Ok(result)) => result,
         Ok(Err(error)) => panic!("cannot load or save a session of type `{}`: {error:#}", T::NAME),

@@ -10,7 +10,7 @@ use rocket::request::{FromRequest, Outcome, Request};
 use rocket::tokio::sync::Mutex;
 use rocket::{Ignite, Rocket, Sentinel};
 
-use super::attached::{Cached, missing_fairing, status};
+use super::attached::{RequestCache, missing_fairing, status};
 use super::login::LoggedIn;
 use crate::base::error::{Chain, Error, ErrorKind, Result};
 use crate::base::event::EndReason;
@@ -149,7 +149,7 @@ impl<'r, U: LoadUser> FromRequest<'r> for CurrentUser<U> {
     type Error = Error;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        let session = match Cached::<U::Session>::of(request).session(request).await {
+        let session = match RequestCache::<U::Session>::of(request).session(request).await {
             Ok(session) => session,
             Err(error) => return Outcome::Error((status(error), error.clone())),
         };

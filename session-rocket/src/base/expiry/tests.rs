@@ -4,8 +4,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const START: Timestamp = Timestamp::from_millis(0);
 
 fn policy(refresh: Refresh) -> Policy {
-    let lifetime = DAY * 14;
-    Policy { lifetime, anonymous_lifetime: lifetime, browser_close: false, max_lifetime: None, refresh }
+    let idle_timeout = DAY * 14;
+    Policy { idle_timeout, anonymous_idle_timeout: idle_timeout, browser_close: false, max_lifetime: None, refresh }
 }
 
 fn of(expiry: Expiry) -> Lifetime {
@@ -103,9 +103,9 @@ fn limits_that_were_lowered_apply_at_load() {
     let load = |policy: Policy, lifetime| policy.expires_at_load(&lifetime, stored, || now);
     let unchanged = policy(Refresh::OnSave);
     assert_eq!(load(unchanged, of(Expiry::Default)), stored.2);
-    let shorter = Policy { lifetime: DAY / 2, ..unchanged };
+    let shorter = Policy { idle_timeout: DAY / 2, ..unchanged };
     assert_eq!(load(shorter, of(Expiry::Default)), START.plus(DAY * 3 / 2));
-    assert_eq!(load(Policy { lifetime: DAY * 7, ..unchanged }, of(Expiry::Default)), START.plus(DAY * 8));
+    assert_eq!(load(Policy { idle_timeout: DAY * 7, ..unchanged }, of(Expiry::Default)), START.plus(DAY * 8));
     assert_eq!(
         load(shorter, of(Expiry::After(DAY * 14))),
         stored.2,
@@ -127,7 +127,7 @@ fn a_touch_by_a_server_whose_clock_is_ahead_ends_nothing() {
 
 #[test]
 fn anonymous_sessions_expire_earlier_if_configured() {
-    let policy = Policy { anonymous_lifetime: DAY, ..policy(Refresh::OnSave) };
+    let policy = Policy { anonymous_idle_timeout: DAY, ..policy(Refresh::OnSave) };
     let anonymous = Lifetime { is_anonymous: true, ..Lifetime::default() };
     assert_eq!(policy.expires_at(&anonymous, START, START), START.plus(DAY));
     assert_eq!(policy.expires_at(&Lifetime::default(), START, START), START.plus(DAY * 14));

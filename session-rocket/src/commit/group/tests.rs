@@ -16,7 +16,7 @@ async fn a_commit_that_waited_too_long_for_its_group_is_not_saved_by_the_next() 
     let (id, created_at, key) = (None, rules.now(), Key::from_bytes([1; 32]));
     let live =
         Live { id, key, version: Version::from_bits(1), created_at, expires_at: created_at, has_lowered_expiry: false };
-    let state = State::new(Carrier::Live(live.clone()), Values::empty(Visitor::schema()), Vec::new());
+    let state = State::new(SessionStatus::Live(live.clone()), Values::empty(Visitor::schema()), Vec::new());
     COUNT.set(&state, 1);
     let pending = state.take(CommitScope::Everything).unwrap();
 
@@ -58,7 +58,7 @@ async fn a_group_has_as_much_time_as_its_last_member() {
     let (key, values) = (Key::from_bytes([1; 32]), Values::empty(Visitor::schema()));
     let (record, live) = records.record(key, None, &values, None).unwrap();
     records.store().create(&key, &record).await.unwrap();
-    let state = State::new(Carrier::Live(live.clone()), values.clone(), Vec::new());
+    let state = State::new(SessionStatus::Live(live.clone()), values.clone(), Vec::new());
     COUNT.set(&state, 1);
     let pending = state.take(CommitScope::Everything).unwrap();
     let (member, mut reply) = Member::new(pending, Instant::now() + DAY);

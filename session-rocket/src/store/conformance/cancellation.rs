@@ -33,12 +33,15 @@ async fn poll_and_drop(polls: usize, wait: bool, call: impl Future) -> bool {
 }
 
 /// Drops calls after 0, 1, 2 and so on polls, until several calls have finished, because the number of polls that a call
-/// needs varies. After each call, calls on other keys must get their own replies.
+/// needs varies. From 32 polls, the number grows by a sixteenth, because a sweep may need hundreds of polls. After each
+/// call, calls on other keys must get their own replies.
 struct CallDropper {
     subject: Subject,
     /// The other keys and their records.
     neighbours: Vec<(Key, Record)>,
-    attempts: usize,
+    polls: usize,
+    /// Whether the next call is dropped when it would be polled again. Each number of polls is tried with both values.
+    wait: bool,
     finished: u32,
 }
 
@@ -49,21 +52,24 @@ impl CallDropper {
             let record = subject.record(&format!("neighbour {number}"));
             neighbours.push((subject.create_new(&record).await, record));
         }
-        Self { subject: subject.clone(), neighbours, attempts: 0, finished: 0 }
+        Self { subject: subject.clone(), neighbours, polls: 0, wait: false, finished: 0 }
     }
 
     fn is_unfinished(&self) -> bool {
         const REPETITIONS: u32 = 4;
-        const MAX_ATTEMPTS: usize = 10_000;
-        assert!(self.attempts < MAX_ATTEMPTS, "a call did not finish within {} polls", MAX_ATTEMPTS / 2);
+        const MAX_POLLS: usize = 5000;
+        assert!(self.polls < MAX_POLLS, "a call did not finish within {MAX_POLLS} polls");
         self.finished <= REPETITIONS
     }
 
     /// Drops `call`, which changes the entry of `key` from `old` to `new`, after the next number of polls. Returns whether
     /// the entry is still `old`.
     async fn poll_and_drop(&mut self, call: impl Future, key: &Key, old: &Lookup, new: &Lookup) -> bool {
-        let finished = poll_and_drop(self.attempts / 2, self.attempts % 2 == 1, call).await;
-        self.attempts += 1;
+        let finished = poll_and_drop(self.polls, self.wait, call).await;
+        if self.wait {
+            self.polls += (self.polls / 16).max(1);
+        }
+        self.wait = !self.wait;
         self.finished += u32::from(finished);
         self.check_neighbours().await;
         let entry = self.subject.load(key).await;

@@ -111,11 +111,11 @@ impl Server {
 
     async fn exchange<R>(&self, command: &[u8], read: impl Fn(Reply) -> Option<R>) -> Result<R, Failure> {
         let _permit = self.permits.acquire().await.expect("nobody closes the semaphore");
-        let mut connection = match self.idle() {
+        let mut connection = match self.take_idle() {
             Some(connection) => connection,
             None => Connection::open(&self.address).await?,
         };
-        match connection.ask(command).await {
+        match connection.send_and_read(command).await {
             Ok(reply) => {
                 let result = read(reply).ok_or(Failure::Malformed)?;
                 self.lock().push((connection, Instant::now()));
@@ -132,7 +132,7 @@ impl Server {
     }
 
     /// Takes the idle connection that was used last, if it is still usable.
-    fn idle(&self) -> Option<Connection> {
+    fn take_idle(&self) -> Option<Connection> {
         let (connection, since) = self.lock().pop()?;
         if since.elapsed() < MAX_IDLE && connection.is_usable() {
             return Some(connection);
@@ -170,7 +170,7 @@ impl Connection {
         self.0.buffer().is_empty() && read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    async fn ask(&mut self, command: &[u8]) -> Result<Reply, Failure> {
+    async fn send_and_read(&mut self, command: &[u8]) -> Result<Reply, Failure> {
         self.0.write_all(command).await?;
         let line = self.line().await?;
         if let Some(error) = line.strip_prefix("SERVER_ERROR ") {

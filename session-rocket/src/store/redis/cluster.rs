@@ -129,7 +129,7 @@ impl Cluster {
         let began = Instant::now();
         let nodes = self.some_nodes().map_err(CallError::NotSent)?;
         let (ranges, _) = select_ok(nodes.into_iter().map(|node| Box::pin(ask_for_slots(node)))).await?;
-        self.set_slots(ranges).map_err(CallError::NotSent)?;
+        self.replace_slot_map(ranges).map_err(CallError::NotSent)?;
         *slots_known_at = Some(began);
         Ok(())
     }
@@ -161,7 +161,7 @@ impl Cluster {
         Ok(node)
     }
 
-    fn set_slots(&self, ranges: Vec<Range>) -> RedisResult<()> {
+    fn replace_slot_map(&self, ranges: Vec<Range>) -> RedisResult<()> {
         let mut map = self.map();
         let is_known = |address: &Address| ranges.iter().any(|(.., addresses)| addresses.contains(address));
         map.nodes.retain(|address, _| is_known(address) || self.seeds.contains(address));

@@ -5,7 +5,7 @@ use redis::Value;
 
 use super::fault::unexpected_reply;
 use super::node::command;
-use super::script::{Attempt, Script};
+use super::script::{Script, ScriptReply};
 use super::server::{CLOCK_SKEW, MAX_RETENTION, Server};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -36,7 +36,7 @@ impl Server {
     }
 
     /// Creates a record, or replaces the record of the version `expected`.
-    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<Attempt> {
+    pub(super) async fn write(&self, key: &Key, expected: Option<Version>, record: &Record) -> Result<ScriptReply> {
         let encoded = envelope::encode_record(record)?;
         if encoded.len() > MAX_STRING {
             return Err(Error::new(
@@ -54,17 +54,22 @@ impl Server {
         }
     }
 
-    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<Attempt> {
+    pub(super) async fn touch(&self, key: &Key, expected: Version, expires_at: Timestamp) -> Result<ScriptReply> {
         let (expiry, version) = (expires_at.as_millis().to_be_bytes(), version_bytes(expected));
         let touched = self.run_on(key, &self.scripts.touch, &expiry, expires_at, &[&version]).await?;
-        if let Attempt::Done(Some((scope, identity))) = &touched {
+        if let ScriptReply::Changed(Some((scope, identity))) = &touched {
             self.add_to_index(scope, identity, key, expires_at).await?;
         }
         Ok(touched)
     }
 
     /// Replaces a record with a tombstone, if the record's version is `expected` or `expected` is `None`.
-    pub(super) async fn retire(&self, key: &Key, expected: Option<Version>, tombstone: Tombstone) -> Result<Attempt> {
+    pub(super) async fn retire(
+        &self,
+        key: &Key,
+        expected: Option<Version>,
+        tombstone: Tombstone,
+    ) -> Result<ScriptReply> {
         self.replace(key, expected, &envelope::encode_tombstone(tombstone), tombstone.expires_at).await
     }
 
@@ -84,7 +89,7 @@ impl Server {
         expected: Option<Version>,
         value: &[u8],
         expires_at: Timestamp,
-    ) -> Result<Attempt> {
+    ) -> Result<ScriptReply> {
         let version = expected.map(version_bytes);
         let condition = version.as_ref().map_or(&[][..], |version| version);
         self.run_on(key, &self.scripts.replace, value, expires_at, &[condition]).await
@@ -98,12 +103,12 @@ impl Server {
         value: &[u8],
         expires_at: Timestamp,
         conditions: &[&[u8]],
-    ) -> Result<Attempt> {
+    ) -> Result<ScriptReply> {
         let now = self.now();
         // Redis keeps the key a little longer, because the clocks of machines differ.
         let retention = now.until(expires_at).saturating_add(CLOCK_SKEW).min(MAX_RETENTION);
         let arguments = (&now.as_millis().to_be_bytes(), value, retention.as_millis(), conditions);
-        Attempt::read(self.run(script, &self.name(key), &arguments).await?, now)
+        ScriptReply::read(self.run(script, &self.name(key), &arguments).await?, now)
     }
 }
 

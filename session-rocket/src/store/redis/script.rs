@@ -44,20 +44,20 @@ impl Scripts {
 type Owner = (String, String);
 
 /// The result of a script that changes a session.
-pub(super) enum Attempt {
+pub(super) enum ScriptReply {
     /// The script succeeded. Contains the owner of the old record, or `None` if it had no identity or did not exist.
-    Done(Option<Owner>),
+    Changed(Option<Owner>),
     /// The script changed nothing, because the key holds this entry.
     Unchanged(Lookup),
 }
 
-impl Attempt {
+impl ScriptReply {
     /// Reads the reply of `create`, `replace` or `touch`.
     pub(super) fn read(reply: Value, now: Timestamp) -> Result<Self> {
         match reply {
-            Value::Nil => Ok(Self::Done(None)),
+            Value::Nil => Ok(Self::Changed(None)),
             Value::Array(_) => {
-                from_redis_value(reply).map(|owner| Self::Done(Some(owner))).map_err(|_| unexpected_reply())
+                from_redis_value(reply).map(|owner| Self::Changed(Some(owner))).map_err(|_| unexpected_reply())
             }
             Value::BulkString(entry) if entry.is_empty() => Ok(Self::Unchanged(Lookup::Absent)),
             Value::BulkString(entry) => Ok(Self::Unchanged(envelope::decode_live(Bytes::from(entry), now)?)),

@@ -12,9 +12,9 @@ use crate::base::error::Result;
 use crate::store::Lookup;
 
 /// The kind of call that loads a key. The values of a call are the key and the time.
-pub(super) struct Loads<DB: Dialect>(pub Arc<Client<DB>>);
+pub(super) struct LoadCalls<DB: Dialect>(pub Arc<Client<DB>>);
 
-impl<DB: Dialect> CallKind for Loads<DB> {
+impl<DB: Dialect> CallKind for LoadCalls<DB> {
     type Reply = Lookup;
 
     const ALLOWS_SAME_KEY: bool = true;
@@ -27,7 +27,7 @@ impl<DB: Dialect> CallKind for Loads<DB> {
 
     async fn run_group(&self, calls: &[&Call]) -> Result<Vec<Option<Lookup>>> {
         let (client, GroupableStatement { alone, group, .. }) = (&self.0, &self.0.statements.load);
-        let (sql, now) = (group.of::<DB>(calls), Value::Now(client.clock.clone()));
+        let (sql, now) = (group.sql::<DB>(calls), Value::Now(client.clock.clone()));
         let keys: Vec<_> = calls.iter().map(|call| &call.values[..1]).collect();
         let load = || client.fetch(|| DB::bound_rows(sql, &keys, std::slice::from_ref(&now)));
         let rows = match client.run(alone.verb, group_can_run_again::<DB>, load).await? {
@@ -50,12 +50,12 @@ impl<DB: Dialect> CallKind for Loads<DB> {
 }
 
 /// The kind of call that changes a row with `statement`. The reply says whether the row changed.
-pub(super) struct Changes<DB: Dialect> {
+pub(super) struct ChangeCalls<DB: Dialect> {
     pub client: Arc<Client<DB>>,
     pub statement: fn(&Statements) -> &GroupableStatement,
 }
 
-impl<DB: Dialect> CallKind for Changes<DB> {
+impl<DB: Dialect> CallKind for ChangeCalls<DB> {
     type Reply = bool;
 
     const ALLOWS_SAME_KEY: bool = false;
@@ -73,7 +73,7 @@ impl<DB: Dialect> CallKind for Changes<DB> {
         if calls.iter().map(|call| call.weight()).sum::<usize>() > client.max_value_len {
             return Ok(Vec::new());
         }
-        let (sql, lock) = (group.of::<DB>(calls), lock.as_ref().map(|lock| lock.of::<DB>(calls)));
+        let (sql, lock) = (group.sql::<DB>(calls), lock.as_ref().map(|lock| lock.sql::<DB>(calls)));
         let change = || async {
             let mut connection = client.writer.borrow_to_write().await?;
             let changed = DB::change_many(connection.get(), sql, lock, calls).await;

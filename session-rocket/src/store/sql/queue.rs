@@ -165,17 +165,17 @@ fn interrupted() -> Error {
 
 /// The size of the next group. A group takes calls from the front of the queue.
 fn group_size<T: CallKind>(waiting: &VecDeque<Waiting<T>>) -> usize {
-    let (mut keys, mut weight, mut most) = (HashSet::new(), 0, 0);
+    let (mut keys, mut weight, mut size) = (HashSet::new(), 0, 0);
     for Waiting { call, .. } in waiting.iter().take(MAX_GROUP) {
         weight += call.weight();
-        let is_too_heavy = most > 0 && weight > MAX_GROUP_BYTES;
+        let is_too_heavy = size > 0 && weight > MAX_GROUP_BYTES;
         // The changes of one key must run in order, so the second change waits for the next group.
         if is_too_heavy || !T::ALLOWS_SAME_KEY && !keys.insert(call.key) {
             break;
         }
-        most += 1;
+        size += 1;
     }
-    if T::ALLOWS_ANY_SIZE { most } else { SIZES.into_iter().rev().find(|size| *size <= most).unwrap_or(0) }
+    if T::ALLOWS_ANY_SIZE { size } else { SIZES.into_iter().rev().find(|allowed| *allowed <= size).unwrap_or(0) }
 }
 
 impl<T: CallKind> Leader<T> {

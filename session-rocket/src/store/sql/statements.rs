@@ -95,7 +95,7 @@ impl GroupStatement {
         Self { table: table.clone(), template, sizes: [const { OnceLock::new() }; SIZES.len()] }
     }
 
-    pub(super) fn of<DB: Dialect>(&self, calls: &[&Call]) -> &SqlStr {
+    pub(super) fn sql<DB: Dialect>(&self, calls: &[&Call]) -> &SqlStr {
         let index = if DB::SYNTAX.has_arrays {
             0
         } else {

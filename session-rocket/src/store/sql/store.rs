@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::Pool;
 
-use super::calls::{Changes, Loads};
+use super::calls::{ChangeCalls, LoadCalls};
 use super::client::Client;
 use super::connections::Connections;
 use super::dialect::Dialect;
@@ -29,11 +29,11 @@ use crate::store::{Create, Lookup, Options, Retire, Stats, Store, Touch, Update,
 /// update, a touch or a retirement of several sessions needs a transaction.
 pub struct SqlStore<DB: Dialect> {
     pub(super) client: Arc<Client<DB>>,
-    loads: Arc<CallQueue<Loads<DB>>>,
-    inserts: Arc<CallQueue<Changes<DB>>>,
-    updates: Arc<CallQueue<Changes<DB>>>,
-    touches: Arc<CallQueue<Changes<DB>>>,
-    retires: Arc<CallQueue<Changes<DB>>>,
+    loads: Arc<CallQueue<LoadCalls<DB>>>,
+    inserts: Arc<CallQueue<ChangeCalls<DB>>>,
+    updates: Arc<CallQueue<ChangeCalls<DB>>>,
+    touches: Arc<CallQueue<ChangeCalls<DB>>>,
+    retires: Arc<CallQueue<ChangeCalls<DB>>>,
 }
 
 /// The maximum number of rows that the statement `postpone` examines, unless the limit of the sweep is higher.
@@ -58,9 +58,10 @@ impl<DB: Dialect> SqlStore<DB> {
         options: &Options,
     ) -> Result<Self> {
         let client = Arc::new(Client::open(writer, readers, path, options).await?);
-        let changes = |statement: fn(&Statements) -> &GroupableStatement| Changes { client: client.clone(), statement };
+        let changes =
+            |statement: fn(&Statements) -> &GroupableStatement| ChangeCalls { client: client.clone(), statement };
         Ok(Self {
-            loads: CallQueue::new(Loads(client.clone())),
+            loads: CallQueue::new(LoadCalls(client.clone())),
             inserts: CallQueue::new(changes(|statements| &statements.insert)),
             updates: CallQueue::new(changes(|statements| &statements.update)),
             touches: CallQueue::new(changes(|statements| &statements.touch)),

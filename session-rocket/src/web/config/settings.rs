@@ -56,8 +56,8 @@ impl Settings {
             store: (&config).into(),
             format: config.format,
             policy: Policy {
-                lifetime: config.expiry,
-                anonymous_lifetime: config.anonymous_expiry.unwrap_or(config.expiry),
+                idle_timeout: config.expiry,
+                anonymous_idle_timeout: config.anonymous_expiry.unwrap_or(config.expiry),
                 browser_close: config.expire_at_browser_close,
                 max_lifetime: config.max_lifetime,
                 refresh: config.refresh,
@@ -115,9 +115,9 @@ impl fmt::Display for Settings {
         if let Some(header) = &self.new_id_header {
             write!(f, " (new ids in `{header}`)")?;
         }
-        write!(f, ", expires {} after the last save", DurationText(self.policy.lifetime))?;
-        if self.policy.anonymous_lifetime != self.policy.lifetime {
-            write!(f, " ({} while nobody is logged in)", DurationText(self.policy.anonymous_lifetime))?;
+        write!(f, ", expires {} after the last save", DurationText(self.policy.idle_timeout))?;
+        if self.policy.anonymous_idle_timeout != self.policy.idle_timeout {
+            write!(f, " ({} while nobody is logged in)", DurationText(self.policy.anonymous_idle_timeout))?;
         }
         if self.policy.browser_close {
             f.write_str(" and when the browser is closed")?;

@@ -88,7 +88,7 @@ fn refused(toml: &str, says: &[&str]) {
 fn the_defaults() {
     let found = resolve(&figment(""), "session", &Config::new(), true, true).unwrap();
     assert_eq!(found.cookie.to_string(), "cookie `sessionid` (Path=/, not Secure, HttpOnly, SameSite=Lax)");
-    assert_eq!((found.policy.lifetime, found.policy.max_lifetime), (14 * DAY, None));
+    assert_eq!((found.policy.idle_timeout, found.policy.max_lifetime), (14 * DAY, None));
     assert!(!found.policy.browser_close && found.policy.refresh == Refresh::OnSave);
     assert_eq!((found.store.url.as_str(), found.store.table.as_str()), ("sqlite://sessions.db", "rocket_session"));
     assert_eq!((found.store.timeout, found.store.capacity), (Duration::from_secs(5), 100_000));
@@ -120,7 +120,7 @@ fn every_key_is_read() {
     let found = settings(toml, &Config::new(), true);
     let expected = "cookie `id` (Path=/shop, Domain=example.com, Secure, not HttpOnly, SameSite=None)";
     assert_eq!(found.cookie.to_string(), expected);
-    assert_eq!((found.policy.lifetime, found.policy.max_lifetime), (HOUR / 2, Some(8 * HOUR)));
+    assert_eq!((found.policy.idle_timeout, found.policy.max_lifetime), (HOUR / 2, Some(8 * HOUR)));
     assert!(found.policy.browser_close && found.policy.refresh == Refresh::Share(0.25));
     assert_eq!((found.store.url.as_str(), found.store.table.as_str()), ("memory:", "visitors"));
     assert!(matches!(found.store.migrate, Migrate::Check));
@@ -135,8 +135,8 @@ fn words_are_read_in_any_case_and_units_are_not() {
     assert_eq!((site("STRICT"), site("lax"), site("Strict")), (SameSite::Strict, SameSite::Lax, SameSite::Strict));
     let refresh = |text: &str| settings(&format!("refresh = \"{text}\""), &Config::new(), true).policy.refresh;
     assert_eq!((refresh("On Save"), refresh("always")), (Refresh::OnSave, Refresh::Always));
-    assert_eq!(settings("expiry = \"5m\"", &Config::new(), true).policy.lifetime, HOUR / 12);
-    assert!(settings("expiry = \"1M\"", &Config::new(), true).policy.lifetime > 30 * DAY);
+    assert_eq!(settings("expiry = \"5m\"", &Config::new(), true).policy.idle_timeout, HOUR / 12);
+    assert!(settings("expiry = \"1M\"", &Config::new(), true).policy.idle_timeout > 30 * DAY);
     assert_eq!(settings("max_size = 1000", &Config::new(), true).max_size, 1000);
 }
 
@@ -144,7 +144,7 @@ fn words_are_read_in_any_case_and_units_are_not() {
 fn the_file_wins_over_code_and_code_over_defaults() {
     let code = Config::new().expiry(HOUR).cookie_name("code").sweep_interval(None).store("memory:");
     let found = settings("cookie_name = \"file\"", &code, true);
-    assert_eq!((found.cookie.name.as_str(), found.policy.lifetime), ("file", HOUR));
+    assert_eq!((found.cookie.name.as_str(), found.policy.idle_timeout), ("file", HOUR));
     assert_eq!((found.sweep_interval, found.store.url.as_str()), (None, "memory:"));
     assert_eq!(found.max_size, 256 * 1024);
 }
@@ -158,7 +158,7 @@ fn the_environment_wins_over_the_file_and_names_itself() {
         jail.set_env("ROCKET_SESSION", r#"{expiry="2 hours", max_size=1024}"#);
         jail.set_env("ROCKET_PROFILE", "release");
         let found = resolve(&rocket::Config::figment(), "session", &Config::new(), false, true).unwrap();
-        assert_eq!((found.policy.lifetime, found.cookie.name.as_str()), (2 * HOUR, "file"));
+        assert_eq!((found.policy.idle_timeout, found.cookie.name.as_str()), (2 * HOUR, "file"));
         assert!(!found.cookie.secure && found.max_size == 1024);
         jail.set_env("ROCKET_SESSION", "{expiry=true}");
         let error =
@@ -197,8 +197,8 @@ fn an_unknown_key_in_a_file_is_reported_with_the_file() {
 #[test]
 fn a_table_of_its_own() {
     let figment = figment("[default.session]\nexpiry = 1\n[default.admin]\nexpiry = 60\n");
-    assert_eq!(resolve(&figment, "admin", &Config::new(), true, true).unwrap().policy.lifetime.as_secs(), 60);
-    assert_eq!(resolve(&figment, "other", &Config::new(), true, true).unwrap().policy.lifetime, 14 * DAY);
+    assert_eq!(resolve(&figment, "admin", &Config::new(), true, true).unwrap().policy.idle_timeout.as_secs(), 60);
+    assert_eq!(resolve(&figment, "other", &Config::new(), true, true).unwrap().policy.idle_timeout, 14 * DAY);
 }
 
 #[test]

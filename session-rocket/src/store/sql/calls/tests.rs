@@ -29,7 +29,7 @@ async fn run_group(
     values: impl Fn(u8) -> Vec<Value>,
 ) -> Vec<Option<bool>> {
     let calls: Vec<Call> = (1..=2).map(|number| Call::new(&Key::from_bytes([number; 32]), values(number))).collect();
-    let changes: Changes<Sqlite> = Changes { client: store.client.clone(), statement };
+    let changes: ChangeCalls<Sqlite> = ChangeCalls { client: store.client.clone(), statement };
     changes.run_group(&calls.iter().collect::<Vec<_>>()).await.expect("the statement runs")
 }
 
@@ -52,7 +52,7 @@ async fn a_group_changes_each_row_to_the_values_of_its_own_call() {
     assert_eq!(run_group(&store, |s| &s.retire, end).await, all);
     let ended = Lookup::Tombstone(Tombstone::ended(Timestamp::from_millis(i64::MAX)));
     let calls: Vec<Call> = (1..=2).map(|number| Call::new(&Key::from_bytes([number; 32]), [NOW.into()])).collect();
-    let replies = Loads(store.client.clone()).run_group(&calls.iter().collect::<Vec<_>>()).await.unwrap();
+    let replies = LoadCalls(store.client.clone()).run_group(&calls.iter().collect::<Vec<_>>()).await.unwrap();
     assert_eq!(replies, [Some(ended.clone()), Some(ended)]);
 }
 

@@ -150,12 +150,12 @@ async fn groups_are_bounded_in_number_and_weight() {
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 #[test]
 fn a_group_may_have_any_size_if_its_parameters_are_arrays() {
-    use super::super::calls::Changes;
+    use super::super::calls::ChangeCalls;
     use super::super::dialect::Dialect;
 
     fn size_of_the_next_group<DB: Dialect>() -> usize {
         let calls = (0..7).map(|byte| Waiting { call: Call::new(&key(byte), []), reply: channel().0 });
-        group_size::<Changes<DB>>(&calls.collect())
+        group_size::<ChangeCalls<DB>>(&calls.collect())
     }
     assert_eq!(size_of_the_next_group::<sqlx::Sqlite>(), 6);
     assert_eq!(size_of_the_next_group::<sqlx::Postgres>(), 7);

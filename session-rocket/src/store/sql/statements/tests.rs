@@ -9,7 +9,7 @@ fn check_group<DB: Dialect>() {
     let call = Call::new(&Key::from_bytes([1; 32]), vec![Value::Int(Some(1)); 9]);
     let Statements { load, insert, update, touch, retire, .. } = &statements;
     for GroupableStatement { alone, group, lock } in [load, insert, update, touch, retire] {
-        for sql in std::iter::once(group).chain(lock).map(|group| group.of::<DB>(&[&call, &call])) {
+        for sql in std::iter::once(group).chain(lock).map(|group| group.sql::<DB>(&[&call, &call])) {
             let sql = sql.as_str();
             let has_number = sql.split('?').skip(1).any(|rest| rest.starts_with(|next: char| next.is_ascii_digit()));
             assert!(!has_number && !sql.contains(['{', '}']), "{} in {}: {sql}", alone.verb, DB::NAME);

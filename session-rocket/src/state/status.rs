@@ -10,8 +10,9 @@ use crate::data::values::Values;
 use crate::state::change::Change;
 use crate::store::record::Version;
 
+/// Whether a request has a session, and where the session is stored.
 #[derive(Clone)]
-pub(crate) enum Carrier {
+pub(crate) enum SessionStatus {
     /// The session is not stored yet.
     ///
     /// `replaces` is the record of the browser's id, if the record is damaged, or expired because a limit was lowered.
@@ -30,7 +31,7 @@ pub(crate) enum Carrier {
     Withheld,
 }
 
-impl Carrier {
+impl SessionStatus {
     /// Whether there is a session that the browser can use again.
     pub(crate) fn has_session(&self) -> bool {
         matches!(self, Self::Live(_) | Self::Sealed(_))
@@ -88,7 +89,7 @@ pub(crate) enum CommitScope {
 
 /// The input of a commit.
 pub(crate) struct PendingCommit {
-    pub carrier: Carrier,
+    pub status: SessionStatus,
     /// The values as they were loaded.
     pub base: Values,
     /// The values with the changes of this request.
@@ -98,7 +99,8 @@ pub(crate) struct PendingCommit {
     /// Whether `flush` was called, so that the browser has to remove the cookie.
     pub flushed: bool,
     pub reason: EndReason,
-    /// Whether the identity was set. The user then gets a new session if the loaded session has ended.
+    /// Whether this commit changes the user: a login, or a logout that ran again on newer data. Such a commit creates a new
+    /// session if the loaded session has ended.
     pub login: bool,
     /// Whether a caller of `transact` waits for the result of its closure, which must run on the stored values.
     pub transacts: bool,
@@ -123,7 +125,7 @@ impl PendingCommit {
 
 /// The output of a commit: the session as it is stored now.
 pub(crate) struct Committed {
-    pub carrier: Carrier,
+    pub status: SessionStatus,
     pub values: Values,
     pub cookie: CookieEffect,
     /// The reason why some changes were not saved, although the rest was committed.
@@ -133,7 +135,7 @@ pub(crate) struct Committed {
 }
 
 impl Committed {
-    pub(crate) fn new(carrier: Carrier, values: Values, cookie: CookieEffect) -> Self {
-        Self { carrier, values, cookie, failure: None, logged_out: false }
+    pub(crate) fn new(status: SessionStatus, values: Values, cookie: CookieEffect) -> Self {
+        Self { status, values, cookie, failure: None, logged_out: false }
     }
 }
