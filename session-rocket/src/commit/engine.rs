@@ -146,7 +146,7 @@ impl StoreEngine {
         match (&pending.status, pending.lifecycle) {
             // This cannot happen, because only the cookie engine creates this status.
             (SessionStatus::Sealed(_), _) => {
-                Err(Error::new(ErrorKind::Unsupported, "a sealed session cannot be committed to a store"))
+                Err(Error::new(ErrorKind::Unsupported, "internal error: the session is in a cookie, not in this store"))
             }
             (SessionStatus::Ended, _) if pending.login && !pending.transacts => {
                 Box::pin(create_for_login(calls, &pending)).await

@@ -199,8 +199,8 @@ const REFUSALS: [Logged; 7] = [
     Logged {
         headers: &[("Sec-Fetch-Site", "cross-site")],
         mark: "no Origin, Sec-Fetch-Site \"cross-site\"",
-        line: "(no Origin, Sec-Fetch-Site \"cross-site\"): the request comes from an unknown origin; no setting accepts such \
-               requests",
+        line: "(no Origin, Sec-Fetch-Site \"cross-site\"): `Origin` is missing, `null` or malformed, and `Sec-Fetch-Site` does \
+               not show that the request is from the site's own pages; no setting accepts such requests",
     },
     Logged {
         headers: &[("Origin", "https://e.test"), ("Sec-Fetch-Site", "garbage")],

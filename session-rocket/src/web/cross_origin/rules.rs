@@ -37,7 +37,7 @@ pub(super) enum Refusal {
     /// `Sec-Fetch-Site` is missing, and `Origin` is `null`.
     HiddenOrigin,
     /// `Origin` is malformed, or the request comes from another origin that `Origin` does not name.
-    UnknownOrigin,
+    UnnamedOrigin,
     /// The request has neither header, and `strict` is on.
     NoHeaders,
 }
@@ -64,7 +64,7 @@ impl Rules {
         match (site, origin) {
             (Some("same-origin" | "none"), _) => Ok(()),
             (Some("same-site" | "cross-site"), origin) => match origin.and_then(Origin::parse) {
-                None => Err(Refusal::UnknownOrigin),
+                None => Err(Refusal::UnnamedOrigin),
                 Some(_) => Err(Refusal::OtherOrigin),
             },
             (Some(_), _) => Err(Refusal::UnknownSite),
@@ -72,7 +72,7 @@ impl Rules {
             (None, None) => Ok(()),
             (None, Some("null")) => Err(Refusal::HiddenOrigin),
             (None, Some(origin)) => match Origin::parse(origin) {
-                None => Err(Refusal::UnknownOrigin),
+                None => Err(Refusal::UnnamedOrigin),
                 Some(origin) if self.is_own(origin, request) => Ok(()),
                 Some(_) => Err(Refusal::NotOwnOrigin),
             },
@@ -161,7 +161,10 @@ impl fmt::Display for Refusal {
             Self::HiddenOrigin => f.write_str(
                 "the browser hides the origin; if this is the site's own page, serve HTTPS or change its `Referrer-Policy`",
             ),
-            Self::UnknownOrigin => f.write_str("the request comes from an unknown origin; no setting accepts such requests"),
+            Self::UnnamedOrigin => f.write_str(
+                "`Origin` is missing, `null` or malformed, and `Sec-Fetch-Site` does not show that the request is from the \
+                 site's own pages; no setting accepts such requests",
+            ),
             Self::NoHeaders => f.write_str(
                 "the request has neither `Origin` nor `Sec-Fetch-Site`; to accept such requests, set `cross_origin.strict = false`",
             ),
