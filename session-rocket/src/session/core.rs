@@ -161,7 +161,7 @@ impl Core {
                 SessionStatus::New { .. } if self.state.had_session() => return,
                 // A new session may be saved later in this request. A sealed cookie does not end.
                 SessionStatus::New { .. } | SessionStatus::Sealed(_) | SessionStatus::Withheld => {
-                    self.engine.rules().next_poll().await
+                    self.engine.rules().next_poll().await;
                 }
             }
         }

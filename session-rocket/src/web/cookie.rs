@@ -51,7 +51,7 @@ impl CookieSettings {
 
     /// Returns the session cookie values of a request, in the order of its `Cookie` header.
     ///
-    /// Of a `__Host-` cookie, only the first value counts, because a browser has at max_values one such cookie. With
+    /// Of a `__Host-` cookie, only the first value counts, because a browser has at most one such cookie. With
     /// `partitioned`, two values count, because a browser can also have an unpartitioned cookie from an earlier time.
     ///
     /// Rocket's cookie jar is used only if there is no `Cookie` header, as in requests of a local client. The jar decodes
